@@ -1,0 +1,1 @@
+//! Shared workloads and scenarios that measure Trunkline through its public interface.

@@ -1,0 +1,1 @@
+//! Joins engine and log: drives partitions, commits records and performs effects.

@@ -1,0 +1,1 @@
+//! Generated gRPC types of trunkline.v1 and their conversions.

@@ -1,0 +1,1 @@
+//! The edges of a broker: gRPC, HTTP, health, metrics.

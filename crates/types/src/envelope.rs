@@ -1,0 +1,203 @@
+//! The envelope: what is carried.
+
+use crate::{
+    AgentId, ContextId, Destination, IdempotencyKey, Kind, Limits, MessageId, OrderingKey,
+    Priority, Refusal, RefusalCode, TenantId,
+};
+use bytes::Bytes;
+use smol_str::SmolStr;
+use std::time::Duration;
+
+/// What is carried from a sender to its destination. The broker never looks into the payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    /// Made at the edge; names the envelope, and the task if it is one.
+    pub id: MessageId,
+    /// The owner.
+    pub tenant: TenantId,
+    /// What the envelope is for.
+    pub kind: Kind,
+    /// The agent that sent it; `None` for a client that is no agent.
+    pub source: Option<AgentId>,
+    /// Where it goes.
+    pub destination: Destination,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long it is of use, counted from its acceptance; `None` for ever.
+    pub ttl: Option<Duration>,
+    /// Envelopes with the same key are handled strictly in order.
+    pub ordering_key: Option<OrderingKey>,
+    /// The same key within its window is accepted once.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The envelope that this one answers.
+    pub correlation_id: Option<MessageId>,
+    /// The envelope whose handling made this one.
+    pub causation_id: Option<MessageId>,
+    /// The first ancestor in the chain of causes.
+    pub root_id: Option<MessageId>,
+    /// The conversation.
+    pub context_id: Option<ContextId>,
+    /// The W3C `traceparent` of the sender, carried through.
+    pub traceparent: Option<SmolStr>,
+    /// Free fields of the sender.
+    pub headers: Headers,
+    /// What the payload is and its bytes.
+    pub payload: Payload,
+}
+
+/// Free fields of a sender, in its order.
+pub type Headers = Vec<(SmolStr, SmolStr)>;
+
+/// Bytes and what they are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Payload {
+    /// A media type such as `application/json`; empty when nothing is said.
+    pub content_type: SmolStr,
+    /// The bytes; shared, never copied on their way.
+    pub data: Bytes,
+}
+
+impl Payload {
+    /// A payload of any media type.
+    pub fn new(content_type: impl AsRef<str>, data: impl Into<Bytes>) -> Self {
+        Self { content_type: SmolStr::new(content_type), data: data.into() }
+    }
+
+    /// A text payload (`text/plain; charset=utf-8`).
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            content_type: SmolStr::new_static("text/plain; charset=utf-8"),
+            data: Bytes::from(text.into()),
+        }
+    }
+
+    /// The bytes read as UTF-8, with a replacement character for what is not.
+    pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.data)
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(data: Bytes) -> Self {
+        Self { content_type: SmolStr::default(), data }
+    }
+}
+
+impl From<String> for Payload {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<&str> for Payload {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(data: Vec<u8>) -> Self {
+        Self { content_type: SmolStr::default(), data: data.into() }
+    }
+}
+
+impl Envelope {
+    /// An envelope with defaults: tenant `default`, priority normal, no time to live, no keys.
+    pub fn new(id: MessageId, kind: Kind, destination: Destination, payload: Payload) -> Self {
+        Self {
+            id,
+            tenant: TenantId::default(),
+            kind,
+            source: None,
+            destination,
+            priority: Priority::Normal,
+            ttl: None,
+            ordering_key: None,
+            idempotency_key: None,
+            correlation_id: None,
+            causation_id: None,
+            root_id: None,
+            context_id: None,
+            traceparent: None,
+            headers: Headers::new(),
+            payload,
+        }
+    }
+
+    /// Checks the envelope against the limits. Names are valid by their types.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the part, its size and the limit.
+    pub fn check(&self, limits: &Limits) -> Result<(), Refusal> {
+        let too_large = |what: String, size: usize, limit: usize, unit: &str| {
+            let message = format!("{what} has {size} {unit}, the limit is {limit}");
+            Err(Refusal::new(RefusalCode::TooLarge, message))
+        };
+        if self.payload.data.len() > limits.payload_bytes {
+            let size = self.payload.data.len();
+            return too_large("the payload".into(), size, limits.payload_bytes, "bytes");
+        }
+        if self.headers.len() > limits.headers {
+            return too_large("the envelope".into(), self.headers.len(), limits.headers, "headers");
+        }
+        for (name, value) in &self.headers {
+            let size = name.len() + value.len();
+            if name.is_empty() {
+                return Err(Refusal::new(RefusalCode::Invalid, "a header has an empty name"));
+            }
+            if size > limits.header_bytes {
+                let name: String = name.chars().take(32).collect();
+                return too_large(format!("header '{name}'"), size, limits.header_bytes, "bytes");
+            }
+        }
+        for (what, text) in [
+            ("the content type", Some(&self.payload.content_type)),
+            ("traceparent", self.traceparent.as_ref()),
+        ] {
+            let size = text.map_or(0, SmolStr::len);
+            if size > limits.header_bytes {
+                return too_large(what.into(), size, limits.header_bytes, "bytes");
+            }
+        }
+        if let Destination::Agents(ids) = &self.destination {
+            if ids.len() > limits.destinations {
+                let (size, limit) = (ids.len(), limits.destinations);
+                return too_large("the destination".into(), size, limit, "agents");
+            }
+            if ids.is_empty() {
+                return Err(Refusal::new(RefusalCode::Invalid, "the destination names no agent"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Partition;
+
+    fn envelope() -> Envelope {
+        let to = Destination::skill("s").unwrap();
+        Envelope::new(MessageId::from_parts(1, Partition(0), 1), Kind::Event, to, "x".into())
+    }
+
+    #[test]
+    fn a_refusal_names_the_part_its_size_and_the_limit() {
+        let limits = Limits::default();
+        let mut large = envelope();
+        large.payload.data = vec![0; limits.payload_bytes + 1].into();
+        let refusal = large.check(&limits).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::TooLarge);
+        assert_eq!(refusal.message, "the payload has 1048577 bytes, the limit is 1048576");
+
+        let mut header = envelope();
+        header.headers.push(("h".into(), "v".repeat(1024).into()));
+        assert!(header.check(&limits).unwrap_err().message.contains("header 'h' has 1025 bytes"));
+
+        let mut many = envelope();
+        many.headers = vec![("h".into(), "v".into()); 65];
+        assert!(many.check(&limits).unwrap_err().message.contains("65 headers, the limit is 64"));
+        assert_eq!(envelope().check(&limits), Ok(()));
+    }
+}

@@ -1,0 +1,55 @@
+//! The vocabulary of Trunkline: what every other crate and every wire speaks of.
+//!
+//! Owns ids, names, envelopes, tasks, cards, limits, settlements, refusals, session frames and
+//! queries, and the rules by which one of them is well formed. It refuses to behave: nothing here
+//! reads a clock, keeps state or touches a socket. Read [`Envelope`] first, then [`session`].
+//!
+//! ```
+//! use trunkline_types::{Destination, Envelope, Kind, MessageId, Partition, Payload, SkillName, TenantId};
+//!
+//! let id = MessageId::from_parts(1_700_000_000_000, Partition(0), 42);
+//! let skill: SkillName = "count-words".parse()?;
+//! let envelope = Envelope::new(id, Kind::Request, Destination::Skill(skill), Payload::text("a b c"));
+//! assert_eq!(envelope.tenant, TenantId::default());
+//! assert_eq!(envelope.id.partition(), Partition(0));
+//! # Ok::<(), trunkline_types::NameError>(())
+//! ```
+
+mod card;
+mod destination;
+mod envelope;
+mod id;
+mod kind;
+mod limits;
+mod name;
+mod principal;
+mod publish;
+mod query;
+mod refusal;
+pub mod session;
+mod settle;
+mod stats;
+mod task;
+mod time;
+mod topic;
+
+pub use card::{AgentCard, AgentInfo, Presence};
+pub use destination::{Destination, DestinationError, InboxAddress};
+pub use envelope::{Envelope, Headers, Payload};
+pub use id::{Epoch, IdSource, MessageId, MessageIdError, Partition, Sequence, SessionId, Token};
+pub use kind::{Durability, Kind, Priority, UnknownWord};
+pub use limits::Limits;
+pub use name::{
+    AgentId, ContextId, IdempotencyKey, Name, NameError, OrderingKey, SkillName, TenantId,
+};
+pub use principal::Principal;
+pub use publish::{Absent, Publish, PublishOptions};
+pub use query::{AgentFilter, Answer, DeadLetter, DeadLetterFilter, Query, TaskFilter, TaskPage};
+pub use refusal::{Refusal, RefusalCode};
+pub use settle::{AttemptNote, Failure, FailureCode, Outcome, PauseReason, Settle};
+pub use stats::{Counters, Gauges, InboxStats, LogStats, Stats};
+pub use task::{
+    ArtifactChunk, Progress, TaskEvent, TaskEventBody, TaskSnapshot, TaskState, TaskUpdate,
+};
+pub use time::WallTime;
+pub use topic::{Topic, TopicPattern};

@@ -1,0 +1,100 @@
+//! Questions to a broker and their answers. An answer never shows what a crash could take back.
+
+use crate::{
+    AgentId, AgentInfo, AttemptNote, ContextId, InboxAddress, MessageId, Publish, SkillName, Stats,
+    TaskSnapshot, TaskState, WallTime,
+};
+use std::sync::Arc;
+
+/// A question to a broker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Query {
+    /// One task.
+    Task(MessageId),
+    /// Tasks, newest first.
+    Tasks(TaskFilter),
+    /// Agents in order of their ids.
+    Agents(AgentFilter),
+    /// Dead letters, newest first.
+    DeadLetters(DeadLetterFilter),
+    /// Figures.
+    Stats,
+}
+
+/// The answer to a [`Query`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// To [`Query::Task`].
+    Task(Box<TaskSnapshot>),
+    /// To [`Query::Tasks`].
+    Tasks(TaskPage),
+    /// To [`Query::Agents`].
+    Agents(Vec<AgentInfo>),
+    /// To [`Query::DeadLetters`].
+    DeadLetters(Vec<DeadLetter>),
+    /// To [`Query::Stats`].
+    Stats(Box<Stats>),
+}
+
+/// Which tasks to list. Every field that is set narrows the list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TaskFilter {
+    /// Only tasks in this state.
+    pub state: Option<TaskState>,
+    /// Only tasks sent to this skill.
+    pub skill: Option<SkillName>,
+    /// Only tasks sent to this agent, or held by it now or last.
+    pub agent: Option<AgentId>,
+    /// Only tasks of this conversation.
+    pub context_id: Option<ContextId>,
+    /// Only tasks older than this one: the cursor of the page before.
+    pub before: Option<MessageId>,
+    /// At most this many, 1 to 1,000; 0 stands for 100.
+    pub limit: u32,
+}
+
+/// A page of tasks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TaskPage {
+    /// Newest first.
+    pub tasks: Vec<TaskSnapshot>,
+    /// The cursor for the next page, if there is more.
+    pub next: Option<MessageId>,
+}
+
+/// Which agents to list. Every field that is set narrows the list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AgentFilter {
+    /// Only this agent.
+    pub id: Option<AgentId>,
+    /// Only agents that offer this skill.
+    pub skill: Option<SkillName>,
+}
+
+/// Which dead letters to list. Every field that is set narrows the list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DeadLetterFilter {
+    /// Only this one.
+    pub id: Option<MessageId>,
+    /// Only those of this inbox.
+    pub inbox: Option<InboxAddress>,
+    /// At most this many, 1 to 1,000; 0 stands for 100.
+    pub limit: u32,
+}
+
+/// An envelope that ran out of attempts or was dead-lettered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeadLetter {
+    /// What was sent.
+    pub publish: Arc<Publish>,
+    /// The inbox it was in.
+    pub inbox: InboxAddress,
+    /// Why it is here.
+    pub reason: String,
+    /// When it came here.
+    pub at: WallTime,
+    /// When it was accepted.
+    pub accepted_at: WallTime,
+    /// What became of every attempt.
+    pub attempts: Vec<AttemptNote>,
+}

@@ -1,0 +1,327 @@
+//! The session protocol: what a session and its broker say to each other, in process or not.
+//!
+//! A session sends [`ClientFrame`]s and is handed batches of [`SessionItem`]s. Everything that
+//! must not be lost or done twice is an [`Operation`]; operations are numbered by the session
+//! from 1 without gaps, and each number is answered exactly once: in a [`SessionItem::Done`]
+//! range, by [`SessionItem::Accepted`] or by [`SessionItem::Refused`]. Whatever is unanswered
+//! when a connection breaks is sent again under its old number, and is done once.
+//!
+//! [`Connector`] and [`Connection`] are the two sides' meeting point: the broker implements them
+//! in process, the client over the network, and the agent runtime needs nothing else.
+
+use crate::{
+    AgentCard, AgentId, Answer, ArtifactChunk, Epoch, Failure, InboxAddress, Limits, MessageId,
+    Payload, Progress, Publish, Query, Refusal, SessionId, Settle, TaskUpdate, Token, TopicPattern,
+    WallTime,
+};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a session introduces itself, first and after every reconnect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// The same for the life of the session, across reconnects.
+    pub session: SessionId,
+    /// The agent whose session it is; `None` for a client that only sends and asks.
+    pub card: Option<AgentCard>,
+    /// How much the session is willing to hold.
+    pub credit: Credit,
+    /// Subscriptions that live as long as the session, and those its agent wants kept.
+    pub subscriptions: Vec<Subscription>,
+    /// The number of the first operation that it will send (again).
+    pub next_operation: u64,
+    /// Deliveries that it holds from before and means to keep.
+    pub held: Vec<Token>,
+}
+
+/// How much a session is willing to hold. Absolute, so that a repeated or late one does no harm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Credit {
+    /// Deliveries under a lease.
+    pub deliveries: u32,
+    /// Events of its own subscriptions that it has not acknowledged.
+    pub events: u32,
+}
+
+/// The broker's answer to a [`Hello`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Welcome {
+    /// The broker's epoch.
+    pub epoch: Epoch,
+    /// Whether the broker still knew the session; if not, ephemeral requests in flight are lost.
+    pub resumed: bool,
+    /// How long a lease lasts unless a heartbeat renews it.
+    pub lease: Duration,
+    /// Which of the held deliveries are no longer the session's.
+    pub revoked: Vec<Token>,
+    /// The bounds in force.
+    pub limits: Limits,
+}
+
+/// What a subscription wants, and whose it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subscription {
+    /// Which topics.
+    pub pattern: TopicPattern,
+    /// Whether it belongs to the agent: kept while the agent is away, events go to its inbox
+    /// under a lease. Otherwise it belongs to the session and is gone with it.
+    pub durable: bool,
+}
+
+/// What a session tells its broker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientFrame {
+    /// Numbered operations; the first has the number `first`, the rest follow without gaps.
+    Operations {
+        /// The number of the first operation.
+        first: u64,
+        /// The operations.
+        operations: Vec<Operation>,
+    },
+    /// Renews the leases of these deliveries: the session is alive and works on them.
+    Heartbeat {
+        /// The deliveries that the session holds.
+        tokens: Vec<Token>,
+    },
+    /// Sets how much the session is willing to hold.
+    Credit(Credit),
+    /// Events of the session's own subscriptions up to this number are handled.
+    Acknowledge {
+        /// The highest number handled; everything before it is handled too.
+        through: u64,
+    },
+    /// No new deliveries, please; what is held will be finished.
+    Drain,
+    /// The session ends now; what it holds goes back at once.
+    Goodbye,
+}
+
+/// Something a session wants done exactly once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Carry this.
+    Publish(Arc<Publish>),
+    /// A delivery ends.
+    Settle(Settle),
+    /// A delivery goes on.
+    Update(Update),
+    /// Want these topics.
+    Subscribe(Subscription),
+    /// Want these topics no longer.
+    Unsubscribe(Subscription),
+    /// Follow a task; every event after the given number is sent, then the next ones.
+    Watch {
+        /// Which task.
+        task: MessageId,
+        /// The number of the last event already seen; 0 for none.
+        after: u64,
+    },
+    /// Follow a task no longer.
+    Unwatch {
+        /// Which task.
+        task: MessageId,
+    },
+    /// Call a task off.
+    Cancel {
+        /// Which task.
+        task: MessageId,
+        /// Why.
+        reason: String,
+    },
+    /// Answer what a paused task waits for.
+    Continue {
+        /// Which task.
+        task: MessageId,
+        /// What its caller says.
+        payload: Payload,
+    },
+}
+
+/// What the holder of a delivery says while it works.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Update {
+    /// Which delivery.
+    pub token: Token,
+    /// What is new.
+    pub body: UpdateBody,
+}
+
+/// What is new about a delivery that goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UpdateBody {
+    /// The handler has begun: from now on a lost session costs an attempt.
+    Started,
+    /// How far the work is. Only the latest counts.
+    Progress(Progress),
+    /// A piece of the result.
+    Artifact(ArtifactChunk),
+}
+
+/// What a broker tells a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SessionItem {
+    /// Operations from `first` to `last` are done, as durably as promised.
+    Done {
+        /// The first number.
+        first: u64,
+        /// The last number.
+        last: u64,
+    },
+    /// A publish is accepted, and there is more to say of it than "done".
+    Accepted(Accepted),
+    /// An operation is refused; nothing of it has been done.
+    Refused {
+        /// The operation's number.
+        operation: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Work, under a lease.
+    Delivery(Delivery),
+    /// An event for one of the session's own subscriptions; no lease, to be acknowledged.
+    Event(EventDelivery),
+    /// How a request of this session ended.
+    Reply(Reply),
+    /// News of a watched task.
+    Task {
+        /// Which task.
+        task: MessageId,
+        /// What is new.
+        update: TaskUpdate,
+    },
+    /// A delivery that the session holds is called off or no longer its own: stop working on it.
+    Cancel {
+        /// Which delivery.
+        token: Token,
+        /// Why.
+        reason: String,
+    },
+    /// The broker ends the session; reconnect later if `reconnect` says so.
+    GoAway {
+        /// Why.
+        reason: String,
+        /// Whether another attempt makes sense.
+        reconnect: bool,
+    },
+}
+
+/// More about an accepted publish.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// The operation's number.
+    pub operation: u64,
+    /// The envelope's id: the first one's if this was a repeat under an idempotency key.
+    pub id: MessageId,
+    /// Whether this was a repeat.
+    pub duplicate: bool,
+    /// How many inboxes and subscriptions it went to.
+    pub targets: u32,
+    /// How many were over their bound, so that it was dropped for them.
+    pub dropped: u32,
+}
+
+/// One envelope handed to one session under a lease.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// Must accompany everything said about this delivery.
+    pub token: Token,
+    /// What was sent. Shared with the broker and with other recipients.
+    pub publish: Arc<Publish>,
+    /// The inbox it came from: tells which skill is wanted.
+    pub inbox: InboxAddress,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// When it was accepted.
+    pub accepted_at: WallTime,
+    /// When its time to live ends: the handler's deadline.
+    pub expires_at: Option<WallTime>,
+    /// How many more wait in the inbox.
+    pub backlog: u32,
+    /// What its caller said since, if it was paused.
+    pub messages: Vec<Payload>,
+}
+
+/// An event for a session's own subscription.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventDelivery {
+    /// Its number within the session, from 1 without gaps.
+    pub number: u64,
+    /// What was sent.
+    pub publish: Arc<Publish>,
+    /// How many events before this one were dropped because the session was over its bound.
+    pub missed: u64,
+}
+
+/// How a request ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// The request.
+    pub request: MessageId,
+    /// The agent that handled it, if one did.
+    pub agent: Option<AgentId>,
+    /// The answer (empty if the agent gave none) or why there is none.
+    pub result: Result<Payload, Failure>,
+}
+
+/// A boxed future, because [`Connector`] is used as an object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Receives what a broker has for a session.
+pub trait Sink: Send + Sync + 'static {
+    /// Takes a batch, leaving `items` empty. Called in order, never twice at once, outside all
+    /// of the broker's locks; must not block.
+    fn accept(&self, items: &mut Vec<SessionItem>);
+
+    /// The connection was lost and made anew; what the broker answered is in `welcome`. Never
+    /// called in process. Comes before any item of the new connection.
+    fn reconnected(&self, welcome: &Welcome) {
+        let _ = welcome;
+    }
+}
+
+/// A session's way to its broker.
+pub trait Connection: Send + Sync + 'static {
+    /// Hands over a frame. Never blocks; what it leads to arrives at the [`Sink`], possibly
+    /// before this call returns.
+    fn send(&self, frame: ClientFrame);
+
+    /// Ends the session as [`ClientFrame::Goodbye`] does and releases its resources.
+    fn close(&self);
+}
+
+/// A connection and how it was welcomed.
+pub struct Connected {
+    /// The way to the broker.
+    pub connection: Arc<dyn Connection>,
+    /// The broker's answer to the hello.
+    pub welcome: Welcome,
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connected").field("welcome", &self.welcome).finish_non_exhaustive()
+    }
+}
+
+/// A broker, here or elsewhere, to which sessions can be opened.
+pub trait Connector: Send + Sync + 'static {
+    /// Opens a session. The principal is the connector's own.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: the agent id belongs to another principal, the card is over a limit, the
+    /// broker drains or is not there.
+    fn connect(
+        &self,
+        hello: Hello,
+        sink: Arc<dyn Sink>,
+    ) -> BoxFuture<'_, Result<Connected, Refusal>>;
+
+    /// Asks something.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: the thing asked for does not exist, or the broker is not there.
+    fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>>;
+}

@@ -1,0 +1,161 @@
+//! Counters and gauges.
+
+use crate::InboxAddress;
+
+/// What happened to inbox entries since the log began (logged ones) or since the broker started
+/// (ephemeral ones). A fan-out makes one entry for each recipient.
+///
+/// Conservation: `accepted = settled + dead_lettered + expired + canceled + dropped + lost` plus
+/// the sum of all [`Gauges`], at every step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Entries taken in.
+    pub accepted: u64,
+    /// Entries that an agent completed, failed or rejected, and acknowledged events.
+    pub settled: u64,
+    /// Entries that became dead letters.
+    pub dead_lettered: u64,
+    /// Entries whose time to live ended.
+    pub expired: u64,
+    /// Entries that were cancelled.
+    pub canceled: u64,
+    /// Entries dropped by rule: for a subscriber that left or was over its bound.
+    pub dropped: u64,
+    /// Ephemeral entries that a stop of the broker took.
+    pub lost: u64,
+    /// Deliveries beyond the first of an entry. Not part of the conservation sum.
+    pub redeliveries: u64,
+}
+
+impl Counters {
+    /// Everything that has left: the right-hand side of conservation without the gauges.
+    pub fn ended(&self) -> u64 {
+        self.settled + self.dead_lettered + self.expired + self.canceled + self.dropped + self.lost
+    }
+
+    /// Adds another set of counters.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            accepted,
+            settled,
+            dead_lettered,
+            expired,
+            canceled,
+            dropped,
+            lost,
+            redeliveries,
+        } = other;
+        self.accepted += accepted;
+        self.settled += settled;
+        self.dead_lettered += dead_lettered;
+        self.expired += expired;
+        self.canceled += canceled;
+        self.dropped += dropped;
+        self.lost += lost;
+        self.redeliveries += redeliveries;
+    }
+}
+
+/// Where entries are now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gauges {
+    /// Accepted, not yet as durable as promised.
+    pub staged: u64,
+    /// Waiting for a not-before time or for the delay of a retry.
+    pub delayed: u64,
+    /// Waiting for a session with credit.
+    pub waiting: u64,
+    /// Waiting while nobody serves the inbox.
+    pub parked: u64,
+    /// Waiting for their caller.
+    pub paused: u64,
+    /// Held by a session.
+    pub leased: u64,
+}
+
+impl Gauges {
+    /// How many entries there are in all.
+    pub fn total(&self) -> u64 {
+        self.staged + self.delayed + self.waiting + self.parked + self.paused + self.leased
+    }
+
+    /// Adds another set of gauges.
+    pub fn add(&mut self, other: &Self) {
+        let Self { staged, delayed, waiting, parked, paused, leased } = other;
+        self.staged += staged;
+        self.delayed += delayed;
+        self.waiting += waiting;
+        self.parked += parked;
+        self.paused += paused;
+        self.leased += leased;
+    }
+}
+
+/// One inbox's figures.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InboxStats {
+    /// Whose inbox; `None` for the sum of the inboxes of bare subscriptions.
+    pub address: Option<InboxAddress>,
+    /// What happened.
+    pub counters: Counters,
+    /// What is there.
+    pub gauges: Gauges,
+}
+
+/// The log's figures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogStats {
+    /// Records written since the start.
+    pub records: u64,
+    /// Bytes written since the start.
+    pub bytes: u64,
+    /// Flushes to disk since the start.
+    pub flushes: u64,
+    /// Records found at the start.
+    pub recovered: u64,
+    /// Whether new durable work is refused for want of disk space.
+    pub disk_full: bool,
+}
+
+/// A broker's figures for one tenant.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Sums over all inboxes.
+    pub counters: Counters,
+    /// Sums over all inboxes.
+    pub gauges: Gauges,
+    /// Publishes accepted (each once, however many recipients).
+    pub messages_accepted: u64,
+    /// Publishes refused.
+    pub messages_refused: u64,
+    /// Publishes on a topic that had no subscriber.
+    pub messages_unrouted: u64,
+    /// Publishes that were repeats and accepted only once.
+    pub duplicates: u64,
+    /// Replies whose requester was gone.
+    pub replies_dropped: u64,
+    /// Tasks that ended completed.
+    pub tasks_completed: u64,
+    /// Tasks that ended failed, expired and dead-lettered ones included.
+    pub tasks_failed: u64,
+    /// Tasks that ended cancelled or rejected.
+    pub tasks_canceled: u64,
+    /// Tasks that have not ended.
+    pub tasks_open: u64,
+    /// Ended tasks forgotten because the retention bound was reached.
+    pub tasks_forgotten: u64,
+    /// Dead letters held now.
+    pub dead_letters: u64,
+    /// Registered agents.
+    pub agents: u64,
+    /// Connected sessions.
+    pub sessions: u64,
+    /// Per inbox, busiest first, at most 1,000.
+    pub inboxes: Vec<InboxStats>,
+    /// The log, if there is one.
+    pub log: Option<LogStats>,
+    /// The broker's epoch.
+    pub epoch: u32,
+    /// Milliseconds since the broker started.
+    pub uptime_ms: u64,
+}
