@@ -1,1 +1,37 @@
-//! The deterministic broker: a command and the time go in, records and effects come out.
+//! The deterministic broker: the time and a command go in, records and effects come out.
+//!
+//! Owns every decision of one partition: what is admitted, where it goes, who gets it, how it
+//! ends. It refuses to know clocks, threads, disks and sockets: it is handed the time, and says
+//! what is to be written and done. Read [`Engine`] for the contract of its driver, then the
+//! folders in the order in which an envelope passes them: `admission`, `route`, `queue`,
+//! `dispatch`, `settle`, `task`, `stats`.
+
+mod admission;
+mod command;
+mod config;
+mod defect;
+mod dispatch;
+mod effect;
+mod engine;
+mod gate;
+mod map;
+mod now;
+mod queue;
+mod record;
+mod replay;
+mod route;
+mod settle;
+mod stats;
+mod table;
+mod task;
+mod timer;
+
+pub use command::{Command, ConnectionKey, QueryKey};
+pub use config::EngineConfig;
+#[cfg(feature = "defects")]
+pub use defect::Defect;
+pub use effect::{Effect, Output};
+pub use engine::Engine;
+pub use now::{Deadline, Mono, Now};
+pub use record::{AcceptedRecord, AgentRecord, DecodeError, End, EntryId, Record, ReturnedRecord};
+pub use replay::ReplayError;

@@ -1,0 +1,267 @@
+//! Hellos: who may open a session, and what a session finds when it comes back.
+
+use crate::command::ConnectionKey;
+use crate::effect::{Effect, Output};
+use crate::engine::Engine;
+use crate::gate::Held;
+use crate::now::Now;
+use crate::queue::Place;
+use crate::record::{AgentRecord, Record};
+use crate::settle::Loss;
+use crate::table::{AgentKey, SessionKey, TenantKey};
+use trunkline_types::session::{Hello, Reply, SessionItem, Subscription, Welcome};
+use trunkline_types::{AgentCard, Durability, Principal, Refusal, RefusalCode, SessionId, Token};
+
+impl Engine {
+    /// Opens a session or takes it up again.
+    pub(crate) fn connect(
+        &mut self,
+        now: Now,
+        connection: ConnectionKey,
+        principal: Principal,
+        hello: Hello,
+        out: &mut Output,
+    ) {
+        let tenant = self.tenant_key(&principal.tenant);
+        if let Err(refusal) = self.check_hello(tenant, &principal, &hello) {
+            out.effects.push(Effect::Welcome { connection, result: Err(refusal) });
+            out.effects.push(Effect::Closed { connection });
+            return;
+        }
+        let Hello { session: id, card, credit, subscriptions, next_operation, held } = hello;
+        let agent = card.map(|card| self.register(now, tenant, &principal, card, out));
+        let session = match self.session_keys.get(&id) {
+            Some(&session) => session,
+            None => {
+                let session = self.new_session(id, tenant, principal.subject, agent);
+                self.sessions[session].window = self.windows.remove(&id).unwrap_or_default();
+                self.sessions[session].recovered = true;
+                session
+            }
+        };
+        self.leave_connection(session, out);
+        self.connections.insert(connection, session);
+        let credit = self.capped(credit);
+        let row = &mut self.sessions[session];
+        row.connection = Some(connection);
+        row.active = false;
+        row.draining = false;
+        row.lost_until = None;
+        row.credit = credit;
+        row.next_operation = next_operation.max(1);
+        row.window.forget_before(next_operation);
+        let serial = row.serial;
+        self.serve_inboxes(session);
+        let (kept, own): (Vec<_>, Vec<_>) = subscriptions.into_iter().partition(|sub| sub.durable);
+        self.set_session_patterns(session, own.into_iter().map(|sub| sub.pattern).collect());
+        for subscription in &kept {
+            // Within the limit: the hello was checked.
+            let _ = self.subscribe(session, subscription, true, out);
+        }
+        self.keep_held(now, session, &held, out);
+        let agent = self.sessions[session].agent;
+        let level = match agent {
+            Some(agent) if self.config.logged && self.agents[agent].sequence > self.synced => {
+                Durability::Synced
+            }
+            _ => Durability::Ephemeral,
+        };
+        self.sessions[session].held = held;
+        self.hold(now, level, Held::Activate(session, serial, connection), out);
+    }
+
+    /// Welcomes a session whose registration is durable.
+    pub(crate) fn activate(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        serial: u64,
+        connection: ConnectionKey,
+        out: &mut Output,
+    ) {
+        let waits = |row: &crate::dispatch::Session| {
+            row.serial == serial && row.connection == Some(connection) && !row.active
+        };
+        if !self.sessions.get(session).is_some_and(waits) {
+            return;
+        }
+        let held = std::mem::take(&mut self.sessions[session].held);
+        let revoked = held.into_iter().filter(|&token| !self.holds(session, token)).collect();
+        let row = &mut self.sessions[session];
+        row.active = true;
+        let welcome = Welcome {
+            epoch: self.epoch,
+            resumed: !std::mem::replace(&mut row.recovered, false),
+            lease: self.config.lease,
+            revoked,
+            limits: self.config.limits.clone(),
+        };
+        let result = Ok(Box::new(welcome));
+        out.effects.push(Effect::Welcome { connection, result });
+        for reply in std::mem::take(&mut row.pending) {
+            out.effects.push(Effect::Item { connection, item: SessionItem::Reply(reply) });
+        }
+        self.resend_events(session, out);
+        self.send_events(now, session, out);
+        self.dispatch_session(now, session, out);
+    }
+
+    /// Tells a session how its request ended; keeps it for one that is lost; counts it for one
+    /// that is gone.
+    pub(crate) fn tell_reply(
+        &mut self,
+        tenant: TenantKey,
+        id: SessionId,
+        reply: Reply,
+        out: &mut Output,
+    ) {
+        let Some(&session) = self.session_keys.get(&id) else {
+            self.tenants[tenant].tally.replies_dropped += 1;
+            return;
+        };
+        let row = &mut self.sessions[session];
+        match row.connection.filter(|_| row.active) {
+            Some(connection) => {
+                out.effects.push(Effect::Item { connection, item: SessionItem::Reply(reply) });
+            }
+            None if row.recovered => self.tenants[row.tenant].tally.replies_dropped += 1,
+            None => row.pending.push(reply),
+        }
+    }
+
+    fn check_hello(
+        &self,
+        tenant: TenantKey,
+        principal: &Principal,
+        hello: &Hello,
+    ) -> Result<(), Refusal> {
+        let limits = &self.config.limits;
+        if hello.subscriptions.len() > limits.subscriptions {
+            let (count, limit) = (hello.subscriptions.len(), limits.subscriptions);
+            let message = format!("the hello has {count} subscriptions, the limit is {limit}");
+            return Err(Refusal::new(RefusalCode::TooLarge, message));
+        }
+        let durable = hello.subscriptions.iter().find(|sub: &&Subscription| sub.durable);
+        if let (None, Some(subscription)) = (&hello.card, durable) {
+            let message = format!(
+                "the durable subscription to '{}' needs an agent card: it belongs to an agent",
+                subscription.pattern
+            );
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        if let Some(card) = &hello.card {
+            card.check(limits)?;
+            let known = self.tenants[tenant].agents.get(&card.id);
+            let owner = known.and_then(|&key| self.agents[key].registration.as_ref());
+            if let Some(owner) = owner.filter(|known| known.owner != principal.subject) {
+                let message = format!(
+                    "agent id '{}' belongs to '{}', you are '{}'; choose another id",
+                    card.id, owner.owner, principal.subject
+                );
+                return Err(Refusal::new(RefusalCode::AlreadyTaken, message));
+            }
+        }
+        if let Some(&session) = self.session_keys.get(&hello.session) {
+            let row = &self.sessions[session];
+            let agent = row.agent.map(|agent| &self.agents[agent].id);
+            let same = row.tenant == tenant
+                && row.owner == principal.subject
+                && agent == hello.card.as_ref().map(|card| &card.id);
+            if !same {
+                let message = format!("session id {} is somebody else's", hello.session);
+                return Err(Refusal::new(RefusalCode::AlreadyTaken, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn register(
+        &mut self,
+        now: Now,
+        tenant: TenantKey,
+        principal: &Principal,
+        card: AgentCard,
+        out: &mut Output,
+    ) -> AgentKey {
+        let key = self.agent_key(tenant, &card.id);
+        let known = self.agents[key].registration.as_ref();
+        if known.is_some_and(|known| known.card == card) {
+            return key;
+        }
+        let record = AgentRecord {
+            tenant: principal.tenant.clone(),
+            owner: principal.subject.to_string(),
+            card,
+            at: now.wall,
+        };
+        if self.config.logged {
+            self.emit(Record::Agent(Box::new(record.clone())), out);
+        }
+        self.apply_agent(record);
+        for session in self.agents[key].sessions.clone() {
+            self.serve_inboxes(session);
+            self.count_available(session);
+        }
+        key
+    }
+
+    /// Keeps the deliveries that a returning session still has, and takes back those that never
+    /// reached it.
+    fn keep_held(&mut self, now: Now, session: SessionKey, held: &[Token], out: &mut Output) {
+        let leased: Vec<_> = self.sessions[session].leases.iter(&self.entries).collect();
+        for key in leased {
+            let token = self.entries[key].lease.map(|lease| lease.token);
+            if token.is_some_and(|token| held.contains(&token)) {
+                continue;
+            }
+            self.lose(now, key, Loss::Delivery, out);
+        }
+        for token in held {
+            let Ok(key) = self.held_entry(session, *token) else { continue };
+            let entry = &self.entries[key];
+            let Some(lease) = entry.lease else { continue };
+            // Its lease had run out, but nobody else has begun: it is the session's again.
+            let back = matches!(entry.place, Place::Staged | Place::Ready | Place::Blocked);
+            if back && lease.session == self.sessions[session].id {
+                self.regrant(now, key, session, lease.begun, out);
+            }
+        }
+        self.heartbeat(now, session, held);
+        self.arm_session(session);
+    }
+
+    fn regrant(
+        &mut self,
+        now: Now,
+        key: crate::table::EntryKey,
+        session: SessionKey,
+        begun: bool,
+        out: &mut Output,
+    ) {
+        let Some(lease) = self.entries[key].lease else { return };
+        let id = self.sessions[session].id;
+        self.unqueue(key);
+        self.apply_leased(key, lease.token, session, id, lease.agent, now.wall);
+        self.start_lease(now, key, session);
+        if self.entries[key].is_logged() {
+            let (entry, token) = (self.entries[key].id, lease.token);
+            let agent = self.agents[lease.agent].id.clone();
+            self.emit(Record::Leased { entry, token, session: id, agent, at: now.wall }, out);
+            if begun {
+                self.emit(Record::Begun { entry }, out);
+            }
+        }
+        if let Some(lease) = &mut self.entries[key].lease {
+            lease.begun = begun;
+        }
+        self.tell_watchers(now, key, out);
+    }
+
+    fn holds(&self, session: SessionKey, token: Token) -> bool {
+        self.held_entry(session, token).is_ok_and(|key| {
+            let entry = &self.entries[key];
+            let lease = entry.lease;
+            entry.place == Place::Leased && lease.is_some_and(|lease| lease.holder == session)
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! Connections that break and sessions that end.
+
+use crate::command::ConnectionKey;
+use crate::effect::{Effect, Output};
+use crate::engine::Engine;
+use crate::now::Now;
+use crate::queue::{Owner, Place};
+use crate::record::Record;
+use crate::settle::Loss;
+use crate::table::{InboxKey, SessionKey};
+
+impl Engine {
+    /// A connection broke: its session may come back within the grace.
+    pub(crate) fn disconnect(&mut self, now: Now, connection: ConnectionKey, out: &mut Output) {
+        let Some(session) = self.session_of(connection) else { return };
+        self.leave_connection(session, out);
+        let until = self.present(now).after(self.config.resume_grace);
+        self.sessions[session].lost_until = Some(until);
+        self.arm_session(session);
+    }
+
+    /// Parts a session from its connection, if it has one.
+    pub(crate) fn leave_connection(&mut self, session: SessionKey, out: &mut Output) {
+        let row = &mut self.sessions[session];
+        row.active = false;
+        if let Some(connection) = row.connection.take() {
+            self.connections.remove(&connection);
+            out.effects.push(Effect::Closed { connection });
+        }
+        self.count_available(session);
+        self.unwatch_all(session);
+    }
+
+    /// A session is over: what it holds goes back, what is its own goes with it.
+    pub(crate) fn end_session(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        loss: Loss,
+        out: &mut Output,
+    ) {
+        self.leave_connection(session, out);
+        self.stop_serving(session);
+        while let Some(key) = self.sessions[session].leases.front() {
+            self.lose(now, key, loss, out);
+        }
+        self.disarm_session(session);
+        self.drop_events(session);
+        let row = self.sessions.remove(session);
+        self.session_keys.remove(&row.id);
+        if let Some(agent) = row.agent {
+            self.agents[agent].sessions.retain(|&other| other != session);
+        }
+        let tally = &mut self.tenants[row.tenant].tally;
+        tally.sessions -= 1;
+        tally.replies_dropped += row.pending.len() as u64;
+        if loss != Loss::Goodbye {
+            self.remember_window(now, row.id, row.window);
+        }
+    }
+
+    /// The broker stops: what is ephemeral is lost, and that is counted and recorded.
+    pub(crate) fn stop(&mut self, now: Now, out: &mut Output) {
+        let sessions: Vec<_> = self.sessions.iter().map(|(key, _)| key).collect();
+        for session in sessions {
+            self.leave_connection(session, out);
+            self.drop_events(session);
+        }
+        let ephemeral: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !entry.is_logged())
+            .map(|(key, _)| key)
+            .collect();
+        let mut lost: std::collections::BTreeMap<InboxKey, u64> = Default::default();
+        for key in ephemeral {
+            self.unqueue(key);
+            self.clear_timer(key);
+            self.forget_token(key);
+            self.key_leave(key);
+            let entry = self.entries.remove(key);
+            if let Some(task) = entry.task {
+                self.tasks.rows[task].entry = None;
+            }
+            let inbox = &mut self.inboxes[entry.inbox];
+            inbox.places[Place::Staged as usize] -= 1;
+            inbox.ephemeral -= 1;
+            inbox.ephemeral_bytes -= entry.size();
+            inbox.counters.lost += 1;
+            *lost.entry(entry.inbox).or_default() += 1;
+        }
+        if !self.config.logged {
+            return;
+        }
+        for (inbox, count) in lost {
+            let tenant = self.tenants[self.inboxes[inbox].tenant].id.clone();
+            let address = self.address(inbox);
+            self.emit(Record::Lost { tenant, inbox: address, count }, out);
+        }
+        out.flush = true;
+        let _ = now;
+    }
+
+    /// The state after a stop took ephemeral entries, as replay sees it.
+    pub(crate) fn apply_lost(&mut self, inbox: InboxKey, count: u64) {
+        let row = &mut self.inboxes[inbox];
+        debug_assert!(row.owner != Owner::Bare, "bare subscriptions have no entries");
+        row.counters.accepted += count;
+        row.counters.lost += count;
+    }
+}

@@ -1,0 +1,109 @@
+//! Which operations of a session have been done, so that what is sent again is done once.
+
+use crate::engine::Engine;
+use crate::now::Now;
+use trunkline_types::SessionId;
+
+/// How far back operations are remembered: the most that a session may have unanswered.
+const REACH: u64 = 65_536;
+
+/// The numbers of the operations that were done, as ranges.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Window {
+    /// Disjoint, ascending, not adjacent.
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Window {
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let after = self.ranges.partition_point(|&(first, _)| first <= number);
+        after > 0 && self.ranges[after - 1].1 >= number
+    }
+
+    pub(crate) fn insert(&mut self, number: u64) {
+        if let Some(last) = self.ranges.last_mut()
+            && last.1 + 1 == number
+        {
+            last.1 = number;
+            return;
+        }
+        if self.contains(number) {
+            return;
+        }
+        let after = self.ranges.partition_point(|&(first, _)| first <= number);
+        self.ranges.insert(after, (number, number));
+        if after + 1 < self.ranges.len() && self.ranges[after + 1].0 == number + 1 {
+            self.ranges[after].1 = self.ranges[after + 1].1;
+            self.ranges.remove(after + 1);
+        }
+        if after > 0 && self.ranges[after - 1].1 + 1 == number {
+            self.ranges[after - 1].1 = self.ranges[after].1;
+            self.ranges.remove(after);
+        }
+        self.forget_before(number.saturating_sub(REACH));
+    }
+
+    /// Forgets everything below a number.
+    pub(crate) fn forget_before(&mut self, number: u64) {
+        let gone = self.ranges.partition_point(|&(_, last)| last < number);
+        self.ranges.drain(..gone);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    #[cfg(test)]
+    fn ranges(&self) -> &[(u64, u64)] {
+        &self.ranges
+    }
+}
+
+impl Engine {
+    /// Remembers the operations of a session that is gone.
+    pub(crate) fn remember_window(&mut self, now: Now, id: SessionId, window: Window) {
+        if window.is_empty() {
+            return;
+        }
+        self.windows.insert(id, window);
+        self.forgetting.push_back((now.wall.after(self.config.session_memory), id));
+        self.forget_windows(now);
+    }
+
+    /// Forgets the operations of sessions that have been gone for long, or that are too many.
+    pub(crate) fn forget_windows(&mut self, now: Now) {
+        while let Some(&(at, id)) = self.forgetting.front() {
+            if at > now.wall && self.forgetting.len() <= self.config.remembered_sessions {
+                return;
+            }
+            self.forgetting.pop_front();
+            let again = self.forgetting.iter().any(|&(_, other)| other == id);
+            if !again {
+                self.windows.remove(&id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Window;
+
+    #[test]
+    fn a_window_is_a_set_of_numbers_in_whatever_order_they_come() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut numbers: Vec<u64> = (1..=40).filter(|_| rng.bool()).collect();
+            rng.shuffle(&mut numbers);
+            let mut window = Window::default();
+            for &number in &numbers {
+                window.insert(number);
+            }
+            for number in 0..=42 {
+                assert_eq!(window.contains(number), numbers.contains(&number), "seed {seed}");
+            }
+            let apart = window.ranges().windows(2).all(|pair| pair[0].1 + 1 < pair[1].0);
+            assert!(apart, "seed {seed}: {window:?}");
+        }
+    }
+}

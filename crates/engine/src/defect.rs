@@ -1,0 +1,69 @@
+//! Defects that can be planted to prove that the simulator finds them. Without the feature
+//! `defects` none of this is compiled in.
+
+/// One planted defect. Each breaks a law of the engine.
+#[cfg_attr(not(feature = "defects"), allow(dead_code, unreachable_pub))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Defect {
+    /// Acceptance is told before its record is flushed.
+    AcceptBeforeFlush,
+    /// An envelope is delivered before its record is flushed.
+    DeliverBeforeFlush,
+    /// A reply is sent before the settlement is flushed.
+    ReplyBeforeFlush,
+    /// A query shows what is not yet flushed.
+    ReadBeforeFlush,
+    /// A token stays good after a newer one was granted.
+    SkippedFence,
+    /// A retried envelope never becomes due.
+    LostRetry,
+    /// A lane is now and then served from its end.
+    LaneOutOfOrder,
+    /// A timer is now and then forgotten.
+    MissedTimer,
+    /// An operation sent again is done again.
+    RepeatedOperation,
+    /// Tokens start over after a restart.
+    RepeatedToken,
+    /// A failed attempt is not counted.
+    UncountedAttempt,
+    /// A lease is not recorded.
+    UnrecordedLease,
+    /// A settlement is not recorded.
+    UnrecordedSettlement,
+    /// The broker's own absence runs down the leases.
+    CountedAbsence,
+    /// An expired envelope is not counted.
+    UncountedExpiry,
+    /// An event of a task skips a number.
+    SkippedNumber,
+    /// An idempotency key is forgotten at a restart.
+    ForgottenKey,
+    /// Two envelopes with one ordering key are in flight at once.
+    IgnoredOrderingKey,
+}
+
+impl Defect {
+    /// Every defect.
+    #[cfg(feature = "defects")]
+    pub const ALL: &'static [Self] = &[
+        Self::AcceptBeforeFlush,
+        Self::DeliverBeforeFlush,
+        Self::ReplyBeforeFlush,
+        Self::ReadBeforeFlush,
+        Self::SkippedFence,
+        Self::LostRetry,
+        Self::LaneOutOfOrder,
+        Self::MissedTimer,
+        Self::RepeatedOperation,
+        Self::RepeatedToken,
+        Self::UncountedAttempt,
+        Self::UnrecordedLease,
+        Self::UnrecordedSettlement,
+        Self::CountedAbsence,
+        Self::UncountedExpiry,
+        Self::SkippedNumber,
+        Self::ForgottenKey,
+        Self::IgnoredOrderingKey,
+    ];
+}

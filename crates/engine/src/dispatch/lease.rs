@@ -1,0 +1,144 @@
+//! Leases: granted, renewed, given up, lost.
+
+use crate::defect::Defect;
+use crate::effect::{Effect, Output};
+use crate::engine::Engine;
+use crate::now::{Mono, Now};
+use crate::queue::{Lease, Place};
+use crate::record::Record;
+use crate::table::{AgentKey, EntryKey, SessionKey};
+use trunkline_types::session::{Delivery, SessionItem};
+use trunkline_types::{SessionId, Token, WallTime};
+
+impl Engine {
+    /// Delivers a staged entry to a session under a new lease.
+    pub(crate) fn grant(&mut self, now: Now, key: EntryKey, session: SessionKey, out: &mut Output) {
+        let token = Token { epoch: self.epoch, counter: self.next_token };
+        self.next_token += 1;
+        let row = &self.sessions[session];
+        let (id, Some(agent), Some(connection)) = (row.id, row.agent, row.connection) else {
+            debug_assert!(false, "only a connected session of an agent is picked");
+            return;
+        };
+        if let Some(old) = self.entries[key].lease {
+            self.tell_superseded(old, out);
+        }
+        self.apply_leased(key, token, session, id, agent, now.wall);
+        self.start_lease(now, key, session);
+        if self.entries[key].is_logged() && !self.planted(Defect::UnrecordedLease) {
+            let entry = self.entries[key].id;
+            let agent = self.agents[agent].id.clone();
+            self.emit(Record::Leased { entry, token, session: id, agent, at: now.wall }, out);
+        }
+        self.tell_watchers(now, key, out);
+        let delivery = self.delivery(key, token);
+        out.effects.push(Effect::Item { connection, item: SessionItem::Delivery(delivery) });
+    }
+
+    /// The state after a lease was granted; shared by live commands and replay.
+    pub(crate) fn apply_leased(
+        &mut self,
+        key: EntryKey,
+        token: Token,
+        holder: SessionKey,
+        session: SessionId,
+        agent: AgentKey,
+        at: WallTime,
+    ) {
+        // The same token again is the same delivery, taken up by a session that came back.
+        let taken_up = self.entries[key].lease.is_some_and(|old| old.token == token);
+        self.forget_token(key);
+        let entry = &mut self.entries[key];
+        entry.deliveries += u32::from(!taken_up);
+        let redelivered = entry.deliveries > 1 && !taken_up;
+        let (inbox, task) = (entry.inbox, entry.task);
+        // In replay the deadline is set when the engine starts.
+        let deadline = Mono(u64::MAX);
+        entry.lease = Some(Lease { token, agent, session, holder, deadline, begun: false });
+        self.inboxes[inbox].counters.redeliveries += u64::from(redelivered);
+        self.tokens.insert(token, key);
+        self.put(key, Place::Leased);
+        let row = &mut self.sessions[holder];
+        row.leases.push_back(&mut self.entries, key);
+        row.in_flight += 1;
+        self.count_available(holder);
+        if let Some(task) = task {
+            let agent = self.agents[agent].id.clone();
+            self.task_working(task, agent, !taken_up, at);
+        }
+    }
+
+    /// Lets a lease run from now.
+    pub(crate) fn start_lease(&mut self, now: Now, key: EntryKey, session: SessionKey) {
+        let deadline = self.present(now).after(self.config.lease);
+        if let Some(lease) = &mut self.entries[key].lease {
+            lease.deadline = deadline;
+        }
+        self.arm_session(session);
+    }
+
+    /// Renews the leases that a session says it holds.
+    pub(crate) fn heartbeat(&mut self, now: Now, session: SessionKey, tokens: &[Token]) {
+        let deadline = self.present(now).after(self.config.lease);
+        for token in tokens {
+            let Some(&key) = self.tokens.get(token) else { continue };
+            let entry = &mut self.entries[key];
+            let Some(lease) = &mut entry.lease else { continue };
+            if entry.place != Place::Leased || lease.holder != session {
+                continue;
+            }
+            lease.deadline = deadline;
+            // Deadlines in the list must not decrease from front to back.
+            let row = &mut self.sessions[session];
+            row.leases.remove(&mut self.entries, key);
+            row.leases.push_back(&mut self.entries, key);
+        }
+    }
+
+    /// Takes a leased entry from its holder. Its token stays good.
+    pub(crate) fn unlease(&mut self, key: EntryKey) {
+        let Some(lease) = self.entries[key].lease else { return };
+        let row = &mut self.sessions[lease.holder];
+        row.leases.remove(&mut self.entries, key);
+        row.in_flight -= 1;
+        self.count_available(lease.holder);
+    }
+
+    /// The entry's latest token is good no longer.
+    pub(crate) fn forget_token(&mut self, key: EntryKey) {
+        if let Some(lease) = self.entries[key].lease.take()
+            && !self.planted(Defect::SkippedFence)
+        {
+            self.tokens.remove(&lease.token);
+        }
+    }
+
+    /// Tells the holder of an older lease, if it is there, that somebody else has the work now.
+    fn tell_superseded(&mut self, old: Lease, out: &mut Output) {
+        self.tell_cancel(old, "its lease ran out and somebody else has it now", out);
+    }
+
+    /// Tells the holder of a lease, if it is there, to stop.
+    pub(crate) fn tell_cancel(&mut self, lease: Lease, reason: &str, out: &mut Output) {
+        let Some(&session) = self.session_keys.get(&lease.session) else { return };
+        if let Some(connection) = self.sessions[session].connection {
+            let item = SessionItem::Cancel { token: lease.token, reason: reason.to_owned() };
+            out.effects.push(Effect::Item { connection, item });
+        }
+    }
+
+    fn delivery(&self, key: EntryKey, token: Token) -> Delivery {
+        let entry = &self.entries[key];
+        let inbox = &self.inboxes[entry.inbox];
+        Delivery {
+            token,
+            publish: entry.publish.clone(),
+            inbox: self.address(entry.inbox).expect("bare subscriptions have no entries"),
+            attempt: entry.attempts + 1,
+            accepted_at: entry.accepted_at,
+            expires_at: entry.expires_at,
+            backlog: inbox.ready(),
+            messages: entry.messages.clone(),
+        }
+    }
+}

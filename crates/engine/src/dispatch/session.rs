@@ -1,0 +1,165 @@
+//! A session: what it serves, what it holds, how it is connected.
+
+use super::events::EventItem;
+use crate::admission::Window;
+use crate::command::ConnectionKey;
+use crate::engine::Engine;
+use crate::now::Mono;
+use crate::queue::List;
+use crate::table::{AgentKey, InboxKey, SessionKey, TaskKey, TenantKey};
+use smol_str::SmolStr;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use trunkline_types::session::{Credit, Reply};
+use trunkline_types::{Publish, SessionId, Token, TopicPattern};
+
+/// An agent's or client's session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    /// Tells this session from a later one in the same row.
+    pub(crate) serial: u64,
+    pub(crate) tenant: TenantKey,
+    pub(crate) owner: SmolStr,
+    pub(crate) agent: Option<AgentKey>,
+    /// `None` while it is lost.
+    pub(crate) connection: Option<ConnectionKey>,
+    /// Whether it has been welcomed over its connection.
+    pub(crate) active: bool,
+    /// Whether it is known from the log only: what was ephemeral about it is gone.
+    pub(crate) recovered: bool,
+    pub(crate) draining: bool,
+    /// Until when a lost session may come back, in the engine's own time.
+    pub(crate) lost_until: Option<Mono>,
+    pub(crate) credit: Credit,
+    pub(crate) in_flight: u32,
+    /// What it holds, the lease that runs out first in front.
+    pub(crate) leases: List,
+    /// When its timer is set for, in the engine's own time.
+    pub(crate) timer: Option<u64>,
+    /// The inboxes it takes work from.
+    pub(crate) inboxes: Vec<InboxKey>,
+    /// Where the search for work goes on.
+    pub(crate) rotation: usize,
+    /// Whether it is counted as available in its inboxes.
+    pub(crate) counted: bool,
+    /// The number that its next operation must have.
+    pub(crate) next_operation: u64,
+    /// Which of its operations have been done.
+    pub(crate) window: Window,
+    /// What its latest hello said it holds, until it is welcomed.
+    pub(crate) held: Vec<Token>,
+    /// Replies that came while it was lost.
+    pub(crate) pending: Vec<Reply>,
+    pub(crate) watching: Vec<TaskKey>,
+    /// What its own subscriptions need; most sessions have none.
+    pub(crate) events: Option<Box<SessionEvents>>,
+}
+
+/// A session's own subscriptions and the events on their way.
+#[derive(Debug, Default)]
+pub(crate) struct SessionEvents {
+    pub(crate) patterns: Vec<TopicPattern>,
+    pub(crate) waiting: VecDeque<EventItem>,
+    pub(crate) waiting_bytes: u64,
+    /// Sent but not acknowledged: number, event, how many were missed before it.
+    pub(crate) unacknowledged: VecDeque<(u64, Arc<Publish>, u64)>,
+    pub(crate) sent: u64,
+    /// Dropped since the last event was queued.
+    pub(crate) missed: u64,
+}
+
+impl Session {
+    /// Whether it would take a delivery now.
+    pub(crate) fn is_available(&self) -> bool {
+        self.active
+            && self.connection.is_some()
+            && !self.draining
+            && self.in_flight < self.credit.deliveries
+    }
+}
+
+impl Engine {
+    /// The session behind a connection.
+    pub(crate) fn session_of(&self, connection: ConnectionKey) -> Option<SessionKey> {
+        self.connections.get(&connection).copied()
+    }
+
+    /// Makes a session row.
+    pub(crate) fn new_session(
+        &mut self,
+        id: SessionId,
+        tenant: TenantKey,
+        owner: SmolStr,
+        agent: Option<AgentKey>,
+    ) -> SessionKey {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let key = self.sessions.insert(Session {
+            id,
+            serial,
+            tenant,
+            owner,
+            agent,
+            connection: None,
+            active: false,
+            recovered: false,
+            draining: false,
+            lost_until: None,
+            credit: Credit::default(),
+            in_flight: 0,
+            leases: List::default(),
+            timer: None,
+            inboxes: Vec::new(),
+            rotation: 0,
+            counted: false,
+            next_operation: 1,
+            window: Window::default(),
+            held: Vec::new(),
+            pending: Vec::new(),
+            watching: Vec::new(),
+            events: None,
+        });
+        self.session_keys.insert(id, key);
+        if let Some(agent) = agent {
+            self.agents[agent].sessions.push(key);
+        }
+        self.tenants[tenant].tally.sessions += 1;
+        key
+    }
+
+    /// Serves exactly the inboxes of its agent's card: its own and one for each skill.
+    pub(crate) fn serve_inboxes(&mut self, session: SessionKey) {
+        let Some(agent) = self.sessions[session].agent else { return };
+        let Some(registration) = &self.agents[agent].registration else { return };
+        let (tenant, id) = (self.agents[agent].tenant, self.agents[agent].id.clone());
+        let skills = registration.card.skills.clone();
+        let mut wanted = vec![self.agent_inbox(tenant, &id)];
+        for skill in &skills {
+            let inbox = self.skill_inbox(tenant, skill);
+            if !wanted.contains(&inbox) {
+                wanted.push(inbox);
+            }
+        }
+        if self.sessions[session].inboxes != wanted {
+            self.stop_serving(session);
+            for &inbox in &wanted {
+                self.inboxes[inbox].servers.push(session);
+            }
+            let row = &mut self.sessions[session];
+            row.inboxes = wanted;
+            row.rotation = 0;
+        }
+    }
+
+    /// Takes no more work from any inbox.
+    pub(crate) fn stop_serving(&mut self, session: SessionKey) {
+        let row = &mut self.sessions[session];
+        let counted = std::mem::take(&mut row.counted);
+        for inbox in std::mem::take(&mut row.inboxes) {
+            let inbox = &mut self.inboxes[inbox];
+            inbox.servers.retain(|&other| other != session);
+            inbox.available -= u32::from(counted);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What an engine wants done, and the records that must be written first.
+
+use crate::command::{ConnectionKey, QueryKey};
+use crate::record::Record;
+use trunkline_types::session::{SessionItem, Welcome};
+use trunkline_types::{Answer, Refusal, Sequence};
+
+/// Something the driver is to do. An effect never appears before the records that it rests on
+/// are as durable as promised, so the driver may perform it at once.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// A hello is answered. After a refusal the connection is forgotten.
+    Welcome {
+        /// Over which connection.
+        connection: ConnectionKey,
+        /// How.
+        result: Result<Box<Welcome>, Refusal>,
+    },
+    /// A session is told something.
+    Item {
+        /// Over which connection.
+        connection: ConnectionKey,
+        /// What.
+        item: SessionItem,
+    },
+    /// The engine has forgotten the connection: nothing more will come for it.
+    Closed {
+        /// Which connection.
+        connection: ConnectionKey,
+    },
+    /// A question is answered.
+    Answer {
+        /// Which question.
+        query: QueryKey,
+        /// How.
+        result: Result<Answer, Refusal>,
+    },
+}
+
+/// What came of handling something. The driver owns it and reuses it.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Records to append to the log, in order and without gaps.
+    pub records: Vec<(Sequence, Record)>,
+    /// Effects to perform, in order.
+    pub effects: Vec<Effect>,
+    /// Whether something waits for a flush; otherwise the records may stay unflushed for as long
+    /// as the log allows buffered ones.
+    pub flush: bool,
+}
+
+impl Output {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.effects.is_empty()
+    }
+
+    /// Forgets everything, keeping the allocations.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.effects.clear();
+        self.flush = false;
+    }
+}

@@ -1,0 +1,218 @@
+//! The engine itself: its tables, its entry points and its clock.
+
+use crate::admission::Window;
+use crate::command::{Command, ConnectionKey};
+use crate::config::EngineConfig;
+use crate::defect::Defect;
+use crate::dispatch::Session;
+use crate::effect::Output;
+use crate::gate::Held;
+use crate::map::{Map, map};
+use crate::now::{Deadline, Mono, Now};
+use crate::queue::{Entry, Inbox};
+use crate::record::{EntryId, Record};
+use crate::route::{Agent, Tenant};
+use crate::settle::DeadLetters;
+use crate::table::{AgentKey, EntryKey, InboxKey, SessionKey, Table, TenantKey};
+use crate::task::Tasks;
+use crate::timer::Timers;
+use std::collections::VecDeque;
+use std::time::Duration;
+use trunkline_types::{Epoch, Sequence, SessionId, TenantId, Token, WallTime};
+
+/// One partition's broker, without clocks, threads or sockets.
+///
+/// The driver's contract:
+/// 1. Make one with [`Engine::new`]; hand it every record of the log with [`Engine::replay`], in
+///    order; call [`Engine::start`] and make its record durable before anything else.
+/// 2. Hand it commands with [`Engine::handle`]. Append the records of the [`Output`] to the log
+///    in order; perform the effects at once, in order: those that must wait are held back.
+/// 3. Whenever the log has got further, say so with [`Engine::durable`], and treat its output
+///    likewise. If [`Output::flush`] is set, something waits for the next flush.
+/// 4. Call [`Engine::tick`] at [`Engine::deadline`], or later, but before handling anything that
+///    came in after it.
+///
+/// ```
+/// use trunkline_engine::{Engine, EngineConfig, Now, Output};
+/// let mut engine = Engine::new(EngineConfig { logged: false, ..EngineConfig::default() });
+/// let mut out = Output::default();
+/// engine.start(Now::default(), &mut out);
+/// assert!(out.records.is_empty(), "without a log there is nothing to write");
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: EngineConfig,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) epoch: Epoch,
+    pub(crate) started_at: WallTime,
+    /// Whether records are being replayed: nothing is then recorded, told or delivered.
+    pub(crate) replaying: bool,
+
+    /// The latest record's place.
+    pub(crate) sequence: Sequence,
+    pub(crate) written: Sequence,
+    pub(crate) synced: Sequence,
+    /// What waits for the log to have written so far, in order.
+    pub(crate) until_written: VecDeque<(Sequence, Held)>,
+    /// What waits for the log to have flushed so far, in order.
+    pub(crate) until_synced: VecDeque<(Sequence, Held)>,
+    /// Whether the log has room for new work.
+    pub(crate) ample: bool,
+
+    pub(crate) tenants: Table<TenantKey, Tenant>,
+    pub(crate) tenant_keys: Map<TenantId, TenantKey>,
+    pub(crate) agents: Table<AgentKey, Agent>,
+    pub(crate) inboxes: Table<InboxKey, Inbox>,
+    pub(crate) entries: Table<EntryKey, Entry>,
+    pub(crate) next_entry: EntryId,
+    /// Finds entries while records are replayed; live, tokens and keys do.
+    pub(crate) replay_ids: Map<EntryId, EntryKey>,
+
+    pub(crate) sessions: Table<SessionKey, Session>,
+    pub(crate) session_keys: Map<SessionId, SessionKey>,
+    pub(crate) connections: Map<ConnectionKey, SessionKey>,
+    pub(crate) windows: Map<SessionId, Window>,
+    /// Sessions that are gone, in the order in which their windows are forgotten.
+    pub(crate) forgetting: VecDeque<(WallTime, SessionId)>,
+
+    pub(crate) tokens: Map<Token, EntryKey>,
+    pub(crate) next_token: u64,
+
+    pub(crate) tasks: Tasks,
+    pub(crate) dead_letters: DeadLetters,
+
+    pub(crate) wall_timers: Timers<(EntryId, EntryKey)>,
+    pub(crate) session_timers: Timers<(u64, SessionKey)>,
+    /// When something was handled last.
+    pub(crate) last_seen: Mono,
+    /// How long the broker was away in all: its own time runs that far behind the clock.
+    pub(crate) away: Duration,
+    pub(crate) next_serial: u64,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet.
+    pub fn new(config: EngineConfig) -> Self {
+        let seed = config.seed;
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            epoch: Epoch(0),
+            started_at: WallTime(0),
+            replaying: true,
+            sequence: Sequence(0),
+            written: Sequence(0),
+            synced: Sequence(0),
+            until_written: VecDeque::new(),
+            until_synced: VecDeque::new(),
+            ample: true,
+            tenants: Table::new(),
+            tenant_keys: map(seed),
+            agents: Table::new(),
+            inboxes: Table::new(),
+            entries: Table::new(),
+            next_entry: EntryId(1),
+            replay_ids: map(seed),
+            sessions: Table::new(),
+            session_keys: map(seed),
+            connections: map(seed),
+            windows: map(seed),
+            forgetting: VecDeque::new(),
+            tokens: map(seed),
+            next_token: 1,
+            tasks: Tasks::new(),
+            dead_letters: DeadLetters::default(),
+            wall_timers: Timers::new(),
+            session_timers: Timers::new(),
+            last_seen: Mono(0),
+            away: Duration::ZERO,
+            next_serial: 1,
+            config,
+        }
+    }
+
+    /// Handles one command.
+    pub fn handle(&mut self, now: Now, command: Command, out: &mut Output) {
+        self.observe(now);
+        match command {
+            Command::Connect { connection, principal, hello } => {
+                self.connect(now, connection, principal, *hello, out);
+            }
+            Command::Frame { connection, frame } => self.frame(now, connection, frame, out),
+            Command::Disconnect { connection } => self.disconnect(now, connection, out),
+            Command::Ask { query, principal, question } => {
+                self.ask(now, query, &principal, question, out);
+            }
+            Command::Space { ample } => self.ample = ample,
+            Command::Stop => self.stop(now, out),
+        }
+    }
+
+    /// Notes how far the log has got: all records up to `written` are in the file, all up to
+    /// `synced` are on disk. Releases what waited for that.
+    pub fn durable(&mut self, now: Now, written: Sequence, synced: Sequence, out: &mut Output) {
+        self.observe(now);
+        self.written = self.written.max(written);
+        self.synced = self.synced.max(synced);
+        self.release_held(now, out);
+    }
+
+    /// Handles everything whose time has come.
+    pub fn tick(&mut self, now: Now, out: &mut Output) {
+        self.observe(now);
+        self.fire_session_timers(now, out);
+        self.fire_wall_timers(now, out);
+        self.forget_windows(now);
+    }
+
+    /// When [`Self::tick`] wants to be called next.
+    pub fn deadline(&self) -> Deadline {
+        Deadline {
+            mono: self.session_timers.next().map(|at| Mono(at).after(self.away)),
+            wall: self.wall_timers.next().map(WallTime),
+        }
+    }
+
+    /// The broker's epoch: how often it has been started on its log.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Concludes from the lateness of its own timer that the broker was away, and stops its own
+    /// time for as long. It may have been gone since it was last seen, so leases get back all
+    /// that they had left then.
+    fn observe(&mut self, now: Now) {
+        if let Some(at) = self.session_timers.next() {
+            let tolerated = Mono(at).after(self.away).after(self.config.absence_tolerance);
+            if now.mono > tolerated && !self.planted(Defect::CountedAbsence) {
+                self.away += Duration::from_nanos(now.mono.0.saturating_sub(self.last_seen.0));
+            }
+        }
+        self.last_seen = self.last_seen.max(now.mono);
+    }
+
+    /// The engine's own time, which stands still while the broker is away.
+    pub(crate) fn present(&self, now: Now) -> Mono {
+        let away = u64::try_from(self.away.as_nanos()).unwrap_or(u64::MAX);
+        Mono(now.mono.0.saturating_sub(away))
+    }
+
+    /// Takes note of a decision that is to be written.
+    pub(crate) fn emit(&mut self, record: Record, out: &mut Output) {
+        debug_assert!(!self.replaying, "replay writes nothing");
+        self.sequence = self.sequence.next();
+        out.records.push((self.sequence, record));
+    }
+
+    /// Whether a defect is planted. Without the feature `defects` none ever is.
+    #[cfg(feature = "defects")]
+    pub(crate) fn planted(&self, defect: Defect) -> bool {
+        self.config.defect == Some(defect)
+    }
+
+    /// Whether a defect is planted. Without the feature `defects` none ever is.
+    #[cfg(not(feature = "defects"))]
+    #[allow(clippy::unused_self, reason = "the other variant needs it")]
+    pub(crate) const fn planted(&self, _: Defect) -> bool {
+        false
+    }
+}

@@ -1,0 +1,92 @@
+//! Holding back: nothing is told or delivered before what it rests on is durable.
+
+use crate::command::ConnectionKey;
+use crate::defect::Defect;
+use crate::effect::{Effect, Output};
+use crate::engine::Engine;
+use crate::now::Now;
+use crate::queue::Place;
+use crate::record::EntryId;
+use crate::table::{EntryKey, SessionKey, TenantKey};
+use trunkline_types::session::{Reply, SessionItem};
+use trunkline_types::{Durability, SessionId};
+
+/// Something that waits for the log.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// Tell a session, if it is still on the same connection; otherwise it will ask again.
+    Item(ConnectionKey, SessionItem),
+    /// Tell a session how its request ended, over whatever connection it has.
+    Reply(TenantKey, SessionId, Box<Reply>),
+    /// Perform an effect that is for no session.
+    Effect(Box<Effect>),
+    /// Let an entry go on.
+    Ready(EntryKey, EntryId),
+    /// Welcome a session; the number tells it from a later one in the same row.
+    Activate(SessionKey, u64, ConnectionKey),
+}
+
+impl Engine {
+    /// Does something as soon as every record so far is as durable as `level` says.
+    pub(crate) fn hold(&mut self, now: Now, level: Durability, held: Held, out: &mut Output) {
+        let hasty = match &held {
+            Held::Item(_, SessionItem::Done { .. } | SessionItem::Accepted(_)) => {
+                self.planted(Defect::AcceptBeforeFlush)
+            }
+            Held::Ready(..) => self.planted(Defect::DeliverBeforeFlush),
+            Held::Reply(..) => self.planted(Defect::ReplyBeforeFlush),
+            Held::Effect(_) => self.planted(Defect::ReadBeforeFlush),
+            Held::Item(..) | Held::Activate(..) => false,
+        };
+        let queue = match level {
+            Durability::Buffered if self.written < self.sequence => &mut self.until_written,
+            Durability::Synced if self.synced < self.sequence => {
+                out.flush = true;
+                &mut self.until_synced
+            }
+            _ => return self.perform(now, held, out),
+        };
+        if hasty {
+            return self.perform(now, held, out);
+        }
+        queue.push_back((self.sequence, held));
+    }
+
+    /// Does what waited for the log and need wait no longer.
+    pub(crate) fn release_held(&mut self, now: Now, out: &mut Output) {
+        while self.until_written.front().is_some_and(|&(at, _)| at <= self.written) {
+            if let Some((_, held)) = self.until_written.pop_front() {
+                self.perform(now, held, out);
+            }
+        }
+        while self.until_synced.front().is_some_and(|&(at, _)| at <= self.synced) {
+            if let Some((_, held)) = self.until_synced.pop_front() {
+                self.perform(now, held, out);
+            }
+        }
+    }
+
+    fn perform(&mut self, now: Now, held: Held, out: &mut Output) {
+        match held {
+            Held::Item(connection, item) => {
+                if self.connections.contains_key(&connection) {
+                    out.effects.push(Effect::Item { connection, item });
+                }
+            }
+            Held::Reply(tenant, session, reply) => {
+                self.tell_reply(tenant, session, *reply, out);
+            }
+            Held::Effect(effect) => out.effects.push(*effect),
+            Held::Ready(key, id) => {
+                let waits =
+                    |entry: &crate::queue::Entry| entry.id == id && entry.place == Place::Staged;
+                if self.entries.get(key).is_some_and(waits) {
+                    self.make_ready(now, key, out);
+                }
+            }
+            Held::Activate(session, serial, connection) => {
+                self.activate(now, session, serial, connection, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! An inbox entry: one envelope for one recipient, and everything known of it.
+
+use super::list::Link;
+use crate::now::Mono;
+use crate::record::EntryId;
+use crate::table::{AgentKey, InboxKey, SessionKey, TaskKey};
+use std::sync::Arc;
+use trunkline_types::{AttemptNote, Durability, Payload, Publish, SessionId, Token, WallTime};
+
+/// One envelope for one recipient.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: EntryId,
+    pub(crate) publish: Arc<Publish>,
+    pub(crate) inbox: InboxKey,
+    pub(crate) place: Place,
+    /// The durability in force, which without a log is always ephemeral.
+    pub(crate) durability: Durability,
+    /// Attempts that count.
+    pub(crate) attempts: u32,
+    /// Deliveries, whether they count as attempts or not.
+    pub(crate) deliveries: u32,
+    /// Deliveries lost with their session before the handler began.
+    pub(crate) losses: u32,
+    /// Whether it was in its inbox before: it then goes before those that never left it.
+    pub(crate) returned: bool,
+    pub(crate) accepted_at: WallTime,
+    pub(crate) expires_at: Option<WallTime>,
+    /// Not to be delivered before.
+    pub(crate) due: WallTime,
+    /// When its timer is set for, in wall time.
+    pub(crate) timer: Option<u64>,
+    /// The latest lease, as long as its token is good. It may have run out.
+    pub(crate) lease: Option<Lease>,
+    /// Neighbours in a lane while ready, in the session's list of leases while leased.
+    pub(crate) link: Link,
+    pub(crate) task: Option<TaskKey>,
+    /// The session that sent it, to which a reply goes.
+    pub(crate) sender: SessionId,
+    /// What became of the attempts that did not succeed.
+    pub(crate) notes: Vec<AttemptNote>,
+    /// What its caller said after it was paused.
+    pub(crate) messages: Vec<Payload>,
+}
+
+/// A lease and its token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    pub(crate) token: Token,
+    pub(crate) agent: AgentKey,
+    pub(crate) session: SessionId,
+    /// The session's row; only valid while the entry is leased.
+    pub(crate) holder: SessionKey,
+    /// When it runs out, in the engine's own time.
+    pub(crate) deadline: Mono,
+    /// Whether the handler has begun.
+    pub(crate) begun: bool,
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Place {
+    /// Its last record is not yet as durable as promised.
+    Staged = 0,
+    /// Not due yet.
+    Delayed = 1,
+    /// Behind another entry with the same ordering key.
+    Blocked = 2,
+    /// In a lane.
+    Ready = 3,
+    /// Waits for its caller.
+    Paused = 4,
+    /// Held by a session.
+    Leased = 5,
+}
+
+impl Place {
+    pub(crate) const COUNT: usize = 6;
+}
+
+impl Entry {
+    pub(crate) fn is_logged(&self) -> bool {
+        self.durability.is_logged()
+    }
+
+    pub(crate) fn max_attempts(&self) -> u32 {
+        self.publish.attempts()
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.publish.envelope.payload.data.len() as u64
+    }
+
+    /// When its timer should go off: at the end of its time to live, or when it is due.
+    pub(crate) fn wake_at(&self) -> Option<u64> {
+        let due = (self.place == Place::Delayed).then_some(self.due.0);
+        let expires = self.expires_at.map(|at| at.0);
+        match (due, expires) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Ordering keys: strictly in order of acceptance, one in flight.
+
+use super::entry::Place;
+use crate::engine::Engine;
+use crate::map::map;
+use crate::table::EntryKey;
+use std::collections::VecDeque;
+
+impl Engine {
+    /// Puts an accepted entry at the end of its key's queue, if it has a key.
+    pub(crate) fn key_join(&mut self, key: EntryKey) {
+        let entry = &self.entries[key];
+        let Some(ordering) = entry.publish.envelope.ordering_key.clone() else { return };
+        let seed = self.config.seed;
+        let keys = self.inboxes[entry.inbox].keys.get_or_insert_with(|| Box::new(map(seed)));
+        keys.entry(ordering).or_default().push_back(key);
+    }
+
+    /// Puts a continued entry back: first, unless another one is in flight.
+    pub(crate) fn key_rejoin(&mut self, key: EntryKey) {
+        let entry = &self.entries[key];
+        let Some(ordering) = entry.publish.envelope.ordering_key.clone() else { return };
+        let seed = self.config.seed;
+        let keys = self.inboxes[entry.inbox].keys.get_or_insert_with(|| Box::new(map(seed)));
+        let queue = keys.entry(ordering).or_default();
+        let in_flight = queue.front().is_some_and(|&head| {
+            self.entries[head].place == Place::Leased || self.entries[head].returned
+        });
+        queue.insert(usize::from(in_flight), key);
+        // A head that had only been ready gives way again.
+        let displaced = (!in_flight).then(|| queue.get(1).copied()).flatten();
+        if let Some(head) = displaced.filter(|&head| self.entries[head].place == Place::Ready) {
+            self.unqueue(head);
+            self.put(head, Place::Blocked);
+        }
+    }
+
+    /// Whether an entry must wait for another one with its key.
+    pub(crate) fn key_blocks(&self, key: EntryKey) -> bool {
+        if self.planted(crate::defect::Defect::IgnoredOrderingKey) {
+            return false;
+        }
+        let entry = &self.entries[key];
+        let Some(ordering) = &entry.publish.envelope.ordering_key else { return false };
+        let queue = self.inboxes[entry.inbox].keys.as_ref().and_then(|keys| keys.get(ordering));
+        queue.is_some_and(|queue| queue.front() != Some(&key))
+    }
+
+    /// Takes an entry out of its key's queue. Returns the entry that was blocked by it and no
+    /// longer is; it counts as staged until the caller lets it go.
+    pub(crate) fn key_leave(&mut self, key: EntryKey) -> Option<EntryKey> {
+        let entry = &self.entries[key];
+        let inbox = entry.inbox;
+        let ordering = entry.publish.envelope.ordering_key.clone()?;
+        let keys = self.inboxes[inbox].keys.as_mut()?;
+        let queue = keys.get_mut(&ordering)?;
+        let was_head = queue.front() == Some(&key);
+        if was_head {
+            queue.pop_front();
+        } else {
+            queue.retain(|&other| other != key);
+        }
+        let next = queue.front().copied().filter(|_| was_head);
+        if queue.is_empty() {
+            keys.remove(&ordering);
+            if keys.is_empty() {
+                self.inboxes[inbox].keys = None;
+            }
+        } else if queue.capacity() > 64 && queue.len() * 4 < queue.capacity() {
+            queue.shrink_to(queue.len() * 2);
+        }
+        let next = next.filter(|&next| self.entries[next].place == Place::Blocked)?;
+        self.put(next, Place::Staged);
+        Some(next)
+    }
+
+    /// The queue of a key, for checks.
+    pub(crate) fn key_queue(&self, key: EntryKey) -> Option<&VecDeque<EntryKey>> {
+        let entry = &self.entries[key];
+        let ordering = entry.publish.envelope.ordering_key.as_ref()?;
+        self.inboxes[entry.inbox].keys.as_ref()?.get(ordering)
+    }
+}

@@ -1,0 +1,112 @@
+//! Moving entries between places, and their timers.
+
+use super::entry::Place;
+use crate::effect::Output;
+use crate::engine::Engine;
+use crate::now::Now;
+use crate::record::{End, EntryId};
+use crate::table::EntryKey;
+
+impl Engine {
+    /// Notes that an entry is in another place. Lists are the caller's business.
+    pub(crate) fn put(&mut self, key: EntryKey, place: Place) {
+        let entry = &mut self.entries[key];
+        let places = &mut self.inboxes[entry.inbox].places;
+        places[entry.place as usize] -= 1;
+        places[place as usize] += 1;
+        entry.place = place;
+    }
+
+    /// Takes an entry out of whatever list it is in; afterwards it counts as staged.
+    pub(crate) fn unqueue(&mut self, key: EntryKey) {
+        let entry = &self.entries[key];
+        match entry.place {
+            Place::Ready => {
+                let inbox = entry.inbox;
+                self.inboxes[inbox].remove(&mut self.entries, key);
+            }
+            Place::Leased => self.unlease(key),
+            Place::Staged | Place::Delayed | Place::Blocked | Place::Paused => {}
+        }
+        self.put(key, Place::Staged);
+    }
+
+    /// A staged entry goes on: it waits for its time, for its key, or to be delivered.
+    pub(crate) fn make_ready(&mut self, now: Now, key: EntryKey, out: &mut Output) {
+        let entry = &self.entries[key];
+        if entry.expires_at.is_some_and(|at| at <= now.wall) {
+            self.end_entry(now, key, End::Expired, out);
+            return;
+        }
+        if entry.due > now.wall {
+            self.put(key, Place::Delayed);
+            self.set_timer(key);
+            return;
+        }
+        let was_delayed = entry.place == Place::Delayed;
+        if self.key_blocks(key) {
+            self.put(key, Place::Blocked);
+        } else {
+            let inbox = self.entries[key].inbox;
+            self.inboxes[inbox].push(&mut self.entries, key);
+            self.put(key, Place::Ready);
+            self.dispatch_inbox(now, inbox, out);
+        }
+        if was_delayed && self.entries.get(key).is_some() {
+            self.set_timer(key);
+        }
+    }
+
+    /// Sets the entry's timer for what it waits for next, if that has changed.
+    pub(crate) fn set_timer(&mut self, key: EntryKey) {
+        let entry = &mut self.entries[key];
+        let wanted = entry.wake_at();
+        if entry.timer == wanted {
+            return;
+        }
+        self.clear_timer(key);
+        if self.planted(crate::defect::Defect::MissedTimer) && self.rng.u8(..) < 16 {
+            return;
+        }
+        if let Some(at) = wanted {
+            let entry = &mut self.entries[key];
+            entry.timer = Some(at);
+            self.wall_timers.arm(at, (entry.id, key));
+        }
+    }
+
+    pub(crate) fn clear_timer(&mut self, key: EntryKey) {
+        if self.entries[key].timer.take().is_some() {
+            let entries = &self.entries;
+            self.wall_timers.disarm(|at, (id, key)| {
+                entries.get(key).is_some_and(|entry| entry.id == id && entry.timer == Some(at))
+            });
+        }
+    }
+
+    /// Handles every entry whose time has come.
+    pub(crate) fn fire_wall_timers(&mut self, now: Now, out: &mut Output) {
+        while let Some((at, (id, key))) = self.wall_timers.pop_due(now.wall.0) {
+            if self.is_timer(at, id, key) {
+                self.wall_timers.fired();
+                self.entries[key].timer = None;
+                self.on_entry_timer(now, key, out);
+            }
+        }
+    }
+
+    fn is_timer(&self, at: u64, id: EntryId, key: EntryKey) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.id == id && entry.timer == Some(at))
+    }
+
+    fn on_entry_timer(&mut self, now: Now, key: EntryKey, out: &mut Output) {
+        let entry = &self.entries[key];
+        if entry.expires_at.is_some_and(|at| at <= now.wall) {
+            self.end_entry(now, key, End::Expired, out);
+        } else if entry.place == Place::Delayed && entry.due <= now.wall {
+            self.make_ready(now, key, out);
+        } else {
+            self.set_timer(key);
+        }
+    }
+}

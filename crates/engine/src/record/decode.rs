@@ -1,0 +1,218 @@
+//! From bytes to records: the mirror of `encode`.
+
+use super::codec::{DecodeError, Read};
+use super::kinds::{AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord};
+use std::sync::Arc;
+use trunkline_types::{
+    Absent, AgentCard, ArtifactChunk, AttemptNote, Durability, Envelope, Epoch, Kind, MessageId,
+    PauseReason, Priority, Publish, PublishOptions, SessionId, Token,
+};
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+impl Record {
+    /// Reads a record from its tag and body.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the tag is unknown or the body is not what [`Record::encode`] writes.
+    pub fn decode(tag: u8, body: &[u8]) -> Result<Self> {
+        let mut read = Read(body);
+        let record = decode(tag, &mut read)?;
+        if read.0.is_empty() { Ok(record) } else { Err(DecodeError::Long(read.0.len())) }
+    }
+}
+
+fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
+    Ok(match tag {
+        1 => Record::Boot { epoch: Epoch(read.small("epoch")?), at: read.time("time")? },
+        2 => Record::Agent(Box::new(agent(read)?)),
+        3 => Record::Subscribed {
+            tenant: read.parse("tenant")?,
+            agent: read.parse("agent")?,
+            pattern: read.parse("pattern")?,
+        },
+        4 => Record::Unsubscribed {
+            tenant: read.parse("tenant")?,
+            agent: read.parse("agent")?,
+            pattern: read.parse("pattern")?,
+        },
+        5 => Record::Accepted(Box::new(accepted(read)?)),
+        6 => Record::Leased {
+            entry: entry(read)?,
+            token: token(read)?,
+            session: session(read)?,
+            agent: read.parse("agent")?,
+            at: read.time("time")?,
+        },
+        7 => Record::Begun { entry: entry(read)? },
+        8 => Record::Returned(Box::new(returned(read)?)),
+        9 => Record::Paused {
+            entry: entry(read)?,
+            reason: read.word("pause reason", PauseReason::from_number)?,
+            message: read.option("message", |read| read.payload("message"))?,
+            at: read.time("time")?,
+        },
+        10 => Record::Continued {
+            entry: entry(read)?,
+            payload: read.payload("payload")?,
+            from: read.option("source", |read| read.parse("source"))?,
+            session: session(read)?,
+            operation: read.number("operation")?,
+            at: read.time("time")?,
+        },
+        11 => Record::Settled { entry: entry(read)?, end: end(read)?, at: read.time("time")? },
+        12 => Record::Artifact {
+            entry: entry(read)?,
+            session: session(read)?,
+            operation: read.number("operation")?,
+            chunk: ArtifactChunk {
+                name: read.text("artifact name")?.into(),
+                append: read.flag("append")?,
+                last: read.flag("last")?,
+                payload: read.payload("artifact")?,
+            },
+            at: read.time("time")?,
+        },
+        13 => Record::Lost {
+            tenant: read.parse("tenant")?,
+            inbox: read.option("inbox", |read| read.parse("inbox"))?,
+            count: read.number("count")?,
+        },
+        other => return Err(DecodeError::Tag(other)),
+    })
+}
+
+fn entry(read: &mut Read<'_>) -> Result<EntryId> {
+    read.number("entry").map(EntryId)
+}
+
+fn session(read: &mut Read<'_>) -> Result<SessionId> {
+    read.wide("session").map(SessionId)
+}
+
+fn token(read: &mut Read<'_>) -> Result<Token> {
+    Ok(Token { epoch: Epoch(read.small("epoch")?), counter: read.number("token")? })
+}
+
+fn agent(read: &mut Read<'_>) -> Result<AgentRecord> {
+    Ok(AgentRecord {
+        tenant: read.parse("tenant")?,
+        owner: read.text("owner")?.to_owned(),
+        card: AgentCard {
+            id: read.parse("agent")?,
+            name: read.text("name")?.to_owned(),
+            description: read.text("description")?.to_owned(),
+            types: read.list("types", |read| Ok(read.text("type")?.into()))?,
+            skills: read.list("skills", |read| read.parse("skill"))?,
+            capabilities: read.list("capabilities", |read| Ok(read.text("capability")?.into()))?,
+            labels: read.list("labels", |read| {
+                Ok((read.text("label")?.into(), read.text("label value")?.into()))
+            })?,
+            region: read.text("region")?.into(),
+            version: read.text("version")?.into(),
+        },
+        at: read.time("time")?,
+    })
+}
+
+fn accepted(read: &mut Read<'_>) -> Result<AcceptedRecord> {
+    Ok(AcceptedRecord {
+        session: session(read)?,
+        operation: read.number("operation")?,
+        at: read.time("time")?,
+        first_entry: entry(read)?,
+        inboxes: read.list("inboxes", |read| read.parse("inbox"))?,
+        publish: {
+            let options = options(read)?;
+            Arc::new(Publish { envelope: envelope(read)?, options })
+        },
+    })
+}
+
+fn options(read: &mut Read<'_>) -> Result<PublishOptions> {
+    Ok(PublishOptions {
+        task: read.flag("task")?,
+        reply: read.flag("reply")?,
+        durability: read
+            .option("durability", |read| read.word("durability", Durability::from_number))?,
+        attempts: read.option("attempts", |read| read.small("attempts"))?,
+        delay: read.option("delay", |read| read.span("delay"))?,
+        absent: read.word("absent", |number| match number {
+            0 => Some(Absent::Park),
+            1 => Some(Absent::Fail),
+            _ => None,
+        })?,
+    })
+}
+
+fn envelope(read: &mut Read<'_>) -> Result<Envelope> {
+    Ok(Envelope {
+        id: message_id(read)?,
+        tenant: read.parse("tenant")?,
+        kind: read.word("kind", Kind::from_number)?,
+        source: read.option("source", |read| read.parse("source"))?,
+        destination: read.parse("destination")?,
+        priority: read.word("priority", Priority::from_number)?,
+        ttl: read.option("time to live", |read| read.span("time to live"))?,
+        ordering_key: read.option("ordering key", |read| read.parse("ordering key"))?,
+        idempotency_key: read.option("idempotency key", |read| read.parse("idempotency key"))?,
+        correlation_id: read.option("correlation id", message_id)?,
+        causation_id: read.option("causation id", message_id)?,
+        root_id: read.option("root id", message_id)?,
+        context_id: read.option("context id", |read| read.parse("context id"))?,
+        traceparent: read.option("traceparent", |read| Ok(read.text("traceparent")?.into()))?,
+        headers: read.list("headers", |read| {
+            Ok((read.text("header")?.into(), read.text("header value")?.into()))
+        })?,
+        payload: read.payload("payload")?,
+    })
+}
+
+fn message_id(read: &mut Read<'_>) -> Result<MessageId> {
+    let bytes = read.wide("message id")?.to_be_bytes();
+    MessageId::from_bytes(bytes).ok_or_else(|| DecodeError::Field {
+        field: "message id",
+        problem: "it is no version 7 UUID".into(),
+    })
+}
+
+fn returned(read: &mut Read<'_>) -> Result<ReturnedRecord> {
+    Ok(ReturnedRecord {
+        entry: entry(read)?,
+        attempts: read.small("attempts")?,
+        losses: read.small("losses")?,
+        due: read.time("due time")?,
+        token_stays: read.flag("token stays")?,
+        note: read.option("note", note)?,
+        at: read.time("time")?,
+    })
+}
+
+fn end(read: &mut Read<'_>) -> Result<End> {
+    Ok(match read.number("end")? {
+        1 => End::Completed { reply: read.option("reply", |read| read.payload("reply"))? },
+        2 => End::Failed { reason: read.text("reason")?.to_owned() },
+        3 => End::Rejected { reason: read.text("reason")?.to_owned() },
+        4 => End::Expired,
+        5 => End::Canceled { reason: read.text("reason")?.to_owned() },
+        6 => End::DeadLettered {
+            reason: read.text("reason")?.to_owned(),
+            note: read.option("note", note)?,
+        },
+        other => {
+            return Err(DecodeError::Field {
+                field: "end",
+                problem: format!("{other} is unknown"),
+            });
+        }
+    })
+}
+
+fn note(read: &mut Read<'_>) -> Result<AttemptNote> {
+    Ok(AttemptNote {
+        attempt: read.small("attempt")?,
+        agent: read.option("agent", |read| read.parse("agent"))?,
+        at: read.time("time")?,
+        reason: read.text("reason")?.to_owned(),
+    })
+}

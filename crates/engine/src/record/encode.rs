@@ -1,0 +1,208 @@
+//! From records to bytes. The layout is in `docs/log-format.md`.
+
+use super::codec::Write;
+use super::kinds::{AcceptedRecord, AgentRecord, End, Record, ReturnedRecord};
+use trunkline_types::{
+    Absent, AgentCard, AttemptNote, Durability, Envelope, Publish, PublishOptions, Token,
+};
+
+impl Record {
+    /// Appends the body (without tag and length) to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Boot { epoch, at } => {
+                out.number(u64::from(epoch.0));
+                out.time(*at);
+            }
+            Self::Agent(record) => agent(out, record),
+            Self::Subscribed { tenant, agent, pattern }
+            | Self::Unsubscribed { tenant, agent, pattern } => {
+                out.text(tenant.as_str());
+                out.text(agent.as_str());
+                out.text(pattern.as_str());
+            }
+            Self::Accepted(record) => accepted(out, record),
+            Self::Leased { entry, token: granted, session, agent, at } => {
+                out.number(entry.0);
+                token(out, *granted);
+                out.wide(session.0);
+                out.text(agent.as_str());
+                out.time(*at);
+            }
+            Self::Begun { entry } => out.number(entry.0),
+            Self::Returned(record) => returned(out, record),
+            Self::Paused { entry, reason, message, at } => {
+                out.number(entry.0);
+                out.number(u64::from(reason.number()));
+                out.option(message.as_ref(), Write::payload);
+                out.time(*at);
+            }
+            Self::Continued { entry, payload, from, session, operation, at } => {
+                out.number(entry.0);
+                out.payload(payload);
+                out.option(from.as_ref(), |out, from| out.text(from.as_str()));
+                out.wide(session.0);
+                out.number(*operation);
+                out.time(*at);
+            }
+            Self::Settled { entry, end: how, at } => {
+                out.number(entry.0);
+                end(out, how);
+                out.time(*at);
+            }
+            Self::Artifact { entry, session, operation, chunk, at } => {
+                out.number(entry.0);
+                out.wide(session.0);
+                out.number(*operation);
+                out.text(&chunk.name);
+                out.number(u64::from(chunk.append));
+                out.number(u64::from(chunk.last));
+                out.payload(&chunk.payload);
+                out.time(*at);
+            }
+            Self::Lost { tenant, inbox, count } => {
+                out.text(tenant.as_str());
+                out.option(inbox.as_ref(), |out, inbox| out.text(&inbox.to_string()));
+                out.number(*count);
+            }
+        }
+    }
+}
+
+fn agent(out: &mut Vec<u8>, record: &AgentRecord) {
+    let AgentRecord { tenant, owner, card, at } = record;
+    out.text(tenant.as_str());
+    out.text(owner);
+    let AgentCard { id, name, description, types, skills, capabilities, labels, region, version } =
+        card;
+    out.text(id.as_str());
+    out.text(name);
+    out.text(description);
+    out.list(types, |out, text| out.text(text));
+    out.list(skills, |out, skill| out.text(skill.as_str()));
+    out.list(capabilities, |out, text| out.text(text));
+    out.list(labels, |out, (key, value)| {
+        out.text(key);
+        out.text(value);
+    });
+    out.text(region);
+    out.text(version);
+    out.time(*at);
+}
+
+fn accepted(out: &mut Vec<u8>, record: &AcceptedRecord) {
+    let AcceptedRecord { publish, session, operation, at, first_entry, inboxes } = record;
+    out.wide(session.0);
+    out.number(*operation);
+    out.time(*at);
+    out.number(first_entry.0);
+    out.list(inboxes, |out, inbox| out.text(&inbox.to_string()));
+    let Publish { envelope: carried, options: asked } = &**publish;
+    options(out, asked);
+    envelope(out, carried);
+}
+
+fn options(out: &mut Vec<u8>, options: &PublishOptions) {
+    let PublishOptions { task, reply, durability, attempts, delay, absent } = options;
+    out.number(u64::from(*task));
+    out.number(u64::from(*reply));
+    out.option(*durability, |out, level: Durability| out.number(u64::from(level.number())));
+    out.option(*attempts, |out, attempts| out.number(u64::from(attempts)));
+    out.option(*delay, Write::span);
+    out.number(match absent {
+        Absent::Park => 0,
+        Absent::Fail => 1,
+    });
+}
+
+fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
+    let Envelope {
+        id,
+        tenant,
+        kind,
+        source,
+        destination,
+        priority,
+        ttl,
+        ordering_key,
+        idempotency_key,
+        correlation_id,
+        causation_id,
+        root_id,
+        context_id,
+        traceparent,
+        headers,
+        payload,
+    } = envelope;
+    out.wide(id.as_u128());
+    out.text(tenant.as_str());
+    out.number(u64::from(kind.number()));
+    out.option(source.as_ref(), |out, agent| out.text(agent.as_str()));
+    out.text(&destination.to_string());
+    out.number(u64::from(priority.number()));
+    out.option(*ttl, Write::span);
+    out.option(ordering_key.as_ref(), |out, key| out.text(key.as_str()));
+    out.option(idempotency_key.as_ref(), |out, key| out.text(key.as_str()));
+    for id in [correlation_id, causation_id, root_id] {
+        out.option(*id, |out, id| out.wide(id.as_u128()));
+    }
+    out.option(context_id.as_ref(), |out, id| out.text(id.as_str()));
+    out.option(traceparent.as_ref(), |out, text| out.text(text));
+    out.list(headers, |out, (name, value)| {
+        out.text(name);
+        out.text(value);
+    });
+    out.payload(payload);
+}
+
+fn returned(out: &mut Vec<u8>, record: &ReturnedRecord) {
+    let ReturnedRecord { entry, attempts, losses, due, token_stays, note: last, at } = record;
+    out.number(entry.0);
+    out.number(u64::from(*attempts));
+    out.number(u64::from(*losses));
+    out.time(*due);
+    out.number(u64::from(*token_stays));
+    out.option(last.as_ref(), note);
+    out.time(*at);
+}
+
+fn end(out: &mut Vec<u8>, end: &End) {
+    match end {
+        End::Completed { reply } => {
+            out.number(1);
+            out.option(reply.as_ref(), Write::payload);
+        }
+        End::Failed { reason } => {
+            out.number(2);
+            out.text(reason);
+        }
+        End::Rejected { reason } => {
+            out.number(3);
+            out.text(reason);
+        }
+        End::Expired => out.number(4),
+        End::Canceled { reason } => {
+            out.number(5);
+            out.text(reason);
+        }
+        End::DeadLettered { reason, note: last } => {
+            out.number(6);
+            out.text(reason);
+            out.option(last.as_ref(), note);
+        }
+    }
+}
+
+#[allow(clippy::ptr_arg, reason = "it is handed to Write::option as a function")]
+fn note(out: &mut Vec<u8>, note: &AttemptNote) {
+    let AttemptNote { attempt, agent, at, reason } = note;
+    out.number(u64::from(*attempt));
+    out.option(agent.as_ref(), |out, agent| out.text(agent.as_str()));
+    out.time(*at);
+    out.text(reason);
+}
+
+fn token(out: &mut Vec<u8>, token: Token) {
+    out.number(u64::from(token.epoch.0));
+    out.number(token.counter);
+}

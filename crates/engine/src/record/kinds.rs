@@ -1,0 +1,228 @@
+//! The kinds of record. Each carries decisions already taken (targets, due times), so that
+//! replaying it needs neither clock nor chance.
+
+use std::sync::Arc;
+use trunkline_types::{
+    AgentCard, AgentId, ArtifactChunk, AttemptNote, Epoch, InboxAddress, PauseReason, Payload,
+    Publish, SessionId, TenantId, Token, TopicPattern, WallTime,
+};
+
+/// Names an inbox entry for good: counted per partition, in order of acceptance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct EntryId(pub u64);
+
+/// One decision, as it is written.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Record {
+    /// The broker started.
+    Boot {
+        /// Counts the starts.
+        epoch: Epoch,
+        /// When.
+        at: WallTime,
+    },
+    /// An agent registered, or changed its card.
+    Agent(Box<AgentRecord>),
+    /// An agent wants the events of some topics kept for it.
+    Subscribed {
+        /// Whose agent.
+        tenant: TenantId,
+        /// Which agent.
+        agent: AgentId,
+        /// Which topics.
+        pattern: TopicPattern,
+    },
+    /// An agent wants them no longer.
+    Unsubscribed {
+        /// Whose agent.
+        tenant: TenantId,
+        /// Which agent.
+        agent: AgentId,
+        /// Which topics.
+        pattern: TopicPattern,
+    },
+    /// An envelope was accepted.
+    Accepted(Box<AcceptedRecord>),
+    /// An entry was delivered under a lease.
+    Leased {
+        /// Which entry.
+        entry: EntryId,
+        /// The lease's token.
+        token: Token,
+        /// To which session.
+        session: SessionId,
+        /// Of which agent.
+        agent: AgentId,
+        /// When.
+        at: WallTime,
+    },
+    /// The handler of a leased entry began.
+    Begun {
+        /// Which entry.
+        entry: EntryId,
+    },
+    /// An entry came back to its inbox.
+    Returned(Box<ReturnedRecord>),
+    /// A task waits for its caller.
+    Paused {
+        /// Which entry.
+        entry: EntryId,
+        /// What for.
+        reason: PauseReason,
+        /// What the caller is told.
+        message: Option<Payload>,
+        /// When.
+        at: WallTime,
+    },
+    /// The caller of a paused task answered.
+    Continued {
+        /// Which entry.
+        entry: EntryId,
+        /// What it said.
+        payload: Payload,
+        /// Which agent it is, if it is one.
+        from: Option<AgentId>,
+        /// The session that said so.
+        session: SessionId,
+        /// The number of its operation.
+        operation: u64,
+        /// When.
+        at: WallTime,
+    },
+    /// An entry ended.
+    Settled {
+        /// Which entry.
+        entry: EntryId,
+        /// How.
+        end: End,
+        /// When.
+        at: WallTime,
+    },
+    /// A piece of a task's result.
+    Artifact {
+        /// Which entry.
+        entry: EntryId,
+        /// The session that said so.
+        session: SessionId,
+        /// The number of its operation.
+        operation: u64,
+        /// The piece.
+        chunk: ArtifactChunk,
+        /// When.
+        at: WallTime,
+    },
+    /// A stop of the broker took ephemeral entries of an inbox.
+    Lost {
+        /// Whose inbox.
+        tenant: TenantId,
+        /// Which inbox; `None` for those of bare subscriptions.
+        inbox: Option<InboxAddress>,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// An agent registered, or changed its card.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AgentRecord {
+    /// Whose agent.
+    pub tenant: TenantId,
+    /// The subject of the principal that owns the id.
+    pub owner: String,
+    /// What it says of itself.
+    pub card: AgentCard,
+    /// When.
+    pub at: WallTime,
+}
+
+/// An envelope was accepted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AcceptedRecord {
+    /// What was sent.
+    pub publish: Arc<Publish>,
+    /// The session that sent it.
+    pub session: SessionId,
+    /// The number of its operation.
+    pub operation: u64,
+    /// When; times to live count from here.
+    pub at: WallTime,
+    /// The first of as many consecutive entries as there are inboxes.
+    pub first_entry: EntryId,
+    /// Where it went.
+    pub inboxes: Vec<InboxAddress>,
+}
+
+/// An entry came back to its inbox.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReturnedRecord {
+    /// Which entry.
+    pub entry: EntryId,
+    /// How many attempts count from now on.
+    pub attempts: u32,
+    /// How often it was lost before its handler began.
+    pub losses: u32,
+    /// When it is due again.
+    pub due: WallTime,
+    /// Whether the last token is still good until a newer one is granted: the lease ran out or
+    /// the session was lost. Otherwise its holder gave the entry back.
+    pub token_stays: bool,
+    /// What became of the attempt, if it was one.
+    pub note: Option<AttemptNote>,
+    /// When.
+    pub at: WallTime,
+}
+
+/// How an entry ended.
+#[derive(Clone, PartialEq, Debug)]
+pub enum End {
+    /// Done.
+    Completed {
+        /// The answer.
+        reply: Option<Payload>,
+    },
+    /// Failed for good.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// Declined.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+    /// Its time to live ended.
+    Expired,
+    /// Called off.
+    Canceled {
+        /// Why.
+        reason: String,
+    },
+    /// It became a dead letter.
+    DeadLettered {
+        /// Why.
+        reason: String,
+        /// The last attempt, if it was one.
+        note: Option<AttemptNote>,
+    },
+}
+
+impl Record {
+    /// The fixed number by which the log knows the kind.
+    pub const fn tag(&self) -> u8 {
+        match self {
+            Self::Boot { .. } => 1,
+            Self::Agent(_) => 2,
+            Self::Subscribed { .. } => 3,
+            Self::Unsubscribed { .. } => 4,
+            Self::Accepted(_) => 5,
+            Self::Leased { .. } => 6,
+            Self::Begun { .. } => 7,
+            Self::Returned(_) => 8,
+            Self::Paused { .. } => 9,
+            Self::Continued { .. } => 10,
+            Self::Settled { .. } => 11,
+            Self::Artifact { .. } => 12,
+            Self::Lost { .. } => 13,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Recovery: records make an engine what the one that wrote them was, in all that is durable.
+
+use crate::defect::Defect;
+use crate::effect::Output;
+use crate::engine::Engine;
+use crate::now::Now;
+use crate::queue::Place;
+use crate::record::{AcceptedRecord, EntryId, Record};
+use crate::table::{EntryKey, SessionKey};
+use smol_str::SmolStr;
+use thiserror::Error;
+use trunkline_types::{AgentId, Epoch, Sequence, SessionId};
+
+/// Why a record cannot follow the ones before it. The log is whole, so this means that it was
+/// written by something else than this engine.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReplayError {
+    /// The record's place is not the next one.
+    #[error("record {found:?} follows record {last:?}; one is missing")]
+    Gap {
+        /// The place of the record before.
+        last: Sequence,
+        /// The place of this record.
+        found: Sequence,
+    },
+    /// The record speaks of an entry that does not exist.
+    #[error("record {at:?} speaks of entry {entry:?}, which does not exist")]
+    UnknownEntry {
+        /// The place of the record.
+        at: Sequence,
+        /// The entry.
+        entry: EntryId,
+    },
+    /// The record does not fit the state that the ones before it lead to.
+    #[error("record {at:?} does not fit what came before: {problem}")]
+    Contradiction {
+        /// The place of the record.
+        at: Sequence,
+        /// What does not fit.
+        problem: &'static str,
+    },
+}
+
+impl Engine {
+    /// Takes in a record of the log.
+    ///
+    /// # Errors
+    /// [`ReplayError`] if it does not fit the ones before it. The engine is then of no use.
+    pub fn replay(&mut self, sequence: Sequence, record: Record) -> Result<(), ReplayError> {
+        if sequence != self.sequence.next() {
+            return Err(ReplayError::Gap { last: self.sequence, found: sequence });
+        }
+        self.sequence = sequence;
+        match record {
+            Record::Boot { epoch, .. } => {
+                if !self.planted(Defect::RepeatedToken) {
+                    self.epoch = epoch;
+                }
+            }
+            Record::Agent(record) => {
+                self.apply_agent(*record);
+            }
+            Record::Subscribed { tenant, agent, pattern } => {
+                let tenant = self.tenant_key(&tenant);
+                let agent = self.agent_key(tenant, &agent);
+                self.apply_subscribed(agent, &pattern, true);
+            }
+            Record::Unsubscribed { tenant, agent, pattern } => {
+                let tenant = self.tenant_key(&tenant);
+                let agent = self.agent_key(tenant, &agent);
+                self.apply_subscribed(agent, &pattern, false);
+            }
+            Record::Accepted(record) => self.replay_accepted(*record),
+            Record::Leased { entry, token, session, agent, at } => {
+                let key = self.entry_key(sequence, entry)?;
+                let session = self.replay_session(key, session, &agent);
+                let id = self.sessions[session].id;
+                let Some(agent) = self.sessions[session].agent else {
+                    let problem = "a session without an agent holds a lease";
+                    return Err(ReplayError::Contradiction { at: sequence, problem });
+                };
+                self.unqueue(key);
+                self.apply_leased(key, token, session, id, agent, at);
+            }
+            Record::Begun { entry } => {
+                let key = self.entry_key(sequence, entry)?;
+                if let Some(lease) = &mut self.entries[key].lease {
+                    lease.begun = true;
+                }
+            }
+            Record::Returned(record) => {
+                let key = self.entry_key(sequence, record.entry)?;
+                self.apply_returned(key, *record);
+            }
+            Record::Paused { entry, reason, message, at } => {
+                let key = self.entry_key(sequence, entry)?;
+                self.apply_paused(key, reason, message, at);
+            }
+            Record::Continued { entry, payload, from, session, operation, at } => {
+                let key = self.entry_key(sequence, entry)?;
+                if self.entries[key].place != Place::Paused {
+                    let problem = "an entry is continued that was not paused";
+                    return Err(ReplayError::Contradiction { at: sequence, problem });
+                }
+                self.windows.entry(session).or_default().insert(operation);
+                self.apply_continued(key, payload, from, at);
+            }
+            Record::Settled { entry, end, at } => {
+                let key = self.entry_key(sequence, entry)?;
+                self.replay_ids.remove(&entry);
+                self.apply_ended(key, end, at);
+            }
+            Record::Artifact { entry, session, operation, chunk, at } => {
+                let key = self.entry_key(sequence, entry)?;
+                self.windows.entry(session).or_default().insert(operation);
+                if let Some(task) = self.entries[key].task {
+                    self.task_artifact(task, chunk, at);
+                }
+            }
+            Record::Lost { tenant, inbox, count } => {
+                let tenant = self.tenant_key(&tenant);
+                if let Some(address) = inbox {
+                    let inbox = self.inbox(tenant, &address);
+                    self.apply_lost(inbox, count);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends recovery and begins an epoch. The record that says so must be durable before
+    /// anything else is handled.
+    pub fn start(&mut self, now: Now, out: &mut Output) {
+        self.replaying = false;
+        self.replay_ids = crate::map::map(self.config.seed);
+        self.written = self.sequence;
+        self.synced = self.sequence;
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.started_at = now.wall;
+        self.last_seen = now.mono;
+        if self.config.logged {
+            self.emit(Record::Boot { epoch: self.epoch, at: now.wall }, out);
+            out.flush = true;
+        }
+        self.remember_windows(now);
+        self.await_sessions(now, out);
+        let mut entries: Vec<_> = self.entries.iter().map(|(key, entry)| (entry.id, key)).collect();
+        entries.sort_unstable();
+        for (_, key) in entries {
+            self.set_timer(key);
+            if self.entries[key].place == Place::Staged {
+                self.make_ready(now, key, out);
+            }
+        }
+    }
+
+    fn replay_accepted(&mut self, record: AcceptedRecord) {
+        let AcceptedRecord { publish, session, operation, at, first_entry, inboxes } = record;
+        let tenant = self.tenant_key(&publish.envelope.tenant);
+        self.windows.entry(session).or_default().insert(operation);
+        if !self.planted(Defect::ForgottenKey) {
+            self.apply_key(tenant, &publish, at);
+        }
+        self.tenants[tenant].tally.accepted += 1;
+        self.next_entry = first_entry;
+        for address in &inboxes {
+            let inbox = self.inbox(tenant, address);
+            let level = publish.durability();
+            let (key, id) = self.apply_accepted(inbox, &publish, session, at, level);
+            self.replay_ids.insert(id, key);
+        }
+    }
+
+    fn entry_key(&self, at: Sequence, entry: EntryId) -> Result<EntryKey, ReplayError> {
+        self.replay_ids.get(&entry).copied().ok_or(ReplayError::UnknownEntry { at, entry })
+    }
+
+    /// The row of a session that held something when the broker stopped.
+    fn replay_session(&mut self, entry: EntryKey, id: SessionId, agent: &AgentId) -> SessionKey {
+        if let Some(&session) = self.session_keys.get(&id) {
+            return session;
+        }
+        let tenant = self.inboxes[self.entries[entry].inbox].tenant;
+        let agent = self.agent_key(tenant, agent);
+        let registration = self.agents[agent].registration.as_ref();
+        let owner = registration.map_or_else(SmolStr::default, |known| SmolStr::new(&known.owner));
+        let session = self.new_session(id, tenant, owner, Some(agent));
+        self.sessions[session].recovered = true;
+        session
+    }
+
+    /// Gives sessions that held something a full lease to come back; forgets the others.
+    fn await_sessions(&mut self, now: Now, out: &mut Output) {
+        let sessions: Vec<_> = self.sessions.iter().map(|(key, _)| key).collect();
+        let until = self.present(now).after(self.config.lease);
+        for session in sessions {
+            let row = &mut self.sessions[session];
+            if row.leases.is_empty() {
+                self.end_session(now, session, crate::settle::Loss::Session, out);
+                continue;
+            }
+            row.lost_until = Some(until);
+            if let Some(window) = self.windows.remove(&row.id) {
+                row.window = window;
+            }
+            let leases: Vec<_> = self.sessions[session].leases.iter(&self.entries).collect();
+            for key in leases {
+                if let Some(lease) = &mut self.entries[key].lease {
+                    lease.deadline = until;
+                }
+            }
+            self.arm_session(session);
+        }
+    }
+
+    fn remember_windows(&mut self, now: Now) {
+        let mut ids: Vec<_> = self.windows.keys().copied().collect();
+        ids.sort_unstable();
+        let until = now.wall.after(self.config.session_memory);
+        self.forgetting.extend(ids.into_iter().map(|id| (until, id)));
+        self.forget_windows(now);
+    }
+}

@@ -1,0 +1,77 @@
+//! The directory: agents, their cards, their sessions.
+
+use crate::engine::Engine;
+use crate::record::AgentRecord;
+use crate::table::{AgentKey, SessionKey, TenantKey};
+use trunkline_types::{AgentCard, AgentId, Sequence, TopicPattern, WallTime};
+
+/// An agent that has registered, or that somebody has sent something to.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
+    pub(crate) tenant: TenantKey,
+    /// What it registered, once it has.
+    pub(crate) registration: Option<Registration>,
+    pub(crate) sessions: Vec<SessionKey>,
+    /// Topics whose events are kept for it.
+    pub(crate) subscriptions: Vec<TopicPattern>,
+    /// The latest record about it.
+    pub(crate) sequence: Sequence,
+}
+
+/// What an agent registered.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) owner: String,
+    pub(crate) card: AgentCard,
+    pub(crate) at: WallTime,
+}
+
+impl Engine {
+    /// The agent's row, made when it is first heard of.
+    pub(crate) fn agent_key(&mut self, tenant: TenantKey, id: &AgentId) -> AgentKey {
+        if let Some(&key) = self.tenants[tenant].agents.get(id) {
+            return key;
+        }
+        let key = self.agents.insert(Agent {
+            id: id.clone(),
+            tenant,
+            registration: None,
+            sessions: Vec::new(),
+            subscriptions: Vec::new(),
+            sequence: Sequence(0),
+        });
+        self.tenants[tenant].agents.insert(id.clone(), key);
+        key
+    }
+
+    /// An agent registers or changes its card.
+    pub(crate) fn apply_agent(&mut self, record: AgentRecord) -> AgentKey {
+        let tenant = self.tenant_key(&record.tenant);
+        let key = self.agent_key(tenant, &record.card.id);
+        let sequence = self.sequence;
+        let agent = &mut self.agents[key];
+        agent.sequence = sequence;
+        let at = agent.registration.as_ref().map_or(record.at, |known| known.at);
+        agent.registration = Some(Registration { owner: record.owner, card: record.card, at });
+        key
+    }
+
+    /// An agent wants the events of some topics, or no longer.
+    pub(crate) fn apply_subscribed(&mut self, key: AgentKey, pattern: &TopicPattern, wanted: bool) {
+        let sequence = self.sequence;
+        let agent = &mut self.agents[key];
+        agent.sequence = sequence;
+        let topics = &mut self.tenants[agent.tenant].topics;
+        let subscriber = super::Subscriber::Agent(key);
+        if wanted {
+            if !agent.subscriptions.contains(pattern) {
+                agent.subscriptions.push(pattern.clone());
+                topics.add(pattern, subscriber);
+            }
+        } else {
+            agent.subscriptions.retain(|other| other != pattern);
+            topics.remove(pattern, subscriber);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Which inboxes: tenants, their agents, skills and topics.
+
+mod directory;
+mod targets;
+mod tenant;
+mod topics;
+
+pub(crate) use directory::Agent;
+pub(crate) use targets::Targets;
+pub(crate) use tenant::Tenant;
+pub(crate) use topics::Subscriber;

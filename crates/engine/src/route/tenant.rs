@@ -1,0 +1,103 @@
+//! A tenant: the root of every key.
+
+use super::topics::Topics;
+use crate::admission::Keys;
+use crate::engine::Engine;
+use crate::map::{Map, map};
+use crate::queue::{Inbox, Owner};
+use crate::table::{AgentKey, InboxKey, TenantKey};
+use trunkline_types::{AgentId, InboxAddress, SkillName, TenantId};
+
+/// What belongs to one tenant.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) id: TenantId,
+    /// Every agent that has registered.
+    pub(crate) agents: Map<AgentId, AgentKey>,
+    /// The inboxes of agents, registered or not.
+    pub(crate) agent_inboxes: Map<AgentId, InboxKey>,
+    /// The inboxes of skills, offered or not.
+    pub(crate) skill_inboxes: Map<SkillName, InboxKey>,
+    /// Counts the events of bare subscriptions.
+    pub(crate) bare: InboxKey,
+    pub(crate) topics: Topics,
+    pub(crate) keys: Keys,
+    pub(crate) tally: Tally,
+}
+
+/// What is counted per tenant rather than per inbox.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) accepted: u64,
+    pub(crate) refused: u64,
+    pub(crate) unrouted: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) replies_dropped: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) canceled: u64,
+    pub(crate) open: u64,
+    pub(crate) forgotten: u64,
+    pub(crate) sessions: u64,
+}
+
+impl Engine {
+    /// The tenant's row, made when it is first heard of.
+    pub(crate) fn tenant_key(&mut self, id: &TenantId) -> TenantKey {
+        if let Some(&key) = self.tenant_keys.get(id) {
+            return key;
+        }
+        let seed = self.config.seed;
+        let key = self.tenants.insert(Tenant {
+            id: id.clone(),
+            agents: map(seed),
+            agent_inboxes: map(seed),
+            skill_inboxes: map(seed),
+            bare: <InboxKey as crate::table::Key>::from_slot(0),
+            topics: Topics::new(seed),
+            keys: Keys::new(seed),
+            tally: Tally::default(),
+        });
+        self.tenants[key].bare = self.inboxes.insert(Inbox::new(key, Owner::Bare));
+        self.tenant_keys.insert(id.clone(), key);
+        key
+    }
+
+    /// The inbox of a skill, made when it is first heard of.
+    pub(crate) fn skill_inbox(&mut self, tenant: TenantKey, skill: &SkillName) -> InboxKey {
+        if let Some(&key) = self.tenants[tenant].skill_inboxes.get(skill) {
+            return key;
+        }
+        let key = self.inboxes.insert(Inbox::new(tenant, Owner::Skill(skill.clone())));
+        self.tenants[tenant].skill_inboxes.insert(skill.clone(), key);
+        key
+    }
+
+    /// The inbox of an agent, made when it is first heard of; so is a row for the agent.
+    pub(crate) fn agent_inbox(&mut self, tenant: TenantKey, id: &AgentId) -> InboxKey {
+        if let Some(&key) = self.tenants[tenant].agent_inboxes.get(id) {
+            return key;
+        }
+        let agent = self.agent_key(tenant, id);
+        let key = self.inboxes.insert(Inbox::new(tenant, Owner::Agent(agent)));
+        self.tenants[tenant].agent_inboxes.insert(id.clone(), key);
+        key
+    }
+
+    /// The inbox of an address.
+    pub(crate) fn inbox(&mut self, tenant: TenantKey, address: &InboxAddress) -> InboxKey {
+        match address {
+            InboxAddress::Agent(id) => self.agent_inbox(tenant, id),
+            InboxAddress::Skill(skill) => self.skill_inbox(tenant, skill),
+        }
+    }
+
+    /// Whose inbox it is; `None` for the one that only counts bare subscriptions.
+    pub(crate) fn address(&self, inbox: InboxKey) -> Option<InboxAddress> {
+        match &self.inboxes[inbox].owner {
+            Owner::Agent(agent) => Some(InboxAddress::Agent(self.agents[*agent].id.clone())),
+            Owner::Skill(skill) => Some(InboxAddress::Skill(skill.clone())),
+            Owner::Bare => None,
+        }
+    }
+}

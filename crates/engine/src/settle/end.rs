@@ -1,0 +1,119 @@
+//! The end of an entry.
+
+use crate::defect::Defect;
+use crate::effect::Output;
+use crate::engine::Engine;
+use crate::gate::Held;
+use crate::now::Now;
+use crate::queue::{Entry, Place};
+use crate::record::{End, Record};
+use crate::table::EntryKey;
+use trunkline_types::session::{Reply, SessionItem};
+use trunkline_types::{AgentId, DeadLetter, Failure, FailureCode, Payload, WallTime};
+
+/// What remains to be told after an entry ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    entry: Entry,
+    agent: Option<AgentId>,
+    /// The entry that was blocked by it.
+    next: Option<EntryKey>,
+}
+
+impl Engine {
+    /// Ends an entry: records it, counts it, tells whoever waits for it.
+    pub(crate) fn end_entry(&mut self, now: Now, key: EntryKey, end: End, out: &mut Output) {
+        let entry = &self.entries[key];
+        let (level, holder) = (entry.durability, self.holder(key));
+        let held = entry.lease.filter(|_| entry.place == Place::Leased);
+        if entry.is_logged()
+            && !(self.planted(Defect::UnrecordedSettlement) && self.rng.u8(..) < 64)
+        {
+            let entry = self.entries[key].id;
+            self.emit(Record::Settled { entry, end: end.clone(), at: now.wall }, out);
+        }
+        let reply = self.entries[key].publish.options.reply.then(|| result(&end));
+        let called_off = match &end {
+            End::Expired => Some("its time to live has ended".to_owned()),
+            End::Canceled { reason } => Some(format!("canceled: {reason}")),
+            _ => None,
+        };
+        if let (Some(lease), Some(reason)) = (held, called_off)
+            && let Some(connection) = self.sessions[lease.holder].connection
+        {
+            let item = SessionItem::Cancel { token: lease.token, reason };
+            self.hold(now, level, Held::Item(connection, item), out);
+        }
+        let Ended { entry, agent, next } = self.apply_ended(key, end, now.wall);
+        if let Some(task) = entry.task {
+            self.tell_task_watchers(now, task, level, out);
+        }
+        if let Some(result) = reply {
+            let request = entry.publish.envelope.id;
+            let reply = Box::new(Reply { request, agent, result });
+            let tenant = self.inboxes[entry.inbox].tenant;
+            self.hold(now, level, Held::Reply(tenant, entry.sender, reply), out);
+        }
+        self.let_go(now, level, next, out);
+        self.dispatch_holder(now, holder, out);
+    }
+
+    /// The state after an entry ended; shared by live commands and replay.
+    pub(crate) fn apply_ended(&mut self, key: EntryKey, end: End, at: WallTime) -> Ended {
+        self.unqueue(key);
+        self.clear_timer(key);
+        let next = self.key_leave(key);
+        let agent = self.entries[key].lease.map(|lease| self.agents[lease.agent].id.clone());
+        self.forget_token(key);
+        let mut entry = self.entries.remove(key);
+        let uncounted = matches!(end, End::Expired) && self.planted(Defect::UncountedExpiry);
+        let bound = self.config.dead_letters;
+        let address = matches!(end, End::DeadLettered { .. }).then(|| self.address(entry.inbox));
+        let inbox = &mut self.inboxes[entry.inbox];
+        inbox.places[Place::Staged as usize] -= 1;
+        if !entry.is_logged() {
+            inbox.ephemeral -= 1;
+            inbox.ephemeral_bytes -= entry.size();
+        }
+        let counters = &mut inbox.counters;
+        let counter = match &end {
+            End::Completed { .. } | End::Failed { .. } | End::Rejected { .. } => {
+                &mut counters.settled
+            }
+            End::Expired => &mut counters.expired,
+            End::Canceled { .. } => &mut counters.canceled,
+            End::DeadLettered { .. } => &mut counters.dead_lettered,
+        };
+        *counter += u64::from(!uncounted);
+        let tenant = inbox.tenant;
+        if let End::DeadLettered { reason, note } = &end {
+            entry.notes.extend(note.clone());
+            let letter = DeadLetter {
+                publish: entry.publish.clone(),
+                inbox: address.flatten().expect("bare subscriptions have no entries"),
+                reason: reason.clone(),
+                at,
+                accepted_at: entry.accepted_at,
+                attempts: std::mem::take(&mut entry.notes),
+            };
+            self.dead_letters.push(tenant, letter, bound);
+        }
+        if let Some(task) = entry.task {
+            self.task_ended(task, end, at);
+        }
+        Ended { entry, agent, next }
+    }
+}
+
+/// What the sender of a request is told.
+fn result(end: &End) -> Result<Payload, Failure> {
+    let (code, reason) = match end {
+        End::Completed { reply } => return Ok(reply.clone().unwrap_or_default()),
+        End::Failed { reason } => (FailureCode::Failed, reason.clone()),
+        End::Rejected { reason } => (FailureCode::Rejected, reason.clone()),
+        End::Expired => (FailureCode::Expired, "its time to live has ended".to_owned()),
+        End::Canceled { reason } => (FailureCode::Canceled, reason.clone()),
+        End::DeadLettered { reason, .. } => (FailureCode::DeadLettered, reason.clone()),
+    };
+    Err(Failure { code, reason })
+}

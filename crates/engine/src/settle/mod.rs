@@ -1,0 +1,9 @@
+//! How deliveries end: settlements, losses, retries, dead letters.
+
+mod dead_letters;
+mod end;
+mod give_back;
+mod outcome;
+
+pub(crate) use dead_letters::DeadLetters;
+pub(crate) use give_back::Loss;

@@ -1,0 +1,4 @@
+//! Figures, answers to questions, and the state as checks see it.
+
+mod check;
+mod query;

@@ -1,0 +1,195 @@
+//! Answers to questions, told once nothing in them can be taken back by a crash.
+
+use crate::command::QueryKey;
+use crate::effect::{Effect, Output};
+use crate::engine::Engine;
+use crate::gate::Held;
+use crate::now::Now;
+use crate::table::{AgentKey, TenantKey};
+use crate::task::unknown_task;
+use smol_str::SmolStr;
+use trunkline_types::{
+    AgentFilter, AgentInfo, Answer, DeadLetter, DeadLetterFilter, Destination, Durability,
+    InboxStats, Presence, Principal, Query, Refusal, RefusalCode, Stats, TaskFilter, TaskPage,
+};
+
+const DEFAULT_LIMIT: u32 = 100;
+const MOST: u32 = 1000;
+
+impl Engine {
+    /// Answers a question.
+    pub(crate) fn ask(
+        &mut self,
+        now: Now,
+        query: QueryKey,
+        principal: &Principal,
+        question: Query,
+        out: &mut Output,
+    ) {
+        let tenant = self.tenant_key(&principal.tenant);
+        let result = match question {
+            Query::Task(id) => match self.tasks.find(tenant, id) {
+                Some(key) => Ok(Answer::Task(Box::new(self.tasks.rows[key].snapshot()))),
+                None => Err(unknown_task(id)),
+            },
+            Query::Tasks(filter) => self.list_tasks(tenant, &filter).map(Answer::Tasks),
+            Query::Agents(filter) => Ok(Answer::Agents(self.list_agents(tenant, &filter))),
+            Query::DeadLetters(filter) => {
+                self.list_dead_letters(tenant, &filter).map(Answer::DeadLetters)
+            }
+            Query::Stats => Ok(Answer::Stats(Box::new(self.stats(now, tenant)))),
+        };
+        let effect = Box::new(Effect::Answer { query, result });
+        self.hold(now, Durability::Synced, Held::Effect(effect), out);
+    }
+
+    fn list_tasks(&self, tenant: TenantKey, filter: &TaskFilter) -> Result<TaskPage, Refusal> {
+        let limit = limit(filter.limit)?;
+        let mut page = TaskPage::default();
+        let older = match filter.before {
+            Some(before) => self.tasks.ids.range(..before),
+            None => self.tasks.ids.range(..),
+        };
+        for (&id, &key) in older.rev() {
+            let task = &self.tasks.rows[key];
+            let envelope = &task.publish.envelope;
+            let wanted = task.tenant == tenant
+                && filter.state.is_none_or(|state| state == task.state)
+                && filter
+                    .context_id
+                    .as_ref()
+                    .is_none_or(|id| Some(id) == envelope.context_id.as_ref())
+                && filter.skill.as_ref().is_none_or(
+                    |skill| matches!(&envelope.destination, Destination::Skill(to) if to == skill),
+                )
+                && filter.agent.as_ref().is_none_or(|agent| {
+                    task.agent.as_ref() == Some(agent)
+                        || matches!(&envelope.destination, Destination::Agent(to) if to == agent)
+                });
+            if !wanted {
+                continue;
+            }
+            if page.tasks.len() == limit {
+                page.next = page.tasks.last().map(|task| task.id);
+                break;
+            }
+            debug_assert_eq!(id, envelope.id);
+            page.tasks.push(task.snapshot());
+        }
+        Ok(page)
+    }
+
+    fn list_agents(&self, tenant: TenantKey, filter: &AgentFilter) -> Vec<AgentInfo> {
+        let of_tenant = self.agents.iter().filter(|(_, agent)| agent.tenant == tenant);
+        let mut infos: Vec<_> = of_tenant
+            .filter_map(|(key, _)| self.agent_info(key))
+            .filter(|info| filter.id.as_ref().is_none_or(|id| *id == info.card.id))
+            .filter(|info| filter.skill.as_ref().is_none_or(|it| info.card.skills.contains(it)))
+            .collect();
+        infos.sort_unstable_by(|a, b| a.card.id.cmp(&b.card.id));
+        infos
+    }
+
+    fn agent_info(&self, key: AgentKey) -> Option<AgentInfo> {
+        let agent = &self.agents[key];
+        let registration = agent.registration.as_ref()?;
+        let connected: Vec<_> = agent
+            .sessions
+            .iter()
+            .map(|&session| &self.sessions[session])
+            .filter(|row| row.connection.is_some())
+            .collect();
+        let in_flight = connected.iter().map(|row| row.in_flight).sum();
+        let credit = connected.iter().map(|row| row.credit.deliveries).sum();
+        let presence = if connected.is_empty() {
+            Presence::Offline
+        } else if connected.iter().all(|row| row.draining) {
+            Presence::Draining
+        } else if credit == 0 {
+            Presence::Starting
+        } else if connected.iter().any(|row| row.is_available()) {
+            Presence::Ready
+        } else {
+            Presence::Busy
+        };
+        let inbox = self.tenants[agent.tenant].agent_inboxes.get(&agent.id);
+        let waiting = inbox.map_or(0, |&inbox| {
+            let gauges = self.inboxes[inbox].gauges();
+            gauges.waiting + gauges.parked + gauges.delayed + gauges.staged
+        });
+        Some(AgentInfo {
+            card: registration.card.clone(),
+            owner: SmolStr::new(&registration.owner),
+            presence,
+            sessions: u32::try_from(connected.len()).unwrap_or(u32::MAX),
+            in_flight,
+            credit,
+            waiting,
+            registered_at: registration.at,
+        })
+    }
+
+    fn list_dead_letters(
+        &self,
+        tenant: TenantKey,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, Refusal> {
+        let limit = limit(filter.limit)?;
+        let wanted = self.dead_letters.of(tenant).filter(|letter| {
+            filter.id.is_none_or(|id| id == letter.publish.envelope.id)
+                && filter.inbox.as_ref().is_none_or(|inbox| *inbox == letter.inbox)
+        });
+        Ok(wanted.take(limit).cloned().collect())
+    }
+
+    fn stats(&self, now: Now, tenant: TenantKey) -> Stats {
+        let row = &self.tenants[tenant];
+        let tally = &row.tally;
+        let mut stats = Stats {
+            messages_accepted: tally.accepted,
+            messages_refused: tally.refused,
+            messages_unrouted: tally.unrouted,
+            duplicates: tally.duplicates,
+            replies_dropped: tally.replies_dropped,
+            tasks_completed: tally.completed,
+            tasks_failed: tally.failed,
+            tasks_canceled: tally.canceled,
+            tasks_open: tally.open,
+            tasks_forgotten: tally.forgotten,
+            dead_letters: self.dead_letters.of(tenant).count() as u64,
+            sessions: tally.sessions,
+            epoch: self.epoch.0,
+            uptime_ms: u64::try_from(now.wall.since(self.started_at).as_millis())
+                .unwrap_or(u64::MAX),
+            ..Stats::default()
+        };
+        let registered = self.agents.iter().filter(|(_, agent)| agent.registration.is_some());
+        stats.agents = registered.filter(|(_, agent)| agent.tenant == tenant).count() as u64;
+        for (key, inbox) in self.inboxes.iter().filter(|(_, inbox)| inbox.tenant == tenant) {
+            let gauges = inbox.gauges();
+            stats.counters.add(&inbox.counters);
+            stats.gauges.add(&gauges);
+            if inbox.counters.accepted > 0 {
+                let (address, counters) = (self.address(key), inbox.counters);
+                stats.inboxes.push(InboxStats { address, counters, gauges });
+            }
+        }
+        stats.inboxes.sort_by(|a, b| {
+            let busier = b.counters.accepted.cmp(&a.counters.accepted);
+            busier.then_with(|| a.address.cmp(&b.address))
+        });
+        stats.inboxes.truncate(MOST as usize);
+        stats
+    }
+}
+
+fn limit(asked: u32) -> Result<usize, Refusal> {
+    match asked {
+        0 => Ok(DEFAULT_LIMIT as usize),
+        1..=MOST => Ok(asked as usize),
+        _ => {
+            let message = format!("the limit is {asked}, the range is 1 to {MOST}");
+            Err(Refusal::new(RefusalCode::Invalid, message))
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Typed slabs: tables whose keys cannot be mixed up.
+
+use slab::Slab;
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+/// A key into a [`Table`].
+pub(crate) trait Key: Copy + Eq {
+    /// The key of a slot.
+    fn from_slot(slot: u32) -> Self;
+    /// The slot of the key.
+    fn slot(self) -> u32;
+}
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub(crate) struct $name(u32);
+        impl $crate::table::Key for $name {
+            fn from_slot(slot: u32) -> Self {
+                Self(slot)
+            }
+            fn slot(self) -> u32 {
+                self.0
+            }
+        }
+    };
+}
+
+key!(
+    /// An inbox entry.
+    EntryKey
+);
+key!(
+    /// An inbox.
+    InboxKey
+);
+key!(
+    /// A registered agent.
+    AgentKey
+);
+key!(
+    /// A session.
+    SessionKey
+);
+key!(
+    /// A task.
+    TaskKey
+);
+key!(
+    /// A tenant.
+    TenantKey
+);
+
+/// A slab with keys of its own type. Slots are reused, lowest recently freed first, which is
+/// deterministic.
+#[derive(Debug)]
+pub(crate) struct Table<K, T> {
+    slots: Slab<T>,
+    key: PhantomData<K>,
+}
+
+impl<K: Key, T> Table<K, T> {
+    pub(crate) fn new() -> Self {
+        Self { slots: Slab::new(), key: PhantomData }
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> K {
+        let slot = self.slots.insert(value);
+        K::from_slot(u32::try_from(slot).expect("tables are bounded far below 2^32 rows"))
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> T {
+        self.slots.remove(key.slot() as usize)
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&T> {
+        self.slots.get(key.slot() as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        self.slots.get_mut(key.slot() as usize)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        self.slots.iter().map(|(slot, value)| {
+            #[allow(clippy::cast_possible_truncation, reason = "checked when it was inserted")]
+            (K::from_slot(slot as u32), value)
+        })
+    }
+}
+
+impl<K: Key, T> Index<K> for Table<K, T> {
+    type Output = T;
+    fn index(&self, key: K) -> &T {
+        &self.slots[key.slot() as usize]
+    }
+}
+
+impl<K: Key, T> IndexMut<K> for Table<K, T> {
+    fn index_mut(&mut self, key: K) -> &mut T {
+        &mut self.slots[key.slot() as usize]
+    }
+}

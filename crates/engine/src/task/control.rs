@@ -1,0 +1,164 @@
+//! What holders say while they work, and what callers do about their tasks.
+
+use crate::effect::Output;
+use crate::engine::Engine;
+use crate::gate::Held;
+use crate::now::Now;
+use crate::queue::Place;
+use crate::record::{End, Record};
+use crate::table::{EntryKey, SessionKey};
+use trunkline_types::session::{Update, UpdateBody};
+use trunkline_types::{AgentId, Durability, MessageId, Payload, Refusal, RefusalCode, WallTime};
+
+impl Engine {
+    /// Takes in what the holder of a delivery says while it works. Returns how durable it must
+    /// be before it is confirmed.
+    pub(crate) fn update(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        operation: u64,
+        update: Update,
+        out: &mut Output,
+    ) -> Result<Durability, Refusal> {
+        let key = self.held_entry(session, update.token)?;
+        let entry = &self.entries[key];
+        let (id, logged, task) = (entry.id, entry.is_logged(), entry.task);
+        let of_task = |what: &str| {
+            let message = format!("only a task has {what}; this is a plain envelope");
+            task.ok_or_else(|| Refusal::new(RefusalCode::Invalid, message))
+        };
+        match update.body {
+            UpdateBody::Started => {
+                let leased = entry.place == Place::Leased;
+                if let Some(lease) = self.entries[key].lease.as_mut().filter(|_| leased)
+                    && !std::mem::replace(&mut lease.begun, true)
+                    && logged
+                {
+                    self.emit(Record::Begun { entry: id }, out);
+                }
+                Ok(Durability::Ephemeral)
+            }
+            UpdateBody::Progress(progress) => {
+                let task = of_task("progress")?;
+                let (size, limit) = (progress.text.len(), self.config.limits.reason_bytes);
+                if size > limit {
+                    let message =
+                        format!("the progress text has {size} bytes, the limit is {limit}");
+                    return Err(Refusal::new(RefusalCode::TooLarge, message));
+                }
+                if progress.percent > 100 {
+                    let message = format!("progress is {} %, the limit is 100", progress.percent);
+                    return Err(Refusal::new(RefusalCode::Invalid, message));
+                }
+                self.tell_progress(task, &progress, out);
+                self.tasks.rows[task].progress = Some(progress);
+                Ok(Durability::Ephemeral)
+            }
+            UpdateBody::Artifact(chunk) => {
+                let task = of_task("artifacts")?;
+                self.check_payload("the artifact chunk", Some(&chunk.payload))?;
+                let (size, limit) = (chunk.name.len(), self.config.limits.header_bytes);
+                if size > limit {
+                    let message =
+                        format!("the artifact name has {size} bytes, the limit is {limit}");
+                    return Err(Refusal::new(RefusalCode::TooLarge, message));
+                }
+                let level = if logged { Durability::Buffered } else { Durability::Ephemeral };
+                if logged {
+                    let session = self.sessions[session].id;
+                    let (chunk, at) = (chunk.clone(), now.wall);
+                    self.emit(Record::Artifact { entry: id, session, operation, chunk, at }, out);
+                }
+                self.task_artifact(task, chunk, now.wall);
+                self.tell_task_watchers(now, task, level, out);
+                Ok(level)
+            }
+        }
+    }
+
+    /// Calls a task off.
+    pub(crate) fn cancel(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        id: MessageId,
+        reason: String,
+        out: &mut Output,
+    ) -> Result<Durability, Refusal> {
+        let (size, limit) = (reason.len(), self.config.limits.reason_bytes);
+        if size > limit {
+            let message = format!("the reason has {size} bytes, the limit is {limit}");
+            return Err(Refusal::new(RefusalCode::TooLarge, message));
+        }
+        let key = self.open_entry(session, id)?;
+        let level = self.entries[key].durability;
+        self.end_entry(now, key, End::Canceled { reason }, out);
+        Ok(level)
+    }
+
+    /// Answers what a paused task waits for.
+    pub(crate) fn continue_task(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        operation: u64,
+        id: MessageId,
+        payload: Payload,
+        out: &mut Output,
+    ) -> Result<Durability, Refusal> {
+        self.check_payload("the message", Some(&payload))?;
+        let key = self.open_entry(session, id)?;
+        let entry = &self.entries[key];
+        if entry.place != Place::Paused {
+            let message = format!("task {id} does not wait for its caller");
+            return Err(Refusal::new(RefusalCode::WrongState, message));
+        }
+        let (entry_id, level, logged) = (entry.id, entry.durability, entry.is_logged());
+        let row = &self.sessions[session];
+        let from = row.agent.map(|agent| self.agents[agent].id.clone());
+        if logged {
+            let record = Record::Continued {
+                entry: entry_id,
+                payload: payload.clone(),
+                from: from.clone(),
+                session: row.id,
+                operation,
+                at: now.wall,
+            };
+            self.emit(record, out);
+        }
+        self.apply_continued(key, payload, from, now.wall);
+        self.tell_watchers(now, key, out);
+        self.hold(now, level, Held::Ready(key, entry_id), out);
+        Ok(level)
+    }
+
+    /// The state after a paused task was continued; shared by live commands and replay.
+    pub(crate) fn apply_continued(
+        &mut self,
+        key: EntryKey,
+        payload: Payload,
+        from: Option<AgentId>,
+        at: WallTime,
+    ) {
+        self.put(key, Place::Staged);
+        self.key_rejoin(key);
+        let entry = &mut self.entries[key];
+        entry.returned = true;
+        entry.due = at;
+        entry.messages.push(payload.clone());
+        if let Some(task) = entry.task {
+            self.task_continued(task, payload, from, at);
+        }
+    }
+
+    fn open_entry(&self, session: SessionKey, id: MessageId) -> Result<EntryKey, Refusal> {
+        let task = self.find_task(session, id)?;
+        let task = &self.tasks.rows[task];
+        task.entry.map(|(key, _)| key).ok_or_else(|| {
+            let message = format!("task {id} is {} already, which is final", task.state);
+            Refusal::new(RefusalCode::WrongState, message)
+        })
+    }
+}

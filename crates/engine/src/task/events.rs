@@ -1,0 +1,180 @@
+//! How a task's state moves, and its numbered events. Shared by live commands and replay.
+
+use super::table::Task;
+use crate::defect::Defect;
+use crate::engine::Engine;
+use crate::record::{End, EntryId};
+use crate::table::{EntryKey, TaskKey, TenantKey};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use trunkline_types::{
+    AgentId, ArtifactChunk, PauseReason, Payload, Publish, Sequence, TaskEvent, TaskEventBody,
+    TaskState, WallTime,
+};
+
+/// How many notes of failed attempts a task shows.
+const NOTES: usize = 16;
+
+impl Engine {
+    /// A task begins.
+    pub(crate) fn task_accepted(
+        &mut self,
+        tenant: TenantKey,
+        publish: &Arc<Publish>,
+        entry: (EntryKey, EntryId),
+        at: WallTime,
+    ) -> TaskKey {
+        let key = self.tasks.rows.insert(Task {
+            tenant,
+            publish: publish.clone(),
+            entry: Some(entry),
+            state: TaskState::Submitted,
+            reason: None,
+            agent: None,
+            deliveries: 0,
+            notes: Vec::new(),
+            progress: None,
+            result: None,
+            events: VecDeque::new(),
+            last_event: 0,
+            created_at: at,
+            updated_at: at,
+            watchers: Vec::new(),
+            told: 0,
+            told_when_synced: Sequence(0),
+        });
+        self.tasks.ids.insert(publish.envelope.id, key);
+        self.tenants[tenant].tally.open += 1;
+        self.task_event(
+            key,
+            TaskEventBody::Status { state: TaskState::Submitted, reason: None },
+            at,
+        );
+        key
+    }
+
+    pub(crate) fn task_working(&mut self, key: TaskKey, agent: AgentId, anew: bool, at: WallTime) {
+        let task = &mut self.tasks.rows[key];
+        task.agent = Some(agent);
+        task.deliveries += u32::from(anew);
+        self.task_state(key, TaskState::Working, None, at);
+    }
+
+    pub(crate) fn task_returned(&mut self, key: TaskKey, reason: Option<String>, at: WallTime) {
+        self.task_state(key, TaskState::Submitted, reason, at);
+    }
+
+    pub(crate) fn task_paused(
+        &mut self,
+        key: TaskKey,
+        reason: PauseReason,
+        message: Option<Payload>,
+        from: Option<AgentId>,
+        at: WallTime,
+    ) {
+        if let Some(payload) = message {
+            self.task_event(key, TaskEventBody::Message { from, payload }, at);
+        }
+        let state = match reason {
+            PauseReason::Input => TaskState::InputRequired,
+            PauseReason::Auth => TaskState::AuthRequired,
+        };
+        // A holder whose lease had run out may pause a task that shows as submitted again.
+        if self.tasks.rows[key].state == TaskState::Submitted {
+            self.task_state(key, TaskState::Working, None, at);
+        }
+        self.task_state(key, state, None, at);
+    }
+
+    pub(crate) fn task_continued(
+        &mut self,
+        key: TaskKey,
+        payload: Payload,
+        from: Option<AgentId>,
+        at: WallTime,
+    ) {
+        self.task_event(key, TaskEventBody::Message { from, payload }, at);
+        self.task_state(key, TaskState::Submitted, None, at);
+    }
+
+    pub(crate) fn task_artifact(&mut self, key: TaskKey, chunk: ArtifactChunk, at: WallTime) {
+        self.task_event(key, TaskEventBody::Artifact(chunk), at);
+    }
+
+    pub(crate) fn task_ended(&mut self, key: TaskKey, end: End, at: WallTime) {
+        let (state, reason, result) = match end {
+            End::Completed { reply } => (TaskState::Completed, None, reply),
+            End::Failed { reason } => (TaskState::Failed, Some(reason), None),
+            End::Rejected { reason } => (TaskState::Rejected, Some(reason), None),
+            End::Expired => (TaskState::Failed, Some("EXPIRED".to_owned()), None),
+            End::Canceled { reason } => (TaskState::Canceled, Some(reason), None),
+            End::DeadLettered { reason, note } => {
+                let task = &mut self.tasks.rows[key];
+                task.notes.extend(note);
+                (TaskState::Failed, Some(reason), None)
+            }
+        };
+        // A late result may end a task that shows as submitted again.
+        let task = &mut self.tasks.rows[key];
+        if !task.state.may_become(state) {
+            self.task_state(key, TaskState::Working, None, at);
+        }
+        let task = &mut self.tasks.rows[key];
+        task.result = result;
+        task.entry = None;
+        let (id, tenant) = (task.publish.envelope.id, task.tenant);
+        self.task_state(key, state, reason, at);
+        let tally = &mut self.tenants[tenant].tally;
+        tally.open -= 1;
+        match state {
+            TaskState::Completed => tally.completed += 1,
+            TaskState::Failed => tally.failed += 1,
+            _ => tally.canceled += 1,
+        }
+        self.tasks.ended.push_back((key, id));
+        self.forget_ended_tasks();
+    }
+
+    /// Keeps no more ended tasks than the bound, oldest gone first.
+    fn forget_ended_tasks(&mut self) {
+        while self.tasks.ended.len() > self.config.ended_tasks {
+            let Some((key, id)) = self.tasks.ended.pop_front() else { return };
+            self.tasks.ids.remove(&id);
+            let task = self.tasks.rows.remove(key);
+            for watcher in task.watchers {
+                self.sessions[watcher].watching.retain(|&other| other != key);
+            }
+            self.tenants[task.tenant].tally.forgotten += 1;
+        }
+    }
+
+    fn task_state(&mut self, key: TaskKey, state: TaskState, reason: Option<String>, at: WallTime) {
+        let task = &mut self.tasks.rows[key];
+        if task.state == state {
+            return;
+        }
+        debug_assert!(task.state.may_become(state), "{} to {state}", task.state);
+        if let (Some(_), TaskState::Submitted, Some((entry, _))) = (&reason, state, task.entry) {
+            task.notes.extend(self.entries[entry].notes.last().cloned());
+            if task.notes.len() > NOTES {
+                task.notes.remove(0);
+            }
+        }
+        task.state = state;
+        task.reason.clone_from(&reason);
+        task.updated_at = at;
+        self.task_event(key, TaskEventBody::Status { state, reason }, at);
+    }
+
+    fn task_event(&mut self, key: TaskKey, body: TaskEventBody, at: WallTime) {
+        let skip = u64::from(self.planted(Defect::SkippedNumber) && self.rng.u8(..) < 16);
+        let (epoch, bound) = (self.epoch, self.config.task_events);
+        let task = &mut self.tasks.rows[key];
+        task.last_event += 1 + skip;
+        let number = task.last_event;
+        task.events.push_back(TaskEvent { number, epoch, at, body });
+        if task.events.len() > bound {
+            task.events.pop_front();
+        }
+    }
+}

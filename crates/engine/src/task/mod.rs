@@ -1,0 +1,9 @@
+//! Tasks: states, numbered events, watchers, and what callers can do about them.
+
+mod control;
+mod events;
+mod table;
+mod watch;
+
+pub(crate) use table::Tasks;
+pub(crate) use watch::unknown_task;

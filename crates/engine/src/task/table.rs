@@ -1,0 +1,81 @@
+//! The table of tasks, open and ended.
+
+use crate::record::EntryId;
+use crate::table::{EntryKey, SessionKey, Table, TaskKey, TenantKey};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use trunkline_types::{
+    AgentId, AttemptNote, MessageId, Payload, Progress, Publish, Sequence, TaskEvent, TaskSnapshot,
+    TaskState, WallTime,
+};
+
+/// All tasks, found by key or in the order of their ids, which is by and large that of their age.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    pub(crate) rows: Table<TaskKey, Task>,
+    pub(crate) ids: BTreeMap<MessageId, TaskKey>,
+    /// Ended ones in the order in which they ended.
+    pub(crate) ended: VecDeque<(TaskKey, MessageId)>,
+}
+
+/// One task.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) tenant: TenantKey,
+    pub(crate) publish: Arc<Publish>,
+    /// Its entry, until it ends.
+    pub(crate) entry: Option<(EntryKey, EntryId)>,
+    pub(crate) state: TaskState,
+    pub(crate) reason: Option<String>,
+    pub(crate) agent: Option<AgentId>,
+    pub(crate) deliveries: u32,
+    pub(crate) notes: Vec<AttemptNote>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) result: Option<Payload>,
+    pub(crate) events: VecDeque<TaskEvent>,
+    /// The number of the latest event.
+    pub(crate) last_event: u64,
+    pub(crate) created_at: WallTime,
+    pub(crate) updated_at: WallTime,
+    pub(crate) watchers: Vec<SessionKey>,
+    /// The number of the latest event that watchers were told, or will be once it is durable.
+    pub(crate) told: u64,
+    /// Events up to this record are told when it is flushed; later ones must not overtake them.
+    pub(crate) told_when_synced: Sequence,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self { rows: Table::new(), ids: BTreeMap::new(), ended: VecDeque::new() }
+    }
+
+    /// A tenant's task.
+    pub(crate) fn find(&self, tenant: TenantKey, id: MessageId) -> Option<TaskKey> {
+        let key = *self.ids.get(&id)?;
+        (self.rows[key].tenant == tenant).then_some(key)
+    }
+}
+
+impl Task {
+    pub(crate) fn snapshot(&self) -> TaskSnapshot {
+        let envelope = &self.publish.envelope;
+        TaskSnapshot {
+            id: envelope.id,
+            destination: envelope.destination.clone(),
+            source: envelope.source.clone(),
+            context_id: envelope.context_id.clone(),
+            causation_id: envelope.causation_id,
+            root_id: envelope.root_id,
+            state: self.state,
+            reason: self.reason.clone(),
+            agent: self.agent.clone(),
+            attempts: self.deliveries,
+            notes: self.notes.clone(),
+            progress: self.progress.clone(),
+            result: self.result.clone(),
+            last_event: self.last_event,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+}

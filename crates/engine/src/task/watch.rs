@@ -1,0 +1,140 @@
+//! Watching a task: every event once, in order, and only once it is durable.
+
+use crate::command::ConnectionKey;
+use crate::effect::{Effect, Output};
+use crate::engine::Engine;
+use crate::gate::Held;
+use crate::now::Now;
+use crate::table::{EntryKey, SessionKey, TaskKey};
+use trunkline_types::session::SessionItem;
+use trunkline_types::{Durability, MessageId, Progress, Refusal, RefusalCode, TaskUpdate};
+
+impl Engine {
+    /// Lets a session follow a task from an event number on.
+    pub(crate) fn watch(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        id: MessageId,
+        after: u64,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        let key = self.find_task(session, id)?;
+        let task = &self.tasks.rows[key];
+        if after > task.last_event {
+            let last = task.last_event;
+            let message = format!("task {id} has {last} events, none can be after number {after}");
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        let Some(connection) = self.sessions[session].connection else { return Ok(()) };
+        let mut updates = Vec::new();
+        let first = task.events.front().map_or(task.last_event + 1, |event| event.number);
+        if first > after + 1 {
+            updates.push(TaskUpdate::Gap { first: after + 1, last: first - 1 });
+        }
+        let news = task.events.iter().filter(|event| event.number > after);
+        updates.extend(news.cloned().map(TaskUpdate::Event));
+        updates.extend(task.progress.clone().map(TaskUpdate::Progress));
+        let open = !task.state.is_terminal();
+        for update in updates {
+            let item = SessionItem::Task { task: id, update };
+            self.hold(now, Durability::Synced, Held::Item(connection, item), out);
+        }
+        let sequence = self.sequence;
+        let task = &mut self.tasks.rows[key];
+        task.told_when_synced = sequence;
+        if open && !task.watchers.contains(&session) {
+            task.watchers.push(session);
+            self.sessions[session].watching.push(key);
+        }
+        Ok(())
+    }
+
+    /// A session follows a task no longer.
+    pub(crate) fn unwatch(&mut self, session: SessionKey, id: MessageId) -> Result<(), Refusal> {
+        let key = self.find_task(session, id)?;
+        self.tasks.rows[key].watchers.retain(|&other| other != session);
+        self.sessions[session].watching.retain(|&other| other != key);
+        Ok(())
+    }
+
+    /// A session follows nothing any longer.
+    pub(crate) fn unwatch_all(&mut self, session: SessionKey) {
+        for key in std::mem::take(&mut self.sessions[session].watching) {
+            self.tasks.rows[key].watchers.retain(|&other| other != session);
+        }
+    }
+
+    /// Tells the watchers of an entry's task, if it is one, what is new.
+    pub(crate) fn tell_watchers(&mut self, now: Now, entry: EntryKey, out: &mut Output) {
+        let entry = &self.entries[entry];
+        if let Some(task) = entry.task {
+            let level = if entry.is_logged() { Durability::Synced } else { Durability::Ephemeral };
+            self.tell_task_watchers(now, task, level, out);
+        }
+    }
+
+    /// Tells a task's watchers what is new, as soon as it is as durable as `level` says and
+    /// everything before it was told.
+    pub(crate) fn tell_task_watchers(
+        &mut self,
+        now: Now,
+        key: TaskKey,
+        level: Durability,
+        out: &mut Output,
+    ) {
+        let (synced, sequence) = (self.synced, self.sequence);
+        let Some(task) = self.tasks.rows.get_mut(key) else { return };
+        let told = std::mem::replace(&mut task.told, task.last_event);
+        if task.watchers.is_empty() {
+            return;
+        }
+        let level = if task.told_when_synced > synced { Durability::Synced } else { level };
+        if level == Durability::Synced {
+            task.told_when_synced = sequence;
+        }
+        let id = task.publish.envelope.id;
+        let news: Vec<_> =
+            task.events.iter().filter(|event| event.number > told).cloned().collect();
+        let watchers = task.watchers.clone();
+        let ended = task.state.is_terminal();
+        for session in watchers {
+            let Some(connection) = self.sessions[session].connection else { continue };
+            for event in &news {
+                let update = TaskUpdate::Event(event.clone());
+                let item = SessionItem::Task { task: id, update };
+                self.hold(now, level, Held::Item(connection, item), out);
+            }
+            if ended {
+                self.sessions[session].watching.retain(|&other| other != key);
+            }
+        }
+        if ended {
+            self.tasks.rows[key].watchers.clear();
+        }
+    }
+
+    /// Tells a task's watchers how far it is: at once, for it is of no use later.
+    pub(crate) fn tell_progress(&mut self, key: TaskKey, progress: &Progress, out: &mut Output) {
+        let task = &self.tasks.rows[key];
+        let id = task.publish.envelope.id;
+        let connections = task.watchers.iter().filter_map(|&who| self.sessions[who].connection);
+        for connection in connections.collect::<Vec<ConnectionKey>>() {
+            let update = TaskUpdate::Progress(progress.clone());
+            let item = SessionItem::Task { task: id, update };
+            out.effects.push(Effect::Item { connection, item });
+        }
+    }
+
+    /// A task of the session's tenant.
+    pub(crate) fn find_task(&self, session: SessionKey, id: MessageId) -> Result<TaskKey, Refusal> {
+        let tenant = self.sessions[session].tenant;
+        self.tasks.find(tenant, id).ok_or_else(|| unknown_task(id))
+    }
+}
+
+/// There is no such task.
+pub(crate) fn unknown_task(id: MessageId) -> Refusal {
+    let message = format!("task {id} is unknown: it never was, or it ended and was forgotten");
+    Refusal::new(RefusalCode::NotFound, message)
+}
