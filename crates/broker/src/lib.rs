@@ -1,1 +1,24 @@
-//! Joins engine and log: drives partitions, commits records and performs effects.
+//! The broker in process: drives the engine, commits its records, performs its effects.
+//!
+//! Owns the clocks, the combining lock around the engine, the log's thread and the outboxes of
+//! sessions. It refuses to know the network: sessions come through
+//! [`Connector`](trunkline_types::session::Connector), whoever they are. Read [`Broker`] first,
+//! then `partition`, where everything meets.
+
+mod broker;
+mod clock;
+mod combine;
+mod config;
+mod connection;
+mod core;
+mod error;
+mod partition;
+mod port;
+mod sync;
+mod timer;
+
+pub use broker::{Broker, BrokerHandle, BrokerState};
+pub use config::{BrokerConfig, Store};
+pub use error::OpenError;
+pub use trunkline_engine::EngineConfig;
+pub use trunkline_log::LogConfig;

@@ -177,6 +177,11 @@ impl Engine {
         self.epoch
     }
 
+    /// The place of the latest record.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
     /// Concludes from the lateness of its own timer that the broker was away, and stops its own
     /// time for as long. It may have been gone since it was last seen, so leases get back all
     /// that they had left then.

@@ -1,0 +1,47 @@
+//! A session's way to a broker in the same process.
+
+use crate::core::Input;
+use crate::partition::Partition;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use trunkline_engine::{Command, ConnectionKey};
+use trunkline_types::session::{ClientFrame, Connection};
+
+/// Hands frames to the partition. Dropped without [`Connection::close`], its session counts as
+/// lost and may come back.
+#[derive(Debug)]
+pub(crate) struct BrokerConnection {
+    partition: Arc<Partition>,
+    key: ConnectionKey,
+    closed: AtomicBool,
+}
+
+impl BrokerConnection {
+    pub(crate) fn new(partition: Arc<Partition>, key: ConnectionKey) -> Self {
+        Self { partition, key, closed: AtomicBool::new(false) }
+    }
+}
+
+impl Connection for BrokerConnection {
+    fn send(&self, frame: ClientFrame) {
+        let goodbye = matches!(frame, ClientFrame::Goodbye);
+        if self.closed.fetch_or(goodbye, Ordering::Relaxed) {
+            return;
+        }
+        let command = Command::Frame { connection: self.key, frame };
+        self.partition.bring(Input::Command(command));
+    }
+
+    fn close(&self) {
+        self.send(ClientFrame::Goodbye);
+    }
+}
+
+impl Drop for BrokerConnection {
+    fn drop(&mut self) {
+        if !*self.closed.get_mut() {
+            let command = Command::Disconnect { connection: self.key };
+            self.partition.bring(Input::Command(command));
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What the combining lock guards: the engine and everything that goes with a turn of it.
+
+use crate::clock::Clock;
+use crate::port::Port;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tracing::error;
+use trunkline_engine::{
+    Command, ConnectionKey, Effect, Engine, Mono, Now, Output, QueryKey, Record,
+};
+use trunkline_log::{Batch, Committer, Space, Urgency};
+use trunkline_types::session::{Hello, SessionItem};
+use trunkline_types::{Answer, LogStats, Principal, Query, Refusal, RefusalCode, Sequence};
+
+/// How an answer to a question is handed over.
+pub(crate) type Asker = oneshot::Sender<Result<Answer, Refusal>>;
+
+/// Something brought to a partition.
+pub(crate) enum Input {
+    /// A session introduces itself.
+    Connect { connection: ConnectionKey, principal: Principal, hello: Box<Hello>, port: Arc<Port> },
+    /// A frame, or the loss of a connection.
+    Command(Command),
+    /// A question.
+    Ask { principal: Principal, question: Query, asker: Asker },
+    /// The log has got further: places on this partition's log.
+    Durable { written: Sequence, synced: Sequence, space: Space },
+    /// The log failed.
+    Failed { reason: Arc<str> },
+    /// It is time.
+    Tick,
+    /// Every session is told to go.
+    Drain,
+    /// The broker stops; its log's thread is handed over to be closed.
+    Stop(oneshot::Sender<Option<Committer>>),
+}
+
+/// The engine and everything that goes with a turn of it.
+pub(crate) struct Core {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Clock,
+    pub(crate) committer: Option<Committer>,
+    pub(crate) partition: u16,
+    out: Output,
+    batch: Batch,
+    ports: HashMap<ConnectionKey, Arc<Port>>,
+    askers: HashMap<QueryKey, Asker>,
+    next_query: u64,
+    /// Ports that got something in this turn.
+    dirty: Vec<Arc<Port>>,
+    latest: Option<(ConnectionKey, Arc<Port>)>,
+    /// Why nothing is handled any longer.
+    over: Option<Refusal>,
+    stopping: Option<oneshot::Sender<Option<Committer>>>,
+    draining: bool,
+    pub(crate) log: LogStats,
+    /// Commands of this turn; kept for its allocation.
+    pub(crate) inputs: Vec<Input>,
+}
+
+impl Core {
+    pub(crate) fn new(engine: Engine, clock: Clock, batch: Batch, partition: u16) -> Self {
+        Self {
+            engine,
+            clock,
+            committer: None,
+            partition,
+            out: Output::default(),
+            batch,
+            ports: HashMap::new(),
+            askers: HashMap::new(),
+            next_query: 1,
+            dirty: Vec::new(),
+            latest: None,
+            over: None,
+            stopping: None,
+            draining: false,
+            log: LogStats::default(),
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Handles everything brought, commits, and fills outboxes. Returns the ports to be flushed
+    /// and when to wake up next.
+    pub(crate) fn turn(&mut self, dirty: &mut Vec<Arc<Port>>) -> Option<Mono> {
+        let now = self.clock.now();
+        let mut inputs = std::mem::take(&mut self.inputs);
+        for input in inputs.drain(..) {
+            self.handle(now, input);
+        }
+        self.inputs = inputs;
+        self.finish();
+        if let Some(closer) = self.stopping.take() {
+            // Whoever stops the broker may have given up waiting; dropping it closes it too.
+            let _ = closer.send(self.committer.take());
+        }
+        dirty.append(&mut self.dirty);
+        self.latest = None;
+        Clock::wake_at(now, self.engine.deadline())
+    }
+
+    /// The connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.ports.len()
+    }
+
+    fn handle(&mut self, now: Now, input: Input) {
+        if let Some(refusal) = self.over.clone() {
+            match input {
+                Input::Connect { port, .. } => port.welcome(Err(refusal)),
+                // Whoever asks may have gone.
+                Input::Ask { asker, .. } => drop(asker.send(Err(refusal))),
+                Input::Stop(closer) => self.stopping = Some(closer),
+                Input::Command(_)
+                | Input::Durable { .. }
+                | Input::Failed { .. }
+                | Input::Tick
+                | Input::Drain => {}
+            }
+            return;
+        }
+        match input {
+            Input::Connect { port, .. } if self.draining => {
+                let message = "the broker is shutting down";
+                port.welcome(Err(Refusal::new(RefusalCode::Draining, message)));
+            }
+            Input::Connect { connection, principal, hello, port } => {
+                self.ports.insert(connection, port);
+                let command = Command::Connect { connection, principal, hello };
+                self.engine.handle(now, command, &mut self.out);
+            }
+            Input::Command(command) => self.engine.handle(now, command, &mut self.out),
+            Input::Ask { principal, question, asker } => {
+                let query = QueryKey(self.next_query);
+                self.next_query += 1;
+                self.askers.insert(query, asker);
+                let command = Command::Ask { query, principal, question };
+                self.engine.handle(now, command, &mut self.out);
+            }
+            Input::Durable { written, synced, space } => {
+                let ample = space == Space::Ample;
+                if ample == self.log.disk_full {
+                    self.log.disk_full = !ample;
+                    self.engine.handle(now, Command::Space { ample }, &mut self.out);
+                }
+                self.log.flushes += 1;
+                self.engine.durable(now, written, synced, &mut self.out);
+            }
+            Input::Failed { reason } => self.fail(&reason),
+            Input::Tick => self.engine.tick(now, &mut self.out),
+            Input::Drain => {
+                self.draining = true;
+                self.dismiss("the broker is shutting down");
+            }
+            Input::Stop(closer) => {
+                self.engine.handle(now, Command::Stop, &mut self.out);
+                self.stopping = Some(closer);
+                self.end(Refusal::new(RefusalCode::Unavailable, "the broker is closed"));
+            }
+        }
+        // Effects are routed as they come, so that the output stays small and warm.
+        self.perform();
+    }
+
+    /// Hands this turn's records to the log.
+    fn finish(&mut self) {
+        if self.out.records.is_empty() && !self.out.flush {
+            return;
+        }
+        let urgency = if self.out.flush { Urgency::Synced } else { Urgency::Buffered };
+        let mut too_long = None;
+        for (sequence, record) in self.out.records.drain(..) {
+            let result = self.batch.push(self.partition, sequence.0, record.tag(), |body| {
+                Record::encode(&record, body);
+            });
+            if let Err(too_large) = result {
+                // Admission bounds every part of a record, so this is a defect of the broker.
+                too_long = Some(format!("cannot write record {}: {too_large}", sequence.0));
+            }
+        }
+        self.log.records += self.batch.records();
+        self.log.bytes += self.batch.bytes() as u64;
+        self.out.clear();
+        if let Some(committer) = &self.committer {
+            committer.submit(&mut self.batch, urgency);
+        } else {
+            self.batch.clear();
+        }
+        if let Some(reason) = too_long {
+            self.fail(&reason);
+        }
+    }
+
+    fn perform(&mut self) {
+        let mut effects = std::mem::take(&mut self.out.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Item { connection, item } => self.route(connection, item),
+                Effect::Welcome { connection, result } => {
+                    if let Some(port) = self.ports.get(&connection) {
+                        port.welcome(result);
+                    }
+                }
+                Effect::Closed { connection } => {
+                    self.latest = None;
+                    self.ports.remove(&connection);
+                }
+                Effect::Answer { query, result } => self.answer(query, result),
+            }
+        }
+        self.out.effects = effects;
+    }
+
+    fn route(&mut self, connection: ConnectionKey, item: SessionItem) {
+        if let Some((latest, port)) = &self.latest
+            && *latest == connection
+        {
+            port.push(item);
+            return;
+        }
+        let Some(port) = self.ports.get(&connection) else { return };
+        port.push(item);
+        self.latest = Some((connection, port.clone()));
+        self.dirty.push(port.clone());
+    }
+
+    fn answer(&mut self, query: QueryKey, mut result: Result<Answer, Refusal>) {
+        if let (Ok(Answer::Stats(stats)), true) = (&mut result, self.committer.is_some()) {
+            stats.log = Some(self.log);
+        }
+        if let Some(asker) = self.askers.remove(&query) {
+            // Whoever asked may have gone.
+            let _ = asker.send(result);
+        }
+    }
+
+    fn dismiss(&mut self, reason: &str) {
+        for port in self.ports.values() {
+            port.push(SessionItem::GoAway { reason: reason.to_owned(), reconnect: true });
+            self.dirty.push(port.clone());
+        }
+    }
+
+    fn fail(&mut self, reason: &str) {
+        error!(%reason, "the log failed; the broker must be started again");
+        let refusal = store_failed(reason);
+        self.dismiss(&refusal.message);
+        self.end(refusal);
+        self.out.clear();
+    }
+
+    /// Nothing is handled any longer: everybody who waits for something is told.
+    fn end(&mut self, refusal: Refusal) {
+        for (_, asker) in self.askers.drain() {
+            // Whoever asked may have gone.
+            let _ = asker.send(Err(refusal.clone()));
+        }
+        for port in self.ports.values() {
+            port.welcome(Err(refusal.clone()));
+        }
+        self.over = Some(refusal);
+    }
+}
+
+fn store_failed(reason: &str) -> Refusal {
+    let message = format!("the log failed and the broker must be started again: {reason}");
+    Refusal::new(RefusalCode::StoreFailed, message)
+}

@@ -1,0 +1,82 @@
+//! A session's port: its outbox, and the way to its sink.
+
+use crate::combine::{Combining, Worked};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use trunkline_types::Refusal;
+use trunkline_types::session::{SessionItem, Sink, Welcome};
+
+/// How often a flush looks for more before it lets somebody else.
+const TURNS: usize = 64;
+
+/// Where items for a session gather until they are handed to its sink in one batch.
+pub(crate) struct Port {
+    sink: Arc<dyn Sink>,
+    /// The outbox, and beside it the buffer that the sink empties; the second one's holder is
+    /// the one that calls the sink, so that it is never called twice at once.
+    items: Combining<Vec<SessionItem>, Vec<SessionItem>>,
+    welcome: Mutex<Option<oneshot::Sender<Result<Box<Welcome>, Refusal>>>>,
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port").finish_non_exhaustive()
+    }
+}
+
+impl Port {
+    pub(crate) fn new(
+        sink: Arc<dyn Sink>,
+        welcome: oneshot::Sender<Result<Box<Welcome>, Refusal>>,
+    ) -> Self {
+        Self {
+            sink,
+            items: Combining::new(Vec::new(), Vec::new()),
+            welcome: Mutex::new(Some(welcome)),
+        }
+    }
+
+    /// Answers the hello.
+    pub(crate) fn welcome(&self, result: Result<Box<Welcome>, Refusal>) {
+        if let Some(sender) = self.welcome.lock().take() {
+            // Whoever said hello may have given up waiting.
+            let _ = sender.send(result);
+        }
+    }
+
+    /// Puts items into the outbox. Consecutive confirmations become one.
+    pub(crate) fn push(&self, item: SessionItem) {
+        self.items.bring(|outbox| {
+            if let (SessionItem::Done { first, last }, Some(SessionItem::Done { last: end, .. })) =
+                (&item, outbox.last_mut())
+                && *end + 1 == *first
+            {
+                *end = *last;
+                return;
+            }
+            outbox.push(item);
+        });
+    }
+
+    /// Hands the outbox to the sink, unless somebody is doing so and will see it.
+    pub(crate) fn flush(&self) {
+        loop {
+            let worked = self.items.work(
+                TURNS,
+                |batch, outbox| {
+                    std::mem::swap(&mut **batch, &mut *outbox.lock());
+                    if !batch.is_empty() {
+                        self.sink.accept(batch);
+                        batch.clear();
+                    }
+                },
+                || {},
+            );
+            if worked == Worked::Done {
+                return;
+            }
+        }
+    }
+}
