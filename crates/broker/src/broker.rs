@@ -171,7 +171,7 @@ impl Connector for BrokerHandle {
             // Made first, so that a caller that gives up waiting leaves no connection behind.
             let connection = Arc::new(BrokerConnection::new(self.partition.clone(), key));
             self.partition.bring(Input::Connect { connection: key, principal, hello, port });
-            let welcome = receiver.await.map_err(|_| closed())??;
+            let welcome = receiver.await.unwrap_or_else(|_| Err(closed()))?;
             Ok(Connected { connection, welcome: *welcome })
         })
     }
@@ -181,7 +181,7 @@ impl Connector for BrokerHandle {
             let (asker, answer) = oneshot::channel();
             let principal = self.principal.clone();
             self.partition.bring(Input::Ask { principal, question: query, asker });
-            answer.await.map_err(|_| closed())?
+            answer.await.unwrap_or_else(|_| Err(closed()))
         })
     }
 }

@@ -6,7 +6,7 @@ use trunkline_types::WallTime;
 
 /// How long a wait for a wall-clock time may be before the clock is looked at again, because it
 /// may have been set meanwhile.
-const WALL_LOOK: Duration = Duration::from_secs(60);
+const WALL_LOOK: Duration = Duration::from_mins(1);
 
 /// Reads both clocks.
 #[derive(Clone, Copy, Debug)]

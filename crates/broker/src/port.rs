@@ -11,13 +11,16 @@ use trunkline_types::session::{SessionItem, Sink, Welcome};
 /// How often a flush looks for more before it lets somebody else.
 const TURNS: usize = 64;
 
+/// How the answer to a hello is handed over.
+pub(crate) type Welcomer = oneshot::Sender<Result<Box<Welcome>, Refusal>>;
+
 /// Where items for a session gather until they are handed to its sink in one batch.
 pub(crate) struct Port {
     sink: Arc<dyn Sink>,
     /// The outbox, and beside it the buffer that the sink empties; the second one's holder is
     /// the one that calls the sink, so that it is never called twice at once.
     items: Combining<Vec<SessionItem>, Vec<SessionItem>>,
-    welcome: Mutex<Option<oneshot::Sender<Result<Box<Welcome>, Refusal>>>>,
+    welcome: Mutex<Option<Welcomer>>,
 }
 
 impl fmt::Debug for Port {
@@ -27,10 +30,7 @@ impl fmt::Debug for Port {
 }
 
 impl Port {
-    pub(crate) fn new(
-        sink: Arc<dyn Sink>,
-        welcome: oneshot::Sender<Result<Box<Welcome>, Refusal>>,
-    ) -> Self {
+    pub(crate) fn new(sink: Arc<dyn Sink>, welcome: Welcomer) -> Self {
         Self {
             sink,
             items: Combining::new(Vec::new(), Vec::new()),

@@ -143,7 +143,7 @@ impl Engine {
                 self.ask(now, query, &principal, question, out);
             }
             Command::Space { ample } => self.ample = ample,
-            Command::Stop => self.stop(now, out),
+            Command::Stop => self.stop(out),
         }
     }
 

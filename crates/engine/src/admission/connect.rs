@@ -30,15 +30,13 @@ impl Engine {
         }
         let Hello { session: id, card, credit, subscriptions, next_operation, held } = hello;
         let agent = card.map(|card| self.register(now, tenant, &principal, card, out));
-        let session = match self.session_keys.get(&id) {
-            Some(&session) => session,
-            None => {
-                let session = self.new_session(id, tenant, principal.subject, agent);
-                self.sessions[session].window = self.windows.remove(&id).unwrap_or_default();
-                self.sessions[session].recovered = true;
-                session
-            }
-        };
+        let known = self.session_keys.get(&id).copied();
+        let session = known.unwrap_or_else(|| {
+            let session = self.new_session(id, tenant, principal.subject, agent);
+            self.sessions[session].window = self.windows.remove(&id).unwrap_or_default();
+            self.sessions[session].recovered = true;
+            session
+        });
         self.leave_connection(session, out);
         self.connections.insert(connection, session);
         let credit = self.capped(credit);

@@ -8,6 +8,7 @@ use crate::queue::{Owner, Place};
 use crate::record::Record;
 use crate::settle::Loss;
 use crate::table::{InboxKey, SessionKey};
+use std::collections::BTreeMap;
 
 impl Engine {
     /// A connection broke: its session may come back within the grace.
@@ -60,7 +61,7 @@ impl Engine {
     }
 
     /// The broker stops: what is ephemeral is lost, and that is counted and recorded.
-    pub(crate) fn stop(&mut self, now: Now, out: &mut Output) {
+    pub(crate) fn stop(&mut self, out: &mut Output) {
         let sessions: Vec<_> = self.sessions.iter().map(|(key, _)| key).collect();
         for session in sessions {
             self.leave_connection(session, out);
@@ -72,7 +73,7 @@ impl Engine {
             .filter(|(_, entry)| !entry.is_logged())
             .map(|(key, _)| key)
             .collect();
-        let mut lost: std::collections::BTreeMap<InboxKey, u64> = Default::default();
+        let mut lost: BTreeMap<InboxKey, u64> = BTreeMap::new();
         for key in ephemeral {
             self.unqueue(key);
             self.clear_timer(key);
@@ -98,7 +99,6 @@ impl Engine {
             self.emit(Record::Lost { tenant, inbox: address, count }, out);
         }
         out.flush = true;
-        let _ = now;
     }
 
     /// The state after a stop took ephemeral entries, as replay sees it.

@@ -121,7 +121,7 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Answered, Refusal> {
         match operation {
-            Operation::Publish(publish) => self.publish(now, session, number, publish, out),
+            Operation::Publish(publish) => self.publish(now, session, number, &publish, out),
             Operation::Settle(settle) => self.settle(now, session, settle, out).map(Answered::Done),
             Operation::Update(update) => {
                 self.update(now, session, number, update, out).map(Answered::Done)

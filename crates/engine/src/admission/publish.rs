@@ -23,7 +23,7 @@ impl Engine {
         now: Now,
         session: SessionKey,
         operation: u64,
-        publish: Arc<Publish>,
+        publish: &Arc<Publish>,
         out: &mut Output,
     ) -> Result<Answered, Refusal> {
         let tenant = self.sessions[session].tenant;
@@ -39,12 +39,12 @@ impl Engine {
         now: Now,
         session: SessionKey,
         operation: u64,
-        publish: Arc<Publish>,
+        publish: &Arc<Publish>,
         out: &mut Output,
     ) -> Result<Answered, Refusal> {
         let tenant = self.sessions[session].tenant;
-        self.check_publish(session, &publish)?;
-        if let Some(answered) = self.repeated_key(now, tenant, operation, &publish)? {
+        self.check_publish(session, publish)?;
+        if let Some(answered) = self.repeated_key(now, tenant, operation, publish)? {
             return Ok(answered);
         }
         let envelope = &publish.envelope;
@@ -58,7 +58,7 @@ impl Engine {
         // Only what lies in an inbox can outlive the process: a bare subscription cannot.
         let logged = self.config.logged && !targets.inboxes.is_empty();
         let level = if logged { publish.durability() } else { Durability::Ephemeral };
-        self.keep_within_bounds(&publish, level, &mut targets)?;
+        self.keep_within_bounds(publish, level, &mut targets)?;
         if level.is_logged() && !self.ample {
             let message = "the disk has no room for new work; what was accepted goes on";
             return Err(
@@ -80,17 +80,17 @@ impl Engine {
             };
             self.emit(Record::Accepted(Box::new(record)), out);
         }
-        self.apply_key(tenant, &publish, now.wall);
+        self.apply_key(tenant, publish, now.wall);
         let tally = &mut self.tenants[tenant].tally;
         tally.accepted += 1;
         let reached = targets.inboxes.len() + targets.sessions.len();
         tally.unrouted += u64::from(reached == 0 && targets.dropped == 0);
         for &inbox in &targets.inboxes {
-            let (key, id) = self.apply_accepted(inbox, &publish, sender, now.wall, level);
+            let (key, id) = self.apply_accepted(inbox, publish, sender, now.wall, level);
             self.hold(now, level, Held::Ready(key, id), out);
         }
         for &session in &targets.sessions {
-            if !self.queue_event(now, session, &publish, out) {
+            if !self.queue_event(now, session, publish, out) {
                 targets.dropped += 1;
             }
         }

@@ -14,6 +14,7 @@ use trunkline_types::session::{Credit, Reply};
 use trunkline_types::{Publish, SessionId, Token, TopicPattern};
 
 /// An agent's or client's session.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,

@@ -49,13 +49,13 @@ pub(crate) enum Owner {
 struct Lane {
     /// Entries that were delivered before and came back, in order of acceptance. They go first:
     /// whatever was delivered is older than what was not.
-    returned: Option<Box<BTreeMap<EntryId, EntryKey>>>,
+    returned: BTreeMap<EntryId, EntryKey>,
     fresh: List,
 }
 
 impl Lane {
     fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.returned.as_ref().is_none_or(|map| map.is_empty())
+        self.fresh.is_empty() && self.returned.is_empty()
     }
 }
 
@@ -100,7 +100,7 @@ impl Inbox {
         let (number, id) = (lane_of(entry), entry.id);
         let lane = &mut self.lanes[number];
         if entry.returned {
-            lane.returned.get_or_insert_default().insert(id, key);
+            lane.returned.insert(id, key);
         } else {
             lane.fresh.push_back(entries, key);
         }
@@ -112,11 +112,7 @@ impl Inbox {
         let (number, id) = (lane_of(entry), entry.id);
         let lane = &mut self.lanes[number];
         if entry.returned {
-            let map = lane.returned.as_mut().expect("a returned entry is in the lane's map");
-            map.remove(&id);
-            if map.is_empty() {
-                lane.returned = None;
-            }
+            lane.returned.remove(&id);
         } else {
             lane.fresh.remove(entries, key);
         }
@@ -131,7 +127,7 @@ impl Inbox {
         let number = self.next_lane()?;
         self.quota[number] -= 1;
         let lane = &self.lanes[number];
-        let returned = lane.returned.as_ref().and_then(|map| map.first_key_value());
+        let returned = lane.returned.first_key_value();
         returned.map(|(_, &key)| key).or(lane.fresh.front())
     }
 

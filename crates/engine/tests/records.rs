@@ -1,0 +1,250 @@
+//! Every record reads back as what was written, and nothing that is read can do harm.
+
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+use trunkline_engine::{AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord};
+use trunkline_types::{
+    Absent, AgentCard, AgentId, ArtifactChunk, AttemptNote, Destination, Durability, Envelope,
+    Epoch, InboxAddress, Kind, MessageId, Partition, PauseReason, Payload, Priority, Publish,
+    PublishOptions, SessionId, SkillName, TenantId, Token, TopicPattern, WallTime,
+};
+
+fn name() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9._:-]{1,40}"
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,30}"
+}
+
+fn agent_id() -> impl Strategy<Value = AgentId> {
+    name().prop_map(|text| AgentId::new(text).unwrap())
+}
+
+fn tenant() -> impl Strategy<Value = TenantId> {
+    name().prop_map(|text| TenantId::new(text).unwrap())
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    (text(), proptest::collection::vec(any::<u8>(), 0..300))
+        .prop_map(|(content_type, data)| Payload::new(content_type, data))
+}
+
+fn message_id() -> impl Strategy<Value = MessageId> {
+    (any::<u64>(), 0..4096_u16, any::<u64>()).prop_map(|(millis, partition, low)| {
+        MessageId::from_parts(millis, Partition(partition), low)
+    })
+}
+
+fn note() -> impl Strategy<Value = AttemptNote> {
+    (any::<u32>(), proptest::option::of(agent_id()), any::<u64>(), text()).prop_map(
+        |(attempt, agent, at, reason)| AttemptNote { attempt, agent, at: WallTime(at), reason },
+    )
+}
+
+fn destination() -> impl Strategy<Value = Destination> {
+    prop_oneof![
+        agent_id().prop_map(Destination::Agent),
+        name().prop_map(|text| Destination::Skill(SkillName::new(text).unwrap())),
+        "[a-z0-9]{1,8}(\\.[a-z0-9]{1,8}){0,5}"
+            .prop_map(|text| Destination::Topic(text.parse().unwrap())),
+        Just(Destination::All),
+        proptest::collection::vec(agent_id(), 1..4).prop_map(Destination::Agents),
+    ]
+}
+
+fn pick<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+    (0..all.len()).prop_map(move |index| all[index])
+}
+
+fn publish() -> impl Strategy<Value = Publish> {
+    let ids = (
+        message_id(),
+        proptest::option::of(message_id()),
+        proptest::option::of(message_id()),
+        proptest::option::of(message_id()),
+    );
+    let keys = (
+        proptest::option::of(name()),
+        proptest::option::of(name()),
+        proptest::option::of(name()),
+        proptest::option::of(agent_id()),
+    );
+    let rest = (
+        pick(Kind::ALL),
+        pick(Priority::ALL),
+        proptest::option::of(1..u64::from(u32::MAX)),
+        proptest::collection::vec((text(), text()), 0..4),
+        proptest::option::of(text()),
+    );
+    let options = (
+        any::<bool>(),
+        any::<bool>(),
+        proptest::option::of(pick(Durability::ALL)),
+        proptest::option::of(any::<u32>()),
+        proptest::option::of(0..u64::from(u32::MAX)),
+    );
+    (ids, keys, rest, options, destination(), payload(), tenant()).prop_map(
+        |(ids, keys, rest, options, destination, payload, tenant)| {
+            let mut envelope = Envelope::new(ids.0, rest.0, destination, payload);
+            envelope.tenant = tenant;
+            envelope.correlation_id = ids.1;
+            envelope.causation_id = ids.2;
+            envelope.root_id = ids.3;
+            envelope.ordering_key = keys.0.map(|text| text.parse().unwrap());
+            envelope.idempotency_key = keys.1.map(|text| text.parse().unwrap());
+            envelope.context_id = keys.2.map(|text| text.parse().unwrap());
+            envelope.source = keys.3;
+            envelope.priority = rest.1;
+            envelope.ttl = rest.2.map(Duration::from_millis);
+            envelope.headers =
+                rest.3.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+            envelope.traceparent = rest.4.map(Into::into);
+            let options = PublishOptions {
+                task: options.0,
+                reply: options.1,
+                durability: options.2,
+                attempts: options.3,
+                delay: options.4.map(Duration::from_millis),
+                absent: if options.0 { Absent::Fail } else { Absent::Park },
+            };
+            Publish { envelope, options }
+        },
+    )
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        proptest::option::of(payload()).prop_map(|reply| End::Completed { reply }),
+        text().prop_map(|reason| End::Failed { reason }),
+        text().prop_map(|reason| End::Rejected { reason }),
+        Just(End::Expired),
+        text().prop_map(|reason| End::Canceled { reason }),
+        (text(), proptest::option::of(note()))
+            .prop_map(|(reason, note)| End::DeadLettered { reason, note }),
+    ]
+}
+
+fn card() -> impl Strategy<Value = AgentCard> {
+    (agent_id(), text(), proptest::collection::vec(name(), 0..4), text()).prop_map(
+        |(id, name, skills, region)| {
+            let mut card = AgentCard::new(id);
+            card.description = format!("what {name} does");
+            card.types = vec![name.as_str().into()];
+            card.capabilities = vec!["a".into(), "b".into()];
+            card.labels = vec![(region.as_str().into(), name.as_str().into())];
+            card.skills = skills.into_iter().map(|text| text.parse().unwrap()).collect();
+            card.region = region.into();
+            card.version = "1.2.3".into();
+            card.name = name;
+            card
+        },
+    )
+}
+
+fn accepted() -> impl Strategy<Value = Record> {
+    let inboxes = proptest::collection::vec(agent_id().prop_map(InboxAddress::Agent), 0..4);
+    (publish(), any::<u128>(), any::<u64>(), any::<u64>(), any::<u64>(), inboxes).prop_map(
+        |(publish, session, operation, at, first, inboxes)| {
+            Record::Accepted(Box::new(AcceptedRecord {
+                publish: Arc::new(publish),
+                session: SessionId(session),
+                operation,
+                at: WallTime(at),
+                first_entry: EntryId(first),
+                inboxes,
+            }))
+        },
+    )
+}
+
+fn returned() -> impl Strategy<Value = Record> {
+    let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>());
+    (numbers, any::<bool>(), proptest::option::of(note())).prop_map(
+        |((entry, attempts, losses, due, at), token_stays, note)| {
+            Record::Returned(Box::new(ReturnedRecord {
+                entry: EntryId(entry),
+                attempts,
+                losses,
+                due: WallTime(due),
+                token_stays,
+                note,
+                at: WallTime(at),
+            }))
+        },
+    )
+}
+
+fn small() -> impl Strategy<Value = Record> {
+    let pattern = || TopicPattern::new("a.*.>").unwrap();
+    let numbers = (any::<u64>(), any::<u64>(), any::<u128>(), any::<u32>());
+    (0..9, numbers, tenant(), agent_id(), payload(), end(), text()).prop_map(
+        move |(which, (entry, at, session, epoch), tenant, agent, payload, end, text)| {
+            let (entry, at, session) = (EntryId(entry), WallTime(at), SessionId(session));
+            let (epoch, operation) = (Epoch(epoch), at.0 ^ entry.0);
+            match which {
+                0 => Record::Boot { epoch, at },
+                1 => Record::Subscribed { tenant, agent, pattern: pattern() },
+                2 => Record::Unsubscribed { tenant, agent, pattern: pattern() },
+                3 => {
+                    let token = Token { epoch, counter: operation };
+                    Record::Leased { entry, token, session, agent, at }
+                }
+                4 => Record::Begun { entry },
+                5 => {
+                    Record::Paused { entry, reason: PauseReason::Auth, message: Some(payload), at }
+                }
+                6 => {
+                    Record::Continued { entry, payload, from: Some(agent), session, operation, at }
+                }
+                7 => Record::Settled { entry, end, at },
+                _ => {
+                    let chunk =
+                        ArtifactChunk { name: text.into(), append: true, last: false, payload };
+                    Record::Artifact { entry, session, operation, chunk, at }
+                }
+            }
+        },
+    )
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let agent = (tenant(), text(), card(), any::<u64>()).prop_map(|(tenant, owner, card, at)| {
+        Record::Agent(Box::new(AgentRecord { tenant, owner, card, at: WallTime(at) }))
+    });
+    let lost = (tenant(), proptest::option::of(agent_id()), any::<u64>()).prop_map(
+        |(tenant, agent, count)| Record::Lost {
+            tenant,
+            inbox: agent.map(InboxAddress::Agent),
+            count,
+        },
+    );
+    prop_oneof![accepted(), returned(), small(), agent, lost]
+}
+
+proptest! {
+    #[test]
+    fn a_record_reads_back_as_what_was_written(record in record()) {
+        let mut body = Vec::new();
+        record.encode(&mut body);
+        prop_assert_eq!(Record::decode(record.tag(), &body), Ok(record));
+    }
+
+    #[test]
+    fn a_shortened_or_lengthened_body_is_refused(record in record(), cut in 1_usize..20) {
+        let mut body = Vec::new();
+        record.encode(&mut body);
+        let shorter = &body[..body.len().saturating_sub(cut)];
+        if shorter.len() < body.len() {
+            prop_assert!(Record::decode(record.tag(), shorter).is_err());
+        }
+        body.push(0);
+        prop_assert!(Record::decode(record.tag(), &body).is_err());
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(tag in any::<u8>(), body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Record::decode(tag, &body);
+    }
+}
