@@ -1,0 +1,24 @@
+//! The durable log: framing, segments, checksums, group commit and recovery.
+//!
+//! A record is a partition, a sequence, a tag and a body; what it means is not known here. The byte
+//! layout is in `docs/log-format.md`. Read [`Log`] for what is written and recovered, [`Committer`]
+//! for the thread that batches and flushes, [`Storage`] for what a disk must do.
+
+mod batch;
+mod committer;
+mod config;
+mod error;
+mod layout;
+mod log;
+mod recovery;
+mod storage;
+
+pub use batch::Batch;
+pub use committer::{Committer, Position, Progress, Urgency};
+pub use config::LogConfig;
+pub use error::{CloseError, OpenError, PrepareError, RecordTooLarge, VisitError, WriteError};
+pub use log::{Log, Space, Upkeep, UpkeepDone};
+pub use recovery::{Location, Record, Recovery, TornTail, verify};
+pub use storage::{
+    Directory, DropUnsynced, FileInfo, Loss, MemoryDisk, Operation, Storage, StorageFile,
+};

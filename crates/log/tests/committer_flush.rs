@@ -1,0 +1,33 @@
+//! A flush can be asked for without a record.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use trunkline_log::{Committer, Log, LogConfig, MemoryDisk, Progress, Urgency};
+
+#[test]
+fn an_empty_synced_batch_flushes_what_was_submitted_before() {
+    let config = LogConfig {
+        segment_bytes: 1 << 16,
+        max_body_bytes: 1 << 10,
+        // Never by itself within this test.
+        flush_within: Duration::from_hours(1),
+        ..LogConfig::default()
+    };
+    let mut batch = config.batch();
+    let (log, _) =
+        Log::open(Arc::new(MemoryDisk::new()), config, |_| Ok(())).expect("an empty disk");
+    let (sender, progress) = mpsc::channel();
+    let report = move |progress| {
+        // The test may be over.
+        let _ = sender.send(progress);
+    };
+    let committer = Committer::start(log, Box::new(report)).expect("a thread");
+    batch.push(0, 1, 1, |body| body.extend_from_slice(b"buffered")).expect("a small record");
+    let position = committer.submit(&mut batch, Urgency::Buffered);
+    committer.submit(&mut batch, Urgency::Synced);
+    let flushed = progress.iter().any(
+        |progress| matches!(progress, Progress::Advanced { synced, .. } if synced >= position),
+    );
+    assert!(flushed);
+    committer.close().expect("a sound disk");
+}
