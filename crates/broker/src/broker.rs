@@ -202,8 +202,8 @@ fn closed() -> Refusal {
     Refusal::new(RefusalCode::Unavailable, "the broker was closed before it answered")
 }
 
-/// Opens the store and rebuilds the engine from it. Returns the sequence before the first record
-/// that the committer will be given.
+/// Opens the store and rebuilds the engine from it. Returns the sequence of the last record that
+/// was found.
 fn open(config: BrokerConfig) -> Result<(Core, Option<(Log, Sequence)>), OpenError> {
     let BrokerConfig { store, engine: mut settings, log: log_config } = config;
     let storage: Option<Arc<dyn Storage>> = match store {
@@ -236,8 +236,10 @@ fn open(config: BrokerConfig) -> Result<(Core, Option<(Log, Sequence)>), OpenErr
     }
     log.write(&mut batch).map_err(|error| first_write(error.to_string()))?;
     log.sync().map_err(|error| first_write(error.to_string()))?;
-    let base = engine.sequence();
-    engine.durable(clock.now(), base, base, &mut out);
+    let latest = engine.sequence();
+    engine.durable(clock.now(), latest, latest, &mut out);
+    // The log counts from here what it has written since it was opened.
+    let base = Sequence(latest.0 - log.written());
     let mut core = Core::new(engine, clock, batch, partition);
     core.log.recovered = recovery.records;
     Ok((core, Some((log, base))))

@@ -25,7 +25,7 @@ pub(crate) struct Partition {
     pub(crate) closed: Notify,
     runtime: Handle,
     next_connection: AtomicU64,
-    /// The sequence before the first record that the committer is given.
+    /// The sequence of the last record that the log was opened with: its positions count from there.
     base: Sequence,
 }
 

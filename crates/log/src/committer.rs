@@ -70,7 +70,7 @@ impl Committer {
     /// If the operating system refuses another thread.
     pub fn start(log: Log, on_progress: Box<dyn Fn(Progress) + Send>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(log.config().batch())),
+            state: Mutex::new(State::new(log.config().batch(), log.written())),
             changed: Condvar::new(),
             pending_bytes: AtomicUsize::new(0),
             congested_from: log.config().pending_bytes,
@@ -214,10 +214,11 @@ struct Wants {
 }
 
 impl State {
-    fn new(pending: Batch) -> Self {
+    /// Counts go on from what was written to the log before it had a thread.
+    fn new(pending: Batch, submitted: u64) -> Self {
         Self {
             pending,
-            submitted: 0,
+            submitted,
             wants: Wants::default(),
             remove_before: 0,
             upkeep_done: None,

@@ -1,4 +1,4 @@
-//! A flush can be asked for without a record.
+//! Positions and flushes of the committer.
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -29,5 +29,32 @@ fn an_empty_synced_batch_flushes_what_was_submitted_before() {
         |progress| matches!(progress, Progress::Advanced { synced, .. } if synced >= position),
     );
     assert!(flushed);
+    committer.close().expect("a sound disk");
+}
+
+#[test]
+fn positions_go_on_from_what_was_written_before_the_thread_began() {
+    let config =
+        LogConfig { segment_bytes: 1 << 16, max_body_bytes: 1 << 10, ..LogConfig::default() };
+    let mut batch = config.batch();
+    let (mut log, _) =
+        Log::open(Arc::new(MemoryDisk::new()), config, |_| Ok(())).expect("an empty disk");
+    batch.push(0, 1, 1, |body| body.push(1)).expect("a small record");
+    log.write(&mut batch).expect("a sound disk");
+    log.sync().expect("a sound disk");
+    let (sender, progress) = mpsc::channel();
+    let report = move |progress| {
+        // The test may be over.
+        let _ = sender.send(progress);
+    };
+    let committer = Committer::start(log, Box::new(report)).expect("a thread");
+    batch.push(0, 2, 1, |body| body.push(2)).expect("a small record");
+    let position = committer.submit(&mut batch, Urgency::Synced);
+    assert_eq!(position.0, 2);
+    let latest = progress.iter().find_map(|progress| match progress {
+        Progress::Advanced { synced, .. } if synced >= position => Some(synced),
+        _ => None,
+    });
+    assert_eq!(latest, Some(position));
     committer.close().expect("a sound disk");
 }
