@@ -12,7 +12,7 @@ use crate::now::{Deadline, Mono, Now};
 use crate::queue::{Entry, Inbox};
 use crate::record::{EntryId, Record};
 use crate::route::{Agent, Tenant};
-use crate::settle::DeadLetters;
+use crate::settle::{DeadLetters, UsedTokens};
 use crate::table::{AgentKey, EntryKey, InboxKey, SessionKey, Table, TenantKey};
 use crate::task::Tasks;
 use crate::timer::Timers;
@@ -77,6 +77,9 @@ pub struct Engine {
 
     pub(crate) tokens: Map<Token, EntryKey>,
     pub(crate) next_token: u64,
+    /// Tokens that replayed records say were used up: what a session sends again about them
+    /// after a restart has been done.
+    pub(crate) used_tokens: UsedTokens,
 
     pub(crate) tasks: Tasks,
     pub(crate) dead_letters: DeadLetters,
@@ -119,6 +122,7 @@ impl Engine {
             forgetting: VecDeque::new(),
             tokens: map(seed),
             next_token: 1,
+            used_tokens: UsedTokens::new(seed),
             tasks: Tasks::new(),
             dead_letters: DeadLetters::default(),
             wall_timers: Timers::new(),

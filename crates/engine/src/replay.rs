@@ -90,10 +90,14 @@ impl Engine {
             }
             Record::Returned(record) => {
                 let key = self.entry_key(sequence, record.entry)?;
+                if !record.token_stays {
+                    self.use_up_token(key);
+                }
                 self.apply_returned(key, *record);
             }
             Record::Paused { entry, reason, message, at } => {
                 let key = self.entry_key(sequence, entry)?;
+                self.use_up_token(key);
                 self.apply_paused(key, reason, message, at);
             }
             Record::Continued { entry, payload, from, session, operation, at } => {
@@ -108,6 +112,7 @@ impl Engine {
             Record::Settled { entry, end, at } => {
                 let key = self.entry_key(sequence, entry)?;
                 self.replay_ids.remove(&entry);
+                self.use_up_token(key);
                 self.apply_ended(key, end, at);
             }
             Record::Artifact { entry, session, operation, chunk, at } => {
@@ -173,6 +178,13 @@ impl Engine {
 
     fn entry_key(&self, at: Sequence, entry: EntryId) -> Result<EntryKey, ReplayError> {
         self.replay_ids.get(&entry).copied().ok_or(ReplayError::UnknownEntry { at, entry })
+    }
+
+    /// What a session says again about this token after the restart has been done.
+    fn use_up_token(&mut self, key: EntryKey) {
+        if let Some(lease) = self.entries[key].lease {
+            self.used_tokens.insert(lease.token);
+        }
     }
 
     /// The row of a session that held something when the broker stopped.

@@ -79,15 +79,20 @@ impl Engine {
                 refuse(connection, number, Refusal::new(RefusalCode::OutOfOrder, message), out);
                 continue;
             }
+            let done = self.sessions[session].window.contains(number);
             if number == expected {
                 self.sessions[session].next_operation += 1;
-            } else if self.sessions[session].window.contains(number)
-                && !self.planted(Defect::RepeatedOperation)
-            {
-                let item = SessionItem::Done { first: number, last: number };
+            } else if !done {
+                // It was refused, and told so over this very connection.
+                continue;
+            }
+            if done && !self.planted(Defect::RepeatedOperation) {
+                let item = self.repeated(session, number, &operation);
                 self.hold(now, Durability::Synced, Held::Item(connection, item), out);
                 continue;
             }
+            // What follows a task is its connection, so it is asked for anew over each one.
+            let lasting = !matches!(operation, Operation::Watch { .. } | Operation::Unwatch { .. });
             let result = if count > limit {
                 let message = format!("the frame has {count} operations, the limit is {limit}");
                 Err(Refusal::new(RefusalCode::TooLarge, message))
@@ -97,7 +102,9 @@ impl Engine {
             match result {
                 Err(refusal) => refuse(connection, number, refusal, out),
                 Ok(answered) => {
-                    self.sessions[session].window.insert(number);
+                    if lasting {
+                        self.sessions[session].window.insert(number);
+                    }
                     let (level, item) = match answered {
                         Answered::Done(level) => {
                             (level, SessionItem::Done { first: number, last: number })
@@ -110,6 +117,22 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// The answer to an operation that was done before. A publish that was itself a repeat under
+    /// an idempotency key is told again which envelope came first.
+    fn repeated(&self, session: SessionKey, number: u64, operation: &Operation) -> SessionItem {
+        let tenant = &self.tenants[self.sessions[session].tenant];
+        if let Operation::Publish(publish) = operation
+            && let Some(key) = &publish.envelope.idempotency_key
+            && let Some(first) = tenant.keys.first(key).filter(|&id| id != publish.envelope.id)
+        {
+            let id = first;
+            let accepted =
+                Accepted { operation: number, id, duplicate: true, targets: 0, dropped: 0 };
+            return SessionItem::Accepted(accepted);
+        }
+        SessionItem::Done { first: number, last: number }
     }
 
     fn operation(

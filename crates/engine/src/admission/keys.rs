@@ -32,6 +32,11 @@ impl Keys {
         self.rows.get(key).copied()
     }
 
+    /// The envelope that came first under a key, whether its window is over or not yet swept.
+    pub(crate) fn first(&self, key: &IdempotencyKey) -> Option<MessageId> {
+        self.rows.get(key).map(|row| row.id)
+    }
+
     pub(crate) fn insert(&mut self, key: IdempotencyKey, row: KeyRow) {
         self.expiring.push_back((row.expires_at, key.clone()));
         self.rows.insert(key, row);

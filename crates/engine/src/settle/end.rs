@@ -96,10 +96,10 @@ impl Engine {
                 accepted_at: entry.accepted_at,
                 attempts: std::mem::take(&mut entry.notes),
             };
-            self.dead_letters.push(tenant, letter, bound);
+            self.dead_letters.push(tenant, letter, entry.is_logged(), bound);
         }
         if let Some(task) = entry.task {
-            self.task_ended(task, end, at);
+            self.task_ended(task, end, entry.is_logged(), at);
         }
         Ended { entry, agent, next }
     }

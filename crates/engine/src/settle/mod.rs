@@ -4,6 +4,8 @@ mod dead_letters;
 mod end;
 mod give_back;
 mod outcome;
+mod used_tokens;
 
 pub(crate) use dead_letters::DeadLetters;
 pub(crate) use give_back::Loss;
+pub(crate) use used_tokens::UsedTokens;

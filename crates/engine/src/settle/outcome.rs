@@ -22,7 +22,11 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Durability, Refusal> {
         let Settle { token, outcome } = settle;
-        let key = self.held_entry(session, token)?;
+        let key = match self.held_entry(session, token) {
+            // Sent again after a restart, because its confirmation was lost with the broker.
+            Err(_) if self.used_tokens.contains(token) => return Ok(Durability::Ephemeral),
+            held => held?,
+        };
         self.check_outcome(key, &outcome)?;
         let entry = &self.entries[key];
         let level = entry.durability;
@@ -35,9 +39,7 @@ impl Engine {
                 self.end_entry(now, key, End::DeadLettered { reason, note }, out);
             }
             // The lease had run out and the entry is back in its inbox already.
-            Outcome::Retry { .. } | Outcome::Release if entry.place != Place::Leased => {
-                self.forget_token(key);
-            }
+            Outcome::Retry { .. } | Outcome::Release if entry.place != Place::Leased => {}
             Outcome::Retry { reason, delay } => self.retry(now, key, reason, delay, out),
             Outcome::Release => {
                 let (attempts, losses) = (entry.attempts, entry.losses);

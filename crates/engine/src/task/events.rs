@@ -101,7 +101,7 @@ impl Engine {
         self.task_event(key, TaskEventBody::Artifact(chunk), at);
     }
 
-    pub(crate) fn task_ended(&mut self, key: TaskKey, end: End, at: WallTime) {
+    pub(crate) fn task_ended(&mut self, key: TaskKey, end: End, is_logged: bool, at: WallTime) {
         let (state, reason, result) = match end {
             End::Completed { reply } => (TaskState::Completed, None, reply),
             End::Failed { reason } => (TaskState::Failed, Some(reason), None),
@@ -131,14 +131,15 @@ impl Engine {
             TaskState::Failed => tally.failed += 1,
             _ => tally.canceled += 1,
         }
-        self.tasks.ended.push_back((key, id));
-        self.forget_ended_tasks();
+        let class = usize::from(!is_logged);
+        self.tasks.ended[class].push_back((key, id));
+        self.forget_ended_tasks(class);
     }
 
-    /// Keeps no more ended tasks than the bound, oldest gone first.
-    fn forget_ended_tasks(&mut self) {
-        while self.tasks.ended.len() > self.config.ended_tasks {
-            let Some((key, id)) = self.tasks.ended.pop_front() else { return };
+    /// Keeps no more ended tasks of a class than the bound, oldest gone first.
+    fn forget_ended_tasks(&mut self, class: usize) {
+        while self.tasks.ended[class].len() > self.config.ended_tasks {
+            let Some((key, id)) = self.tasks.ended[class].pop_front() else { return };
             self.tasks.ids.remove(&id);
             let task = self.tasks.rows.remove(key);
             for watcher in task.watchers {

@@ -14,8 +14,9 @@ use trunkline_types::{
 pub(crate) struct Tasks {
     pub(crate) rows: Table<TaskKey, Task>,
     pub(crate) ids: BTreeMap<MessageId, TaskKey>,
-    /// Ended ones in the order in which they ended.
-    pub(crate) ended: VecDeque<(TaskKey, MessageId)>,
+    /// Ended ones in the order in which they ended: logged ones, and ephemeral ones. They are
+    /// bounded apart, so that what is not in the log never decides what of it is forgotten.
+    pub(crate) ended: [VecDeque<(TaskKey, MessageId)>; 2],
 }
 
 /// One task.
@@ -46,7 +47,7 @@ pub(crate) struct Task {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self { rows: Table::new(), ids: BTreeMap::new(), ended: VecDeque::new() }
+        Self { rows: Table::new(), ids: BTreeMap::new(), ended: [VecDeque::new(), VecDeque::new()] }
     }
 
     /// A tenant's task.

@@ -43,6 +43,7 @@ impl Engine {
         let sequence = self.sequence;
         let task = &mut self.tasks.rows[key];
         task.told_when_synced = sequence;
+        task.told = task.last_event;
         if open && !task.watchers.contains(&session) {
             task.watchers.push(session);
             self.sessions[session].watching.push(key);
