@@ -1,0 +1,112 @@
+//! The connections of a server: how each one is served, and how all of them end.
+
+use crate::ServerConfig;
+use crate::hub::Hub;
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How much a peer may send on one stream before it is read: room for a few full frames.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// How much a peer may send on all streams of a connection before it is read.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Largest piece of a message on the wire. Larger than the usual 16 KiB: a batch of envelopes
+/// then takes few pieces, and other streams of the connection hardly wait longer.
+const PIECE: u32 = 64 << 10;
+/// Largest set of request headers.
+const HEADER_BYTES: u32 = 32 << 10;
+/// How long a peer may be silent before it is asked whether it lives.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long it may take to answer that, and how long HTTP/1.1 headers may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The connections being served.
+pub(crate) struct Connections {
+    hub: Arc<Hub>,
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    tasks: JoinSet<()>,
+    /// Cancelled when connections are to finish what they carry and close.
+    closing: CancellationToken,
+}
+
+impl Connections {
+    /// No connections yet; each one will be served with `router`.
+    pub(crate) fn new(hub: Arc<Hub>, router: Router) -> Self {
+        let builder = builder(&hub.config);
+        Self { hub, router, builder, tasks: JoinSet::new(), closing: CancellationToken::new() }
+    }
+
+    /// Serves a connection, or closes it at once if there are too many.
+    pub(crate) fn serve(&mut self, socket: TcpStream) {
+        let limit = self.hub.config.max_connections;
+        if self.tasks.len() >= limit {
+            self.hub.connections_refused.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(limit, "closed a new connection: there are too many");
+            return;
+        }
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a connection closed before it was served");
+            return;
+        }
+        let count = self.hub.count_connection();
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = self.builder.serve_connection(TokioIo::new(socket), service).into_owned();
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            let _count = count;
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = closing.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection broke");
+            }
+        });
+    }
+
+    /// Clears away one connection that has ended; pending while all are open.
+    pub(crate) async fn reap(&mut self) {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Lets connections finish what they carry, for a while, and closes those that do not.
+    pub(crate) async fn end(mut self, patience: Duration) {
+        self.closing.cancel();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            tracing::debug!(left = self.tasks.len(), "closing connections that go on");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+fn builder(config: &ServerConfig) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(PIECE)
+        .max_header_list_size(HEADER_BYTES)
+        .max_concurrent_streams(config.max_streams)
+        .keep_alive_interval(SILENCE)
+        .keep_alive_timeout(PATIENCE);
+    builder
+}

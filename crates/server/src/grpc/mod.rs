@@ -1,0 +1,12 @@
+//! What is answered over gRPC: the broker's service, health and reflection.
+
+mod caller;
+mod connect;
+mod deadline;
+mod health;
+mod repeat;
+mod routes;
+mod service;
+mod watch;
+
+pub(crate) use routes::routes;

@@ -1,0 +1,13 @@
+//! Sessions as the server keeps them: what waits for a stream, and who waits for an answer.
+
+mod answers;
+mod calls;
+mod outbox;
+mod pool;
+mod streams;
+mod weight;
+
+pub(crate) use calls::Requested;
+pub(crate) use outbox::{BrokerSide, Outbox};
+pub(crate) use pool::{Lent, Pool};
+pub(crate) use streams::{Place, Streams};

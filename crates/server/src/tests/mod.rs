@@ -1,0 +1,8 @@
+//! The server over real sockets, in front of a broker that does what a test tells it.
+
+mod bench;
+mod calls;
+mod connect;
+mod http;
+pub(crate) mod scripted;
+mod shutdown;

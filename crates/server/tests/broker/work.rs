@@ -1,0 +1,140 @@
+//! Work that goes through: requests, tasks, events.
+
+use super::agent::Agent;
+use super::messages::{event, hello, message_id, new_id, request};
+use super::running::{Running, soon};
+use tonic::Code;
+use tonic_types::StatusExt;
+use trunkline_proto::v1;
+use trunkline_types::session::{
+    ClientFrame, Credit, Operation, SessionItem, Subscription, Update, UpdateBody,
+};
+use trunkline_types::{Outcome, Payload, Progress};
+
+#[tokio::test]
+async fn a_request_is_delivered_settled_and_answered() {
+    let server = Running::start().await;
+    let mut agent = Agent::connect(&server, "counter", "count").await;
+    let mut client = server.client().await;
+    let asked = tokio::spawn(async move {
+        let publish = Some(request("count", "a b c", false));
+        client.request(v1::RequestRequest { publish }).await
+    });
+    let delivery = agent.delivery().await;
+    assert_eq!(delivery.publish.envelope.payload, Payload::text("a b c"));
+    let reply = Some(Payload::text("3"));
+    agent.settle(delivery.token, Outcome::Complete { reply });
+    let reply = soon(asked).await.unwrap().unwrap().into_inner();
+    assert_eq!(reply.agent.as_deref(), Some("counter"));
+    let Some(v1::reply::Result::Answer(answer)) = reply.result else { panic!("{reply:?}") };
+    assert_eq!(answer.data, "3");
+}
+
+#[tokio::test]
+async fn a_task_can_be_followed_to_its_end_and_is_counted() {
+    let server = Running::start().await;
+    let mut client = server.client().await;
+    let publish = Some(request("count", "a b", true));
+    let sent = client.send(v1::SendRequest { publish }).await.unwrap().into_inner();
+    let id = message_id(&sent.id);
+    let watch: v1::WatchTaskRequest = (id, 0).into();
+    let mut news = client.watch_task(watch).await.unwrap().into_inner();
+
+    let mut agent = Agent::connect(&server, "counter", "count").await;
+    let delivery = agent.delivery().await;
+    let progress = Progress { percent: 50, text: "half".into() };
+    for body in [UpdateBody::Started, UpdateBody::Progress(progress)] {
+        agent.operate(Operation::Update(Update { token: delivery.token, body }));
+    }
+    agent.settle(delivery.token, Outcome::Complete { reply: Some(Payload::text("2")) });
+
+    let mut states = Vec::new();
+    while let Some(update) = soon(news.message()).await.unwrap() {
+        if let Some(v1::task_update::Update::Event(event)) = update.update
+            && let Some(v1::task_event::Body::Status(status)) = event.body
+        {
+            states.push(v1::TaskState::try_from(status.state).unwrap());
+        }
+    }
+    assert_eq!(states.first(), Some(&v1::TaskState::Submitted));
+    assert_eq!(states.last(), Some(&v1::TaskState::Completed));
+
+    let get: v1::GetTaskRequest = id.into();
+    let task = client.get_task(get).await.unwrap().into_inner();
+    assert_eq!(task.state(), v1::TaskState::Completed);
+    assert_eq!(task.result.unwrap().data, "2");
+    let list = client.list_tasks(v1::ListTasksRequest::default()).await.unwrap().into_inner();
+    assert_eq!(list.tasks.len(), 1);
+    let agents = client.list_agents(v1::ListAgentsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(agents.agents.len(), 1);
+    let dead = client.list_dead_letters(v1::ListDeadLettersRequest::default()).await.unwrap();
+    assert!(dead.into_inner().dead_letters.is_empty());
+    let stats = client.get_stats(v1::GetStatsRequest {}).await.unwrap().into_inner();
+    assert_eq!((stats.messages_accepted, stats.tasks_completed), (1, 1));
+    let metrics = server.get("/metrics").await;
+    for line in [
+        "trunkline_messages_accepted_total 1\n",
+        "trunkline_tasks_completed_total 1\n",
+        "trunkline_entries_total{inbox=\"skill:count\",end=\"settled\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_can_be_called_off() {
+    let server = Running::start().await;
+    let mut client = server.client().await;
+    let publish = Some(request("count", "a b", true));
+    let id = client.send(v1::SendRequest { publish }).await.unwrap().into_inner().id;
+    let cancel = v1::CancelTaskRequest { id: id.clone(), reason: "enough".into() };
+    client.cancel_task(cancel.clone()).await.unwrap();
+    let get: v1::GetTaskRequest = message_id(&id).into();
+    let task = client.get_task(get).await.unwrap().into_inner();
+    assert_eq!(task.state(), v1::TaskState::Canceled);
+    let again = client.cancel_task(cancel).await.unwrap_err();
+    assert_eq!(again.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn an_unknown_task_is_not_found() {
+    let server = Running::start().await;
+    let mut client = server.client().await;
+    let id = new_id();
+    let get: v1::GetTaskRequest = id.into();
+    let watch: v1::WatchTaskRequest = (id, 0).into();
+    let cancel = v1::CancelTaskRequest { id: id.to_bytes().to_vec().into(), reason: String::new() };
+    let statuses = [
+        client.get_task(get).await.unwrap_err(),
+        client.watch_task(watch).await.unwrap_err(),
+        client.cancel_task(cancel).await.unwrap_err(),
+    ];
+    for status in statuses {
+        assert_eq!(status.code(), Code::NotFound, "{status}");
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.domain.as_str(), info.reason.as_str()), ("trunkline", "not-found"));
+    }
+}
+
+#[tokio::test]
+async fn subscribers_get_what_is_published() {
+    let server = Running::start().await;
+    let mut session = Agent::connect_with(&server, hello(7)).await;
+    let pattern = "build.*".parse().unwrap();
+    let subscription = Subscription { pattern, durable: false };
+    session.send(ClientFrame::Credit(Credit { deliveries: 0, events: 10 }));
+    session.operate(Operation::Subscribe(subscription));
+    session.answered(1).await;
+    let mut client = server.client().await;
+    let publish = Some(event("build.done", "yes"));
+    let sent = client.send(v1::SendRequest { publish }).await.unwrap().into_inner();
+    assert_eq!(sent.targets, 1);
+    loop {
+        if let SessionItem::Event(event) = session.item().await {
+            assert_eq!(event.number, 1);
+            assert_eq!(event.publish.envelope.payload, Payload::text("yes"));
+            break;
+        }
+    }
+    session.send(ClientFrame::Acknowledge { through: 1 });
+}
