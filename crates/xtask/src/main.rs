@@ -1,0 +1,76 @@
+//! Project tasks, run as `cargo xtask …`.
+//!
+//! Its job: one command for everything that a change has to pass. It starts other programs and
+//! reads the tree; it depends on no crate of the workspace, so that it still builds when they do
+//! not. Read `tidy` for the rules and `suite` for the order of the tests.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a task's output is what it prints; there is no log to send it to"
+)]
+
+mod failure;
+mod project;
+mod run;
+mod suite;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+use suite::Step;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Project tasks", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Check what the compiler does not: crate edges, file sizes, licences, doubled versions,
+    /// stray words, links
+    #[command(after_help = "Example:\n  cargo xtask tidy")]
+    Tidy,
+    /// Build what the tests need, then run all of them, in order, up to the first failure
+    #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only sim")]
+    Test {
+        /// Run this one step, with whatever it needs built
+        #[arg(long, value_name = "STEP")]
+        only: Option<Step>,
+        /// Print the steps and their commands without running them
+        #[arg(long, conflicts_with = "only")]
+        list: bool,
+    },
+    /// Kill the release binary under load, again and again, and account for every task
+    #[command(after_help = "Example:\n  cargo xtask torture --kills 1000")]
+    Torture {
+        /// How many times the broker is killed
+        #[arg(long, value_name = "N", default_value_t = suite::KILLS)]
+        kills: u32,
+        /// Further arguments for `trunkline torture`, passed on as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        extra: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Tidy => tidy::report(),
+        Task::Test { list: true, .. } => suite::list(),
+        Task::Test { only: Some(step), .. } => suite::one(step),
+        Task::Test { .. } => suite::all(),
+        Task::Torture { kills, extra } => suite::torture(kills, &extra),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, code }) => {
+            eprintln!("xtask: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
