@@ -1,5 +1,7 @@
 //! What a broker keeps through crashes, full disks and failing ones.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
 mod common;
 
 use common::{Peer, card, get, hello, on, task};
