@@ -54,6 +54,7 @@ pub(crate) struct Core {
     over: Option<Refusal>,
     stopping: Option<oneshot::Sender<Option<Committer>>>,
     draining: bool,
+    congested: bool,
     pub(crate) log: LogStats,
     /// Commands of this turn; kept for its allocation.
     pub(crate) inputs: Vec<Input>,
@@ -76,6 +77,7 @@ impl Core {
             over: None,
             stopping: None,
             draining: false,
+            congested: false,
             log: LogStats::default(),
             inputs: Vec::new(),
         }
@@ -85,6 +87,7 @@ impl Core {
     /// and when to wake up next.
     pub(crate) fn turn(&mut self, dirty: &mut Vec<Arc<Port>>) -> Option<Mono> {
         let now = self.clock.now();
+        self.look_at_congestion(now);
         let mut inputs = std::mem::take(&mut self.inputs);
         for input in inputs.drain(..) {
             self.handle(now, input);
@@ -161,6 +164,14 @@ impl Core {
         }
         // Effects are routed as they come, so that the output stays small and warm.
         self.perform();
+    }
+
+    /// Lets the engine refuse new work while the log is as far behind as it may be.
+    fn look_at_congestion(&mut self, now: Now) {
+        let congested = self.committer.as_ref().is_some_and(Committer::is_congested);
+        if std::mem::replace(&mut self.congested, congested) != congested {
+            self.engine.handle(now, Command::Congestion { congested }, &mut self.out);
+        }
     }
 
     /// Hands this turn's records to the log.

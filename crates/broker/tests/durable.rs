@@ -171,3 +171,29 @@ async fn draining_tells_sessions_and_closes_the_log_in_order() {
     };
     assert_eq!(stats.counters.lost, 1, "the plain request was in memory only, and is counted");
 }
+
+#[tokio::test]
+async fn a_log_that_is_far_behind_refuses_new_work_and_takes_it_again() {
+    let disk = MemoryDisk::new();
+    let mut config = on(&disk);
+    config.log.pending_bytes = 1;
+    let broker = Broker::open(config).await.unwrap();
+    let mut sender = Peer::open(&broker, hello(1, None)).await.unwrap();
+    // In one turn each, so that later ones meet what earlier ones have left to be written.
+    let numbers: Vec<_> = (0..200)
+        .map(|_| {
+            let work = std::sync::Arc::new(task("count", "x"));
+            sender.send(trunkline_types::session::Operation::Publish(work))
+        })
+        .collect();
+    let mut refused = 0;
+    for number in numbers {
+        if let Err(refusal) = sender.answer(number).await {
+            assert_eq!(refusal.code, RefusalCode::Unavailable);
+            assert!(refusal.retry_after.is_some());
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "the log was never behind");
+    while sender.publish(task("count", "x")).await.is_err() {}
+}

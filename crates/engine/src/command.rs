@@ -49,6 +49,11 @@ pub enum Command {
         /// Whether it has.
         ample: bool,
     },
+    /// The log says whether it is as far behind as it may be.
+    Congestion {
+        /// Whether it is.
+        congested: bool,
+    },
     /// The broker is stopping: what is ephemeral is counted as lost.
     Stop,
 }

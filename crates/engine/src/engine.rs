@@ -58,6 +58,8 @@ pub struct Engine {
     pub(crate) until_synced: VecDeque<(Sequence, Held)>,
     /// Whether the log has room for new work.
     pub(crate) ample: bool,
+    /// Whether the log is as far behind as it may be.
+    pub(crate) congested: bool,
 
     pub(crate) tenants: Table<TenantKey, Tenant>,
     pub(crate) tenant_keys: Map<TenantId, TenantKey>,
@@ -108,6 +110,7 @@ impl Engine {
             until_written: VecDeque::new(),
             until_synced: VecDeque::new(),
             ample: true,
+            congested: false,
             tenants: Table::new(),
             tenant_keys: map(seed),
             agents: Table::new(),
@@ -147,6 +150,7 @@ impl Engine {
                 self.ask(now, query, &principal, question, out);
             }
             Command::Space { ample } => self.ample = ample,
+            Command::Congestion { congested } => self.congested = congested,
             Command::Stop => self.stop(out),
         }
     }

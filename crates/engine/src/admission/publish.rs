@@ -59,11 +59,8 @@ impl Engine {
         let logged = self.config.logged && !targets.inboxes.is_empty();
         let level = if logged { publish.durability() } else { Durability::Ephemeral };
         self.keep_within_bounds(publish, level, &mut targets)?;
-        if level.is_logged() && !self.ample {
-            let message = "the disk has no room for new work; what was accepted goes on";
-            return Err(
-                Refusal::new(RefusalCode::DiskFull, message).retry_after(Duration::from_secs(1))
-            );
+        if level.is_logged() {
+            self.check_log()?;
         }
 
         let first = self.next_entry;
@@ -108,6 +105,21 @@ impl Engine {
             dropped: targets.dropped,
         };
         Ok(Answered::Accepted(level, accepted))
+    }
+
+    /// Whether the log can take new work.
+    fn check_log(&self) -> Result<(), Refusal> {
+        if !self.ample {
+            let message = "the disk has no room for new work; what was accepted goes on";
+            let refusal = Refusal::new(RefusalCode::DiskFull, message);
+            return Err(refusal.retry_after(Duration::from_secs(1)));
+        }
+        if self.congested {
+            let message = "the disk is as far behind what was accepted as it may be";
+            let refusal = Refusal::new(RefusalCode::Unavailable, message);
+            return Err(refusal.retry_after(self.config.full_hint));
+        }
+        Ok(())
     }
 
     fn check_publish(&self, session: SessionKey, publish: &Publish) -> Result<(), Refusal> {
