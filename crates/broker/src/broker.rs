@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use trunkline_engine::{Engine, Output, Record};
 use trunkline_log::{Committer, Directory, Log, Storage};
-use trunkline_types::session::{BoxFuture, Connected, Connector, Hello, Sink};
+use trunkline_types::session::{BoxFuture, Companion, Connected, Connector, Hello, Sink};
 use trunkline_types::{Answer, Principal, Query, Refusal, RefusalCode, Sequence};
 
 /// A broker in this process. Cheap to clone; it lives as long as a clone or a session does.
@@ -40,6 +40,7 @@ pub struct Broker {
 pub struct BrokerHandle {
     partition: Arc<Partition>,
     principal: Principal,
+    companion: Companion,
 }
 
 /// How a broker is.
@@ -88,12 +89,14 @@ impl Broker {
         }
         runtime.spawn(timer::run(Arc::downgrade(&partition), partition.alarm.clone(), clock));
         partition.bring(Input::Tick);
-        Ok(Self { handle: BrokerHandle { partition, principal: Principal::default() } })
+        let (principal, companion) = (Principal::default(), Companion::default());
+        Ok(Self { handle: BrokerHandle { partition, principal, companion } })
     }
 
     /// The broker as a principal sees it. The caller answers for the principal being who it says.
     pub fn as_principal(&self, principal: Principal) -> BrokerHandle {
-        BrokerHandle { partition: self.handle.partition.clone(), principal }
+        let (partition, companion) = (self.handle.partition.clone(), Companion::default());
+        BrokerHandle { partition, principal, companion }
     }
 
     /// How the broker is.
@@ -154,6 +157,10 @@ impl Connector for Broker {
     fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>> {
         self.handle.query(query)
     }
+
+    fn companion(&self) -> Option<&Companion> {
+        self.handle.companion()
+    }
 }
 
 impl Connector for BrokerHandle {
@@ -183,6 +190,10 @@ impl Connector for BrokerHandle {
             self.partition.bring(Input::Ask { principal, question: query, asker });
             answer.await.unwrap_or_else(|_| Err(closed()))
         })
+    }
+
+    fn companion(&self) -> Option<&Companion> {
+        Some(&self.companion)
     }
 }
 

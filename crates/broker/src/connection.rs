@@ -35,6 +35,10 @@ impl Connection for BrokerConnection {
     fn close(&self) {
         self.send(ClientFrame::Goodbye);
     }
+
+    fn comes_back(&self) -> bool {
+        false
+    }
 }
 
 impl Drop for BrokerConnection {

@@ -14,10 +14,11 @@ use crate::{
     Payload, Progress, Publish, Query, Refusal, SessionId, Settle, TaskUpdate, Token, TopicPattern,
     WallTime,
 };
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How a session introduces itself, first and after every reconnect.
@@ -290,6 +291,13 @@ pub trait Connection: Send + Sync + 'static {
 
     /// Ends the session as [`ClientFrame::Goodbye`] does and releases its resources.
     fn close(&self);
+
+    /// Whether the connection is made anew by itself when it is lost or the broker sends the
+    /// session away for a while, as told by [`Sink::reconnected`]. Otherwise a
+    /// [`SessionItem::GoAway`] means that the session is to finish and leave.
+    fn comes_back(&self) -> bool {
+        true
+    }
 }
 
 /// A connection and how it was welcomed.
@@ -324,4 +332,49 @@ pub trait Connector: Send + Sync + 'static {
     /// # Errors
     /// A [`Refusal`]: the thing asked for does not exist, or the broker is not there.
     fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>>;
+
+    /// Where the layer above keeps what belongs to this connector, such as the session that
+    /// its short calls share. `None` if the connector has no such place; each short call then
+    /// opens a session of its own.
+    fn companion(&self) -> Option<&Companion> {
+        None
+    }
+}
+
+impl<C: Connector + ?Sized> Connector for Arc<C> {
+    fn connect(
+        &self,
+        hello: Hello,
+        sink: Arc<dyn Sink>,
+    ) -> BoxFuture<'_, Result<Connected, Refusal>> {
+        (**self).connect(hello, sink)
+    }
+
+    fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>> {
+        (**self).query(query)
+    }
+
+    fn companion(&self) -> Option<&Companion> {
+        (**self).companion()
+    }
+}
+
+/// A place beside a connector, shared by its clones, that lives as long as they do. It belongs
+/// to the handle that callers hold, not to what the handle leads to: what is kept here may hold
+/// a connection, and must not keep itself alive.
+#[derive(Clone, Default)]
+pub struct Companion(Arc<OnceLock<Arc<dyn Any + Send + Sync>>>);
+
+impl Companion {
+    /// What is kept here, made first if nothing is; `None` if it is of another type.
+    pub fn get_or_init<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<Arc<T>> {
+        let kept = self.0.get_or_init(|| Arc::new(make()));
+        Arc::clone(kept).downcast().ok()
+    }
+}
+
+impl fmt::Debug for Companion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Companion").finish_non_exhaustive()
+    }
 }

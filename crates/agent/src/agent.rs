@@ -1,0 +1,121 @@
+//! A running agent.
+
+use crate::Session;
+use crate::core::Core;
+use crate::pool::Pool;
+use crate::session::Line;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use trunkline_types::session::{Connector, Subscription};
+use trunkline_types::{AgentCard, AgentId, Refusal};
+
+/// A running agent. Dropping it ends it at once: handlers at work are dropped and what they held
+/// goes back; [`Agent::stop`] lets them finish.
+#[must_use = "dropping an agent ends it"]
+pub struct Agent {
+    id: AgentId,
+    session: Session,
+}
+
+/// What an agent has done and is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AgentStats {
+    /// Deliveries whose handler has ended, whatever came of it.
+    pub handled: u64,
+    /// Of those, completed.
+    pub completed: u64,
+    /// Of those, failed for good or rejected.
+    pub failed: u64,
+    /// Of those, to be tried again; panics are among them.
+    pub retried: u64,
+    /// Of those, dead-lettered by the handler.
+    pub dead_lettered: u64,
+    /// Of those, given back or paused.
+    pub released: u64,
+    /// Handlers that panicked.
+    pub panics: u64,
+    /// Deliveries that wait here for a worker.
+    pub queued: u64,
+    /// Workers that there are now, idle ones included.
+    pub workers: u32,
+    /// Workers that are idle.
+    pub idle: u32,
+    /// Handlers whose place is lent while they await a reply.
+    pub lent: u32,
+    /// How many deliveries the agent is willing to hold.
+    pub credit: u32,
+    /// A moving mean of how long a handler takes.
+    pub handler_time: Duration,
+}
+
+impl Agent {
+    pub(crate) async fn start(
+        connector: Arc<dyn Connector>,
+        card: AgentCard,
+        subscriptions: Vec<Subscription>,
+        pool: Pool,
+        places: u32,
+        runtime: Handle,
+    ) -> Result<Self, Refusal> {
+        let id = card.id.clone();
+        let core = Core::new(Some(id.clone()), places, 1024, Some(pool), runtime);
+        let line = Arc::new(Line { core });
+        line.core.connect(&*connector, Some(card), subscriptions).await?;
+        Ok(Self { id, session: Session { line, connector } })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &AgentId {
+        &self.id
+    }
+
+    /// Its session, to send and ask as this agent.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    fn core(&self) -> &Core {
+        self.session.core()
+    }
+
+    fn pool(&self) -> &Pool {
+        self.core().pool.as_ref().expect("an agent's session is made with a pool")
+    }
+
+    /// What it has done and is doing.
+    pub fn stats(&self) -> AgentStats {
+        self.pool().stats()
+    }
+
+    /// Waits until the broker has ended the session, and says why.
+    pub async fn ended(&self) -> Refusal {
+        loop {
+            let changed = self.core().changed();
+            if let Some(refusal) = self.core().closed() {
+                return refusal;
+            }
+            changed.await;
+        }
+    }
+
+    /// Takes no new work, finishes what it holds, sees it settled, and says goodbye. Takes as
+    /// long as the handlers do, and while the broker is away; given up, it ends the agent at once.
+    pub async fn stop(self) {
+        self.core().finish_work().await;
+        self.core().close();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.core().close();
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,363 @@
+//! The book of a session: gives operations their numbers, gathers them for sending, and knows
+//! who waits for which answer.
+//!
+//! It is plain data behind one lock. It refuses to call anybody: whoever is to be told is put
+//! into a list that the owner of the lock works off after letting go of it.
+
+use crate::RequestError;
+use crate::send::{Acceptance, Reply};
+use crate::ticket::BatchOutcome;
+use std::collections::{HashMap, VecDeque};
+use tokio::sync::oneshot;
+use trunkline_types::session::{self, Accepted, Operation};
+use trunkline_types::{MessageId, Refusal};
+
+/// How many runs the book keeps before it looks for answered ones among them.
+const CROWDED: usize = 16_384;
+
+/// See the module.
+pub(crate) struct Book {
+    next: u64,
+    /// Runs of operations in order of their numbers; the first is not wholly answered.
+    runs: VecDeque<Run>,
+    /// How many runs are worth a search for answered ones.
+    crowded: usize,
+    /// Numbered but not yet handed to the connection; the last of them has the number `next - 1`.
+    gathered: Vec<Operation>,
+    /// Whether somebody is handing over what is gathered.
+    pub(super) flushing: bool,
+    replies: HashMap<MessageId, ReplyWaiter, foldhash::fast::RandomState>,
+    pub(super) closed: Option<Refusal>,
+}
+
+/// Operations with consecutive numbers that share a waiter.
+struct Run {
+    first: u64,
+    last: u64,
+    unanswered: u64,
+    /// Whether each holds one of the session's places for outstanding operations.
+    bounded: bool,
+    waiter: Waiter,
+}
+
+/// Who waits for the answers to a run of operations.
+pub(crate) enum Waiter {
+    /// Nobody.
+    Nobody,
+    /// The sender of one publish waits for its acceptance.
+    Acceptance(MessageId, oneshot::Sender<Result<Acceptance, Refusal>>),
+    /// The sender of one request waits for its reply only, so a refusal goes there.
+    Reply(MessageId),
+    /// The sender of any other operation waits for it to be done.
+    Done(oneshot::Sender<Result<(), Refusal>>),
+    /// The sender of several publishes waits for all of them.
+    Batch(Box<BatchOutcome>, oneshot::Sender<BatchOutcome>),
+}
+
+/// A set of operations to be entered together.
+pub(crate) struct Entry {
+    /// Whether each holds one of the session's places for outstanding operations.
+    pub(crate) bounded: bool,
+    /// Who waits for their answers.
+    pub(crate) waiter: Waiter,
+    /// Who waits for the reply to the request that is the only operation.
+    pub(crate) reply: Option<ReplyEntry>,
+}
+
+/// Who waits for a reply.
+pub(crate) struct ReplyEntry {
+    /// The request.
+    pub(crate) request: MessageId,
+    /// Told once.
+    pub(crate) sender: oneshot::Sender<ReplySignal>,
+    /// Whether the broker may lose it with itself.
+    pub(crate) ephemeral: bool,
+}
+
+struct ReplyWaiter {
+    sender: oneshot::Sender<ReplySignal>,
+    number: u64,
+    ephemeral: bool,
+}
+
+/// What the waiter for a reply is told.
+pub(crate) enum ReplySignal {
+    /// How the request ended.
+    Ended(Result<Reply, RequestError>),
+    /// No reply will come to this session; the task with this id is to be looked up.
+    LookUp(MessageId),
+}
+
+/// Somebody to be told, outside the lock.
+pub(crate) enum Told {
+    Acceptance(oneshot::Sender<Result<Acceptance, Refusal>>, Result<Acceptance, Refusal>),
+    Reply(oneshot::Sender<ReplySignal>, ReplySignal),
+    Done(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
+    Batch(oneshot::Sender<BatchOutcome>, Box<BatchOutcome>),
+}
+
+impl Told {
+    /// Tells; that nobody listens any longer is fine.
+    pub(crate) fn tell(self) {
+        match self {
+            Self::Acceptance(sender, result) => drop(sender.send(result)),
+            Self::Reply(sender, signal) => drop(sender.send(signal)),
+            Self::Done(sender, result) => drop(sender.send(result)),
+            Self::Batch(sender, outcome) => drop(sender.send(*outcome)),
+        }
+    }
+}
+
+/// How one operation was answered.
+enum Verdict<'a> {
+    Done,
+    Accepted(&'a Accepted),
+    Refused(&'a Refusal),
+}
+
+impl Book {
+    pub(crate) fn new() -> Self {
+        Self {
+            next: 1,
+            runs: VecDeque::new(),
+            crowded: CROWDED,
+            gathered: Vec::new(),
+            flushing: false,
+            replies: HashMap::default(),
+            closed: None,
+        }
+    }
+
+    /// Numbers operations and gathers them for sending. Returns how many there were.
+    pub(crate) fn enter(
+        &mut self,
+        operations: impl IntoIterator<Item = Operation>,
+        entry: Entry,
+    ) -> u64 {
+        let before = self.gathered.len();
+        self.gathered.extend(operations);
+        let count = (self.gathered.len() - before) as u64;
+        if count == 0 {
+            return 0;
+        }
+        let first = self.next;
+        self.next += count;
+        if let Some(reply) = entry.reply {
+            let ReplyEntry { request, sender, ephemeral } = reply;
+            self.replies.insert(request, ReplyWaiter { sender, number: first, ephemeral });
+        }
+        let last = self.next - 1;
+        if let (Waiter::Nobody, Some(run)) = (&entry.waiter, self.runs.back_mut())
+            && matches!(run.waiter, Waiter::Nobody)
+            && run.bounded == entry.bounded
+        {
+            run.last = last;
+            run.unanswered += count;
+        } else {
+            let Entry { bounded, waiter, .. } = entry;
+            self.runs.push_back(Run { first, last, unanswered: count, bounded, waiter });
+        }
+        count
+    }
+
+    /// Takes up to `most` gathered operations and the number of the first.
+    pub(crate) fn take_gathered(&mut self, most: usize) -> Option<(u64, Vec<Operation>)> {
+        if self.gathered.is_empty() {
+            return None;
+        }
+        let first = self.next - self.gathered.len() as u64;
+        let rest =
+            if self.gathered.len() > most { self.gathered.split_off(most) } else { Vec::new() };
+        Some((first, std::mem::replace(&mut self.gathered, rest)))
+    }
+
+    /// Whether every operation is answered.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Whether every operation is answered and no reply is awaited.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.runs.is_empty() && self.replies.is_empty()
+    }
+
+    /// Operations from `first` to `last` are done. Returns how many places are free again.
+    pub(crate) fn done(&mut self, first: u64, last: u64, told: &mut Vec<Told>) -> usize {
+        self.answer(first, last, &Verdict::Done, told)
+    }
+
+    /// A publish is accepted, with more to say. Returns how many places are free again.
+    pub(crate) fn accepted(&mut self, accepted: &Accepted, told: &mut Vec<Told>) -> usize {
+        let number = accepted.operation;
+        self.answer(number, number, &Verdict::Accepted(accepted), told)
+    }
+
+    /// An operation is refused. Returns how many places are free again.
+    pub(crate) fn refused(
+        &mut self,
+        number: u64,
+        refusal: &Refusal,
+        told: &mut Vec<Told>,
+    ) -> usize {
+        self.answer(number, number, &Verdict::Refused(refusal), told)
+    }
+
+    /// A request of this session ended.
+    pub(crate) fn replied(&mut self, reply: session::Reply, told: &mut Vec<Told>) {
+        let session::Reply { request, agent, result } = reply;
+        if let Some(waiter) = self.replies.remove(&request) {
+            let result = match result {
+                Ok(payload) => Ok(Reply { request, agent, payload }),
+                Err(failure) => Err(RequestError::Failed(failure)),
+            };
+            told.push(Told::Reply(waiter.sender, ReplySignal::Ended(result)));
+        }
+    }
+
+    /// Nobody waits for this reply any longer.
+    pub(crate) fn forget_reply(&mut self, request: MessageId) {
+        self.replies.remove(&request);
+    }
+
+    /// The broker came back without knowing the session: what it had accepted and kept in memory
+    /// is lost, and replies to the rest go nowhere.
+    pub(crate) fn forgotten(&mut self, told: &mut Vec<Told>) {
+        let unanswered = |number| {
+            let at = self.runs.partition_point(|run| run.last < number);
+            self.runs.get(at).is_some_and(|run| run.first <= number && run.unanswered > 0)
+        };
+        let ids: Vec<MessageId> = self
+            .replies
+            .iter()
+            .filter(|(_, waiter)| !unanswered(waiter.number))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in ids {
+            if let Some(waiter) = self.replies.remove(&id) {
+                let signal = if waiter.ephemeral {
+                    let reason = "the broker went away and had the request in memory only";
+                    ReplySignal::Ended(Err(RequestError::lost(reason)))
+                } else {
+                    ReplySignal::LookUp(id)
+                };
+                told.push(Told::Reply(waiter.sender, signal));
+            }
+        }
+    }
+
+    /// Ends everything that waits. Returns how many places are free again.
+    pub(crate) fn close(&mut self, refusal: &Refusal, told: &mut Vec<Told>) -> usize {
+        self.closed.get_or_insert_with(|| refusal.clone());
+        let mut freed = 0;
+        if let (Some(front), Some(back)) = (self.runs.front(), self.runs.back()) {
+            let (first, last) = (front.first, back.last);
+            freed = self.answer(first, last, &Verdict::Refused(refusal), told);
+        }
+        self.gathered.clear();
+        for (_, waiter) in self.replies.drain() {
+            let ended = ReplySignal::Ended(Err(RequestError::Refused(refusal.clone())));
+            told.push(Told::Reply(waiter.sender, ended));
+        }
+        freed
+    }
+
+    fn answer(
+        &mut self,
+        first: u64,
+        last: u64,
+        verdict: &Verdict<'_>,
+        told: &mut Vec<Told>,
+    ) -> usize {
+        let mut freed = 0;
+        let start = self.runs.partition_point(|run| run.last < first);
+        for at in start..self.runs.len() {
+            let run = &mut self.runs[at];
+            if run.first > last {
+                break;
+            }
+            let answered = last.min(run.last) - first.max(run.first) + 1;
+            // An operation that a broker answers twice must not free a place twice.
+            let answered = answered.min(run.unanswered);
+            run.unanswered -= answered;
+            if run.bounded {
+                freed += usize::try_from(answered).unwrap_or(usize::MAX);
+            }
+            if answered > 0 {
+                conclude(run, first, answered, verdict, &mut self.replies, told);
+            }
+        }
+        while self.runs.front().is_some_and(|run| run.unanswered == 0) {
+            self.runs.pop_front();
+        }
+        // One slow flush must not make the book keep every quick operation behind it.
+        if self.runs.len() > self.crowded {
+            self.runs.retain(|run| run.unanswered > 0);
+            self.crowded = CROWDED.max(2 * self.runs.len());
+        }
+        freed
+    }
+}
+
+fn conclude(
+    run: &mut Run,
+    number: u64,
+    answered: u64,
+    verdict: &Verdict<'_>,
+    replies: &mut HashMap<MessageId, ReplyWaiter, foldhash::fast::RandomState>,
+    told: &mut Vec<Told>,
+) {
+    match &mut run.waiter {
+        Waiter::Nobody => {}
+        Waiter::Reply(id) => {
+            let signal = match verdict {
+                Verdict::Refused(refusal) => {
+                    ReplySignal::Ended(Err(RequestError::Refused((*refusal).clone())))
+                }
+                // The reply, if there is still one to come, goes to whoever sent it first.
+                Verdict::Accepted(accepted) if accepted.duplicate => {
+                    ReplySignal::LookUp(accepted.id)
+                }
+                Verdict::Done | Verdict::Accepted(_) => return,
+            };
+            if let Some(waiter) = replies.remove(id) {
+                told.push(Told::Reply(waiter.sender, signal));
+            }
+        }
+        Waiter::Acceptance(..) | Waiter::Done(_) => {
+            match (std::mem::replace(&mut run.waiter, Waiter::Nobody), verdict) {
+                (Waiter::Acceptance(id, sender), Verdict::Done) => {
+                    told.push(Told::Acceptance(sender, Ok(Acceptance::plain(id))));
+                }
+                (Waiter::Acceptance(_, sender), Verdict::Accepted(accepted)) => {
+                    told.push(Told::Acceptance(sender, Ok(Acceptance::from(*accepted))));
+                }
+                (Waiter::Acceptance(_, sender), Verdict::Refused(refusal)) => {
+                    told.push(Told::Acceptance(sender, Err((*refusal).clone())));
+                }
+                (Waiter::Done(sender), Verdict::Refused(refusal)) => {
+                    told.push(Told::Done(sender, Err((*refusal).clone())));
+                }
+                (Waiter::Done(sender), _) => told.push(Told::Done(sender, Ok(()))),
+                _ => {}
+            }
+        }
+        Waiter::Batch(outcome, _) => {
+            let place = usize::try_from(number.saturating_sub(run.first)).unwrap_or(usize::MAX);
+            outcome.count(place, answered, verdict_of(verdict));
+            if run.unanswered == 0
+                && let Waiter::Batch(outcome, sender) =
+                    std::mem::replace(&mut run.waiter, Waiter::Nobody)
+            {
+                told.push(Told::Batch(sender, outcome));
+            }
+        }
+    }
+}
+
+fn verdict_of<'a>(verdict: &Verdict<'a>) -> Result<Option<&'a Accepted>, &'a Refusal> {
+    match verdict {
+        Verdict::Done => Ok(None),
+        Verdict::Accepted(accepted) => Ok(Some(accepted)),
+        Verdict::Refused(refusal) => Err(refusal),
+    }
+}

@@ -1,0 +1,91 @@
+//! Keeps leases alive, off the handlers' threads.
+//!
+//! One thread for the process, shared by all sessions, because handlers may block every thread
+//! that the async runtime has. It sleeps while no session holds anything.
+
+use crate::core::Core;
+use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+/// Sessions that hold deliveries, by when they next have to say so.
+struct Keeper {
+    /// Guards the schedule; taken once per session and third of a lease.
+    schedule: Mutex<Schedule>,
+    /// Signalled when the earliest time has become earlier.
+    earlier: Condvar,
+}
+
+#[derive(Default)]
+struct Schedule {
+    due: BTreeMap<(Instant, u64), Weak<Core>>,
+    counter: u64,
+}
+
+static KEEPER: Keeper = Keeper {
+    schedule: Mutex::new(Schedule { due: BTreeMap::new(), counter: 0 }),
+    earlier: Condvar::new(),
+};
+
+/// Starts the thread unless it runs.
+///
+/// # Errors
+/// The system gives no thread.
+pub(crate) fn start() -> Result<(), String> {
+    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
+    STARTED
+        .get_or_init(|| {
+            let thread = std::thread::Builder::new().name("trunkline-lease".into());
+            thread.spawn(|| KEEPER.run()).map(drop).map_err(|error| error.to_string())
+        })
+        .clone()
+}
+
+/// Has a session's leases kept alive from now on, every `period`, until it holds nothing.
+pub(crate) fn keep(core: Weak<Core>, period: Duration) {
+    let mut schedule = KEEPER.schedule.lock();
+    schedule.counter += 1;
+    let key = (Instant::now() + period, schedule.counter);
+    let earliest = schedule.due.first_key_value().is_none_or(|(first, _)| key < *first);
+    schedule.due.insert(key, core);
+    drop(schedule);
+    if earliest {
+        KEEPER.earlier.notify_one();
+    }
+}
+
+impl Keeper {
+    fn run(&self) -> ! {
+        let mut schedule = self.schedule.lock();
+        loop {
+            let now = Instant::now();
+            match schedule.due.first_entry() {
+                None => self.earlier.wait(&mut schedule),
+                Some(entry) if entry.key().0 <= now => {
+                    let core = entry.remove();
+                    drop(schedule);
+                    beat(&core);
+                    schedule = self.schedule.lock();
+                }
+                Some(entry) => {
+                    let until = entry.key().0;
+                    self.earlier.wait_until(&mut schedule, until);
+                }
+            }
+        }
+    }
+}
+
+fn beat(core: &Weak<Core>) {
+    let Some(strong) = core.upgrade() else { return };
+    // The thread serves every session of the process, so one session's panic must not end it.
+    let beaten =
+        catch_unwind(AssertUnwindSafe(|| strong.pool.as_ref().and_then(|pool| pool.beat(&strong))));
+    match beaten {
+        Ok(Some(period)) => keep(Weak::clone(core), period),
+        Ok(None) => {}
+        Err(_) => tracing::error!("a session panicked while it renewed its leases"),
+    }
+}

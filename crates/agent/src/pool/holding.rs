@@ -1,0 +1,102 @@
+//! What a pool holds: kept under lease, called off, or let go at the end.
+
+use super::queue::{Pool, Stopping};
+use crate::core::Core;
+use std::sync::Arc;
+use std::time::Duration;
+use trunkline_types::session::{ClientFrame, Operation};
+use trunkline_types::{Outcome, Settle, Token};
+
+impl Pool {
+    /// A delivery is called off: a handler at work is told. Work that was not begun is dropped,
+    /// and what is to be said of it returned.
+    #[must_use]
+    pub(crate) fn cancel(&self, token: Token, reason: &str) -> Option<Operation> {
+        tracing::debug!(%token, reason, "a delivery is called off");
+        let mut queue = self.queue.lock();
+        if let Some(at) = queue.waiting.iter().position(|delivery| delivery.token == token) {
+            queue.waiting.remove(at);
+            return Some(release(token));
+        }
+        for cell in &queue.cells {
+            let mut hands = cell.hands.lock();
+            if let Some(running) = hands.current.as_ref().filter(|it| it.token() == token) {
+                running.cancel();
+                return None;
+            }
+            if let Some(at) = hands.taken.iter().position(|delivery| delivery.token == token) {
+                hands.taken.remove(at);
+                return Some(release(token));
+            }
+        }
+        None
+    }
+
+    /// Renews the leases of everything that is held, and helps out handlers that block their
+    /// worker. Tells when to come again; `None` if nothing is held.
+    pub(crate) fn beat(&self, core: &Arc<Core>) -> Option<Duration> {
+        let mut tokens = Vec::new();
+        let mut settled = Vec::new();
+        {
+            let mut queue = self.queue.lock();
+            tokens.extend(queue.waiting.iter().map(|delivery| delivery.token));
+            for cell in &queue.cells {
+                let mut hands = cell.hands.lock();
+                hands.tokens(&mut tokens);
+                settled.append(&mut hands.outbox);
+            }
+            if tokens.is_empty() || queue.stopping == Stopping::Abort {
+                queue.kept = false;
+                if settled.is_empty() {
+                    return None;
+                }
+            }
+        }
+        if !settled.is_empty() {
+            core.tell(settled);
+        }
+        if tokens.is_empty() {
+            return None;
+        }
+        core.send_frame(ClientFrame::Heartbeat { tokens });
+        self.rouse_now(core);
+        Some(self.beat_period())
+    }
+
+    /// No new work: idle workers end, the others when they find nothing.
+    pub(crate) fn drain(&self) {
+        self.stop(Stopping::Drain);
+    }
+
+    /// The session has ended: what is at work is called off, what waits is dropped.
+    pub(crate) fn abort(&self) {
+        self.stop(Stopping::Abort);
+    }
+
+    fn stop(&self, how: Stopping) {
+        let mut queue = self.queue.lock();
+        if queue.stopping != Stopping::Abort {
+            queue.stopping = how;
+        }
+        if how == Stopping::Abort {
+            queue.waiting.clear();
+            for cell in &queue.cells {
+                let mut hands = cell.hands.lock();
+                hands.taken.clear();
+                if let Some(running) = &hands.current {
+                    running.cancel();
+                }
+            }
+        }
+        let woken = std::mem::take(&mut queue.idle);
+        drop(queue);
+        for _ in 0..woken {
+            self.wake.notify_one();
+        }
+        self.rest.notify_waiters();
+    }
+}
+
+fn release(token: Token) -> Operation {
+    Operation::Settle(Settle { token, outcome: Outcome::Release })
+}

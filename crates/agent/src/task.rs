@@ -1,0 +1,221 @@
+//! What a handler gets: one delivery and everything that can be said about it.
+
+use crate::core::{Core, now};
+use crate::outgoing::{MessageBuilder, RequestBuilder, SendBuilder};
+use crate::pool::{Loan, Running};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use trunkline_types::session::{Connector, Delivery, Operation, Update, UpdateBody};
+use trunkline_types::{
+    AgentId, ArtifactChunk, ContextId, Destination, Envelope, Headers, InboxAddress, MessageId,
+    Payload, Progress, Refusal, SkillName, Topic, WallTime,
+};
+
+/// One delivery in the hands of its handler: a request, a task or an event alike. Clones speak
+/// of the same delivery.
+#[derive(Clone)]
+pub struct Task {
+    pub(crate) running: Arc<Running>,
+}
+
+impl Task {
+    fn delivery(&self) -> &Delivery {
+        &self.running.delivery
+    }
+
+    /// What was sent.
+    pub fn envelope(&self) -> &Envelope {
+        &self.delivery().publish.envelope
+    }
+
+    /// The id of the envelope, and of the task if it is one.
+    pub fn id(&self) -> MessageId {
+        self.envelope().id
+    }
+
+    /// What was said.
+    pub fn payload(&self) -> &Payload {
+        &self.envelope().payload
+    }
+
+    /// The payload read as UTF-8, with a replacement character for what is not.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.payload().to_text()
+    }
+
+    /// The free fields of the sender, in its order.
+    pub fn headers(&self) -> &Headers {
+        &self.envelope().headers
+    }
+
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The conversation that it belongs to.
+    pub fn context(&self) -> Option<&ContextId> {
+        self.envelope().context_id.as_ref()
+    }
+
+    /// The agent that sent it; `None` for a client that is no agent.
+    pub fn source(&self) -> Option<&AgentId> {
+        self.envelope().source.as_ref()
+    }
+
+    /// The skill that is wanted, if it came by one.
+    pub fn skill(&self) -> Option<&SkillName> {
+        match &self.delivery().inbox {
+            InboxAddress::Skill(skill) => Some(skill),
+            InboxAddress::Agent(_) => None,
+        }
+    }
+
+    /// The topic that it was published on, if it is an event.
+    pub fn topic(&self) -> Option<&Topic> {
+        match &self.envelope().destination {
+            Destination::Topic(topic) => Some(topic),
+            _ => None,
+        }
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.delivery().attempt
+    }
+
+    /// When it was accepted.
+    pub fn accepted_at(&self) -> WallTime {
+        self.delivery().accepted_at
+    }
+
+    /// When its time to live ends; the handler's future is dropped then.
+    pub fn deadline(&self) -> Option<WallTime> {
+        self.delivery().expires_at
+    }
+
+    /// How much of its time to live remains.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline.since(now()))
+    }
+
+    /// How many more waited in the inbox when this one was delivered.
+    pub fn backlog(&self) -> u32 {
+        self.delivery().backlog
+    }
+
+    /// What its caller said since, if it was paused.
+    pub fn messages(&self) -> &[Payload] {
+        &self.delivery().messages
+    }
+
+    /// Whether it was called off.
+    pub fn is_cancelled(&self) -> bool {
+        self.running.is_cancelled()
+    }
+
+    /// Waits until it is called off. Only a handler with a
+    /// [`cancel_grace`](crate::Handler::cancel_grace) lives to see it.
+    pub async fn cancelled(&self) {
+        self.running.cancelled().await;
+    }
+
+    /// Says that the work has begun, so that a lost session costs an attempt from now on. The
+    /// runtime says it by itself when a handler first waits; one that starts something outside
+    /// says it before.
+    pub fn started(&self) {
+        if let Some(operation) = self.running.start() {
+            self.core().tell([operation]);
+        }
+    }
+
+    /// Says how far the work is: 0 to 100 and a text for people, of which 8 KiB are kept. Waits
+    /// only while too much is on its way.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub async fn progress(&self, percent: u8, text: impl Into<String>) -> Result<(), Refusal> {
+        let text = crate::handler::cut(text.into());
+        let progress = Progress { percent: percent.min(100), text };
+        self.update(UpdateBody::Progress(progress)).await
+    }
+
+    /// Adds a piece of a result: continues the artifact of that name if `append`, otherwise
+    /// begins it anew; `last` says that it is complete.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub async fn artifact(
+        &self,
+        name: &str,
+        chunk: impl Into<Payload>,
+        append: bool,
+        last: bool,
+    ) -> Result<(), Refusal> {
+        let chunk = ArtifactChunk { name: name.into(), append, last, payload: chunk.into() };
+        self.update(UpdateBody::Artifact(chunk)).await
+    }
+
+    async fn update(&self, body: UpdateBody) -> Result<(), Refusal> {
+        let update = Operation::Update(Update { token: self.delivery().token, body });
+        let operations = self.running.start().into_iter().chain([update]);
+        self.core().tell_bounded(operations).await
+    }
+
+    /// A request made while handling this one; see [`Session::request`](crate::Session::request).
+    /// While its reply is awaited another delivery may use this handler's place.
+    pub fn request(
+        &self,
+        to: impl Into<Destination>,
+        payload: impl Into<Payload>,
+    ) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), to.into(), payload.into())
+    }
+
+    /// A task made while handling this one; see [`Session::send`](crate::Session::send).
+    pub fn send(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> SendBuilder {
+        SendBuilder::new(self.clone(), to.into(), payload.into())
+    }
+
+    /// An event published while handling this one.
+    pub fn publish(&self, topic: Topic, payload: impl Into<Payload>) -> MessageBuilder {
+        let to = Destination::Topic(topic);
+        MessageBuilder::new(self.clone(), to, payload.into())
+    }
+
+    /// A one-way message sent while handling this one.
+    pub fn tell(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> MessageBuilder {
+        MessageBuilder::new(self.clone(), to.into(), payload.into())
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.running.core
+    }
+
+    pub(crate) fn connector(&self) -> Option<&Arc<dyn Connector>> {
+        self.running.core.pool.as_ref().map(crate::pool::Pool::connector)
+    }
+
+    /// Lends this handler's place until the loan ends.
+    pub(crate) fn lend(&self) -> Loan {
+        Running::lend(&self.running)
+    }
+
+    /// Marks an envelope as made while handling this one.
+    pub(crate) fn mark(&self, envelope: &mut Envelope) {
+        let cause = self.envelope();
+        envelope.source.clone_from(&self.core().agent);
+        envelope.causation_id = Some(cause.id);
+        envelope.root_id = cause.root_id.or(Some(cause.id));
+        envelope.context_id.clone_from(&cause.context_id);
+        envelope.traceparent.clone_from(&cause.traceparent);
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("delivery", self.delivery()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,217 @@
+//! Executables as handlers, against a scripted broker. The programs are small shell scripts.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(unix)]
+
+mod common;
+
+use common::{Line, Script, reply_text, retry_reason};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use trunkline_agent::Agent;
+use trunkline_agent::exec::{Exec, ExecOptions};
+use trunkline_agent::prelude::*;
+use trunkline_types::session::{Operation, SessionItem, UpdateBody};
+use trunkline_types::{Outcome, Progress, Token, WallTime};
+
+fn shell(script: &str) -> ExecOptions {
+    ExecOptions::new("/bin/sh", ["-c", script])
+}
+
+async fn agent(options: ExecOptions) -> (Agent, Arc<Line>) {
+    let script = Script::prompt();
+    let agent = script.agent("a").skill("s", Exec::new(options)).start().await.unwrap();
+    (agent, script.line(0))
+}
+
+async fn run(options: ExecOptions, payload: impl Into<Payload>) -> Outcome {
+    let (_agent, line) = agent(options).await;
+    let token = line.deliver("s", payload);
+    line.outcome_of(token).await
+}
+
+#[tokio::test]
+async fn stdout_is_the_reply_to_what_is_on_stdin() {
+    assert_eq!(reply_text(run(shell("wc -w"), "one two three").await).trim(), "3");
+}
+
+#[tokio::test]
+async fn payload_and_reply_flow_at_once_however_large() {
+    let payload = vec![b'x'; 900_000];
+    let Outcome::Complete { reply: Some(reply) } = run(shell("cat"), payload.clone()).await else {
+        panic!("not completed");
+    };
+    assert_eq!(reply.data, payload);
+}
+
+#[tokio::test]
+async fn a_program_need_not_read_its_payload() {
+    let options = ExecOptions::new("true", [""; 0]);
+    let outcome = run(options, vec![b'x'; 900_000]).await;
+    assert!(matches!(outcome, Outcome::Complete { reply: Some(reply) } if reply.data.is_empty()));
+}
+
+#[tokio::test]
+async fn another_exit_code_is_a_failed_attempt_with_the_end_of_stderr() {
+    let mut options =
+        shell("echo begin >&2; head -c 100000 /dev/zero >&2; echo the end >&2; exit 3");
+    options.stderr_bytes = 8;
+    assert_eq!(retry_reason(run(options, "").await), "exit code 3: the end");
+    let outcome = run(shell("kill -9 $$"), "").await;
+    assert_eq!(retry_reason(outcome), "killed by signal 9");
+    let outcome = run(ExecOptions::new("/no/such/program", [""; 0]), "").await;
+    let reason = retry_reason(outcome);
+    assert!(reason.starts_with("cannot run '/no/such/program': "), "{reason}");
+}
+
+#[tokio::test]
+async fn a_reply_over_its_bound_fails_the_attempt() {
+    let mut options = shell("cat /dev/zero");
+    options.reply_bytes = 1000;
+    let reason = retry_reason(run(options, "").await);
+    assert_eq!(reason, "the reply is over the limit of 1000 bytes");
+}
+
+#[tokio::test]
+async fn the_environment_describes_the_delivery() {
+    let (_agent, line) = agent(shell("env")).await;
+    let mut envelope = common::request("s", "");
+    envelope.source = Some("caller".parse().unwrap());
+    envelope.headers = vec![("x-tone".into(), "ki\0nd".into())];
+    let mut delivery = line.delivery_of(envelope, "skill:s".parse().unwrap());
+    delivery.expires_at = Some(WallTime(99_999_999_999_999));
+    delivery.attempt = 2;
+    let token = delivery.token;
+    line.say([SessionItem::Delivery(delivery)]);
+    let environment = reply_text(line.outcome_of(token).await);
+    for line in [
+        "TRUNKLINE_TASK_ID=00000000-0001-7000-8000-000000000007",
+        "TRUNKLINE_ATTEMPT=2",
+        "TRUNKLINE_DEADLINE_MS=99999999999999",
+        "TRUNKLINE_SOURCE=caller",
+        "TRUNKLINE_SKILL=s",
+        "TRUNKLINE_CONTEXT_ID=",
+        "TRUNKLINE_HEADER_X_TONE=kind",
+    ] {
+        assert!(environment.lines().any(|it| it == line), "{line} is not in\n{environment}");
+    }
+}
+
+#[tokio::test]
+async fn lines_on_descriptor_3_are_progress() {
+    let script = r#"
+        echo '{"percent":10,"text":"begun"}' >&3
+        echo '{"broken' >&3
+        echo 'nearly there' >&3
+        printf '{"percent":90}' >&3
+    "#;
+    let (_agent, line) = agent(shell(script)).await;
+    let token = line.deliver("s", "");
+    assert!(matches!(line.outcome_of(token).await, Outcome::Complete { .. }));
+    let updates: Vec<_> = line
+        .operations()
+        .into_iter()
+        .filter_map(|operation| match operation {
+            Operation::Update(update) => Some(update.body),
+            _ => None,
+        })
+        .collect();
+    let progress =
+        |percent, text: &str| UpdateBody::Progress(Progress { percent, text: text.into() });
+    let expected = [
+        UpdateBody::Started,
+        progress(10, "begun"),
+        progress(10, "nearly there"),
+        progress(90, ""),
+    ];
+    assert_eq!(updates, expected);
+}
+
+/// Starts a script that writes its process number to a file once it is ready, and waits for it.
+async fn begun(script: &str, options: impl FnOnce(&mut ExecOptions)) -> Begun {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let mut exec = shell(&format!("{script}; echo $$ > pid.new; mv pid.new pid; {TAIL}"));
+    exec.directory = Some(directory.path().to_owned());
+    options(&mut exec);
+    let (agent, line) = agent(exec).await;
+    let token = line.deliver("s", "");
+    let pid = line.wait(move |_| read(&file)).await;
+    Begun { agent, line, token, pid, _directory: directory }
+}
+
+/// Waits without using the processor, and goes on when a signal handler returns.
+const TAIL: &str = "while :; do sleep 1000 & wait $!; done";
+
+struct Begun {
+    agent: Agent,
+    line: Arc<Line>,
+    token: Token,
+    pid: String,
+    _directory: tempfile::TempDir,
+}
+
+fn read(file: &Path) -> Option<String> {
+    std::fs::read_to_string(file).ok().map(|text| text.trim().to_owned())
+}
+
+impl Begun {
+    /// Waits until the child is gone, or is a zombie that nobody has collected yet.
+    async fn gone(&self) {
+        let pid = self.pid.clone();
+        let gone = move |_: &Line| {
+            let output =
+                std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid]).output();
+            let state = String::from_utf8(output.unwrap().stdout).unwrap();
+            (state.trim().is_empty() || state.trim().starts_with('Z')).then_some(())
+        };
+        self.line.wait(gone).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_child_is_asked_to_end() {
+    let run = begun("trap 'echo bye >&2; exit 0' TERM", |_| {}).await;
+    run.line.say([SessionItem::Cancel { token: run.token, reason: "enough".into() }]);
+    assert_eq!(run.line.outcome_of(run.token).await, Outcome::Release);
+    run.gone().await;
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_the_request_is_killed() {
+    let ignoring = begun("trap '' TERM", |options| options.grace = Duration::from_millis(50)).await;
+    ignoring.line.say([SessionItem::Cancel { token: ignoring.token, reason: "enough".into() }]);
+    assert_eq!(ignoring.line.outcome_of(ignoring.token).await, Outcome::Release);
+    ignoring.gone().await;
+}
+
+#[tokio::test]
+async fn a_run_over_its_time_fails_the_attempt() {
+    let mut options = shell("echo so far >&2; exec sleep 1000");
+    options.timeout = Some(Duration::from_millis(200));
+    let reason = retry_reason(run(options, "").await);
+    assert!(reason.starts_with("timed out after 200ms"), "{reason}");
+}
+
+#[tokio::test]
+async fn what_a_child_leaves_behind_ends_with_it() {
+    let (_agent, line) = agent(shell("sleep 1000 & echo $!")).await;
+    let token = line.deliver("s", "");
+    let pid = reply_text(line.outcome_of(token).await).trim().to_owned();
+    let gone = move |_: &Line| {
+        let output = std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid]).output();
+        let state = String::from_utf8(output.unwrap().stdout).unwrap();
+        (state.trim().is_empty() || state.trim().starts_with('Z')).then_some(())
+    };
+    line.wait(gone).await;
+}
+
+#[tokio::test]
+async fn no_child_outlives_its_agent() {
+    let mut run = begun("trap '' TERM", |options| options.grace = Duration::ZERO).await;
+    let script = Script::prompt();
+    let other = script.agent("b").start().await.unwrap();
+    drop(std::mem::replace(&mut run.agent, other));
+    run.gone().await;
+}
