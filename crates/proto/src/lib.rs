@@ -1,1 +1,20 @@
-//! Generated gRPC types of trunkline.v1 and their conversions.
+//! The session protocol on the wire: generated types of `trunkline.v1` and their conversions.
+//!
+//! [`v1`] holds what the sources in `proto/` generate: messages, the `Broker` service's client
+//! and server. Conversions are `From` (encoding never fails) and `TryFrom` with [`DecodeError`]
+//! (untrusted bytes never panic and never turn into silent defaults). [`status`] maps refusals to
+//! gRPC and back. It refuses to behave: nothing here opens a socket or keeps state. Frames know
+//! nothing of gRPC, so that they can travel over any stream that keeps their bounds.
+
+mod bounds;
+mod carried;
+mod convert;
+mod decode;
+pub mod metadata;
+pub mod status;
+pub mod v1;
+
+pub use bounds::{FRAME_BYTES, FRAME_FULL_BYTES, TEXT_BYTES, check_operation};
+pub use carried::Carried;
+pub use convert::server_frame;
+pub use decode::DecodeError;

@@ -1,0 +1,45 @@
+//! Queries as unary calls.
+
+use crate::failure;
+use crate::transport::Calls;
+use tonic::{Response, Status};
+use trunkline_proto::{DecodeError, v1};
+use trunkline_types::{Answer, Query, Refusal, Stats, TaskSnapshot};
+
+/// Asks something.
+///
+/// # Errors
+/// A [`Refusal`]: the broker's, or that it is not there.
+pub(crate) async fn ask(calls: &Calls, url: &str, query: Query) -> Result<Answer, Refusal> {
+    let mut calls = calls.clone();
+    Ok(match query {
+        Query::Task(id) => {
+            let task: TaskSnapshot =
+                answer(url, calls.get_task(v1::GetTaskRequest::from(id)).await)?;
+            Answer::Task(Box::new(task))
+        }
+        Query::Tasks(filter) => {
+            Answer::Tasks(answer(url, calls.list_tasks(v1::ListTasksRequest::from(filter)).await)?)
+        }
+        Query::Agents(filter) => Answer::Agents(answer(
+            url,
+            calls.list_agents(v1::ListAgentsRequest::from(filter)).await,
+        )?),
+        Query::DeadLetters(filter) => Answer::DeadLetters(answer(
+            url,
+            calls.list_dead_letters(v1::ListDeadLettersRequest::from(filter)).await,
+        )?),
+        Query::Stats => {
+            let stats: Stats = answer(url, calls.get_stats(v1::GetStatsRequest {}).await)?;
+            Answer::Stats(Box::new(stats))
+        }
+    })
+}
+
+fn answer<W, T>(url: &str, response: Result<Response<W>, Status>) -> Result<T, Refusal>
+where
+    T: TryFrom<W, Error = DecodeError>,
+{
+    let response = response.map_err(|status| failure::refused(url, &status))?;
+    Ok(T::try_from(response.into_inner())?)
+}

@@ -1,0 +1,302 @@
+//! The task of a session: reads what the broker says, tells the sink, and reconnects.
+
+use crate::failure;
+use crate::session::connection::Remote;
+use crate::session::outcome::Seeker;
+use crate::session::outgoing::Frames;
+use crate::session::policy::Policy;
+use crate::session::shared::Shared;
+use crate::session::state::{Leave, State};
+use crate::transport::{Calls, Transport};
+use futures_util::Stream;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tonic::{Status, Streaming};
+use trunkline_proto::{DecodeError, v1};
+use trunkline_types::session::{Connected, Hello, SessionItem, Sink, Welcome};
+use trunkline_types::{Refusal, RefusalCode};
+
+/// How long the broker may take to end the stream after a goodbye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Opens a session and starts its task.
+///
+/// # Errors
+/// A [`Refusal`]: the broker's, or that it is not there.
+pub(crate) async fn open(
+    transport: Transport,
+    calls: Calls,
+    policy: Policy,
+    hello: Hello,
+    sink: Arc<dyn Sink>,
+) -> Result<Connected, Refusal> {
+    let shared = Arc::new(Shared::new(State::new(hello, policy.max_outstanding)));
+    let driver = Driver { transport, calls, policy, shared, sink, outcomes: JoinSet::new() };
+    let (stream, welcome) = driver.greet().await?;
+    driver.shared.change(|state| state.open(&welcome));
+    let connection = Arc::new(Remote::new(driver.shared.clone()));
+    tokio::spawn(async move { driver.run(stream).await });
+    Ok(Connected { connection, welcome })
+}
+
+struct Driver {
+    transport: Transport,
+    calls: Calls,
+    policy: Policy,
+    shared: Arc<Shared>,
+    sink: Arc<dyn Sink>,
+    /// The task that finds out what became of orphaned tasks, if there is one.
+    outcomes: JoinSet<()>,
+}
+
+/// A connection on which the broker has welcomed the session.
+struct Incoming {
+    stream: Streaming<v1::ServerFrame>,
+    /// Items that came along with the welcome.
+    first: Vec<v1::SessionItem>,
+}
+
+/// What a session's task waits for.
+enum Event {
+    Frame(Option<Result<v1::ServerFrame, Status>>),
+    /// There is something to look at in the state.
+    Attention,
+    /// The broker had time enough to say farewell.
+    TimeUp,
+}
+
+/// Why a connection is over.
+enum End {
+    /// The session is over, as it wished.
+    Farewell,
+    /// The session may come back.
+    Broken(String),
+    /// The session is over, and the sink must hear why.
+    Final(String),
+    /// The session is over, and the sink has heard why.
+    Dismissed,
+}
+
+impl Driver {
+    async fn run(mut self, mut incoming: Incoming) {
+        loop {
+            let end = self.read(incoming).await;
+            let reason = match end {
+                End::Broken(reason) if !self.shared.lock().is_leaving() => reason,
+                End::Broken(_) | End::Farewell | End::Dismissed => break,
+                End::Final(reason) => {
+                    self.dismiss(reason);
+                    break;
+                }
+            };
+            self.shared.change(State::part);
+            tracing::warn!(url = self.transport.url, reason, "the connection to the broker broke");
+            match self.reconnect().await {
+                Some(again) => incoming = again,
+                None => break,
+            }
+        }
+        self.shared.change(State::finish);
+    }
+
+    /// Tells the sink that there will be nothing more.
+    fn dismiss(&self, reason: String) {
+        self.sink.accept(&mut vec![SessionItem::GoAway { reason, reconnect: false }]);
+    }
+
+    /// Reads one connection to its end.
+    async fn read(&mut self, incoming: Incoming) -> End {
+        let Incoming { mut stream, first } = incoming;
+        let mut items = Vec::new();
+        let mut farewell: Option<Instant> = None;
+        if !first.is_empty()
+            && let Some(end) = self.take_in(first, &mut items)
+        {
+            return end;
+        }
+        // What was made here while there was no connection.
+        self.hand_on(&mut items);
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = poll_fn(|context| poll_event(&self.shared, &mut stream, context)) => event,
+                () = sleep_until(farewell.unwrap_or_else(Instant::now)), if farewell.is_some() => {
+                    Event::TimeUp
+                }
+            };
+            let end = match event {
+                Event::Frame(Some(Ok(frame))) => self.take_in(frame.items, &mut items),
+                Event::Frame(Some(Err(status))) => Some(self.broken(&status)),
+                Event::Frame(None) if farewell.is_some() => Some(End::Farewell),
+                Event::Frame(None) => Some(End::Broken("the broker ended the stream".to_owned())),
+                Event::Attention => {
+                    self.hand_on(&mut items);
+                    if farewell.is_none() && self.shared.lock().is_leaving() {
+                        farewell = Some(Instant::now() + FAREWELL);
+                    }
+                    None
+                }
+                Event::TimeUp => Some(End::Farewell),
+            };
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    /// Takes in the items of a frame and tells the sink.
+    fn take_in(&self, frame: Vec<v1::SessionItem>, items: &mut Vec<SessionItem>) -> Option<End> {
+        for item in frame {
+            match SessionItem::try_from(item) {
+                Ok(item) => items.push(item),
+                Err(error) => return Some(self.malformed(items, &error)),
+            }
+        }
+        let leave = self.shared.lock().receive(items);
+        if !items.is_empty() {
+            self.sink.accept(items);
+        }
+        items.clear();
+        leave.map(
+            |Leave { reason, reconnect }| {
+                if reconnect { End::Broken(reason) } else { End::Dismissed }
+            },
+        )
+    }
+
+    /// The broker said something that this client does not understand. What it said before that
+    /// in the same frame still counts.
+    fn malformed(&self, items: &mut Vec<SessionItem>, error: &DecodeError) -> End {
+        self.shared.lock().receive(items);
+        self.sink.accept(items);
+        items.clear();
+        End::Final(format!("the broker sent what this client does not understand: {error}"))
+    }
+
+    /// Hands to the sink what was made here.
+    fn hand_on(&self, items: &mut Vec<SessionItem>) {
+        std::mem::swap(items, &mut self.shared.lock().made_here);
+        if !items.is_empty() {
+            self.sink.accept(items);
+            items.clear();
+        }
+    }
+
+    fn broken(&self, status: &Status) -> End {
+        let refusal = failure::refused(&self.transport.url, status);
+        if failure::may_return(refusal.code) {
+            End::Broken(refusal.message)
+        } else {
+            End::Final(refusal.message)
+        }
+    }
+
+    /// Tries until the broker welcomes the session again; `None` if the session ends instead.
+    async fn reconnect(&mut self) -> Option<Incoming> {
+        for delay in self.policy.delays() {
+            self.wait(sleep(delay)).await?;
+            match self.wait(self.greet()).await? {
+                Ok((incoming, welcome)) => {
+                    self.welcomed_again(&welcome);
+                    return Some(incoming);
+                }
+                Err(refusal) if failure::may_return(refusal.code) => {
+                    self.shared.change(State::part);
+                    tracing::debug!(%refusal, "the broker is not back yet");
+                }
+                Err(refusal) => {
+                    self.dismiss(refusal.message);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    fn welcomed_again(&mut self, welcome: &Welcome) {
+        tracing::info!(resumed = welcome.resumed, "the broker welcomed the session again");
+        self.sink.reconnected(welcome);
+        let mut items = Vec::new();
+        let orphans = self.shared.lock().welcomed_again(welcome, &mut items);
+        if !items.is_empty() {
+            self.sink.accept(&mut items);
+        }
+        if !orphans.is_empty() {
+            let seeker = Seeker {
+                shared: self.shared.clone(),
+                calls: self.calls.clone(),
+                url: self.transport.url.clone(),
+                policy: self.policy.clone(),
+            };
+            // Those that an earlier one still seeks are among the orphans.
+            self.outcomes = JoinSet::new();
+            self.outcomes.spawn(seeker.find_out(orphans));
+        }
+        self.shared.change(|state| state.open(welcome));
+    }
+
+    /// Waits for something, handing on what is made here; `None` if the session is to end
+    /// meanwhile.
+    async fn wait<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = std::pin::pin!(future);
+        let mut items = Vec::new();
+        loop {
+            let ready = poll_fn(|context| {
+                if self.shared.poll_attention(context).is_ready() {
+                    return Poll::Ready(None);
+                }
+                future.as_mut().poll(context).map(Some)
+            });
+            if let Some(value) = ready.await {
+                return Some(value);
+            }
+            self.hand_on(&mut items);
+            if self.shared.lock().is_leaving() {
+                return None;
+            }
+        }
+    }
+
+    /// Dials, says hello and awaits the welcome.
+    async fn greet(&self) -> Result<(Incoming, Welcome), Refusal> {
+        let url = &self.transport.url;
+        let shared = &self.shared;
+        let attempt = async {
+            let mut calls = self.transport.dial().await?;
+            let connection = shared.change(State::greet);
+            let frames = Frames::new(shared.clone(), connection);
+            let refused = |status: Status| failure::refused(url, &status);
+            let mut stream = calls.connect(frames).await.map_err(refused)?.into_inner();
+            let first = stream.message().await.map_err(refused)?.ok_or_else(|| {
+                let message = "the broker ended the stream without a welcome";
+                Refusal::new(RefusalCode::Unavailable, message)
+            })?;
+            let welcome = first.welcome.ok_or_else(|| {
+                let message = "the broker's first frame has no welcome";
+                Refusal::new(RefusalCode::Invalid, message)
+            })?;
+            let welcome = Welcome::try_from(welcome)?;
+            Ok((Incoming { stream, first: first.items }, welcome))
+        };
+        let limit = self.policy.connect_timeout;
+        timeout(limit, attempt).await.unwrap_or_else(|_elapsed| {
+            Err(failure::unreachable(url, format_args!("no welcome within {limit:?}")))
+        })
+    }
+}
+
+fn poll_event(
+    shared: &Shared,
+    stream: &mut Streaming<v1::ServerFrame>,
+    context: &mut Context<'_>,
+) -> Poll<Event> {
+    if shared.poll_attention(context).is_ready() {
+        return Poll::Ready(Event::Attention);
+    }
+    Pin::new(stream).poll_next(context).map(Event::Frame)
+}

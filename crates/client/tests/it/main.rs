@@ -1,0 +1,12 @@
+//! The client against a broker whose every word a test decides.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod answers;
+mod broker;
+mod orphans;
+mod queries;
+mod real;
+mod reconnect;
+mod sending;
+mod sink;

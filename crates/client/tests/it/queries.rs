@@ -1,0 +1,49 @@
+//! Queries, and who asks them.
+
+use crate::broker::{FakeBroker, id};
+use trunkline_client::{Client, ClientConfig};
+use trunkline_types::session::Connector;
+use trunkline_types::{AgentFilter, Answer, DeadLetterFilter, Query, RefusalCode, TaskFilter};
+
+#[tokio::test]
+async fn each_question_gets_its_answer() {
+    let broker = FakeBroker::start().await;
+    let client = Client::new(&broker.config().principal("alice")).unwrap();
+    let unknown = client.query(Query::Task(id(9))).await.unwrap_err();
+    assert_eq!(unknown.code, RefusalCode::NotFound);
+    assert_eq!(unknown.message, format!("task {} is unknown", id(9)));
+    let filter = TaskFilter { before: Some(id(3)), ..TaskFilter::default() };
+    let Answer::Tasks(page) = client.query(Query::Tasks(filter)).await.unwrap() else {
+        panic!("no page")
+    };
+    assert_eq!(page.next, Some(id(3)));
+    let Answer::Stats(stats) = client.query(Query::Stats).await.unwrap() else {
+        panic!("no figures")
+    };
+    assert_eq!(stats.epoch, 7);
+    let agents = client.query(Query::Agents(AgentFilter::default())).await;
+    assert_eq!(agents, Ok(Answer::Agents(Vec::new())));
+    let letters = client.query(Query::DeadLetters(DeadLetterFilter::default())).await;
+    assert_eq!(letters, Ok(Answer::DeadLetters(Vec::new())));
+    let alice = Some("alice".to_owned());
+    assert_eq!(*broker.script.principals.lock(), [alice.clone(), alice]);
+}
+
+#[tokio::test]
+async fn a_session_says_who_opens_it() {
+    let mut broker = FakeBroker::start().await;
+    let _session = broker.session(&broker.config()).await;
+    let _session = broker.session(&broker.config().principal("bob")).await;
+    assert_eq!(*broker.script.principals.lock(), [None, Some("bob".to_owned())]);
+}
+
+#[test]
+fn malformed_settings_are_named() {
+    for url in ["", "nonsense", "https://127.0.0.1:7420", "ftp://x", "http://"] {
+        let refusal = Client::new(&ClientConfig::new(url)).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::Invalid);
+        assert!(refusal.message.contains(&format!("'{url}'")), "{refusal}");
+    }
+    let config = ClientConfig::new("http://localhost:1").principal("a\nb");
+    assert!(Client::new(&config).unwrap_err().message.contains("principal"));
+}

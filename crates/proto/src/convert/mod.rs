@@ -1,0 +1,15 @@
+//! Conversions between the generated types and the vocabulary, one file per concept.
+
+mod call;
+mod card;
+mod client;
+mod destination;
+mod envelope;
+mod query;
+mod server;
+mod settle;
+mod stats;
+mod task;
+pub(crate) mod words;
+
+pub use server::server_frame;

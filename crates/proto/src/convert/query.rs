@@ -1,0 +1,161 @@
+//! Questions and answers of the unary calls.
+
+use crate::convert::words;
+use crate::decode::{all, each, id_bytes, message_id, optional_id, optional_name, required, text};
+use crate::{DecodeError, v1};
+use trunkline_types::{
+    AgentFilter, AgentInfo, DeadLetter, DeadLetterFilter, InboxAddress, MessageId, TaskFilter,
+    TaskPage, WallTime,
+};
+
+impl From<MessageId> for v1::GetTaskRequest {
+    fn from(id: MessageId) -> Self {
+        Self { id: id_bytes(id) }
+    }
+}
+
+impl TryFrom<v1::GetTaskRequest> for MessageId {
+    type Error = DecodeError;
+    fn try_from(request: v1::GetTaskRequest) -> Result<Self, DecodeError> {
+        message_id("get_task_request.id", &request.id)
+    }
+}
+
+impl From<TaskFilter> for v1::ListTasksRequest {
+    fn from(filter: TaskFilter) -> Self {
+        let TaskFilter { state, skill, agent, context_id, before, limit } = filter;
+        Self {
+            state: state.map_or(v1::TaskState::Unspecified, Into::into).into(),
+            skill: skill.as_ref().map(ToString::to_string),
+            agent: agent.as_ref().map(ToString::to_string),
+            context_id: context_id.as_ref().map(ToString::to_string),
+            before: before.map(id_bytes),
+            limit,
+        }
+    }
+}
+
+impl TryFrom<v1::ListTasksRequest> for TaskFilter {
+    type Error = DecodeError;
+    fn try_from(request: v1::ListTasksRequest) -> Result<Self, DecodeError> {
+        let v1::ListTasksRequest { state, skill, agent, context_id, before, limit } = request;
+        let state = match state {
+            0 => None,
+            state => Some(words::task_state("list_tasks_request.state", state)?),
+        };
+        Ok(Self {
+            state,
+            skill: optional_name("list_tasks_request.skill", skill.as_deref())?,
+            agent: optional_name("list_tasks_request.agent", agent.as_deref())?,
+            context_id: optional_name("list_tasks_request.context_id", context_id.as_deref())?,
+            before: optional_id("list_tasks_request.before", before.as_ref())?,
+            limit,
+        })
+    }
+}
+
+impl From<TaskPage> for v1::ListTasksResponse {
+    fn from(TaskPage { tasks, next }: TaskPage) -> Self {
+        Self { tasks: each(tasks), next: next.map(id_bytes) }
+    }
+}
+
+impl TryFrom<v1::ListTasksResponse> for TaskPage {
+    type Error = DecodeError;
+    fn try_from(response: v1::ListTasksResponse) -> Result<Self, DecodeError> {
+        let next = optional_id("list_tasks_response.next", response.next.as_ref())?;
+        Ok(Self { tasks: all(response.tasks)?, next })
+    }
+}
+
+impl From<AgentFilter> for v1::ListAgentsRequest {
+    fn from(AgentFilter { id, skill }: AgentFilter) -> Self {
+        Self {
+            id: id.as_ref().map(ToString::to_string),
+            skill: skill.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl TryFrom<v1::ListAgentsRequest> for AgentFilter {
+    type Error = DecodeError;
+    fn try_from(
+        v1::ListAgentsRequest { id, skill }: v1::ListAgentsRequest,
+    ) -> Result<Self, DecodeError> {
+        Ok(Self {
+            id: optional_name("list_agents_request.id", id.as_deref())?,
+            skill: optional_name("list_agents_request.skill", skill.as_deref())?,
+        })
+    }
+}
+
+impl From<Vec<AgentInfo>> for v1::ListAgentsResponse {
+    fn from(agents: Vec<AgentInfo>) -> Self {
+        Self { agents: each(agents) }
+    }
+}
+
+impl TryFrom<v1::ListAgentsResponse> for Vec<AgentInfo> {
+    type Error = DecodeError;
+    fn try_from(response: v1::ListAgentsResponse) -> Result<Self, DecodeError> {
+        all(response.agents)
+    }
+}
+
+impl From<DeadLetterFilter> for v1::ListDeadLettersRequest {
+    fn from(DeadLetterFilter { id, inbox, limit }: DeadLetterFilter) -> Self {
+        Self { id: id.map(id_bytes), inbox: inbox.map(Into::into), limit }
+    }
+}
+
+impl TryFrom<v1::ListDeadLettersRequest> for DeadLetterFilter {
+    type Error = DecodeError;
+    fn try_from(request: v1::ListDeadLettersRequest) -> Result<Self, DecodeError> {
+        Ok(Self {
+            id: optional_id("list_dead_letters_request.id", request.id.as_ref())?,
+            inbox: request.inbox.map(InboxAddress::try_from).transpose()?,
+            limit: request.limit,
+        })
+    }
+}
+
+impl From<DeadLetter> for v1::DeadLetter {
+    fn from(letter: DeadLetter) -> Self {
+        let DeadLetter { publish, inbox, reason, at, accepted_at, attempts } = letter;
+        Self {
+            publish: Some((&*publish).into()),
+            inbox: Some(inbox.into()),
+            reason,
+            dead_at_ms: at.0,
+            accepted_at_ms: accepted_at.0,
+            attempts: each(attempts),
+        }
+    }
+}
+
+impl TryFrom<v1::DeadLetter> for DeadLetter {
+    type Error = DecodeError;
+    fn try_from(letter: v1::DeadLetter) -> Result<Self, DecodeError> {
+        Ok(Self {
+            publish: required("dead_letter.publish", letter.publish)?.try_into()?,
+            inbox: required("dead_letter.inbox", letter.inbox)?.try_into()?,
+            reason: text("dead_letter.reason", letter.reason)?,
+            at: WallTime(letter.dead_at_ms),
+            accepted_at: WallTime(letter.accepted_at_ms),
+            attempts: all(letter.attempts)?,
+        })
+    }
+}
+
+impl From<Vec<DeadLetter>> for v1::ListDeadLettersResponse {
+    fn from(letters: Vec<DeadLetter>) -> Self {
+        Self { dead_letters: each(letters) }
+    }
+}
+
+impl TryFrom<v1::ListDeadLettersResponse> for Vec<DeadLetter> {
+    type Error = DecodeError;
+    fn try_from(response: v1::ListDeadLettersResponse) -> Result<Self, DecodeError> {
+        all(response.dead_letters)
+    }
+}

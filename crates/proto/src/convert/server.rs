@@ -1,0 +1,247 @@
+//! What a broker tells a session.
+
+use crate::DecodeError;
+use crate::decode::{all, each, id_bytes, message_id, millis, optional_name, required, text};
+use crate::v1::{self, reply, session_item::Item};
+use std::time::Duration;
+use trunkline_types::session::{Accepted, Delivery, EventDelivery, Reply, SessionItem, Welcome};
+use trunkline_types::{Epoch, Limits, Payload, Token, WallTime};
+
+/// The frame that carries a batch, leaving `items` empty and its room in place.
+pub fn server_frame(items: &mut Vec<SessionItem>) -> v1::ServerFrame {
+    v1::ServerFrame { welcome: None, items: items.drain(..).map(Into::into).collect() }
+}
+
+impl From<Welcome> for v1::ServerFrame {
+    fn from(welcome: Welcome) -> Self {
+        Self { welcome: Some(welcome.into()), items: Vec::new() }
+    }
+}
+
+impl From<Limits> for v1::Limits {
+    fn from(limits: Limits) -> Self {
+        let Limits {
+            payload_bytes,
+            headers,
+            header_bytes,
+            destinations,
+            operations_per_frame,
+            subscriptions,
+            card_entries,
+            credit,
+            longest_span,
+            attempts,
+            reason_bytes,
+        } = limits;
+        Self {
+            payload_bytes: payload_bytes as u64,
+            headers: headers as u64,
+            header_bytes: header_bytes as u64,
+            destinations: destinations as u64,
+            operations_per_frame: operations_per_frame as u64,
+            subscriptions: subscriptions as u64,
+            card_entries: card_entries as u64,
+            credit,
+            longest_span_ms: millis(longest_span),
+            attempts,
+            reason_bytes: reason_bytes as u64,
+        }
+    }
+}
+
+fn size(field: &'static str, size: u64) -> Result<usize, DecodeError> {
+    usize::try_from(size).map_err(|_too_large| {
+        DecodeError::new(field, size, "it is more than this machine can address")
+    })
+}
+
+impl TryFrom<v1::Limits> for Limits {
+    type Error = DecodeError;
+    fn try_from(limits: v1::Limits) -> Result<Self, DecodeError> {
+        if limits.operations_per_frame == 0 {
+            let rule = "a frame must have room for an operation";
+            return Err(DecodeError::new("limits.operations_per_frame", 0, rule));
+        }
+        Ok(Self {
+            payload_bytes: size("limits.payload_bytes", limits.payload_bytes)?,
+            headers: size("limits.headers", limits.headers)?,
+            header_bytes: size("limits.header_bytes", limits.header_bytes)?,
+            destinations: size("limits.destinations", limits.destinations)?,
+            operations_per_frame: size("limits.operations_per_frame", limits.operations_per_frame)?,
+            subscriptions: size("limits.subscriptions", limits.subscriptions)?,
+            card_entries: size("limits.card_entries", limits.card_entries)?,
+            credit: limits.credit,
+            longest_span: Duration::from_millis(limits.longest_span_ms),
+            attempts: limits.attempts,
+            reason_bytes: size("limits.reason_bytes", limits.reason_bytes)?,
+        })
+    }
+}
+
+impl From<Welcome> for v1::Welcome {
+    fn from(Welcome { epoch, resumed, lease, revoked, limits }: Welcome) -> Self {
+        Self {
+            epoch: epoch.0,
+            resumed,
+            lease_ms: millis(lease),
+            revoked: each(revoked),
+            limits: Some(limits.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Welcome> for Welcome {
+    type Error = DecodeError;
+    fn try_from(welcome: v1::Welcome) -> Result<Self, DecodeError> {
+        Ok(Self {
+            epoch: Epoch(welcome.epoch),
+            resumed: welcome.resumed,
+            lease: Duration::from_millis(welcome.lease_ms),
+            revoked: welcome.revoked.into_iter().map(Token::from).collect(),
+            limits: required("welcome.limits", welcome.limits)?.try_into()?,
+        })
+    }
+}
+
+impl From<Accepted> for v1::Accepted {
+    fn from(Accepted { operation, id, duplicate, targets, dropped }: Accepted) -> Self {
+        Self { operation, id: id_bytes(id), duplicate, targets, dropped }
+    }
+}
+
+impl TryFrom<v1::Accepted> for Accepted {
+    type Error = DecodeError;
+    fn try_from(accepted: v1::Accepted) -> Result<Self, DecodeError> {
+        let v1::Accepted { operation, id, duplicate, targets, dropped } = accepted;
+        Ok(Self { operation, id: message_id("accepted.id", &id)?, duplicate, targets, dropped })
+    }
+}
+
+impl From<Delivery> for v1::Delivery {
+    fn from(delivery: Delivery) -> Self {
+        let Delivery { token, publish, inbox, attempt, accepted_at, expires_at, backlog, messages } =
+            delivery;
+        Self {
+            token: Some(token.into()),
+            publish: Some(publish.into()),
+            inbox: Some(inbox.into()),
+            attempt,
+            accepted_at_ms: accepted_at.0,
+            expires_at_ms: expires_at.map(|at| at.0),
+            backlog,
+            messages: each(messages),
+        }
+    }
+}
+
+impl TryFrom<v1::Delivery> for Delivery {
+    type Error = DecodeError;
+    fn try_from(delivery: v1::Delivery) -> Result<Self, DecodeError> {
+        Ok(Self {
+            token: required("delivery.token", delivery.token)?.into(),
+            publish: required("delivery.publish", delivery.publish)?.try_into()?,
+            inbox: required("delivery.inbox", delivery.inbox)?.try_into()?,
+            attempt: delivery.attempt,
+            accepted_at: WallTime(delivery.accepted_at_ms),
+            expires_at: delivery.expires_at_ms.map(WallTime),
+            backlog: delivery.backlog,
+            messages: all(delivery.messages)?,
+        })
+    }
+}
+
+impl From<EventDelivery> for v1::EventDelivery {
+    fn from(EventDelivery { number, publish, missed }: EventDelivery) -> Self {
+        Self { number, publish: Some(publish.into()), missed }
+    }
+}
+
+impl TryFrom<v1::EventDelivery> for EventDelivery {
+    type Error = DecodeError;
+    fn try_from(event: v1::EventDelivery) -> Result<Self, DecodeError> {
+        let publish = required("event_delivery.publish", event.publish)?.try_into()?;
+        Ok(Self { number: event.number, publish, missed: event.missed })
+    }
+}
+
+impl From<Reply> for v1::Reply {
+    fn from(Reply { request, agent, result }: Reply) -> Self {
+        let result = match result {
+            Ok(answer) => reply::Result::Answer(answer.into()),
+            Err(failure) => reply::Result::Failure(failure.into()),
+        };
+        let agent = agent.as_ref().map(ToString::to_string);
+        Self { request: id_bytes(request), agent, result: Some(result) }
+    }
+}
+
+impl TryFrom<v1::Reply> for Reply {
+    type Error = DecodeError;
+    fn try_from(v1::Reply { request, agent, result }: v1::Reply) -> Result<Self, DecodeError> {
+        Ok(Self {
+            request: message_id("reply.request", &request)?,
+            agent: optional_name("reply.agent", agent.as_deref())?,
+            result: match required("reply.result", result)? {
+                reply::Result::Answer(answer) => Ok(Payload::try_from(answer)?),
+                reply::Result::Failure(failure) => Err(failure.try_into()?),
+            },
+        })
+    }
+}
+
+impl From<SessionItem> for v1::SessionItem {
+    fn from(item: SessionItem) -> Self {
+        let item = match item {
+            SessionItem::Done { first, last } => Item::Done(v1::Done { first, last }),
+            SessionItem::Accepted(accepted) => Item::Accepted(accepted.into()),
+            SessionItem::Refused { operation, refusal } => {
+                Item::Refused(v1::Refused { operation, refusal: Some(refusal.into()) })
+            }
+            SessionItem::Delivery(delivery) => Item::Delivery(delivery.into()),
+            SessionItem::Event(event) => Item::Event(event.into()),
+            SessionItem::Reply(reply) => Item::Reply(reply.into()),
+            SessionItem::Task { task, update } => {
+                Item::Task(v1::TaskNews { task: id_bytes(task), update: Some(update.into()) })
+            }
+            SessionItem::Cancel { token, reason } => {
+                Item::Cancel(v1::Revoke { token: Some(token.into()), reason })
+            }
+            SessionItem::GoAway { reason, reconnect } => {
+                Item::GoAway(v1::GoAway { reason, reconnect })
+            }
+        };
+        Self { item: Some(item) }
+    }
+}
+
+impl TryFrom<v1::SessionItem> for SessionItem {
+    type Error = DecodeError;
+    fn try_from(item: v1::SessionItem) -> Result<Self, DecodeError> {
+        Ok(match required("session_item.item", item.item)? {
+            Item::Done(v1::Done { first, last }) if first <= last => Self::Done { first, last },
+            Item::Done(v1::Done { first, last }) => {
+                let rule = format!("it must not be above done.last, which is {last}");
+                return Err(DecodeError::new("done.first", first, rule));
+            }
+            Item::Accepted(accepted) => Self::Accepted(accepted.try_into()?),
+            Item::Refused(v1::Refused { operation, refusal }) => Self::Refused {
+                operation,
+                refusal: required("refused.refusal", refusal)?.try_into()?,
+            },
+            Item::Delivery(delivery) => Self::Delivery(delivery.try_into()?),
+            Item::Event(event) => Self::Event(event.try_into()?),
+            Item::Reply(reply) => Self::Reply(reply.try_into()?),
+            Item::Task(v1::TaskNews { task, update }) => Self::Task {
+                task: message_id("task_news.task", &task)?,
+                update: required("task_news.update", update)?.try_into()?,
+            },
+            Item::Cancel(v1::Revoke { token, reason }) => Self::Cancel {
+                token: required("revoke.token", token)?.into(),
+                reason: text("revoke.reason", reason)?,
+            },
+            Item::GoAway(v1::GoAway { reason, reconnect }) => {
+                Self::GoAway { reason: text("go_away.reason", reason)?, reconnect }
+            }
+        })
+    }
+}
