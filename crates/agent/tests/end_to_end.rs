@@ -438,3 +438,14 @@ async fn a_request_that_nobody_serves_expires_or_is_refused() {
     let refused = broker.request(skill("s"), "x").fail_if_absent().await.unwrap_err();
     assert!(matches!(refused, RequestError::Refused(_)), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_stops_answers_whoever_still_waits() {
+    let broker = broker().await;
+    let session = broker.session().await.unwrap();
+    // Nobody offers the skill, so nobody will ever answer.
+    let request = tokio::spawn(session.request(skill("nobody"), "x").into_future());
+    while session.stats().await.unwrap().messages_accepted == 0 {}
+    broker.drain(Duration::ZERO).await;
+    assert!(request.await.unwrap().is_err());
+}

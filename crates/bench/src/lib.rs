@@ -1,1 +1,28 @@
 //! Shared workloads and scenarios that measure Trunkline through its public interface.
+//!
+//! Owns what is sent and how it is counted: every payload is unique and checked where it is
+//! handled, every settlement is confirmed, and the broker's own counters must agree; otherwise
+//! there is no rate. It refuses to know anything of the broker that a user could not know. Read
+//! [`cli`] for what can be asked, `ledger` for how it is counted, `scenario` for what is done.
+
+mod broker;
+mod clock;
+mod disk;
+mod error;
+mod ledger;
+mod load;
+mod machine;
+mod observe;
+mod payload;
+mod progress;
+mod report;
+mod scenario;
+mod settings;
+mod stage;
+
+pub mod cli;
+
+pub use error::BenchError;
+pub use report::{BenchReport, CpuSeconds, DiskLimit, Goal, LatencyMicros, Measures};
+pub use scenario::Scenario;
+pub use settings::Config;

@@ -267,9 +267,11 @@ impl Core {
             // Whoever asked may have gone.
             let _ = asker.send(Err(refusal.clone()));
         }
-        for port in self.ports.values() {
-            port.welcome(Err(refusal.clone()));
+        for (_, port) in self.ports.drain() {
+            port.close(refusal.clone());
+            self.dirty.push(port);
         }
+        self.latest = None;
         self.over = Some(refusal);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Port {
     /// the one that calls the sink, so that it is never called twice at once.
     items: Combining<Vec<SessionItem>, Vec<SessionItem>>,
     welcome: Mutex<Option<Welcomer>>,
+    /// Why nothing more will come, to be told after what is in the outbox.
+    closing: Mutex<Option<Refusal>>,
 }
 
 impl fmt::Debug for Port {
@@ -35,6 +37,7 @@ impl Port {
             sink,
             items: Combining::new(Vec::new(), Vec::new()),
             welcome: Mutex::new(Some(welcome)),
+            closing: Mutex::new(None),
         }
     }
 
@@ -44,6 +47,12 @@ impl Port {
             // Whoever said hello may have given up waiting.
             let _ = sender.send(result);
         }
+    }
+
+    /// Nothing more will come: the sink is told so by the next flush.
+    pub(crate) fn close(&self, refusal: Refusal) {
+        self.welcome(Err(refusal.clone()));
+        *self.closing.lock() = Some(refusal);
     }
 
     /// Puts items into the outbox. Consecutive confirmations become one.
@@ -70,6 +79,9 @@ impl Port {
                     if !batch.is_empty() {
                         self.sink.accept(batch);
                         batch.clear();
+                    }
+                    if let Some(refusal) = self.closing.lock().take() {
+                        self.sink.closed(&refusal);
                     }
                 },
                 || {},

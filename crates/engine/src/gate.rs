@@ -40,8 +40,9 @@ impl Engine {
         };
         let queue = match level {
             Durability::Buffered if self.written < self.sequence => &mut self.until_written,
-            Durability::Synced if self.synced < self.sequence => {
-                out.flush = true;
+            // While what was held is being released, nothing overtakes it.
+            Durability::Synced if self.synced < self.sequence || !self.until_synced.is_empty() => {
+                out.flush |= self.synced < self.sequence;
                 &mut self.until_synced
             }
             _ => return self.perform(now, held, out),

@@ -1,2 +1,7 @@
-//! The simulator.
-fn main() {}
+//! The simulator's command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    trunkline_sim::run()
+}

@@ -276,6 +276,12 @@ pub trait Sink: Send + Sync + 'static {
     /// of the broker's locks; must not block.
     fn accept(&self, items: &mut Vec<SessionItem>);
 
+    /// The broker has ended for good and answers nothing more over this connection. Only called
+    /// in process: over the network the connection breaks instead, and may be made anew.
+    fn closed(&self, refusal: &Refusal) {
+        let _ = refusal;
+    }
+
     /// The connection was lost and made anew; what the broker answered is in `welcome`. Never
     /// called in process. Comes before any item of the new connection.
     fn reconnected(&self, welcome: &Welcome) {

@@ -95,6 +95,10 @@ impl Sink for Core {
         }
     }
 
+    fn closed(&self, refusal: &Refusal) {
+        self.ended(refusal);
+    }
+
     fn reconnected(&self, welcome: &Welcome) {
         self.welcomed(welcome);
         if let Some(pool) = &self.pool {

@@ -122,7 +122,7 @@ impl Engine {
             Some(connection) => {
                 out.effects.push(Effect::Item { connection, item: SessionItem::Reply(reply) });
             }
-            None if row.recovered => self.tenants[row.tenant].tally.replies_dropped += 1,
+            None if row.recovered && row.connection.is_none() => self.tenants[row.tenant].tally.replies_dropped += 1,
             None => row.pending.push(reply),
         }
     }

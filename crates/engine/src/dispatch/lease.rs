@@ -82,7 +82,7 @@ impl Engine {
         let deadline = self.present(now).after(self.config.lease);
         for token in tokens {
             let Some(&key) = self.tokens.get(token) else { continue };
-            let entry = &mut self.entries[key];
+            let Some(entry) = self.entries.get_mut(key) else { continue };
             let Some(lease) = &mut entry.lease else { continue };
             if entry.place != Place::Leased || lease.holder != session {
                 continue;

@@ -85,12 +85,16 @@ impl Engine {
         out: &mut Output,
     ) {
         let (synced, sequence) = (self.synced, self.sequence);
+        let held = self.until_synced.front().map(|&(at, _)| at);
         let Some(task) = self.tasks.rows.get_mut(key) else { return };
         let told = std::mem::replace(&mut task.told, task.last_event);
         if task.watchers.is_empty() {
             return;
         }
-        let level = if task.told_when_synced > synced { Durability::Synced } else { level };
+        // Also while the log's progress is being worked off: what was held may still be to come.
+        let behind = held.is_some_and(|at| at <= task.told_when_synced);
+        let level =
+            if behind || task.told_when_synced > synced { Durability::Synced } else { level };
         if level == Durability::Synced {
             task.told_when_synced = sequence;
         }
