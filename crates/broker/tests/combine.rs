@@ -73,10 +73,10 @@ fn work(lock: &Combining<Numbers, Numbers>, turns: usize) {
 
 #[test]
 fn nothing_brought_is_left_behind() {
-    shuttle::check_random(|| bring_and_work(64), 20_000);
+    shuttle::check_random(|| bring_and_work(64), 5_000);
 }
 
 #[test]
 fn a_bounded_turn_hands_over() {
-    shuttle::check_random(|| bring_and_work(1), 20_000);
+    shuttle::check_random(|| bring_and_work(1), 5_000);
 }

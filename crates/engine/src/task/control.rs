@@ -71,7 +71,10 @@ impl Engine {
                     self.emit(Record::Artifact { entry: id, session, operation, chunk, at }, out);
                 }
                 self.task_artifact(task, chunk, now.wall);
-                self.tell_task_watchers(now, task, level, out);
+                // Watchers are told only what no crash can take back, or the number of a lost
+                // chunk would come to mean another event to those who had seen it.
+                let told = if logged { Durability::Synced } else { Durability::Ephemeral };
+                self.tell_task_watchers(now, task, told, out);
                 Ok(level)
             }
         }

@@ -99,8 +99,8 @@ impl Engine {
             task.told_when_synced = sequence;
         }
         let id = task.publish.envelope.id;
-        let news: Vec<_> =
-            task.events.iter().filter(|event| event.number > told).cloned().collect();
+        let known = task.events.partition_point(|event| event.number <= told);
+        let news: Vec<_> = task.events.range(known..).cloned().collect();
         let watchers = task.watchers.clone();
         let ended = task.state.is_terminal();
         for session in watchers {
