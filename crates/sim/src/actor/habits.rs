@@ -1,0 +1,118 @@
+//! What actors do of their own accord, and how they get well.
+
+use super::person::State;
+use crate::totals::Count;
+use crate::world::{Event, ToBroker, World};
+use trunkline_types::session::{ClientFrame, Credit, Operation};
+use trunkline_types::{AgentFilter, DeadLetterFilter, MessageId, Query, TaskFilter};
+
+impl World {
+    /// An actor does something.
+    pub(crate) fn act(&mut self, number: usize) {
+        let pace = self.plan.traffic.pace;
+        let at = self.clock.time + self.rng.u64(pace / 2..=pace * 2);
+        if self.quiet {
+            return;
+        }
+        self.calendar.plan(at, Event::Act(number));
+        let State::Up(link) = self.actors[number].state else { return };
+        let traffic = self.plan.traffic.clone();
+        if self.chance(traffic.cut) {
+            self.cut(link);
+            self.lost(number);
+            return;
+        }
+        if self.chance(traffic.goodbye) {
+            self.did(Count::Goodbyes);
+            self.frame(number, ClientFrame::Goodbye);
+            self.lost(number);
+            self.new_session(number);
+            return;
+        }
+        if !self.actors[number].steady && self.chance(traffic.vanish) {
+            self.vanish(number, link);
+            return;
+        }
+        match self.rng.u8(..20) {
+            0 => self.ask_something(link),
+            1 | 2 => self.follow(number),
+            3 if self.chance(300) => self.resubscribe(number),
+            4 if self.chance(300) => self.change_credit(number),
+            5 if self.chance(traffic.cancel * 4) => self.call_off(number),
+            _ => self.send_some(number),
+        }
+    }
+
+    /// Gone for longer than the grace; then it comes back as it was, or anew.
+    fn vanish(&mut self, number: usize, link: u64) {
+        self.did(Count::Vanished);
+        self.cut(link);
+        let most = self.lease() * 3;
+        let span = self.rng.u64(0..=most);
+        self.actors[number].away_until = self.clock.time + span;
+        self.lost(number);
+        if self.rng.bool() {
+            self.new_session(number);
+        }
+    }
+
+    fn ask_something(&mut self, link: u64) {
+        let task = self.any_task();
+        let query = match self.rng.u8(..6) {
+            0 => Query::Stats,
+            1 => Query::Agents(AgentFilter::default()),
+            2 => Query::DeadLetters(DeadLetterFilter::default()),
+            3 => Query::Tasks(TaskFilter { limit: 5, ..TaskFilter::default() }),
+            _ => Query::Task(task),
+        };
+        self.send(link, ToBroker::Ask(query));
+    }
+
+    /// A task that somebody sent lately, perhaps one that is not accepted yet.
+    fn any_task(&mut self) -> MessageId {
+        let known: Vec<_> = self.model.published.iter().rev().take(24).collect();
+        if known.is_empty() {
+            return MessageId::from_parts(0, trunkline_types::Partition(0), 0);
+        }
+        *known[self.rng.usize(..known.len())].0
+    }
+
+    fn follow(&mut self, number: usize) {
+        let task = self.any_task();
+        let actor = &mut self.actors[number];
+        if actor.followed.contains_key(&task) || actor.followed.len() > 6 {
+            return;
+        }
+        actor.followed.insert(task, 0);
+        self.operate(number, vec![Operation::Watch { task, after: 0 }]);
+    }
+
+    fn call_off(&mut self, number: usize) {
+        let task = self.any_task();
+        let reason = "no longer wanted".to_owned();
+        self.operate(number, vec![Operation::Cancel { task, reason }]);
+    }
+
+    fn change_credit(&mut self, number: usize) {
+        let deliveries = self.rng.u32(0..=self.plan.work.credit);
+        // Nobody refuses work for ever.
+        self.actors[number].credit = deliveries.max(1);
+        self.frame(number, ClientFrame::Credit(Credit { deliveries, events: 8 }));
+    }
+
+    /// From now on the actor is there, takes work, and does it.
+    pub(crate) fn heal(&mut self, number: usize) {
+        let actor = &mut self.actors[number];
+        actor.away_until = 0;
+        actor.credit = 64;
+        for held in actor.held.values_mut() {
+            held.stalled = false;
+        }
+        let through = actor.event;
+        self.frame(number, ClientFrame::Credit(Credit { deliveries: 64, events: 64 }));
+        self.frame(number, ClientFrame::Acknowledge { through });
+        if self.actors[number].link().is_none() {
+            self.calendar.plan(self.clock.time, Event::Connect(number));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The actors: sessions of agents and clients, as good and as bad as they come.
+
+mod client;
+mod habits;
+mod person;
+mod sending;
+mod working;
+
+pub(crate) use person::Actor;

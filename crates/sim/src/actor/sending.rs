@@ -1,0 +1,113 @@
+//! What actors send: every kind of envelope to every kind of destination, with every option.
+
+use super::person::{agent, skill};
+use crate::world::World;
+use std::sync::Arc;
+use std::time::Duration;
+use trunkline_types::session::Operation;
+use trunkline_types::{
+    Absent, Destination, Durability, Envelope, IdempotencyKey, Kind, MessageId, OrderingKey,
+    Partition, Payload, Priority, Publish,
+};
+
+impl World {
+    /// An actor sends one or several envelopes.
+    pub(crate) fn send_some(&mut self, number: usize) {
+        let burst = self.rng.u32(1..=self.plan.traffic.burst);
+        let operations = (0..burst).map(|_| self.publish(number)).collect();
+        self.operate(number, operations);
+    }
+
+    fn publish(&mut self, number: usize) -> Operation {
+        let traffic = self.plan.traffic.clone();
+        self.ids += 1;
+        let id = MessageId::from_parts(self.clock.now().wall.0, Partition(0), self.ids);
+        let (kind, destination) = self.address(number);
+        let mut envelope =
+            Envelope::new(id, kind, destination, Payload::text(format!("work {}", self.ids)));
+        envelope.source = self.actors[number].agent().cloned();
+        if self.chance(traffic.urgent) {
+            envelope.priority = Priority::ALL[self.rng.usize(..Priority::ALL.len())];
+        }
+        if self.chance(traffic.ttl) {
+            envelope.ttl = Some(Duration::from_millis(self.rng.u64(1..=1500)));
+        }
+        let mut publish = Publish::new(envelope);
+        let options = &mut publish.options;
+        options.durability = Some(Durability::Synced);
+        if kind == Kind::Request {
+            options.task = self.rng.bool();
+            options.reply = self.rng.bool();
+        }
+        if self.rng.u32(..1000) < traffic.ephemeral {
+            options.durability = Some(Durability::Ephemeral);
+        } else if self.rng.u32(..1000) < traffic.buffered {
+            options.durability = Some(Durability::Buffered);
+        } else if self.rng.u8(..) < 40 {
+            options.durability = None;
+        }
+        if self.rng.u8(..) < 128 {
+            options.attempts = Some(self.rng.u32(1..=5));
+        }
+        if self.rng.u32(..1000) < traffic.delay {
+            options.delay = Some(Duration::from_millis(self.rng.u64(0..=600)));
+        }
+        if self.rng.u8(..) < 8 {
+            options.absent = Absent::Fail;
+        }
+        let logged = publish.durability().is_logged();
+        if logged && self.chance(traffic.ordered) {
+            let key = format!("k{}", self.rng.u8(..3));
+            publish.envelope.ordering_key = OrderingKey::new(key).ok();
+        }
+        let one =
+            matches!(publish.envelope.destination, Destination::Agent(_) | Destination::Skill(_));
+        if logged && one && self.chance(traffic.keyed) {
+            self.give_key(number, &mut publish);
+        }
+        Operation::Publish(Arc::new(publish))
+    }
+
+    /// A key that is new, or one used before, with the same content or, now and then, another.
+    fn give_key(&mut self, number: usize, publish: &mut Publish) {
+        let fresh = self.ids;
+        let keys = &mut self.actors[number].keys;
+        let (key, content) = if keys.is_empty() || self.rng.bool() {
+            keys.push((fresh, fresh));
+            (fresh, fresh)
+        } else {
+            keys[self.rng.usize(..keys.len())]
+        };
+        let content = if self.chance(150) { fresh } else { content };
+        let envelope = &mut publish.envelope;
+        envelope.idempotency_key = IdempotencyKey::new(format!("i{key}")).ok();
+        envelope.payload = Payload::text(format!("keyed {content}"));
+        envelope.kind = Kind::Request;
+        envelope.destination = Destination::Skill(skill(0));
+    }
+
+    fn address(&mut self, number: usize) -> (Kind, Destination) {
+        let agents = self.plan.agents;
+        if self.chance(self.plan.traffic.unserved) {
+            return (Kind::Request, Destination::Skill(skill(9)));
+        }
+        if self.chance(self.plan.traffic.topics) {
+            let topic = ["t.a", "t.b", "t.b.c", "u.a"][self.rng.usize(..4)];
+            let topic = topic.parse().expect("the topics are valid");
+            return (Kind::Event, Destination::Topic(topic));
+        }
+        let kind = if self.rng.u8(..) < 40 { Kind::Event } else { Kind::Request };
+        match self.rng.u8(..16) {
+            0 => (Kind::Broadcast, Destination::All),
+            1 => {
+                let both = vec![agent(0), agent(self.rng.usize(..agents)), agent(0)];
+                (Kind::Event, Destination::Agents(both))
+            }
+            2..=5 => (kind, Destination::Agent(agent(self.rng.usize(..agents)))),
+            _ => {
+                let _ = number;
+                (kind, Destination::Skill(skill(self.rng.usize(..2))))
+            }
+        }
+    }
+}

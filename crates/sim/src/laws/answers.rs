@@ -1,0 +1,281 @@
+//! Every operation is answered once for each time it is sent, always alike, and not before what
+//! it led to is as durable as promised (law 1). A refusal has a reason.
+
+use crate::check::{Check, ensure};
+use crate::model::{Asked, Fence, Model};
+use trunkline_types::session::{Accepted, Operation, UpdateBody};
+use trunkline_types::{
+    Absent, Destination, Durability, MessageId, Outcome, Refusal, RefusalCode, SessionId, Token,
+};
+
+/// An operation is said to be done.
+pub(crate) fn done(
+    model: &mut Model,
+    session: SessionId,
+    number: u64,
+    accepted: Option<&Accepted>,
+) -> Check {
+    let asked = answer(model, session, number)?;
+    ensure!(!asked.refused, "answers", "operation {number} is done after it was refused");
+    let operation = asked.operation.clone();
+    ensure!(
+        asked.fence != Fence::Stale,
+        "5 fencing",
+        "operation {number} is done although its token is stale: {operation:?}"
+    );
+    let level = level(model, &operation);
+    match &operation {
+        Operation::Publish(publish) => {
+            let id = publish.envelope.id;
+            let repeat = accepted.filter(|accepted| accepted.duplicate);
+            if let Some(first) = repeat {
+                repeated(model, number, first.id, publish)?;
+            } else if level.is_logged() {
+                let several = matches!(
+                    publish.envelope.destination,
+                    Destination::Topic(_) | Destination::All
+                );
+                ensure!(
+                    asked.record.is_some() || several,
+                    "1 durable",
+                    "{id} is accepted, but no record tells of it"
+                );
+            }
+        }
+        Operation::Settle(settle) => {
+            let wanted = asked.fence == Fence::Good && level.is_logged();
+            ensure!(
+                asked.record.is_some() || !wanted,
+                "1 durable",
+                "operation {number} settled {}, but no record tells of it",
+                settle.token
+            );
+        }
+        _ => {}
+    }
+    if let Some(at) = asked.record {
+        ensure!(
+            model.reached(at, level),
+            "1 durable",
+            "operation {number} is confirmed before its record {} is {level}",
+            at.0
+        );
+    }
+    settle_up(model, session, number, &operation);
+    Ok(())
+}
+
+/// An operation is refused.
+pub(crate) fn refused(
+    model: &mut Model,
+    session: SessionId,
+    number: u64,
+    refusal: &Refusal,
+) -> Check {
+    if refusal.code == RefusalCode::OutOfOrder {
+        let asked = model.sessions.get_mut(&session).and_then(|s| s.asked.get_mut(&number));
+        let early = asked.is_some_and(|asked| asked.early);
+        ensure!(early, "answers", "operation {number} is refused, but it came in order");
+        return Ok(());
+    }
+    let asked = answer(model, session, number)?;
+    // What follows a task is a connection: it is asked for anew over each one.
+    let anew = matches!(asked.operation, Operation::Watch { .. } | Operation::Unwatch { .. });
+    ensure!(!asked.done || anew, "answers", "operation {number} is refused after it was done");
+    // Called off in an earlier life of the broker: that it is over already, or over and
+    // forgotten, says as much.
+    let forgotten = asked.recovered
+        && matches!(refusal.code, RefusalCode::WrongState | RefusalCode::NotFound)
+        && matches!(asked.operation, Operation::Cancel { .. });
+    ensure!(
+        asked.record.is_none() || forgotten,
+        "answers",
+        "operation {number} is refused ({refusal}), but a record says it was done: {:?}",
+        asked.operation
+    );
+    let right = has_reason(model, &asked, refusal.code);
+    ensure!(
+        right,
+        "refusals",
+        "operation {number} is refused without a reason ({}: {refusal}): {:?}",
+        refusal.code,
+        asked.operation
+    );
+    if let Operation::Publish(publish) = &asked.operation {
+        let id = publish.envelope.id;
+        model.fleeting.retain(|key, _| key.0 != id);
+    }
+    if let Some(asked) = model.sessions.get_mut(&session).and_then(|s| s.asked.get_mut(&number)) {
+        asked.refused = true;
+    }
+    Ok(())
+}
+
+/// Counts an answer and hands out what is known of its operation.
+fn answer(
+    model: &mut Model,
+    session: SessionId,
+    number: u64,
+) -> Result<Asked, crate::check::Violation> {
+    let asked = model.sessions.get_mut(&session).and_then(|s| s.asked.get_mut(&number));
+    let Some(asked) = asked.filter(|asked| asked.handled) else {
+        ensure!(false, "answers", "operation {number} is answered, but it was not its turn");
+        unreachable!("returned above")
+    };
+    asked.answers += 1;
+    let (answers, copies) = (asked.answers, asked.copies);
+    ensure!(
+        answers <= copies,
+        "answers",
+        "operation {number} came {copies} times and is answered for the {answers}th time"
+    );
+    Ok(asked.clone())
+}
+
+/// How durable the record of an operation must be before it is confirmed.
+fn level(model: &Model, operation: &Operation) -> Durability {
+    let of = |id: MessageId| {
+        model.published.get(&id).map_or(Durability::Ephemeral, |publish| publish.durability())
+    };
+    let of_token = |token: &Token| {
+        model.granted.get(token).map_or(Durability::Ephemeral, |grant| of(grant.id))
+    };
+    match operation {
+        Operation::Publish(publish) => publish.durability(),
+        Operation::Settle(settle) => of_token(&settle.token),
+        Operation::Update(update) => match update.body {
+            UpdateBody::Artifact(_) => of_token(&update.token).min(Durability::Buffered),
+            UpdateBody::Started | UpdateBody::Progress(_) => Durability::Ephemeral,
+        },
+        Operation::Cancel { task, .. } | Operation::Continue { task, .. } => of(*task),
+        Operation::Subscribe(_)
+        | Operation::Unsubscribe(_)
+        | Operation::Watch { .. }
+        | Operation::Unwatch { .. } => Durability::Ephemeral,
+    }
+}
+
+/// A repeat under an idempotency key names the envelope that came first.
+fn repeated(
+    model: &Model,
+    number: u64,
+    first: MessageId,
+    publish: &trunkline_types::Publish,
+) -> Check {
+    let key = publish.envelope.idempotency_key.as_ref();
+    let known = key.and_then(|key| model.book.keys.get(key));
+    ensure!(
+        known == Some(&first),
+        "keys",
+        "operation {number} repeats {first}, {known:?} was first"
+    );
+    let sent = model.book.sent.get(&first);
+    let same = sent.is_some_and(|sent| sent.publish.envelope.payload == publish.envelope.payload);
+    ensure!(same, "keys", "operation {number} repeats {first}, but says something else");
+    let durable = sent.is_some_and(|sent| model.reached(sent.at, sent.publish.durability()));
+    ensure!(durable, "1 durable", "operation {number} repeats {first}, which is not durable yet");
+    Ok(())
+}
+
+fn settle_up(model: &mut Model, session: SessionId, number: u64, operation: &Operation) {
+    if let Some(asked) = model.sessions.get_mut(&session).and_then(|s| s.asked.get_mut(&number)) {
+        asked.done = true;
+    }
+    if let Operation::Publish(publish) = operation {
+        let id = publish.envelope.id;
+        let range = model.fleeting.iter_mut().filter(|(key, _)| key.0 == id);
+        for (_, fleeting) in range {
+            fleeting.accepted = true;
+        }
+    }
+}
+
+/// Whether a refusal of this class can be right.
+fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
+    match (&asked.operation, code) {
+        (Operation::Publish(publish), RefusalCode::KeyReused) => {
+            let key = publish.envelope.idempotency_key.as_ref();
+            let first = key.and_then(|key| model.book.keys.get(key));
+            let first = first.and_then(|first| model.book.sent.get(first));
+            first.is_some_and(|first| {
+                first.publish.envelope.payload != publish.envelope.payload
+                    || first.publish.envelope.destination != publish.envelope.destination
+            })
+        }
+        (Operation::Publish(publish), RefusalCode::DiskFull) => {
+            publish.durability().is_logged() && model.was_full
+        }
+        (Operation::Publish(_), RefusalCode::InboxFull) => model.rules.tight,
+        (Operation::Publish(publish), RefusalCode::NobodyThere) => {
+            publish.options.absent == Absent::Fail
+        }
+        (Operation::Settle(settle), RefusalCode::Invalid) => {
+            matches!(settle.outcome, Outcome::Pause { .. })
+        }
+        (Operation::Settle(_), RefusalCode::StaleToken) => asked.fence != Fence::Good,
+        (Operation::Update(_), RefusalCode::StaleToken | RefusalCode::Invalid)
+        // A crash may have taken back the piece that the watcher saw last.
+        | (Operation::Watch { .. }, RefusalCode::Invalid)
+        | (
+            Operation::Watch { .. }
+            | Operation::Unwatch { .. }
+            | Operation::Cancel { .. }
+            | Operation::Continue { .. },
+            RefusalCode::NotFound | RefusalCode::WrongState,
+        ) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{done, refused};
+    use crate::model::testing::{SENDER, Scene, WORKERS, broken, publish};
+    use crate::model::{Ending, Fact};
+    use std::sync::Arc;
+    use trunkline_types::session::Operation;
+    use trunkline_types::{Outcome, Refusal, RefusalCode};
+
+    #[test]
+    fn an_acceptance_needs_its_record_on_disk() {
+        let mut scene = Scene::new();
+        scene.operate(SENDER, Operation::Publish(Arc::new(publish(9))));
+        broken(done(&mut scene.model, SENDER, 1, None), "1 durable", "no record tells");
+        let mut scene = Scene::new();
+        scene.accept(1, |_| ()).unwrap();
+        broken(done(&mut scene.model, SENDER, 1, None), "1 durable", "confirmed before");
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        assert_eq!(done(&mut scene.model, SENDER, 1, None), Ok(()));
+        broken(done(&mut scene.model, SENDER, 1, None), "answers", "for the 2th time");
+        broken(done(&mut scene.model, SENDER, 2, None), "answers", "not its turn");
+    }
+
+    #[test]
+    fn a_stale_token_does_nothing_and_a_good_one_is_not_refused() {
+        let stale = Refusal::new(RefusalCode::StaleToken, "stale");
+        let complete = || Outcome::Complete { reply: None };
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        let number = scene.settle(WORKERS[0], 1, complete());
+        broken(done(&mut scene.model, WORKERS[0], number, None), "5 fencing", "token is stale");
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        let number = scene.settle(WORKERS[0], 1, complete());
+        broken(
+            refused(&mut scene.model, WORKERS[0], number, &stale),
+            "refusals",
+            "without a reason",
+        );
+        let number = scene.settle(WORKERS[0], 1, complete());
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None) }).unwrap();
+        broken(refused(&mut scene.model, WORKERS[0], number, &stale), "answers", "a record says");
+    }
+
+    #[test]
+    fn a_gap_is_refused_only_where_there_is_one() {
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        let gap = Refusal::new(RefusalCode::OutOfOrder, "gap");
+        broken(refused(&mut scene.model, SENDER, 1, &gap), "answers", "came in order");
+    }
+}

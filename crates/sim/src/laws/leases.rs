@@ -1,0 +1,140 @@
+//! Law 5: a lease is granted on what waits, under a token that never was. Law 1: on what is as
+//! durable as promised. And not before its time, nor after it.
+
+use super::order;
+use crate::check::{Check, ensure};
+use crate::model::{Cause, Grant, Model, Place};
+use trunkline_types::{SessionId, Token};
+
+/// Checks that a logged entry may be delivered as the record says.
+pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: SessionId) -> Check {
+    let Some(entry) = model.book.entries.get(&number) else {
+        ensure!(false, "5 fencing", "entry {number} is delivered, but was never accepted");
+        return Ok(());
+    };
+    let (id, wall) = (entry.id(), model.now.wall);
+    ensure!(
+        entry.place == Place::Waiting,
+        "5 fencing",
+        "{id} is delivered under {token} while it is {:?} under {:?}",
+        entry.place,
+        entry.token
+    );
+    ensure!(
+        model.reached(entry.accepted, entry.durability()),
+        "1 durable",
+        "{id} is delivered before its record {} is durable",
+        entry.accepted.0
+    );
+    if entry.token == Some(token) && entry.holder == Some(session) {
+        // Its lease had run out, nobody else has begun, and its holder is back.
+        return regrant(model, token);
+    }
+    let (due, max) = (entry.due, entry.publish.attempts());
+    ensure!(due <= wall, "timers", "{id} is delivered at {wall:?}, before it is due at {due:?}");
+    let late = entry.expires_at().filter(|at| *at <= wall);
+    ensure!(late.is_none(), "timers", "{id} is delivered at {wall:?}, expired since {late:?}");
+    let made = entry.attempts;
+    ensure!(made < max, "attempts", "{id} is delivered again after {made} of {max} attempts");
+    can_take(model, number, session)?;
+    order::next_in_lane(model, entry)?;
+    order::next_of_key(model, entry)?;
+    let inbox = entry.inbox.clone();
+    grant(model, token, id, inbox, session, Some(number))
+}
+
+/// Notes a grant, whose token must be new and of this life of the broker.
+pub(crate) fn grant(
+    model: &mut Model,
+    token: Token,
+    id: trunkline_types::MessageId,
+    inbox: trunkline_types::InboxAddress,
+    session: SessionId,
+    entry: Option<u64>,
+) -> Check {
+    let epoch = model.book.epoch;
+    ensure!(token.epoch == epoch, "5 fencing", "token {token} is granted in epoch {}", epoch.0);
+    let connection = model.sessions.get(&session).and_then(|session| session.connection);
+    let (renewed, absent) = (model.now.mono, model.absent);
+    let settled = false;
+    let grant =
+        Grant { id, inbox, session, connection, entry, renewed, absent, touched: renewed, settled };
+    let old = model.granted.insert(token, grant);
+    ensure!(old.is_none(), "5 fencing", "token {token} for {id} was granted before: {old:?}");
+    Ok(())
+}
+
+fn regrant(model: &mut Model, token: Token) -> Check {
+    let hello = matches!(model.cause, Cause::Hello);
+    ensure!(hello, "5 fencing", "token {token} is granted again, but its holder did not come back");
+    let (renewed, absent) = (model.now.mono, model.absent);
+    if let Some(grant) = model.granted.get_mut(&token) {
+        (grant.renewed, grant.touched, grant.absent) = (renewed, renewed, absent);
+    }
+    Ok(())
+}
+
+/// Checks that a session would take one more delivery of this entry's inbox.
+fn can_take(model: &Model, number: u64, session: SessionId) -> Check {
+    let Some(entry) = model.book.entries.get(&number) else { return Ok(()) };
+    let (id, inbox) = (entry.id(), &entry.inbox);
+    let taker = model.sessions.get(&session);
+    let connected = taker.is_some_and(|taker| taker.connection.is_some() && !taker.draining);
+    ensure!(connected, "routing", "{id} is delivered to session {session}, which takes nothing");
+    let agent = taker.and_then(|taker| taker.agent.as_ref());
+    let serves = agent.is_some_and(|agent| match inbox {
+        trunkline_types::InboxAddress::Agent(wanted) => agent == wanted,
+        trunkline_types::InboxAddress::Skill(skill) => {
+            model.book.agents.get(agent).is_some_and(|skills| skills.contains(skill))
+        }
+    });
+    ensure!(serves, "routing", "{id} of inbox {inbox} is delivered to {agent:?}");
+    let credit = taker.map_or(0, |taker| taker.credit.deliveries);
+    let leased = model.book.open_entries().filter(|e| e.place == Place::Leased);
+    let held = leased.filter(|e| e.holder == Some(session)).count();
+    let room = u32::try_from(held).is_ok_and(|held| held < credit);
+    ensure!(room, "routing", "{id} is delivered to a session that holds {held} of {credit}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::testing::{SENDER, Scene, WORKERS, broken};
+    use std::time::Duration;
+
+    #[test]
+    fn a_lease_is_granted_on_what_waits_and_is_durable_under_a_token_that_never_was() {
+        let mut scene = Scene::new();
+        scene.accept(1, |_| ()).unwrap();
+        broken(scene.lease(1, 1, WORKERS[0]), "1 durable", "before its record");
+        scene.sync();
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.accept_synced(2);
+        assert_eq!(scene.lease(1, 1, WORKERS[0]), Ok(()));
+        broken(scene.lease(2, 1, WORKERS[0]), "5 fencing", "granted before");
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        assert_eq!(scene.lease(1, 1, WORKERS[0]), Ok(()));
+        broken(scene.lease(1, 2, WORKERS[1]), "5 fencing", "while it is Leased");
+    }
+
+    #[test]
+    fn a_lease_is_granted_in_time_and_to_somebody_who_takes_it() {
+        let mut scene = Scene::new();
+        scene.accept(1, |publish| publish.options.delay = Some(Duration::from_secs(1))).unwrap();
+        scene.accept(2, |publish| publish.envelope.ttl = Some(Duration::from_secs(1))).unwrap();
+        scene.sync();
+        broken(scene.lease(1, 1, WORKERS[0]), "timers", "before it is due");
+        scene.at(2000);
+        broken(scene.lease(2, 2, WORKERS[0]), "timers", "expired since");
+        let mut scene = Scene::new();
+        (1..=3).for_each(|number| scene.accept_synced(number));
+        broken(scene.lease(1, 9, SENDER), "routing", "delivered to None");
+        let mut scene = Scene::new();
+        (1..=3).for_each(|number| scene.accept_synced(number));
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        scene.lease(2, 2, WORKERS[0]).unwrap();
+        broken(scene.lease(3, 3, WORKERS[0]), "routing", "holds 2 of 2");
+    }
+}

@@ -1,0 +1,64 @@
+//! What is due happens: expiry, lapsed leases, lost sessions. Checked right after the broker was
+//! told the time.
+
+use crate::check::{Check, ensure};
+use crate::model::{Model, Place, nanos};
+
+/// Nanoseconds that the broker may be late with what it does on its own.
+const SLACK: u64 = 2_000_000;
+
+/// Checks that nothing that should have happened by now has not.
+pub(crate) fn nothing(model: &Model) -> Check {
+    let now = model.now;
+    for entry in model.book.open_entries() {
+        let id = entry.id();
+        if let Some(at) = entry.expires_at() {
+            let late = now.wall.0 > at.0 + 1;
+            ensure!(!late, "timers", "{id} is {:?} at {:?}, expired {at:?}", entry.place, now.wall);
+        }
+        let grant = entry.token.and_then(|token| model.granted.get(&token));
+        let (Place::Leased, Some(grant)) = (entry.place, grant) else { continue };
+        // What the broker takes for its own absence may be more than it was.
+        if grant.absent != model.absent {
+            continue;
+        }
+        let silent = now.mono - grant.touched.max(grant.renewed);
+        let late = silent > nanos(model.rules.lease) + SLACK;
+        ensure!(!late, "timers", "{id} is still leased, its holder is silent for {silent} ns");
+        let holder = entry.holder.and_then(|holder| model.sessions.get(&holder));
+        let Some(holder) = holder.filter(|h| !h.restarted && h.lost_absent == model.absent) else {
+            continue;
+        };
+        let away = holder.lost_at.map_or(0, |at| now.mono - at.mono);
+        let late = away > nanos(model.rules.resume_grace) + SLACK;
+        ensure!(!late, "timers", "{id} is still leased, its holder is away for {away} ns");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nothing;
+    use crate::model::testing::{Scene, WORKERS, broken};
+    use std::time::Duration;
+
+    #[test]
+    fn expiry_and_lapse_are_not_missed() {
+        let mut scene = Scene::new();
+        scene.accept(1, |publish| publish.envelope.ttl = Some(Duration::from_millis(5))).unwrap();
+        assert_eq!(nothing(&scene.model), Ok(()));
+        scene.at(1007);
+        broken(nothing(&scene.model), "timers", "expired");
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        scene.at(2003);
+        broken(nothing(&scene.model), "timers", "is silent for");
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        scene.model.disconnected(2);
+        scene.at(1203);
+        broken(nothing(&scene.model), "timers", "is away for");
+    }
+}

@@ -1,0 +1,212 @@
+//! An answer never shows what a crash could take back, nor less than was told before.
+
+use super::tasks::{self, state_of};
+use crate::check::{Check, ensure};
+use crate::model::{Ending, Model, Place};
+use trunkline_types::{
+    Answer, DeadLetter, MessageId, Query, Refusal, RefusalCode, Stats, TaskSnapshot, TaskState,
+};
+
+/// What an answer must not fall behind: known when the question was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) query: Query,
+    /// How the task in question ended, if a client knew.
+    ended: Option<TaskState>,
+    /// The number of the latest event that a client knew, if no crash may take it back.
+    events: u64,
+    /// Whether the task in question must be there.
+    there: bool,
+}
+
+impl Question {
+    pub(crate) fn new(model: &Model, query: Query) -> Self {
+        let Query::Task(task) = query else {
+            return Self { query, ended: None, events: 0, there: false };
+        };
+        let told = model.told.get(&task).filter(|_| model.lasting.contains(&task));
+        let known = told.and_then(|told| told.events.last_key_value());
+        let present =
+            |(_, event): &(&u64, &trunkline_types::TaskEvent)| event.epoch == model.book.epoch;
+        let events = known.filter(present).map_or(0, |(number, _)| *number);
+        let sent = model.book.sent.get(&task);
+        let there = sent.is_some_and(|sent| {
+            sent.publish.is_task() && model.reached(sent.at, sent.publish.durability())
+        });
+        Self { query, ended: tasks::told_end(model, task), events, there }
+    }
+}
+
+/// Checks an answer.
+pub(crate) fn answered(
+    model: &Model,
+    question: &Question,
+    result: &Result<Answer, Refusal>,
+) -> Check {
+    match result {
+        Ok(Answer::Task(task)) => {
+            if let Some(state) = question.ended {
+                let shown = task.state;
+                ensure!(
+                    shown == state,
+                    "9 tasks",
+                    "task {} is shown {shown}, it was {state}",
+                    task.id
+                );
+            }
+            ensure!(
+                task.last_event >= question.events,
+                "1 durable",
+                "task {} is shown with {} events after {} were told",
+                task.id,
+                task.last_event,
+                question.events
+            );
+            snapshot(model, task)
+        }
+        Ok(Answer::Tasks(page)) => {
+            let newest_first = page.tasks.windows(2).all(|pair| pair[0].id > pair[1].id);
+            ensure!(newest_first, "answers", "a page of tasks is not newest first");
+            page.tasks.iter().try_for_each(|task| snapshot(model, task))
+        }
+        Ok(Answer::DeadLetters(letters)) => {
+            letters.iter().try_for_each(|letter| dead_letter(model, letter))
+        }
+        Ok(Answer::Stats(stats)) => figures(stats),
+        Ok(Answer::Agents(agents)) => {
+            let unknown = agents.iter().find(|a| !model.book.agents.contains_key(&a.card.id));
+            ensure!(unknown.is_none(), "1 durable", "an agent without a record: {unknown:?}");
+            Ok(())
+        }
+        Err(refusal) => missing(model, question, refusal),
+    }
+}
+
+fn missing(model: &Model, question: &Question, refusal: &Refusal) -> Check {
+    let Query::Task(task) = question.query else {
+        ensure!(false, "answers", "{:?} is refused: {refusal}", question.query);
+        return Ok(());
+    };
+    ensure!(refusal.code == RefusalCode::NotFound, "answers", "{task} is refused: {refusal}");
+    let ended = model.book.sent.keys().filter(|id| has_ended(model, **id)).count();
+    let forgotten = has_ended(model, task) && ended > model.rules.ended_tasks;
+    ensure!(
+        !question.there || forgotten,
+        "1 durable",
+        "task {task} is not found, but its record is durable"
+    );
+    Ok(())
+}
+
+fn has_ended(model: &Model, task: MessageId) -> bool {
+    model.book.entries_of(task).any(|entry| entry.place == Place::Ended)
+}
+
+/// Checks that everything a snapshot shows is durable.
+fn snapshot(model: &Model, task: &TaskSnapshot) -> Check {
+    let id = task.id;
+    let Some(publish) = model.published.get(&id) else {
+        ensure!(false, "answers", "task {id} is shown, which nobody sent");
+        return Ok(());
+    };
+    let level = publish.durability();
+    if !level.is_logged() {
+        return Ok(());
+    }
+    let Some(entry) = model.book.entries_of(id).next() else {
+        ensure!(false, "1 durable", "task {id} is shown, of which no record tells");
+        return Ok(());
+    };
+    let durable = model.reached(entry.accepted, level);
+    ensure!(durable, "1 durable", "task {id} is shown before record {} is", entry.accepted.0);
+    if task.state.is_terminal() {
+        let right = entry.end.as_ref().is_some_and(|end| state_of(end) == task.state);
+        ensure!(right, "9 tasks", "task {id} is shown {}, it ended {:?}", task.state, entry.end);
+        let durable = model.reached(entry.latest, level);
+        ensure!(durable, "1 durable", "the end of {id} is shown before {} is", entry.latest.0);
+    }
+    Ok(())
+}
+
+fn dead_letter(model: &Model, letter: &DeadLetter) -> Check {
+    let id = letter.publish.envelope.id;
+    let level = letter.publish.durability();
+    if !level.is_logged() {
+        return Ok(());
+    }
+    let entry = model.book.entries_of(id).find(|entry| entry.inbox == letter.inbox);
+    let dead = entry.filter(|entry| entry.end == Some(Ending::DeadLettered));
+    ensure!(dead.is_some(), "1 durable", "{id} is shown as a dead letter, it is {entry:?}");
+    let durable = dead.is_some_and(|entry| model.reached(entry.latest, level));
+    ensure!(durable, "1 durable", "dead letter {id} is shown before its record is durable");
+    Ok(())
+}
+
+/// Law 4, as clients see it.
+fn figures(stats: &Stats) -> Check {
+    let Stats { counters, gauges, .. } = stats;
+    let (accepted, found) = (counters.accepted, counters.ended() + gauges.total());
+    ensure!(
+        accepted == found,
+        "4 conservation",
+        "{accepted} entries were accepted, {found} are accounted for: {counters:?} {gauges:?}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Question, answered};
+    use crate::model::testing::{Scene, broken, id};
+    use trunkline_types::{
+        Answer, Counters, Destination, Query, Refusal, RefusalCode, Stats, TaskSnapshot, TaskState,
+        WallTime,
+    };
+
+    fn snapshot(state: TaskState) -> TaskSnapshot {
+        TaskSnapshot {
+            id: id(1),
+            destination: Destination::All,
+            source: None,
+            context_id: None,
+            causation_id: None,
+            root_id: None,
+            state,
+            reason: None,
+            agent: None,
+            attempts: 0,
+            notes: Vec::new(),
+            progress: None,
+            result: None,
+            last_event: 1,
+            created_at: WallTime(0),
+            updated_at: WallTime(0),
+        }
+    }
+
+    #[test]
+    fn an_answer_shows_what_is_on_disk_and_no_less() {
+        let mut scene = Scene::new();
+        let asked = |scene: &Scene| Question::new(&scene.model, Query::Task(id(1)));
+        let submitted = Ok(Answer::Task(Box::new(snapshot(TaskState::Submitted))));
+        broken(answered(&scene.model, &asked(&scene), &submitted), "answers", "nobody sent");
+        scene.accept(1, |_| ()).unwrap();
+        broken(answered(&scene.model, &asked(&scene), &submitted), "1 durable", "before record");
+        scene.sync();
+        assert_eq!(answered(&scene.model, &asked(&scene), &submitted), Ok(()));
+        let done = Ok(Answer::Task(Box::new(snapshot(TaskState::Completed))));
+        broken(answered(&scene.model, &asked(&scene), &done), "9 tasks", "it ended None");
+        let missing = Err(Refusal::new(RefusalCode::NotFound, "no"));
+        broken(answered(&scene.model, &asked(&scene), &missing), "1 durable", "is not found");
+    }
+
+    #[test]
+    fn figures_add_up() {
+        let scene = Scene::new();
+        let counters = Counters { accepted: 2, settled: 1, ..Counters::default() };
+        let stats = Stats { counters, ..Stats::default() };
+        let question = Question::new(&scene.model, Query::Stats);
+        let answer = Ok(Answer::Stats(Box::new(stats)));
+        broken(answered(&scene.model, &question, &answer), "4 conservation", "2 entries");
+    }
+}

@@ -1,0 +1,97 @@
+//! An envelope is accepted once, at the word of its sender, and goes where its sender said.
+//! An idempotency key is accepted once too.
+
+use super::facts::note_record;
+use crate::check::{Check, ensure};
+use crate::model::{AcceptedFact, Model};
+use std::collections::BTreeSet;
+use trunkline_types::session::Operation;
+use trunkline_types::{Destination, InboxAddress, Publish, Sequence};
+
+/// Checks that an envelope may be accepted as the record says.
+pub(crate) fn accepted(model: &mut Model, at: Sequence, fact: &AcceptedFact) -> Check {
+    let AcceptedFact { publish, session, operation, inboxes, .. } = fact;
+    let id = publish.envelope.id;
+    let known = model.book.sent.contains_key(&id);
+    ensure!(!known, "5 fencing", "envelope {id} is accepted twice");
+    let asked = model.sessions.get(session).and_then(|session| session.asked.get(operation));
+    let same = asked.is_some_and(|asked| match &asked.operation {
+        Operation::Publish(sent) => sent.envelope.id == id && asked.handled,
+        _ => false,
+    });
+    ensure!(
+        same,
+        "answers",
+        "envelope {id} is accepted, but operation {operation} did not send it"
+    );
+    ensure!(model.ample, "refusals", "envelope {id} is accepted although the disk is full");
+    if let Some(key) = &publish.envelope.idempotency_key {
+        let first = model.book.keys.get(key);
+        ensure!(first.is_none(), "keys", "key {key} is accepted again: {id} after {first:?}");
+    }
+    let wanted = targets(model, publish);
+    let found: BTreeSet<_> = inboxes.iter().cloned().collect();
+    ensure!(
+        found.len() == inboxes.len(),
+        "routing",
+        "envelope {id} goes twice to one of {inboxes:?}"
+    );
+    // Over its bound an inbox may be left out of a fan-out, and that is told.
+    let right = if model.rules.tight { found.is_subset(&wanted) } else { found == wanted };
+    ensure!(right, "routing", "envelope {id} goes to {found:?} instead of {wanted:?}");
+    note_record(model, *session, *operation, at);
+    Ok(())
+}
+
+/// The inboxes that should get an envelope.
+fn targets(model: &Model, publish: &Publish) -> BTreeSet<InboxAddress> {
+    let agents = model.book.agents.keys();
+    match &publish.envelope.destination {
+        Destination::Agent(id) => [InboxAddress::Agent(id.clone())].into(),
+        Destination::Skill(skill) => [InboxAddress::Skill(skill.clone())].into(),
+        Destination::Agents(ids) => ids.iter().cloned().map(InboxAddress::Agent).collect(),
+        Destination::All => {
+            let others = agents.filter(|id| Some(*id) != publish.envelope.source.as_ref());
+            others.cloned().map(InboxAddress::Agent).collect()
+        }
+        Destination::Topic(topic) => {
+            let subscribed = &model.book.subscriptions;
+            let wanting = subscribed.iter().filter(|(_, pattern)| pattern.matches(topic));
+            wanting.map(|(agent, _)| InboxAddress::Agent(agent.clone())).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::testing::{Scene, accepted, broken, publish};
+    use std::sync::Arc;
+    use trunkline_types::{Destination, IdempotencyKey, WallTime};
+
+    #[test]
+    fn an_envelope_is_accepted_once_at_its_senders_word_and_where_it_said() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.accept(1, |_| ()), Ok(()));
+        broken(scene.accept(1, |_| ()), "5 fencing", "accepted twice");
+
+        let other = accepted(Arc::new(publish(2)), 77, WallTime(1), 9);
+        broken(scene.fact(other), "answers", "did not send it");
+
+        let elsewhere = |publish: &mut trunkline_types::Publish| {
+            publish.envelope.destination = Destination::skill("other").unwrap();
+        };
+        broken(scene.accept(3, elsewhere), "routing", "instead of");
+    }
+
+    #[test]
+    fn a_key_is_accepted_once_and_a_full_disk_accepts_nothing() {
+        let mut scene = Scene::new();
+        let key = |publish: &mut trunkline_types::Publish| {
+            publish.envelope.idempotency_key = Some(IdempotencyKey::new("k").unwrap());
+        };
+        assert_eq!(scene.accept(1, key), Ok(()));
+        broken(scene.accept(2, key), "keys", "accepted again");
+        scene.model.space(false);
+        broken(scene.accept(3, |_| ()), "refusals", "disk is full");
+    }
+}

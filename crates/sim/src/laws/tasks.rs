@@ -1,0 +1,187 @@
+//! Law 9: a task's events are numbered without gaps, move along legal transitions, end with the
+//! final one, and never change once told, not even by a crash (law 1).
+
+use crate::check::{Check, ensure};
+use crate::model::{Ending, Model};
+use trunkline_types::{
+    Durability, MessageId, SessionId, TaskEvent, TaskEventBody, TaskState, TaskUpdate,
+};
+
+/// More events than any task has in a run.
+const PLENTY: usize = 1000;
+
+/// Checks news of a task that a session is told of.
+pub(crate) fn told(
+    model: &mut Model,
+    session: SessionId,
+    task: MessageId,
+    update: &TaskUpdate,
+) -> Check {
+    match update {
+        TaskUpdate::Progress(_) => Ok(()),
+        TaskUpdate::Gap { first, last } => {
+            let cut = model.rules.task_events < PLENTY;
+            ensure!(cut, "9 tasks", "task {task}: events {first} to {last} are missing");
+            in_turn(model, session, task, *first, *last + 1)
+        }
+        TaskUpdate::Event(event) => {
+            in_turn(model, session, task, event.number, event.number + 1)?;
+            durable(model, task, event)?;
+            note(model, task, event)
+        }
+    }
+}
+
+/// The state that ended a task, if a client was told of it.
+pub(crate) fn told_end(model: &Model, task: MessageId) -> Option<TaskState> {
+    let events = &model.told.get(&task)?.events;
+    let states = events.values().filter_map(status);
+    states.into_iter().find(|state| state.is_terminal())
+}
+
+/// Checks that an event is the next one for a session that follows the task.
+fn in_turn(
+    model: &mut Model,
+    session: SessionId,
+    task: MessageId,
+    number: u64,
+    then: u64,
+) -> Check {
+    let followed = model.sessions.get_mut(&session).and_then(|row| row.watches.get_mut(&task));
+    if let Some(next) = followed {
+        let wanted = *next;
+        ensure!(
+            number == wanted,
+            "9 tasks",
+            "task {task}: event {number} comes instead of {wanted}"
+        );
+        *next = then;
+    }
+    Ok(())
+}
+
+fn status(event: &TaskEvent) -> Option<TaskState> {
+    match event.body {
+        TaskEventBody::Status { state, .. } => Some(state),
+        TaskEventBody::Artifact(_) | TaskEventBody::Message { .. } => None,
+    }
+}
+
+/// Checks that an event's record is durable: the end's in particular.
+fn durable(model: &mut Model, task: MessageId, event: &TaskEvent) -> Check {
+    let Some(publish) = model.published.get(&task) else { return Ok(()) };
+    let level = publish.durability();
+    if !level.is_logged() {
+        return Ok(());
+    }
+    if level == Durability::Synced {
+        model.lasting.insert(task);
+    }
+    let Some(entry) = model.book.entries_of(task).next() else {
+        ensure!(false, "1 durable", "task {task} is told of, but no record tells of it");
+        return Ok(());
+    };
+    ensure!(
+        model.reached(entry.accepted, level),
+        "1 durable",
+        "task {task} is told of before its record {} is {level}",
+        entry.accepted.0
+    );
+    let Some(state) = status(event).filter(|state| state.is_terminal()) else { return Ok(()) };
+    let right = entry.end.as_ref().is_some_and(|end| state_of(end) == state);
+    ensure!(right, "9 tasks", "task {task} is told to be {state}, it ended {:?}", entry.end);
+    ensure!(
+        model.reached(entry.latest, level),
+        "1 durable",
+        "task {task} is told to be {state} before record {} is {level}",
+        entry.latest.0
+    );
+    Ok(())
+}
+
+/// Checks an event against those told before, and notes it.
+fn note(model: &mut Model, task: MessageId, event: &TaskEvent) -> Check {
+    let number = event.number;
+    let epoch = model.book.epoch;
+    let events = &mut model.told.entry(task).or_default().events;
+    if let Some(before) = events.get(&number) {
+        // Buffered pieces may be lost, and their numbers then name something else.
+        let fixed = status(before).is_some() || before.epoch == epoch;
+        ensure!(
+            before == event || !fixed,
+            "1 durable",
+            "task {task}: event {number} was {before:?} and is now {event:?}"
+        );
+    }
+    let ended =
+        events.range(..number).find(|(_, event)| status(event).is_some_and(TaskState::is_terminal));
+    ensure!(ended.is_none(), "9 tasks", "task {task}: {event:?} comes after the end {ended:?}");
+    let mut at = number;
+    while let (Some(before), Some(state)) = (events.get(&(at - 1)), status(event)) {
+        if status(before).is_none() && before.epoch != event.epoch {
+            // A piece that a crash may have taken back.
+            break;
+        }
+        if let Some(before) = status(before) {
+            let legal = before.may_become(state);
+            ensure!(legal, "9 tasks", "task {task}: {before} becomes {state} at {number}");
+            break;
+        }
+        at -= 1;
+    }
+    let first = number != 1 || status(event) == Some(TaskState::Submitted);
+    ensure!(first, "9 tasks", "task {task} begins with {event:?}");
+    events.insert(number, event.clone());
+    Ok(())
+}
+
+/// The state in which a task is after its entry ended.
+pub(crate) fn state_of(end: &Ending) -> TaskState {
+    match end {
+        Ending::Completed(_) => TaskState::Completed,
+        Ending::Rejected => TaskState::Rejected,
+        Ending::Canceled => TaskState::Canceled,
+        Ending::Failed | Ending::Expired | Ending::DeadLettered => TaskState::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+    use crate::model::testing::{SENDER, Scene, broken, id};
+    use trunkline_types::session::Operation;
+    use trunkline_types::{Epoch, TaskEvent, TaskEventBody, TaskState, TaskUpdate, WallTime};
+
+    fn status(number: u64, state: TaskState) -> TaskUpdate {
+        let body = TaskEventBody::Status { state, reason: None };
+        TaskUpdate::Event(TaskEvent { number, epoch: Epoch(1), at: WallTime(1), body })
+    }
+
+    #[test]
+    fn events_come_in_turn_along_legal_transitions_and_never_change() {
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.operate(SENDER, Operation::Watch { task: id(1), after: 0 });
+        let mut tell = |update| told(&mut scene.model, SENDER, id(1), &update);
+        broken(tell(status(2, TaskState::Working)), "9 tasks", "instead of 1");
+        broken(tell(TaskUpdate::Gap { first: 1, last: 2 }), "9 tasks", "are missing");
+        assert_eq!(tell(status(1, TaskState::Submitted)), Ok(()));
+        broken(tell(status(2, TaskState::InputRequired)), "9 tasks", "becomes input-required");
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        let mut tell = |update| told(&mut scene.model, SENDER, id(1), &update);
+        broken(tell(status(1, TaskState::Working)), "9 tasks", "begins with");
+        assert_eq!(tell(status(1, TaskState::Submitted)), Ok(()));
+        assert_eq!(tell(status(2, TaskState::Working)), Ok(()));
+        broken(tell(status(2, TaskState::Canceled)), "9 tasks", "it ended None");
+        broken(tell(status(2, TaskState::AuthRequired)), "1 durable", "is now");
+    }
+
+    #[test]
+    fn nothing_is_told_of_a_task_that_is_not_on_disk() {
+        let mut scene = Scene::new();
+        scene.accept(1, |_| ()).unwrap();
+        let submitted = status(1, TaskState::Submitted);
+        broken(told(&mut scene.model, SENDER, id(1), &submitted), "1 durable", "is told of before");
+    }
+}

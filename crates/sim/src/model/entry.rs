@@ -1,0 +1,78 @@
+//! An inbox entry as the records tell of it.
+
+use super::Ending;
+use std::sync::Arc;
+use trunkline_types::{
+    Durability, InboxAddress, MessageId, Priority, Publish, Sequence, SessionId, Token, WallTime,
+};
+
+/// Where an entry is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Waiting,
+    Leased,
+    Paused,
+    Ended,
+}
+
+/// One envelope for one inbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) number: u64,
+    pub(crate) publish: Arc<Publish>,
+    pub(crate) inbox: InboxAddress,
+    pub(crate) sender: SessionId,
+    pub(crate) accepted_at: WallTime,
+    /// The record that accepted it.
+    pub(crate) accepted: Sequence,
+    /// The latest record about it.
+    pub(crate) latest: Sequence,
+    pub(crate) place: Place,
+    pub(crate) attempts: u32,
+    pub(crate) losses: u32,
+    /// Not to be delivered before.
+    pub(crate) due: WallTime,
+    /// Whether it waits, or waited last, for a time.
+    pub(crate) delayed: bool,
+    /// The latest token, if it is still good.
+    pub(crate) token: Option<Token>,
+    /// The latest token, good or not.
+    pub(crate) last_token: Option<Token>,
+    pub(crate) holder: Option<SessionId>,
+    pub(crate) begun: bool,
+    /// Whether it ever waited for its caller.
+    pub(crate) was_paused: bool,
+    /// How often it was delivered.
+    pub(crate) leases: u32,
+    pub(crate) end: Option<Ending>,
+}
+
+impl Entry {
+    pub(crate) fn id(&self) -> MessageId {
+        self.publish.envelope.id
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.publish.envelope.priority
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.publish.durability()
+    }
+
+    pub(crate) fn expires_at(&self) -> Option<WallTime> {
+        self.publish.envelope.ttl.map(|ttl| self.accepted_at.after(ttl))
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.place != Place::Ended
+    }
+}
+
+/// An envelope that was accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) at: Sequence,
+    pub(crate) publish: Arc<Publish>,
+    pub(crate) entries: Vec<u64>,
+}

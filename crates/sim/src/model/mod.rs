@@ -1,0 +1,21 @@
+//! The reference model: what the records and the clients' view say, kept apart from the engine.
+//! It knows the vocabulary of `trunkline_types` and nothing else of the product.
+
+mod book;
+mod entry;
+mod fact;
+mod observe;
+mod reference;
+mod rules;
+mod session;
+mod tell;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use book::Book;
+pub(crate) use entry::{Entry, Place};
+pub(crate) use fact::{AcceptedFact, Ending, Fact, ReturnedFact};
+pub(crate) use reference::{Cause, Grant, Model};
+pub(crate) use rules::{Moment, Rules, nanos};
+pub(crate) use session::{Asked, Fence, Session};

@@ -1,0 +1,321 @@
+//! What the broker is told and what it writes, entered into the model.
+
+use super::reference::Fleeting;
+use super::rules::nanos;
+use super::session::Fence;
+use super::{Asked, Book, Cause, Fact, Model, Moment, Session};
+use crate::check::Check;
+use crate::laws;
+use std::sync::Arc;
+use trunkline_types::session::{ClientFrame, Hello, Operation};
+use trunkline_types::{Destination, InboxAddress, Outcome, Publish, Sequence, SessionId, Token};
+
+impl Model {
+    /// The time at which the next thing happens.
+    pub(crate) fn at(&mut self, now: Moment) {
+        self.now = now;
+        self.cause = Cause::Other;
+    }
+
+    /// The broker was away, and can tell so.
+    pub(crate) fn was_absent(&mut self, span: std::time::Duration) {
+        self.absent += nanos(span);
+    }
+
+    /// The wall clock is about to be set. What is due already stays so.
+    pub(crate) fn jumping(&mut self) {
+        let wall = self.now.wall;
+        self.jumped = true;
+        for entry in self.book.entries.values_mut().filter(|entry| entry.due <= wall) {
+            entry.due = trunkline_types::WallTime(0);
+        }
+    }
+
+    pub(crate) fn ticking(&mut self) {
+        self.cause = Cause::Tick;
+    }
+
+    pub(crate) fn space(&mut self, ample: bool) {
+        self.ample = ample;
+        self.was_full |= !ample;
+    }
+
+    /// The log has got further, and the broker is told so.
+    pub(crate) fn horizon(&mut self, written: Sequence, synced: Sequence) {
+        self.written = self.written.max(written);
+        self.synced = self.synced.max(synced);
+    }
+
+    /// A session introduces itself.
+    pub(crate) fn connecting(&mut self, connection: u64, hello: &Hello, steady: bool) {
+        let id = hello.session;
+        self.cause = Cause::Hello;
+        let session = self.sessions.entry(id).or_insert_with(|| Session::new(id));
+        session.agent = hello.card.as_ref().map(|card| card.id.clone());
+        session.steady = steady;
+        session.credit = hello.credit;
+        session.draining = false;
+        for subscription in hello.subscriptions.iter().filter(|wanted| !wanted.durable) {
+            session.patterns.insert(subscription.pattern.clone());
+        }
+        if let Some(old) = session.connection.replace(connection) {
+            self.connections.remove(&old);
+        }
+        session.watches.clear();
+        session.next = hello.next_operation;
+        session.lost_at = None;
+        self.connections.insert(connection, id);
+        self.forgive(id);
+        for token in &hello.held {
+            if let Some(grant) = self.granted.get_mut(token).filter(|grant| grant.session == id) {
+                grant.connection = Some(connection);
+                grant.touched = self.now.mono;
+            }
+        }
+    }
+
+    /// A connection broke, or the broker forgot it.
+    pub(crate) fn disconnected(&mut self, connection: u64) {
+        let Some(id) = self.connections.remove(&connection) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.connection == Some(connection) {
+            session.connection = None;
+            session.lost_at = Some(self.now);
+            session.lost_absent = self.absent;
+            session.restarted = false;
+            session.watches.clear();
+            self.forgive(id);
+        }
+    }
+
+    /// A frame reached the broker.
+    pub(crate) fn frame(&mut self, connection: u64, frame: &ClientFrame) {
+        let Some(id) = self.session_on(connection).map(|session| session.id) else { return };
+        match frame {
+            ClientFrame::Operations { first, operations } => {
+                self.operations(id, *first, operations);
+            }
+            ClientFrame::Heartbeat { tokens } => self.heartbeat(id, tokens),
+            ClientFrame::Credit(credit) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.credit = *credit;
+                }
+            }
+            ClientFrame::Acknowledge { through } => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    let events = &mut session.events;
+                    events.acknowledged =
+                        events.acknowledged.max(*through).min(events.sent.len() as u64);
+                }
+            }
+            ClientFrame::Drain => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.draining = true;
+                }
+            }
+            ClientFrame::Goodbye => {
+                self.forgive(id);
+                self.cause = Cause::Goodbye(id);
+            }
+        }
+    }
+
+    /// The broker wrote a record down. Every law that concerns it is checked first.
+    pub(crate) fn fact(&mut self, at: Sequence, fact: Fact) -> Check {
+        laws::fact(self, at, &fact)?;
+        self.book.enter(at, &fact);
+        self.journal.push((at, fact));
+        Ok(())
+    }
+
+    /// The broker stopped, and what it had written up to `survived` is still there.
+    pub(crate) fn crashed(&mut self, survived: Sequence) {
+        self.journal.retain(|(at, _)| *at <= survived);
+        self.book = Book::default();
+        for (at, fact) in &self.journal {
+            self.book.enter(*at, fact);
+        }
+        self.written = survived;
+        self.synced = survived;
+        self.connections.clear();
+        self.fleeting.clear();
+        self.replies.clear();
+        self.cancels.clear();
+        self.ample = true;
+        for session in self.sessions.values_mut() {
+            session.connection = None;
+            session.lost_at = None;
+            session.restarted = true;
+            session.watches.clear();
+            session.events = super::session::Events::default();
+            for asked in session.asked.values_mut() {
+                asked.handled = false;
+                asked.refused = false;
+                asked.done = false;
+                asked.fence = Fence::Open;
+                asked.record = asked.record.filter(|at| *at <= survived);
+                asked.recovered = asked.record.is_some();
+            }
+        }
+        self.told.retain(|id, _| self.lasting.contains(id));
+    }
+
+    /// The broker is up again: every lease and every lost session has the full lease.
+    pub(crate) fn started(&mut self) {
+        let (now, absent) = (self.now, self.absent);
+        for grant in self.granted.values_mut() {
+            grant.renewed = now.mono;
+            grant.touched = now.mono;
+            grant.absent = absent;
+        }
+        for session in self.sessions.values_mut() {
+            session.lost_at = Some(now);
+            session.lost_absent = absent;
+        }
+    }
+
+    /// What a session was owed over a connection that is no more.
+    fn forgive(&mut self, id: SessionId) {
+        self.replies.retain(|(session, _)| *session != id);
+        self.cancels.retain(|(session, _)| *session != id);
+    }
+
+    fn heartbeat(&mut self, id: SessionId, tokens: &[Token]) {
+        let (now, absent) = (self.now.mono, self.absent);
+        for token in tokens {
+            if let Some(grant) = self.granted.get_mut(token).filter(|grant| grant.session == id) {
+                grant.renewed = now;
+                grant.touched = now;
+                grant.absent = absent;
+            }
+        }
+    }
+
+    fn operations(&mut self, id: SessionId, first: u64, operations: &[Operation]) {
+        let mut handled = Vec::new();
+        for (number, operation) in (first..).zip(operations) {
+            let Some(session) = self.sessions.get_mut(&id) else { return };
+            let next = session.next;
+            let asked = session.asked.entry(number).or_insert_with(|| Asked {
+                operation: operation.clone(),
+                copies: 0,
+                answers: 0,
+                refused: false,
+                done: false,
+                handled: false,
+                fence: Fence::Open,
+                record: None,
+                recovered: false,
+                early: false,
+            });
+            asked.copies += 1;
+            if number > next {
+                asked.early = true;
+                continue;
+            }
+            if number < next {
+                continue;
+            }
+            session.next += 1;
+            if asked.refused {
+                asked.refused = false;
+                asked.handled = false;
+            }
+            if !asked.handled && asked.operation != *operation {
+                // In the place of what was refused may come something else.
+                asked.operation = operation.clone();
+                asked.record = None;
+                asked.recovered = false;
+            }
+            if std::mem::replace(&mut asked.handled, true) {
+                if matches!(operation, Operation::Watch { .. }) {
+                    self.note(id, operation);
+                }
+                continue;
+            }
+            let before = asked.record.is_some() || asked.answers > 0;
+            let fence = if before { Fence::Open } else { self.fence(id, operation, &handled) };
+            if let Some(asked) = self.sessions.get_mut(&id).and_then(|s| s.asked.get_mut(&number)) {
+                asked.fence = fence;
+            }
+            handled.push(number);
+            self.note(id, operation);
+        }
+        self.cause = Cause::Frame { session: id, handled };
+    }
+
+    /// What must become of an operation, as far as it can be said before it is handled.
+    fn fence(&self, id: SessionId, operation: &Operation, before: &[u64]) -> Fence {
+        let Operation::Settle(settle) = operation else { return Fence::Open };
+        let verdict = laws::fence::verdict(self, id, settle.token);
+        let same = |number: &u64| {
+            let asked = self.sessions.get(&id).and_then(|session| session.asked.get(number));
+            asked.is_some_and(|asked| match &asked.operation {
+                Operation::Settle(other) => other.token == settle.token,
+                Operation::Cancel { .. } => true,
+                _ => false,
+            })
+        };
+        let pause = matches!(settle.outcome, Outcome::Pause { .. });
+        if verdict == Fence::Good && (pause || before.iter().any(same)) {
+            return Fence::Open;
+        }
+        verdict
+    }
+
+    /// What an operation changes in what the model expects.
+    fn note(&mut self, id: SessionId, operation: &Operation) {
+        match operation {
+            Operation::Publish(publish) => self.note_publish(publish),
+            Operation::Subscribe(wanted) if !wanted.durable => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.patterns.insert(wanted.pattern.clone());
+                }
+            }
+            Operation::Watch { task, after } => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.watches.insert(*task, after + 1);
+                }
+            }
+            Operation::Unwatch { task } => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.watches.remove(task);
+                }
+            }
+            Operation::Cancel { task, .. } => {
+                for (key, fleeting) in &mut self.fleeting {
+                    fleeting.over |= key.0 == *task;
+                }
+            }
+            Operation::Settle(settle) => {
+                if let Some(grant) = self.granted.get_mut(&settle.token)
+                    && grant.entry.is_none()
+                {
+                    let key = (grant.id, grant.inbox.clone());
+                    if let Some(fleeting) = self.fleeting.get_mut(&key) {
+                        // Its place in the lane is unknown once it has left it.
+                        fleeting.over = true;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_publish(&mut self, publish: &Arc<Publish>) {
+        self.published.entry(publish.envelope.id).or_insert_with(|| publish.clone());
+        if publish.durability().is_logged() {
+            return;
+        }
+        let inbox = match &publish.envelope.destination {
+            Destination::Agent(id) => InboxAddress::Agent(id.clone()),
+            Destination::Skill(skill) => InboxAddress::Skill(skill.clone()),
+            _ => return,
+        };
+        self.arrivals += 1;
+        let order = self.arrivals;
+        let publish = publish.clone();
+        let fleeting = Fleeting { publish, order, accepted: false, over: false, latest: None };
+        self.fleeting.entry((fleeting.publish.envelope.id, inbox)).or_insert(fleeting);
+    }
+}

@@ -1,0 +1,63 @@
+//! What the broker tells, checked by every law that concerns it.
+
+use super::Model;
+use crate::check::Check;
+use crate::laws::{self, reads::Question};
+use trunkline_types::session::{SessionItem, Welcome};
+use trunkline_types::{Answer, Refusal};
+
+impl Model {
+    /// A session is welcomed.
+    pub(crate) fn welcome(
+        &mut self,
+        connection: u64,
+        result: &Result<Box<Welcome>, Refusal>,
+    ) -> Check {
+        let Ok(welcome) = result else {
+            self.disconnected(connection);
+            return Ok(());
+        };
+        laws::fence::welcome(self, connection, welcome)?;
+        let Some(&id) = self.connections.get(&connection) else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        if welcome.resumed {
+            session.events.again = Some(session.events.acknowledged + 1);
+        } else {
+            session.events = super::session::Events::default();
+        }
+        Ok(())
+    }
+
+    /// A session is told something.
+    pub(crate) fn item(&mut self, connection: u64, item: &SessionItem) -> Check {
+        let Some(id) = self.connections.get(&connection).copied() else { return Ok(()) };
+        match item {
+            SessionItem::Done { first, last } => {
+                for number in *first..=*last {
+                    laws::answers::done(self, id, number, None)?;
+                }
+                Ok(())
+            }
+            SessionItem::Accepted(accepted) => {
+                laws::answers::done(self, id, accepted.operation, Some(accepted))
+            }
+            SessionItem::Refused { operation, refusal } => {
+                laws::answers::refused(self, id, *operation, refusal)
+            }
+            SessionItem::Delivery(delivery) => laws::deliveries::delivered(self, id, delivery),
+            SessionItem::Event(event) => laws::events::told(self, id, event),
+            SessionItem::Reply(reply) => laws::replies::told(self, id, reply),
+            SessionItem::Task { task, update } => laws::tasks::told(self, id, *task, update),
+            SessionItem::Cancel { token, .. } => {
+                self.cancels.remove(&(id, *token));
+                Ok(())
+            }
+            SessionItem::GoAway { .. } => Ok(()),
+        }
+    }
+
+    /// A question is answered.
+    pub(crate) fn answered(&self, question: &Question, result: &Result<Answer, Refusal>) -> Check {
+        laws::reads::answered(self, question, result)
+    }
+}

@@ -1,0 +1,219 @@
+//! A seed's plan: which features and faults it has, how often, and within which limits. Each seed
+//! draws its own mix, so that rare combinations come up as often as common ones.
+
+use crate::model::Rules;
+use std::time::Duration;
+use trunkline_engine::EngineConfig;
+use trunkline_log::LogConfig;
+use trunkline_types::Limits;
+
+/// Chances are in thousandths.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    /// How many steps until faults and new work end.
+    pub(crate) steps: u32,
+    pub(crate) engine: EngineConfig,
+    pub(crate) log: LogConfig,
+    pub(crate) agents: usize,
+    pub(crate) clients: usize,
+    pub(crate) wire: Wire,
+    pub(crate) faults: Faults,
+    pub(crate) traffic: Traffic,
+    pub(crate) work: Work,
+}
+
+/// How frames travel.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
+    /// Longest way of a frame in nanoseconds.
+    pub(crate) delay: u64,
+    pub(crate) duplicated: u32,
+    pub(crate) reordered: u32,
+}
+
+/// Faults of the broker's world: the mean time between two of a kind in nanoseconds, 0 for never.
+#[derive(Clone, Debug)]
+pub(crate) struct Faults {
+    pub(crate) crash: u64,
+    pub(crate) stop: u64,
+    pub(crate) pause: u64,
+    pub(crate) freeze: u64,
+    pub(crate) jump: u64,
+    pub(crate) disk_error: u64,
+    pub(crate) full: u64,
+    /// Longest time from a write to its flush in nanoseconds.
+    pub(crate) flush: u64,
+}
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Traffic {
+    /// Mean time between two actions of one actor in nanoseconds.
+    pub(crate) pace: u64,
+    pub(crate) burst: u32,
+    pub(crate) ephemeral: u32,
+    pub(crate) buffered: u32,
+    pub(crate) topics: u32,
+    pub(crate) ttl: u32,
+    pub(crate) delay: u32,
+    pub(crate) ordered: u32,
+    pub(crate) keyed: u32,
+    pub(crate) cancel: u32,
+    pub(crate) unserved: u32,
+    pub(crate) urgent: u32,
+    pub(crate) cut: u32,
+    pub(crate) goodbye: u32,
+    pub(crate) vanish: u32,
+}
+
+/// How agents work.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    /// Longest handling in nanoseconds.
+    pub(crate) span: u64,
+    pub(crate) credit: u32,
+    pub(crate) retry: u32,
+    pub(crate) release: u32,
+    pub(crate) pause: u32,
+    pub(crate) fail: u32,
+    pub(crate) dead_letter: u32,
+    pub(crate) stall: u32,
+    pub(crate) twice: u32,
+    pub(crate) stale: u32,
+    pub(crate) update: u32,
+    /// Thousandths of the agents that never stall nor vanish.
+    pub(crate) steady: u32,
+}
+
+const MS: u64 = 1_000_000;
+
+impl Plan {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let rng = &mut rng;
+        let lease = rng.u64(60..=500);
+        let grace = rng.u64(24..=lease / 2);
+        let tight = rng.u8(..) < 50;
+        let few_ended = rng.u8(..) < 40;
+        let engine = EngineConfig {
+            seed,
+            lease: Duration::from_millis(lease),
+            resume_grace: Duration::from_millis(grace),
+            backoff_base: Duration::from_millis(rng.u64(1..=60)),
+            backoff_cap: Duration::from_millis(rng.u64(20..=400)),
+            losses: rng.u32(0..=4),
+            absence_tolerance: Duration::from_millis(lease / 10),
+            inbox_ephemeral: if tight { rng.u32(2..=12) } else { 10_000 },
+            inbox_logged: if tight { rng.u64(4..=20) } else { 10_000_000 },
+            ended_tasks: if few_ended { rng.usize(3..=30) } else { 100_000 },
+            task_events: if rng.u8(..) < 40 { rng.usize(2..=6) } else { 10_000 },
+            limits: Limits::default(),
+            ..EngineConfig::default()
+        };
+        let log = LogConfig {
+            segment_bytes: 64 << 10,
+            max_body_bytes: 16 << 10,
+            free_segments: 1,
+            salt: seed,
+            ..LogConfig::default()
+        };
+        Self {
+            seed,
+            steps: rng.u32(800..=4000),
+            engine,
+            log,
+            agents: rng.usize(1..=4),
+            clients: rng.usize(1..=3),
+            wire: Wire {
+                delay: (grace * MS / 12).min(rng.u64(1..=8) * MS),
+                duplicated: sometimes(rng, 60),
+                reordered: sometimes(rng, 60),
+            },
+            faults: Faults::draw(rng, lease),
+            traffic: Traffic::draw(rng),
+            work: Work::draw(rng, lease),
+        }
+    }
+
+    /// What the model must know of it.
+    pub(crate) fn rules(&self) -> Rules {
+        let config = &self.engine;
+        Rules {
+            lease: config.lease,
+            resume_grace: config.resume_grace,
+            backoff_base: config.backoff_base,
+            backoff_cap: config.backoff_cap,
+            losses: config.losses,
+            tight: config.inbox_ephemeral < 100,
+            ended_tasks: config.ended_tasks,
+            task_events: config.task_events,
+        }
+    }
+}
+
+/// A feature that is off in a third of the runs.
+fn sometimes(rng: &mut fastrand::Rng, most: u32) -> u32 {
+    if rng.u8(..) < 85 { 0 } else { rng.u32(1..=most) }
+}
+
+/// A fault that is off in a third of the runs.
+fn every(rng: &mut fastrand::Rng, least: u64, most: u64) -> u64 {
+    if rng.u8(..) < 85 { 0 } else { rng.u64(least..=most) * MS }
+}
+
+impl Faults {
+    fn draw(rng: &mut fastrand::Rng, lease: u64) -> Self {
+        Self {
+            crash: every(rng, 60, 900),
+            stop: every(rng, 300, 2500),
+            pause: every(rng, 60, 1000),
+            freeze: every(rng, lease, 1500),
+            jump: every(rng, 60, 1000),
+            disk_error: every(rng, 150, 1500),
+            full: every(rng, 100, 1500),
+            flush: rng.u64(1..=12) * MS,
+        }
+    }
+}
+
+impl Traffic {
+    fn draw(rng: &mut fastrand::Rng) -> Self {
+        Self {
+            pace: rng.u64(5..=50) * MS,
+            burst: rng.u32(1..=4),
+            ephemeral: sometimes(rng, 600),
+            buffered: sometimes(rng, 400),
+            topics: sometimes(rng, 400),
+            ttl: sometimes(rng, 400),
+            delay: sometimes(rng, 300),
+            ordered: sometimes(rng, 600),
+            keyed: sometimes(rng, 300),
+            cancel: sometimes(rng, 80),
+            unserved: sometimes(rng, 60),
+            urgent: rng.u32(0..=900),
+            cut: sometimes(rng, 60),
+            goodbye: sometimes(rng, 20),
+            vanish: sometimes(rng, 25),
+        }
+    }
+}
+
+impl Work {
+    fn draw(rng: &mut fastrand::Rng, lease: u64) -> Self {
+        Self {
+            span: rng.u64(1..=lease / 2) * MS,
+            credit: rng.u32(1..=12),
+            retry: sometimes(rng, 400),
+            release: sometimes(rng, 200),
+            pause: sometimes(rng, 120),
+            fail: sometimes(rng, 200),
+            dead_letter: sometimes(rng, 60),
+            stall: sometimes(rng, 150),
+            twice: sometimes(rng, 150),
+            stale: sometimes(rng, 60),
+            update: sometimes(rng, 700),
+            steady: rng.u32(0..=1000),
+        }
+    }
+}

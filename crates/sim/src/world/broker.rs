@@ -1,0 +1,124 @@
+//! The broker's side: an engine, its log on a faulty disk, and what is between them.
+
+use super::lying::LyingDisk;
+use super::wire::ToBroker;
+use crate::laws::reads::Question;
+use crate::plan::Plan;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use trunkline_engine::{Engine, EngineConfig, Output, QueryKey, Record};
+use trunkline_log::{Batch, Log, MemoryDisk, Storage};
+use trunkline_types::Sequence;
+
+/// A defect of the driver or of the disk that can be planted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DriverDefect {
+    /// The disk confirms flushes that it has not made.
+    LyingDisk,
+    /// What is written is passed off as flushed.
+    WrittenIsSynced,
+    /// Recovery leaves out the last record.
+    ShortRecovery,
+    /// The record of a start is not flushed before work goes on.
+    UnsyncedStart,
+}
+
+impl DriverDefect {
+    /// Every defect.
+    pub(crate) const ALL: &'static [Self] =
+        &[Self::LyingDisk, Self::WrittenIsSynced, Self::ShortRecovery, Self::UnsyncedStart];
+}
+
+/// What the broker is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mood {
+    Up,
+    /// It does nothing until then, and what arrives waits in its sockets.
+    Paused {
+        since: u64,
+    },
+    Down,
+}
+
+/// The engine, its log, and what is between them.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) mood: Mood,
+    pub(crate) config: EngineConfig,
+    pub(crate) defect: Option<DriverDefect>,
+    pub(crate) engine: Engine,
+    pub(crate) log: Option<Log>,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) storage: Arc<dyn Storage>,
+    /// Records that are not written yet.
+    pub(crate) batch: Batch,
+    /// Every record of which no crash has taken anything.
+    pub(crate) journal: Vec<(Sequence, Record)>,
+    pub(crate) written: Sequence,
+    pub(crate) synced: Sequence,
+    pub(crate) write_planned: bool,
+    pub(crate) flush_planned: bool,
+    /// Whether the engine was told that there is room.
+    pub(crate) ample: bool,
+    /// What waits in the sockets during a pause.
+    pub(crate) sockets: VecDeque<(u64, ToBroker)>,
+    pub(crate) questions: BTreeMap<QueryKey, Question>,
+    pub(crate) asked: u64,
+    pub(crate) out: Output,
+}
+
+impl Broker {
+    pub(crate) fn new(plan: &Plan, config: EngineConfig, defect: Option<DriverDefect>) -> Self {
+        let disk = MemoryDisk::new();
+        let storage: Arc<dyn Storage> = match defect {
+            Some(DriverDefect::LyingDisk) => Arc::new(LyingDisk(disk.clone())),
+            _ => Arc::new(disk.clone()),
+        };
+        Self {
+            mood: Mood::Down,
+            engine: Engine::new(config.clone()),
+            config,
+            defect,
+            log: None,
+            disk,
+            storage,
+            batch: plan.log.batch(),
+            journal: Vec::new(),
+            written: Sequence(0),
+            synced: Sequence(0),
+            write_planned: false,
+            flush_planned: false,
+            ample: true,
+            sockets: VecDeque::new(),
+            questions: BTreeMap::new(),
+            asked: 0,
+            out: Output::default(),
+        }
+    }
+
+    /// The place of the latest record.
+    pub(crate) fn latest(&self) -> Sequence {
+        self.journal.last().map_or(Sequence(0), |(at, _)| *at)
+    }
+
+    /// An engine that has replayed these records and was not started.
+    ///
+    /// # Errors
+    /// Which record it refused, and why.
+    pub(crate) fn replayed(&self, records: &[(Sequence, Record)]) -> Result<Engine, String> {
+        let mut engine = Engine::new(self.config.clone());
+        for (at, record) in records {
+            engine
+                .replay(*at, record.clone())
+                .map_err(|error| format!("record {}: {error}", at.0))?;
+        }
+        Ok(engine)
+    }
+}
+
+impl super::World {
+    /// Whether connections are refused.
+    pub(crate) fn broker_is_down(&self) -> bool {
+        self.broker.mood == Mood::Down
+    }
+}

@@ -1,0 +1,317 @@
+//! The driver: commands in, records to the log, effects to the wire, as a broker does it.
+
+use super::broker::{DriverDefect, Mood};
+use super::wire::{ToBroker, ToClient};
+use super::{Event, World, facts};
+use crate::check::{Check, Violation};
+use crate::laws::{self, reads::Question};
+use crate::model::{Ending, Fact};
+use crate::totals::Count;
+use trunkline_engine::{Command, ConnectionKey, Effect, Engine, Now, Output, QueryKey, Record};
+use trunkline_log::{Space, WriteError};
+use trunkline_types::session::SessionItem;
+use trunkline_types::{Principal, RefusalCode, Sequence};
+
+impl World {
+    /// A packet has reached the broker's socket.
+    pub(crate) fn at_broker(&mut self, link: u64, packet: ToBroker) -> Check {
+        match self.broker.mood {
+            Mood::Down => Ok(()),
+            Mood::Paused { .. } => {
+                self.broker.sockets.push_back((link, packet));
+                Ok(())
+            }
+            Mood::Up => self.take_in(link, packet),
+        }
+    }
+
+    /// The broker takes a packet from a socket.
+    pub(crate) fn take_in(&mut self, link: u64, packet: ToBroker) -> Check {
+        let open = self.links.get(&link).is_some_and(|row| row.broker_open);
+        self.model.at(self.clock.moment());
+        let connection = ConnectionKey(link);
+        let command = match packet {
+            ToBroker::Ask(query) => return self.ask(query),
+            _ if !open => return Ok(()),
+            ToBroker::Hello(hello, principal) => {
+                let steady = self.links.get(&link).is_some_and(|row| self.actors[row.actor].steady);
+                self.model.connecting(link, &hello, steady);
+                Command::Connect { connection, principal, hello }
+            }
+            ToBroker::Frame(frame) => {
+                self.model.frame(link, &frame);
+                Command::Frame { connection, frame }
+            }
+            ToBroker::Gone => {
+                self.model.disconnected(link);
+                Command::Disconnect { connection }
+            }
+        };
+        self.command(command)
+    }
+
+    /// Hands a command to the engine.
+    pub(crate) fn command(&mut self, command: Command) -> Check {
+        self.trace.line(format_args!("{:?} {command:?}", self.clock.now()));
+        self.drive(|engine, now, out| engine.handle(now, command, out))
+    }
+
+    /// Tells the engine the time.
+    pub(crate) fn tick(&mut self) -> Check {
+        self.model.at(self.clock.moment());
+        self.model.ticking();
+        self.trace.line(format_args!("{:?} tick", self.clock.now()));
+        self.drive(trunkline_engine::Engine::tick)?;
+        laws::overdue::nothing(&self.model)
+    }
+
+    fn ask(&mut self, query: trunkline_types::Query) -> Check {
+        self.broker.asked += 1;
+        let key = QueryKey(self.broker.asked);
+        let question = Question::new(&self.model, query.clone());
+        self.broker.questions.insert(key, question);
+        let principal = Principal::default();
+        self.command(Command::Ask { query: key, principal, question: query })
+    }
+
+    /// Lets the engine do something, and takes care of what comes of it.
+    pub(crate) fn drive(&mut self, call: impl FnOnce(&mut Engine, Now, &mut Output)) -> Check {
+        let mut out = std::mem::take(&mut self.broker.out);
+        call(&mut self.broker.engine, self.clock.now(), &mut out);
+        let flush = out.flush;
+        for (at, record) in out.records.drain(..) {
+            self.append(at, record)?;
+        }
+        for effect in out.effects.drain(..) {
+            self.perform(effect)?;
+        }
+        out.clear();
+        self.broker.out = out;
+        self.plan_commit(flush);
+        Ok(())
+    }
+
+    fn append(&mut self, at: Sequence, record: Record) -> Check {
+        self.trace.line(format_args!("  record {} {record:?}", at.0));
+        self.totals.add(Count::Records);
+        let trace = &mut self.trace;
+        let pushed = self.broker.batch.push(0, at.0, record.tag(), |body| {
+            let start = body.len();
+            record.encode(body);
+            trace.bytes(&body[start..]);
+        });
+        if let Err(error) = pushed {
+            return Err(Violation::new("log", format!("record {} does not fit: {error}", at.0)));
+        }
+        let fact = facts::fact(&record);
+        self.count(&fact);
+        self.broker.journal.push((at, record));
+        self.model.fact(at, fact)
+    }
+
+    fn count(&mut self, fact: &Fact) {
+        let count = match fact {
+            Fact::Accepted(_) => Count::Accepted,
+            Fact::Leased { entry, .. } => {
+                let again = self.model.book.entries.get(entry).is_some_and(|e| e.leases > 0);
+                if again { Count::Redeliveries } else { return }
+            }
+            Fact::Returned(back) => {
+                let entry = self.model.book.entries.get(&back.entry);
+                if back.token_stays {
+                    Count::Lapses
+                } else if entry.is_some_and(|entry| entry.attempts < back.attempts) {
+                    Count::Retries
+                } else {
+                    Count::Releases
+                }
+            }
+            Fact::Paused { .. } => Count::Paused,
+            Fact::Ended { entry, how } => {
+                let late = self.model.book.entries.get(entry);
+                let late = late.is_some_and(|e| e.place == crate::model::Place::Waiting);
+                match how {
+                    Ending::Completed(_) if late => {
+                        self.totals.add(Count::Late);
+                        Count::Completed
+                    }
+                    Ending::Completed(_) => Count::Completed,
+                    Ending::Expired => Count::Expiries,
+                    Ending::DeadLettered => Count::DeadLetters,
+                    Ending::Canceled => Count::Canceled,
+                    Ending::Failed | Ending::Rejected => return,
+                }
+            }
+            _ => return,
+        };
+        self.totals.add(count);
+    }
+
+    fn perform(&mut self, effect: Effect) -> Check {
+        self.trace.line(format_args!("  effect {effect:?}"));
+        match effect {
+            Effect::Welcome { connection, result } => {
+                self.trace.bytes(&[1]);
+                if result.as_ref().is_ok_and(|welcome| welcome.resumed) {
+                    self.totals.add(Count::Resumes);
+                }
+                self.model.welcome(connection.0, &result)?;
+                self.send_back(connection.0, ToClient::Welcome(result));
+                Ok(())
+            }
+            Effect::Item { connection, item } => {
+                self.trace.bytes(&[2]);
+                self.trace.bytes(&connection.0.to_le_bytes());
+                self.count_item(&item);
+                self.model.item(connection.0, &item)?;
+                self.send_back(connection.0, ToClient::Item(item));
+                Ok(())
+            }
+            Effect::Closed { connection } => {
+                self.trace.bytes(&[3]);
+                self.model.disconnected(connection.0);
+                if let Some(link) = self.links.get_mut(&connection.0) {
+                    link.broker_open = false;
+                }
+                self.send_back(connection.0, ToClient::Gone);
+                Ok(())
+            }
+            Effect::Answer { query, result } => {
+                self.trace.bytes(&[4]);
+                self.totals.add(Count::Reads);
+                let Some(question) = self.broker.questions.remove(&query) else {
+                    let message = format!("question {} is answered twice", query.0);
+                    return Err(Violation::new("answers", message));
+                };
+                self.model.answered(&question, &result)?;
+                self.trace.bytes(&[u8::from(result.is_ok())]);
+                Ok(())
+            }
+        }
+    }
+
+    fn count_item(&mut self, item: &SessionItem) {
+        let count = match item {
+            SessionItem::Delivery(_) => Count::Deliveries,
+            SessionItem::Event(_) => Count::Events,
+            SessionItem::Task { .. } => Count::TaskEvents,
+            SessionItem::Reply(_) => Count::Replies,
+            SessionItem::Accepted(accepted) if accepted.duplicate => Count::Repeats,
+            SessionItem::Refused { refusal, .. } => match refusal.code {
+                RefusalCode::StaleToken => Count::Stale,
+                RefusalCode::OutOfOrder => Count::OutOfOrder,
+                RefusalCode::DiskFull => Count::FullRefusals,
+                _ => return,
+            },
+            _ => return,
+        };
+        self.totals.add(count);
+    }
+
+    /// Plans the next write, and the flush after it if somebody waits for one.
+    fn plan_commit(&mut self, flush: bool) {
+        let flush_span = self.plan.faults.flush;
+        if !self.broker.batch.is_empty() && !self.broker.write_planned {
+            self.broker.write_planned = true;
+            let at = self.clock.time + self.rng.u64(0..=flush_span / 4);
+            self.calendar.plan(at, Event::Write);
+        }
+        if flush && !self.broker.flush_planned {
+            self.broker.flush_planned = true;
+            let at = self.clock.time + self.rng.u64(flush_span / 3..=flush_span);
+            self.calendar.plan(at, Event::Flush);
+        }
+    }
+
+    /// Writes what has gathered.
+    pub(crate) fn write(&mut self) -> Check {
+        self.broker.write_planned = false;
+        if matches!(self.broker.mood, Mood::Paused { .. }) {
+            self.later(Event::Write);
+            return Ok(());
+        }
+        let Some(log) = self.broker.log.as_mut() else { return Ok(()) };
+        if log.wants_upkeep() && self.rng.bool() {
+            // A failure shows in the space that is left.
+            let _ = log.prepare();
+        }
+        let latest = self.broker.journal.last().map_or(Sequence(0), |(at, _)| *at);
+        match log.write(&mut self.broker.batch) {
+            Ok(()) => {
+                self.totals.add(Count::Commits);
+                self.broker.written = latest;
+                self.tell_space()?;
+                self.tell_horizon()?;
+                // Nothing stays unflushed for longer than the log allows.
+                if !self.broker.flush_planned {
+                    self.broker.flush_planned = true;
+                    let at = self.clock.time + 50_000_000;
+                    self.calendar.plan(at, Event::Flush);
+                }
+                Ok(())
+            }
+            Err(WriteError::Full { .. }) => {
+                self.broker.write_planned = true;
+                self.calendar.plan(self.clock.time + 5_000_000, Event::Write);
+                self.tell_space()
+            }
+            Err(WriteError::Poisoned(_)) => self.crash_poisoned(),
+        }
+    }
+
+    /// Flushes what was written.
+    pub(crate) fn flush(&mut self) -> Check {
+        if matches!(self.broker.mood, Mood::Paused { .. }) {
+            self.later(Event::Flush);
+            return Ok(());
+        }
+        self.broker.flush_planned = false;
+        if !self.broker.batch.is_empty() {
+            self.write()?;
+        }
+        let Some(log) = self.broker.log.as_mut() else { return Ok(()) };
+        if let Err(WriteError::Poisoned(_)) = log.sync() {
+            return self.crash_poisoned();
+        }
+        self.totals.add(Count::Flushes);
+        self.broker.synced = self.broker.written;
+        let waits = self.broker.synced < self.broker.latest();
+        self.tell_horizon()?;
+        self.plan_commit(waits);
+        Ok(())
+    }
+
+    fn later(&mut self, event: Event) {
+        match event {
+            Event::Write => self.broker.write_planned = true,
+            _ => self.broker.flush_planned = true,
+        }
+        self.calendar.plan(self.clock.time + 2_000_000, event);
+    }
+
+    /// Tells the engine how far the log has got.
+    pub(crate) fn tell_horizon(&mut self) -> Check {
+        let (written, synced) = (self.broker.written, self.broker.synced);
+        self.model.at(self.clock.moment());
+        self.model.horizon(written, synced);
+        let claimed = match self.broker.defect {
+            Some(DriverDefect::WrittenIsSynced) => written,
+            _ => synced,
+        };
+        self.trace.line(format_args!("durable {} {}", written.0, claimed.0));
+        self.drive(|engine, now, out| engine.durable(now, written, claimed, out))
+    }
+
+    /// Tells the engine whether there is room, if that has changed.
+    pub(crate) fn tell_space(&mut self) -> Check {
+        let Some(log) = &self.broker.log else { return Ok(()) };
+        let ample = log.space() == Space::Ample;
+        if ample == self.broker.ample {
+            return Ok(());
+        }
+        self.broker.ample = ample;
+        self.model.at(self.clock.moment());
+        self.model.space(ample);
+        self.command(Command::Space { ample })
+    }
+}

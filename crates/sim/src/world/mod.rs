@@ -1,0 +1,20 @@
+//! The world around the engine: time, the driver with its log, the wire, faults, and the loop
+//! that lets one thing happen after the other.
+
+mod broker;
+mod calendar;
+mod clock;
+mod driver;
+mod facts;
+mod faults;
+mod lying;
+mod quiet;
+mod restart;
+mod run;
+mod wire;
+
+pub(crate) use broker::DriverDefect;
+pub(crate) use calendar::{Calendar, Event, FaultKind};
+pub(crate) use clock::Clock;
+pub(crate) use run::{Outcome, Planted, Setup, World, run};
+pub(crate) use wire::{Link, ToBroker, ToClient};

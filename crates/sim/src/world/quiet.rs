@@ -1,0 +1,120 @@
+//! The end of a run: faults end, everybody is healthy, and everything must come to its end.
+
+use super::broker::Mood;
+use super::wire::ToBroker;
+use super::{Event, World};
+use crate::check::{Check, Violation, ensure};
+use crate::laws::silence;
+use crate::model::Place;
+use trunkline_types::{Query, TaskFilter, TaskState};
+
+/// Most rounds until everything must have ended.
+const ROUNDS: u32 = 40;
+/// Most steps of one round.
+const STEPS: u64 = 60_000;
+
+impl World {
+    /// Lets everything end, and checks that it did.
+    pub(crate) fn calm_down(&mut self) -> Check {
+        self.quiet = true;
+        self.broker.disk.repair();
+        self.trace.line(format_args!("{:?} quiet", self.clock.now()));
+        self.room()?;
+        for actor in 0..self.actors.len() {
+            self.heal(actor);
+        }
+        let round = self.lease() + 300_000_000;
+        for _ in 0..ROUNDS {
+            self.pass(round)?;
+            self.continue_paused();
+            if self.is_over() {
+                break;
+            }
+        }
+        self.pass(round)?;
+        self.settle_log()?;
+        self.check_over()?;
+        // Once more from disk: what has ended has ended.
+        self.stop()?;
+        self.pass(4_000_000_000)?;
+        self.compare_replay()?;
+        self.ask_figures();
+        self.pass(round)?;
+        self.settle_log()?;
+        self.check_over()
+    }
+
+    /// Lets the log catch up with what happened last, and the news of it arrive.
+    fn settle_log(&mut self) -> Check {
+        for _ in 0..ROUNDS {
+            if self.broker.synced == self.broker.latest() {
+                break;
+            }
+            self.pass(30_000_000)?;
+        }
+        Ok(())
+    }
+
+    fn check_over(&mut self) -> Check {
+        ensure!(self.broker.mood == Mood::Up, "silence", "the broker is not up at the end");
+        let present: Vec<_> = self.actors.iter().map(|actor| actor.session).collect();
+        silence::nothing_left(&self.model, &present)?;
+        for actor in &self.actors {
+            let open = actor.unanswered();
+            ensure!(open.is_none(), "answers", "{} waits for an answer: {open:?}", actor.session);
+        }
+        let unread = self.broker.questions.len();
+        ensure!(unread == 0, "answers", "{unread} questions were never answered");
+        self.compare_replay()?;
+        self.check_conservation()
+    }
+
+    /// Lets this much world time pass.
+    fn pass(&mut self, span: u64) -> Check {
+        let until = self.clock.time + span;
+        self.calendar.plan(until, Event::Check);
+        let last = self.step + STEPS;
+        while self.clock.time < until {
+            self.step()?;
+            if self.step > last {
+                let message = format!("{STEPS} steps within {span} ns: something goes round");
+                return Err(Violation::new("silence", message));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        let served = |entry: &crate::model::Entry| match &entry.inbox {
+            trunkline_types::InboxAddress::Agent(agent) => {
+                self.model.book.agents.contains_key(agent)
+            }
+            trunkline_types::InboxAddress::Skill(skill) => {
+                self.model.book.agents.values().any(|skills| skills.contains(skill))
+            }
+        };
+        self.broker.mood == Mood::Up
+            && self.model.book.open_entries().all(|e| e.place == Place::Waiting && !served(e))
+            && self.actors.iter().all(|actor| actor.unanswered().is_none())
+    }
+
+    /// The callers of paused tasks answer.
+    fn continue_paused(&mut self) {
+        let open = self.model.book.open_entries();
+        let paused = open.filter(|entry| entry.place == Place::Paused);
+        let tasks: Vec<_> = paused.map(crate::model::Entry::id).collect();
+        for task in tasks {
+            self.answer_pause(0, task);
+        }
+    }
+
+    fn ask_figures(&mut self) {
+        let link = self.actors[0].link();
+        let paused = TaskFilter { state: Some(TaskState::InputRequired), ..TaskFilter::default() };
+        for query in [Query::Stats, Query::Tasks(paused)] {
+            if let Some(link) = link {
+                self.send(link, ToBroker::Ask(query));
+            }
+        }
+    }
+}

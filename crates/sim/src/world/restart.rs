@@ -1,0 +1,208 @@
+//! The end of the broker and its next start: what a crash leaves, and whether recovery finds
+//! exactly that.
+
+use super::broker::{DriverDefect, Mood};
+use super::wire::ToClient;
+use super::{Event, FaultKind, World};
+use crate::check::{Check, Violation, ensure};
+use crate::laws;
+use crate::totals::Count;
+use std::sync::Arc;
+use trunkline_engine::{Command, Engine, Record};
+use trunkline_log::{Log, Loss, OpenError, Storage, VisitError};
+use trunkline_types::Sequence;
+
+impl World {
+    /// The log failed: the only way on is to open it again.
+    pub(crate) fn crash_poisoned(&mut self) -> Check {
+        self.totals.add(Count::DiskErrors);
+        let loss = if self.rng.bool() { Loss::Nothing } else { Loss::Torn(self.rng.u64(..)) };
+        self.crash(loss)
+    }
+
+    /// The broker is gone from one moment to the next.
+    pub(crate) fn crash(&mut self, loss: Loss) -> Check {
+        self.trace.line(format_args!("{:?} crash {loss:?}", self.clock.now()));
+        self.compare_replay()?;
+        self.totals.add(Count::Crashes);
+        self.broker.log = None;
+        self.broker.disk.crash(loss);
+        self.flip_a_bit()?;
+        self.go_down();
+        Ok(())
+    }
+
+    /// The broker stops in order.
+    pub(crate) fn stop(&mut self) -> Check {
+        self.model.at(self.clock.moment());
+        self.command(Command::Stop)?;
+        let stopped = self.write_out();
+        self.totals.add(Count::Stops);
+        if let (Ok(()), Some(log)) = (stopped, self.broker.log.take()) {
+            // What cannot be closed in order is recovered.
+            let _ = log.close();
+        }
+        self.compare_replay()?;
+        self.broker.log = None;
+        self.broker.disk.crash(Loss::Unsynced);
+        self.go_down();
+        Ok(())
+    }
+
+    fn write_out(&mut self) -> Result<(), ()> {
+        let latest = self.broker.latest();
+        let log = self.broker.log.as_mut().ok_or(())?;
+        log.write(&mut self.broker.batch).map_err(drop)?;
+        self.broker.written = latest;
+        log.sync().map_err(drop)?;
+        self.broker.synced = latest;
+        Ok(())
+    }
+
+    fn go_down(&mut self) {
+        self.broker.mood = Mood::Down;
+        self.broker.sockets.clear();
+        self.broker.questions.clear();
+        self.calendar.forget_driver();
+        self.broker.write_planned = false;
+        self.broker.flush_planned = false;
+        let open: Vec<_> =
+            self.links.iter().filter(|(_, l)| l.broker_open).map(|(k, _)| *k).collect();
+        for link in open {
+            if let Some(row) = self.links.get_mut(&link) {
+                row.broker_open = false;
+            }
+            self.send_back(link, ToClient::Gone);
+        }
+        let most = if self.rng.bool() { 30_000_000 } else { 3_000_000_000 };
+        let span = self.rng.u64(1_000_000..=most);
+        self.calendar.plan(self.clock.time + span, Event::Restart);
+    }
+
+    /// The broker starts on what its disk holds.
+    pub(crate) fn restart(&mut self) -> Check {
+        let mut found: Vec<(Sequence, Record)> = Vec::new();
+        let visit = |record: trunkline_log::Record<'_>| -> Result<(), VisitError> {
+            let decoded = Record::decode(record.tag, record.body)?;
+            found.push((Sequence(record.sequence), decoded));
+            Ok(())
+        };
+        let storage = Arc::clone(&self.broker.storage);
+        let (log, recovery) = match Log::open(storage, self.plan.log.clone(), visit) {
+            Ok(opened) => opened,
+            Err(OpenError::Full { .. }) => {
+                // Somebody has to make room first; the broker is started again later.
+                self.calendar.plan(self.clock.time + 50_000_000, Event::Restart);
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(Violation::new("1 durable", format!("the log does not open: {error}")));
+            }
+        };
+        if recovery.torn.is_some() {
+            self.totals.add(Count::Torn);
+        }
+        if self.broker.defect == Some(DriverDefect::ShortRecovery) && found.len() > 3 {
+            found.pop();
+        }
+        let survived = found.last().map_or(Sequence(0), |(at, _)| *at);
+        self.trace.line(format_args!("{:?} found {}", self.clock.now(), survived.0));
+        laws::survived(self.broker.synced, survived)?;
+        let kept = self.broker.journal.get(..found.len());
+        let same = kept.is_some_and(|kept| kept == found.as_slice());
+        ensure!(same, "1 durable", "{} records were found that were never written so", found.len());
+        self.broker.journal.truncate(found.len());
+        let engine = self.replay(&found)?;
+        conserved(&engine)?;
+        self.broker.engine = engine;
+        self.broker.log = Some(log);
+        self.broker.batch = self.plan.log.batch();
+        self.broker.written = survived;
+        self.broker.synced = survived;
+        self.broker.ample = true;
+        self.broker.mood = Mood::Up;
+        self.model.crashed(survived);
+        self.model.at(self.clock.moment());
+        self.model.started();
+        self.drive(Engine::start)?;
+        self.calendar.forget_driver();
+        self.broker.flush_planned = false;
+        self.broker.write_planned = false;
+        if self.broker.defect != Some(DriverDefect::UnsyncedStart) {
+            self.flush()?;
+        }
+        if self.plan.faults.crash > 0 && self.chance(250) {
+            // A broker that has just come up is as likely to go down again.
+            let at = self.clock.time + self.rng.u64(0..30_000_000);
+            self.calendar.plan(at, Event::Fault(FaultKind::Crash));
+        }
+        conserved(&self.broker.engine)
+    }
+
+    fn replay(&self, records: &[(Sequence, Record)]) -> Result<Engine, Violation> {
+        self.broker
+            .replayed(records)
+            .map_err(|error| Violation::new("2 replay", format!("replay fails: {error}")))
+    }
+
+    /// Law 2: the live engine is, in all that is durable, what a replay of its records gives.
+    pub(crate) fn compare_replay(&mut self) -> Check {
+        self.totals.add(Count::Replays);
+        let replayed = self.replay(&self.broker.journal)?.durable_state();
+        let live = self.broker.engine.durable_state();
+        if live == replayed {
+            return Ok(());
+        }
+        let differs = |key: &&String| live.get(*key) != replayed.get(*key);
+        let key = live.keys().chain(replayed.keys()).find(differs);
+        let (live, replayed) = (key.and_then(|k| live.get(k)), key.and_then(|k| replayed.get(k)));
+        let message = format!("{key:?} is {live:?}, replay gives {replayed:?}");
+        Err(Violation::new("2 replay", message))
+    }
+
+    /// Law 4: every accepted entry is somewhere.
+    pub(crate) fn check_conservation(&self) -> Check {
+        conserved(&self.broker.engine)
+    }
+
+    /// On a copy of the disk, one bit rots: what is read back must be what was written, if it is
+    /// read at all.
+    fn flip_a_bit(&mut self) -> Check {
+        let copy = self.broker.disk.fork();
+        let Ok(files) = copy.list() else { return Ok(()) };
+        if files.is_empty() {
+            return Ok(());
+        }
+        let file = &files[self.rng.usize(..files.len())];
+        // Mostly where there is something: near the front of a segment.
+        let reach = if self.rng.bool() { file.bytes } else { file.bytes.min(12 << 10) };
+        let (byte, bit) = (self.rng.u64(..reach.max(1)), self.rng.u8(..8));
+        if !copy.flip_bit(&file.name, byte, bit) {
+            return Ok(());
+        }
+        self.totals.add(Count::Flips);
+        let journal = &self.broker.journal;
+        let mut place = 0;
+        let mut wrong = None;
+        let storage: Arc<dyn Storage> = Arc::new(copy);
+        // An error is the right answer; what counts is what was served before it.
+        let _ = trunkline_log::verify(&storage, |record| {
+            let found = Record::decode(record.tag, record.body).ok();
+            let same = journal.get(place).is_some_and(|(at, written)| {
+                at.0 == record.sequence && found.as_ref() == Some(written)
+            });
+            if !same {
+                wrong = Some(record.location);
+            }
+            place += 1;
+            Ok(())
+        });
+        let name = &file.name;
+        ensure!(wrong.is_none(), "1 durable", "a flipped bit in {name} is served at {wrong:?}");
+        Ok(())
+    }
+}
+
+fn conserved(engine: &Engine) -> Check {
+    engine.conservation().map_err(|message| Violation::new("4 conservation", message))
+}

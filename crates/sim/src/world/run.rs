@@ -1,0 +1,181 @@
+//! One run of one seed: the loop that lets one thing happen after the other.
+
+use super::broker::{Broker, DriverDefect, Mood};
+use super::{Calendar, Clock, Event, Link};
+use crate::actor::Actor;
+use crate::check::{Check, Violation};
+use crate::model::Model;
+use crate::plan::Plan;
+use crate::totals::{Count, Totals};
+use crate::trace::{Detail, Trace};
+use std::collections::BTreeMap;
+use trunkline_engine::Defect;
+
+/// What is planted in a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Planted {
+    Engine(Defect),
+    Driver(DriverDefect),
+}
+
+/// Which run it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) planted: Option<Planted>,
+    pub(crate) detail: Detail,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) totals: Totals,
+    pub(crate) hash: u64,
+    /// The step at which a law did not hold.
+    pub(crate) failure: Option<(u64, Violation)>,
+}
+
+/// Everything there is in a run.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) clock: Clock,
+    pub(crate) calendar: Calendar,
+    pub(crate) broker: Broker,
+    pub(crate) links: BTreeMap<u64, Link>,
+    pub(crate) actors: Vec<Actor>,
+    pub(crate) model: Model,
+    pub(crate) totals: Totals,
+    pub(crate) trace: Trace,
+    pub(crate) step: u64,
+    /// No more faults and no more new work: everything is to come to its end.
+    pub(crate) quiet: bool,
+    pub(crate) connections: u64,
+    pub(crate) ids: u64,
+}
+
+/// Runs one seed from beginning to end.
+pub(crate) fn run(setup: Setup) -> Outcome {
+    let mut world = World::new(setup);
+    let failure = world.live().err();
+    let World { totals, trace, step, .. } = world;
+    Outcome { totals, hash: trace.hash(), failure: failure.map(|violation| (step, violation)) }
+}
+
+impl World {
+    fn new(setup: Setup) -> Self {
+        let plan = Plan::draw(setup.seed);
+        let mut rng = fastrand::Rng::with_seed(setup.seed ^ 0x5eed_5eed_5eed_5eed);
+        let mut config = plan.engine.clone();
+        let mut defect = None;
+        match setup.planted {
+            Some(Planted::Engine(planted)) => config.defect = Some(planted),
+            Some(Planted::Driver(planted)) => defect = Some(planted),
+            None => {}
+        }
+        let actors =
+            (0..plan.agents + plan.clients).map(|n| Actor::new(n, &plan, &mut rng)).collect();
+        Self {
+            broker: Broker::new(&plan, config, defect),
+            model: Model::new(plan.rules()),
+            clock: Clock::new(),
+            calendar: Calendar::default(),
+            links: BTreeMap::new(),
+            actors,
+            totals: Totals::default(),
+            trace: Trace::new(setup.detail),
+            step: 0,
+            quiet: false,
+            connections: 0,
+            ids: 0,
+            rng,
+            plan,
+        }
+    }
+
+    fn live(&mut self) -> Check {
+        self.trace.line(format_args!("plan {:?}", self.plan));
+        self.restart()?;
+        self.plan_faults();
+        self.calendar.plan(1, Event::Check);
+        for actor in 0..self.actors.len() {
+            self.calendar.plan(self.rng.u64(0..5_000_000), Event::Connect(actor));
+            self.calendar.plan(self.rng.u64(5_000_000..20_000_000), Event::Act(actor));
+        }
+        let steps = u64::from(self.plan.steps);
+        while self.step < steps {
+            self.step()?;
+        }
+        self.calm_down()
+    }
+
+    /// Lets the next thing happen: an event, or the engine's timer.
+    pub(crate) fn step(&mut self) -> Check {
+        self.step += 1;
+        self.totals.add(Count::Steps);
+        let event_at = self.calendar.next_at().unwrap_or(u64::MAX);
+        let up = self.broker.mood == Mood::Up;
+        let deadline = self.broker.engine.deadline();
+        if let Some(at) = self.clock.world_time(deadline).filter(|at| up && *at <= event_at) {
+            self.clock.time = self.clock.time.max(at) + self.rng.u64(0..500_000).min(event_at - at);
+            self.tick()?;
+            if self.broker.engine.deadline() == deadline {
+                // A timer that is left in the past would be called for ever.
+                let message = format!("the deadline {deadline:?} does not move");
+                return Err(Violation::new("timers", message));
+            }
+            return Ok(());
+        }
+        let Some((at, event)) = self.calendar.take() else { return Ok(()) };
+        self.clock.time = self.clock.time.max(at);
+        self.happen(event)
+    }
+
+    fn happen(&mut self, event: Event) -> Check {
+        match event {
+            Event::AtBroker { link, packet } => self.at_broker(link, packet),
+            Event::AtClient { link, packet } => {
+                self.at_client(link, packet);
+                Ok(())
+            }
+            Event::Act(actor) => {
+                self.act(actor);
+                Ok(())
+            }
+            Event::Connect(actor) => {
+                self.connect(actor);
+                Ok(())
+            }
+            Event::Beat(actor) => {
+                self.beat(actor);
+                Ok(())
+            }
+            Event::Work { actor, token } => {
+                self.work(actor, token);
+                Ok(())
+            }
+            Event::Write => self.write(),
+            Event::Flush => self.flush(),
+            Event::Restart => self.restart(),
+            Event::Resume => self.resume(),
+            Event::Room => self.room(),
+            Event::Fault(kind) => self.fault(kind),
+            Event::Check => {
+                let least = if self.quiet { 400_000_000 } else { 20_000_000 };
+                let span = self.rng.u64(least..least * 10);
+                self.calendar.plan(self.clock.time + span, Event::Check);
+                if self.broker.mood == Mood::Up {
+                    self.compare_replay()?;
+                    self.check_conservation()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Draws with a chance in thousandths.
+    pub(crate) fn chance(&mut self, thousandths: u32) -> bool {
+        thousandths > 0 && self.rng.u32(..1000) < thousandths
+    }
+}
