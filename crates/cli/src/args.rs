@@ -1,0 +1,116 @@
+//! The command line.
+
+use crate::commands::{
+    agent, agents, bench, completions, config, dead, publish, request, send, serve, stats,
+    subscribe, task,
+};
+use crate::{demo, torture};
+use clap::{ArgAction, Args, Parser, Subcommand};
+use std::env;
+
+/// Work between AI agents: a broker, agents and whoever talks to them, in one binary.
+#[derive(Parser, Debug)]
+#[command(name = "trunkline", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Try it:
+  trunkline demo
+Or by hand, each in a terminal of its own:
+  trunkline serve
+  trunkline agent --skill count-words -- wc -w
+  trunkline send --skill count-words --file README.md --wait")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Where the broker listens [env: TRUNKLINE_URL] [default: http://127.0.0.1:7420].
+    #[arg(long, global = true)]
+    pub(crate) url: Option<String>,
+    /// Who to say is speaking, for a broker that takes a caller's word.
+    #[arg(long, global = true, env = "TRUNKLINE_PRINCIPAL", hide_env_values = true)]
+    pub(crate) principal: Option<String>,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Tell more on stderr; twice for still more. TRUNKLINE_LOG chooses in detail.
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// No color; NO_COLOR does the same.
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+impl Global {
+    /// The broker to talk to. The environment is read here and not by the parser, so that a
+    /// command with a `--url` of its own is not sent to a broker that nobody named to it.
+    pub(crate) fn url(&self) -> String {
+        let named = || env::var("TRUNKLINE_URL").ok().filter(|url| !url.is_empty());
+        self.url.clone().or_else(named).unwrap_or_else(|| "http://127.0.0.1:7420".into())
+    }
+}
+
+/// What there is to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a broker.
+    Serve(serve::ServeArgs),
+    /// Make an executable an agent.
+    Agent(agent::AgentArgs),
+    /// Send a task that survives a crash, and wait for its result if asked.
+    Send(send::SendArgs),
+    /// Ask something and print the answer; nothing is kept.
+    Request(request::RequestArgs),
+    /// Publish an event to the subscribers of a topic.
+    Publish(publish::PublishArgs),
+    /// Print the events of the topics that match a pattern.
+    Subscribe(subscribe::SubscribeArgs),
+    /// See tasks, watch them, call them off, answer what they ask.
+    Task(task::TaskArgs),
+    /// See which agents there are.
+    Agents(agents::AgentsArgs),
+    /// See dead letters: what ran out of attempts.
+    Dead(dead::DeadArgs),
+    /// Print the broker's figures.
+    Stats(stats::StatsArgs),
+    /// See or check the broker's configuration.
+    Config(config::ConfigArgs),
+    /// Measure how fast messages are delivered and acknowledged.
+    Bench(bench::BenchCommand),
+    /// Show a broker and agents at work on real files.
+    Demo(demo::DemoArgs),
+    /// Kill a broker under load and show that nothing accepted is lost.
+    Torture(torture::TortureArgs),
+    /// Print completions for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(|inner| check(inner, &path));
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains(path.trim()), "no example in the help of '{path}'");
+            }
+        }
+        check(&Cli::command(), "");
+    }
+}

@@ -1,0 +1,170 @@
+//! `agent`: any executable as an agent.
+
+use super::signals::{Signals, interrupted};
+use crate::args::Global;
+use crate::connect::Link;
+use crate::error::CliError;
+use crate::output::note;
+use crate::output::units::{exact_span, parse_size, parse_span};
+use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+use trunkline_agent::exec::{Exec, ExecOptions};
+use trunkline_agent::{Agent, AgentBuilder, Host};
+use trunkline_types::{AgentId, SkillName, TopicPattern};
+
+/// What `agent` takes.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  trunkline agent --skill count-words -- wc -w
+  trunkline agent --skill thumbnail --concurrency 4 --timeout 1m -- convert - -resize 200 png:-
+  trunkline agent --id auditor --on-topic 'orders.>' -- ./audit.sh
+
+The command gets the payload on stdin and replies on stdout. Exit code 0 completes the work; any
+other is a failed attempt with the end of stderr as the reason. Lines written to file descriptor 3
+are progress: a text, or JSON such as {\"percent\":40,\"text\":\"half way\"}. The environment has
+TRUNKLINE_TASK_ID, TRUNKLINE_ATTEMPT, TRUNKLINE_DEADLINE_MS and more; see docs/cli.md.")]
+#[command(group = clap::ArgGroup::new("work").required(true).multiple(true))]
+pub(crate) struct AgentArgs {
+    /// A skill to offer; may be given several times.
+    #[arg(long, value_name = "NAME", group = "work")]
+    skill: Vec<SkillName>,
+    /// Run the command for events too, on topics that match this pattern; kept while the agent is
+    /// away. May be given several times.
+    #[arg(long, value_name = "PATTERN", group = "work")]
+    on_topic: Vec<TopicPattern>,
+    /// Its id; made of its first skill, the host and the process when not given. Work sent to the
+    /// id itself runs the command as well.
+    #[arg(long, group = "work")]
+    id: Option<AgentId>,
+    /// How many runs at once.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=4096)
+    )]
+    concurrency: u32,
+    /// How long one run may take, until it is terminated and counts as a failed attempt.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    timeout: Option<Duration>,
+    /// How long a run that is called off has between SIGTERM and SIGKILL.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "5s")]
+    grace: Duration,
+    /// Largest reply; a run that writes more fails.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1MiB")]
+    reply_limit: u64,
+    /// Run the command in this directory.
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// What it does, for people.
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// After a signal, wait at most this long for running commands to end.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "30s")]
+    drain_timeout: Duration,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: AgentArgs, global: &Global) -> Result<(), CliError> {
+    let mut signals = Signals::new()?;
+    let drain_timeout = args.drain_timeout;
+    let id = args.id.clone().map_or_else(|| default_id(args.skill.first()), Ok)?;
+    let url = global.url();
+    let told = id.clone();
+    let link = Link::new(global)?.on_reconnect(move |welcome| {
+        let how = if welcome.resumed { "session resumed" } else { "broker restarted" };
+        note(format_args!("agent {told} reconnected to {url} ({how})"));
+    });
+    let agent = describe(args, &link, &id).start().await?;
+    note(format_args!("agent {id} connected to {}", link.url()));
+    tokio::select! {
+        refusal = agent.ended() => {
+            link.farewell().await;
+            Err(refusal.into())
+        }
+        () = signals.next() => {
+            let span = exact_span(drain_timeout);
+            note(format_args!(
+                "agent {id} finishes what it holds, at most {span}; a second signal ends it at once"
+            ));
+            drain(agent, drain_timeout, &mut signals).await?;
+            link.farewell().await;
+            Ok(())
+        }
+    }
+}
+
+async fn drain(agent: Agent, most: Duration, signals: &mut Signals) -> Result<(), CliError> {
+    let id = agent.id().clone();
+    tokio::select! {
+        stopped = tokio::time::timeout(most, agent.stop()) => {
+            match stopped {
+                Ok(()) => note(format_args!("agent {id} stopped")),
+                Err(_) => note(format_args!("agent {id} stopped; what it held goes back")),
+            }
+            Ok(())
+        }
+        () = signals.next() => Err(interrupted()),
+    }
+}
+
+fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
+    let AgentArgs {
+        skill,
+        on_topic,
+        id: _,
+        concurrency,
+        timeout,
+        grace,
+        reply_limit,
+        directory,
+        description,
+        drain_timeout: _,
+        command,
+    } = args;
+    let mut words = command.into_iter();
+    // The command line cannot be parsed without a first word.
+    let program = words.next().unwrap_or_default();
+    let exec = Exec::new(ExecOptions {
+        directory,
+        timeout,
+        grace,
+        reply_bytes: usize::try_from(reply_limit).unwrap_or(usize::MAX),
+        ..ExecOptions::new(program, words)
+    });
+    let mut builder = link
+        .agent(id.as_str())
+        .workers(1..=concurrency)
+        // Starting a process takes longer than fetching the next delivery, and what one agent
+        // holds ready no other can begin.
+        .prefetch(0)
+        .on_message(exec.clone());
+    for name in &skill {
+        builder = builder.skill(name.as_str(), exec.clone());
+    }
+    for pattern in &on_topic {
+        builder = builder.on_event(pattern.as_str(), exec.clone());
+    }
+    if let Some(description) = description {
+        builder = builder.description(description);
+    }
+    builder
+}
+
+/// An id that no other process has at the same time.
+fn default_id(skill: Option<&SkillName>) -> Result<AgentId, CliError> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let host: String = host.chars().take(40).map(allowed).collect();
+    let skill = skill.map_or("agent", SkillName::as_str);
+    let skill: String = skill.chars().take(64).collect();
+    let id = format!("{skill}-{host}-{}", process::id());
+    AgentId::new(id).map_err(CliError::usage)
+}

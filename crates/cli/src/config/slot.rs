@@ -1,0 +1,117 @@
+//! One setting: its kind, its range, and how a text or a TOML value becomes it.
+
+use super::settings::Settings;
+use crate::output::units::{exact_size, exact_span, parse_size, parse_span};
+use std::time::Duration;
+use toml::Value;
+
+/// A setting by its kind, with its place in the [`Settings`].
+pub(super) enum Slot {
+    /// A span of time.
+    Span {
+        get: fn(&Settings) -> Duration,
+        set: fn(&mut Settings, Duration),
+        least: Duration,
+        most: Duration,
+    },
+    /// A number of bytes.
+    Size { get: fn(&Settings) -> u64, set: fn(&mut Settings, u64), least: u64, most: u64 },
+    /// A number of anything else.
+    Count { get: fn(&Settings) -> u64, set: fn(&mut Settings, u64), least: u64, most: u64 },
+    /// Yes or no.
+    Flag { get: fn(&Settings) -> bool, set: fn(&mut Settings, bool) },
+    /// A text with rules of its own.
+    Text { get: fn(&Settings) -> String, set: fn(&mut Settings, &str) -> Result<(), String> },
+}
+
+impl Slot {
+    /// The value in a form that can be given back.
+    pub(super) fn show(&self, settings: &Settings) -> String {
+        match self {
+            Self::Span { get, .. } => exact_span(get(settings)),
+            Self::Size { get, .. } => exact_size(get(settings)),
+            Self::Count { get, .. } => get(settings).to_string(),
+            Self::Flag { get, .. } => get(settings).to_string(),
+            Self::Text { get, .. } => get(settings),
+        }
+    }
+
+    /// Sets the value from a text: a flag's or an environment variable's.
+    ///
+    /// # Errors
+    /// What is wrong, as the rest of a sentence that begins with the name of the setting.
+    pub(super) fn set_text(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        match self {
+            Self::Span { set, least, most, .. } => {
+                let span = parse_span(text).map_err(|error| format!("is wrong: {error}"))?;
+                if !(*least..=*most).contains(&span) {
+                    return Err(range(&exact_span(span), exact_span(*least), exact_span(*most)));
+                }
+                set(settings, span);
+            }
+            Self::Size { set, least, most, .. } => {
+                let size = parse_size(text).map_err(|error| format!("is wrong: {error}"))?;
+                if !(*least..=*most).contains(&size) {
+                    return Err(range(&exact_size(size), exact_size(*least), exact_size(*most)));
+                }
+                set(settings, size);
+            }
+            Self::Count { set, least, most, .. } => {
+                let count: i128 = text
+                    .trim()
+                    .replace('_', "")
+                    .parse()
+                    .map_err(|_not_a_number| format!("is '{text}', which is no number"))?;
+                match u64::try_from(count) {
+                    Ok(count) if (*least..=*most).contains(&count) => set(settings, count),
+                    _ => return Err(range(text, least.to_string(), most.to_string())),
+                }
+            }
+            Self::Flag { set, .. } => match text.trim() {
+                "true" => set(settings, true),
+                "false" => set(settings, false),
+                _ => return Err(format!("is '{text}', it must be true or false")),
+            },
+            Self::Text { set, .. } => {
+                set(settings, text).map_err(|error| format!("is wrong: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the value from a file.
+    ///
+    /// # Errors
+    /// As [`Slot::set_text`].
+    pub(super) fn set_value(&self, settings: &mut Settings, value: &Value) -> Result<(), String> {
+        match (self, value) {
+            (_, Value::String(text)) => self.set_text(settings, text),
+            (Self::Count { .. } | Self::Size { .. }, Value::Integer(number)) => {
+                self.set_text(settings, &number.to_string()).map_err(|error| {
+                    // A negative number is out of range, whatever the text's rules say.
+                    if *number < 0 {
+                        format!("is {number}, it must not be negative")
+                    } else {
+                        error
+                    }
+                })
+            }
+            (Self::Flag { .. }, Value::Boolean(flag)) => self.set_text(settings, &flag.to_string()),
+            _ => Err(format!("is {value}, it must be {}", self.kind())),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Span { .. } => "a time span such as \"30s\"",
+            Self::Size { .. } => "a size such as \"64MiB\" or a number of bytes",
+            Self::Count { .. } => "a number",
+            Self::Flag { .. } => "true or false",
+            Self::Text { .. } => "a text",
+        }
+    }
+}
+
+fn range(value: &str, least: String, most: String) -> String {
+    format!("is {value}, the range is {least} to {most}")
+}

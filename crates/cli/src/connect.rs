@@ -1,0 +1,163 @@
+//! The way to the broker that a command talks to.
+
+use crate::args::Global;
+use crate::error::CliError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use trunkline_agent::{Host, Session};
+use trunkline_client::{Client, ClientConfig};
+use trunkline_types::session::{
+    BoxFuture, Connected, Connector, Hello, SessionItem, Sink, Welcome,
+};
+use trunkline_types::{
+    AgentFilter, AgentInfo, Answer, DeadLetter, DeadLetterFilter, MessageId, Query, Refusal,
+    RefusalCode, Stats, TaskFilter, TaskPage, TaskSnapshot,
+};
+
+/// How long the broker may take to hear a session's goodbye before the process ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Is told each time a session is welcomed again after its connection broke.
+type OnReconnect = Arc<dyn Fn(&Welcome) + Send + Sync>;
+
+/// A way to the broker. Clones share it.
+///
+/// Besides what a [`Client`] does, it says when a session has come back, and it can wait until
+/// the broker has heard all goodbyes: a process that ends before that leaves a session behind for
+/// which the broker waits in vain.
+#[derive(Clone)]
+pub(crate) struct Link {
+    client: Client,
+    sessions: TaskTracker,
+    on_reconnect: Option<OnReconnect>,
+}
+
+impl Link {
+    /// The way to the broker that the command line names. Nothing is dialled yet.
+    pub(crate) fn new(global: &Global) -> Result<Self, CliError> {
+        let config = ClientConfig::new(global.url());
+        let config = match &global.principal {
+            Some(principal) => config.principal(principal),
+            None => config,
+        };
+        let client = Client::new(&config).map_err(|refusal| CliError::usage(refusal.message))?;
+        Ok(Self { client, sessions: TaskTracker::new(), on_reconnect: None })
+    }
+
+    /// The same, telling of every reconnect.
+    pub(crate) fn on_reconnect(mut self, tell: impl Fn(&Welcome) + Send + Sync + 'static) -> Self {
+        self.on_reconnect = Some(Arc::new(tell));
+        self
+    }
+
+    /// Where the broker listens.
+    pub(crate) fn url(&self) -> &str {
+        self.client.url()
+    }
+
+    /// Opens a session.
+    pub(crate) async fn open(&self) -> Result<Session, CliError> {
+        Ok(self.session().await?)
+    }
+
+    /// Waits until the broker has heard that the sessions are over, for a bounded time. All of
+    /// them must be closed by then.
+    pub(crate) async fn farewell(&self) {
+        self.sessions.close();
+        // A broker that is not there now hears nothing; it forgets the session by itself.
+        let _ = tokio::time::timeout(FAREWELL, self.sessions.wait()).await;
+    }
+
+    /// A task as it stands.
+    pub(crate) async fn task(&self, id: MessageId) -> Result<TaskSnapshot, CliError> {
+        match self.query(Query::Task(id)).await? {
+            Answer::Task(task) => Ok(*task),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Tasks, newest first.
+    pub(crate) async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, CliError> {
+        match self.query(Query::Tasks(filter)).await? {
+            Answer::Tasks(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Agents in order of their ids.
+    pub(crate) async fn agents(&self, filter: AgentFilter) -> Result<Vec<AgentInfo>, CliError> {
+        match self.query(Query::Agents(filter)).await? {
+            Answer::Agents(agents) => Ok(agents),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Dead letters, newest first.
+    pub(crate) async fn dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, CliError> {
+        match self.query(Query::DeadLetters(filter)).await? {
+            Answer::DeadLetters(letters) => Ok(letters),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The broker's figures.
+    pub(crate) async fn stats(&self) -> Result<Stats, CliError> {
+        match self.query(Query::Stats).await? {
+            Answer::Stats(stats) => Ok(*stats),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn unexpected(answer: &Answer) -> CliError {
+    let message = format!("the broker answered another question: {answer:?}");
+    Refusal::new(RefusalCode::Invalid, message).into()
+}
+
+impl Connector for Link {
+    fn connect(
+        &self,
+        hello: Hello,
+        sink: Arc<dyn Sink>,
+    ) -> BoxFuture<'_, Result<Connected, Refusal>> {
+        let on_reconnect = self.on_reconnect.clone();
+        let sink = Arc::new(Told { sink, on_reconnect, _alive: self.sessions.token() });
+        self.client.connect(hello, sink)
+    }
+
+    fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>> {
+        self.client.query(query)
+    }
+}
+
+/// A sink that passes everything on; it is dropped when its session's connection is over.
+struct Told {
+    sink: Arc<dyn Sink>,
+    on_reconnect: Option<OnReconnect>,
+    _alive: TaskTrackerToken,
+}
+
+impl Sink for Told {
+    fn accept(&self, items: &mut Vec<SessionItem>) {
+        self.sink.accept(items);
+    }
+
+    fn reconnected(&self, welcome: &Welcome) {
+        self.sink.reconnected(welcome);
+        if let Some(tell) = &self.on_reconnect {
+            tell(welcome);
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("client", &self.client).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! Tables without lines, so that they read well on a terminal and pass well through a pipe.
+
+use super::units::{count, size, span};
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use std::time::Duration;
+use trunkline_types::{Counters, Gauges, LogStats, Stats};
+
+/// A table with a header and rows; columns given in `right` are aligned to the right.
+pub(crate) fn rows<const N: usize>(
+    header: [&str; N],
+    right: &[usize],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Table {
+    let mut table = plain();
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    flush_left(&mut table);
+    for &column in right {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// A table of names and values.
+pub(crate) fn fields(fields: impl IntoIterator<Item = (impl Into<String>, String)>) -> Table {
+    let mut table = plain();
+    for (name, value) in fields {
+        table.add_row([name.into(), value]);
+    }
+    flush_left(&mut table);
+    table
+}
+
+/// Without lines around it, the first column needs no distance from them.
+fn flush_left(table: &mut Table) {
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((0, 1));
+    }
+}
+
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+/// The broker's figures.
+pub(crate) fn stats_table(stats: &Stats) -> Table {
+    let mut table = plain();
+    let mut row = |name: &str, value: String| {
+        let value = Cell::new(value).set_alignment(CellAlignment::Right);
+        table.add_row([Cell::new(name), value]);
+    };
+    row("up for", span(Duration::from_millis(stats.uptime_ms)));
+    row("agents", count(stats.agents));
+    row("sessions", count(stats.sessions));
+    row("messages accepted", count(stats.messages_accepted));
+    row("messages refused", count(stats.messages_refused));
+    row("messages without subscriber", count(stats.messages_unrouted));
+    row("repeats accepted once", count(stats.duplicates));
+    row("replies without requester", count(stats.replies_dropped));
+    row("tasks open", count(stats.tasks_open));
+    row("tasks completed", count(stats.tasks_completed));
+    row("tasks failed", count(stats.tasks_failed));
+    row("tasks cancelled or rejected", count(stats.tasks_canceled));
+    row("tasks forgotten", count(stats.tasks_forgotten));
+    row("dead letters", count(stats.dead_letters));
+    for (name, value) in counters(&stats.counters).into_iter().chain(gauges(&stats.gauges)) {
+        row(&format!("entries {name}"), count(value));
+    }
+    if let Some(LogStats { records, bytes, flushes, recovered, disk_full }) = stats.log {
+        row("log records written", count(records));
+        row("log bytes written", size(bytes));
+        row("log flushes", count(flushes));
+        row("log records recovered", count(recovered));
+        if disk_full {
+            row("disk", "full: new durable work is refused".into());
+        }
+    } else {
+        row("log", "none: everything is in memory".into());
+    }
+    flush_left(&mut table);
+    table
+}
+
+fn counters(of: &Counters) -> [(&'static str, u64); 8] {
+    let &Counters {
+        accepted,
+        settled,
+        dead_lettered,
+        expired,
+        canceled,
+        dropped,
+        lost,
+        redeliveries,
+    } = of;
+    [
+        ("accepted", accepted),
+        ("settled", settled),
+        ("dead-lettered", dead_lettered),
+        ("expired", expired),
+        ("cancelled", canceled),
+        ("dropped", dropped),
+        ("lost", lost),
+        ("redelivered", redeliveries),
+    ]
+}
+
+fn gauges(of: &Gauges) -> [(&'static str, u64); 6] {
+    let &Gauges { staged, delayed, waiting, parked, paused, leased } = of;
+    [
+        ("staged now", staged),
+        ("delayed now", delayed),
+        ("waiting now", waiting),
+        ("parked now", parked),
+        ("paused now", paused),
+        ("leased now", leased),
+    ]
+}

@@ -1,0 +1,98 @@
+//! From the command line to the exit code.
+
+use crate::args::{Cli, Command, Global};
+use crate::commands::{
+    agent, agents, bench, completions, config, dead, publish, request, send, serve, stats,
+    subscribe, task,
+};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::{demo, torture};
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    // Looked for by hand, because errors of the command line are colored before it is parsed.
+    let own = arguments.iter().take_while(|argument| *argument != "--");
+    let plain = own.into_iter().any(|argument| argument == "--no-color");
+    let color = if plain { ColorChoice::Never } else { ColorChoice::Auto };
+    let parsed = Cli::command()
+        .color(color)
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let Cli { global, command } = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is no error; clap knows the code and the stream of each.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let output = Output::new(global.json, global.no_color);
+    trace(&global, &command);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let message = format!("the system gives no threads: {error}");
+            return finish(&output, Err(CliError::new(Exit::General, message)));
+        }
+    };
+    let result = runtime.block_on(Box::pin(run(command, &global, &output)));
+    // What is still at work on a blocking thread has nothing left to tell.
+    runtime.shutdown_background();
+    finish(&output, result)
+}
+
+fn finish(output: &Output, result: Result<(), CliError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            error.exit.into()
+        }
+    }
+}
+
+fn trace(global: &Global, command: &Command) {
+    let level = match global.verbose {
+        // Connections that break are what it is for.
+        0 if matches!(command, Command::Torture(_)) => "error",
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("TRUNKLINE_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
+        .init();
+}
+
+async fn run(command: Command, global: &Global, output: &Output) -> Result<(), CliError> {
+    match command {
+        Command::Serve(args) => Box::pin(serve::run(args, output)).await,
+        Command::Agent(args) => Box::pin(agent::run(args, global)).await,
+        Command::Send(args) => Box::pin(send::run(args, global, output)).await,
+        Command::Request(args) => Box::pin(request::run(args, global, output)).await,
+        Command::Publish(args) => Box::pin(publish::run(args, global, output)).await,
+        Command::Subscribe(args) => Box::pin(subscribe::run(args, global, output)).await,
+        Command::Task(args) => Box::pin(task::run(args, global, output)).await,
+        Command::Agents(args) => Box::pin(agents::run(args, global, output)).await,
+        Command::Dead(args) => Box::pin(dead::run(args, global, output)).await,
+        Command::Stats(args) => Box::pin(stats::run(args, global, output)).await,
+        Command::Config(args) => config::run(args, output),
+        Command::Bench(args) => Box::pin(bench::run(args, output)).await,
+        Command::Demo(args) => Box::pin(demo::run(args, output)).await,
+        Command::Torture(args) => Box::pin(torture::run(args, output)).await,
+        Command::Completions(args) => completions::run(args, output),
+    }
+}

@@ -1,0 +1,244 @@
+//! What was promised: everything that crossed the border between the load and the broker.
+//!
+//! Filled by the witnesses while the broker is being killed, read by the verdict when all is
+//! quiet. It draws no conclusions but those that must be drawn on the spot.
+
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::sync::watch;
+use trunkline_types::session::{Accepted, Delivery, Welcome};
+use trunkline_types::{Epoch, IdempotencyKey, MessageId, Outcome, Publish, Refusal, Settle, Token};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    books: Mutex<Books>,
+    /// How much has flowed, for those who wait until it flows again.
+    flow: watch::Sender<Flow>,
+}
+
+/// How much has flowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Flow {
+    /// Publishes accepted.
+    pub(super) accepted: u64,
+    /// Settlements confirmed.
+    pub(super) settled: u64,
+}
+
+/// The ledger's contents.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// Every publish, by the id of its envelope.
+    pub(super) sent: HashMap<MessageId, Sent>,
+    /// Which ids were accepted under an idempotency key.
+    pub(super) keys: BTreeMap<IdempotencyKey, BTreeSet<MessageId>>,
+    /// Every delivery, by its token.
+    pub(super) deliveries: HashMap<Token, Delivered>,
+    /// Tokens that came twice.
+    pub(super) repeated: Vec<Token>,
+    /// Deliveries whose payload is not what was sent.
+    pub(super) altered: Vec<MessageId>,
+    /// Every settlement, by its token.
+    pub(super) settles: HashMap<Token, Said>,
+    /// How many operations were said.
+    pub(super) operations: u64,
+    /// How many of them were answered.
+    pub(super) answered: u64,
+    /// Acceptances that were repeats under a key.
+    pub(super) duplicates: u64,
+    /// Deliveries with an attempt above the first.
+    pub(super) retries: u64,
+    /// Sessions that came back.
+    pub(super) returns: u64,
+    /// The latest epoch that a session was welcomed in.
+    pub(super) epoch: Epoch,
+    /// Settlements confirmed by a broker that was started after the delivery.
+    pub(super) kept: u64,
+    /// Why sessions ended that should not have.
+    pub(super) dismissed: Vec<String>,
+}
+
+/// A publish.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// What was sent.
+    pub(super) publish: Arc<Publish>,
+    /// What the broker said.
+    pub(super) answer: Option<Result<MessageId, Refusal>>,
+}
+
+/// A delivery.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    /// What was delivered.
+    pub(super) id: MessageId,
+}
+
+/// A settlement.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// What it was about.
+    pub(super) id: Option<MessageId>,
+    /// How it was to end.
+    pub(super) outcome: Outcome,
+    /// What the broker said.
+    pub(super) answer: Option<Result<(), Refusal>>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub(super) fn new() -> Self {
+        Self { books: Mutex::default(), flow: watch::Sender::default() }
+    }
+
+    /// What is written in it.
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock()
+    }
+
+    /// How much has flowed.
+    pub(super) fn flow(&self) -> watch::Receiver<Flow> {
+        self.flow.subscribe()
+    }
+
+    /// A publish leaves.
+    pub(super) fn published(&self, publish: &Arc<Publish>) {
+        let sent = Sent { publish: Arc::clone(publish), answer: None };
+        self.books().sent.insert(publish.envelope.id, sent);
+    }
+
+    /// A settlement leaves.
+    pub(super) fn settling(&self, settle: &Settle) {
+        let mut books = self.books();
+        let id = books.deliveries.get(&settle.token).map(|delivered| delivered.id);
+        let said = Said { id, outcome: settle.outcome.clone(), answer: None };
+        books.settles.insert(settle.token, said);
+    }
+
+    /// Operations leave.
+    pub(super) fn said(&self, operations: usize) {
+        self.books().operations += operations as u64;
+    }
+
+    /// An operation was answered.
+    pub(super) fn answered(&self) {
+        self.books().answered += 1;
+    }
+
+    /// A publish was accepted.
+    pub(super) fn accepted(&self, id: MessageId, more: Option<&Accepted>) {
+        let mut books = self.books();
+        let accepted = more.map_or(id, |more| more.id);
+        books.duplicates += u64::from(more.is_some_and(|more| more.duplicate));
+        if let Some(sent) = books.sent.get_mut(&id) {
+            sent.answer = Some(Ok(accepted));
+            if let Some(key) = sent.publish.envelope.idempotency_key.clone() {
+                books.keys.entry(key).or_default().insert(accepted);
+            }
+        }
+        drop(books);
+        self.flow.send_modify(|flow| flow.accepted += 1);
+    }
+
+    /// A publish was refused.
+    pub(super) fn refused(&self, id: MessageId, refusal: &Refusal) {
+        if let Some(sent) = self.books().sent.get_mut(&id) {
+            sent.answer = Some(Err(refusal.clone()));
+        }
+    }
+
+    /// A settlement was answered.
+    pub(super) fn settled(&self, token: Token, answer: Result<(), Refusal>) {
+        let confirmed = answer.is_ok();
+        let mut books = self.books();
+        books.kept += u64::from(confirmed && token.epoch < books.epoch);
+        if let Some(said) = books.settles.get_mut(&token) {
+            said.answer = Some(answer);
+        }
+        drop(books);
+        if confirmed {
+            self.flow.send_modify(|flow| flow.settled += 1);
+        }
+    }
+
+    /// A delivery came.
+    pub(super) fn delivered(&self, delivery: &Delivery) {
+        let Delivery { token, publish, attempt, .. } = delivery;
+        let id = publish.envelope.id;
+        let mut books = self.books();
+        if books.deliveries.insert(*token, Delivered { id }).is_some() {
+            books.repeated.push(*token);
+        }
+        books.retries += u64::from(*attempt > 1);
+        let altered = books
+            .sent
+            .get(&id)
+            .is_some_and(|sent| sent.publish.envelope.payload != publish.envelope.payload);
+        if altered {
+            books.altered.push(id);
+        }
+    }
+
+    /// A session came back.
+    pub(super) fn reconnected(&self, welcome: &Welcome) {
+        let mut books = self.books();
+        books.returns += 1;
+        books.epoch = books.epoch.max(welcome.epoch);
+    }
+
+    /// A session was ended by the broker.
+    pub(super) fn dismissed(&self, reason: &str) {
+        self.books().dismissed.push(reason.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunkline_types::{Destination, Envelope, Epoch, InboxAddress, Kind, Partition, WallTime};
+
+    fn publish(unique: u64, text: &str) -> Arc<Publish> {
+        let id = MessageId::from_parts(1, Partition(0), unique);
+        let to = Destination::skill("s").unwrap();
+        Arc::new(Publish::new(Envelope::new(id, Kind::Request, to, text.into())))
+    }
+
+    fn delivery(counter: u64, publish: &Arc<Publish>) -> Delivery {
+        Delivery {
+            token: Token { epoch: Epoch(1), counter },
+            publish: Arc::clone(publish),
+            inbox: InboxAddress::Skill("s".parse().unwrap()),
+            attempt: 1,
+            accepted_at: WallTime(0),
+            expires_at: None,
+            backlog: 0,
+            messages: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn repeated_tokens_and_altered_payloads_are_noticed() {
+        let ledger = Ledger::new();
+        let sent = publish(1, "one");
+        ledger.published(&sent);
+        ledger.delivered(&delivery(1, &sent));
+        ledger.delivered(&delivery(2, &publish(1, "two")));
+        ledger.delivered(&delivery(2, &sent));
+        let books = ledger.books();
+        assert_eq!(books.altered, [sent.envelope.id]);
+        assert_eq!(books.repeated, [Token { epoch: Epoch(1), counter: 2 }]);
+    }
+
+    #[test]
+    fn what_flows_is_told_to_those_who_wait() {
+        let ledger = Ledger::new();
+        let flow = ledger.flow();
+        let sent = publish(1, "one");
+        ledger.published(&sent);
+        ledger.accepted(sent.envelope.id, None);
+        assert_eq!(*flow.borrow(), Flow { accepted: 1, settled: 0 });
+        assert_eq!(ledger.books().sent[&sent.envelope.id].answer, Some(Ok(sent.envelope.id)));
+    }
+}

@@ -1,0 +1,173 @@
+//! The promises that are checked, and how they fared.
+
+use std::collections::BTreeMap;
+
+/// How many broken cases are told of one promise.
+const EXAMPLES: usize = 5;
+
+/// What Trunkline promises of work that survives its broker. In the order of the report.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Promise {
+    /// Accepted `synced` work exists after every crash.
+    NothingLost,
+    /// Accepted `buffered` work exists after a crash of the process.
+    BufferedKept,
+    /// A task ends once, in one terminal event, by at most one confirmed settlement.
+    EndsOnce,
+    /// A task ends as its handler ended it.
+    EndsAsHandled,
+    /// What a worker was told is settled stays settled.
+    SettledStays,
+    /// No two deliveries have the same token.
+    TokensUnique,
+    /// What is delivered is what was sent.
+    PayloadIntact,
+    /// The events of a task are numbered without gaps.
+    EventsNumbered,
+    /// One idempotency key makes one task.
+    KeysOnce,
+    /// What was refused, or never sent, is not there.
+    NothingInvented,
+    /// Every operation and every request is answered.
+    AllAnswered,
+    /// A recovery changes nothing that was seen before it.
+    RecoveryFaithful,
+    /// What came in equals what went out and what is there.
+    Conserved,
+    /// The broker is ready again, sessions come back and work flows.
+    ComesBack,
+}
+
+impl Promise {
+    /// Every promise, in the order of the report.
+    pub(super) const ALL: [Self; 14] = [
+        Self::NothingLost,
+        Self::BufferedKept,
+        Self::EndsOnce,
+        Self::EndsAsHandled,
+        Self::SettledStays,
+        Self::TokensUnique,
+        Self::PayloadIntact,
+        Self::EventsNumbered,
+        Self::KeysOnce,
+        Self::NothingInvented,
+        Self::AllAnswered,
+        Self::RecoveryFaithful,
+        Self::Conserved,
+        Self::ComesBack,
+    ];
+
+    /// The promise in a few words.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::NothingLost => "accepted synced work is never lost",
+            Self::BufferedKept => "buffered work outlives a killed process",
+            Self::EndsOnce => "a task ends once on record",
+            Self::EndsAsHandled => "a task ends as its handler said",
+            Self::SettledStays => "a confirmed settlement stays",
+            Self::TokensUnique => "a fencing token never repeats",
+            Self::PayloadIntact => "what is delivered is what was sent",
+            Self::EventsNumbered => "task events are numbered without gaps",
+            Self::KeysOnce => "one idempotency key, one task",
+            Self::NothingInvented => "what was refused is not done",
+            Self::AllAnswered => "every operation and request is answered",
+            Self::RecoveryFaithful => "recovery changes nothing seen before",
+            Self::Conserved => "accepted = ended + still there",
+            Self::ComesBack => "broker and sessions come back",
+        }
+    }
+
+    /// What its cases are counted in.
+    pub(super) fn unit(self) -> &'static str {
+        match self {
+            Self::NothingLost | Self::BufferedKept | Self::EndsOnce | Self::EndsAsHandled => {
+                "tasks"
+            }
+            Self::SettledStays => "settlements",
+            Self::TokensUnique | Self::PayloadIntact => "deliveries",
+            Self::EventsNumbered => "events",
+            Self::KeysOnce => "keys",
+            Self::NothingInvented | Self::RecoveryFaithful => "tasks on record",
+            Self::AllAnswered => "operations",
+            Self::Conserved => "audits",
+            Self::ComesBack => "restarts",
+        }
+    }
+}
+
+/// How one promise fared.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Tally {
+    /// Cases checked.
+    pub(super) checked: u64,
+    /// Cases in which it was broken.
+    pub(super) broken: u64,
+    /// What was found in the first of those.
+    pub(super) examples: Vec<String>,
+}
+
+/// How every promise fared.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Tallies(BTreeMap<Promise, Tally>);
+
+impl Tallies {
+    /// Takes note of one case.
+    pub(super) fn check(&mut self, promise: Promise, held: bool, found: impl FnOnce() -> String) {
+        let tally = self.0.entry(promise).or_default();
+        tally.checked += 1;
+        if !held {
+            tally.broken += 1;
+            if tally.examples.len() < EXAMPLES {
+                tally.examples.push(found());
+            }
+        }
+    }
+
+    /// Takes note of many cases that held.
+    pub(super) fn held(&mut self, promise: Promise, cases: u64) {
+        self.0.entry(promise).or_default().checked += cases;
+    }
+
+    /// How a promise fared.
+    pub(super) fn of(&self, promise: Promise) -> Tally {
+        self.0.get(&promise).cloned().unwrap_or_default()
+    }
+
+    /// Whether any promise was broken.
+    pub(super) fn any_broken(&self) -> bool {
+        self.0.values().any(|tally| tally.broken > 0)
+    }
+
+    /// Adds another set.
+    pub(super) fn add(&mut self, other: Self) {
+        for (promise, tally) in other.0 {
+            let mine = self.0.entry(promise).or_default();
+            mine.checked += tally.checked;
+            mine.broken += tally.broken;
+            let room = EXAMPLES.saturating_sub(mine.examples.len());
+            mine.examples.extend(tally.examples.into_iter().take(room));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_cases_are_counted_and_the_first_are_told() {
+        let mut tallies = Tallies::default();
+        tallies.held(Promise::NothingLost, 10);
+        for number in 0..7 {
+            tallies.check(Promise::NothingLost, number == 0, || format!("case {number}"));
+        }
+        let mut sum = Tallies::default();
+        sum.add(tallies.clone());
+        sum.add(tallies);
+        let tally = sum.of(Promise::NothingLost);
+        assert_eq!((tally.checked, tally.broken), (34, 12));
+        assert_eq!(tally.examples, ["case 1", "case 2", "case 3", "case 4", "case 5"]);
+        assert!(sum.any_broken());
+        assert_eq!(sum.of(Promise::KeysOnce).checked, 0);
+    }
+}

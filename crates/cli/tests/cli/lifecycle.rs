@@ -1,0 +1,86 @@
+//! How brokers and agents begin and end.
+
+use crate::harness::{Broker, Running, trunkline, until};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+#[test]
+fn a_broker_says_where_it_is_and_ends_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let mut child = trunkline()
+        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(said["pid"], child.id());
+    assert_eq!(said["data"], data.to_str().unwrap());
+    assert!(said["listen"].as_str().unwrap().starts_with("127.0.0.1:"));
+    let url = said["url"].as_str().unwrap();
+    let stats = trunkline().args(["--url", url, "stats"]).output().unwrap();
+    assert!(stats.status.success(), "it is ready when it says so");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn probes_answer_and_a_signal_drains() {
+    let mut broker = Broker::start();
+    assert_eq!(broker.get("/healthz"), Some(200));
+    assert_eq!(broker.get("/metrics"), Some(200));
+    let process = broker.take();
+    process.terminate();
+    let finished = process.finish();
+    assert!(finished.stderr.contains("draining"), "{finished:?}");
+    assert!(finished.stdout.contains(broker.address()), "{finished:?}");
+    finished.ok();
+}
+
+#[test]
+fn an_agent_that_is_told_to_end_finishes_what_it_holds() {
+    let broker = Broker::start();
+    let (begun, go) = (broker.scratch().join("begun"), broker.scratch().join("go"));
+    let script = format!(
+        "touch {}; while ! [ -e {} ]; do sleep 0.05; done; echo finished",
+        begun.display(),
+        go.display()
+    );
+    let mut agent = broker.agent(["--skill", "slow", "--", "sh", "-c", &script]);
+    let sender = broker.spawn(["send", "--skill", "slow", "--wait"]);
+    until("the child runs", || begun.exists().then_some(()));
+    agent.terminate();
+    agent.says("finishes what it holds");
+    fs::write(&go, "").unwrap();
+    assert_eq!(sender.finish().ok(), "finished");
+    agent.finish().ok();
+}
+
+#[test]
+fn a_second_signal_ends_an_agent_at_once() {
+    let broker = Broker::start();
+    let begun = broker.scratch().join("begun");
+    let script = format!("touch {}; exec sleep 600", begun.display());
+    let mut agent = broker.agent(["--skill", "slow", "--", "sh", "-c", &script]);
+    broker.run(["send", "--skill", "slow"]).ok();
+    until("the child runs", || begun.exists().then_some(()));
+    agent.terminate();
+    agent.says("finishes what it holds");
+    agent.terminate();
+    agent.finish().fails(130);
+}
+
+#[test]
+fn an_agent_id_that_belongs_to_somebody_else_is_refused() {
+    let broker = Broker::start();
+    let _mine = broker.agent(["--id", "mine", "--", "cat"]);
+    let theirs = Running::start(
+        broker.command(["agent", "--principal", "somebody", "--id", "mine", "--", "cat"]).arg("-u"),
+    );
+    let stderr = theirs.finish().fails(4);
+    assert!(stderr.contains("'mine'"), "{stderr}");
+}

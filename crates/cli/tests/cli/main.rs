@@ -1,0 +1,14 @@
+//! The real binary, on loopback and in temporary directories.
+//!
+//! `harness` starts brokers, agents and commands and waits for what they make true; the other
+//! files are one subject each.
+
+mod config;
+mod events;
+mod harness;
+mod help;
+mod lifecycle;
+mod refusals;
+mod restart;
+mod tasks;
+mod work;
