@@ -1,0 +1,249 @@
+//! The broker under test: in this process, in a process of its own, or one that runs already.
+
+use crate::machine::Process;
+use crate::{BenchError, Scenario};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use trunkline_broker::{Broker, BrokerConfig};
+use trunkline_client::{Client, ClientConfig};
+use trunkline_types::session::Connector;
+use trunkline_types::{Answer, Query, Stats};
+
+/// How long a broker may take until it is ready.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// How often a starting broker is looked at.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The broker under test.
+pub(crate) struct Target {
+    connector: Arc<dyn Connector>,
+    serving: Option<Serving>,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Here,
+    Child,
+    Elsewhere,
+}
+
+impl Target {
+    /// A broker in this process that keeps everything in memory.
+    ///
+    /// # Errors
+    /// It does not open.
+    pub(crate) async fn here() -> Result<Self, BenchError> {
+        let broker = Broker::open(BrokerConfig::ephemeral()).await?;
+        Ok(Self { connector: Arc::new(broker), serving: None, place: Place::Here })
+    }
+
+    /// A broker that runs already.
+    ///
+    /// # Errors
+    /// The URL is none.
+    pub(crate) fn elsewhere(url: &str) -> Result<Self, BenchError> {
+        let connector = client(url)?;
+        Ok(Self { connector, serving: None, place: Place::Elsewhere })
+    }
+
+    /// A broker in a process of its own, in memory or with a data directory.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn child(data: Option<&Path>) -> Result<Self, BenchError> {
+        let serving = Serving::start(data).await?;
+        let connector = client(&serving.url)?;
+        Ok(Self { connector, serving: Some(serving), place: Place::Child })
+    }
+
+    /// The way to it.
+    pub(crate) fn connector(&self) -> Arc<dyn Connector> {
+        Arc::clone(&self.connector)
+    }
+
+    /// Its figures.
+    ///
+    /// # Errors
+    /// It does not tell.
+    pub(crate) async fn stats(&self) -> Result<Stats, BenchError> {
+        match self.connector.query(Query::Stats).await {
+            Ok(Answer::Stats(stats)) => Ok(*stats),
+            Ok(_) => Err(BenchError::Load("the broker answered another question".into())),
+            Err(refusal) => {
+                Err(BenchError::refused("cannot ask for the broker's figures")(refusal))
+            }
+        }
+    }
+
+    /// CPU seconds that its own process has used; `None` if it has none or is not ours.
+    pub(crate) fn cpu_seconds(&self) -> Option<f64> {
+        self.serving.as_ref()?.process().cpu_seconds()
+    }
+
+    /// The most memory that the process it is in ever had; `None` if that is not ours.
+    pub(crate) fn peak_rss_bytes(&self) -> Option<u64> {
+        match self.place {
+            Place::Here => Process::this().peak_rss_bytes(),
+            Place::Child => self.serving.as_ref()?.process().peak_rss_bytes(),
+            Place::Elsewhere => None,
+        }
+    }
+
+    /// How long its process took from its start until it said that it is ready.
+    pub(crate) fn ready_after(&self) -> Option<Duration> {
+        self.serving.as_ref().map(|serving| serving.ready_after)
+    }
+}
+
+fn client(url: &str) -> Result<Arc<dyn Connector>, BenchError> {
+    let client = Client::new(&ClientConfig::new(url));
+    Ok(Arc::new(client.map_err(BenchError::refused("cannot reach the broker"))?))
+}
+
+/// A place on a disk for a data directory, gone with the value.
+///
+/// # Errors
+/// It cannot be made, or it is in memory.
+pub(crate) fn data_directory(scenario: Scenario, parent: &Path) -> Result<TempDir, BenchError> {
+    if crate::disk::is_in_memory(parent) {
+        return Err(BenchError::NotOnDisk(parent.to_path_buf()));
+    }
+    let prefix = format!("trunkline-bench-{scenario}-");
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(BenchError::system(
+        format!("cannot make a data directory in '{}'", parent.display()),
+    ))
+}
+
+/// A broker in a process of its own, killed with the value.
+struct Serving {
+    child: Child,
+    url: String,
+    ready_after: Duration,
+    /// Holds the port file and what the process says.
+    _notes: TempDir,
+}
+
+impl Serving {
+    async fn start(data: Option<&Path>) -> Result<Self, BenchError> {
+        let notes = tempfile::tempdir().map_err(BenchError::system("cannot make a directory"))?;
+        let port_file = notes.path().join("port");
+        let output = notes.path().join("output");
+        let log = fs::File::create(&output).map_err(BenchError::system("cannot make a file"))?;
+        let program = std::env::current_exe()
+            .map_err(BenchError::system("cannot tell what program this is"))?;
+        let mut command = Command::new(&program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--port-file"]).arg(&port_file);
+        match data {
+            Some(directory) => command.arg("--data").arg(directory),
+            None => command.arg("--ephemeral"),
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let begun = Instant::now();
+        let child = command
+            .spawn()
+            .map_err(BenchError::system(format!("cannot start '{} serve'", program.display())))?;
+        let mut serving =
+            Self { child, url: String::new(), ready_after: Duration::ZERO, _notes: notes };
+        let waiting = serving.get_ready(&port_file);
+        match tokio::time::timeout(PATIENCE, waiting).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return Err(BenchError::Broker { why, output: said(&output) }),
+            Err(_) => {
+                let why = format!("it took longer than {PATIENCE:?}");
+                return Err(BenchError::Broker { why, output: said(&output) });
+            }
+        }
+        serving.ready_after = begun.elapsed();
+        Ok(serving)
+    }
+
+    /// Waits until it listens and `/readyz` answers 200.
+    async fn get_ready(&mut self, port_file: &Path) -> Result<(), String> {
+        let port = loop {
+            if let Some(port) = read_port(port_file) {
+                break port;
+            }
+            self.look().await?;
+        };
+        self.url = format!("http://127.0.0.1:{port}");
+        while !is_ready(port).await {
+            self.look().await?;
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<(), String> {
+        match self.child.try_wait() {
+            Ok(None) => {}
+            Ok(Some(status)) => return Err(format!("its process ended with {status}")),
+            Err(error) => return Err(error.to_string()),
+        }
+        tokio::time::sleep(LOOK).await;
+        Ok(())
+    }
+
+    fn process(&self) -> Process {
+        Process::new(self.child.id())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn said(output: &PathBuf) -> String {
+    fs::read_to_string(output).unwrap_or_default()
+}
+
+/// The port in a port file, whatever stands before it.
+fn read_port(file: &Path) -> Option<u16> {
+    let text = fs::read_to_string(file).ok()?;
+    // Without its line end it may be half written.
+    let line = text.strip_suffix('\n')?.trim_end_matches('/');
+    line.rsplit(':').next()?.parse().ok()
+}
+
+async fn is_ready(port: u16) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let request = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer.starts_with(b"HTTP/1.1 200"))
+    };
+    matches!(ask.await, Ok(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_read_alone_or_behind_an_address_once_it_is_wholly_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("port");
+        assert_eq!(read_port(&file), None);
+        for (text, port) in [
+            ("7420\n", Some(7420)),
+            ("127.0.0.1:80\n", Some(80)),
+            ("http://127.0.0.1:81/\n", Some(81)),
+            ("74", None),
+            ("x\n", None),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(read_port(&file), port, "{text:?}");
+        }
+    }
+}

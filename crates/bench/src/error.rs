@@ -1,0 +1,98 @@
+//! Why a benchmark did not come to a report.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+use trunkline_types::Refusal;
+
+/// Why a benchmark did not come to a report. Counts that do not agree are no such error: they
+/// are in the report.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// An option does not belong to the scenario.
+    #[error("--{option} does not apply to {scenario}, which takes {takes}")]
+    OptionOfOthers {
+        /// Which option, without its dashes.
+        option: &'static str,
+        /// Which scenario.
+        scenario: String,
+        /// What the scenario does take.
+        takes: String,
+    },
+    /// An option is out of its range.
+    #[error("--{option} is {value}, the range is {least} to {most}")]
+    Range {
+        /// Which option, without its dashes.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// The least that is allowed.
+        least: String,
+        /// The most that is allowed.
+        most: String,
+    },
+    /// The broker refused something.
+    #[error("{what}: {refusal}")]
+    Refused {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        refusal: Refusal,
+    },
+    /// The system refused something.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The broker's process ended or did not get ready.
+    #[error("the broker did not get ready: {why}{}", shown(.output))]
+    Broker {
+        /// What happened.
+        why: String,
+        /// What it wrote to its standard error.
+        output: String,
+    },
+    /// The broker in this process did not open.
+    #[error(transparent)]
+    Open(#[from] trunkline_broker::OpenError),
+    /// Something did not happen in time.
+    #[error("{what} took longer than {limit:?}")]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        limit: Duration,
+    },
+    /// The broker keeps nothing on disk, so that a durable figure would be none.
+    #[error("the broker keeps nothing on disk; start it with --data to measure '{0}'")]
+    NotDurable(String),
+    /// There is no disk to measure on.
+    #[error("'{}' is in memory; name a directory on a disk with --dir", .0.display())]
+    NotOnDisk(PathBuf),
+    /// Somebody ended it before it was done.
+    #[error("interrupted before there was anything to report")]
+    Interrupted,
+    /// A task of the benchmark itself failed.
+    #[error("a part of the load failed: {0}")]
+    Load(String),
+}
+
+impl BenchError {
+    /// For `map_err`: the broker refused this.
+    pub(crate) fn refused(what: &'static str) -> impl FnOnce(Refusal) -> Self {
+        move |refusal| Self::Refused { what, refusal }
+    }
+
+    /// For `map_err`: the system refused this.
+    pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::System { what: what.into(), error }
+    }
+}
+
+fn shown(output: &str) -> String {
+    let output = output.trim();
+    if output.is_empty() { String::new() } else { format!("; it said: {output}") }
+}

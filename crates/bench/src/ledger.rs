@@ -1,0 +1,347 @@
+//! The ledger: what was sent, what was seen at the handler, what was confirmed, and whether all
+//! of it agrees.
+//!
+//! Sending draws numbers from it; handlers mark each number in a bitmap. It refuses to forgive: a
+//! number that is missing, seen twice or damaged is a disagreement, and a report with one has no
+//! rate.
+
+use crate::payload::Stamp;
+use std::ops::{Range, Sub};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use trunkline_agent::BatchOutcome;
+use trunkline_types::{Counters, Gauges};
+
+/// How many numbers one piece of the bitmap holds.
+const PIECE: u64 = 1 << 20;
+/// How many pieces there may be.
+const PIECES: u64 = 1 << 10;
+/// Most messages of one run.
+pub(crate) const MOST: u64 = PIECE * PIECES;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    run: u64,
+    size: usize,
+    next: AtomicU64,
+    seen: Box<[OnceLock<Box<[AtomicU64]>>]>,
+    doubled: AtomicU64,
+    corrupt: AtomicU64,
+    foreign: AtomicU64,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    refusal: OnceLock<String>,
+}
+
+/// The counts of the load, at one moment or over a phase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counts {
+    /// Handed to the broker.
+    pub(crate) sent: u64,
+    /// Accepted by it.
+    pub(crate) accepted: u64,
+    /// Refused by it.
+    pub(crate) refused: u64,
+    /// Different payloads seen whole at a handler.
+    pub(crate) handled: u64,
+    /// Payloads seen again.
+    pub(crate) doubled: u64,
+    /// Payloads of which a byte was not what it was.
+    pub(crate) corrupt: u64,
+    /// Whole payloads that this run never sent.
+    pub(crate) foreign: u64,
+    /// Settlements that the broker confirmed.
+    pub(crate) confirmed: u64,
+    /// Settlements that it refused.
+    pub(crate) unconfirmed: u64,
+}
+
+impl Ledger {
+    /// A ledger for payloads of `size` bytes.
+    pub(crate) fn new(run: u64, size: usize) -> Self {
+        let seen = (0..PIECES).map(|_| OnceLock::new()).collect();
+        Self {
+            run,
+            size,
+            next: AtomicU64::new(0),
+            seen,
+            doubled: AtomicU64::new(0),
+            corrupt: AtomicU64::new(0),
+            foreign: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            refusal: OnceLock::new(),
+        }
+    }
+
+    /// How large payloads are, in bytes.
+    pub(crate) fn payload_size(&self) -> usize {
+        self.size
+    }
+
+    /// How many numbers were drawn.
+    pub(crate) fn sent(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// Draws up to `count` numbers below `limit`; none is left when the range is empty.
+    pub(crate) fn draw(&self, count: u64, limit: u64) -> Range<u64> {
+        let limit = limit.min(MOST);
+        let take = |next: u64| (next < limit).then(|| (next + count).min(limit));
+        match self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(first) => first..(first + count).min(limit),
+            Err(end) => end..end,
+        }
+    }
+
+    /// The stamp of a number, sent now or due at `at`.
+    pub(crate) fn stamp(&self, number: u64, at: u64) -> Stamp {
+        Stamp { run: self.run, number, at }
+    }
+
+    /// A handler has this payload. Tells its stamp if it is whole and seen for the first time.
+    pub(crate) fn see(&self, payload: &[u8]) -> Option<Stamp> {
+        let Some(stamp) = Stamp::check(payload, self.size) else {
+            self.corrupt.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        if stamp.run != self.run || stamp.number >= self.sent() {
+            self.foreign.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let piece = self.seen[index(stamp.number / PIECE)]
+            .get_or_init(|| (0..PIECE / 64).map(|_| AtomicU64::new(0)).collect());
+        let bit = 1 << (stamp.number % 64);
+        let before = piece[index(stamp.number % PIECE / 64)].fetch_or(bit, Ordering::Relaxed);
+        if before & bit != 0 {
+            self.doubled.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(stamp)
+    }
+
+    /// A batch of publishes was answered. Returns how many were refused.
+    pub(crate) fn answered(&self, outcome: &BatchOutcome) -> usize {
+        self.accepted.fetch_add(outcome.accepted, Ordering::Relaxed);
+        for (_, refusal) in &outcome.refused {
+            self.note_refusal(refusal.to_string());
+        }
+        outcome.refused.len()
+    }
+
+    /// One publish was accepted.
+    pub(crate) fn note_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The reply to a request is not what was asked to be sent back.
+    pub(crate) fn note_damaged_reply(&self) {
+        self.corrupt.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One publish was refused.
+    pub(crate) fn note_refusal(&self, refusal: String) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        // The first one tells enough.
+        let _ = self.refusal.set(refusal);
+    }
+
+    /// Why the first refused publish was refused.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+
+    /// The counts up to now; what was confirmed is counted elsewhere.
+    pub(crate) fn counts(&self) -> Counts {
+        let pieces = self.seen.iter().filter_map(OnceLock::get);
+        let words = pieces.flat_map(|piece| piece.iter());
+        let handled = words.map(|word| u64::from(word.load(Ordering::Relaxed).count_ones())).sum();
+        Counts {
+            sent: self.sent(),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            handled,
+            doubled: self.doubled.load(Ordering::Relaxed),
+            corrupt: self.corrupt.load(Ordering::Relaxed),
+            foreign: self.foreign.load(Ordering::Relaxed),
+            confirmed: 0,
+            unconfirmed: 0,
+        }
+    }
+}
+
+impl Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            sent: self.sent - before.sent,
+            accepted: self.accepted - before.accepted,
+            refused: self.refused - before.refused,
+            handled: self.handled - before.handled,
+            doubled: self.doubled - before.doubled,
+            corrupt: self.corrupt - before.corrupt,
+            foreign: self.foreign - before.foreign,
+            confirmed: self.confirmed - before.confirmed,
+            unconfirmed: self.unconfirmed - before.unconfirmed,
+        }
+    }
+}
+
+/// What does not agree between the load's counts, the broker's counters over the same phase, and
+/// what the broker still holds after it. Empty when all is well.
+pub(crate) fn disagreements(
+    load: &Counts,
+    broker: &Counters,
+    left: &Gauges,
+    refusal: Option<&str>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut none = |count: u64, what: &str| {
+        if count > 0 {
+            found.push(format!("{count} {what}"));
+        }
+    };
+    none(load.doubled, "payloads reached a handler twice");
+    none(load.corrupt, "payloads reached a handler damaged");
+    none(load.foreign, "payloads reached a handler that were never sent");
+    none(load.unconfirmed, "settlements were refused");
+    none(left.total(), "messages are still with the broker");
+    none(broker.canceled + broker.dropped + broker.lost, "messages were canceled or dropped");
+    if load.refused > 0 {
+        let why = refusal.unwrap_or("no reason given");
+        found.push(format!("{} publishes were refused, the first one: {why}", load.refused));
+    }
+    let mut equal = |left: u64, what: &str, right: u64, other: &str| {
+        if left != right {
+            found.push(format!("{what} {left}, {other} {right}"));
+        }
+    };
+    let ended = load.confirmed + broker.dead_lettered + broker.expired;
+    equal(load.sent, "sent", ended, "settled, dead and expired together");
+    equal(load.sent, "sent", load.accepted, "acceptances received");
+    equal(load.accepted, "acceptances received", broker.accepted, "accepted by the broker's count");
+    equal(load.confirmed, "settlements confirmed", broker.settled, "settled by the broker's count");
+    equal(load.handled, "different payloads handled", load.confirmed, "settlements confirmed");
+    found
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("numbers are below MOST, which a usize holds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: usize = 64;
+
+    /// Sends `count` payloads through `change` to a handler and tells what disagrees when the
+    /// broker has settled as many as the handler had.
+    fn run(count: u64, change: impl Fn(u64, Vec<u8>) -> Vec<Vec<u8>>) -> Vec<String> {
+        let ledger = Ledger::new(77, SIZE);
+        let numbers = ledger.draw(count, u64::MAX);
+        let mut settled = 0;
+        for number in numbers {
+            ledger.note_accepted();
+            let payload = ledger.stamp(number, 0).payload(SIZE).to_vec();
+            for arrived in change(number, payload) {
+                ledger.see(&arrived);
+                settled += 1;
+            }
+        }
+        let counts = Counts { confirmed: settled, ..ledger.counts() };
+        let broker = Counters { accepted: count, settled, ..Counters::default() };
+        disagreements(&counts, &broker, &Gauges::default(), None)
+    }
+
+    #[test]
+    fn what_all_arrives_once_agrees() {
+        assert_eq!(run(5_000, |_, payload| vec![payload]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_lost_payload_is_noticed() {
+        let found =
+            run(5_000, |number, payload| if number == 4_711 { vec![] } else { vec![payload] });
+        assert_eq!(found, ["sent 5000, settled, dead and expired together 4999"]);
+    }
+
+    #[test]
+    fn a_doubled_payload_is_noticed_even_where_another_is_lost() {
+        let found = run(100, |number, payload| match number {
+            3 => vec![payload.clone(), payload],
+            4 => vec![],
+            _ => vec![payload],
+        });
+        assert_eq!(
+            found,
+            [
+                "1 payloads reached a handler twice",
+                "different payloads handled 99, settlements confirmed 100"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_corrupted_payload_is_noticed() {
+        let found = run(100, |number, mut payload| {
+            payload[40] ^= u8::from(number == 9);
+            vec![payload]
+        });
+        assert_eq!(
+            found,
+            [
+                "1 payloads reached a handler damaged",
+                "different payloads handled 99, settlements confirmed 100"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_payload_of_another_run_is_noticed() {
+        let ledger = Ledger::new(1, SIZE);
+        let numbers = ledger.draw(10, u64::MAX);
+        let other = Ledger::new(2, SIZE);
+        assert_eq!(ledger.see(&other.stamp(3, 0).payload(SIZE)), None);
+        assert_eq!(ledger.see(&ledger.stamp(numbers.end, 0).payload(SIZE)), None);
+        assert_eq!(ledger.counts().foreign, 2);
+    }
+
+    #[test]
+    fn settled_without_a_confirmation_is_noticed() {
+        let counts =
+            Counts { sent: 10, accepted: 10, handled: 10, confirmed: 9, ..Counts::default() };
+        let broker = Counters { accepted: 10, settled: 10, ..Counters::default() };
+        let found = disagreements(&counts, &broker, &Gauges::default(), None);
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn dead_and_expired_messages_are_part_of_the_sum_and_waiting_ones_are_told() {
+        let counts =
+            Counts { sent: 10, accepted: 10, handled: 7, confirmed: 7, ..Counts::default() };
+        let broker = Counters {
+            accepted: 10,
+            settled: 7,
+            dead_lettered: 1,
+            expired: 2,
+            ..Counters::default()
+        };
+        let left = Gauges::default();
+        assert_eq!(disagreements(&counts, &broker, &left, None), Vec::<String>::new());
+        let left = Gauges { leased: 1, ..left };
+        let found = disagreements(&counts, &broker, &left, None);
+        assert_eq!(found, ["1 messages are still with the broker"]);
+    }
+
+    #[test]
+    fn numbers_are_drawn_once_and_only_up_to_the_limit() {
+        let ledger = Ledger::new(1, SIZE);
+        assert_eq!(ledger.draw(6, 10), 0..6);
+        assert_eq!(ledger.draw(6, 10), 6..10);
+        assert!(ledger.draw(6, 10).is_empty());
+        assert_eq!(ledger.sent(), 10);
+    }
+}

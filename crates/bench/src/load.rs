@@ -1,0 +1,226 @@
+//! The load: agents that check what they are handed, and senders that keep a window full.
+
+use crate::BenchError;
+use crate::clock::Clock;
+use crate::ledger::Ledger;
+use crate::observe::{Flow, Note, Observed, histogram};
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::SemaphorePermit;
+use trunkline_agent::{Agent, Handler, HandlerFuture, Host, Session, Task, Ticket};
+use trunkline_types::{Destination, Kind, Outcome, Publish, PublishOptions};
+
+/// The name of the agent with this number.
+pub(crate) fn agent_name(number: u32) -> String {
+    format!("bench-{number}")
+}
+
+/// The skill that all agents of a durable benchmark offer.
+pub(crate) const SKILL: &str = "bench";
+
+/// A histogram that handlers and senders share.
+pub(crate) type Latency = Arc<Mutex<Histogram<u64>>>;
+
+/// An empty one, in nanoseconds.
+pub(crate) fn latency() -> Latency {
+    Arc::new(Mutex::new(histogram()))
+}
+
+/// What an agent does with what it is handed: checks it, and completes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Checker {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) clock: Clock,
+    /// Where the time since sending goes, if it is wanted.
+    pub(crate) latency: Option<Latency>,
+    /// Whether the payload is sent back as the reply.
+    pub(crate) echo: bool,
+}
+
+impl Handler for Checker {
+    fn handle(&self, task: Task) -> HandlerFuture {
+        let stamp = self.ledger.see(&task.payload().data);
+        if let (Some(stamp), Some(latency)) = (stamp, &self.latency) {
+            latency.lock().note(self.clock.nanos().saturating_sub(stamp.at));
+        }
+        let reply = self.echo.then(|| task.payload().clone());
+        Box::pin(std::future::ready(Outcome::Complete { reply }))
+    }
+}
+
+/// Starts agents one after another. With a skill they offer it, otherwise each handles what is
+/// sent to itself.
+///
+/// # Errors
+/// The broker refuses one.
+pub(crate) async fn start_agents(
+    host: &Observed,
+    count: u32,
+    skill: Option<&str>,
+    checker: &Checker,
+) -> Result<Vec<Agent>, BenchError> {
+    let mut agents = Vec::new();
+    for number in 0..count {
+        let agent = host.agent(&agent_name(number)).workers(1..=1).prefetch(PREFETCH);
+        let agent = match skill {
+            Some(skill) => agent.skill(skill, checker.clone()),
+            None => agent.on_message(checker.clone()),
+        };
+        agents.push(agent.start().await.map_err(BenchError::refused("cannot start an agent"))?);
+    }
+    Ok(agents)
+}
+
+/// How many deliveries an agent may hold ready: enough for the windows used here.
+const PREFETCH: u32 = 2048;
+
+/// How long something that is done in milliseconds may take before it is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ends agents in order; one that does not come to an end is dropped.
+pub(crate) async fn stop_agents(agents: Vec<Agent>) {
+    for agent in agents {
+        let _ = tokio::time::timeout(PATIENCE, agent.stop()).await;
+    }
+}
+
+/// When senders stop: at a time, or when this many messages are sent in all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) at: Instant,
+    pub(crate) count: u64,
+}
+
+/// What is sent, to whom, in what pieces.
+#[derive(Clone, Debug)]
+pub(crate) struct Mix {
+    pub(crate) targets: Arc<[Destination]>,
+    pub(crate) kind: Kind,
+    pub(crate) options: PublishOptions,
+    pub(crate) batch: u32,
+}
+
+/// One session that sends in batches.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) session: Session,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) clock: Clock,
+    pub(crate) mix: Mix,
+    /// Batches whose acceptance is not yet seen, in order.
+    pub(crate) tickets: VecDeque<Ticket>,
+}
+
+impl Sender {
+    /// Keeps the flow's window full until it is time to stop, then waits for the acceptances.
+    ///
+    /// # Errors
+    /// The session ends.
+    pub(crate) async fn keep_full(&mut self, flow: &Flow, stop: Stop) -> Result<(), BenchError> {
+        while Instant::now() < stop.at {
+            let Some(permits) = self.permits(flow, stop.at).await? else { break };
+            let sent = self.send(stop.count).await?;
+            // Settlements give the permits back. Those of a last, smaller batch stay here.
+            permits.forget();
+            flow.window.add_permits((self.mix.batch - sent) as usize);
+            if sent == 0 {
+                break;
+            }
+        }
+        self.accepted(0, flow).await
+    }
+
+    /// Sends until the count is reached, however many are settled; only acceptances are waited
+    /// for, so that at most `pieces` batches are on their way.
+    ///
+    /// # Errors
+    /// The session ends.
+    pub(crate) async fn fill(
+        &mut self,
+        flow: &Flow,
+        count: u64,
+        pieces: usize,
+    ) -> Result<(), BenchError> {
+        while self.send(count).await? > 0 {
+            self.accepted(pieces, flow).await?;
+        }
+        self.accepted(0, flow).await
+    }
+
+    /// Room for a batch; `None` when the time is up. Meanwhile acceptances are looked at, because
+    /// a refused publish will never be settled.
+    async fn permits<'f>(
+        &mut self,
+        flow: &'f Flow,
+        until: Instant,
+    ) -> Result<Option<SemaphorePermit<'f>>, BenchError> {
+        if let Ok(permits) = flow.window.try_acquire_many(self.mix.batch) {
+            return Ok(Some(permits));
+        }
+        let wait = async {
+            loop {
+                let Some(ticket) = self.tickets.front_mut() else {
+                    return Ok(flow.window.acquire_many(self.mix.batch).await.ok());
+                };
+                tokio::select! {
+                    biased;
+                    permits = flow.window.acquire_many(self.mix.batch) => return Ok(permits.ok()),
+                    outcome = ticket => {
+                        self.tickets.pop_front();
+                        self.answered(outcome, flow)?;
+                    }
+                }
+            }
+        };
+        tokio::time::timeout_at(until.into(), wait).await.unwrap_or(Ok(None))
+    }
+
+    /// Sends one batch. Returns how many it had; none when the count is reached.
+    async fn send(&mut self, count: u64) -> Result<u32, BenchError> {
+        let Mix { targets, kind, options, batch } = &self.mix;
+        let numbers = self.ledger.draw(u64::from(*batch), count);
+        let sent = u32::try_from(numbers.end - numbers.start).unwrap_or(u32::MAX);
+        if sent == 0 {
+            return Ok(0);
+        }
+        let (at, size) = (self.clock.nanos(), self.ledger.payload_size());
+        let publishes: Vec<Arc<Publish>> = numbers
+            .map(|number| {
+                let payload = self.ledger.stamp(number, at).payload(size);
+                let target = usize::try_from(number).unwrap_or(0) % targets.len();
+                let envelope = self.session.envelope(*kind, targets[target].clone(), payload);
+                Arc::new(Publish { envelope, options: options.clone() })
+            })
+            .collect();
+        let ticket = self.session.publish_batch(publishes).await;
+        self.tickets.push_back(ticket.map_err(BenchError::refused("cannot send a batch"))?);
+        Ok(sent)
+    }
+
+    /// Waits for acceptances until at most so many batches are without.
+    async fn accepted(&mut self, pieces: usize, flow: &Flow) -> Result<(), BenchError> {
+        while self.tickets.len() > pieces {
+            let Some(ticket) = self.tickets.pop_front() else { break };
+            let outcome = tokio::time::timeout(PATIENCE, ticket).await;
+            let late = |_| BenchError::Late {
+                what: "the acceptance of a batch".to_owned(),
+                limit: PATIENCE,
+            };
+            self.answered(outcome.map_err(late)?, flow)?;
+        }
+        Ok(())
+    }
+
+    fn answered(
+        &self,
+        outcome: Result<trunkline_agent::BatchOutcome, trunkline_types::Refusal>,
+        flow: &Flow,
+    ) -> Result<(), BenchError> {
+        let outcome = outcome.map_err(BenchError::refused("a batch was not answered"))?;
+        flow.window.add_permits(self.ledger.answered(&outcome));
+        Ok(())
+    }
+}

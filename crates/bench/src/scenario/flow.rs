@@ -1,0 +1,116 @@
+//! One way with a full window: `inproc`, `oneway` and `durable`.
+
+use crate::broker::Target;
+use crate::load::{Mix, SKILL, Stop, agent_name, latency, start_agents, stop_agents};
+use crate::observe::{Observed, histogram};
+use crate::report::{LatencyMicros, Measures};
+use crate::stage::{Meter, Phase, Stage};
+use crate::{BenchError, BenchReport, Scenario, disk};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use trunkline_agent::Session;
+use trunkline_types::{Destination, Kind, PublishOptions};
+
+/// `inproc` and `oneway`: events to agents, in memory.
+pub(super) async fn ephemeral(stage: Stage) -> Result<BenchReport, BenchError> {
+    let target = match stage.scenario {
+        Scenario::Inproc => Target::here().await?,
+        _ => stage.remote().await?,
+    };
+    let host = stage.host(&target);
+    let delay = latency();
+    let checker = stage.checker(Some(Arc::clone(&delay)), false);
+    let agents = start_agents(&host, stage.config.agents, None, &checker).await?;
+    let targets = (0..stage.config.agents)
+        .map(|number| Destination::agent(&agent_name(number)))
+        .collect::<Result<_, _>>()
+        .map_err(|error| BenchError::Load(error.to_string()))?;
+    let mix = Mix {
+        targets,
+        kind: Kind::Event,
+        options: PublishOptions::default(),
+        batch: stage.config.batch.unwrap_or(1),
+    };
+    let phase = measure(&stage, &target, &host, &mix, || *delay.lock() = histogram()).await?;
+    let spread = LatencyMicros::of(&delay.lock());
+    let measures = Measures { rate: "settled", latency: "sent until handled" };
+    let report = stage.report(&target, &phase, phase.counts.confirmed, spread, measures);
+    stop_agents(agents).await;
+    Ok(report)
+}
+
+/// `durable`: tasks to a skill, on disk before they are accepted and when they are completed.
+pub(super) async fn durable(stage: Stage) -> Result<BenchReport, BenchError> {
+    let data = stage.data_directory()?;
+    let limit = data.as_ref().map(|data| disk::measure(data.path())).transpose()?;
+    let target = stage.durable(data.as_ref().map(tempfile::TempDir::path)).await?;
+    let host = stage.host(&target);
+    let checker = stage.checker(None, false);
+    let agents = start_agents(&host, stage.config.agents, Some(SKILL), &checker).await?;
+    let mix = tasks(stage.config.batch.unwrap_or(1))?;
+    let phase = measure(&stage, &target, &host, &mix, || drop(stage.flow.take_latency())).await?;
+    let spread = stage.flow.take_latency().as_ref().and_then(LatencyMicros::of);
+    let measures = Measures {
+        rate: "submitted, delivered and completed, synced",
+        latency: "submitted until its completion is confirmed",
+    };
+    let mut report = stage.report(&target, &phase, phase.counts.confirmed, spread, measures);
+    report.disk = limit;
+    stop_agents(agents).await;
+    Ok(report)
+}
+
+/// Tasks for the skill of all agents.
+///
+/// # Errors
+/// Never: the skill is a name.
+pub(super) fn tasks(batch: u32) -> Result<Mix, BenchError> {
+    let to = Destination::skill(SKILL).map_err(|error| BenchError::Load(error.to_string()))?;
+    let options = PublishOptions { task: true, ..PublishOptions::default() };
+    Ok(Mix { targets: Arc::new([to]), kind: Kind::Request, options, batch })
+}
+
+/// Warms up, forgets what that measured, and measures.
+async fn measure(
+    stage: &Stage,
+    target: &Target,
+    host: &Observed,
+    mix: &Mix,
+    forget: impl FnOnce(),
+) -> Result<Phase, BenchError> {
+    let sessions = stage.sessions(host).await?;
+    let warm_up = stage.phase(target, async |_: &Meter<'_>| {
+        keep_full(stage, &sessions, mix, stage.warm_up()).await
+    });
+    warm_up.await?;
+    forget();
+    let _progress = stage.progress("measuring");
+    stage
+        .phase(target, async |_: &Meter<'_>| keep_full(stage, &sessions, mix, stage.stop()).await)
+        .await
+}
+
+async fn keep_full(
+    stage: &Stage,
+    sessions: &[Session],
+    mix: &Mix,
+    stop: Stop,
+) -> Result<(), BenchError> {
+    let mut senders = JoinSet::new();
+    for mut sender in stage.senders(sessions, mix) {
+        let flow = Arc::clone(&stage.flow);
+        senders.spawn(async move { sender.keep_full(&flow, stop).await });
+    }
+    join(senders).await
+}
+
+/// Waits for parts of the load.
+///
+/// # Errors
+/// The first part's that fails.
+pub(super) async fn join(mut parts: JoinSet<Result<(), BenchError>>) -> Result<(), BenchError> {
+    while let Some(ended) = parts.join_next().await {
+        ended.map_err(|error| BenchError::Load(error.to_string()))??;
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! The scenarios, one file for each way of working.
+
+mod accept;
+mod chatter;
+mod flow;
+mod kind;
+mod recovery;
+mod request;
+#[cfg(test)]
+mod tests;
+mod up;
+
+pub use kind::Scenario;

@@ -1,0 +1,172 @@
+//! What a scenario is run with: the defaults of each, what may be changed, and the ranges.
+
+use crate::cli::BenchArgs;
+use crate::ledger::MOST;
+use crate::{BenchError, Scenario, payload};
+use serde::Serialize;
+use std::fmt::Display;
+use std::path::PathBuf;
+
+/// What a scenario was run with. What does not apply to it is `None`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Config {
+    /// Messages that are sent and not yet settled, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u32>,
+    /// Bytes of each payload.
+    pub payload: usize,
+    /// For how long load is offered, after warming up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Most messages, warming up included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Agents that handle them.
+    pub agents: u32,
+    /// Sessions that send them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub senders: Option<u32>,
+    /// Messages a second that are offered, whether or not earlier ones are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Most messages that a sender hands over in one piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+    /// The broker, if it was there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Where the data directory was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// Threads of the load.
+    pub load_threads: usize,
+}
+
+impl Config {
+    /// The settings of a scenario: its defaults and what was asked for.
+    ///
+    /// # Errors
+    /// An option that does not apply to the scenario or is out of its range.
+    pub(crate) fn new(scenario: Scenario, args: &BenchArgs) -> Result<Self, BenchError> {
+        let defaults = scenario.defaults();
+        let options = Options { scenario, takes: &defaults };
+        let in_flight =
+            options.number("in-flight", args.in_flight, defaults.in_flight, 1, 1 << 20)?;
+        let senders = options.number("senders", args.senders, defaults.senders, 1, 256)?;
+        let share = in_flight.unwrap_or(1) / (2 * senders.unwrap_or(1));
+        let batch = in_flight.and(defaults.batch).map(|most| most.min(share).max(1));
+        let url = options.applies("url", args.url.clone(), defaults.url)?;
+        // A broker that is there already has its data where it has it.
+        let dir = match (&url, options.applies("dir", args.dir.clone(), defaults.dir)?) {
+            (None, dir) if defaults.dir => Some(dir.unwrap_or_else(disk)),
+            (_, dir) => dir,
+        };
+        let payload = options.number(
+            "payload",
+            args.payload,
+            Some(defaults.payload),
+            payload::LEAST,
+            8 << 20,
+        )?;
+        Ok(Self {
+            in_flight,
+            payload: payload.unwrap_or(defaults.payload),
+            seconds: options.number("seconds", args.seconds, defaults.seconds, 0.05, 86_400.0)?,
+            count: options.number("count", args.count, defaults.count, 1, MOST)?,
+            agents: options
+                .number("agents", args.agents, Some(defaults.agents), 1, 10_000)?
+                .unwrap_or(defaults.agents),
+            senders,
+            rate: options.number("rate", args.rate, defaults.rate, 1, 10_000_000)?,
+            batch,
+            url,
+            dir,
+            load_threads: tokio::runtime::Handle::current().metrics().num_workers(),
+        })
+    }
+}
+
+/// The defaults of a scenario; what is `None` or `false` does not apply to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Defaults {
+    pub(crate) in_flight: Option<u32>,
+    pub(crate) payload: usize,
+    pub(crate) seconds: Option<f64>,
+    pub(crate) count: Option<u64>,
+    pub(crate) agents: u32,
+    pub(crate) senders: Option<u32>,
+    pub(crate) rate: Option<u32>,
+    pub(crate) batch: Option<u32>,
+    pub(crate) url: bool,
+    pub(crate) dir: bool,
+}
+
+impl Defaults {
+    fn names(&self) -> String {
+        let names = [
+            ("in-flight", self.in_flight.is_some()),
+            ("payload", true),
+            ("seconds", self.seconds.is_some()),
+            ("count", self.count.is_some()),
+            ("agents", true),
+            ("senders", self.senders.is_some()),
+            ("rate", self.rate.is_some()),
+            ("url", self.url),
+            ("dir", self.dir),
+        ];
+        let names: Vec<String> = names
+            .into_iter()
+            .filter(|(_, applies)| *applies)
+            .map(|(name, _)| format!("--{name}"))
+            .collect();
+        names.join(", ")
+    }
+}
+
+struct Options<'a> {
+    scenario: Scenario,
+    takes: &'a Defaults,
+}
+
+impl Options<'_> {
+    fn applies<T>(
+        &self,
+        option: &'static str,
+        given: Option<T>,
+        applies: bool,
+    ) -> Result<Option<T>, BenchError> {
+        if given.is_some() && !applies {
+            let scenario = self.scenario.to_string();
+            return Err(BenchError::OptionOfOthers { option, scenario, takes: self.takes.names() });
+        }
+        Ok(given)
+    }
+
+    fn number<T: PartialOrd + Display + Copy>(
+        &self,
+        option: &'static str,
+        given: Option<T>,
+        default: Option<T>,
+        least: T,
+        most: T,
+    ) -> Result<Option<T>, BenchError> {
+        let given = self.applies(option, given, default.is_some())?;
+        match given {
+            Some(value) if !(least..=most).contains(&value) => Err(BenchError::Range {
+                option,
+                value: value.to_string(),
+                least: least.to_string(),
+                most: most.to_string(),
+            }),
+            Some(value) => Ok(Some(value)),
+            None => Ok(default),
+        }
+    }
+}
+
+/// Where a disk is likely: the place for temporary files unless that is in memory, otherwise the
+/// current directory.
+fn disk() -> PathBuf {
+    let temporary = std::env::temp_dir();
+    if crate::disk::is_in_memory(&temporary) { PathBuf::from(".") } else { temporary }
+}

@@ -1,0 +1,278 @@
+//! What every scenario needs: its settings, ledger and flow, the broker under test, phases that
+//! are measured, and the report at the end.
+
+use crate::broker::{Target, data_directory};
+use crate::clock::Clock;
+use crate::ledger::{Counts, Ledger, disagreements};
+use crate::load::{Checker, Latency, Mix, Sender, Stop};
+use crate::machine::{Machine, Process};
+use crate::observe::{Flow, Observed};
+use crate::progress::Progress;
+use crate::report::{BenchReport, CpuSeconds, Goal, LatencyMicros, Measures};
+use crate::{BenchError, Config, Scenario};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use trunkline_agent::{Host, Session, SessionOptions};
+use trunkline_types::{Counters, Gauges};
+
+/// How long the last messages may take to be settled before they count as lost.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) scenario: Scenario,
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) flow: Arc<Flow>,
+}
+
+/// What a phase came to.
+#[derive(Debug)]
+pub(crate) struct Phase {
+    pub(crate) counts: Counts,
+    pub(crate) broker: Counters,
+    pub(crate) left: Gauges,
+    pub(crate) seconds: f64,
+    pub(crate) cpu: CpuSeconds,
+}
+
+/// The watch of a phase. It stops at the phase's end unless it was stopped before.
+pub(crate) struct Meter<'a> {
+    target: &'a Target,
+    begun: Instant,
+    before: CpuSeconds,
+    read: Mutex<Option<(f64, CpuSeconds)>>,
+}
+
+impl Meter<'_> {
+    /// Stops the watch: what comes after is not part of the figure.
+    pub(crate) fn stop(&self) {
+        self.read.lock().get_or_insert_with(|| {
+            let spent = |now: Option<f64>, before: Option<f64>| Some(now? - before?);
+            let now = cpu(self.target);
+            let cpu = CpuSeconds {
+                broker: spent(now.broker, self.before.broker),
+                load: spent(now.load, self.before.load),
+            };
+            (self.begun.elapsed().as_secs_f64(), cpu)
+        });
+    }
+}
+
+fn cpu(target: &Target) -> CpuSeconds {
+    CpuSeconds { broker: target.cpu_seconds(), load: Process::this().cpu_seconds() }
+}
+
+impl Stage {
+    pub(crate) fn new(scenario: Scenario, config: Config) -> Self {
+        let clock = Clock::new();
+        let ledger = Arc::new(Ledger::new(fastrand::u64(..), config.payload));
+        let flow = Flow::new(clock, config.in_flight.unwrap_or(0), scenario.times_settlement());
+        Self { scenario, config, clock, ledger, flow }
+    }
+
+    /// The broker that the settings name: the one at the URL, otherwise one in a process of its
+    /// own that keeps everything in memory.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn remote(&self) -> Result<Target, BenchError> {
+        match &self.config.url {
+            Some(url) => Target::elsewhere(url),
+            None => Target::child(None).await,
+        }
+    }
+
+    /// A directory for the broker's data, unless the broker runs already.
+    ///
+    /// # Errors
+    /// It cannot be made on a disk.
+    pub(crate) fn data_directory(&self) -> Result<Option<TempDir>, BenchError> {
+        let Some(parent) = self.config.dir.as_deref() else { return Ok(None) };
+        data_directory(self.scenario, parent).map(Some)
+    }
+
+    /// The same as [`Self::remote`] with a data directory.
+    ///
+    /// # Errors
+    /// It does not start, or has no data directory.
+    pub(crate) async fn durable(&self, data: Option<&Path>) -> Result<Target, BenchError> {
+        let target = match &self.config.url {
+            Some(url) => Target::elsewhere(url)?,
+            None => Target::child(data).await?,
+        };
+        if target.stats().await?.log.is_none() {
+            return Err(BenchError::NotDurable(self.scenario.to_string()));
+        }
+        Ok(target)
+    }
+
+    /// The way to the broker on which agents are observed.
+    pub(crate) fn host(&self, target: &Target) -> Observed {
+        Observed::new(target.connector(), Arc::clone(&self.flow))
+    }
+
+    /// A handler that checks.
+    pub(crate) fn checker(&self, latency: Option<Latency>, echo: bool) -> Checker {
+        Checker { ledger: Arc::clone(&self.ledger), clock: self.clock, latency, echo }
+    }
+
+    /// Opens the sessions that send.
+    ///
+    /// # Errors
+    /// The broker refuses one.
+    pub(crate) async fn sessions(&self, host: &Observed) -> Result<Vec<Session>, BenchError> {
+        let mut sessions = Vec::new();
+        let options = SessionOptions { outstanding: 1 << 16, ..SessionOptions::default() };
+        for _ in 0..self.config.senders.unwrap_or(1) {
+            let session = host.session_with(options.clone()).await;
+            sessions.push(session.map_err(BenchError::refused("cannot open a session"))?);
+        }
+        Ok(sessions)
+    }
+
+    /// Senders that send in batches, one on each session.
+    pub(crate) fn senders(&self, sessions: &[Session], mix: &Mix) -> Vec<Sender> {
+        let sender = |session: &Session| Sender {
+            session: session.clone(),
+            ledger: Arc::clone(&self.ledger),
+            clock: self.clock,
+            mix: mix.clone(),
+            tickets: VecDeque::new(),
+        };
+        sessions.iter().map(sender).collect()
+    }
+
+    /// When warming up stops.
+    pub(crate) fn warm_up(&self) -> Stop {
+        let seconds = self.config.seconds.unwrap_or(1.0);
+        let span = Duration::from_secs_f64((seconds / 4.0).min(1.0));
+        let count = self.config.count.unwrap_or(u64::MAX) / 10;
+        Stop { at: Instant::now() + span, count }
+    }
+
+    /// When the measured phase stops, if it begins now.
+    pub(crate) fn stop(&self) -> Stop {
+        let span = Duration::from_secs_f64(self.config.seconds.unwrap_or(86_400.0));
+        Stop { at: Instant::now() + span, count: self.config.count.unwrap_or(u64::MAX) }
+    }
+
+    /// Tells how many settlements are confirmed, while the value lives.
+    pub(crate) fn progress(&self, what: &'static str) -> Progress {
+        let flow = Arc::clone(&self.flow);
+        Progress::start(what, "settled", move || flow.confirmed())
+    }
+
+    /// Does some work and waits until everything it sent is settled; what is not by then is
+    /// missing in the counts.
+    ///
+    /// # Errors
+    /// The work fails, or the broker does not tell its figures.
+    pub(crate) async fn phase(
+        &self,
+        target: &Target,
+        work: impl AsyncFnOnce(&Meter<'_>) -> Result<(), BenchError>,
+    ) -> Result<Phase, BenchError> {
+        let stats = target.stats().await?.counters;
+        let counts = self.counts();
+        let (begun, before) = (Instant::now(), cpu(target));
+        let meter = Meter { target, begun, before, read: Mutex::new(None) };
+        work(&meter).await?;
+        let counts_now = self.ledger.counts() - counts_only(&counts);
+        let due = counts_now.sent.saturating_sub(counts_now.refused);
+        // If not all came in time the counts tell.
+        self.flow.reach(counts.confirmed + due, PATIENCE).await;
+        meter.stop();
+        let after = target.stats().await?;
+        let (seconds, cpu) = meter.read.into_inner().unwrap_or((0.0, before));
+        let broker = minus(&after.counters, &stats);
+        Ok(Phase { counts: self.counts() - counts, broker, left: after.gauges, seconds, cpu })
+    }
+
+    /// Waits until all that was ever accepted is settled; what is not by then is missing in the
+    /// counts. The patience begins anew with every settlement.
+    pub(crate) async fn all_settled(&self) {
+        let due = self.ledger.counts().accepted;
+        let mut before = u64::MAX;
+        while self.flow.confirmed() != before {
+            before = self.flow.confirmed();
+            if self.flow.reach(due, PATIENCE).await {
+                return;
+            }
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let (confirmed, unconfirmed) = (self.flow.confirmed(), self.flow.refused());
+        Counts { confirmed, unconfirmed, ..self.ledger.counts() }
+    }
+
+    /// The report of a phase. `done` is how many of what the rate counts were done in it.
+    pub(crate) fn report(
+        &self,
+        target: &Target,
+        phase: &Phase,
+        done: u64,
+        latency: Option<LatencyMicros>,
+        measures: Measures,
+    ) -> BenchReport {
+        let Phase { counts, broker, left, seconds, cpu } = phase;
+        let disagreements = disagreements(counts, broker, left, self.ledger.refusal());
+        let agrees = disagreements.is_empty();
+        #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let rate = done as f64 / seconds;
+        BenchReport {
+            scenario: self.scenario,
+            sent: counts.sent,
+            settled: counts.confirmed,
+            dead: broker.dead_lettered,
+            expired: broker.expired,
+            seconds: *seconds,
+            rate_per_s: agrees.then_some(rate),
+            latency_us: latency.filter(|_| agrees),
+            measures,
+            cpu_s: *cpu,
+            peak_rss_bytes: target.peak_rss_bytes(),
+            config: self.config.clone(),
+            disk: None,
+            goals: Vec::new(),
+            pass: agrees,
+            disagreements,
+            machine: Machine::this(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+impl BenchReport {
+    /// The report with goals; a goal that is not met fails it.
+    pub(crate) fn with_goals(mut self, goals: Vec<Goal>) -> Self {
+        self.pass &= goals.iter().all(|goal| goal.met);
+        self.goals = goals;
+        self
+    }
+}
+
+/// Counts of which those kept elsewhere are left out, for taking them off the ledger's own.
+fn counts_only(counts: &Counts) -> Counts {
+    Counts { confirmed: 0, unconfirmed: 0, ..*counts }
+}
+
+fn minus(after: &Counters, before: &Counters) -> Counters {
+    Counters {
+        accepted: after.accepted - before.accepted,
+        settled: after.settled - before.settled,
+        dead_lettered: after.dead_lettered - before.dead_lettered,
+        expired: after.expired - before.expired,
+        canceled: after.canceled - before.canceled,
+        dropped: after.dropped - before.dropped,
+        lost: after.lost - before.lost,
+        redeliveries: after.redeliveries - before.redeliveries,
+    }
+}
