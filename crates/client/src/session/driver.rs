@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Status, Streaming};
 use trunkline_proto::{DecodeError, v1};
 use trunkline_types::session::{Connected, Hello, SessionItem, Sink, Welcome};
-use trunkline_types::{Refusal, RefusalCode};
+use trunkline_types::{MessageId, Refusal, RefusalCode};
 
 /// How long the broker may take to end the stream after a goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ struct Driver {
     policy: Policy,
     shared: Arc<Shared>,
     sink: Arc<dyn Sink>,
-    /// The task that finds out what became of orphaned tasks, if there is one.
+    /// The tasks that find out what became of orphaned tasks.
     outcomes: JoinSet<()>,
 }
 
@@ -150,18 +150,26 @@ impl Driver {
     }
 
     /// Takes in the items of a frame and tells the sink.
-    fn take_in(&self, frame: Vec<v1::SessionItem>, items: &mut Vec<SessionItem>) -> Option<End> {
+    fn take_in(
+        &mut self,
+        frame: Vec<v1::SessionItem>,
+        items: &mut Vec<SessionItem>,
+    ) -> Option<End> {
         for item in frame {
             match SessionItem::try_from(item) {
                 Ok(item) => items.push(item),
                 Err(error) => return Some(self.malformed(items, &error)),
             }
         }
-        let leave = self.shared.lock().receive(items);
+        let (leave, stray) = {
+            let mut state = self.shared.lock();
+            (state.receive(items), state.take_stray())
+        };
         if !items.is_empty() {
             self.sink.accept(items);
         }
         items.clear();
+        self.seek(stray);
         leave.map(
             |Leave { reason, reconnect }| {
                 if reconnect { End::Broken(reason) } else { End::Dismissed }
@@ -227,17 +235,27 @@ impl Driver {
             self.sink.accept(&mut items);
         }
         if !orphans.is_empty() {
-            let seeker = Seeker {
-                shared: self.shared.clone(),
-                calls: self.calls.clone(),
-                url: self.transport.url.clone(),
-                policy: self.policy.clone(),
-            };
             // Those that an earlier one still seeks are among the orphans.
             self.outcomes = JoinSet::new();
-            self.outcomes.spawn(seeker.find_out(orphans));
+            self.seek(orphans);
         }
         self.shared.change(|state| state.open(welcome));
+    }
+
+    /// Has the outcome of tasks looked up.
+    fn seek(&mut self, tasks: Vec<MessageId>) {
+        if tasks.is_empty() {
+            return;
+        }
+        let seeker = Seeker {
+            shared: self.shared.clone(),
+            calls: self.calls.clone(),
+            url: self.transport.url.clone(),
+            policy: self.policy.clone(),
+        };
+        // Those that are done take up room until they are taken out.
+        while self.outcomes.try_join_next().is_some() {}
+        self.outcomes.spawn(seeker.find_out(tasks));
     }
 
     /// Waits for something, handing on what is made here; `None` if the session is to end

@@ -81,6 +81,11 @@ impl Ledger {
             .is_some_and(|slot| slot.operation.is_some())
     }
 
+    /// Whether the operation with this number on the wire was sent on any connection.
+    pub(super) fn was_told(&self, wire: u64) -> bool {
+        wire < self.untold
+    }
+
     fn index(&self, wire: u64) -> Option<usize> {
         usize::try_from(wire.checked_sub(self.base)?).ok()
     }

@@ -12,6 +12,8 @@ pub(super) struct Memory {
     held: HashSet<Token, foldhash::fast::RandomState>,
     /// Requests that want a reply and have none.
     requests: HashMap<MessageId, Request, foldhash::fast::RandomState>,
+    /// Tasks whose outcome is to be looked up, found since they were last taken.
+    stray: Vec<MessageId>,
     /// As the broker knows them: changed when the operation that changes them is answered.
     subscriptions: Vec<Subscription>,
 }
@@ -22,6 +24,10 @@ struct Request {
     wire: u64,
     /// Whether its outcome can be looked up.
     task: bool,
+    /// Whether it was sent to a broker that has forgotten the session since. That one may have
+    /// accepted it and said so to nobody; then it has ended, or ends before the session is back,
+    /// and its reply is said to nobody either.
+    again: bool,
 }
 
 /// Requests whose reply a broker that forgot the session will not send.
@@ -35,7 +41,8 @@ pub(super) struct Orphans {
 
 impl Memory {
     pub(super) fn new(subscriptions: Vec<Subscription>, held: &[Token]) -> Self {
-        Self { held: held.iter().copied().collect(), requests: HashMap::default(), subscriptions }
+        let held = held.iter().copied().collect();
+        Self { held, requests: HashMap::default(), stray: Vec::new(), subscriptions }
     }
 
     /// What to name in a hello, in a stable order.
@@ -64,7 +71,7 @@ impl Memory {
         if let Operation::Publish(publish) = operation
             && publish.options.reply
         {
-            let request = Request { wire, task: publish.is_task() };
+            let request = Request { wire, task: publish.is_task(), again: false };
             self.requests.insert(publish.envelope.id, request);
         }
     }
@@ -78,6 +85,10 @@ impl Memory {
             }
             Operation::Unsubscribe(subscription) => {
                 self.subscriptions.retain(|other| *other != subscription);
+            }
+            Operation::Publish(publish) => {
+                let id = publish.envelope.id;
+                self.stray.extend(self.requests.get(&id).filter(|sent| sent.again).map(|_| id));
             }
             _ => {}
         }
@@ -106,6 +117,12 @@ impl Memory {
         }
     }
 
+    /// Tasks to be looked up although the broker was asked for them again: it may have had them
+    /// already. Each is given out once.
+    pub(super) fn take_stray(&mut self) -> Vec<MessageId> {
+        std::mem::take(&mut self.stray)
+    }
+
     /// A request has its reply. Tells whether it had none before.
     pub(super) fn replied(&mut self, request: MessageId) -> bool {
         self.requests.remove(&request).is_some()
@@ -118,9 +135,13 @@ impl Memory {
         }
         let mut orphans = Orphans::default();
         if !welcome.resumed {
-            for (&id, request) in &self.requests {
-                // What has no answer yet is sent again, and its reply comes to this session.
-                if !ledger.is_unanswered(request.wire) {
+            // They are among the orphans again.
+            self.stray.clear();
+            for (&id, request) in &mut self.requests {
+                if ledger.is_unanswered(request.wire) {
+                    // It is sent again, and looked up when it is accepted.
+                    request.again = request.task && ledger.was_told(request.wire);
+                } else {
                     if request.task { &mut orphans.tasks } else { &mut orphans.lost }.push(id);
                 }
             }

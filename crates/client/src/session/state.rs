@@ -228,6 +228,11 @@ impl State {
         orphans.tasks
     }
 
+    /// Tasks that turned out to be in need of looking up. Each is given out once.
+    pub(super) fn take_stray(&mut self) -> Vec<MessageId> {
+        self.memory.take_stray()
+    }
+
     /// A reply found out here: hands it on unless the broker's own came first.
     pub(super) fn found(&mut self, reply: Reply) {
         if self.memory.replied(reply.request) {

@@ -98,6 +98,28 @@ async fn a_request_in_memory_only_is_reported_lost_and_a_task_is_looked_up() {
 }
 
 #[tokio::test]
+async fn a_task_that_was_asked_again_is_looked_up_when_it_turns_out_to_be_accepted() {
+    let mut broker = FakeBroker::start().await;
+    let (connection, mut ear, mut conversation) = broker.session(&broker.config()).await;
+    connection.send(operations(1, [task_request(1)]));
+    conversation.hear_operations(1, 1).await;
+    // Accepted and ended, and nobody was told: the broker stops in between.
+    let ended = Ok(snapshot(id(1), TaskState::Completed).into());
+    broker.script.tasks.lock().insert(id(1), VecDeque::from([ended]));
+    drop(conversation);
+
+    let mut conversation = broker.accept().await;
+    conversation.welcome(&Welcome { resumed: false, ..welcome() });
+    ear.reconnected().await;
+    assert_eq!(conversation.operations().await.1[0], task_request(1));
+    conversation.done(1, 1);
+    ear.item().await;
+    let agent = Some("worker".parse().unwrap());
+    let reply = Reply { request: id(1), agent, result: Ok(Payload::text("42")) };
+    assert_eq!(ear.next().await, Told::Item(SessionItem::Reply(reply)));
+}
+
+#[tokio::test]
 async fn a_broker_that_kept_the_session_sends_the_replies_itself() {
     let mut broker = FakeBroker::start().await;
     let (connection, mut ear, mut conversation) = broker.session(&broker.config()).await;
