@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use trunkline_engine::{Engine, Output, Record};
-use trunkline_log::{Committer, Directory, Log, Storage};
+use trunkline_engine::{Engine, EngineConfig, Output, Record};
+use trunkline_log::{Committer, Directory, Log, LogConfig, Storage};
 use trunkline_types::session::{BoxFuture, Companion, Connected, Connector, Hello, Sink};
 use trunkline_types::{Answer, Principal, Query, Refusal, RefusalCode, Sequence};
 
@@ -120,9 +120,16 @@ impl Broker {
             }
             ready
         });
-        if begun {
-            partition.bring(Input::Drain);
+        if !begun {
+            // Somebody else is at it, or nothing is left to be done.
+            let over =
+                |state: &BrokerState| matches!(state, BrokerState::Closed | BrokerState::Failed(_));
+            let mut states = partition.state.subscribe();
+            // The sender lives as long as the partition, so there is no error to meet.
+            let _ = states.wait_for(over).await;
+            return;
         }
+        partition.bring(Input::Drain);
         // A wait that takes too long is given up: whoever is still there is lost, not hurt.
         let _ = tokio::time::timeout(grace, all_closed(partition)).await;
         let (closer, committer) = oneshot::channel();
@@ -210,7 +217,34 @@ async fn all_closed(partition: &Arc<Partition>) {
 }
 
 fn closed() -> Refusal {
-    Refusal::new(RefusalCode::Unavailable, "the broker was closed before it answered")
+    let message = "the broker was closed, or the session opened over another connection, before \
+                   there was an answer";
+    Refusal::new(RefusalCode::Unavailable, message)
+}
+
+/// Relations between settings that no one of them can be checked for alone.
+fn check(engine: &EngineConfig, log: &LogConfig) -> Result<(), OpenError> {
+    let limits = &engine.limits;
+    // The largest records are an envelope with everything that it may have, and an agent's card.
+    let envelope = limits.payload_bytes
+        + limits.headers * limits.header_bytes
+        + limits.destinations * 128
+        + limits.reason_bytes;
+    let card = limits.card_entries * 4 * limits.header_bytes + 2 * limits.reason_bytes;
+    let needed = envelope.max(card) + (4 << 10);
+    if needed > log.max_body_bytes {
+        return Err(OpenError::Setting(format!(
+            "log.max_body_bytes is {}, but the limits on envelopes and cards (payload_bytes {}, \
+             headers {}, card_entries {} and others) need {needed}; raise the one or lower the others",
+            log.max_body_bytes, limits.payload_bytes, limits.headers, limits.card_entries
+        )));
+    }
+    for (name, span) in [("lease", engine.lease), ("resume_grace", engine.resume_grace)] {
+        if span.is_zero() {
+            return Err(OpenError::Setting(format!("{name} is zero; it must be longer")));
+        }
+    }
+    Ok(())
 }
 
 /// Opens the store and rebuilds the engine from it. Returns the sequence of the last record that
@@ -225,6 +259,7 @@ fn open(config: BrokerConfig) -> Result<(Core, Option<(Log, Sequence)>), OpenErr
     settings.logged = storage.is_some();
     settings.seed = fastrand::u64(..);
     let partition = settings.partition.0;
+    check(&settings, &log_config)?;
     let clock = Clock::new();
     let mut engine = Engine::new(settings);
     let mut out = Output::default();
@@ -253,5 +288,9 @@ fn open(config: BrokerConfig) -> Result<(Core, Option<(Log, Sequence)>), OpenErr
     let base = Sequence(latest.0 - log.written());
     let mut core = Core::new(engine, clock, batch, partition);
     core.log.recovered = recovery.records;
+    if let Some(torn) = &recovery.torn {
+        let bytes = torn.bytes;
+        tracing::warn!(bytes, "the log ends in writes that were never flushed; they are given up");
+    }
     Ok((core, Some((log, base))))
 }

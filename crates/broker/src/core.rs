@@ -50,6 +50,8 @@ pub(crate) struct Core {
     /// Ports that got something in this turn.
     dirty: Vec<Arc<Port>>,
     latest: Option<(ConnectionKey, Arc<Port>)>,
+    /// Why the broker must be started again.
+    failure: Option<String>,
     /// Why nothing is handled any longer.
     over: Option<Refusal>,
     stopping: Option<oneshot::Sender<Option<Committer>>>,
@@ -74,6 +76,7 @@ impl Core {
             next_query: 1,
             dirty: Vec::new(),
             latest: None,
+            failure: None,
             over: None,
             stopping: None,
             draining: false,
@@ -98,9 +101,19 @@ impl Core {
             // Whoever stops the broker may have given up waiting; dropping it closes it too.
             let _ = closer.send(self.committer.take());
         }
+        self.take_dirty(dirty);
+        Clock::wake_at(now, self.engine.deadline())
+    }
+
+    /// Hands over the ports that got something.
+    pub(crate) fn take_dirty(&mut self, dirty: &mut Vec<Arc<Port>>) {
         dirty.append(&mut self.dirty);
         self.latest = None;
-        Clock::wake_at(now, self.engine.deadline())
+    }
+
+    /// Why the broker must be started again, if it must.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// The connections there are.
@@ -253,7 +266,9 @@ impl Core {
         }
     }
 
-    fn fail(&mut self, reason: &str) {
+    /// Ends everything: what could not be written must not be acted upon.
+    pub(crate) fn fail(&mut self, reason: &str) {
+        self.failure = Some(reason.to_owned());
         error!(%reason, "the log failed; the broker must be started again");
         let refusal = store_failed(reason);
         self.dismiss(&refusal.message);

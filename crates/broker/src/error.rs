@@ -8,6 +8,9 @@ pub enum OpenError {
     /// The log cannot be opened or a record in it cannot be replayed.
     #[error(transparent)]
     Log(#[from] trunkline_log::OpenError),
+    /// A setting is out of its range.
+    #[error("{0}")]
+    Setting(String),
     /// The log's thread or the runtime failed while the broker was opened.
     #[error("cannot start the broker: {0}")]
     Start(String),

@@ -3,13 +3,15 @@
 use crate::broker::BrokerState;
 use crate::combine::{Combining, Worked};
 use crate::core::{Core, Input};
+use crate::port::Port;
 use crate::timer::Alarm;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
-use trunkline_engine::ConnectionKey;
+use trunkline_engine::{ConnectionKey, Mono};
 use trunkline_log::Progress;
 use trunkline_types::Sequence;
 
@@ -67,10 +69,7 @@ impl Partition {
                 let (written, synced) = (at(written.0), at(synced.0));
                 self.bring(Input::Durable { written, synced, space });
             }
-            Progress::Failed { reason } => {
-                self.state.send_replace(BrokerState::Failed(reason.to_string()));
-                self.bring(Input::Failed { reason });
-            }
+            Progress::Failed { reason } => self.bring(Input::Failed { reason }),
         }
     }
 
@@ -83,10 +82,20 @@ impl Partition {
 
     /// Lets go of a partition on the log's thread, which must not be the one to close the log.
     pub(crate) fn let_go(self: Arc<Self>) {
-        let runtime = self.runtime.clone();
         if let Some(last) = Arc::into_inner(self) {
-            runtime.spawn_blocking(move || drop(last));
+            // Not on the runtime, which may be gone already and would drop it here and now.
+            std::thread::spawn(move || drop(last));
         }
+    }
+
+    fn note_failure(&self, reason: &str) {
+        self.state.send_if_modified(|state| {
+            let news = !matches!(state, BrokerState::Failed(_) | BrokerState::Closed);
+            if news {
+                *state = BrokerState::Failed(reason.to_owned());
+            }
+            news
+        });
     }
 
     fn work(self: &Arc<Self>) {
@@ -100,7 +109,10 @@ impl Partition {
                 |core, queue| {
                     std::mem::swap(&mut core.inputs, &mut *queue.lock());
                     let before = connections(core);
-                    wake = core.turn(&mut dirty.borrow_mut());
+                    wake = turn(core, &mut dirty.borrow_mut());
+                    if let Some(reason) = core.failure() {
+                        self.note_failure(reason);
+                    }
                     if connections(core) < before {
                         self.closed.notify_waiters();
                     }
@@ -119,6 +131,17 @@ impl Partition {
             self.runtime.spawn(async move { partition.work() });
         }
     }
+}
+
+/// A turn of the core. A panic in it is a defect, after which the engine may be half changed: the
+/// broker then fails as it does when its log fails, rather than going on with that.
+fn turn(core: &mut Core, dirty: &mut Vec<Arc<Port>>) -> Option<Mono> {
+    let turned = std::panic::catch_unwind(AssertUnwindSafe(|| core.turn(dirty)));
+    turned.unwrap_or_else(|_| {
+        core.fail("the engine panicked; its message is on stderr");
+        core.take_dirty(dirty);
+        None
+    })
 }
 
 impl Drop for Partition {

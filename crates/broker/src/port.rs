@@ -1,6 +1,6 @@
 //! A session's port: its outbox, and the way to its sink.
 
-use crate::combine::{Combining, Worked};
+use crate::combine::{Combining, Queue, Worked};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use trunkline_types::Refusal;
 use trunkline_types::session::{SessionItem, Sink, Welcome};
 
-/// How often a flush looks for more before it lets somebody else.
+/// How often a flush looks for more before it starts over.
 const TURNS: usize = 64;
 
 /// How the answer to a hello is handed over.
@@ -19,10 +19,22 @@ pub(crate) struct Port {
     sink: Arc<dyn Sink>,
     /// The outbox, and beside it the buffer that the sink empties; the second one's holder is
     /// the one that calls the sink, so that it is never called twice at once.
-    items: Combining<Vec<SessionItem>, Vec<SessionItem>>,
+    items: Combining<Outbox, Vec<SessionItem>>,
     welcome: Mutex<Option<Welcomer>>,
-    /// Why nothing more will come, to be told after what is in the outbox.
-    closing: Mutex<Option<Refusal>>,
+}
+
+/// What a session is to be told.
+#[derive(Debug, Default)]
+struct Outbox {
+    items: Vec<SessionItem>,
+    /// Why nothing more will come after the items.
+    closing: Option<Refusal>,
+}
+
+impl Queue for Outbox {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.closing.is_none()
+    }
 }
 
 impl fmt::Debug for Port {
@@ -35,9 +47,8 @@ impl Port {
     pub(crate) fn new(sink: Arc<dyn Sink>, welcome: Welcomer) -> Self {
         Self {
             sink,
-            items: Combining::new(Vec::new(), Vec::new()),
+            items: Combining::new(Outbox::default(), Vec::new()),
             welcome: Mutex::new(Some(welcome)),
-            closing: Mutex::new(None),
         }
     }
 
@@ -52,20 +63,20 @@ impl Port {
     /// Nothing more will come: the sink is told so by the next flush.
     pub(crate) fn close(&self, refusal: Refusal) {
         self.welcome(Err(refusal.clone()));
-        *self.closing.lock() = Some(refusal);
+        self.items.bring(|outbox| outbox.closing = Some(refusal));
     }
 
     /// Puts items into the outbox. Consecutive confirmations become one.
     pub(crate) fn push(&self, item: SessionItem) {
         self.items.bring(|outbox| {
             if let (SessionItem::Done { first, last }, Some(SessionItem::Done { last: end, .. })) =
-                (&item, outbox.last_mut())
+                (&item, outbox.items.last_mut())
                 && *end + 1 == *first
             {
                 *end = *last;
                 return;
             }
-            outbox.push(item);
+            outbox.items.push(item);
         });
     }
 
@@ -75,12 +86,16 @@ impl Port {
             let worked = self.items.work(
                 TURNS,
                 |batch, outbox| {
-                    std::mem::swap(&mut **batch, &mut *outbox.lock());
+                    let closing = {
+                        let mut outbox = outbox.lock();
+                        std::mem::swap(&mut **batch, &mut outbox.items);
+                        outbox.closing.take()
+                    };
                     if !batch.is_empty() {
                         self.sink.accept(batch);
                         batch.clear();
                     }
-                    if let Some(refusal) = self.closing.lock().take() {
+                    if let Some(refusal) = closing {
                         self.sink.closed(&refusal);
                     }
                 },

@@ -48,6 +48,17 @@ pub struct EngineConfig {
     pub ended_tasks: usize,
     /// Most events kept of one task; older ones show as a gap. Default 10,000.
     pub task_events: usize,
+    /// Most bytes of payloads, results and events of ended tasks that stay readable. Default
+    /// 256 MiB.
+    pub ended_task_bytes: u64,
+    /// Most bytes of events kept of one task; older ones show as a gap. Default 64 MiB.
+    pub task_event_bytes: u64,
+    /// Most messages that the caller of a paused task may send to it. Default 256.
+    pub task_messages: usize,
+    /// Most bytes of those messages, which all travel with the next delivery. Default 4 MiB.
+    pub task_message_bytes: usize,
+    /// Most sessions, lost ones included. Default 1 million.
+    pub sessions: usize,
     /// Most dead letters; the oldest are forgotten and counted. Default 100,000.
     pub dead_letters: usize,
     /// How long the operations of a lost session are remembered, so that what it sends again is
@@ -82,6 +93,11 @@ impl Default for EngineConfig {
             keys: 1_000_000,
             ended_tasks: 100_000,
             task_events: 10_000,
+            ended_task_bytes: 256 << 20,
+            task_event_bytes: 64 << 20,
+            task_messages: 256,
+            task_message_bytes: 4 << 20,
+            sessions: 1_000_000,
             dead_letters: 100_000,
             session_memory: Duration::from_hours(1),
             remembered_sessions: 100_000,

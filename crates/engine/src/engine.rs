@@ -1,6 +1,6 @@
 //! The engine itself: its tables, its entry points and its clock.
 
-use crate::admission::Window;
+use crate::admission::Remembered;
 use crate::command::{Command, ConnectionKey};
 use crate::config::EngineConfig;
 use crate::defect::Defect;
@@ -18,7 +18,7 @@ use crate::task::Tasks;
 use crate::timer::Timers;
 use std::collections::VecDeque;
 use std::time::Duration;
-use trunkline_types::{Epoch, Sequence, SessionId, TenantId, Token, WallTime};
+use trunkline_types::{Durability, Epoch, Sequence, SessionId, TenantId, Token, WallTime};
 
 /// One partition's broker, without clocks, threads or sockets.
 ///
@@ -56,6 +56,8 @@ pub struct Engine {
     pub(crate) until_written: VecDeque<(Sequence, Held)>,
     /// What waits for the log to have flushed so far, in order.
     pub(crate) until_synced: VecDeque<(Sequence, Held)>,
+    /// Entries that nothing blocks any longer, to be let go before the call returns.
+    pub(crate) unblocked: VecDeque<(Durability, EntryKey, EntryId)>,
     /// Whether the log has room for new work.
     pub(crate) ample: bool,
     /// Whether the log is as far behind as it may be.
@@ -73,8 +75,8 @@ pub struct Engine {
     pub(crate) sessions: Table<SessionKey, Session>,
     pub(crate) session_keys: Map<SessionId, SessionKey>,
     pub(crate) connections: Map<ConnectionKey, SessionKey>,
-    pub(crate) windows: Map<SessionId, Window>,
-    /// Sessions that are gone, in the order in which their windows are forgotten.
+    pub(crate) windows: Map<SessionId, Remembered>,
+    /// When sessions that are gone were heard of last, in the order in which they are forgotten.
     pub(crate) forgetting: VecDeque<(WallTime, SessionId)>,
 
     pub(crate) tokens: Map<Token, EntryKey>,
@@ -109,6 +111,7 @@ impl Engine {
             synced: Sequence(0),
             until_written: VecDeque::new(),
             until_synced: VecDeque::new(),
+            unblocked: VecDeque::new(),
             ample: true,
             congested: false,
             tenants: Table::new(),
@@ -150,9 +153,10 @@ impl Engine {
                 self.ask(now, query, &principal, question, out);
             }
             Command::Space { ample } => self.ample = ample,
-            Command::Congestion { congested } => self.congested = congested,
+            Command::Congestion { congested } => self.set_congested(now, congested, out),
             Command::Stop => self.stop(out),
         }
+        self.work_off_unblocked(now, out);
     }
 
     /// Notes how far the log has got: all records up to `written` are in the file, all up to
@@ -162,6 +166,7 @@ impl Engine {
         self.written = self.written.max(written);
         self.synced = self.synced.max(synced);
         self.release_held(now, out);
+        self.work_off_unblocked(now, out);
     }
 
     /// Handles everything whose time has come.
@@ -169,6 +174,7 @@ impl Engine {
         self.observe(now);
         self.fire_session_timers(now, out);
         self.fire_wall_timers(now, out);
+        self.work_off_unblocked(now, out);
         self.forget_windows(now);
     }
 

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::now::Now;
 use crate::queue::Place;
 use crate::record::{AcceptedRecord, EntryId, Record};
+use crate::settle::Use;
 use crate::table::{EntryKey, SessionKey};
 use smol_str::SmolStr;
 use thiserror::Error;
@@ -91,13 +92,13 @@ impl Engine {
             Record::Returned(record) => {
                 let key = self.entry_key(sequence, record.entry)?;
                 if !record.token_stays {
-                    self.use_up_token(key);
+                    self.use_up_token(key, Some(Use::GivenBack));
                 }
                 self.apply_returned(key, *record);
             }
             Record::Paused { entry, reason, message, at } => {
                 let key = self.entry_key(sequence, entry)?;
-                self.use_up_token(key);
+                self.use_up_token(key, Some(Use::Paused));
                 self.apply_paused(key, reason, message, at);
             }
             Record::Continued { entry, payload, from, session, operation, at } => {
@@ -106,18 +107,18 @@ impl Engine {
                     let problem = "an entry is continued that was not paused";
                     return Err(ReplayError::Contradiction { at: sequence, problem });
                 }
-                self.windows.entry(session).or_default().insert(operation);
+                self.replay_operation(session, operation, at);
                 self.apply_continued(key, payload, from, at);
             }
             Record::Settled { entry, end, at } => {
                 let key = self.entry_key(sequence, entry)?;
                 self.replay_ids.remove(&entry);
-                self.use_up_token(key);
+                self.use_up_token(key, Use::of_end(&end));
                 self.apply_ended(key, end, at);
             }
             Record::Artifact { entry, session, operation, chunk, at } => {
                 let key = self.entry_key(sequence, entry)?;
-                self.windows.entry(session).or_default().insert(operation);
+                self.replay_operation(session, operation, at);
                 if let Some(task) = self.entries[key].task {
                     self.task_artifact(task, chunk, at);
                 }
@@ -147,7 +148,7 @@ impl Engine {
             self.emit(Record::Boot { epoch: self.epoch, at: now.wall }, out);
             out.flush = true;
         }
-        self.remember_windows(now);
+        self.order_windows(now);
         self.await_sessions(now, out);
         let mut entries: Vec<_> = self.entries.iter().map(|(key, entry)| (entry.id, key)).collect();
         entries.sort_unstable();
@@ -157,12 +158,13 @@ impl Engine {
                 self.make_ready(now, key, out);
             }
         }
+        self.work_off_unblocked(now, out);
     }
 
     fn replay_accepted(&mut self, record: AcceptedRecord) {
         let AcceptedRecord { publish, session, operation, at, first_entry, inboxes } = record;
         let tenant = self.tenant_key(&publish.envelope.tenant);
-        self.windows.entry(session).or_default().insert(operation);
+        self.replay_operation(session, operation, at);
         if !self.planted(Defect::ForgottenKey) {
             self.apply_key(tenant, &publish, at);
         }
@@ -181,9 +183,9 @@ impl Engine {
     }
 
     /// What a session says again about this token after the restart has been done.
-    fn use_up_token(&mut self, key: EntryKey) {
-        if let Some(lease) = self.entries[key].lease {
-            self.used_tokens.insert(lease.token);
+    fn use_up_token(&mut self, key: EntryKey, used: Option<Use>) {
+        if let (Some(lease), Some(used)) = (self.entries[key].lease, used) {
+            self.used_tokens.insert(lease.token, lease.agent, used);
         }
     }
 
@@ -212,8 +214,8 @@ impl Engine {
                 continue;
             }
             row.lost_until = Some(until);
-            if let Some(window) = self.windows.remove(&row.id) {
-                row.window = window;
+            if let Some(known) = self.windows.remove(&row.id) {
+                row.window = known.window;
             }
             let leases: Vec<_> = self.sessions[session].leases.iter(&self.entries).collect();
             for key in leases {
@@ -223,13 +225,5 @@ impl Engine {
             }
             self.arm_session(session);
         }
-    }
-
-    fn remember_windows(&mut self, now: Now) {
-        let mut ids: Vec<_> = self.windows.keys().copied().collect();
-        ids.sort_unstable();
-        let until = now.wall.after(self.config.session_memory);
-        self.forgetting.extend(ids.into_iter().map(|id| (until, id)));
-        self.forget_windows(now);
     }
 }

@@ -130,3 +130,37 @@ fn report(swarm: Swarm, shared: &Shared, started: Instant) -> bool {
     let _ = writeln!(out, "the run did too little to prove anything: {}", lacking.join("; "));
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::guarded;
+    use crate::trace::Detail;
+    use crate::world::{DriverDefect, Planted, Setup};
+    use trunkline_engine::Defect;
+
+    #[test]
+    fn one_seed_gives_one_trace_and_another_seed_another() {
+        let hash = |seed| {
+            let outcome = guarded(Setup { seed, planted: None, detail: Detail::Full });
+            assert_eq!(outcome.failure, None, "seed {seed}");
+            outcome.hash
+        };
+        assert_eq!(hash(3), hash(3));
+        assert_ne!(hash(3), hash(4));
+    }
+
+    #[test]
+    fn defects_of_engine_and_driver_are_found() {
+        for planted in [
+            Planted::Engine(Defect::AcceptBeforeFlush),
+            Planted::Engine(Defect::UncountedAttempt),
+            Planted::Driver(DriverDefect::WrittenIsSynced),
+        ] {
+            let caught = |seed| {
+                let setup = Setup { seed, planted: Some(planted), detail: Detail::Brief };
+                guarded(setup).failure.is_some()
+            };
+            assert!((0..10).any(caught), "{planted:?}");
+        }
+    }
+}

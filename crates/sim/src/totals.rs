@@ -47,6 +47,7 @@ counts! {
     OutOfOrder = "out-of-order refusals", 5;
     Resumes = "resumes", 20;
     Goodbyes = "goodbyes", 5;
+    Drains = "drains", 2;
     Vanished = "vanished sessions", 5;
     Accepted = "accepted", 2_000;
     Deliveries = "deliveries", 2_000;

@@ -44,7 +44,10 @@ pub use name::{
 };
 pub use principal::Principal;
 pub use publish::{Absent, Publish, PublishOptions};
-pub use query::{AgentFilter, Answer, DeadLetter, DeadLetterFilter, Query, TaskFilter, TaskPage};
+pub use query::{
+    AgentFilter, AgentPage, Answer, DeadLetter, DeadLetterFilter, DeadLetterPage, Query,
+    TaskFilter, TaskPage,
+};
 pub use refusal::{Refusal, RefusalCode};
 pub use settle::{AttemptNote, Failure, FailureCode, Outcome, PauseReason, Settle};
 pub use stats::{Counters, Gauges, InboxStats, LogStats, Stats};

@@ -1,6 +1,6 @@
 //! A publish: an envelope with what its sender wants done about it.
 
-use crate::{Durability, Envelope, Kind, Limits, Refusal, RefusalCode};
+use crate::{Destination, Durability, Envelope, Kind, Limits, Refusal, RefusalCode};
 use std::time::Duration;
 
 /// An envelope with what its sender wants done about it.
@@ -20,11 +20,12 @@ pub struct PublishOptions {
     pub task: bool,
     /// Whether the sender's session wants the outcome as a reply.
     pub reply: bool,
-    /// What a crash may take; `None` for the default of the kind.
+    /// What a crash may take; `None` for the default of the kind. What goes to the subscription
+    /// of a session is ephemeral in any case, as the subscription itself is.
     pub durability: Option<Durability>,
     /// How often delivery is attempted; `None` for the default (3 when logged or a task, else 1).
     pub attempts: Option<u32>,
-    /// Deliver not before this long after acceptance.
+    /// Deliver not before this long after acceptance. Not for events on a topic.
     pub delay: Option<Duration>,
     /// What happens when nobody serves the destination.
     pub absent: Absent,
@@ -89,6 +90,15 @@ impl Publish {
         }
         if self.options.reply && self.envelope.kind != Kind::Request {
             let message = format!("only a request has a reply, not '{}'", self.envelope.kind);
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        if self.options.delay.is_some()
+            && let Destination::Topic(topic) = &self.envelope.destination
+        {
+            let message = format!(
+                "a delay is for what goes to an agent or a skill, not to topic '{topic}'; publish \
+                 the event when it is due"
+            );
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
         let attempts = self.options.attempts.unwrap_or(1);

@@ -29,9 +29,9 @@ pub enum Answer {
     /// To [`Query::Tasks`].
     Tasks(TaskPage),
     /// To [`Query::Agents`].
-    Agents(Vec<AgentInfo>),
+    Agents(AgentPage),
     /// To [`Query::DeadLetters`].
-    DeadLetters(Vec<DeadLetter>),
+    DeadLetters(DeadLetterPage),
     /// To [`Query::Stats`].
     Stats(Box<Stats>),
 }
@@ -53,7 +53,7 @@ pub struct TaskFilter {
     pub limit: u32,
 }
 
-/// A page of tasks.
+/// A page of tasks. It ends early when it has about 4 MiB, but never empty while there is more.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TaskPage {
     /// Newest first.
@@ -69,6 +69,19 @@ pub struct AgentFilter {
     pub id: Option<AgentId>,
     /// Only agents that offer this skill.
     pub skill: Option<SkillName>,
+    /// Only agents whose ids come after this one: the cursor of the page before.
+    pub after: Option<AgentId>,
+    /// At most this many, 1 to 1,000; 0 stands for 100.
+    pub limit: u32,
+}
+
+/// A page of agents. It ends early when it has about 4 MiB, but never empty while there is more.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AgentPage {
+    /// In order of their ids.
+    pub agents: Vec<AgentInfo>,
+    /// The cursor for the next page, if there is more.
+    pub next: Option<AgentId>,
 }
 
 /// Which dead letters to list. Every field that is set narrows the list.
@@ -78,8 +91,21 @@ pub struct DeadLetterFilter {
     pub id: Option<MessageId>,
     /// Only those of this inbox.
     pub inbox: Option<InboxAddress>,
+    /// Only those older than this: the cursor of the page before. It says nothing else, and after
+    /// a restart of the broker a page may repeat what the page before had, but skips nothing.
+    pub before: Option<u64>,
     /// At most this many, 1 to 1,000; 0 stands for 100.
     pub limit: u32,
+}
+
+/// A page of dead letters. It ends early when it has about 4 MiB, but never empty while there is
+/// more.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DeadLetterPage {
+    /// Newest first.
+    pub letters: Vec<DeadLetter>,
+    /// The cursor for the next page, if there is more.
+    pub next: Option<u64>,
 }
 
 /// An envelope that ran out of attempts or was dead-lettered.

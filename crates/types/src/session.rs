@@ -60,6 +60,9 @@ pub struct Welcome {
     pub revoked: Vec<Token>,
     /// The bounds in force.
     pub limits: Limits,
+    /// The broker's wall clock when it said this, by which the session translates the times that
+    /// it is told; the earliest time if the broker does not say.
+    pub now: WallTime,
 }
 
 /// What a subscription wants, and whose it is.
@@ -272,8 +275,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Receives what a broker has for a session.
 pub trait Sink: Send + Sync + 'static {
-    /// Takes a batch, leaving `items` empty. Called in order, never twice at once, outside all
-    /// of the broker's locks; must not block.
+    /// Takes a batch, leaving `items` empty. Called in order and never twice at once,
+    /// on whichever thread drives the broker, which holds no lock of the engine then; must not
+    /// block.
     fn accept(&self, items: &mut Vec<SessionItem>);
 
     /// The broker has ended for good and answers nothing more over this connection. Only called

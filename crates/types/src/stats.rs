@@ -152,6 +152,8 @@ pub struct Stats {
     pub sessions: u64,
     /// Per inbox, busiest first, at most 1,000.
     pub inboxes: Vec<InboxStats>,
+    /// How many inboxes took something in, those that are not listed included.
+    pub inboxes_total: u64,
     /// The log, if there is one.
     pub log: Option<LogStats>,
     /// The broker's epoch.

@@ -1,7 +1,10 @@
 //! Tasks: states, the numbered event sequence, snapshots.
 
 use crate::kind::{UnknownWord, words};
-use crate::{AgentId, AttemptNote, ContextId, Destination, Epoch, MessageId, Payload, WallTime};
+use crate::{
+    AgentId, AttemptNote, ContextId, Destination, Epoch, Failure, FailureCode, MessageId, Payload,
+    WallTime,
+};
 use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
@@ -160,9 +163,73 @@ pub struct TaskSnapshot {
     pub updated_at: WallTime,
 }
 
+/// The reason of a task whose time to live ended; [`TaskSnapshot::outcome`] tells expiry by it.
+const EXPIRED: &str = "EXPIRED";
+
+impl TaskSnapshot {
+    /// How the task ended, as its sender was told; `None` while it goes on. A task that was
+    /// dead-lettered shows as failed: its state and reason do not tell the two apart.
+    pub fn outcome(&self) -> Option<Result<Payload, Failure>> {
+        let code = match self.state {
+            TaskState::Completed => return Some(Ok(self.result.clone().unwrap_or_default())),
+            TaskState::Failed if self.reason.as_deref() == Some(EXPIRED) => FailureCode::Expired,
+            TaskState::Failed => FailureCode::Failed,
+            TaskState::Canceled => FailureCode::Canceled,
+            TaskState::Rejected => FailureCode::Rejected,
+            TaskState::Submitted
+            | TaskState::Working
+            | TaskState::InputRequired
+            | TaskState::AuthRequired => return None,
+        };
+        Some(Err(Failure { code, reason: self.reason.clone().unwrap_or_default() }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Partition;
+
+    fn snapshot(state: TaskState, reason: Option<&str>) -> TaskSnapshot {
+        TaskSnapshot {
+            id: MessageId::from_parts(1, Partition(0), 1),
+            destination: Destination::All,
+            source: None,
+            context_id: None,
+            causation_id: None,
+            root_id: None,
+            state,
+            reason: reason.map(str::to_owned),
+            agent: None,
+            attempts: 1,
+            notes: Vec::new(),
+            progress: None,
+            result: None,
+            last_event: 1,
+            created_at: WallTime(0),
+            updated_at: WallTime(0),
+        }
+    }
+
+    #[test]
+    fn the_outcome_says_how_a_task_ended_and_nothing_before() {
+        for &state in TaskState::ALL {
+            assert_eq!(snapshot(state, None).outcome().is_some(), state.is_terminal(), "{state}");
+        }
+        for (state, reason, code) in [
+            (TaskState::Failed, "no disk", FailureCode::Failed),
+            (TaskState::Failed, "EXPIRED", FailureCode::Expired),
+            (TaskState::Rejected, "not mine", FailureCode::Rejected),
+            (TaskState::Canceled, "too late", FailureCode::Canceled),
+        ] {
+            let failure = Failure { code, reason: reason.to_owned() };
+            assert_eq!(snapshot(state, Some(reason)).outcome(), Some(Err(failure)));
+        }
+        let done = snapshot(TaskState::Completed, None);
+        assert_eq!(done.outcome(), Some(Ok(Payload::default())));
+        let answered = TaskSnapshot { result: Some(Payload::text("42")), ..done };
+        assert_eq!(answered.outcome(), Some(Ok(Payload::text("42"))));
+    }
 
     #[test]
     fn terminal_states_are_final_and_every_other_state_has_a_way_out() {

@@ -1,6 +1,6 @@
 //! Topics and the patterns that subscribe to them.
 
-use crate::name::{self, NameError};
+use crate::name::{self, NameError, text_traits};
 use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
@@ -110,26 +110,6 @@ fn check_tokens(what: &'static str, text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-macro_rules! text_traits {
-    ($type:ident) => {
-        impl FromStr for $type {
-            type Err = NameError;
-            fn from_str(text: &str) -> Result<Self, NameError> {
-                Self::new(text)
-            }
-        }
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", self.0.as_str())
-            }
-        }
-    };
-}
 text_traits!(Topic);
 text_traits!(TopicPattern);
 

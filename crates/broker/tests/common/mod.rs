@@ -29,7 +29,10 @@ pub(crate) fn on(disk: &MemoryDisk) -> BrokerConfig {
         retry_space_after: Duration::from_millis(10),
         ..LogConfig::default()
     };
-    config.engine.limits.payload_bytes = 1 << 13;
+    let limits = &mut config.engine.limits;
+    limits.payload_bytes = 1 << 13;
+    (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
+    limits.reason_bytes = 1 << 10;
     config
 }
 
@@ -64,8 +67,17 @@ struct Channel(mpsc::UnboundedSender<SessionItem>);
 impl Sink for Channel {
     fn accept(&self, items: &mut Vec<SessionItem>) {
         for item in items.drain(..) {
-            // The test may be over.
-            let _ = self.0.send(item);
+            // One by one, so that each can be waited for.
+            let singly: Vec<_> = match item {
+                SessionItem::Done { first, last } => (first..=last)
+                    .map(|number| SessionItem::Done { first: number, last: number })
+                    .collect(),
+                other => vec![other],
+            };
+            for item in singly {
+                // The test may be over.
+                let _ = self.0.send(item);
+            }
         }
     }
 }
@@ -131,9 +143,7 @@ impl Peer {
     /// The answer to an operation.
     pub(crate) async fn answer(&mut self, number: u64) -> Result<Option<Accepted>, Refusal> {
         self.find(|item| match item {
-            SessionItem::Done { first, last } if (*first..=*last).contains(&number) => {
-                Some(Ok(None))
-            }
+            SessionItem::Done { first, .. } if *first == number => Some(Ok(None)),
             SessionItem::Accepted(accepted) if accepted.operation == number => {
                 Some(Ok(Some(accepted.clone())))
             }

@@ -9,6 +9,7 @@ use crate::queue::Place;
 use crate::record::{AgentRecord, Record};
 use crate::settle::Loss;
 use crate::table::{AgentKey, SessionKey, TenantKey};
+use std::collections::BTreeSet;
 use trunkline_types::session::{Hello, Reply, SessionItem, Subscription, Welcome};
 use trunkline_types::{AgentCard, Durability, Principal, Refusal, RefusalCode, SessionId, Token};
 
@@ -33,7 +34,8 @@ impl Engine {
         let known = self.session_keys.get(&id).copied();
         let session = known.unwrap_or_else(|| {
             let session = self.new_session(id, tenant, principal.subject, agent);
-            self.sessions[session].window = self.windows.remove(&id).unwrap_or_default();
+            let known = self.windows.remove(&id).unwrap_or_default();
+            self.sessions[session].window = known.window;
             self.sessions[session].recovered = true;
             session
         });
@@ -53,7 +55,7 @@ impl Engine {
         let (kept, own): (Vec<_>, Vec<_>) = subscriptions.into_iter().partition(|sub| sub.durable);
         self.set_session_patterns(session, own.into_iter().map(|sub| sub.pattern).collect());
         for subscription in &kept {
-            // Within the limit: the hello was checked.
+            // Never refused: the hello was checked for it.
             let _ = self.subscribe(session, subscription, true, out);
         }
         self.keep_held(now, session, &held, out);
@@ -93,6 +95,7 @@ impl Engine {
             lease: self.config.lease,
             revoked,
             limits: self.config.limits.clone(),
+            now: now.wall,
         };
         let result = Ok(Box::new(welcome));
         out.effects.push(Effect::Welcome { connection, result });
@@ -122,7 +125,9 @@ impl Engine {
             Some(connection) => {
                 out.effects.push(Effect::Item { connection, item: SessionItem::Reply(reply) });
             }
-            None if row.recovered && row.connection.is_none() => self.tenants[row.tenant].tally.replies_dropped += 1,
+            None if row.recovered && row.connection.is_none() => {
+                self.tenants[row.tenant].tally.replies_dropped += 1;
+            }
             None => row.pending.push(reply),
         }
     }
@@ -134,6 +139,18 @@ impl Engine {
         hello: &Hello,
     ) -> Result<(), Refusal> {
         let limits = &self.config.limits;
+        if hello.held.len() > limits.credit as usize {
+            let (count, limit) = (hello.held.len(), limits.credit);
+            let message = format!("the hello holds {count} deliveries, the limit is {limit}");
+            return Err(Refusal::new(RefusalCode::TooLarge, message));
+        }
+        if !self.session_keys.contains_key(&hello.session)
+            && self.sessions.len() >= self.config.sessions
+        {
+            let message = format!("there are {} sessions, which is the limit", self.sessions.len());
+            let refusal = Refusal::new(RefusalCode::Unavailable, message);
+            return Err(refusal.retry_after(self.config.resume_grace));
+        }
         if hello.subscriptions.len() > limits.subscriptions {
             let (count, limit) = (hello.subscriptions.len(), limits.subscriptions);
             let message = format!("the hello has {count} subscriptions, the limit is {limit}");
@@ -150,6 +167,27 @@ impl Engine {
         if let Some(card) = &hello.card {
             card.check(limits)?;
             let known = self.tenants[tenant].agents.get(&card.id);
+            self.check_new_inboxes(tenant, card)?;
+            let kept = known.map_or(&[][..], |&key| &self.agents[key].subscriptions);
+            let new = hello
+                .subscriptions
+                .iter()
+                .filter(|sub| sub.durable && !kept.contains(&sub.pattern))
+                .count();
+            if new > 0 {
+                // A full disk is no reason to refuse: a session that comes back must find what it
+                // holds, and agents must come to work off what is there.
+                let count = kept.len() + new;
+                if count > limits.subscriptions {
+                    let limit = limits.subscriptions;
+                    let message = format!(
+                        "agent '{}' would have {count} durable subscriptions, the limit is \
+                         {limit}; unsubscribe from those it no longer wants",
+                        card.id
+                    );
+                    return Err(Refusal::new(RefusalCode::TooLarge, message));
+                }
+            }
             let owner = known.and_then(|&key| self.agents[key].registration.as_ref());
             if let Some(owner) = owner.filter(|known| known.owner != principal.subject) {
                 let message = format!(
@@ -169,6 +207,22 @@ impl Engine {
                 let message = format!("session id {} is somebody else's", hello.session);
                 return Err(Refusal::new(RefusalCode::AlreadyTaken, message));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for the inboxes of the agent and its skills that are not there yet.
+    fn check_new_inboxes(&self, tenant: TenantKey, card: &AgentCard) -> Result<(), Refusal> {
+        let tenant = &self.tenants[tenant];
+        let new = card.skills.iter().filter(|skill| !tenant.skill_inboxes.contains_key(*skill));
+        let own = usize::from(!tenant.agent_inboxes.contains_key(&card.id));
+        let (count, limit) = (self.inboxes.len() + new.count() + own, self.config.inboxes);
+        if count > limit {
+            let message = format!(
+                "with agent '{}' there would be {count} inboxes, the limit is {limit}",
+                card.id
+            );
+            return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
         Ok(())
     }
@@ -198,7 +252,7 @@ impl Engine {
         self.apply_agent(record);
         for session in self.agents[key].sessions.clone() {
             self.serve_inboxes(session);
-            self.count_available(session);
+            self.dispatch_session(now, session, out);
         }
         key
     }
@@ -207,9 +261,10 @@ impl Engine {
     /// reached it.
     fn keep_held(&mut self, now: Now, session: SessionKey, held: &[Token], out: &mut Output) {
         let leased: Vec<_> = self.sessions[session].leases.iter(&self.entries).collect();
+        let still: BTreeSet<Token> = held.iter().copied().collect();
         for key in leased {
             let token = self.entries[key].lease.map(|lease| lease.token);
-            if token.is_some_and(|token| held.contains(&token)) {
+            if token.is_some_and(|token| still.contains(&token)) {
                 continue;
             }
             self.lose(now, key, Loss::Delivery, out);

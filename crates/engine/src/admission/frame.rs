@@ -53,7 +53,8 @@ impl Engine {
         }
     }
 
-    /// Credit within the limit. The limit is told in the welcome.
+    /// Credit within the bounds: that for deliveries is told in the welcome, that for events is
+    /// what an inbox may hold.
     pub(crate) fn capped(&self, credit: Credit) -> Credit {
         let limit = self.config.limits.credit;
         Credit {
@@ -149,7 +150,12 @@ impl Engine {
             Operation::Update(update) => {
                 self.update(now, session, number, update, out).map(Answered::Done)
             }
-            Operation::Subscribe(wanted) => self.subscribe(session, &wanted, true, out),
+            Operation::Subscribe(wanted) => {
+                if wanted.durable && self.config.logged {
+                    self.check_log()?;
+                }
+                self.subscribe(session, &wanted, true, out)
+            }
             Operation::Unsubscribe(unwanted) => self.subscribe(session, &unwanted, false, out),
             Operation::Watch { task, after } => {
                 self.watch(now, session, task, after, out)?;

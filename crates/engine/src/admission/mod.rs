@@ -8,4 +8,4 @@ mod publish;
 mod window;
 
 pub(crate) use keys::Keys;
-pub(crate) use window::Window;
+pub(crate) use window::{Remembered, Window};

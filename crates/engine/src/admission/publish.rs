@@ -48,12 +48,14 @@ impl Engine {
             return Ok(answered);
         }
         let envelope = &publish.envelope;
+        if publish.options.absent == Absent::Fail && !self.is_known(tenant, &envelope.destination) {
+            return Err(nobody(&envelope.destination));
+        }
         let mut targets = self.targets(tenant, envelope, envelope.source.as_ref())?;
         let unserved = targets.sessions.is_empty()
             && !targets.inboxes.iter().any(|&inbox| self.is_served(inbox));
         if unserved && publish.options.absent == Absent::Fail {
-            let message = format!("nobody serves '{}' at the moment", envelope.destination);
-            return Err(Refusal::new(RefusalCode::NobodyThere, message));
+            return Err(nobody(&envelope.destination));
         }
         // Only what lies in an inbox can outlive the process: a bare subscription cannot.
         let logged = self.config.logged && !targets.inboxes.is_empty();
@@ -107,8 +109,18 @@ impl Engine {
         Ok(Answered::Accepted(level, accepted))
     }
 
+    /// Whether the destination was heard of before, so that looking at it makes nothing new.
+    fn is_known(&self, tenant: TenantKey, destination: &Destination) -> bool {
+        let tenant = &self.tenants[tenant];
+        match destination {
+            Destination::Agent(id) => tenant.agent_inboxes.contains_key(id),
+            Destination::Skill(skill) => tenant.skill_inboxes.contains_key(skill),
+            Destination::Topic(_) | Destination::All | Destination::Agents(_) => true,
+        }
+    }
+
     /// Whether the log can take new work.
-    fn check_log(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_log(&self) -> Result<(), Refusal> {
         if !self.ample {
             let message = "the disk has no room for new work; what was accepted goes on";
             let refusal = Refusal::new(RefusalCode::DiskFull, message);
@@ -297,4 +309,9 @@ impl Engine {
         }
         (key, id)
     }
+}
+
+fn nobody(destination: &Destination) -> Refusal {
+    let message = format!("nobody serves '{destination}' at the moment");
+    Refusal::new(RefusalCode::NobodyThere, message)
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::now::Now;
-use trunkline_types::SessionId;
+use trunkline_types::{SessionId, WallTime};
 
 /// How far back operations are remembered: the most that a session may have unanswered.
 const REACH: u64 = 65_536;
@@ -59,26 +59,52 @@ impl Window {
     }
 }
 
+/// The window of a session that is gone, and until when it is remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    pub(crate) window: Window,
+    /// When the session was heard of last; while records are replayed, when the latest of its
+    /// operations was accepted.
+    pub(crate) used_at: WallTime,
+}
+
 impl Engine {
     /// Remembers the operations of a session that is gone.
     pub(crate) fn remember_window(&mut self, now: Now, id: SessionId, window: Window) {
         if window.is_empty() {
             return;
         }
-        self.windows.insert(id, window);
-        self.forgetting.push_back((now.wall.after(self.config.session_memory), id));
+        self.windows.insert(id, Remembered { window, used_at: now.wall });
+        self.forgetting.push_back((now.wall, id));
+        self.forget_windows(now);
+    }
+
+    /// Notes an operation that a replayed record says was done.
+    pub(crate) fn replay_operation(&mut self, id: SessionId, operation: u64, at: WallTime) {
+        let known = self.windows.entry(id).or_default();
+        known.window.insert(operation);
+        known.used_at = known.used_at.max(at);
+    }
+
+    /// Orders what was replayed by age, so that the oldest is forgotten first.
+    pub(crate) fn order_windows(&mut self, now: Now) {
+        let mut known: Vec<_> = self.windows.iter().map(|(&id, it)| (it.used_at, id)).collect();
+        known.sort_unstable();
+        self.forgetting = known.into();
         self.forget_windows(now);
     }
 
     /// Forgets the operations of sessions that have been gone for long, or that are too many.
     pub(crate) fn forget_windows(&mut self, now: Now) {
-        while let Some(&(at, id)) = self.forgetting.front() {
-            if at > now.wall && self.forgetting.len() <= self.config.remembered_sessions {
+        let memory = self.config.session_memory;
+        while let Some(&(used_at, id)) = self.forgetting.front() {
+            let young = used_at.after(memory) > now.wall;
+            if young && self.forgetting.len() <= self.config.remembered_sessions {
                 return;
             }
             self.forgetting.pop_front();
-            let again = self.forgetting.iter().any(|&(_, other)| other == id);
-            if !again {
+            // A session that came back and went again is further behind in the queue.
+            if self.windows.get(&id).is_some_and(|known| known.used_at == used_at) {
                 self.windows.remove(&id);
             }
         }

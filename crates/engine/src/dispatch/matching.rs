@@ -1,5 +1,6 @@
-//! Matching entries with sessions: in constant time for each delivery, however many inboxes and
-//! sessions there are.
+//! Matching entries with sessions. A delivery costs the same however many inboxes there are; the
+//! search for a session compares a few, and is longer only while most sessions of the inbox have
+//! no credit left.
 
 use crate::defect::Defect;
 use crate::effect::Output;
@@ -15,7 +16,7 @@ const COMPARED: usize = 4;
 impl Engine {
     /// Delivers from an inbox for as long as it has work and somebody would take it.
     pub(crate) fn dispatch_inbox(&mut self, now: Now, inbox: InboxKey, out: &mut Output) {
-        if self.replaying {
+        if self.replaying || self.congested {
             return;
         }
         while self.inboxes[inbox].ready() > 0 {
@@ -27,9 +28,21 @@ impl Engine {
     /// Notes whether a session would take a delivery, and gives it work if it now would.
     pub(crate) fn dispatch_session(&mut self, now: Now, session: SessionKey, out: &mut Output) {
         self.count_available(session);
-        while self.sessions[session].counted {
+        while self.sessions[session].counted && !self.congested {
             let Some(inbox) = self.pick_inbox(session) else { return };
             self.deliver_next(now, inbox, session, out);
+        }
+    }
+
+    /// Stops deliveries while the log is as far behind as it may be, for each makes it fall
+    /// further behind; goes on with them when it has caught up.
+    pub(crate) fn set_congested(&mut self, now: Now, congested: bool, out: &mut Output) {
+        self.congested = congested;
+        if !congested {
+            let waiting = self.inboxes.iter().filter(|(_, inbox)| inbox.ready() > 0);
+            for inbox in waiting.map(|(key, _)| key).collect::<Vec<_>>() {
+                self.dispatch_inbox(now, inbox, out);
+            }
         }
     }
 

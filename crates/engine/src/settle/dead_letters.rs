@@ -41,7 +41,18 @@ impl DeadLetters {
 
     /// A tenant's, newest first.
     pub(crate) fn of(&self, tenant: TenantKey) -> impl Iterator<Item = &DeadLetter> {
-        let of_tenant = move |(owner, _): &&(TenantKey, DeadLetter)| *owner == tenant;
-        self.letters.values().rev().filter(of_tenant).map(|(_, letter)| letter)
+        self.older(tenant, u64::MAX).map(|(_, letter)| letter)
+    }
+
+    /// Those of them whose numbers are below `before`, with their numbers. A restart leaves out ephemeral ones and so
+    /// gives a letter the same number or a lower one: who goes on from a number skips nothing.
+    pub(crate) fn older(
+        &self,
+        tenant: TenantKey,
+        before: u64,
+    ) -> impl Iterator<Item = (u64, &DeadLetter)> {
+        let of_tenant = move |(_, (owner, _)): &(&u64, &(TenantKey, DeadLetter))| *owner == tenant;
+        let older = self.letters.range(..before).rev().filter(of_tenant);
+        older.map(|(number, (_, letter))| (*number, letter))
     }
 }

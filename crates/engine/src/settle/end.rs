@@ -54,7 +54,7 @@ impl Engine {
             let tenant = self.inboxes[entry.inbox].tenant;
             self.hold(now, level, Held::Reply(tenant, entry.sender, reply), out);
         }
-        self.let_go(now, level, next, out);
+        self.let_go(level, next);
         self.dispatch_holder(now, holder, out);
     }
 

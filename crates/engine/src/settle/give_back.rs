@@ -143,16 +143,17 @@ impl Engine {
         }
     }
 
-    /// Lets an entry go on that was blocked, once what unblocked it is durable.
-    pub(crate) fn let_go(
-        &mut self,
-        now: Now,
-        level: Durability,
-        next: Option<EntryKey>,
-        out: &mut Output,
-    ) {
+    /// Lets an entry go on that was blocked, once what unblocked it is durable. It is only noted
+    /// here: a chain of entries that end one after the other must not become a chain of calls.
+    pub(crate) fn let_go(&mut self, level: Durability, next: Option<EntryKey>) {
         if let Some(key) = next {
-            let id = self.entries[key].id;
+            self.unblocked.push_back((level, key, self.entries[key].id));
+        }
+    }
+
+    /// Works off what was let go.
+    pub(crate) fn work_off_unblocked(&mut self, now: Now, out: &mut Output) {
+        while let Some((level, key, id)) = self.unblocked.pop_front() {
             self.hold(now, level, Held::Ready(key, id), out);
         }
     }

@@ -8,4 +8,4 @@ mod used_tokens;
 
 pub(crate) use dead_letters::DeadLetters;
 pub(crate) use give_back::Loss;
-pub(crate) use used_tokens::UsedTokens;
+pub(crate) use used_tokens::{Use, UsedTokens};

@@ -24,7 +24,9 @@ impl Engine {
         let Settle { token, outcome } = settle;
         let key = match self.held_entry(session, token) {
             // Sent again after a restart, because its confirmation was lost with the broker.
-            Err(_) if self.used_tokens.contains(token) => return Ok(Durability::Ephemeral),
+            Err(_) if self.used_tokens.contains(token, self.sessions[session].agent, &outcome) => {
+                return Ok(Durability::Ephemeral);
+            }
             held => held?,
         };
         self.check_outcome(key, &outcome)?;
@@ -156,7 +158,7 @@ impl Engine {
         }
         let next = self.apply_paused(key, reason, message, now.wall);
         self.tell_watchers(now, key, out);
-        self.let_go(now, level, next, out);
+        self.let_go(level, next);
         self.dispatch_holder(now, holder, out);
     }
 

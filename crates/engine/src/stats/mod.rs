@@ -1,4 +1,5 @@
 //! Figures, answers to questions, and the state as checks see it.
 
 mod check;
+mod page;
 mod query;

@@ -5,16 +5,14 @@ use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
+use crate::stats::page::{self, Room};
 use crate::table::{AgentKey, TenantKey};
 use crate::task::unknown_task;
 use smol_str::SmolStr;
 use trunkline_types::{
-    AgentFilter, AgentInfo, Answer, DeadLetter, DeadLetterFilter, Destination, Durability,
-    InboxStats, Presence, Principal, Query, Refusal, RefusalCode, Stats, TaskFilter, TaskPage,
+    AgentFilter, AgentInfo, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, Destination,
+    Durability, InboxStats, Presence, Principal, Query, Refusal, Stats, TaskFilter, TaskPage,
 };
-
-const DEFAULT_LIMIT: u32 = 100;
-const MOST: u32 = 1000;
 
 impl Engine {
     /// Answers a question.
@@ -33,7 +31,7 @@ impl Engine {
                 None => Err(unknown_task(id)),
             },
             Query::Tasks(filter) => self.list_tasks(tenant, &filter).map(Answer::Tasks),
-            Query::Agents(filter) => Ok(Answer::Agents(self.list_agents(tenant, &filter))),
+            Query::Agents(filter) => self.list_agents(tenant, &filter).map(Answer::Agents),
             Query::DeadLetters(filter) => {
                 self.list_dead_letters(tenant, &filter).map(Answer::DeadLetters)
             }
@@ -44,7 +42,7 @@ impl Engine {
     }
 
     fn list_tasks(&self, tenant: TenantKey, filter: &TaskFilter) -> Result<TaskPage, Refusal> {
-        let limit = limit(filter.limit)?;
+        let mut room = Room::new(filter.limit)?;
         let mut page = TaskPage::default();
         let older = match filter.before {
             Some(before) => self.tasks.ids.range(..before),
@@ -69,25 +67,39 @@ impl Engine {
             if !wanted {
                 continue;
             }
-            if page.tasks.len() == limit {
+            debug_assert_eq!(id, envelope.id);
+            let task = task.snapshot();
+            if !room.take(page::task(&task)) {
                 page.next = page.tasks.last().map(|task| task.id);
                 break;
             }
-            debug_assert_eq!(id, envelope.id);
-            page.tasks.push(task.snapshot());
+            page.tasks.push(task);
         }
         Ok(page)
     }
 
-    fn list_agents(&self, tenant: TenantKey, filter: &AgentFilter) -> Vec<AgentInfo> {
+    fn list_agents(&self, tenant: TenantKey, filter: &AgentFilter) -> Result<AgentPage, Refusal> {
+        let mut room = Room::new(filter.limit)?;
         let of_tenant = self.agents.iter().filter(|(_, agent)| agent.tenant == tenant);
-        let mut infos: Vec<_> = of_tenant
-            .filter_map(|(key, _)| self.agent_info(key))
-            .filter(|info| filter.id.as_ref().is_none_or(|id| *id == info.card.id))
-            .filter(|info| filter.skill.as_ref().is_none_or(|it| info.card.skills.contains(it)))
+        let mut wanted: Vec<_> = of_tenant
+            .filter_map(|(key, agent)| {
+                let card = &agent.registration.as_ref()?.card;
+                let wanted = filter.id.as_ref().is_none_or(|id| *id == card.id)
+                    && filter.skill.as_ref().is_none_or(|skill| card.skills.contains(skill))
+                    && filter.after.as_ref().is_none_or(|after| card.id > *after);
+                wanted.then_some((&card.id, key))
+            })
             .collect();
-        infos.sort_unstable_by(|a, b| a.card.id.cmp(&b.card.id));
-        infos
+        wanted.sort_unstable_by_key(|&(id, _)| id);
+        let mut page = AgentPage::default();
+        for info in wanted.into_iter().filter_map(|(_, key)| self.agent_info(key)) {
+            if !room.take(page::agent(&info)) {
+                page.next = page.agents.last().map(|agent| agent.card.id.clone());
+                break;
+            }
+            page.agents.push(info);
+        }
+        Ok(page)
     }
 
     fn agent_info(&self, key: AgentKey) -> Option<AgentInfo> {
@@ -133,13 +145,23 @@ impl Engine {
         &self,
         tenant: TenantKey,
         filter: &DeadLetterFilter,
-    ) -> Result<Vec<DeadLetter>, Refusal> {
-        let limit = limit(filter.limit)?;
-        let wanted = self.dead_letters.of(tenant).filter(|letter| {
+    ) -> Result<DeadLetterPage, Refusal> {
+        let mut room = Room::new(filter.limit)?;
+        let older = self.dead_letters.older(tenant, filter.before.unwrap_or(u64::MAX));
+        let wanted = older.filter(|(_, letter)| {
             filter.id.is_none_or(|id| id == letter.publish.envelope.id)
                 && filter.inbox.as_ref().is_none_or(|inbox| *inbox == letter.inbox)
         });
-        Ok(wanted.take(limit).cloned().collect())
+        let (mut page, mut last) = (DeadLetterPage::default(), None);
+        for (number, letter) in wanted {
+            if !room.take(page::dead_letter(letter)) {
+                page.next = last;
+                break;
+            }
+            page.letters.push(letter.clone());
+            last = Some(number);
+        }
+        Ok(page)
     }
 
     fn stats(&self, now: Now, tenant: TenantKey) -> Stats {
@@ -178,18 +200,8 @@ impl Engine {
             let busier = b.counters.accepted.cmp(&a.counters.accepted);
             busier.then_with(|| a.address.cmp(&b.address))
         });
-        stats.inboxes.truncate(MOST as usize);
+        stats.inboxes_total = stats.inboxes.len() as u64;
+        stats.inboxes.truncate(page::MOST as usize);
         stats
-    }
-}
-
-fn limit(asked: u32) -> Result<usize, Refusal> {
-    match asked {
-        0 => Ok(DEFAULT_LIMIT as usize),
-        1..=MOST => Ok(asked as usize),
-        _ => {
-            let message = format!("the limit is {asked}, the range is 1 to {MOST}");
-            Err(Refusal::new(RefusalCode::Invalid, message))
-        }
     }
 }

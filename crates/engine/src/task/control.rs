@@ -8,7 +8,9 @@ use crate::queue::Place;
 use crate::record::{End, Record};
 use crate::table::{EntryKey, SessionKey};
 use trunkline_types::session::{Update, UpdateBody};
-use trunkline_types::{AgentId, Durability, MessageId, Payload, Refusal, RefusalCode, WallTime};
+use trunkline_types::{
+    AgentId, Durability, MessageId, Payload, Refusal, RefusalCode, TaskState, WallTime,
+};
 
 impl Engine {
     /// Takes in what the holder of a delivery says while it works. Returns how durable it must
@@ -66,6 +68,7 @@ impl Engine {
                 }
                 let level = if logged { Durability::Buffered } else { Durability::Ephemeral };
                 if logged {
+                    self.check_log()?;
                     let session = self.sessions[session].id;
                     let (chunk, at) = (chunk.clone(), now.wall);
                     self.emit(Record::Artifact { entry: id, session, operation, chunk, at }, out);
@@ -94,6 +97,11 @@ impl Engine {
             let message = format!("the reason has {size} bytes, the limit is {limit}");
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
+        let task = self.find_task(session, id)?;
+        if self.tasks.rows[task].state == TaskState::Canceled {
+            // Said again, perhaps because the answer was lost with a broker.
+            return Ok(Durability::Synced);
+        }
         let key = self.open_entry(session, id)?;
         let level = self.entries[key].durability;
         self.end_entry(now, key, End::Canceled { reason }, out);
@@ -118,6 +126,10 @@ impl Engine {
             return Err(Refusal::new(RefusalCode::WrongState, message));
         }
         let (entry_id, level, logged) = (entry.id, entry.durability, entry.is_logged());
+        self.check_messages(key, &payload)?;
+        if logged {
+            self.check_log()?;
+        }
         let row = &self.sessions[session];
         let from = row.agent.map(|agent| self.agents[agent].id.clone());
         if logged {
@@ -154,6 +166,22 @@ impl Engine {
         if let Some(task) = entry.task {
             self.task_continued(task, payload, from, at);
         }
+    }
+
+    /// All messages travel with the next delivery, so there must not be too much of them.
+    fn check_messages(&self, key: EntryKey, payload: &Payload) -> Result<(), Refusal> {
+        let (most, most_bytes) = (self.config.task_messages, self.config.task_message_bytes);
+        let messages = &self.entries[key].messages;
+        let bytes = messages.iter().map(|message| message.data.len()).sum::<usize>();
+        if messages.len() >= most || bytes + payload.data.len() > most_bytes {
+            let message = format!(
+                "the task has {} messages of {bytes} bytes, the limit is {most} of {most_bytes}; \
+                 send what comes next as a new task",
+                messages.len()
+            );
+            return Err(Refusal::new(RefusalCode::TooLarge, message));
+        }
+        Ok(())
     }
 
     fn open_entry(&self, session: SessionKey, id: MessageId) -> Result<EntryKey, Refusal> {

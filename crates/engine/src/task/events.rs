@@ -36,6 +36,7 @@ impl Engine {
             progress: None,
             result: None,
             events: VecDeque::new(),
+            event_bytes: 0,
             last_event: 0,
             created_at: at,
             updated_at: at,
@@ -132,16 +133,26 @@ impl Engine {
             _ => tally.canceled += 1,
         }
         let class = usize::from(!is_logged);
-        self.tasks.ended[class].push_back((key, id));
+        let bytes = self.tasks.rows[key].bytes();
+        self.tasks.ended[class].bytes += bytes;
+        self.tasks.ended[class].queue.push_back((key, id));
         self.forget_ended_tasks(class);
     }
 
-    /// Keeps no more ended tasks of a class than the bound, oldest gone first.
+    /// Keeps no more ended tasks of a class than the bounds allow, oldest gone first; the latest
+    /// is always kept.
     fn forget_ended_tasks(&mut self, class: usize) {
-        while self.tasks.ended[class].len() > self.config.ended_tasks {
-            let Some((key, id)) = self.tasks.ended[class].pop_front() else { return };
+        let (most, most_bytes) = (self.config.ended_tasks, self.config.ended_task_bytes);
+        loop {
+            let ended = &mut self.tasks.ended[class];
+            let over = ended.queue.len() > most || ended.bytes > most_bytes;
+            if !over || ended.queue.len() <= 1 {
+                return;
+            }
+            let Some((key, id)) = ended.queue.pop_front() else { return };
             self.tasks.ids.remove(&id);
             let task = self.tasks.rows.remove(key);
+            self.tasks.ended[class].bytes -= task.bytes();
             for watcher in task.watchers {
                 self.sessions[watcher].watching.retain(|&other| other != key);
             }
@@ -170,12 +181,26 @@ impl Engine {
     fn task_event(&mut self, key: TaskKey, body: TaskEventBody, at: WallTime) {
         let skip = u64::from(self.planted(Defect::SkippedNumber) && self.rng.u8(..) < 16);
         let (epoch, bound) = (self.epoch, self.config.task_events);
+        let most_bytes = self.config.task_event_bytes;
         let task = &mut self.tasks.rows[key];
         task.last_event += 1 + skip;
         let number = task.last_event;
+        task.event_bytes += event_bytes(&body);
         task.events.push_back(TaskEvent { number, epoch, at, body });
-        if task.events.len() > bound {
-            task.events.pop_front();
+        while task.events.len() > bound || (task.event_bytes > most_bytes && task.events.len() > 1)
+        {
+            let Some(oldest) = task.events.pop_front() else { break };
+            task.event_bytes -= event_bytes(&oldest.body);
         }
     }
+}
+
+/// Bytes of what an event carries.
+fn event_bytes(body: &TaskEventBody) -> u64 {
+    let bytes = match body {
+        TaskEventBody::Status { reason, .. } => reason.as_ref().map_or(0, String::len),
+        TaskEventBody::Artifact(chunk) => chunk.payload.data.len(),
+        TaskEventBody::Message { payload, .. } => payload.data.len(),
+    };
+    bytes as u64
 }

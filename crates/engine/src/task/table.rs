@@ -16,7 +16,14 @@ pub(crate) struct Tasks {
     pub(crate) ids: BTreeMap<MessageId, TaskKey>,
     /// Ended ones in the order in which they ended: logged ones, and ephemeral ones. They are
     /// bounded apart, so that what is not in the log never decides what of it is forgotten.
-    pub(crate) ended: [VecDeque<(TaskKey, MessageId)>; 2],
+    pub(crate) ended: [Ended; 2],
+}
+
+/// Ended tasks of one class, in the order in which they ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) queue: VecDeque<(TaskKey, MessageId)>,
+    pub(crate) bytes: u64,
 }
 
 /// One task.
@@ -34,6 +41,8 @@ pub(crate) struct Task {
     pub(crate) progress: Option<Progress>,
     pub(crate) result: Option<Payload>,
     pub(crate) events: VecDeque<TaskEvent>,
+    /// Bytes of the events' payloads.
+    pub(crate) event_bytes: u64,
     /// The number of the latest event.
     pub(crate) last_event: u64,
     pub(crate) created_at: WallTime,
@@ -47,7 +56,7 @@ pub(crate) struct Task {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self { rows: Table::new(), ids: BTreeMap::new(), ended: [VecDeque::new(), VecDeque::new()] }
+        Self { rows: Table::new(), ids: BTreeMap::new(), ended: Default::default() }
     }
 
     /// A tenant's task.
@@ -58,6 +67,13 @@ impl Tasks {
 }
 
 impl Task {
+    /// Bytes of everything that it keeps of what others sent.
+    pub(crate) fn bytes(&self) -> u64 {
+        let payload = self.publish.envelope.payload.data.len();
+        let result = self.result.as_ref().map_or(0, |result| result.data.len());
+        self.event_bytes + (payload + result) as u64
+    }
+
     pub(crate) fn snapshot(&self) -> TaskSnapshot {
         let envelope = &self.publish.envelope;
         TaskSnapshot {

@@ -95,6 +95,7 @@ impl World {
     fn welcomed(&mut self, number: usize, link: u64, welcome: &Welcome) {
         let actor = &mut self.actors[number];
         actor.state = State::Up(link);
+        actor.draining = false;
         if !welcome.resumed {
             actor.event = 0;
         }

@@ -38,6 +38,11 @@ impl World {
             1 | 2 => self.follow(number),
             3 if self.chance(300) => self.resubscribe(number),
             4 if self.chance(300) => self.change_credit(number),
+            4 if self.chance(100) => {
+                self.did(Count::Drains);
+                self.actors[number].draining = true;
+                self.frame(number, ClientFrame::Drain);
+            }
             5 if self.chance(traffic.cancel * 4) => self.call_off(number),
             _ => self.send_some(number),
         }
@@ -111,6 +116,12 @@ impl World {
         let through = actor.event;
         self.frame(number, ClientFrame::Credit(Credit { deliveries: 64, events: 64 }));
         self.frame(number, ClientFrame::Acknowledge { through });
+        // Who has asked for no more work gets some again over a new connection.
+        let draining = self.actors[number].draining;
+        if let Some(link) = self.actors[number].link().filter(|_| draining) {
+            self.cut(link);
+            self.lost(number);
+        }
         if self.actors[number].link().is_none() {
             self.calendar.plan(self.clock.time, Event::Connect(number));
         }

@@ -32,6 +32,7 @@ pub(crate) struct Pending {
 
 /// One actor.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent habits and plans of one actor")]
 pub(crate) struct Actor {
     pub(crate) session: SessionId,
     pub(crate) card: Option<AgentCard>,
@@ -57,6 +58,8 @@ pub(crate) struct Actor {
     /// Idempotency keys it has used, with what it said under them.
     pub(crate) keys: Vec<(u64, u64)>,
     pub(crate) beating: bool,
+    /// Whether it has asked for no more deliveries over this connection.
+    pub(crate) draining: bool,
 }
 
 impl Actor {
@@ -84,6 +87,7 @@ impl Actor {
             sent: Vec::new(),
             keys: Vec::new(),
             beating: false,
+            draining: false,
         };
         if plan.traffic.topics > 0 {
             for pattern in ["t.*", "t.a", "t.>", "t.b.*"] {

@@ -49,7 +49,8 @@ impl World {
         if self.rng.u8(..) < 128 {
             options.attempts = Some(self.rng.u32(1..=5));
         }
-        if self.rng.u32(..1000) < traffic.delay {
+        let topic = matches!(publish.envelope.destination, Destination::Topic(_));
+        if !topic && self.rng.u32(..1000) < traffic.delay {
             options.delay = Some(Duration::from_millis(self.rng.u64(0..=600)));
         }
         if self.rng.u8(..) < 8 {

@@ -205,6 +205,10 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
         (Operation::Publish(publish), RefusalCode::DiskFull) => {
             publish.durability().is_logged() && model.was_full
         }
+        (
+            Operation::Update(_) | Operation::Continue { .. } | Operation::Subscribe(_),
+            RefusalCode::DiskFull,
+        ) => model.was_full,
         (Operation::Publish(_), RefusalCode::InboxFull) => model.rules.tight,
         (Operation::Publish(publish), RefusalCode::NobodyThere) => {
             publish.options.absent == Absent::Fail
@@ -214,8 +218,6 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
         }
         (Operation::Settle(_), RefusalCode::StaleToken) => asked.fence != Fence::Good,
         (Operation::Update(_), RefusalCode::StaleToken | RefusalCode::Invalid)
-        // A crash may have taken back the piece that the watcher saw last.
-        | (Operation::Watch { .. }, RefusalCode::Invalid)
         | (
             Operation::Watch { .. }
             | Operation::Unwatch { .. }

@@ -56,7 +56,7 @@ mod tests {
     use crate::model::testing::{Scene, WORKERS, broken, token};
     use std::time::Duration;
     use trunkline_types::session::Welcome;
-    use trunkline_types::{Epoch, Limits};
+    use trunkline_types::{Epoch, Limits, WallTime};
 
     #[test]
     fn only_the_latest_token_is_good() {
@@ -79,6 +79,7 @@ mod tests {
             lease: Duration::from_secs(1),
             revoked: vec![token(1)],
             limits: Limits::default(),
+            now: WallTime(0),
         };
         broken(welcome(&scene.model, 2, &answer), "6 absence", "is revoked");
         answer.revoked.clear();

@@ -69,12 +69,12 @@ pub(crate) fn answered(
             ensure!(newest_first, "answers", "a page of tasks is not newest first");
             page.tasks.iter().try_for_each(|task| snapshot(model, task))
         }
-        Ok(Answer::DeadLetters(letters)) => {
-            letters.iter().try_for_each(|letter| dead_letter(model, letter))
+        Ok(Answer::DeadLetters(page)) => {
+            page.letters.iter().try_for_each(|letter| dead_letter(model, letter))
         }
         Ok(Answer::Stats(stats)) => figures(stats),
-        Ok(Answer::Agents(agents)) => {
-            let unknown = agents.iter().find(|a| !model.book.agents.contains_key(&a.card.id));
+        Ok(Answer::Agents(page)) => {
+            let unknown = page.agents.iter().find(|a| !model.book.agents.contains_key(&a.card.id));
             ensure!(unknown.is_none(), "1 durable", "an agent without a record: {unknown:?}");
             Ok(())
         }

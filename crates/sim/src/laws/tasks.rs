@@ -102,13 +102,10 @@ fn durable(model: &mut Model, task: MessageId, event: &TaskEvent) -> Check {
 /// Checks an event against those told before, and notes it.
 fn note(model: &mut Model, task: MessageId, event: &TaskEvent) -> Check {
     let number = event.number;
-    let epoch = model.book.epoch;
     let events = &mut model.told.entry(task).or_default().events;
     if let Some(before) = events.get(&number) {
-        // Buffered pieces may be lost, and their numbers then name something else.
-        let fixed = status(before).is_some() || before.epoch == epoch;
         ensure!(
-            before == event || !fixed,
+            before == event,
             "1 durable",
             "task {task}: event {number} was {before:?} and is now {event:?}"
         );
@@ -118,10 +115,6 @@ fn note(model: &mut Model, task: MessageId, event: &TaskEvent) -> Check {
     ensure!(ended.is_none(), "9 tasks", "task {task}: {event:?} comes after the end {ended:?}");
     let mut at = number;
     while let (Some(before), Some(state)) = (events.get(&(at - 1)), status(event)) {
-        if status(before).is_none() && before.epoch != event.epoch {
-            // A piece that a crash may have taken back.
-            break;
-        }
         if let Some(before) = status(before) {
             let legal = before.may_become(state);
             ensure!(legal, "9 tasks", "task {task}: {before} becomes {state} at {number}");

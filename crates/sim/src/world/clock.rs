@@ -16,11 +16,13 @@ pub(crate) struct Clock {
     frozen: u64,
     /// How far the wall clock is ahead of world time.
     wall: u64,
+    /// The latest time that the wall clock has shown before it was set back.
+    latest: u64,
 }
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { time: 0, frozen: 1000 * MS, wall: 1_700_000_000_000 * MS }
+        Self { time: 0, frozen: 1000 * MS, wall: 1_700_000_000_000 * MS, latest: 0 }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -41,7 +43,13 @@ impl Clock {
 
     /// The wall clock is set.
     pub(crate) fn jump(&mut self, span: i64) {
+        self.latest = self.latest.max(self.time + self.wall);
         self.wall = self.wall.saturating_add_signed(span);
+    }
+
+    /// How far the wall clock is behind the latest time that it has shown.
+    pub(crate) fn behind(&self) -> i64 {
+        i64::try_from(self.latest.saturating_sub(self.time + self.wall)).unwrap_or(i64::MAX)
     }
 
     /// The world time of a deadline.

@@ -61,7 +61,7 @@ impl World {
         self.model.at(self.clock.moment());
         self.model.ticking();
         self.trace.line(format_args!("{:?} tick", self.clock.now()));
-        self.drive(trunkline_engine::Engine::tick)?;
+        self.drive(Engine::tick)?;
         laws::overdue::nothing(&self.model)
     }
 

@@ -141,11 +141,16 @@ impl World {
         self.totals.add(Count::Jumps);
         let reach = 5_000_000_000_i64;
         let span = self.rng.i64(-reach..=reach);
+        self.set_wall(span)
+    }
+
+    /// Sets the wall clock, and tells the broker the time if it is there to be told.
+    pub(crate) fn set_wall(&mut self, span: i64) -> Check {
         self.model.at(self.clock.moment());
         self.model.jumping();
         self.clock.jump(span);
         self.trace.line(format_args!("{:?} jumped by {span}", self.clock.now()));
-        self.tick()
+        if self.broker.mood == Mood::Up { self.tick() } else { Ok(()) }
     }
 
     /// The disk has no room for more segments for a while.
