@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     // The shorthand that would dial is left out: its name is the one of the call `Connect`.
     tonic_prost_build::configure()
         .build_transport(false)
+        .codec_path("crate::codec::FrameCodec")
         .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::machine::Process;
 use crate::{BenchError, Scenario};
+use parking_lot::Mutex;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,8 @@ use trunkline_types::{Answer, Query, Stats};
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a starting broker is looked at.
 const LOOK: Duration = Duration::from_millis(1);
+/// How often a running broker is looked at.
+const WATCH: Duration = Duration::from_millis(200);
 
 /// The broker under test.
 pub(crate) struct Target {
@@ -82,6 +85,18 @@ impl Target {
         }
     }
 
+    /// Waits until its process has ended, which is not meant to happen: for ever, if it has none
+    /// or is not ours.
+    pub(crate) async fn ended(&self) -> BenchError {
+        let Some(serving) = &self.serving else { return std::future::pending().await };
+        loop {
+            if let Err(why) = serving.alive() {
+                return BenchError::Ended { why, output: said(&serving.output) };
+            }
+            tokio::time::sleep(WATCH).await;
+        }
+    }
+
     /// CPU seconds that its own process has used; `None` if it has none or is not ours.
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
         self.serving.as_ref()?.process().cpu_seconds()
@@ -123,9 +138,13 @@ pub(crate) fn data_directory(scenario: Scenario, parent: &Path) -> Result<TempDi
 
 /// A broker in a process of its own, killed with the value.
 struct Serving {
-    child: Child,
+    /// Looked at while others read its figures.
+    child: Mutex<Child>,
+    id: u32,
     url: String,
     ready_after: Duration,
+    /// What it writes to its standard error.
+    output: PathBuf,
     /// Holds the port file and what the process says.
     _notes: TempDir,
 }
@@ -149,15 +168,21 @@ impl Serving {
         let child = command
             .spawn()
             .map_err(BenchError::system(format!("cannot start '{} serve'", program.display())))?;
-        let mut serving =
-            Self { child, url: String::new(), ready_after: Duration::ZERO, _notes: notes };
+        let mut serving = Self {
+            id: child.id(),
+            child: Mutex::new(child),
+            url: String::new(),
+            ready_after: Duration::ZERO,
+            output,
+            _notes: notes,
+        };
         let waiting = serving.get_ready(&port_file);
         match tokio::time::timeout(PATIENCE, waiting).await {
             Ok(Ok(())) => {}
-            Ok(Err(why)) => return Err(BenchError::Broker { why, output: said(&output) }),
+            Ok(Err(why)) => return Err(BenchError::Broker { why, output: said(&serving.output) }),
             Err(_) => {
                 let why = format!("it took longer than {PATIENCE:?}");
-                return Err(BenchError::Broker { why, output: said(&output) });
+                return Err(BenchError::Broker { why, output: said(&serving.output) });
             }
         }
         serving.ready_after = begun.elapsed();
@@ -179,30 +204,35 @@ impl Serving {
         Ok(())
     }
 
-    async fn look(&mut self) -> Result<(), String> {
-        match self.child.try_wait() {
-            Ok(None) => {}
-            Ok(Some(status)) => return Err(format!("its process ended with {status}")),
-            Err(error) => return Err(error.to_string()),
-        }
+    async fn look(&self) -> Result<(), String> {
+        self.alive()?;
         tokio::time::sleep(LOOK).await;
         Ok(())
     }
 
+    fn alive(&self) -> Result<(), String> {
+        match self.child.lock().try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(format!("its process ended with {status}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     fn process(&self) -> Process {
-        Process::new(self.child.id())
+        Process::new(self.id)
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
         // One that has ended already needs no killing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
-fn said(output: &PathBuf) -> String {
+fn said(output: &Path) -> String {
     fs::read_to_string(output).unwrap_or_default()
 }
 

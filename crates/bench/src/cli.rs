@@ -45,6 +45,23 @@ pub struct BenchArgs {
 }
 
 impl BenchArgs {
+    /// How many threads the load should have; `None` for one on each core. A load whose messages
+    /// wait for each other, or go over many connections, has one: more would only wake each other
+    /// up and take the broker's core.
+    pub fn threads(&self) -> Option<usize> {
+        match self.scenario {
+            Scenario::Request
+            | Scenario::DurableAccept
+            | Scenario::AgentsUp
+            | Scenario::Chatter => Some(1),
+            Scenario::Inproc
+            | Scenario::InprocRequest
+            | Scenario::Oneway
+            | Scenario::Durable
+            | Scenario::Recovery => None,
+        }
+    }
+
     /// A scenario with its defaults.
     pub fn new(scenario: Scenario) -> Self {
         Self {

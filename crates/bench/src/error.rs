@@ -55,6 +55,14 @@ pub enum BenchError {
         /// What it wrote to its standard error.
         output: String,
     },
+    /// The broker's process ended while it was measured.
+    #[error("the broker is gone: {why}{}", shown(.output))]
+    Ended {
+        /// How it ended.
+        why: String,
+        /// What it wrote to its standard error.
+        output: String,
+    },
     /// The broker in this process did not open.
     #[error(transparent)]
     Open(#[from] trunkline_broker::OpenError),

@@ -183,12 +183,19 @@ impl Stage {
         let counts = self.counts();
         let (begun, before) = (Instant::now(), cpu(target));
         let meter = Meter { target, begun, before, read: Mutex::new(None) };
-        work(&meter).await?;
-        let counts_now = self.ledger.counts() - counts_only(&counts);
-        let due = counts_now.sent.saturating_sub(counts_now.refused);
-        // If not all came in time the counts tell.
-        self.flow.reach(counts.confirmed + due, PATIENCE).await;
-        meter.stop();
+        let all = async {
+            work(&meter).await?;
+            let new = self.ledger.counts() - counts_only(&counts);
+            let due = new.sent.saturating_sub(new.refused);
+            // If not all came in time the counts tell.
+            self.flow.reach(counts.confirmed + due, PATIENCE).await;
+            meter.stop();
+            Ok::<(), BenchError>(())
+        };
+        tokio::select! {
+            done = all => done?,
+            error = target.ended() => return Err(error),
+        }
         let after = target.stats().await?;
         let (seconds, cpu) = meter.read.into_inner().unwrap_or((0.0, before));
         let broker = minus(&after.counters, &stats);

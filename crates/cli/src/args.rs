@@ -10,7 +10,7 @@ use std::env;
 
 /// Work between AI agents: a broker, agents and whoever talks to them, in one binary.
 #[derive(Parser, Debug)]
-#[command(name = "trunkline", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "trunkline", version, max_term_width = 100)]
 #[command(after_help = "\
 Try it:
   trunkline demo
@@ -29,8 +29,11 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Where the broker listens [env: TRUNKLINE_URL] [default: http://127.0.0.1:7420].
-    #[arg(long, global = true)]
+    #[arg(
+        long,
+        global = true,
+        help = "Where the broker listens [env: TRUNKLINE_URL=] [default: http://127.0.0.1:7420]"
+    )]
     pub(crate) url: Option<String>,
     /// Who to say is speaking, for a broker that takes a caller's word.
     #[arg(long, global = true, env = "TRUNKLINE_PRINCIPAL", hide_env_values = true)]
@@ -38,11 +41,15 @@ pub(crate) struct Global {
     /// Print results as JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Tell more on stderr; twice for still more. TRUNKLINE_LOG chooses in detail.
-    #[arg(long, short, global = true, action = ArgAction::Count)]
+    #[arg(
+        long,
+        short,
+        global = true,
+        action = ArgAction::Count,
+        help = "Tell more on stderr; twice for still more. TRUNKLINE_LOG chooses in detail"
+    )]
     pub(crate) verbose: u8,
-    /// No color; NO_COLOR does the same.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help = "No color; NO_COLOR does the same")]
     pub(crate) no_color: bool,
 }
 

@@ -13,7 +13,7 @@ use trunkline_types::session::{
     BoxFuture, Connected, Connector, Hello, SessionItem, Sink, Welcome,
 };
 use trunkline_types::{
-    AgentFilter, AgentInfo, Answer, DeadLetter, DeadLetterFilter, MessageId, Query, Refusal,
+    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, MessageId, Query, Refusal,
     RefusalCode, Stats, TaskFilter, TaskPage, TaskSnapshot,
 };
 
@@ -88,9 +88,9 @@ impl Link {
     }
 
     /// Agents in order of their ids.
-    pub(crate) async fn agents(&self, filter: AgentFilter) -> Result<Vec<AgentInfo>, CliError> {
+    pub(crate) async fn agents(&self, filter: AgentFilter) -> Result<AgentPage, CliError> {
         match self.query(Query::Agents(filter)).await? {
-            Answer::Agents(agents) => Ok(agents),
+            Answer::Agents(page) => Ok(page),
             other => Err(unexpected(&other)),
         }
     }
@@ -99,9 +99,9 @@ impl Link {
     pub(crate) async fn dead_letters(
         &self,
         filter: DeadLetterFilter,
-    ) -> Result<Vec<DeadLetter>, CliError> {
+    ) -> Result<DeadLetterPage, CliError> {
         match self.query(Query::DeadLetters(filter)).await? {
-            Answer::DeadLetters(letters) => Ok(letters),
+            Answer::DeadLetters(page) => Ok(page),
             other => Err(unexpected(&other)),
         }
     }

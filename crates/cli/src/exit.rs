@@ -36,7 +36,7 @@ pub(crate) enum Exit {
     StoreFailed = 14,
     /// What was counted does not agree.
     Mismatch = 15,
-    /// A second signal ended the process before it had drained.
+    /// A signal ended the process, or a second one before it had drained.
     Interrupted = 130,
     /// Whoever read the output has gone: what a program killed by SIGPIPE ends with.
     BrokenPipe = 141,

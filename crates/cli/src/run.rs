@@ -37,7 +37,11 @@ pub(crate) fn main() -> ExitCode {
     };
     let output = Output::new(global.json, global.no_color);
     trace(&global, &command);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads(&command) {
+        builder.worker_threads(threads);
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let message = format!("the system gives no threads: {error}");
@@ -48,6 +52,26 @@ pub(crate) fn main() -> ExitCode {
     // What is still at work on a blocking thread has nothing left to tell.
     runtime.shutdown_background();
     finish(&output, result)
+}
+
+/// How many threads a command works with; `None` for one on each core. With a single connection
+/// more threads than one only wake each other up.
+fn threads(command: &Command) -> Option<usize> {
+    match command {
+        Command::Serve(_) | Command::Demo(_) | Command::Torture(_) => None,
+        Command::Bench(args) => args.bench.threads(),
+        Command::Agent(_)
+        | Command::Send(_)
+        | Command::Request(_)
+        | Command::Publish(_)
+        | Command::Subscribe(_)
+        | Command::Task(_)
+        | Command::Agents(_)
+        | Command::Dead(_)
+        | Command::Stats(_)
+        | Command::Config(_)
+        | Command::Completions(_) => Some(1),
+    }
 }
 
 fn finish(output: &Output, result: Result<(), CliError>) -> ExitCode {
@@ -93,6 +117,6 @@ async fn run(command: Command, global: &Global, output: &Output) -> Result<(), C
         Command::Bench(args) => Box::pin(bench::run(args, output)).await,
         Command::Demo(args) => Box::pin(demo::run(args, output)).await,
         Command::Torture(args) => Box::pin(torture::run(args, output)).await,
-        Command::Completions(args) => completions::run(args, output),
+        Command::Completions(args) => completions::run(&args, output),
     }
 }

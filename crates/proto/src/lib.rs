@@ -8,6 +8,7 @@
 
 mod bounds;
 mod carried;
+mod codec;
 mod convert;
 mod decode;
 pub mod metadata;

@@ -1,12 +1,18 @@
 //! What can be set about the edges, and what must hold between the settings.
 
 use crate::BindError;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use trunkline_proto::FRAME_BYTES;
+use trunkline_types::Limits;
 
 /// The port that clients try when nothing else is said.
 const PORT: u16 = 7420;
+
+/// What a frame with the largest payload has besides it: the rest of a usual envelope.
+const BESIDES: usize = 16 << 10;
 
 /// The settings of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,18 +23,22 @@ pub struct ServerConfig {
     /// names that callers give themselves there. Default false.
     pub insecure: bool,
     /// Largest gRPC message from a client in bytes, 64 KiB to 16 MiB, which is what the
-    /// protocol allows and the default. It must have room for the largest payload.
+    /// protocol allows and the default. It must have room for `payload_bytes` and 16 KiB besides.
     pub max_frame_bytes: usize,
-    /// Most connections at a time, from 1. One more is closed at once. Default 20,000.
+    /// Largest payload in bytes that the broker behind the server takes
+    /// ([`Limits::payload_bytes`]), which the server itself does not enforce. Default 1 MiB.
+    pub payload_bytes: usize,
+    /// Most connections at a time, 1 to 1,000,000. One more is closed at once. Default 20,000.
     pub max_connections: usize,
-    /// Most streams and calls at a time over one connection, from 1. Default 1,024.
+    /// Most streams and calls at a time over one connection, 1 to 1,000,000. Default 1,024.
     pub max_streams: u32,
-    /// Most bytes that may wait for one session whose client does not read, 64 KiB or more. After
-    /// that its stream is ended. Default 64 MiB.
+    /// Most bytes that may wait for one session whose client does not read, 64 KiB to 64 GiB.
+    /// After that its stream is ended. Default 64 MiB.
     pub max_waiting_bytes: usize,
-    /// How long a client may take to introduce itself after it opened a stream. Default 10 s.
+    /// How long a client may take to introduce itself after it opened a stream, 10 ms to 1 hour.
+    /// Default 10 s.
     pub hello_deadline: Duration,
-    /// How long to wait at shutdown for held work to end. Default 10 s.
+    /// How long to wait at shutdown for held work to end, at most 1 day. Default 10 s.
     pub drain_grace: Duration,
 }
 
@@ -38,6 +48,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
             insecure: false,
             max_frame_bytes: FRAME_BYTES,
+            payload_bytes: Limits::default().payload_bytes,
             max_connections: 20_000,
             max_streams: 1_024,
             max_waiting_bytes: 64 << 20,
@@ -53,19 +64,28 @@ impl ServerConfig {
         if !self.listen.ip().is_loopback() && !self.insecure {
             return Err(BindError::BeyondLoopback { address: self.listen });
         }
-        let sizes = [
-            ("max_frame_bytes", self.max_frame_bytes, 64 << 10, FRAME_BYTES),
-            ("max_waiting_bytes", self.max_waiting_bytes, 64 << 10, usize::MAX),
-            ("max_connections", self.max_connections, 1, usize::MAX),
-            ("max_streams", self.max_streams as usize, 1, usize::MAX),
-        ];
-        for (name, value, least, most) in sizes {
-            if !(least..=most).contains(&value) {
-                return Err(BindError::Setting { name, value, least, most });
-            }
-        }
-        Ok(())
+        let least_frame = self.payload_bytes.saturating_add(BESIDES).max(64 << 10);
+        within("payload_bytes", self.payload_bytes, 0..=FRAME_BYTES - BESIDES)?;
+        within("max_frame_bytes", self.max_frame_bytes, least_frame..=FRAME_BYTES)?;
+        within("max_waiting_bytes", self.max_waiting_bytes, 64 << 10..=64 << 30)?;
+        within("max_connections", self.max_connections, 1..=1_000_000)?;
+        within("max_streams", self.max_streams, 1..=1_000_000)?;
+        let hello = Duration::from_millis(10)..=Duration::from_hours(1);
+        within("hello_deadline", self.hello_deadline, hello)?;
+        within("drain_grace", self.drain_grace, Duration::ZERO..=Duration::from_hours(24))
     }
+}
+
+fn within<T: Copy + PartialOrd + fmt::Debug>(
+    name: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), BindError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let range = format!("{:?} to {:?}", range.start(), range.end());
+    Err(BindError::Setting { name, value: format!("{value:?}"), range })
 }
 
 #[cfg(test)]
@@ -88,8 +108,57 @@ mod tests {
 
     #[test]
     fn a_setting_out_of_range_is_named_with_its_range() {
-        let config = ServerConfig { max_frame_bytes: 10, ..ServerConfig::default() };
+        let good = ServerConfig::default();
+        let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+        let second = Duration::from_secs(1);
+        for (config, text) in [
+            (
+                ServerConfig { max_connections: 0, ..good.clone() },
+                "max_connections is 0, the range is 1 to 1000000",
+            ),
+            (
+                ServerConfig { max_streams: 1_000_001, ..good.clone() },
+                "max_streams is 1000001, the range is 1 to 1000000",
+            ),
+            (
+                ServerConfig { max_waiting_bytes: 1, ..good.clone() },
+                "max_waiting_bytes is 1, the range is 65536 to 68719476736",
+            ),
+            (
+                ServerConfig { hello_deadline: Duration::ZERO, ..good.clone() },
+                "hello_deadline is 0ns, the range is 10ms to 3600s",
+            ),
+            (
+                ServerConfig { hello_deadline: hour + second, ..good.clone() },
+                "hello_deadline is 3601s, the range is 10ms to 3600s",
+            ),
+            (
+                ServerConfig { drain_grace: day + second, ..good.clone() },
+                "drain_grace is 86401s, the range is 0ns to 86400s",
+            ),
+            (
+                ServerConfig { payload_bytes: 16 << 20, ..good.clone() },
+                "payload_bytes is 16777216, the range is 0 to 16760832",
+            ),
+        ] {
+            assert_eq!(config.check().unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_frame_has_room_for_the_largest_payload() {
+        let mut config = ServerConfig {
+            max_frame_bytes: 1 << 20,
+            payload_bytes: 1 << 20,
+            ..ServerConfig::default()
+        };
         let text = config.check().unwrap_err().to_string();
-        assert!(text.contains("max_frame_bytes is 10") && text.contains("65536"), "{text}");
+        assert_eq!(text, "max_frame_bytes is 1048576, the range is 1064960 to 16777216");
+        config.payload_bytes = 512 << 10;
+        assert!(config.check().is_ok());
+        config.max_frame_bytes = 10;
+        config.payload_bytes = 1;
+        let text = config.check().unwrap_err().to_string();
+        assert_eq!(text, "max_frame_bytes is 10, the range is 65536 to 16777216");
     }
 }

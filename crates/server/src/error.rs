@@ -33,16 +33,14 @@ pub enum BindError {
         source: io::Error,
     },
     /// A setting is out of its range.
-    #[error("{name} is {value}, the range is {least} to {most}")]
+    #[error("{name} is {value}, the range is {range}")]
     Setting {
         /// Which setting.
         name: &'static str,
         /// Its value.
-        value: usize,
-        /// The least that is allowed.
-        least: usize,
-        /// The most that is allowed.
-        most: usize,
+        value: String,
+        /// What is allowed: the least and the most.
+        range: String,
     },
 }
 

@@ -34,9 +34,11 @@ mod hub;
 mod router;
 mod server;
 mod session;
+mod stats_json;
 #[cfg(test)]
 mod tests;
 
 pub use config::ServerConfig;
 pub use error::BindError;
 pub use server::{BoundServer, Server, ServerHandle};
+pub use stats_json::stats_json;

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
-use trunkline_agent::{Agent, Host};
-use trunkline_types::{AgentFilter, Destination, SkillName};
+use trunkline_agent::{Agent, Host, Session};
+use trunkline_types::{AgentFilter, Destination, Refusal, SkillName};
 
 /// All agents together, in seconds.
 const TOTAL: f64 = 1.0;
@@ -66,15 +66,13 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
             Ok(())
         })
         .await?;
-    let known = sessions[0]
-        .agents(AgentFilter { id: None, skill: SkillName::new(SKILL).ok() })
-        .await
-        .map_err(BenchError::refused("cannot list the agents"))?;
+    let known =
+        count_agents(&sessions[0]).await.map_err(BenchError::refused("cannot list the agents"))?;
     let spread = LatencyMicros::of(&spread.lock());
     let measures = Measures { rate: "agents registered", latency: "registration" };
     let mut report = stage.report(&target, &phase, u64::from(count), spread, measures);
-    if known.len() != count as usize {
-        let text = format!("agents started {count}, agents in the directory {}", known.len());
+    if known != count as usize {
+        let text = format!("agents started {count}, agents in the directory {known}");
         report.disagreements.push(text);
         report.pass = false;
         report.rate_per_s = None;
@@ -87,4 +85,19 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         Goal::below("seconds until all are up", agrees.then_some(phase.seconds), TOTAL),
         Goal::below("registration p95 in ms", p95, EACH),
     ]))
+}
+
+/// How many agents the directory has, asked page by page.
+async fn count_agents(session: &Session) -> Result<usize, Refusal> {
+    let skill = SkillName::new(SKILL).ok();
+    let mut filter = AgentFilter { skill, limit: 1_000, ..AgentFilter::default() };
+    let mut known = 0;
+    loop {
+        let page = session.agents(filter.clone()).await?;
+        known += page.agents.len();
+        match page.next {
+            Some(next) => filter.after = Some(next),
+            None => return Ok(known),
+        }
+    }
 }

@@ -47,19 +47,27 @@ pub(crate) async fn run(
     let link = Link::new(global)?;
     match args.command {
         AgentsCommand::List { skill } => {
-            let agents = link.agents(AgentFilter { id: None, skill }).await?;
+            let mut filter = AgentFilter { skill, limit: 1_000, ..AgentFilter::default() };
+            let mut agents = Vec::new();
+            loop {
+                let page = link.agents(filter.clone()).await?;
+                agents.extend(page.agents);
+                if page.next.is_none() {
+                    break;
+                }
+                filter.after = page.next;
+            }
             list(&agents, output)
         }
         AgentsCommand::Get { id } => {
-            let filter = AgentFilter { id: Some(id.clone()), skill: None };
-            match link.agents(filter).await?.first() {
-                Some(agent) => show(agent, output),
-                None => {
-                    let message = format!("there is no agent '{id}'");
-                    let hint = "list those that there are with `trunkline agents list`";
-                    Err(CliError::new(Exit::NotFound, message).hint(hint))
-                }
-            }
+            let filter = AgentFilter { id: Some(id.clone()), ..AgentFilter::default() };
+            let found = link.agents(filter).await?.agents;
+            let Some(agent) = found.first() else {
+                let message = format!("there is no agent '{id}'");
+                let hint = "list those that there are with `trunkline agents list`";
+                return Err(CliError::new(Exit::NotFound, message).hint(hint));
+            };
+            show(agent, output)
         }
     }
 }

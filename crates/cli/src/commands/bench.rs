@@ -15,7 +15,7 @@ Examples:
   trunkline bench durable --json")]
 pub(crate) struct BenchCommand {
     #[command(flatten)]
-    bench: cli::BenchArgs,
+    pub(crate) bench: cli::BenchArgs,
 }
 
 /// Runs the command.
@@ -52,6 +52,7 @@ fn explain(error: BenchError) -> CliError {
         | BenchError::Open(_)
         | BenchError::Late { .. }
         | BenchError::Interrupted
+        | BenchError::Ended { .. }
         | BenchError::Load(_)) => CliError::new(Exit::General, error),
     }
 }

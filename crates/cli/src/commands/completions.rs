@@ -17,7 +17,7 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: CompletionsArgs, output: &Output) -> Result<(), CliError> {
+pub(crate) fn run(args: &CompletionsArgs, output: &Output) -> Result<(), CliError> {
     let mut script = Vec::new();
     generate(args.shell, &mut Cli::command(), "trunkline", &mut script);
     output.bytes(&script)

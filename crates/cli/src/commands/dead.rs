@@ -7,7 +7,9 @@ use crate::exit::Exit;
 use crate::output::{self, Output, units};
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use trunkline_types::{AttemptNote, DeadLetter, DeadLetterFilter, InboxAddress, MessageId};
+use trunkline_types::{
+    AttemptNote, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, MessageId,
+};
 
 /// What `dead` takes.
 #[derive(Args, Debug)]
@@ -32,7 +34,7 @@ Examples:
             long,
             value_name = "N",
             default_value_t = 100,
-            value_parser = clap::value_parser!(u32).range(1..=1000)
+            value_parser = clap::value_parser!(u32).range(1..)
         )]
         limit: u32,
     },
@@ -51,24 +53,48 @@ pub(crate) async fn run(args: DeadArgs, global: &Global, output: &Output) -> Res
     let link = Link::new(global)?;
     match args.command {
         DeadCommand::List { inbox, limit } => {
-            let letters = link.dead_letters(DeadLetterFilter { id: None, inbox, limit }).await?;
-            list(&letters, output)
+            let filter = DeadLetterFilter { inbox, ..DeadLetterFilter::default() };
+            list(&gather(&link, filter, limit as usize).await?, output)
         }
         DeadCommand::Show { id } => {
-            let filter = DeadLetterFilter { id: Some(id), inbox: None, limit: 1 };
-            match link.dead_letters(filter).await?.first() {
-                Some(letter) => show(letter, output),
-                None => {
-                    let message = format!("there is no dead letter {id}");
-                    let hint = "list those that there are with `trunkline dead list`";
-                    Err(CliError::new(Exit::NotFound, message).hint(hint))
-                }
-            }
+            let filter = DeadLetterFilter { id: Some(id), limit: 1, ..DeadLetterFilter::default() };
+            let found = link.dead_letters(filter).await?.letters;
+            let Some(letter) = found.first() else {
+                let message = format!("there is no dead letter {id}");
+                let hint = "list those that there are with `trunkline dead list`";
+                return Err(CliError::new(Exit::NotFound, message).hint(hint));
+            };
+            show(letter, output)
         }
     }
 }
 
-fn list(letters: &[DeadLetter], output: &Output) -> Result<(), CliError> {
+/// Asks page by page until there are `most` or no more.
+async fn gather(
+    link: &Link,
+    mut filter: DeadLetterFilter,
+    most: usize,
+) -> Result<DeadLetterPage, CliError> {
+    let mut all = DeadLetterPage::default();
+    loop {
+        filter.limit = page_limit(most - all.letters.len());
+        let page = link.dead_letters(filter.clone()).await?;
+        all.letters.extend(page.letters);
+        all.next = page.next;
+        if all.next.is_none() || all.letters.len() >= most {
+            return Ok(all);
+        }
+        filter.before = all.next;
+    }
+}
+
+/// How many entries to ask for where this many are wanted: a page has no more than 1,000.
+pub(super) fn page_limit(wanted: usize) -> u32 {
+    u32::try_from(wanted).map_or(1_000, |wanted| wanted.min(1_000))
+}
+
+fn list(page: &DeadLetterPage, output: &Output) -> Result<(), CliError> {
+    let DeadLetterPage { letters, next } = page;
     if output.is_json() {
         return output.value(&letters.iter().map(output::dead_letter).collect::<Value>());
     }
@@ -86,7 +112,11 @@ fn list(letters: &[DeadLetter], output: &Output) -> Result<(), CliError> {
         ]
     };
     let header = ["ID", "INBOX", "ATTEMPTS", "WHEN", "REASON"];
-    output.table(&output::rows(header, &[2], letters.iter().map(row)))
+    output.table(&output::rows(header, &[2], letters.iter().map(row)))?;
+    if next.is_some() {
+        output.note("there are older ones: raise --limit to see them");
+    }
+    Ok(())
 }
 
 fn show(letter: &DeadLetter, output: &Output) -> Result<(), CliError> {

@@ -22,15 +22,15 @@ Examples:
 pub(crate) struct RequestArgs {
     #[command(flatten)]
     target: Target,
+    /// How long the answer is of use. After that nobody begins with it any more.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "30s")]
+    timeout: Duration,
     #[command(flatten)]
     input: Input,
     #[command(flatten)]
     marks: Marks,
     #[command(flatten)]
     tries: Tries,
-    /// How long the answer is of use. After that nobody begins with it any more.
-    #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "30s")]
-    timeout: Duration,
 }
 
 /// Runs the command.

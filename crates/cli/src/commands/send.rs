@@ -24,6 +24,12 @@ Examples:
 pub(crate) struct SendArgs {
     #[command(flatten)]
     target: Target,
+    /// Wait for the result and print it, and nothing else, on stdout.
+    #[arg(long)]
+    wait: bool,
+    /// Wait at most this long. The task goes on.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, requires = "wait")]
+    timeout: Option<Duration>,
     #[command(flatten)]
     input: Input,
     #[command(flatten)]
@@ -33,12 +39,6 @@ pub(crate) struct SendArgs {
     /// How long it is of use, counted from its acceptance; for ever when not given.
     #[arg(long, value_name = "SPAN", value_parser = parse_span, help_heading = "Treatment")]
     ttl: Option<Duration>,
-    /// Wait for the result and print it, and nothing else, on stdout.
-    #[arg(long)]
-    wait: bool,
-    /// Wait at most this long. The task goes on.
-    #[arg(long, value_name = "SPAN", value_parser = parse_span, requires = "wait")]
-    timeout: Option<Duration>,
 }
 
 /// Runs the command.
@@ -142,7 +142,7 @@ async fn explain(
             let filter = DeadLetterFilter { id: Some(id), ..DeadLetterFilter::default() };
             let dead = link.dead_letters(filter).await;
             let code = match dead {
-                Ok(letters) if !letters.is_empty() => FailureCode::DeadLettered,
+                Ok(page) if !page.letters.is_empty() => FailureCode::DeadLettered,
                 _ if failure.reason.starts_with("EXPIRED") => FailureCode::Expired,
                 _ => FailureCode::Failed,
             };

@@ -20,10 +20,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trunkline_broker::{Broker, BrokerConfig, BrokerState, OpenError, Store};
 use trunkline_log::{Directory, DropUnsynced};
-use trunkline_server::Server;
+use trunkline_server::{Server, ServerConfig};
 
 /// What `serve` takes.
 #[derive(Args, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = "\
 Examples:
   trunkline serve
@@ -93,7 +94,8 @@ pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), CliError
     let mut signals = Signals::new()?;
     let settings = Settings::load(args.config.as_deref(), &args.overrides())?.settings;
     let drain_grace = settings.server.drain_grace;
-    let bound = Server::bind(settings.server.clone())
+    let payload_bytes = settings.engine.limits.payload_bytes;
+    let bound = Server::bind(ServerConfig { payload_bytes, ..settings.server.clone() })
         .map_err(|error| CliError::with_remedy(Exit::CannotServe, error))?;
     let address = bound.local_addr();
     if let Some(path) = &args.port_file {
@@ -172,6 +174,7 @@ fn cannot_open(error: &OpenError) -> CliError {
             | Log::UnknownFormat { .. }
             | Log::Config { .. },
         )
+        | OpenError::Setting(_)
         | OpenError::Start(_) => Exit::CannotServe,
         OpenError::Log(
             Log::Corrupt { .. } | Log::Refused { .. } | Log::Full { .. } | Log::Io { .. },

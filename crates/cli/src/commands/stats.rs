@@ -5,6 +5,7 @@ use crate::connect::Link;
 use crate::error::CliError;
 use crate::output::{self, Output, units};
 use clap::Args;
+use trunkline_server::stats_json;
 use trunkline_types::InboxStats;
 
 /// What `stats` takes.
@@ -24,7 +25,7 @@ pub(crate) struct StatsArgs {
 pub(crate) async fn run(args: StatsArgs, global: &Global, output: &Output) -> Result<(), CliError> {
     let stats = Link::new(global)?.stats().await?;
     if output.is_json() {
-        return output.value(&output::stats(&stats));
+        return output.value(&stats_json(&stats));
     }
     output.table(&output::stats_table(&stats))?;
     if !args.inboxes {
@@ -44,5 +45,11 @@ pub(crate) async fn run(args: StatsArgs, global: &Global, output: &Output) -> Re
     };
     let header = ["INBOX", "ACCEPTED", "SETTLED", "WAITING", "LEASED", "DEAD", "EXPIRED"];
     output.line("")?;
-    output.table(&output::rows(header, &[1, 2, 3, 4, 5, 6], stats.inboxes.iter().map(row)))
+    output.table(&output::rows(header, &[1, 2, 3, 4, 5, 6], stats.inboxes.iter().map(row)))?;
+    let listed = stats.inboxes.len() as u64;
+    if stats.inboxes_total > listed {
+        let total = units::count(stats.inboxes_total);
+        output.note(format_args!("these are the busiest {listed} of {total} inboxes"));
+    }
+    Ok(())
 }

@@ -1,8 +1,10 @@
 //! `subscribe`: the events of the topics that match a pattern, one line each.
 
+use super::signals::Signals;
 use crate::args::Global;
 use crate::connect::Link;
 use crate::error::CliError;
+use crate::exit::Exit;
 use crate::output::{self, Output};
 use clap::Args;
 use trunkline_agent::{Event, Events};
@@ -29,11 +31,16 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<(), CliError> {
     let SubscribeArgs { pattern, count } = args;
+    let mut signals = Signals::new()?;
     let link = Link::new(global)?;
     let session = link.open().await?;
     let mut events = session.subscribe(pattern).await?;
     output.note(format_args!("subscribed to {} at {}", events.pattern(), link.url()));
-    let result = print(&mut events, count.unwrap_or(u64::MAX), output).await;
+    let result = tokio::select! {
+        result = print(&mut events, count.unwrap_or(u64::MAX), output) => result,
+        // Nobody needs to be told that he ended it.
+        () = signals.next() => Err(CliError::new(Exit::Interrupted, "")),
+    };
     drop(events);
     session.close();
     link.farewell().await;

@@ -1,6 +1,6 @@
 //! `task`: tasks as they stand, and what their caller can do about them.
 
-use super::dead::{attempts_table, first_line};
+use super::dead::{attempts_table, first_line, page_limit};
 use super::task_watch;
 use crate::args::Global;
 use crate::connect::Link;
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: TaskArgs, global: &Global, output: &Output) -> Res
     match args.command {
         TaskCommand::List(ListArgs { state, skill, agent, context, before, limit }) => {
             let filter = TaskFilter { state, skill, agent, context_id: context, before, limit };
-            list(&link.tasks(filter).await?, output)
+            list(&gather(&link, filter).await?, output)
         }
         TaskCommand::Get { id } => show(&link.task(id).await?, output),
         TaskCommand::Watch { id, after } => task_watch::run(&link, id, after, output).await,
@@ -134,6 +134,23 @@ fn told(id: MessageId, done: &str, output: &Output) -> Result<(), CliError> {
         output.value(&json!({ "id": id.to_string(), "done": done }))
     } else {
         output.line(format_args!("{done} {id}"))
+    }
+}
+
+/// Asks page by page until there are as many as the filter says or no more: one page may hold
+/// fewer if results are large.
+async fn gather(link: &Link, mut filter: TaskFilter) -> Result<TaskPage, CliError> {
+    let most = filter.limit as usize;
+    let mut all = TaskPage::default();
+    loop {
+        filter.limit = page_limit(most - all.tasks.len());
+        let page = link.tasks(filter.clone()).await?;
+        all.tasks.extend(page.tasks);
+        all.next = page.next;
+        if all.next.is_none() || all.tasks.len() >= most {
+            return Ok(all);
+        }
+        filter.before = all.next;
     }
 }
 

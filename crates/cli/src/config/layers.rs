@@ -92,7 +92,7 @@ impl Loaded {
         })?;
         for (section, value) in &table {
             if !SETTINGS.iter().any(|setting| setting.section == section) {
-                return Err(unknown(&place, "section", section, sections()));
+                return Err(unknown(&place, "section", section, &sections()));
             }
             let Value::Table(keys) = value else {
                 let message = format!("{place}: '{section}' is a section; write [{section}]");
@@ -158,11 +158,11 @@ fn sections() -> Vec<String> {
 }
 
 fn unknown_key(place: &str, name: &str) -> CliError {
-    unknown(place, "key", name, SETTINGS.iter().map(Setting::name).collect())
+    unknown(place, "key", name, &SETTINGS.iter().map(Setting::name).collect::<Vec<_>>())
 }
 
 /// The error for a name that is not there, with the one that was probably meant.
-fn unknown(place: &str, what: &str, name: &str, known: Vec<String>) -> CliError {
+fn unknown(place: &str, what: &str, name: &str, known: &[String]) -> CliError {
     let error = CliError::new(Exit::Usage, format_args!("{place}: unknown {what} '{name}'"));
     let key = |name: &str| name.split_once('.').map_or(name, |(_, key)| key).to_owned();
     // A key is looked for by itself too: it may stand in the wrong section.

@@ -45,14 +45,14 @@ impl Slot {
             Self::Span { set, least, most, .. } => {
                 let span = parse_span(text).map_err(|error| format!("is wrong: {error}"))?;
                 if !(*least..=*most).contains(&span) {
-                    return Err(range(&exact_span(span), exact_span(*least), exact_span(*most)));
+                    return Err(range(&exact_span(span), &exact_span(*least), &exact_span(*most)));
                 }
                 set(settings, span);
             }
             Self::Size { set, least, most, .. } => {
                 let size = parse_size(text).map_err(|error| format!("is wrong: {error}"))?;
                 if !(*least..=*most).contains(&size) {
-                    return Err(range(&exact_size(size), exact_size(*least), exact_size(*most)));
+                    return Err(range(&exact_size(size), &exact_size(*least), &exact_size(*most)));
                 }
                 set(settings, size);
             }
@@ -64,7 +64,7 @@ impl Slot {
                     .map_err(|_not_a_number| format!("is '{text}', which is no number"))?;
                 match u64::try_from(count) {
                     Ok(count) if (*least..=*most).contains(&count) => set(settings, count),
-                    _ => return Err(range(text, least.to_string(), most.to_string())),
+                    _ => return Err(range(text, &least.to_string(), &most.to_string())),
                 }
             }
             Self::Flag { set, .. } => match text.trim() {
@@ -112,6 +112,6 @@ impl Slot {
     }
 }
 
-fn range(value: &str, least: String, most: String) -> String {
+fn range(value: &str, least: &str, most: &str) -> String {
     format!("is {value}, the range is {least} to {most}")
 }

@@ -131,6 +131,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     number!(Count, "broker", "keys", engine.keys, 1, 1_000_000_000),
     number!(Count, "broker", "ended_tasks", engine.ended_tasks, 1, 1_000_000_000),
     number!(Count, "broker", "task_events", engine.task_events, 1, 1_000_000_000),
+    number!(Size, "broker", "ended_task_bytes", engine.ended_task_bytes, KIB, 1024 * GIB),
+    number!(Size, "broker", "task_event_bytes", engine.task_event_bytes, KIB, 64 * GIB),
+    number!(Count, "broker", "task_messages", engine.task_messages, 1, 65_536),
+    number!(Size, "broker", "task_message_bytes", engine.task_message_bytes, KIB, 4 * MIB),
+    number!(Count, "broker", "sessions", engine.sessions, 1, 1_000_000_000),
     number!(Count, "broker", "dead_letters", engine.dead_letters, 1, 1_000_000_000),
     span!("broker", "session_memory", engine.session_memory, SECOND, 30 * DAY),
     number!(Count, "broker", "remembered_sessions", engine.remembered_sessions, 1, 1_000_000_000),
@@ -175,6 +180,28 @@ mod tests {
             let set = setting.slot.set_text(&mut settings, &shown);
             assert_eq!(set, Ok(()), "{}", setting.name());
             assert_eq!(setting.slot.show(&settings), shown, "{}", setting.name());
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_config_can_be_set_or_is_decided_elsewhere() {
+        // `logged` follows from `ephemeral`; seed and salt are drawn; limits are a section, and the
+        // server is told of their payload.
+        let elsewhere = ["partition", "seed", "logged", "limits", "defect", "salt"];
+        let Settings { server, engine, log, .. } = Settings::default();
+        let limits = engine.limits.clone();
+        for text in [
+            format!("{server:#?}"),
+            format!("{engine:#?}"),
+            format!("{log:#?}"),
+            format!("{limits:#?}"),
+        ] {
+            let fields = text.lines().filter_map(|line| line.strip_prefix("    "));
+            let fields = fields.filter_map(|line| line.split_once(": ")).map(|(name, _)| name);
+            for field in fields.filter(|name| !name.starts_with(' ')) {
+                let known = SETTINGS.iter().any(|setting| setting.key == field);
+                assert!(known || elsewhere.contains(&field), "'{field}' cannot be set");
+            }
         }
     }
 

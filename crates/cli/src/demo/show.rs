@@ -79,8 +79,10 @@ async fn work(
     let mut sending = send(session, &files)?;
     let mut seen = Seen::new(files.texts.len())?;
     let mut held: Option<Holds> = None;
+    // Events that were dropped because this process was slow: they are not waited for.
+    let mut missed = 0;
     // Until every file is summed up and told of.
-    while seen.done < files.texts.len() || seen.told < files.texts.len() as u64 {
+    while seen.done < files.texts.len() || seen.told + missed < files.texts.len() as u64 {
         let event = tokio::select! {
             Some(done) = sending.join_next() => {
                 seen.take(done.map_err(broken)??)?;
@@ -90,6 +92,7 @@ async fn work(
             failure = stage.failure() => return Err(failure),
         };
         let event = event.ok_or_else(|| broken("the subscription ended"))?;
+        missed += event.missed;
         match event.topic().map(ToString::to_string).as_deref() {
             Some(FILE_DONE) => {
                 seen.told += 1;

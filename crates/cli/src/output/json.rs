@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use trunkline_agent::Event;
 use trunkline_types::{
-    AgentInfo, ArtifactChunk, AttemptNote, Counters, DeadLetter, Gauges, InboxStats, LogStats,
-    Payload, Stats, TaskEvent, TaskEventBody, TaskSnapshot, TaskUpdate,
+    AgentInfo, ArtifactChunk, AttemptNote, DeadLetter, Payload, TaskEvent, TaskEventBody,
+    TaskSnapshot, TaskUpdate,
 };
 
 /// A payload: its bytes as `text` where they are UTF-8, else as `base64`.
@@ -131,8 +131,9 @@ fn task_event(body: &TaskEventBody) -> (&'static str, Value) {
 pub(crate) fn agent(agent: &AgentInfo) -> Value {
     let AgentInfo { card, owner, presence, sessions, in_flight, credit, waiting, registered_at } =
         agent;
-    let texts =
-        |texts: &[smol_str::SmolStr]| -> Value { texts.iter().map(|text| text.as_str()).collect() };
+    let texts = |texts: &[smol_str::SmolStr]| -> Value {
+        texts.iter().map(smol_str::SmolStr::as_str).collect()
+    };
     json!({
         "id": card.id.to_string(),
         "name": card.name,
@@ -168,110 +169,5 @@ pub(crate) fn dead_letter(letter: &DeadLetter) -> Value {
         "attempts": attempts(notes),
         "headers": headers(&envelope.headers),
         "payload": payload(&envelope.payload),
-    })
-}
-
-/// The broker's figures. What scripts rely on stands at the top level; `entries` counts per
-/// recipient.
-pub(crate) fn stats(stats: &Stats) -> Value {
-    let Stats {
-        counters: entries,
-        gauges: now,
-        messages_accepted,
-        messages_refused,
-        messages_unrouted,
-        duplicates,
-        replies_dropped,
-        tasks_completed,
-        tasks_failed,
-        tasks_canceled,
-        tasks_open,
-        tasks_forgotten,
-        dead_letters,
-        agents,
-        sessions,
-        inboxes,
-        log: written,
-        epoch,
-        uptime_ms,
-    } = stats;
-    json!({
-        "messages_accepted": messages_accepted,
-        "messages_settled": entries.settled,
-        "messages_expired": entries.expired,
-        "messages_refused": messages_refused,
-        "messages_unrouted": messages_unrouted,
-        "redeliveries": entries.redeliveries,
-        "duplicates": duplicates,
-        "replies_dropped": replies_dropped,
-        "tasks_open": tasks_open,
-        "tasks_completed": tasks_completed,
-        "tasks_failed": tasks_failed,
-        "tasks_canceled": tasks_canceled,
-        "tasks_forgotten": tasks_forgotten,
-        "dead_letters": dead_letters,
-        "agents": agents,
-        "sessions": sessions,
-        "entries": counters(entries),
-        "now": gauges(now),
-        "inboxes": inboxes.iter().map(inbox).collect::<Vec<_>>(),
-        "log": written.as_ref().map(log),
-        "epoch": epoch,
-        "uptime_ms": uptime_ms,
-    })
-}
-
-fn counters(of: &Counters) -> Value {
-    let Counters {
-        accepted,
-        settled,
-        dead_lettered,
-        expired,
-        canceled,
-        dropped,
-        lost,
-        redeliveries,
-    } = of;
-    json!({
-        "accepted": accepted,
-        "settled": settled,
-        "dead_lettered": dead_lettered,
-        "expired": expired,
-        "canceled": canceled,
-        "dropped": dropped,
-        "lost": lost,
-        "redeliveries": redeliveries,
-    })
-}
-
-fn gauges(of: &Gauges) -> Value {
-    let Gauges { staged, delayed, waiting, parked, paused, leased } = of;
-    json!({
-        "staged": staged,
-        "delayed": delayed,
-        "waiting": waiting,
-        "parked": parked,
-        "paused": paused,
-        "leased": leased,
-    })
-}
-
-fn inbox(of: &InboxStats) -> Value {
-    let InboxStats { address, counters: entries, gauges: now } = of;
-    json!({
-        "inbox": address.as_ref().map(ToString::to_string),
-        "entries": counters(entries),
-        "now": gauges(now),
-    })
-}
-
-fn log(of: &LogStats) -> Value {
-    let LogStats { records, bytes, flushes, recovered, disk_full } = of;
-    json!({
-        "records": records,
-        "bytes": bytes,
-        "flushes": flushes,
-        "recovered": recovered,
-        "disk_full": disk_full,
     })
 }

@@ -5,6 +5,6 @@ mod screen;
 mod table;
 pub(crate) mod units;
 
-pub(crate) use json::{agent, dead_letter, event, payload, stats, task, task_update};
+pub(crate) use json::{agent, dead_letter, event, payload, task, task_update};
 pub(crate) use screen::{Output, note};
 pub(crate) use table::{fields, rows, stats_table};

@@ -21,6 +21,7 @@ const ERROR: &str = "\x1b[1;31m";
 const HINT: &str = "\x1b[1;36m";
 const RESET: &str = "\x1b[0m";
 
+#[allow(clippy::unused_self, reason = "writing is what an output does, wherever it goes")]
 impl Output {
     /// An output; color follows the terminal and `NO_COLOR` unless it is switched off.
     pub(crate) fn new(json: bool, no_color: bool) -> Self {

@@ -70,6 +70,7 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
     row("tasks cancelled or rejected", count(stats.tasks_canceled));
     row("tasks forgotten", count(stats.tasks_forgotten));
     row("dead letters", count(stats.dead_letters));
+    row("inboxes", count(stats.inboxes_total));
     for (name, value) in counters(&stats.counters).into_iter().chain(gauges(&stats.gauges)) {
         row(&format!("entries {name}"), count(value));
     }

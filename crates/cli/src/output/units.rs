@@ -73,7 +73,7 @@ pub(crate) fn exact_span(span: Duration) -> String {
         let count = rest / length;
         rest %= length;
         if count > 0 {
-            text.push_str(&format!("{count}{name}"));
+            text.extend([count.to_string().as_str(), name]);
         }
     }
     if text.is_empty() { "0s".into() } else { text }

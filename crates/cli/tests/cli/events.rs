@@ -35,6 +35,18 @@ fn events_of_matching_topics_are_printed_one_to_a_line() {
 }
 
 #[test]
+fn a_subscriber_that_is_interrupted_says_goodbye() {
+    let broker = Broker::start();
+    let mut subscriber = broker.spawn(["subscribe", ">"]);
+    subscriber.says("subscribed to >");
+    assert_eq!(broker.figure("sessions"), 1);
+    subscriber.terminate();
+    assert_eq!(subscriber.finish().fails(130), "");
+    let published = broker.run(["publish", "a.b", "--json"]).json();
+    assert_eq!(published["targets"], 0, "the broker knows that it is gone");
+}
+
+#[test]
 fn an_event_without_subscriber_is_told() {
     let broker = Broker::start();
     let published = broker.run(["publish", "lonely.topic", "--data", "x"]);

@@ -115,9 +115,15 @@ impl Running {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(part) => return line,
                 Ok(line) => self.heard.push(line),
-                Err(_) => panic!("it did not say '{part}', but {:?}", self.heard),
+                Err(error) => {
+                    panic!("{error}: it did not say '{part}', but {:?}", self.heard)
+                }
             }
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn kill(&mut self) {

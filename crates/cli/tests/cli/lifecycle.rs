@@ -1,6 +1,6 @@
 //! How brokers and agents begin and end.
 
-use crate::harness::{Broker, Running, trunkline, until};
+use crate::harness::{Broker, Finished, Running, trunkline, until};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -39,6 +39,53 @@ fn probes_answer_and_a_signal_drains() {
     assert!(finished.stderr.contains("draining"), "{finished:?}");
     assert!(finished.stdout.contains(broker.address()), "{finished:?}");
     finished.ok();
+}
+
+/// The disk refuses every write from one moment on, as the system does for a process over its
+/// limit on the size of files.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_broker_whose_log_fails_ends_with_its_own_code_and_accepts_nothing_more() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let directory = tempfile::tempdir().unwrap();
+    let port_file = directory.path().join("port");
+    let data = directory.path().join("data");
+    // Writing over the limit is an error only for who ignores the signal.
+    let mut command = shell_without_signal_of_file_size();
+    command.arg("serve").args(["--listen", "127.0.0.1:0", "--json", "--data"]).arg(&data);
+    let broker = Running::start(command.arg("--port-file").arg(&port_file));
+    let address = until("the address is written", || fs::read_to_string(&port_file).ok());
+    let url = format!("http://{}", address.trim());
+    let send = || {
+        let mut command = trunkline();
+        command.args(["--url", &url, "send", "--skill", "nobody", "--data", "x"]);
+        Finished::from(command.output().unwrap())
+    };
+    until("it takes work", || (send().code == Some(0)).then_some(()));
+    // Not before the next segment is there: without one the broker would refuse instead of fail.
+    let spare = data.join("00000000000000000002.log");
+    until("the spare segment is made", || spare.exists().then_some(()));
+
+    let limit = Rlimit { current: Some(512), maximum: Some(512) };
+    let pid = Pid::from_raw(i32::try_from(broker.id()).unwrap());
+    prlimit(pid, Resource::Fsize, limit).unwrap();
+    let refused = trunkline()
+        .args(["--url", &url, "send", "--skill", "nobody", "--data", "y", "--wait"])
+        .args(["--timeout", "1s"])
+        .output()
+        .unwrap();
+    assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+    let stderr = broker.finish().fails(14);
+    assert!(stderr.contains(data.to_str().unwrap()) && stderr.contains("failed"), "{stderr}");
+}
+
+/// The command in a shell that first ignores the signal for files over their limit.
+#[cfg(target_os = "linux")]
+fn shell_without_signal_of_file_size() -> std::process::Command {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_trunkline")]);
+    shell
 }
 
 #[test]

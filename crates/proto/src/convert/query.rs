@@ -4,8 +4,8 @@ use crate::convert::words;
 use crate::decode::{all, each, id_bytes, message_id, optional_id, optional_name, required, text};
 use crate::{DecodeError, v1};
 use trunkline_types::{
-    AgentFilter, AgentInfo, DeadLetter, DeadLetterFilter, InboxAddress, MessageId, TaskFilter,
-    TaskPage, WallTime,
+    AgentFilter, AgentPage, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, MessageId,
+    TaskFilter, TaskPage, WallTime,
 };
 
 impl From<MessageId> for v1::GetTaskRequest {
@@ -69,42 +69,46 @@ impl TryFrom<v1::ListTasksResponse> for TaskPage {
 }
 
 impl From<AgentFilter> for v1::ListAgentsRequest {
-    fn from(AgentFilter { id, skill }: AgentFilter) -> Self {
+    fn from(AgentFilter { id, skill, after, limit }: AgentFilter) -> Self {
         Self {
             id: id.as_ref().map(ToString::to_string),
             skill: skill.as_ref().map(ToString::to_string),
+            after: after.as_ref().map(ToString::to_string),
+            limit,
         }
     }
 }
 
 impl TryFrom<v1::ListAgentsRequest> for AgentFilter {
     type Error = DecodeError;
-    fn try_from(
-        v1::ListAgentsRequest { id, skill }: v1::ListAgentsRequest,
-    ) -> Result<Self, DecodeError> {
+    fn try_from(request: v1::ListAgentsRequest) -> Result<Self, DecodeError> {
+        let v1::ListAgentsRequest { id, skill, after, limit } = request;
         Ok(Self {
             id: optional_name("list_agents_request.id", id.as_deref())?,
             skill: optional_name("list_agents_request.skill", skill.as_deref())?,
+            after: optional_name("list_agents_request.after", after.as_deref())?,
+            limit,
         })
     }
 }
 
-impl From<Vec<AgentInfo>> for v1::ListAgentsResponse {
-    fn from(agents: Vec<AgentInfo>) -> Self {
-        Self { agents: each(agents) }
+impl From<AgentPage> for v1::ListAgentsResponse {
+    fn from(AgentPage { agents, next }: AgentPage) -> Self {
+        Self { agents: each(agents), next: next.as_ref().map(ToString::to_string) }
     }
 }
 
-impl TryFrom<v1::ListAgentsResponse> for Vec<AgentInfo> {
+impl TryFrom<v1::ListAgentsResponse> for AgentPage {
     type Error = DecodeError;
     fn try_from(response: v1::ListAgentsResponse) -> Result<Self, DecodeError> {
-        all(response.agents)
+        let next = optional_name("list_agents_response.next", response.next.as_deref())?;
+        Ok(Self { agents: all(response.agents)?, next })
     }
 }
 
 impl From<DeadLetterFilter> for v1::ListDeadLettersRequest {
-    fn from(DeadLetterFilter { id, inbox, limit }: DeadLetterFilter) -> Self {
-        Self { id: id.map(id_bytes), inbox: inbox.map(Into::into), limit }
+    fn from(DeadLetterFilter { id, inbox, before, limit }: DeadLetterFilter) -> Self {
+        Self { id: id.map(id_bytes), inbox: inbox.map(Into::into), limit, before }
     }
 }
 
@@ -114,6 +118,7 @@ impl TryFrom<v1::ListDeadLettersRequest> for DeadLetterFilter {
         Ok(Self {
             id: optional_id("list_dead_letters_request.id", request.id.as_ref())?,
             inbox: request.inbox.map(InboxAddress::try_from).transpose()?,
+            before: request.before,
             limit: request.limit,
         })
     }
@@ -147,15 +152,15 @@ impl TryFrom<v1::DeadLetter> for DeadLetter {
     }
 }
 
-impl From<Vec<DeadLetter>> for v1::ListDeadLettersResponse {
-    fn from(letters: Vec<DeadLetter>) -> Self {
-        Self { dead_letters: each(letters) }
+impl From<DeadLetterPage> for v1::ListDeadLettersResponse {
+    fn from(DeadLetterPage { letters, next }: DeadLetterPage) -> Self {
+        Self { dead_letters: each(letters), next }
     }
 }
 
-impl TryFrom<v1::ListDeadLettersResponse> for Vec<DeadLetter> {
+impl TryFrom<v1::ListDeadLettersResponse> for DeadLetterPage {
     type Error = DecodeError;
     fn try_from(response: v1::ListDeadLettersResponse) -> Result<Self, DecodeError> {
-        all(response.dead_letters)
+        Ok(Self { letters: all(response.dead_letters)?, next: response.next })
     }
 }

@@ -79,13 +79,14 @@ impl TryFrom<v1::Limits> for Limits {
 }
 
 impl From<Welcome> for v1::Welcome {
-    fn from(Welcome { epoch, resumed, lease, revoked, limits }: Welcome) -> Self {
+    fn from(Welcome { epoch, resumed, lease, revoked, limits, now }: Welcome) -> Self {
         Self {
             epoch: epoch.0,
             resumed,
             lease_ms: millis(lease),
             revoked: each(revoked),
             limits: Some(limits.into()),
+            now_ms: now.0,
         }
     }
 }
@@ -99,6 +100,7 @@ impl TryFrom<v1::Welcome> for Welcome {
             lease: Duration::from_millis(welcome.lease_ms),
             revoked: welcome.revoked.into_iter().map(Token::from).collect(),
             limits: required("welcome.limits", welcome.limits)?.try_into()?,
+            now: WallTime(welcome.now_ms),
         })
     }
 }

@@ -103,4 +103,5 @@ stats!(
     sessions,
     epoch,
     uptime_ms,
+    inboxes_total,
 );

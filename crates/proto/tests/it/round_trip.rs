@@ -50,9 +50,9 @@ round_trips! {
     a_task_filter: values::task_filter() => v1::ListTasksRequest,
     a_task_page: values::task_page() => v1::ListTasksResponse,
     an_agent_filter: values::agent_filter() => v1::ListAgentsRequest,
-    agents: vec(values::agent_info(), 0..3) => v1::ListAgentsResponse,
+    agents: values::agent_page() => v1::ListAgentsResponse,
     a_dead_letter_filter: values::dead_letter_filter() => v1::ListDeadLettersRequest,
-    dead_letters: vec(values::dead_letter(), 0..3) => v1::ListDeadLettersResponse,
+    dead_letters: values::dead_letter_page() => v1::ListDeadLettersResponse,
     figures: values::stats() => v1::Stats,
     a_watch_request: (values::id(), any::<u64>()) => v1::WatchTaskRequest,
 }

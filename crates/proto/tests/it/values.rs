@@ -13,13 +13,13 @@ use trunkline_types::session::{
     Subscription, Update, UpdateBody, Welcome,
 };
 use trunkline_types::{
-    Absent, AgentCard, AgentFilter, AgentId, AgentInfo, ArtifactChunk, AttemptNote, ContextId,
-    Counters, DeadLetter, DeadLetterFilter, Destination, Durability, Envelope, Epoch, Failure,
-    FailureCode, Gauges, IdempotencyKey, InboxAddress, InboxStats, Kind, Limits, LogStats,
-    MessageId, OrderingKey, Outcome, Partition, PauseReason, Payload, Presence, Priority, Progress,
-    Publish, PublishOptions, Refusal, RefusalCode, SessionId, Settle, SkillName, Stats, TaskEvent,
-    TaskEventBody, TaskFilter, TaskPage, TaskSnapshot, TaskState, TaskUpdate, TenantId, Token,
-    Topic, TopicPattern, WallTime,
+    Absent, AgentCard, AgentFilter, AgentId, AgentInfo, AgentPage, ArtifactChunk, AttemptNote,
+    ContextId, Counters, DeadLetter, DeadLetterFilter, DeadLetterPage, Destination, Durability,
+    Envelope, Epoch, Failure, FailureCode, Gauges, IdempotencyKey, InboxAddress, InboxStats, Kind,
+    Limits, LogStats, MessageId, OrderingKey, Outcome, Partition, PauseReason, Payload, Presence,
+    Priority, Progress, Publish, PublishOptions, Refusal, RefusalCode, SessionId, Settle,
+    SkillName, Stats, TaskEvent, TaskEventBody, TaskFilter, TaskPage, TaskSnapshot, TaskState,
+    TaskUpdate, TenantId, Token, Topic, TopicPattern, WallTime,
 };
 
 const NAME: &str = "[A-Za-z0-9._:-]{1,128}";
@@ -284,8 +284,10 @@ prop_compose! {
         lease in span(),
         revoked in vec(token(), 0..3),
         limits in limits(),
+        now in any::<u64>(),
     ) -> Welcome {
-        Welcome { epoch: Epoch(epoch), resumed, lease, revoked, limits }
+        let now = WallTime(now);
+        Welcome { epoch: Epoch(epoch), resumed, lease, revoked, limits, now }
     }
 }
 
@@ -431,11 +433,16 @@ pub(crate) fn task_page() -> impl Strategy<Value = TaskPage> {
 }
 
 pub(crate) fn agent_filter() -> impl Strategy<Value = AgentFilter> {
-    (of(agent()), of(skill())).prop_map(|(id, skill)| AgentFilter { id, skill })
+    (of(agent()), of(skill()), of(agent()), any::<u32>())
+        .prop_map(|(id, skill, after, limit)| AgentFilter { id, skill, after, limit })
+}
+
+pub(crate) fn agent_page() -> impl Strategy<Value = AgentPage> {
+    (vec(agent_info(), 0..3), of(agent())).prop_map(|(agents, next)| AgentPage { agents, next })
 }
 
 prop_compose! {
-    pub(crate) fn agent_info()(
+    fn agent_info()(
         card in card(),
         owner in small(),
         presence in word(Presence::ALL),
@@ -447,15 +454,17 @@ prop_compose! {
 }
 
 pub(crate) fn dead_letter_filter() -> impl Strategy<Value = DeadLetterFilter> {
-    (of(id()), of(inbox()), any::<u32>()).prop_map(|(id, inbox, limit)| DeadLetterFilter {
-        id,
-        inbox,
-        limit,
-    })
+    (of(id()), of(inbox()), any::<Option<u64>>(), any::<u32>())
+        .prop_map(|(id, inbox, before, limit)| DeadLetterFilter { id, inbox, before, limit })
+}
+
+pub(crate) fn dead_letter_page() -> impl Strategy<Value = DeadLetterPage> {
+    (vec(dead_letter(), 0..3), any::<Option<u64>>())
+        .prop_map(|(letters, next)| DeadLetterPage { letters, next })
 }
 
 prop_compose! {
-    pub(crate) fn dead_letter()(
+    fn dead_letter()(
         publish in publish(),
         inbox in inbox(),
         reason in text(),
@@ -517,7 +526,7 @@ fn log_stats() -> impl Strategy<Value = LogStats> {
 prop_compose! {
     pub(crate) fn stats()(
         (counters, gauges) in (counters(), gauges()),
-        n in any::<[u64; 14]>(),
+        n in any::<[u64; 15]>(),
         inboxes in vec(inbox_stats(), 0..3),
         log in of(log_stats()),
         epoch in any::<u32>(),
@@ -539,6 +548,7 @@ prop_compose! {
             agents: n[11],
             sessions: n[12],
             inboxes,
+            inboxes_total: n[14],
             log,
             epoch,
             uptime_ms: n[13],

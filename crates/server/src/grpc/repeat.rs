@@ -8,9 +8,7 @@ use crate::hub::Hub;
 use futures_util::StreamExt;
 use trunkline_proto::status::to_refusal;
 use trunkline_types::session::{Connector, Reply};
-use trunkline_types::{
-    Answer, Failure, FailureCode, MessageId, Query, Refusal, RefusalCode, TaskSnapshot, TaskState,
-};
+use trunkline_types::{Answer, MessageId, Query, Refusal, RefusalCode, TaskSnapshot};
 
 /// Waits for the end of the first request.
 pub(crate) async fn reply_to_first(
@@ -30,22 +28,10 @@ pub(crate) async fn reply_to_first(
 
 /// What the sender of a task was told when it ended.
 fn reply(task: TaskSnapshot) -> Result<Reply, Refusal> {
-    let code = match task.state {
-        TaskState::Completed => {
-            let result = Ok(task.result.unwrap_or_default());
-            return Ok(Reply { request: task.id, agent: task.agent, result });
-        }
-        TaskState::Failed => FailureCode::Failed,
-        TaskState::Canceled => FailureCode::Canceled,
-        TaskState::Rejected => FailureCode::Rejected,
-        state @ (TaskState::Submitted
-        | TaskState::Working
-        | TaskState::InputRequired
-        | TaskState::AuthRequired) => {
-            let message = format!("task {} is {state}, and is not followed any longer", task.id);
-            return Err(Refusal::new(RefusalCode::Unavailable, message));
-        }
-    };
-    let failure = Failure { code, reason: task.reason.unwrap_or_default() };
-    Ok(Reply { request: task.id, agent: task.agent, result: Err(failure) })
+    let result = task.outcome().ok_or_else(|| {
+        let TaskSnapshot { id, state, .. } = &task;
+        let message = format!("task {id} is {state}, and is not followed any longer");
+        Refusal::new(RefusalCode::Unavailable, message)
+    })?;
+    Ok(Reply { request: task.id, agent: task.agent, result })
 }

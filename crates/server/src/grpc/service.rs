@@ -149,7 +149,7 @@ impl Broker for BrokerService {
     ) -> Answered<v1::ListAgentsResponse> {
         match self.ask(request, |request| AgentFilter::try_from(request).map(Query::Agents)).await?
         {
-            Answer::Agents(agents) => Ok(Response::new(agents.into())),
+            Answer::Agents(page) => Ok(Response::new(page.into())),
             _ => Err(mismatch()),
         }
     }
@@ -169,7 +169,7 @@ impl Broker for BrokerService {
             .ask(request, |request| DeadLetterFilter::try_from(request).map(Query::DeadLetters))
             .await?
         {
-            Answer::DeadLetters(letters) => Ok(Response::new(letters.into())),
+            Answer::DeadLetters(page) => Ok(Response::new(page.into())),
             _ => Err(mismatch()),
         }
     }

@@ -103,6 +103,7 @@ impl Collector for Scrape {
         let gauges = [
             ("tasks_open", "Tasks that have not ended", stats.tasks_open),
             ("dead_letters", "Dead letters held", stats.dead_letters),
+            ("inboxes", "Inboxes that took something in, listed or not", stats.inboxes_total),
             ("agents", "Registered agents", stats.agents),
             ("sessions", "Connected sessions", stats.sessions),
             ("connections", "Open connections", self.edge.connections),

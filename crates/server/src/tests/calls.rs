@@ -86,18 +86,27 @@ async fn a_request_gets_an_id_and_waits_for_its_reply() {
 
 #[tokio::test]
 async fn a_repeated_request_is_told_how_the_first_one_ended() {
+    tell_of_the_first(TaskState::Rejected, "not mine", FailureCode::Rejected).await;
+    // The first one's sender was told so, and not that it failed.
+    tell_of_the_first(TaskState::Failed, "EXPIRED", FailureCode::Expired).await;
+}
+
+/// Has a request repeated whose first one ends in `state`, and checks the reply.
+async fn tell_of_the_first(state: TaskState, reason: &str, code: FailureCode) {
     let (bench, broker, mut script) = Bench::start(config());
     let mut client = bench.client().await;
-    broker.will_answer(Ok(snapshot(TaskState::Rejected, 2)));
+    let Answer::Task(mut ended) = snapshot(state, 2) else { unreachable!() };
+    ended.reason = Some(reason.into());
+    broker.will_answer(Ok(Answer::Task(ended)));
     broker.will_answer(Ok(snapshot(TaskState::Working, 1)));
     let asked = tokio::spawn(async move { client.request(request_request()).await });
     let session = soon(script.session()).await;
     let accepted = Accepted { operation: 1, id: id(1), duplicate: true, targets: 0, dropped: 0 };
     session.tell([SessionItem::Accepted(accepted)]);
     let watcher = soon(script.session()).await;
-    let update = status_event(2, TaskState::Rejected);
+    let update = status_event(2, state);
     watcher.tell([SessionItem::Task { task: id(1), update }]);
-    let failure = Failure { code: FailureCode::Rejected, reason: String::new() };
+    let failure = Failure { code, reason: reason.into() };
     let expected = Reply { request: id(1), agent: None, result: Err(failure) };
     assert_eq!(soon(asked).await.unwrap().unwrap().into_inner(), expected.into());
     assert!(bench.handle.has_no_callers());

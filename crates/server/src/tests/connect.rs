@@ -175,8 +175,8 @@ async fn a_stream_begins_with_a_hello_in_time() {
 
 #[tokio::test]
 async fn a_frame_over_the_limit_is_refused_by_name() {
-    let (bench, _, mut script) =
-        Bench::start(ServerConfig { max_frame_bytes: 64 << 10, ..config() });
+    let small = ServerConfig { max_frame_bytes: 64 << 10, payload_bytes: 1 << 10, ..config() };
+    let (bench, _, mut script) = Bench::start(small);
     let mut session = bench.connect([hello().into()]).await.unwrap();
     let seen = script.session().await;
     session.send(operations(1, 4_096));

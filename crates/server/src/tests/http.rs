@@ -34,12 +34,15 @@ async fn ready_only_while_the_broker_takes_work() {
 
 #[tokio::test]
 async fn metrics_and_stats_show_what_the_broker_counted() {
-    let (bench, _, _script) = Bench::start(config());
+    let (bench, broker, _script) = Bench::start(config());
     let metrics = bench.get("/metrics").await;
+    // Figures cost a walk over all inboxes.
+    assert_eq!(broker.figures_asked(), 1);
     for line in [
         "trunkline_messages_accepted_total 7\n",
         "trunkline_tasks_completed_total 5\n",
         "trunkline_dead_letters 0\n",
+        "trunkline_inboxes 1002\n",
         "trunkline_connections 1\n",
         "trunkline_entries_total{inbox=\"all\",end=\"settled\"} 0\n",
         "trunkline_entries_now{inbox=\"all\",place=\"waiting\"} 0\n",
@@ -52,6 +55,8 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["messages_accepted"], 7);
     assert_eq!(body["tasks_completed"], 5);
+    assert_eq!(body["inboxes_total"], 1_002);
+    assert_eq!(broker.figures_asked(), 2);
 }
 
 #[tokio::test]

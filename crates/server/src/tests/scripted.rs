@@ -3,13 +3,16 @@
 use crate::backend::Backend;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use trunkline_broker::BrokerState;
 use trunkline_types::session::{
     BoxFuture, ClientFrame, Connected, Connection, Connector, Hello, SessionItem, Sink, Welcome,
 };
-use trunkline_types::{Answer, Epoch, Limits, Principal, Query, Refusal, RefusalCode, Stats};
+use trunkline_types::{
+    Answer, Epoch, Limits, Principal, Query, Refusal, RefusalCode, Stats, WallTime,
+};
 
 /// What a test holds of a broker: the sessions that are opened, in order.
 pub(crate) struct Script {
@@ -37,6 +40,7 @@ pub(crate) enum Ended {
 pub(crate) struct ScriptedBroker {
     sessions: mpsc::UnboundedSender<ScriptedSession>,
     answers: Arc<Mutex<Vec<Result<Answer, Refusal>>>>,
+    figures_asked: Arc<AtomicUsize>,
     state: watch::Sender<BrokerState>,
 }
 
@@ -46,6 +50,7 @@ pub(crate) fn broker() -> (ScriptedBroker, Script) {
     let broker = ScriptedBroker {
         sessions: sender,
         answers: Arc::default(),
+        figures_asked: Arc::default(),
         state: watch::Sender::new(BrokerState::Ready),
     };
     (broker, Script { sessions })
@@ -55,6 +60,11 @@ impl ScriptedBroker {
     /// The next question but for figures is answered so.
     pub(crate) fn will_answer(&self, answer: Result<Answer, Refusal>) {
         self.answers.lock().push(answer);
+    }
+
+    /// How often it was asked for figures.
+    pub(crate) fn figures_asked(&self) -> usize {
+        self.figures_asked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_state(&self, state: BrokerState) {
@@ -125,7 +135,13 @@ impl Connector for ScriptedConnector {
 
     fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>> {
         if query == Query::Stats {
-            let stats = Stats { messages_accepted: 7, tasks_completed: 5, ..Stats::default() };
+            self.broker.figures_asked.fetch_add(1, Ordering::Relaxed);
+            let stats = Stats {
+                messages_accepted: 7,
+                tasks_completed: 5,
+                inboxes_total: 1_002,
+                ..Stats::default()
+            };
             return Box::pin(std::future::ready(Ok(Answer::Stats(Box::new(stats)))));
         }
         let answer = self.broker.answers.lock().pop();
@@ -142,6 +158,7 @@ pub(crate) fn welcome() -> Welcome {
         lease: Duration::from_secs(30),
         revoked: Vec::new(),
         limits: Limits::default(),
+        now: WallTime(1),
     }
 }
 

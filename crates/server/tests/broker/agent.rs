@@ -55,6 +55,11 @@ impl Agent {
         self.send(ClientFrame::Operations { first, operations: vec![operation] });
     }
 
+    /// The number of the operation that was sent last.
+    pub(crate) fn last_operation(&self) -> u64 {
+        self.next_operation - 1
+    }
+
     pub(crate) fn settle(&mut self, token: Token, outcome: Outcome) {
         self.operate(Operation::Settle(Settle { token, outcome }));
     }

@@ -4,6 +4,7 @@
 
 mod agent;
 mod life;
+mod lists;
 mod messages;
 mod running;
 mod sessions;

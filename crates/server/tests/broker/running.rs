@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 use trunkline_broker::{Broker, BrokerConfig};
+use trunkline_proto::FRAME_BYTES;
 use trunkline_proto::v1::broker_client::BrokerClient;
 use trunkline_server::{Server, ServerConfig, ServerHandle};
 
@@ -51,6 +52,7 @@ impl Running {
     pub(crate) async fn client(&self) -> BrokerClient<Channel> {
         let url = format!("http://{}", self.address);
         BrokerClient::new(Channel::from_shared(url).unwrap().connect().await.unwrap())
+            .max_decoding_message_size(FRAME_BYTES)
     }
 
     /// The answer to an HTTP request.

@@ -92,8 +92,11 @@ async fn a_task_can_be_called_off() {
     let get: v1::GetTaskRequest = message_id(&id).into();
     let task = client.get_task(get).await.unwrap().into_inner();
     assert_eq!(task.state(), v1::TaskState::Canceled);
-    let again = client.cancel_task(cancel).await.unwrap_err();
-    assert_eq!(again.code(), Code::FailedPrecondition);
+    // Said again, it changes nothing; anything else is too late.
+    client.cancel_task(cancel).await.unwrap();
+    let go_on = v1::ContinueTaskRequest { id, payload: None };
+    let late = client.continue_task(go_on).await.unwrap_err();
+    assert_eq!(late.code(), Code::FailedPrecondition);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ const TABLE: &[Row] = &[
     Row {
         name: "client",
         may_use: &["types", "proto"],
-        tests_may_add: &["server", "broker"],
+        tests_may_add: &["server", "broker", "agent"],
         must_not_know: "the server's inside",
     },
     Row {
