@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use trunkline_types::session::{Connector, Subscription};
-use trunkline_types::{AgentCard, AgentId, Refusal};
+use trunkline_types::{AgentCard, AgentId, Refusal, RefusalCode};
+
+/// How long a broker that is not there is left alone at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A running agent. Dropping it ends it at once: handlers at work are dropped and what they held
 /// goes back; [`Agent::stop`] lets them finish.
@@ -50,19 +53,46 @@ pub struct AgentStats {
     pub handler_time: Duration,
 }
 
+/// How an agent starts.
+pub(crate) struct StartOptions {
+    /// Most operations on their way.
+    pub(crate) places: u32,
+    /// Whether to try again while no broker is there.
+    pub(crate) wait_for_broker: bool,
+}
+
+/// Whether a broker that refused a session for this may take it later.
+fn may_pass(code: RefusalCode) -> bool {
+    matches!(code, RefusalCode::Unavailable | RefusalCode::Draining)
+}
+
 impl Agent {
     pub(crate) async fn start(
         connector: Arc<dyn Connector>,
         card: AgentCard,
         subscriptions: Vec<Subscription>,
         pool: Pool,
-        places: u32,
-        runtime: Handle,
+        options: StartOptions,
     ) -> Result<Self, Refusal> {
+        let StartOptions { places, wait_for_broker } = options;
         let id = card.id.clone();
-        let core = Core::new(Some(id.clone()), places, 1024, Some(pool), runtime);
+        let core = Core::new(Some(id.clone()), places, 1024, Some(pool), Handle::current());
         let line = Arc::new(Line { core });
-        line.core.connect(&*connector, Some(card), subscriptions).await?;
+        let mut bound = Duration::from_millis(100);
+        loop {
+            let connecting =
+                line.core.connect(&*connector, Some(card.clone()), subscriptions.clone());
+            match connecting.await {
+                Ok(()) => break,
+                Err(refusal) if wait_for_broker && may_pass(refusal.code) => {
+                    tracing::info!(agent = %id, %refusal, "waits for the broker");
+                    // Agents that wait for the same broker do not come all at once.
+                    tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
+                    bound = (bound * 2).min(LONGEST_PAUSE);
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
         Ok(Self { id, session: Session { line, connector } })
     }
 

@@ -1,12 +1,13 @@
 //! The description of an agent before it starts.
 
+use crate::agent::StartOptions;
 use crate::pool::{Handlers, Pool, PoolOptions};
+use crate::session::places;
 use crate::{Agent, Handler, keeper};
 use smol_str::SmolStr;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use tokio::runtime::Handle;
 use trunkline_types::session::{Connector, Subscription};
 use trunkline_types::{
     AgentCard, AgentId, NameError, Refusal, RefusalCode, SkillName, TopicPattern,
@@ -21,6 +22,7 @@ pub struct AgentBuilder {
     workers: RangeInclusive<u32>,
     prefetch: u32,
     outstanding: u32,
+    wait_for_broker: bool,
     /// The first mistake in the description, told by `start`.
     mistake: Option<NameError>,
 }
@@ -34,6 +36,7 @@ impl AgentBuilder {
             workers: 1..=8,
             prefetch: 256,
             outstanding: 8192,
+            wait_for_broker: false,
             mistake: None,
         }
     }
@@ -127,8 +130,15 @@ impl AgentBuilder {
         self
     }
 
+    /// Has [`AgentBuilder::start`] wait for a broker that is not there yet or is about to go,
+    /// rather than refuse: it tries again after up to 100 ms, then ever later, up to 5 s.
+    pub fn wait_for_broker(mut self) -> Self {
+        self.wait_for_broker = true;
+        self
+    }
+
     /// Most publishes and updates of its handlers on their way at once, 1 to 1,048,576, default
-    /// 8,192. A handler that wants to send more waits.
+    /// 8,192; another number is refused. A handler that wants to send more waits.
     pub fn outstanding(mut self, operations: u32) -> Self {
         self.outstanding = operations;
         self
@@ -157,6 +167,7 @@ impl AgentBuilder {
         if self.prefetch > 4096 {
             return Err(invalid(format!("prefetch is {}, the limit is 4096", self.prefetch)));
         }
+        let places = places(self.outstanding)?;
         keeper::start().map_err(|error| {
             let message = format!("the thread that keeps leases alive does not start: {error}");
             Refusal::new(RefusalCode::Unavailable, message)
@@ -167,8 +178,8 @@ impl AgentBuilder {
             .collect();
         let options = PoolOptions { least, most, prefetch: self.prefetch };
         let pool = Pool::new(options, self.handlers, Arc::clone(&self.connector));
-        let places = self.outstanding.clamp(1, 1 << 20);
-        Agent::start(self.connector, card, subscriptions, pool, places, Handle::current()).await
+        let options = StartOptions { places, wait_for_broker: self.wait_for_broker };
+        Agent::start(self.connector, card, subscriptions, pool, options).await
     }
 }
 

@@ -5,7 +5,6 @@ use crate::session::Line;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use trunkline_types::session::{Operation, Subscription};
 use trunkline_types::{Destination, Envelope, Payload, Publish, Refusal, Topic, TopicPattern};
 
 /// How many taken events are reported to the session at once.
@@ -89,6 +88,10 @@ impl Events {
         self.feed.ended()
     }
 
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
     fn next_ready(&mut self) -> Option<Event> {
         let FeedItem { number, generation, publish, missed } = self.ready.pop_front()?;
         self.taken.push((generation, number));
@@ -107,15 +110,11 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        let last = self.line.core.hub.remove(&self.feed);
+        self.line.core.unwant(&self.feed);
         // What was not taken must not hold up the session's other subscriptions.
         self.feed.take_now(&mut self.ready);
         while self.next_ready().is_some() {}
         self.report(true);
-        if last {
-            let pattern = self.feed.pattern.clone();
-            self.line.core.tell([Operation::Unsubscribe(Subscription { pattern, durable: false })]);
-        }
     }
 }
 

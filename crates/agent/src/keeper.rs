@@ -20,8 +20,17 @@ struct Keeper {
 
 #[derive(Default)]
 struct Schedule {
-    due: BTreeMap<(Instant, u64), Weak<Core>>,
+    due: BTreeMap<(Instant, u64), (Weak<Core>, Errand)>,
     counter: u64,
+}
+
+/// What a session is visited for.
+#[derive(Clone, Copy)]
+enum Errand {
+    /// To renew its leases.
+    Beat,
+    /// To tell what a worker has settled that is in a handler.
+    Glance,
 }
 
 static KEEPER: Keeper = Keeper {
@@ -45,18 +54,27 @@ pub(crate) fn start() -> Result<(), String> {
 
 /// Has a session's leases kept alive from now on, every `period`, until it holds nothing.
 pub(crate) fn keep(core: Weak<Core>, period: Duration) {
-    let mut schedule = KEEPER.schedule.lock();
-    schedule.counter += 1;
-    let key = (Instant::now() + period, schedule.counter);
-    let earliest = schedule.due.first_key_value().is_none_or(|(first, _)| key < *first);
-    schedule.due.insert(key, core);
-    drop(schedule);
-    if earliest {
-        KEEPER.earlier.notify_one();
-    }
+    KEEPER.schedule(core, Errand::Beat, period);
+}
+
+/// Has what a session's workers have settled told after `span`.
+pub(crate) fn glance(core: Weak<Core>, span: Duration) {
+    KEEPER.schedule(core, Errand::Glance, span);
 }
 
 impl Keeper {
+    fn schedule(&self, core: Weak<Core>, errand: Errand, span: Duration) {
+        let mut schedule = self.schedule.lock();
+        schedule.counter += 1;
+        let key = (Instant::now() + span, schedule.counter);
+        let earliest = schedule.due.first_key_value().is_none_or(|(first, _)| key < *first);
+        schedule.due.insert(key, (core, errand));
+        drop(schedule);
+        if earliest {
+            self.earlier.notify_one();
+        }
+    }
+
     fn run(&self) -> ! {
         let mut schedule = self.schedule.lock();
         loop {
@@ -64,9 +82,9 @@ impl Keeper {
             match schedule.due.first_entry() {
                 None => self.earlier.wait(&mut schedule),
                 Some(entry) if entry.key().0 <= now => {
-                    let core = entry.remove();
+                    let (core, errand) = entry.remove();
                     drop(schedule);
-                    beat(&core);
+                    visit(&core, errand);
                     schedule = self.schedule.lock();
                 }
                 Some(entry) => {
@@ -78,14 +96,20 @@ impl Keeper {
     }
 }
 
-fn beat(core: &Weak<Core>) {
+fn visit(core: &Weak<Core>, errand: Errand) {
     let Some(strong) = core.upgrade() else { return };
+    let Some(pool) = &strong.pool else { return };
     // The thread serves every session of the process, so one session's panic must not end it.
-    let beaten =
-        catch_unwind(AssertUnwindSafe(|| strong.pool.as_ref().and_then(|pool| pool.beat(&strong))));
-    match beaten {
+    let visited = catch_unwind(AssertUnwindSafe(|| match errand {
+        Errand::Beat => pool.beat(&strong),
+        Errand::Glance => {
+            pool.glance(&strong);
+            None
+        }
+    }));
+    match visited {
         Ok(Some(period)) => keep(Weak::clone(core), period),
         Ok(None) => {}
-        Err(_) => tracing::error!("a session panicked while it renewed its leases"),
+        Err(_) => tracing::error!("a session panicked while its leases were kept alive"),
     }
 }

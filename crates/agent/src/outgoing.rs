@@ -14,9 +14,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use trunkline_types::session::Connector;
 use trunkline_types::{
-    Absent, ContextId, Destination, Durability, Envelope, Failure, FailureCode, IdempotencyKey,
-    Kind, MessageId, OrderingKey, Partition, Payload, Priority, Publish, PublishOptions, Refusal,
-    RefusalCode, TaskSnapshot, TaskState,
+    Absent, ContextId, Destination, Durability, Envelope, IdempotencyKey, Kind, MessageId,
+    OrderingKey, Partition, Payload, Priority, Publish, PublishOptions, Refusal, RefusalCode,
 };
 
 /// Something to be sent; `K` says what awaiting it gives.
@@ -88,10 +87,8 @@ impl From<Task> for Sender {
 impl Outgoing<kind::Send> {
     pub(crate) fn new(sender: impl Into<Sender>, to: Destination, payload: Payload) -> Self {
         let (kind, task) = match to {
-            Destination::Agent(_) | Destination::Skill(_) | Destination::Agents(_) => {
-                (Kind::Request, true)
-            }
-            Destination::Topic(_) => (Kind::Event, false),
+            Destination::Agent(_) | Destination::Skill(_) => (Kind::Request, true),
+            Destination::Agents(_) | Destination::Topic(_) => (Kind::Event, false),
             Destination::All => (Kind::Broadcast, false),
         };
         let options = PublishOptions { task, ..PublishOptions::default() };
@@ -109,7 +106,8 @@ impl Outgoing<kind::Send> {
     /// looked up and waited for over the new one.
     ///
     /// # Errors
-    /// The broker's refusal, or how the task ended without an answer.
+    /// The broker's refusal, or how the task ended without an answer. What does not go to one
+    /// agent or one skill is not sent, because nobody would answer it.
     pub async fn wait(self) -> Result<Reply, RequestError> {
         self.send_and_wait().await
     }
@@ -282,6 +280,11 @@ impl<K> Outgoing<K> {
 
     async fn reply(self) -> Result<Reply, RequestError> {
         let Self { mut publish, sender, .. } = self;
+        let to = &publish.envelope.destination;
+        if !matches!(to, Destination::Agent(_) | Destination::Skill(_)) {
+            let message = format!("only one agent or one skill gives an answer, not '{to}'");
+            return Err(Refusal::new(RefusalCode::Invalid, message).into());
+        }
         publish.options.reply = true;
         let id = publish.envelope.id;
         let origin = sender.open().await?;
@@ -355,13 +358,16 @@ async fn look_up(origin: &Origin, id: MessageId) -> Result<Reply, RequestError> 
     let mut pause = Duration::from_millis(100);
     loop {
         match snapshot(&**connector, id).await {
-            Ok(task) if task.state.is_terminal() => return outcome(task),
             Ok(task) => {
+                if let Some(result) = task.outcome() {
+                    let payload = result?;
+                    return Ok(Reply { request: task.id, agent: task.agent, payload });
+                }
                 let core = origin.core();
-                let watcher = core.watchers.add(id, task.last_event);
-                let after = task.last_event;
+                core.places(1).await?;
+                let (watcher, answer) = core.watch(id, task.last_event)?;
                 let watched = Watched { core, watcher };
-                core.ask(trunkline_types::session::Operation::Watch { task: id, after }).await?;
+                core.answered(answer).await?;
                 while let Some(update) = watched.watcher.next().await {
                     update?;
                 }
@@ -388,25 +394,8 @@ struct Watched<'a> {
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        if self.core.watchers.remove(&self.watcher) {
-            let task = self.watcher.task;
-            self.core.tell([trunkline_types::session::Operation::Unwatch { task }]);
-        }
+        self.core.unwatch(&self.watcher);
     }
-}
-
-fn outcome(task: TaskSnapshot) -> Result<Reply, RequestError> {
-    let TaskSnapshot { id, state, reason, agent, result, .. } = task;
-    let code = match state {
-        TaskState::Canceled => FailureCode::Canceled,
-        TaskState::Rejected => FailureCode::Rejected,
-        TaskState::Completed => {
-            return Ok(Reply { request: id, agent, payload: result.unwrap_or_default() });
-        }
-        _ => FailureCode::Failed,
-    };
-    let reason = reason.unwrap_or_else(|| format!("the task ended {state}"));
-    Err(RequestError::Failed(Failure { code, reason }))
 }
 
 fn gone(core: &Core) -> Refusal {

@@ -8,9 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use trunkline_types::session::{Connector, Operation, Subscription};
+use trunkline_types::session::{Connector, Operation};
 use trunkline_types::{
-    AgentFilter, AgentInfo, Answer, DeadLetter, DeadLetterFilter, Destination, Envelope, Kind,
+    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, Destination, Envelope, Kind,
     MessageId, Payload, Publish, Query, Refusal, RefusalCode, Stats, TaskFilter, TaskPage,
     TaskSnapshot, Topic, TopicPattern,
 };
@@ -26,11 +26,13 @@ pub struct Session {
 /// Bounds of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionOptions {
-    /// Most publishes, updates and commands on their way at once, 1 to 1,048,576. Who wants to
-    /// send more waits. Default 8,192; each costs under 1 KiB besides its payload.
+    /// Most publishes, updates and commands on their way at once, 1 to 1,048,576; another number
+    /// is refused. Who wants to send more waits. Default 8,192; each costs under 1 KiB besides
+    /// its payload.
     pub outstanding: u32,
     /// Most events of its own subscriptions that the session holds without having taken them.
-    /// Default 1,024; what comes beyond is dropped by the broker and counted as missed.
+    /// Default 1,024; what comes beyond is dropped by the broker and counted as missed. With 0
+    /// the session cannot subscribe.
     pub events: u32,
 }
 
@@ -67,7 +69,7 @@ impl Session {
     /// Opens a session.
     ///
     /// # Errors
-    /// The broker's [`Refusal`].
+    /// The broker's [`Refusal`], or one that names an option that is out of range.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -75,7 +77,7 @@ impl Session {
         connector: Arc<dyn Connector>,
         options: SessionOptions,
     ) -> Result<Self, Refusal> {
-        let places = options.outstanding.clamp(1, 1 << 20);
+        let places = places(options.outstanding)?;
         let core = Core::new(None, places, options.events, None, Handle::current());
         core.connect(&*connector, None, Vec::new()).await?;
         Ok(Self { line: Arc::new(Line { core }), connector })
@@ -101,8 +103,9 @@ impl Session {
     }
 
     /// A task: work with states, events and a result that stays readable. Awaiting the builder
-    /// gives the acceptance, [`SendBuilder::wait`] the result. To a topic or to all it is a
-    /// message without a life of its own.
+    /// gives the acceptance, [`SendBuilder::wait`] the result. Only what goes to one agent or
+    /// one skill is a task: to several agents or a topic it is an event, to all a broadcast,
+    /// without a life or a result of its own.
     pub fn send(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> SendBuilder {
         SendBuilder::new(self.clone(), to.into(), payload.into())
     }
@@ -180,13 +183,16 @@ impl Session {
     /// # Errors
     /// The broker's [`Refusal`], such as too many subscriptions.
     pub async fn subscribe(&self, pattern: TopicPattern) -> Result<Events, Refusal> {
-        let (feed, first) = self.core().hub.add(pattern.clone());
-        // Made before the broker is asked, so that dropping it undoes everything.
-        let events = Events::new(Arc::clone(&self.line), feed);
-        if first {
-            let subscription = Subscription { pattern, durable: false };
-            self.core().ask(Operation::Subscribe(subscription)).await?;
+        let core = self.core();
+        if core.hub.credit() == 0 {
+            let message = "the session may hold 0 events, so none would come to it; open it with \
+                           `SessionOptions::events` from 1";
+            return Err(Refusal::new(RefusalCode::Invalid, message));
         }
+        core.places(1).await?;
+        // Made before the answer is awaited, so that dropping it undoes everything.
+        let events = Events::new(Arc::clone(&self.line), core.want(&pattern)?);
+        events.feed().subscribed().await?;
         Ok(events)
     }
 
@@ -195,9 +201,11 @@ impl Session {
     /// # Errors
     /// The broker's [`Refusal`], such as that there is no such task.
     pub async fn watch(&self, task: MessageId, after: u64) -> Result<TaskUpdates, Refusal> {
-        let watcher = self.core().watchers.add(task, after);
+        let core = self.core();
+        core.places(1).await?;
+        let (watcher, answer) = core.watch(task, after)?;
         let updates = TaskUpdates::new(Arc::clone(&self.line), watcher);
-        self.core().ask(Operation::Watch { task, after }).await?;
+        core.answered(answer).await?;
         Ok(updates)
     }
 
@@ -252,9 +260,9 @@ impl Session {
     ///
     /// # Errors
     /// The broker's [`Refusal`].
-    pub async fn agents(&self, filter: AgentFilter) -> Result<Vec<AgentInfo>, Refusal> {
+    pub async fn agents(&self, filter: AgentFilter) -> Result<AgentPage, Refusal> {
         match self.connector.query(Query::Agents(filter)).await? {
-            Answer::Agents(agents) => Ok(agents),
+            Answer::Agents(page) => Ok(page),
             other => Err(unexpected(&other)),
         }
     }
@@ -263,9 +271,9 @@ impl Session {
     ///
     /// # Errors
     /// The broker's [`Refusal`].
-    pub async fn dead_letters(&self, filter: DeadLetterFilter) -> Result<Vec<DeadLetter>, Refusal> {
+    pub async fn dead_letters(&self, filter: DeadLetterFilter) -> Result<DeadLetterPage, Refusal> {
         match self.connector.query(Query::DeadLetters(filter)).await? {
-            Answer::DeadLetters(letters) => Ok(letters),
+            Answer::DeadLetters(page) => Ok(page),
             other => Err(unexpected(&other)),
         }
     }
@@ -280,6 +288,19 @@ impl Session {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// How many operations may be on their way, if the number is in range.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn places(outstanding: u32) -> Result<u32, Refusal> {
+    const MOST: u32 = 1 << 20;
+    if (1..=MOST).contains(&outstanding) {
+        return Ok(outstanding);
+    }
+    let message = format!("outstanding is {outstanding}, the range is 1 to {MOST}");
+    Err(Refusal::new(RefusalCode::Invalid, message))
 }
 
 impl fmt::Debug for Session {

@@ -86,14 +86,14 @@ impl Task {
         self.delivery().attempt
     }
 
-    /// When it was accepted.
+    /// When it was accepted, by the broker's clock.
     pub fn accepted_at(&self) -> WallTime {
         self.delivery().accepted_at
     }
 
-    /// When its time to live ends; the handler's future is dropped then.
+    /// When its time to live ends, by this process's clock; the handler's future is dropped then.
     pub fn deadline(&self) -> Option<WallTime> {
-        self.delivery().expires_at
+        self.running.deadline()
     }
 
     /// How much of its time to live remains.
@@ -131,22 +131,29 @@ impl Task {
         }
     }
 
-    /// Says how far the work is: 0 to 100 and a text for people, of which 8 KiB are kept. Waits
-    /// only while too much is on its way.
+    /// Says how far the work is: 0 to 100 and a text for people, of which 8 KiB are kept, or less
+    /// if the broker's limit is lower. Of a delivery that is no task it says nothing, because
+    /// nobody could see it. Waits only while too much is on its way.
     ///
     /// # Errors
-    /// The session has ended.
+    /// The session has ended, or the broker has refused what was said before, such as that the
+    /// delivery is somebody else's by now.
     pub async fn progress(&self, percent: u8, text: impl Into<String>) -> Result<(), Refusal> {
-        let text = crate::handler::cut(text.into());
-        let progress = Progress { percent: percent.min(100), text };
-        self.update(UpdateBody::Progress(progress)).await
+        self.started();
+        if !self.delivery().publish.is_task() {
+            return Ok(());
+        }
+        let mut text = crate::handler::cut(text.into());
+        text.truncate(text.floor_char_boundary(self.core().reason_bytes()));
+        self.running.progress(Progress { percent: percent.min(100), text }).await
     }
 
     /// Adds a piece of a result: continues the artifact of that name if `append`, otherwise
-    /// begins it anew; `last` says that it is complete.
+    /// begins it anew; `last` says that it is complete. Waits until the broker has it.
     ///
     /// # Errors
-    /// The session has ended.
+    /// The broker's refusal, such as that the piece is over the payload limit or that this is no
+    /// task, or that the session has ended.
     pub async fn artifact(
         &self,
         name: &str,
@@ -155,13 +162,10 @@ impl Task {
         last: bool,
     ) -> Result<(), Refusal> {
         let chunk = ArtifactChunk { name: name.into(), append, last, payload: chunk.into() };
-        self.update(UpdateBody::Artifact(chunk)).await
-    }
-
-    async fn update(&self, body: UpdateBody) -> Result<(), Refusal> {
-        let update = Operation::Update(Update { token: self.delivery().token, body });
-        let operations = self.running.start().into_iter().chain([update]);
-        self.core().tell_bounded(operations).await
+        self.started();
+        let body = UpdateBody::Artifact(chunk);
+        let update = Update { token: self.delivery().token, body };
+        self.core().ask(Operation::Update(update)).await
     }
 
     /// A request made while handling this one; see [`Session::request`](crate::Session::request).

@@ -4,7 +4,6 @@ use crate::core::Watcher;
 use crate::session::Line;
 use std::fmt;
 use std::sync::Arc;
-use trunkline_types::session::Operation;
 use trunkline_types::{MessageId, Refusal, TaskUpdate};
 
 /// What happens to one task, in order, until it ends. Dropping it stops the watching.
@@ -40,10 +39,7 @@ impl TaskUpdates {
 
 impl Drop for TaskUpdates {
     fn drop(&mut self) {
-        let task = self.watcher.task;
-        if self.line.core.watchers.remove(&self.watcher) {
-            self.line.core.tell([Operation::Unwatch { task }]);
-        }
+        self.line.core.unwatch(&self.watcher);
     }
 }
 

@@ -107,7 +107,13 @@ async fn lines_on_descriptor_3_are_progress() {
         printf '{"percent":90}' >&3
     "#;
     let (_agent, line) = agent(shell(script)).await;
-    let token = line.deliver("s", "");
+    // Of what is no task nobody could see the progress.
+    let plain = line.deliver("s", "");
+    assert!(matches!(line.outcome_of(plain).await, Outcome::Complete { .. }));
+    let mut delivery = line.delivery("s", "");
+    let token = delivery.token;
+    Arc::make_mut(&mut delivery.publish).options.task = true;
+    line.say([SessionItem::Delivery(delivery)]);
     assert!(matches!(line.outcome_of(token).await, Outcome::Complete { .. }));
     let updates: Vec<_> = line
         .operations()
@@ -116,6 +122,7 @@ async fn lines_on_descriptor_3_are_progress() {
             Operation::Update(update) => Some(update.body),
             _ => None,
         })
+        .skip(1)
         .collect();
     let progress =
         |percent, text: &str| UpdateBody::Progress(Progress { percent, text: text.into() });

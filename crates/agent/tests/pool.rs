@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Script, reply_text, request};
+use common::{Line, Script, reply_text, request};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use trunkline_agent::prelude::*;
 use trunkline_agent::{AgentBuilder, HandlerFuture};
 use trunkline_types::session::{ClientFrame, Operation, Reply, SessionItem, UpdateBody};
-use trunkline_types::{InboxAddress, Outcome};
+use trunkline_types::{InboxAddress, Outcome, Refusal, RefusalCode, Settle};
 
 #[tokio::test]
 async fn an_ok_completes_and_every_error_is_what_it_says() {
@@ -121,7 +121,7 @@ async fn a_handler_that_waits_says_that_it_has_begun_and_others_run_meanwhile() 
         .unwrap();
     let line = script.line(0);
     let tokens: Vec<_> = (0..4).map(|_| line.deliver("s", "x")).collect();
-    let started = move |line: &common::Line| {
+    let started = move |line: &Line| {
         let operations = line.operations();
         let started = operations.iter().filter(|operation| {
             matches!(operation, Operation::Update(update) if update.body == UpdateBody::Started)
@@ -183,7 +183,7 @@ async fn a_handler_that_awaits_a_reply_lends_its_permit() {
     agent.stop().await;
 }
 
-fn credits(line: &common::Line) -> Vec<u32> {
+fn credits(line: &Line) -> Vec<u32> {
     let frames = line.frames();
     let credits = frames.iter().filter_map(|frame| match frame {
         ClientFrame::Credit(credit) => Some(credit.deliveries),
@@ -224,7 +224,7 @@ fn leases_are_kept_alive_while_a_handler_blocks_the_only_thread() {
         std::thread::yield_now();
     }
     let line = script.line(0);
-    let beats = |line: &common::Line| {
+    let beats = |line: &Line| {
         let frames = line.frames();
         let full = frames.iter().filter(|frame| match frame {
             ClientFrame::Heartbeat { tokens } => tokens.len() == 2,
@@ -291,23 +291,68 @@ async fn a_handler_with_a_grace_sees_that_it_is_cancelled() {
 }
 
 #[tokio::test]
-async fn a_delivery_whose_deadline_passes_is_dropped() {
+async fn a_delivery_whose_deadline_passes_is_dropped_and_left_to_the_broker() {
     let script = Script::prompt();
-    let _agent = script
+    let agent = script
         .agent("a")
-        .skill("s", |_: Task| async move {
-            std::future::pending::<()>().await;
+        .skill("s", |task: Task| async move {
+            if &*task.text() == "endless" {
+                std::future::pending::<()>().await;
+            }
             Ok(())
+        })
+        .workers(1..=1)
+        .start()
+        .await
+        .unwrap();
+    let line = script.line(0);
+    let mut delivery = line.delivery("s", "endless");
+    delivery.expires_at = Some(trunkline_types::WallTime(1));
+    let token = delivery.token;
+    line.say([SessionItem::Delivery(delivery)]);
+    let next = line.deliver("s", "quick");
+    line.outcome_of(next).await;
+    agent.stop().await;
+    // Given back, it would come again at once for as long as the clocks differ.
+    assert_eq!(line.outcome(token), None);
+}
+
+#[tokio::test]
+async fn a_deadline_is_the_brokers_whatever_the_agents_clock_says() {
+    let script = Script::prompt();
+    let hour = Duration::from_hours(1);
+    let broker = |ahead: Duration| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        trunkline_types::WallTime(
+            u64::try_from((now + ahead).saturating_sub(hour).as_millis()).unwrap(),
+        )
+    };
+    // The agent's clock is an hour ahead of the broker's.
+    script.set_clock(broker(Duration::ZERO));
+    let open = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&open);
+    let agent = script
+        .agent("a")
+        .skill("s", move |task: Task| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await?.forget();
+                let remaining = task.remaining().unwrap();
+                Ok(if remaining > hour / 4 && remaining <= hour / 2 { "half" } else { "other" })
+            }
         })
         .start()
         .await
         .unwrap();
     let line = script.line(0);
     let mut delivery = line.delivery("s", "x");
-    delivery.expires_at = Some(trunkline_types::WallTime(1));
+    delivery.expires_at = Some(broker(hour / 2));
     let token = delivery.token;
     line.say([SessionItem::Delivery(delivery)]);
-    assert_eq!(line.outcome_of(token).await, Outcome::Release);
+    line.wait(|line| (!line.operations().is_empty()).then_some(())).await;
+    open.add_permits(1);
+    assert_eq!(reply_text(line.outcome_of(token).await), "half");
+    agent.stop().await;
 }
 
 #[tokio::test]
@@ -365,5 +410,150 @@ async fn a_bad_description_is_refused_with_the_value_and_the_limit() {
     assert!(refusal(script.agent("a").on_event("a..b", nothing)).await.contains("a..b"));
     assert!(refusal(script.agent("a").workers(0..=0)).await.contains("0 to 0"));
     assert!(refusal(script.agent("a").prefetch(5000)).await.contains("4096"));
+    let range = "outstanding is 0, the range is 1 to 1048576";
+    assert_eq!(refusal(script.agent("a").outstanding(0)).await, range);
     assert_eq!(script.lines(), 0);
+}
+
+/// The number of the first operation that `is` one, once it has come.
+async fn number_of(line: &Arc<Line>, is: fn(&Operation) -> bool) -> u64 {
+    let found = move |line: &Line| line.operations().iter().position(is).map(|at| at as u64 + 1);
+    line.wait(found).await
+}
+
+#[tokio::test]
+async fn a_delivery_whose_settlement_is_refused_is_settled_otherwise() {
+    let over = Refusal::new(RefusalCode::TooLarge, "the reply has 9 bytes, the limit is 8");
+    let again = Duration::from_secs(7);
+    let full = Refusal::new(RefusalCode::DiskFull, "no room").retry_after(again);
+    let failed = "the result was refused: the reply has 9 bytes, the limit is 8".to_owned();
+    let retried = "the result was refused: no room".to_owned();
+    for (refusal, expected) in [
+        (over, Some(Outcome::Fail { reason: failed })),
+        (full, Some(Outcome::Retry { reason: retried, delay: Some(again) })),
+        (Refusal::new(RefusalCode::StaleToken, "it is another's"), None),
+    ] {
+        let script = Script::silent();
+        let agent = script.agent("a").skill("s", |_: Task| async move { Ok("123456789") });
+        let agent = agent.start().await.unwrap();
+        let line = script.line(0);
+        let token = line.deliver("s", "x");
+        let operation = number_of(&line, |it| matches!(it, Operation::Settle(_))).await;
+        let stopping = tokio::spawn(agent.stop());
+        line.say([SessionItem::Refused { operation, refusal: refusal.clone() }]);
+        if let Some(outcome) = expected {
+            let settle = Operation::Settle(Settle { token, outcome });
+            line.wait(move |line| line.operations().contains(&settle).then_some(())).await;
+            assert!(!line.is_closed(), "what is said instead is awaited");
+            // Refused again, it is left at that.
+            line.say([SessionItem::Refused { operation: operation + 1, refusal }]);
+        }
+        stopping.await.unwrap();
+        assert!(line.operations().len() as u64 <= operation + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_artifact_or_progress_reaches_the_handler() {
+    let script = Script::silent();
+    let _agent = script
+        .agent("a")
+        .skill("s", |task: Task| async move {
+            if let Err(refusal) = task.artifact("a", "too long", false, true).await {
+                return Ok(refusal.message);
+            }
+            // The first is on its way, a later one tells what became of it.
+            loop {
+                if let Err(refusal) = task.progress(1, "x").await {
+                    return Ok(refusal.message);
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let line = script.line(0);
+    let token = async |artifact: bool| {
+        let mut delivery = line.delivery("s", "x");
+        Arc::make_mut(&mut delivery.publish).options.task = true;
+        let token = delivery.token;
+        let before = line.operations().len() as u64;
+        line.say([SessionItem::Delivery(delivery)]);
+        let update = move |line: &Line| {
+            let operations = line.operations();
+            let of_it = |it: &Operation| matches!(it, Operation::Update(update) if update.token == token && matches!(update.body, UpdateBody::Artifact(_)));
+            operations.iter().position(of_it).map(|at| at as u64 + 1)
+        };
+        let operation = line.wait(update).await;
+        assert!(operation > before);
+        if artifact {
+            let refusal = Refusal::new(RefusalCode::TooLarge, "the artifact is too large");
+            line.say([SessionItem::Refused { operation, refusal }]);
+        } else {
+            line.say([SessionItem::Done { first: operation, last: operation }]);
+            let refusal = Refusal::new(RefusalCode::StaleToken, "it is another's");
+            let operation = operation + 1;
+            line.wait(move |line| (line.operations().len() as u64 >= operation).then_some(()))
+                .await;
+            line.say([SessionItem::Refused { operation, refusal }]);
+        }
+        reply_text(line.outcome_of(token).await)
+    };
+    assert_eq!(token(true).await, "the artifact is too large");
+    assert_eq!(token(false).await, "it is another's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_settled_does_not_wait_for_a_handler_that_blocks() {
+    // No lease is renewed while the test lasts.
+    let script = Script::new(true, Duration::from_hours(10));
+    let (go_on, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = parking_lot::Mutex::new(blocked);
+    let agent = script
+        .agent("a")
+        .skill("s", move |task: Task| {
+            if &*task.text() == "block" {
+                blocked.lock().recv().unwrap();
+            }
+            async move { Ok(()) }
+        })
+        .workers(1..=1)
+        .start()
+        .await
+        .unwrap();
+    let line = script.line(0);
+    // Settlements are gathered only while handlers take microseconds.
+    while agent.stats().handler_time >= Duration::from_micros(10) {
+        let deliveries: Vec<_> = (0..64).map(|_| line.delivery("s", "x")).collect();
+        let last = deliveries.last().unwrap().token;
+        line.say(deliveries.into_iter().map(SessionItem::Delivery));
+        line.outcome_of(last).await;
+    }
+    let both = [line.delivery("s", "x"), line.delivery("s", "block")];
+    let tokens = both.clone().map(|delivery| delivery.token);
+    line.say(both.map(SessionItem::Delivery));
+    line.outcome_of(tokens[0]).await;
+    assert_eq!(line.outcome(tokens[1]), None);
+    go_on.send(()).unwrap();
+    line.outcome_of(tokens[1]).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_may_wait_for_its_broker() {
+    let script = Script::prompt();
+    let away = || Refusal::new(RefusalCode::Unavailable, "no broker answers");
+    script.decline(away());
+    assert_eq!(script.agent("a").start().await.unwrap_err(), away());
+    for _ in 0..3 {
+        script.decline(away());
+    }
+    let agent = script.agent("a").wait_for_broker().start().await.unwrap();
+    assert_eq!(script.lines(), 1);
+    agent.stop().await;
+    // What waiting does not cure is told.
+    let taken = Refusal::new(RefusalCode::AlreadyTaken, "agent id 'a' belongs to 'b'");
+    script.decline(taken.clone());
+    assert_eq!(script.agent("a").wait_for_broker().start().await.unwrap_err(), taken);
 }

@@ -413,3 +413,169 @@ async fn a_session_that_is_sent_away_finishes_and_leaves() {
     line.wait(|line| line.is_closed().then_some(())).await;
     assert_eq!(session.send(skill(), "y").await.unwrap_err().message, "draining");
 }
+
+fn count(line: &Line, operation: &Operation) -> usize {
+    line.operations().iter().filter(|it| *it == operation).count()
+}
+
+#[tokio::test]
+async fn watches_are_asked_for_anew_over_every_connection() {
+    for resumed in [true, false] {
+        let script = Script::prompt();
+        let session = script.session().await.unwrap();
+        let line = script.line(0);
+        let mut updates = session.watch(id(1), 0).await.unwrap();
+        line.say([status(1, TaskState::Submitted), status(2, TaskState::Working)]);
+        let mut welcome = script.welcome();
+        welcome.resumed = resumed;
+        line.reconnected(&welcome);
+        let again = Operation::Watch { task: id(1), after: 2 };
+        line.wait(move |line| (count(line, &again) == 1).then_some(())).await;
+        line.say([status(3, TaskState::Completed)]);
+        let mut seen = 0;
+        while let Some(update) = updates.next().await {
+            update.unwrap();
+            seen += 1;
+        }
+        assert_eq!(seen, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_is_refused_anew_ends_with_the_refusal() {
+    let script = Script::silent();
+    let session = script.session().await.unwrap();
+    let line = script.line(0);
+    let watching = tokio::spawn(async move { session.watch(id(1), 0).await });
+    line.wait(|line| (line.operations().len() == 1).then_some(())).await;
+    line.say([SessionItem::Done { first: 1, last: 1 }]);
+    let mut updates = watching.await.unwrap().unwrap();
+    line.reconnected(&script.welcome());
+    line.wait(|line| (line.operations().len() == 2).then_some(())).await;
+    let refusal = Refusal::new(RefusalCode::NotFound, "there is no such task");
+    line.say([SessionItem::Refused { operation: 2, refusal: refusal.clone() }]);
+    let told = timeout(Duration::from_mins(1), updates.next()).await.unwrap();
+    assert_eq!(told, Some(Err(refusal)));
+}
+
+#[tokio::test]
+async fn a_second_watcher_misses_nothing_that_comes_before_its_own_question_is_heard() {
+    let script = Script::prompt();
+    let session = script.session().await.unwrap();
+    let line = script.line(0);
+    let mut first = session.watch(id(1), 0).await.unwrap();
+    line.say([status(1, TaskState::Submitted), status(2, TaskState::Working)]);
+    let mut second = session.watch(id(1), 0).await.unwrap();
+    line.say([
+        status(3, TaskState::Completed),
+        status(1, TaskState::Submitted),
+        status(2, TaskState::Working),
+        status(3, TaskState::Completed),
+    ]);
+    for updates in [&mut first, &mut second] {
+        let mut seen = Vec::new();
+        while let Some(update) = updates.next().await {
+            if let TaskUpdate::Event(event) = update.unwrap() {
+                seen.push(event.number);
+            }
+        }
+        assert_eq!(seen, [1, 2, 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_later_consumer_waits_for_the_first_ones_answer() {
+    let script = Script::silent();
+    let session = script.session().await.unwrap();
+    let line = script.line(0);
+    let subscribe = || Box::pin(session.subscribe("a".parse().unwrap()));
+    let (mut first, mut second) = (subscribe(), subscribe());
+    assert!(futures_poll(first.as_mut()).is_none());
+    assert!(futures_poll(second.as_mut()).is_none());
+    assert_eq!(line.operations().len(), 1, "the broker is asked once");
+    let refusal = Refusal::new(RefusalCode::TooLarge, "too many");
+    line.say([SessionItem::Refused { operation: 1, refusal: refusal.clone() }]);
+    assert_eq!(futures_poll(second.as_mut()).unwrap().unwrap_err(), refusal);
+    // Another one asks again rather than be told the old answer.
+    let mut third = subscribe();
+    assert!(futures_poll(third.as_mut()).is_none());
+    line.wait(|line| line.operations().len().ge(&2).then_some(())).await;
+    line.say([SessionItem::Done { first: 2, last: 2 }]);
+    assert!(futures_poll(third.as_mut()).unwrap().is_ok());
+    assert_eq!(futures_poll(first.as_mut()).unwrap().unwrap_err(), refusal);
+}
+
+/// Subscribes and watches.
+async fn consumer(session: &Session) -> impl Sized + Send + use<> {
+    let events = session.subscribe("a".parse().unwrap()).await.unwrap();
+    (events, session.watch(id(1), 0).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_one_consumer_never_undoes_the_beginning_of_the_next() {
+    let script = Script::prompt();
+    let session = script.session().await.unwrap();
+    let mut kept = consumer(&session).await;
+    for _ in 0..500 {
+        let before = script.line(0).operations().len();
+        let start = Arc::new(std::sync::Barrier::new(2));
+        let (of_next, begun) = (session.clone(), Arc::clone(&start));
+        let next = tokio::spawn(async move {
+            begun.wait();
+            consumer(&of_next).await
+        });
+        let end = tokio::task::spawn_blocking(move || {
+            start.wait();
+            drop(kept);
+        });
+        kept = next.await.unwrap();
+        end.await.unwrap();
+        let (mut subscribed, mut watched) = (true, true);
+        for operation in script.line(0).operations().into_iter().skip(before) {
+            match operation {
+                Operation::Subscribe(_) => subscribed = true,
+                Operation::Unsubscribe(_) => subscribed = false,
+                Operation::Watch { .. } => watched = true,
+                Operation::Unwatch { .. } => watched = false,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(subscribed && watched, "the consumer that is left is told nothing");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_to_several_is_a_message_and_nothing_to_wait_for() {
+    let script = Script::prompt();
+    let session = script.session().await.unwrap();
+    let line = script.line(0);
+    for (to, kind) in [
+        (Destination::Agents(vec!["a".parse().unwrap()]), Kind::Event),
+        (Destination::topic("t").unwrap(), Kind::Event),
+        (Destination::All, Kind::Broadcast),
+    ] {
+        session.send(to.clone(), "x").await.unwrap();
+        let Some(Operation::Publish(publish)) = line.operations().pop() else { panic!() };
+        assert_eq!((publish.envelope.kind, publish.is_task()), (kind, false));
+        publish.check(&trunkline_types::Limits::default()).unwrap();
+        let error = session.send(to.clone(), "x").wait().await.unwrap_err();
+        let message = format!("only one agent or one skill gives an answer, not '{to}'");
+        assert_eq!(error, Refusal::new(RefusalCode::Invalid, message).into());
+    }
+}
+
+#[tokio::test]
+async fn options_out_of_range_are_refused_with_the_range() {
+    let script = Script::prompt();
+    for outstanding in [0, (1 << 20) + 1] {
+        let options = SessionOptions { outstanding, ..SessionOptions::default() };
+        let refusal = script.session_with(options).await.unwrap_err();
+        let message = format!("outstanding is {outstanding}, the range is 1 to 1048576");
+        assert_eq!(refusal, Refusal::new(RefusalCode::Invalid, message));
+    }
+    let options = SessionOptions { events: 0, ..SessionOptions::default() };
+    let session = script.session_with(options).await.unwrap();
+    let refusal = session.subscribe("a".parse().unwrap()).await.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Invalid);
+    assert!(refusal.message.contains("may hold 0 events"), "{refusal}");
+}

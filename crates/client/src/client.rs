@@ -27,8 +27,10 @@ impl Client {
     /// Checks the settings. Nothing is dialled before the first session or query.
     ///
     /// # Errors
-    /// A [`Refusal`] with code `invalid`: the URL or the principal is malformed.
+    /// A [`Refusal`] with code `invalid`: the URL or the principal is malformed, or a setting is
+    /// out of its range.
     pub fn new(config: &ClientConfig) -> Result<Self, Refusal> {
+        config.check()?;
         let transport = Transport::new(config)?;
         let policy = Policy::new(config);
         let (calls, companion) = (OnceLock::new(), Companion::default());

@@ -34,6 +34,16 @@ pub(crate) fn refused(url: &str, status: &Status) -> Refusal {
     status::to_refusal(status)
 }
 
+/// The same for a frame that did not come. One that the transport could not read is no word of
+/// the broker's: the connection is broken, and another one may do.
+pub(crate) fn unread(url: &str, status: &Status) -> Refusal {
+    let mut refusal = refused(url, status);
+    if status.code() == Code::OutOfRange && status.details().is_empty() {
+        refusal.code = RefusalCode::Unavailable;
+    }
+    refusal
+}
+
 /// Whether a session that ended this way may come back, rather than end in the same way again.
 pub(crate) fn may_return(code: RefusalCode) -> bool {
     match code {

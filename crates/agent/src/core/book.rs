@@ -4,13 +4,15 @@
 //! It is plain data behind one lock. It refuses to call anybody: whoever is to be told is put
 //! into a list that the owner of the lock works off after letting go of it.
 
+use super::connection::Core;
 use crate::RequestError;
+use crate::handler::cut;
 use crate::send::{Acceptance, Reply};
 use crate::ticket::BatchOutcome;
 use std::collections::{HashMap, VecDeque};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use trunkline_types::session::{self, Accepted, Operation};
-use trunkline_types::{MessageId, Refusal};
+use trunkline_types::{MessageId, Outcome, Refusal, RefusalCode, Settle, Token};
 
 /// How many runs the book keeps before it looks for answered ones among them.
 const CROWDED: usize = 16_384;
@@ -27,6 +29,8 @@ pub(crate) struct Book {
     /// Whether somebody is handing over what is gathered.
     pub(super) flushing: bool,
     replies: HashMap<MessageId, ReplyWaiter, foldhash::fast::RandomState>,
+    /// Deliveries whose settlement was just refused, to be settled otherwise.
+    refused: Vec<(Token, Refusal)>,
     pub(super) closed: Option<Refusal>,
 }
 
@@ -50,6 +54,15 @@ pub(crate) enum Waiter {
     Reply(MessageId),
     /// The sender of any other operation waits for it to be done.
     Done(oneshot::Sender<Result<(), Refusal>>),
+    /// Several wait for one operation to be done.
+    Shared(watch::Sender<Option<Result<(), Refusal>>>),
+    /// Nobody waits, but a delivery must not stay unsettled because of a refusal. The tokens are
+    /// those of the operations, in their order.
+    Settled(Vec<Token>),
+    /// As before, but this is what was said after a refusal; there is nothing more to say.
+    SettledAgain(Token),
+    /// The watchers of a task: refused, they are told that no more will come.
+    Watchers(MessageId),
     /// The sender of several publishes waits for all of them.
     Batch(Box<BatchOutcome>, oneshot::Sender<BatchOutcome>),
 }
@@ -93,17 +106,21 @@ pub(crate) enum Told {
     Acceptance(oneshot::Sender<Result<Acceptance, Refusal>>, Result<Acceptance, Refusal>),
     Reply(oneshot::Sender<ReplySignal>, ReplySignal),
     Done(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
+    Shared(watch::Sender<Option<Result<(), Refusal>>>, Result<(), Refusal>),
     Batch(oneshot::Sender<BatchOutcome>, Box<BatchOutcome>),
+    Watchers(MessageId, Refusal),
 }
 
 impl Told {
     /// Tells; that nobody listens any longer is fine.
-    pub(crate) fn tell(self) {
+    pub(crate) fn tell(self, core: &Core) {
         match self {
             Self::Acceptance(sender, result) => drop(sender.send(result)),
             Self::Reply(sender, signal) => drop(sender.send(signal)),
             Self::Done(sender, result) => drop(sender.send(result)),
+            Self::Shared(sender, result) => drop(sender.send_replace(Some(result))),
             Self::Batch(sender, outcome) => drop(sender.send(*outcome)),
+            Self::Watchers(task, refusal) => core.watchers.fail(task, &refusal),
         }
     }
 }
@@ -124,6 +141,7 @@ impl Book {
             gathered: Vec::new(),
             flushing: false,
             replies: HashMap::default(),
+            refused: Vec::new(),
             closed: None,
         }
     }
@@ -169,6 +187,11 @@ impl Book {
         let rest =
             if self.gathered.len() > most { self.gathered.split_off(most) } else { Vec::new() };
         Some((first, std::mem::replace(&mut self.gathered, rest)))
+    }
+
+    /// Whether there are operations that were not handed to the connection.
+    pub(crate) fn is_gathered(&self) -> bool {
+        !self.gathered.is_empty()
     }
 
     /// Whether every operation is answered.
@@ -283,9 +306,12 @@ impl Book {
                 freed += usize::try_from(answered).unwrap_or(usize::MAX);
             }
             if answered > 0 {
-                conclude(run, first, answered, verdict, &mut self.replies, told);
+                let Self { replies, refused, .. } = self;
+                conclude(run, first, answered, verdict, replies, refused, told);
             }
         }
+        // Before anybody can look, so that the book is not quiet meanwhile.
+        self.settle_again();
         while self.runs.front().is_some_and(|run| run.unanswered == 0) {
             self.runs.pop_front();
         }
@@ -296,6 +322,33 @@ impl Book {
         }
         freed
     }
+
+    /// Settles otherwise what was refused as it was said, so that it neither waits for its lease
+    /// to run out nor ends for a reason that is none.
+    fn settle_again(&mut self) {
+        for (token, refusal) in std::mem::take(&mut self.refused) {
+            if self.closed.is_some() {
+                continue;
+            }
+            tracing::warn!(%token, %refusal, "the broker refused how a delivery was settled");
+            let outcome = instead(&refusal);
+            let waiter = Waiter::SettledAgain(token);
+            let entry = Entry { bounded: false, waiter, reply: None };
+            self.enter([Operation::Settle(Settle { token, outcome })], entry);
+        }
+    }
+}
+
+/// What is said of a delivery whose settlement was refused: what the handler came to cannot be
+/// said, or not now.
+fn instead(refusal: &Refusal) -> Outcome {
+    let reason = cut(format_args!("the result was refused: {}", refusal.message));
+    match refusal.code {
+        RefusalCode::Invalid | RefusalCode::TooLarge | RefusalCode::Forbidden => {
+            Outcome::Fail { reason }
+        }
+        _ => Outcome::Retry { reason, delay: refusal.retry_after },
+    }
 }
 
 fn conclude(
@@ -304,10 +357,30 @@ fn conclude(
     answered: u64,
     verdict: &Verdict<'_>,
     replies: &mut HashMap<MessageId, ReplyWaiter, foldhash::fast::RandomState>,
+    refused: &mut Vec<(Token, Refusal)>,
     told: &mut Vec<Told>,
 ) {
+    let place = usize::try_from(number.saturating_sub(run.first)).unwrap_or(usize::MAX);
     match &mut run.waiter {
         Waiter::Nobody => {}
+        Waiter::Settled(tokens) => {
+            if let (Verdict::Refused(refusal), Some(&token)) = (verdict, tokens.get(place))
+                // Then it is no longer the session's, and there is nothing to settle.
+                && !matches!(refusal.code, RefusalCode::StaleToken | RefusalCode::NotFound)
+            {
+                refused.push((token, (*refusal).clone()));
+            }
+        }
+        Waiter::SettledAgain(token) => {
+            if let Verdict::Refused(refusal) = verdict {
+                tracing::warn!(%token, %refusal, "a delivery is left to its lease");
+            }
+        }
+        Waiter::Watchers(task) => {
+            if let Verdict::Refused(refusal) = verdict {
+                told.push(Told::Watchers(*task, (*refusal).clone()));
+            }
+        }
         Waiter::Reply(id) => {
             let signal = match verdict {
                 Verdict::Refused(refusal) => {
@@ -323,7 +396,7 @@ fn conclude(
                 told.push(Told::Reply(waiter.sender, signal));
             }
         }
-        Waiter::Acceptance(..) | Waiter::Done(_) => {
+        Waiter::Acceptance(..) | Waiter::Done(_) | Waiter::Shared(_) => {
             match (std::mem::replace(&mut run.waiter, Waiter::Nobody), verdict) {
                 (Waiter::Acceptance(id, sender), Verdict::Done) => {
                     told.push(Told::Acceptance(sender, Ok(Acceptance::plain(id))));
@@ -338,11 +411,14 @@ fn conclude(
                     told.push(Told::Done(sender, Err((*refusal).clone())));
                 }
                 (Waiter::Done(sender), _) => told.push(Told::Done(sender, Ok(()))),
+                (Waiter::Shared(sender), Verdict::Refused(refusal)) => {
+                    told.push(Told::Shared(sender, Err((*refusal).clone())));
+                }
+                (Waiter::Shared(sender), _) => told.push(Told::Shared(sender, Ok(()))),
                 _ => {}
             }
         }
         Waiter::Batch(outcome, _) => {
-            let place = usize::try_from(number.saturating_sub(run.first)).unwrap_or(usize::MAX);
             outcome.count(place, answered, verdict_of(verdict));
             if run.unanswered == 0
                 && let Waiter::Batch(outcome, sender) =

@@ -1,16 +1,19 @@
 //! The core of a session: joins the book, the subscriptions, the watchers and the worker pool to
 //! one connection.
 //!
-//! Lock order: nothing here holds one lock while it takes another, and no lock is held across
-//! [`Connection::send`], because that call may come back through the sink on the same thread.
+//! Lock order: the lock of the subscriptions or of the watchers may be held while the book's is
+//! taken, to number what is decided under it; otherwise nothing here holds one lock while it takes
+//! another. No lock is held across [`Connection::send`], because that call may come back through
+//! the sink on the same thread.
 
-use super::book::{Book, Entry, ReplyEntry, ReplySignal, Told, Waiter};
+use super::book::{Book, Entry, ReplyEntry, ReplySignal, Waiter};
 use super::hub::Hub;
 use super::sink::Scratch;
+use super::wanting::Answer;
 use super::watchers::Watchers;
 use crate::pool::Pool;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
@@ -49,6 +52,10 @@ pub(crate) struct Core {
     /// at a time.
     pub(super) scratch: Mutex<Scratch>,
     operations_per_frame: AtomicUsize,
+    /// Longest text of a reason or progress in bytes.
+    reason_bytes: AtomicUsize,
+    /// How far the broker's wall clock is ahead of this process's, in milliseconds.
+    clock_ahead: AtomicI64,
     /// Whether the session has said goodbye.
     left: AtomicBool,
     id_high: u64,
@@ -78,6 +85,8 @@ impl Core {
             pool,
             scratch: Mutex::default(),
             operations_per_frame: AtomicUsize::new(4096),
+            reason_bytes: AtomicUsize::new(8 << 10),
+            clock_ahead: AtomicI64::new(0),
             left: AtomicBool::new(false),
             id_high: (fastrand::u64(..) & 0x3FFF_FFFF) << 32,
             id_low: AtomicU32::new(0),
@@ -118,9 +127,27 @@ impl Core {
     pub(super) fn welcomed(&self, welcome: &Welcome) {
         self.operations_per_frame
             .store(welcome.limits.operations_per_frame.max(1), Ordering::Relaxed);
+        self.reason_bytes.store(welcome.limits.reason_bytes, Ordering::Relaxed);
+        if welcome.now > WallTime(0) {
+            // Late by the way of the welcome, so that no deadline is taken to pass too early.
+            let ahead = i128::from(welcome.now.0) - i128::from(now().0);
+            let ahead = i64::try_from(ahead).unwrap_or(0);
+            self.clock_ahead.store(ahead, Ordering::Relaxed);
+        }
         if let Some(pool) = &self.pool {
             pool.welcomed(welcome);
         }
+    }
+
+    /// A time of the broker's wall clock on this process's.
+    pub(crate) fn here(&self, at: WallTime) -> WallTime {
+        let ahead = self.clock_ahead.load(Ordering::Relaxed);
+        WallTime(at.0.saturating_add_signed(ahead.saturating_neg()))
+    }
+
+    /// Longest text of a reason or progress in bytes.
+    pub(crate) fn reason_bytes(&self) -> usize {
+        self.reason_bytes.load(Ordering::Relaxed)
     }
 
     /// A new id for an envelope, stamped with the present.
@@ -154,20 +181,38 @@ impl Core {
         let _ = self.submit(operations, entry);
     }
 
-    /// Sends operations that hold places, once there are some, and that nobody waits for.
+    /// Says how deliveries ended, and something more. What is refused is settled otherwise.
+    pub(crate) fn tell_settled(&self, settled: Vec<Operation>, more: Option<Operation>) {
+        let tokens = settled.iter().filter_map(|operation| match operation {
+            Operation::Settle(settle) => Some(settle.token),
+            _ => None,
+        });
+        let waiter = Waiter::Settled(tokens.collect());
+        // A session that has ended has nobody left to tell.
+        let _ = self.number(settled, Entry { bounded: false, waiter, reply: None });
+        let rest = Entry { bounded: false, waiter: Waiter::Nobody, reply: None };
+        let _ = self.number(more, rest);
+        self.flush();
+    }
+
+    /// Sends an operation that holds a place, once there is one, and leaves word for its answer.
     ///
     /// # Errors
     /// The session has ended.
-    pub(crate) async fn tell_bounded(
-        &self,
-        operations: impl Iterator<Item = Operation>,
-    ) -> Result<(), Refusal> {
-        for operation in operations {
-            self.places(1).await?;
-            let entry = Entry { bounded: true, waiter: Waiter::Nobody, reply: None };
-            self.submit([operation], entry)?;
-        }
-        Ok(())
+    pub(crate) async fn begin(&self, operation: Operation) -> Result<Answer, Refusal> {
+        self.places(1).await?;
+        let (sender, answer) = oneshot::channel();
+        let entry = Entry { bounded: true, waiter: Waiter::Done(sender), reply: None };
+        self.submit([operation], entry)?;
+        Ok(answer)
+    }
+
+    /// Waits for an answer.
+    ///
+    /// # Errors
+    /// The broker's refusal, or that the session has ended.
+    pub(crate) async fn answered(&self, answer: Answer) -> Result<(), Refusal> {
+        answer.await.unwrap_or_else(|_| Err(self.closed().unwrap_or_else(ended)))
     }
 
     /// Sends an operation that holds a place and waits until it is done.
@@ -175,11 +220,8 @@ impl Core {
     /// # Errors
     /// The broker's refusal, or that the session has ended.
     pub(crate) async fn ask(&self, operation: Operation) -> Result<(), Refusal> {
-        self.places(1).await?;
-        let (sender, done) = oneshot::channel();
-        let entry = Entry { bounded: true, waiter: Waiter::Done(sender), reply: None };
-        self.submit([operation], entry)?;
-        done.await.unwrap_or_else(|_| Err(self.closed().unwrap_or_else(ended)))
+        let answer = self.begin(operation).await?;
+        self.answered(answer).await
     }
 
     /// Sends one publish, holding a place, and leaves word for its acceptance.
@@ -217,17 +259,26 @@ impl Core {
         operations: impl IntoIterator<Item = Operation>,
         entry: Entry,
     ) -> Result<(), Refusal> {
-        {
-            let mut book = self.book.lock();
-            if let Some(refusal) = book.closed.clone() {
-                return Err(refusal);
-            }
-            if book.enter(operations, entry) == 0 {
-                return Ok(());
-            }
+        if self.number(operations, entry)? > 0 {
+            self.flush();
         }
-        self.flush();
         Ok(())
+    }
+
+    /// Numbers operations, for [`Core::flush`] to send. Tells how many there are.
+    ///
+    /// # Errors
+    /// The session has ended.
+    pub(super) fn number(
+        &self,
+        operations: impl IntoIterator<Item = Operation>,
+        entry: Entry,
+    ) -> Result<u64, Refusal> {
+        let mut book = self.book.lock();
+        match book.closed.clone() {
+            Some(refusal) => Err(refusal),
+            None => Ok(book.enter(operations, entry)),
+        }
     }
 
     /// Hands over what is gathered, in order of the numbers. Whoever finds nobody at it does it
@@ -353,7 +404,9 @@ impl Core {
         let mut told = Vec::new();
         self.book.lock().close(refusal, &mut told);
         self.room.close();
-        told.into_iter().for_each(Told::tell);
+        for told in told {
+            told.tell(self);
+        }
         self.quiet.notify_waiters();
         self.hub.close(refusal);
         self.watchers.close(refusal);

@@ -6,9 +6,9 @@
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use trunkline_types::session::EventDelivery;
-use trunkline_types::{Destination, Publish, Refusal, TopicPattern};
+use trunkline_types::{Destination, Publish, Refusal, RefusalCode, TopicPattern};
 
 /// See the module.
 pub(crate) struct Hub {
@@ -35,6 +35,8 @@ pub(crate) struct Feed {
     items: Mutex<Vec<FeedItem>>,
     filled: Notify,
     ended: Mutex<Option<Refusal>>,
+    /// How the broker answered the subscription, shared by the consumers of the pattern.
+    answer: watch::Receiver<Option<Result<(), Refusal>>>,
 }
 
 /// An event on its way to a consumer.
@@ -69,6 +71,20 @@ impl Feed {
         into.extend(self.items.lock().drain(..));
     }
 
+    /// Waits until the broker has taken the subscription.
+    ///
+    /// # Errors
+    /// The broker's refusal, or that the session has ended.
+    pub(crate) async fn subscribed(&self) -> Result<(), Refusal> {
+        let mut answer = self.answer.clone();
+        let Ok(answer) = answer.wait_for(Option::is_some).await else {
+            // The session is gone with whoever was to answer.
+            let message = "the session ended before it was subscribed";
+            return Err(Refusal::new(RefusalCode::Unavailable, message));
+        };
+        answer.clone().unwrap_or(Ok(()))
+    }
+
     pub(crate) fn ended(&self) -> Option<Refusal> {
         self.ended.lock().clone()
     }
@@ -92,34 +108,54 @@ impl Hub {
         self.credit
     }
 
-    /// Adds a consumer. Tells whether it is the first for its pattern.
-    pub(crate) fn add(&self, pattern: TopicPattern) -> (Arc<Feed>, bool) {
+    /// Adds a consumer. `ask` is called under the lock unless another consumer of the pattern has
+    /// asked the broker and was not refused.
+    ///
+    /// # Errors
+    /// What `ask` says; then nothing is added.
+    pub(super) fn add(
+        &self,
+        pattern: &TopicPattern,
+        ask: impl FnOnce(watch::Sender<Option<Result<(), Refusal>>>) -> Result<(), Refusal>,
+    ) -> Result<Arc<Feed>, Refusal> {
         let mut state = self.state.lock();
-        let first = !state.feeds.iter().any(|feed| feed.pattern == pattern);
+        let asked = state.feeds.iter().filter(|feed| feed.pattern == *pattern);
+        let mut asked = asked.map(|feed| &feed.answer);
+        let asked = asked.find(|answer| !matches!(&*answer.borrow(), Some(Err(_)))).cloned();
+        let answer = if let Some(answer) = asked {
+            answer
+        } else {
+            let (sender, answer) = watch::channel(None);
+            ask(sender)?;
+            answer
+        };
         let feed = Arc::new(Feed {
-            pattern,
+            pattern: pattern.clone(),
             items: Mutex::default(),
             filled: Notify::new(),
             ended: Mutex::new(state.closed.clone()),
+            answer,
         });
         state.feeds.push(Arc::clone(&feed));
-        (feed, first)
+        Ok(feed)
     }
 
-    /// Removes a consumer. Tells whether it was the last for its pattern.
-    pub(crate) fn remove(&self, feed: &Arc<Feed>) -> bool {
+    /// Removes a consumer. `last` is called under the lock if no other has its pattern.
+    pub(super) fn remove(&self, feed: &Arc<Feed>, last: impl FnOnce()) {
         let mut state = self.state.lock();
         state.feeds.retain(|other| !Arc::ptr_eq(other, feed));
-        !state.feeds.iter().any(|other| other.pattern == feed.pattern)
+        if !state.feeds.iter().any(|other| other.pattern == feed.pattern) {
+            last();
+        }
     }
 
-    /// What is subscribed to, each pattern once.
-    pub(super) fn patterns(&self) -> Vec<TopicPattern> {
+    /// Calls `each` under the lock with every pattern that has a consumer, once.
+    pub(super) fn each_pattern(&self, each: impl FnMut(TopicPattern)) {
         let state = self.state.lock();
         let mut patterns: Vec<_> = state.feeds.iter().map(|feed| feed.pattern.clone()).collect();
         patterns.sort_unstable();
         patterns.dedup();
-        patterns
+        patterns.into_iter().for_each(each);
     }
 
     /// Hands a batch of events to their consumers, leaving it empty. Tells whether so many were

@@ -5,6 +5,7 @@ mod book;
 mod connection;
 mod hub;
 mod sink;
+mod wanting;
 mod watchers;
 
 pub(crate) use book::{Entry, ReplySignal, Waiter};

@@ -6,9 +6,7 @@
 use super::book::Told;
 use super::connection::Core;
 use std::sync::Arc;
-use trunkline_types::session::{
-    Delivery, EventDelivery, Operation, SessionItem, Sink, Subscription, Welcome,
-};
+use trunkline_types::session::{Delivery, EventDelivery, Operation, SessionItem, Sink, Welcome};
 use trunkline_types::{Refusal, RefusalCode};
 
 /// Buffers that are reused from batch to batch.
@@ -26,6 +24,7 @@ impl Sink for Core {
         let Scratch { told, deliveries, events } = &mut *scratch;
         let mut freed = 0;
         let mut quiet = false;
+        let mut gathered = false;
         let mut items = items.drain(..).peekable();
         while let Some(item) = items.next() {
             match item {
@@ -35,11 +34,13 @@ impl Sink for Core {
                 | SessionItem::Reply(_) => {
                     let mut book = self.book.lock();
                     let mut item = Some(item);
+                    let mut refused = false;
                     while let Some(answer) = item {
                         freed += match answer {
                             SessionItem::Done { first, last } => book.done(first, last, told),
                             SessionItem::Accepted(accepted) => book.accepted(&accepted, told),
                             SessionItem::Refused { operation, refusal } => {
+                                refused = true;
                                 book.refused(operation, &refusal, told)
                             }
                             SessionItem::Reply(reply) => {
@@ -51,6 +52,7 @@ impl Sink for Core {
                         item = items.next_if(is_answer);
                     }
                     quiet |= book.is_quiet();
+                    gathered |= refused && book.is_gathered();
                 }
                 SessionItem::Delivery(delivery) => deliveries.push(delivery),
                 SessionItem::Event(event) => events.push(event),
@@ -80,7 +82,13 @@ impl Sink for Core {
         if freed > 0 {
             self.room.add_permits(freed);
         }
-        told.drain(..).for_each(Told::tell);
+        for told in told.drain(..) {
+            told.tell(self);
+        }
+        if gathered {
+            // What is said instead of what was refused.
+            self.later(Self::flush);
+        }
         if quiet {
             self.quiet.notify_waiters();
         }
@@ -107,37 +115,36 @@ impl Sink for Core {
                 let _ = pool.cancel(token, "it is no longer the session's");
             }
         }
+        self.later(Self::watch_again);
         if welcome.resumed {
             return;
         }
         let mut told = Vec::new();
         self.book.lock().forgotten(&mut told);
-        told.into_iter().for_each(Told::tell);
+        for told in told {
+            told.tell(self);
+        }
         self.hub.forgotten();
-        let watched = self.watchers.resume();
-        let again = watched.into_iter().map(|(task, after)| Operation::Watch { task, after });
-        let wanted = self
-            .hub
-            .patterns()
-            .into_iter()
-            .map(|pattern| Operation::Subscribe(Subscription { pattern, durable: false }));
-        self.tell_later(again.chain(wanted).collect());
+        self.later(Self::want_again);
     }
 }
 
 impl Core {
     /// Acknowledges from another thread's stack, because the sink itself never sends.
     fn acknowledge_later(&self) {
-        if let Some(core) = self.own() {
-            self.runtime.spawn(async move { core.acknowledge(&mut Vec::new(), true) });
-        }
+        self.later(|core| core.acknowledge(&mut Vec::new(), true));
     }
 
     fn tell_later(&self, operations: Vec<Operation>) {
-        if let Some(core) = self.own()
-            && !operations.is_empty()
-        {
-            self.runtime.spawn(async move { core.tell(operations) });
+        if !operations.is_empty() {
+            self.later(|core| core.tell(operations));
+        }
+    }
+
+    /// Does something on another thread's stack, because the sink itself never sends.
+    fn later(&self, what: impl FnOnce(&Self) + Send + 'static) {
+        if let Some(core) = self.own() {
+            self.runtime.spawn(async move { what(&core) });
         }
     }
 

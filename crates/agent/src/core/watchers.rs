@@ -61,7 +61,13 @@ impl Watcher {
         self.state.lock().seen
     }
 
-    pub(crate) fn fail(&self, refusal: Refusal) {
+    /// The number of the last event that came, if there is more to come.
+    fn wants_after(&self) -> Option<u64> {
+        let state = self.state.lock();
+        (!state.over && state.ended.is_none()).then_some(state.seen)
+    }
+
+    fn fail(&self, refusal: Refusal) {
         self.state.lock().ended.get_or_insert(refusal);
         self.filled.notify_one();
     }
@@ -70,8 +76,10 @@ impl Watcher {
         let mut state = self.state.lock();
         match &update {
             TaskUpdate::Event(event) => {
-                if event.number <= state.seen {
-                    // Another watcher of the task asked for older events again.
+                if event.number != state.seen + 1 {
+                    // Older ones are sent again because another watcher asked for them. Later
+                    // ones come before this watcher's own question was heard; the answer to that
+                    // has them again.
                     return;
                 }
                 state.seen = event.number;
@@ -79,8 +87,8 @@ impl Watcher {
                     state.over |= status.is_terminal();
                 }
             }
-            TaskUpdate::Gap { last, .. } => {
-                if *last <= state.seen {
+            TaskUpdate::Gap { first, last } => {
+                if *last <= state.seen || *first > state.seen + 1 {
                     return;
                 }
                 state.seen = *last;
@@ -118,24 +126,33 @@ fn make_way(updates: &mut VecDeque<TaskUpdate>) {
 }
 
 impl Watchers {
-    /// Adds a watcher that has seen everything up to `after`.
-    pub(crate) fn add(&self, task: MessageId, after: u64) -> Arc<Watcher> {
+    /// Adds a watcher that has seen everything up to `after`. `ask` is called under the lock.
+    ///
+    /// # Errors
+    /// What `ask` says; then nothing is added.
+    pub(super) fn add(
+        &self,
+        task: MessageId,
+        after: u64,
+        ask: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<Arc<Watcher>, Refusal> {
+        let mut by_task = self.by_task.lock();
+        ask()?;
         let state = State { updates: VecDeque::new(), seen: after, over: false, ended: None };
         let watcher = Arc::new(Watcher { task, state: Mutex::new(state), filled: Notify::new() });
-        self.by_task.lock().entry(task).or_default().push(Arc::clone(&watcher));
-        watcher
+        by_task.entry(task).or_default().push(Arc::clone(&watcher));
+        Ok(watcher)
     }
 
-    /// Removes a watcher. Tells whether it was the last of its task.
-    pub(crate) fn remove(&self, watcher: &Arc<Watcher>) -> bool {
+    /// Removes a watcher. `last` is called under the lock if its task has no other.
+    pub(super) fn remove(&self, watcher: &Arc<Watcher>, last: impl FnOnce()) {
         let mut by_task = self.by_task.lock();
-        let Some(watchers) = by_task.get_mut(&watcher.task) else { return false };
+        let Some(watchers) = by_task.get_mut(&watcher.task) else { return };
         watchers.retain(|other| !Arc::ptr_eq(other, watcher));
-        let last = watchers.is_empty();
-        if last {
+        if watchers.is_empty() {
             by_task.remove(&watcher.task);
+            last();
         }
-        last
     }
 
     pub(super) fn update(&self, task: MessageId, update: &TaskUpdate) {
@@ -145,13 +162,21 @@ impl Watchers {
         }
     }
 
-    /// Which tasks are watched, and from where to go on.
-    pub(super) fn resume(&self) -> Vec<(MessageId, u64)> {
-        let by_task = self.by_task.lock();
-        let seen = |watchers: &Vec<Arc<Watcher>>| {
-            watchers.iter().map(|watcher| watcher.seen()).min().unwrap_or(0)
-        };
-        by_task.iter().map(|(&task, watchers)| (task, seen(watchers))).collect()
+    /// Calls `each` under the lock with every task of which more is to come, and with the number
+    /// after which.
+    pub(super) fn each(&self, mut each: impl FnMut(MessageId, u64)) {
+        for (&task, watchers) in &*self.by_task.lock() {
+            if let Some(after) = watchers.iter().filter_map(|watcher| watcher.wants_after()).min() {
+                each(task, after);
+            }
+        }
+    }
+
+    /// The watchers of a task will not be told more.
+    pub(super) fn fail(&self, task: MessageId, refusal: &Refusal) {
+        for watcher in self.by_task.lock().get(&task).into_iter().flatten() {
+            watcher.fail(refusal.clone());
+        }
     }
 
     pub(super) fn close(&self, refusal: &Refusal) {

@@ -26,8 +26,10 @@ pub(super) async fn follow(mut lines: impl AsyncBufRead + Unpin, task: &Task) {
         match parse(&line) {
             Ok(Some(Line { percent: given, text })) => {
                 percent = given.unwrap_or(percent);
-                if task.progress(percent, text).await.is_err() {
-                    return;
+                if let Err(refusal) = task.progress(percent, text).await {
+                    // Progress is no reason to end the child; whatever else follows comes by
+                    // itself.
+                    tracing::debug!(task = %task.id(), %refusal, "progress was refused");
                 }
             }
             Err(reason) if !reported => {

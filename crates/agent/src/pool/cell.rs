@@ -43,6 +43,12 @@ pub(super) struct Tally {
 }
 
 impl Hands {
+    /// The current delivery ends without a word: the broker ends it by itself.
+    pub(super) fn leave(&mut self) {
+        self.current = None;
+        self.tally.released += 1;
+    }
+
     /// The current delivery ends. Returns how many settlements wait to be told.
     pub(super) fn settle(&mut self, token: Token, outcome: Outcome) -> usize {
         self.current = None;

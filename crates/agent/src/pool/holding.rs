@@ -2,7 +2,9 @@
 
 use super::queue::{Pool, Stopping};
 use crate::core::Core;
+use crate::keeper;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use trunkline_types::session::{ClientFrame, Operation};
 use trunkline_types::{Outcome, Settle, Token};
@@ -53,7 +55,7 @@ impl Pool {
             }
         }
         if !settled.is_empty() {
-            core.tell(settled);
+            core.tell_settled(settled, None);
         }
         if tokens.is_empty() {
             return None;
@@ -61,6 +63,36 @@ impl Pool {
         core.send_frame(ClientFrame::Heartbeat { tokens });
         self.rouse_now(core);
         Some(self.beat_period())
+    }
+
+    /// A worker begins a handler with settlements untold: has the keeper tell them soon if the
+    /// handler does not come back. Asked for once, however many handlers begin until then.
+    pub(super) fn ask_for_glance(&self, core: &Arc<Core>) {
+        const SOON: Duration = Duration::from_millis(2);
+        // Whoever reads a stale answer has begun before the keeper looks into its hands.
+        if !self.glanced_at.load(Ordering::Relaxed) && !self.glanced_at.swap(true, Ordering::AcqRel)
+        {
+            keeper::glance(Arc::downgrade(core), SOON);
+        }
+    }
+
+    /// Tells what workers that are in a handler have settled before.
+    pub(crate) fn glance(&self, core: &Core) {
+        // First, so that a worker which begins a handler from now on asks anew.
+        self.glanced_at.swap(false, Ordering::AcqRel);
+        let mut settled = Vec::new();
+        {
+            let queue = self.queue.lock();
+            for cell in &queue.cells {
+                let mut hands = cell.hands.lock();
+                if hands.current.is_some() {
+                    settled.append(&mut hands.outbox);
+                }
+            }
+        }
+        if !settled.is_empty() {
+            core.tell_settled(settled, None);
+        }
     }
 
     /// No new work: idle workers end, the others when they find nothing.

@@ -12,7 +12,7 @@ use crate::{AgentStats, keeper};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use trunkline_types::session::{Connector, Delivery, Operation, Welcome};
@@ -56,6 +56,8 @@ pub(crate) struct Pool {
     pub(super) rest: Notify,
     credit: Granted,
     lease_millis: AtomicU64,
+    /// Whether the keeper will look for what workers that are in a handler have not told.
+    pub(super) glanced_at: AtomicBool,
 }
 
 pub(super) struct Queue {
@@ -121,6 +123,7 @@ impl Pool {
             rest: Notify::new(),
             credit: Granted::new(options.most),
             lease_millis: AtomicU64::new(30_000),
+            glanced_at: AtomicBool::new(false),
         }
     }
 
@@ -335,9 +338,9 @@ impl Pool {
 
     /// Tells what a worker has settled, with what else it has to say.
     pub(super) fn flush(&self, core: &Arc<Core>, cell: &Cell, more: Option<Operation>) {
-        let operations = std::mem::take(&mut cell.hands.lock().outbox);
-        if !operations.is_empty() || more.is_some() {
-            core.tell(operations.into_iter().chain(more));
+        let settled = std::mem::take(&mut cell.hands.lock().outbox);
+        if !settled.is_empty() || more.is_some() {
+            core.tell_settled(settled, more);
         }
         self.mark_moved(cell);
         self.adjust_credit(core);

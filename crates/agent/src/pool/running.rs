@@ -6,8 +6,9 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
-use trunkline_types::Token;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use trunkline_types::session::{Delivery, Operation, Update, UpdateBody};
+use trunkline_types::{Progress, Refusal, Token, WallTime};
 
 /// See the module.
 pub(crate) struct Running {
@@ -16,6 +17,8 @@ pub(crate) struct Running {
     cancelled: AtomicBool,
     cancel: Notify,
     started: AtomicBool,
+    /// The answer to progress that was said and not looked at since. Touched by progress only.
+    said: Mutex<Option<oneshot::Receiver<Result<(), Refusal>>>>,
     /// Touched once per delivery unless its handler awaits replies.
     permit: Mutex<Permit>,
 }
@@ -39,12 +42,48 @@ impl Running {
             cancelled: AtomicBool::new(false),
             cancel: Notify::new(),
             started: AtomicBool::new(false),
+            said: Mutex::new(None),
             permit: Mutex::new(Permit { held: true, awaiting: 0, over: false }),
         }
     }
 
     pub(crate) fn token(&self) -> Token {
         self.delivery.token
+    }
+
+    /// When the delivery's time to live ends, on this process's clock.
+    pub(crate) fn deadline(&self) -> Option<WallTime> {
+        self.delivery.expires_at.map(|at| self.core.here(at))
+    }
+
+    /// Says how far the work is, unless a refusal of what was said before is to be told.
+    ///
+    /// # Errors
+    /// That refusal, or that the session has ended.
+    pub(crate) async fn progress(&self, progress: Progress) -> Result<(), Refusal> {
+        self.refused_before()?;
+        let body = UpdateBody::Progress(progress);
+        let answer =
+            self.core.begin(Operation::Update(Update { token: self.token(), body })).await?;
+        self.said.lock().get_or_insert(answer);
+        Ok(())
+    }
+
+    /// The refusal of progress that was said before, told once.
+    fn refused_before(&self) -> Result<(), Refusal> {
+        let mut said = self.said.lock();
+        let Some(answer) = &mut *said else { return Ok(()) };
+        match answer.try_recv() {
+            Err(TryRecvError::Empty) => Ok(()),
+            Ok(result) => {
+                *said = None;
+                result
+            }
+            Err(TryRecvError::Closed) => {
+                *said = None;
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn cancel(&self) {

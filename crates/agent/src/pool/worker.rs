@@ -1,7 +1,8 @@
 //! A worker: takes deliveries, runs their handlers, gathers what they came to.
 //!
 //! Settlements are told when nothing waits locally, when 64 have gathered, before the worker
-//! awaits a handler, and one by one while handlers are slow; never by a timer.
+//! awaits a handler, and one by one while handlers are slow. A timer is there only for a handler
+//! that blocks its worker while others' settlements have gathered.
 
 use super::cell::Cell;
 use super::queue::{Next, Pool};
@@ -45,6 +46,8 @@ pub(super) async fn work(core: Arc<Core>, cell: Arc<Cell>) {
 /// Works until nothing waits. Begins and ends with a permit.
 async fn work_off(core: &Arc<Core>, pool: &Pool, cell: &Arc<Cell>) {
     let mut turn = 0;
+    // Settlements that are not told.
+    let mut gathered = 0;
     let mut sample = Sample::begin();
     loop {
         let next = cell.hands.lock().begin(core);
@@ -54,6 +57,7 @@ async fn work_off(core: &Arc<Core>, pool: &Pool, cell: &Arc<Cell>) {
             }
             sample.end(pool);
             pool.flush(core, cell, None);
+            gathered = 0;
             // In process, what was told may have brought new work by now.
             if pool.refill(core, cell) {
                 sample = Sample::begin();
@@ -61,18 +65,23 @@ async fn work_off(core: &Arc<Core>, pool: &Pool, cell: &Arc<Cell>) {
             }
             return;
         };
+        if gathered > 0 {
+            pool.ask_for_glance(core);
+        }
         let waited = run(core, pool, cell, running).await;
         if waited {
             sample = Sample::begin();
         } else {
             sample.count(pool);
         }
-        let gathered = cell.hands.lock().outbox.len();
+        gathered = cell.hands.lock().outbox.len();
         if gathered >= BATCH || (gathered > 0 && !pool.pace.is_fast()) {
             pool.flush(core, cell, None);
+            gathered = 0;
         }
         if pool.returning.load(Ordering::Acquire) > 0 {
             make_way(core, pool, cell).await;
+            gathered = 0;
             sample = Sample::begin();
         }
         turn += 1;
@@ -113,7 +122,7 @@ async fn run(core: &Arc<Core>, pool: &Pool, cell: &Cell, running: Arc<Running>) 
     };
     let first = poll_fn(|context| Poll::Ready(poll_caught(&mut future, context))).await;
     let (end, waited) = match first {
-        Poll::Ready(end) => (end, false),
+        Poll::Ready(end) => (end.map(Some), false),
         Poll::Pending => {
             let begun = Instant::now();
             // Others must not wait for this handler, neither work nor those who are to be told.
@@ -126,9 +135,10 @@ async fn run(core: &Arc<Core>, pool: &Pool, cell: &Cell, running: Arc<Running>) 
         }
     };
     match end {
-        Ok(outcome) => {
+        Ok(Some(outcome)) => {
             cell.hands.lock().settle(token, outcome);
         }
+        Ok(None) => cell.hands.lock().leave(),
         Err(panic) => note_panic(cell, &running, &panic),
     }
     if !running.finish() {
@@ -152,34 +162,41 @@ fn poll_caught(
     }
 }
 
-/// Awaits a handler until it ends, or is called off and its grace is over.
+/// Awaits a handler until it ends, or is called off and its grace is over. `None` if there is
+/// nothing to be said of the delivery, because its time to live has ended: the broker, whose clock
+/// it is, ends it by itself. Given back instead, it would come again at once to an agent whose
+/// clock is wrong.
 async fn finish(
     running: &Running,
     mut future: HandlerFuture,
     grace: Duration,
-) -> Result<Outcome, Panic> {
+) -> Result<Option<Outcome>, Panic> {
     let mut work = poll_fn(|context| poll_caught(&mut future, context));
     let called_off = async {
-        match running.delivery.expires_at {
+        match running.deadline() {
             None => running.cancelled().await,
             Some(deadline) => {
                 let remaining = deadline.since(now());
-                // The broker expires the delivery by itself; here only the work is ended.
-                if tokio::time::timeout(remaining, running.cancelled()).await.is_err() {
+                let late = tokio::time::timeout(remaining, running.cancelled()).await.is_err();
+                if late {
                     running.cancel();
                 }
+                return late;
             }
         }
+        false
     };
-    tokio::select! {
+    let late = tokio::select! {
         biased;
-        () = called_off => {}
-        end = &mut work => return end,
-    }
-    if grace.is_zero() {
-        return Ok(Outcome::Release);
-    }
-    tokio::time::timeout(grace, work).await.unwrap_or(Ok(Outcome::Release))
+        late = called_off => late,
+        end = &mut work => return end.map(Some),
+    };
+    let outcome = if grace.is_zero() {
+        Outcome::Release
+    } else {
+        tokio::time::timeout(grace, work).await.unwrap_or(Ok(Outcome::Release))?
+    };
+    Ok(Some(outcome).filter(|outcome| !(late && *outcome == Outcome::Release)))
 }
 
 fn note_panic(cell: &Cell, running: &Running, panic: &Panic) {

@@ -25,6 +25,9 @@ struct Inner {
     /// Whether every operation is done as soon as it comes.
     prompt: bool,
     answers: Mutex<Vec<Result<Answer, Refusal>>>,
+    clock: Mutex<WallTime>,
+    /// Refusals of the sessions that are opened next.
+    declined: Mutex<Vec<Refusal>>,
 }
 
 /// One session as the broker sees it.
@@ -59,8 +62,10 @@ impl Script {
     }
 
     pub(crate) fn new(prompt: bool, lease: Duration) -> Self {
-        let (lines, answers) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { lines, lease, prompt, answers }), Companion::default())
+        let (lines, answers, clock) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let declined = Mutex::default();
+        let inner = Inner { lines, lease, prompt, answers, clock, declined };
+        Self(Arc::new(inner), Companion::default())
     }
 
     /// The session that was opened as number `at`.
@@ -84,7 +89,19 @@ impl Script {
             lease: self.0.lease,
             revoked: Vec::new(),
             limits: Limits::default(),
+            now: *self.0.clock.lock(),
         }
+    }
+
+    /// Has the next session that is opened refused.
+    pub(crate) fn decline(&self, refusal: Refusal) {
+        self.0.declined.lock().push(refusal);
+    }
+
+    /// What the broker's wall clock shows, for sessions that are welcomed from now on. It says
+    /// nothing of it unless told to.
+    pub(crate) fn set_clock(&self, now: WallTime) {
+        *self.0.clock.lock() = now;
     }
 }
 
@@ -94,6 +111,9 @@ impl Connector for Script {
         hello: Hello,
         sink: Arc<dyn Sink>,
     ) -> BoxFuture<'_, Result<Connected, Refusal>> {
+        if let Some(refusal) = self.0.declined.lock().pop() {
+            return Box::pin(async move { Err(refusal) });
+        }
         let line = Arc::new(Line {
             hello,
             sink,

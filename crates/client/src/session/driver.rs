@@ -4,7 +4,7 @@ use crate::failure;
 use crate::session::connection::Remote;
 use crate::session::outcome::Seeker;
 use crate::session::outgoing::Frames;
-use crate::session::policy::Policy;
+use crate::session::policy::{Delays, Policy};
 use crate::session::shared::Shared;
 use crate::session::state::{Leave, State};
 use crate::transport::{Calls, Transport};
@@ -36,7 +36,8 @@ pub(crate) async fn open(
     sink: Arc<dyn Sink>,
 ) -> Result<Connected, Refusal> {
     let shared = Arc::new(Shared::new(State::new(hello, policy.max_outstanding)));
-    let driver = Driver { transport, calls, policy, shared, sink, outcomes: JoinSet::new() };
+    let (delays, outcomes) = (policy.delays(), JoinSet::new());
+    let driver = Driver { transport, calls, policy, shared, sink, outcomes, delays, useful: false };
     let (stream, welcome) = driver.greet().await?;
     driver.shared.change(|state| state.open(&welcome));
     let connection = Arc::new(Remote::new(driver.shared.clone()));
@@ -52,6 +53,11 @@ struct Driver {
     sink: Arc<dyn Sink>,
     /// The tasks that find out what became of orphaned tasks.
     outcomes: JoinSet<()>,
+    /// The delays before attempts to reconnect; they begin anew once a connection was of use, so
+    /// that a frame which breaks every connection does not have them made without a pause.
+    delays: Delays,
+    /// Whether a frame of the present connection was understood.
+    useful: bool,
 }
 
 /// A connection on which the broker has welcomed the session.
@@ -85,7 +91,12 @@ enum End {
 impl Driver {
     async fn run(mut self, mut incoming: Incoming) {
         loop {
+            let since = Instant::now();
             let end = self.read(incoming).await;
+            let useful = std::mem::take(&mut self.useful);
+            if useful || since.elapsed() >= self.policy.longest_delay {
+                self.delays = self.policy.delays();
+            }
             let reason = match end {
                 End::Broken(reason) if !self.shared.lock().is_leaving() => reason,
                 End::Broken(_) | End::Farewell | End::Dismissed => break,
@@ -161,6 +172,7 @@ impl Driver {
                 Err(error) => return Some(self.malformed(items, &error)),
             }
         }
+        self.useful = true;
         let (leave, stray) = {
             let mut state = self.shared.lock();
             (state.receive(items), state.take_stray())
@@ -178,12 +190,12 @@ impl Driver {
     }
 
     /// The broker said something that this client does not understand. What it said before that
-    /// in the same frame still counts.
+    /// in the same frame still counts; the rest it says again over another connection.
     fn malformed(&self, items: &mut Vec<SessionItem>, error: &DecodeError) -> End {
         self.shared.lock().receive(items);
         self.sink.accept(items);
         items.clear();
-        End::Final(format!("the broker sent what this client does not understand: {error}"))
+        End::Broken(format!("the broker sent what this client does not understand: {error}"))
     }
 
     /// Hands to the sink what was made here.
@@ -197,7 +209,9 @@ impl Driver {
 
     fn broken(&self, status: &Status) -> End {
         let refusal = failure::refused(&self.transport.url, status);
-        if failure::may_return(refusal.code) {
+        // Only a broker says that it will not have the session again; a status without details
+        // comes from the transport, which could not read a frame, or from something in between.
+        if status.details().is_empty() || failure::may_return(refusal.code) {
             End::Broken(refusal.message)
         } else {
             End::Final(refusal.message)
@@ -206,7 +220,7 @@ impl Driver {
 
     /// Tries until the broker welcomes the session again; `None` if the session ends instead.
     async fn reconnect(&mut self) -> Option<Incoming> {
-        for delay in self.policy.delays() {
+        while let Some(delay) = self.delays.next() {
             self.wait(sleep(delay)).await?;
             match self.wait(self.greet()).await? {
                 Ok((incoming, welcome)) => {
@@ -290,7 +304,8 @@ impl Driver {
             let frames = Frames::new(shared.clone(), connection);
             let refused = |status: Status| failure::refused(url, &status);
             let mut stream = calls.connect(frames).await.map_err(refused)?.into_inner();
-            let first = stream.message().await.map_err(refused)?.ok_or_else(|| {
+            let unread = |status: Status| failure::unread(url, &status);
+            let first = stream.message().await.map_err(unread)?.ok_or_else(|| {
                 let message = "the broker ended the stream without a welcome";
                 Refusal::new(RefusalCode::Unavailable, message)
             })?;

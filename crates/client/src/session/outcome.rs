@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tonic::Status;
 use trunkline_proto::v1;
 use trunkline_types::session::Reply;
-use trunkline_types::{Failure, FailureCode, MessageId, Refusal, TaskSnapshot, TaskState};
+use trunkline_types::{Failure, FailureCode, MessageId, Refusal, TaskSnapshot};
 
 /// How many tasks are followed at a time. Under the number of streams that HTTP/2 servers allow
 /// on a connection, so that queries still get through.
@@ -81,8 +81,12 @@ impl Seeker {
             Err(status) => Err(failure::refused(&self.url, &status)),
         };
         match snapshot {
-            Ok(snapshot) if snapshot.state.is_terminal() => Ok(Found::Ended(reply(snapshot))),
-            Ok(snapshot) => Ok(Found::Open { last_event: snapshot.last_event }),
+            Ok(snapshot) => Ok(match snapshot.outcome() {
+                Some(result) => {
+                    Found::Ended(Reply { request: snapshot.id, agent: snapshot.agent, result })
+                }
+                None => Found::Open { last_event: snapshot.last_event },
+            }),
             Err(refusal) if failure::may_return(refusal.code) => Err(refusal),
             Err(refusal) => {
                 let reason = format!("the broker cannot tell what became of it: {refusal}");
@@ -108,21 +112,4 @@ enum Found {
 
 fn pop(queue: &Mutex<VecDeque<MessageId>>) -> Option<MessageId> {
     queue.lock().pop_front()
-}
-
-/// The reply that the broker would have sent.
-fn reply(task: TaskSnapshot) -> Reply {
-    let result = match task.state {
-        TaskState::Completed => Ok(task.result.unwrap_or_default()),
-        TaskState::Rejected => Err(FailureCode::Rejected),
-        TaskState::Canceled => Err(FailureCode::Canceled),
-        TaskState::Failed
-        | TaskState::Submitted
-        | TaskState::Working
-        | TaskState::InputRequired
-        | TaskState::AuthRequired => Err(FailureCode::Failed),
-    };
-    let reason = task.reason;
-    let result = result.map_err(|code| Failure { code, reason: reason.unwrap_or_default() });
-    Reply { request: task.id, agent: task.agent, result }
 }

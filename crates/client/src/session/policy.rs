@@ -9,27 +9,33 @@ use std::time::Duration;
 pub(crate) struct Policy {
     pub(super) connect_timeout: Duration,
     pub(super) max_outstanding: usize,
+    /// The largest bound of a delay.
+    pub(super) longest_delay: Duration,
     backoff: ExponentialBuilder,
 }
+
+/// Delays before attempts to reconnect.
+pub(super) type Delays = Box<dyn Iterator<Item = Duration> + Send + Sync>;
 
 impl Policy {
     pub(crate) fn new(config: &ClientConfig) -> Self {
         let backoff = ExponentialBuilder::new()
             .with_factor(2.0)
             .with_min_delay(config.backoff_min)
-            .with_max_delay(config.backoff_max.max(config.backoff_min))
+            .with_max_delay(config.backoff_max)
             .without_max_times();
         Self {
             connect_timeout: config.connect_timeout,
             max_outstanding: config.max_outstanding,
+            longest_delay: config.backoff_max,
             backoff,
         }
     }
 
     /// Delays before each attempt, the first included, each anywhere between nothing and its
     /// bound: clients that lost the same broker do not come back in step.
-    pub(super) fn delays(&self) -> impl Iterator<Item = Duration> + Send + 'static {
-        self.backoff.build().map(|bound| bound.mul_f64(fastrand::f64()))
+    pub(super) fn delays(&self) -> Delays {
+        Box::new(self.backoff.build().map(|bound| bound.mul_f64(fastrand::f64())))
     }
 }
 

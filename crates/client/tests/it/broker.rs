@@ -21,6 +21,7 @@ use trunkline_types::session::{
 };
 use trunkline_types::{
     Destination, Envelope, Epoch, Kind, Limits, MessageId, Partition, Publish, SessionId, Token,
+    WallTime,
 };
 
 type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -98,7 +99,11 @@ impl Conversation {
 
     pub(crate) fn say(&self, items: impl IntoIterator<Item = SessionItem>) {
         let mut items = items.into_iter().collect();
-        let _ = self.says.send(Ok(trunkline_proto::server_frame(&mut items)));
+        self.say_frame(trunkline_proto::server_frame(&mut items));
+    }
+
+    pub(crate) fn say_frame(&self, frame: v1::ServerFrame) {
+        let _ = self.says.send(Ok(frame));
     }
 
     pub(crate) fn done(&self, first: u64, last: u64) {
@@ -231,7 +236,7 @@ impl Broker for Service {
         &self,
         _: Request<v1::ListAgentsRequest>,
     ) -> Result<Response<v1::ListAgentsResponse>, Status> {
-        Ok(Response::new(Vec::<trunkline_types::AgentInfo>::new().into()))
+        Ok(Response::new(trunkline_types::AgentPage::default().into()))
     }
 
     async fn get_stats(
@@ -246,7 +251,7 @@ impl Broker for Service {
         &self,
         _: Request<v1::ListDeadLettersRequest>,
     ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
-        Ok(Response::new(Vec::<trunkline_types::DeadLetter>::new().into()))
+        Ok(Response::new(trunkline_types::DeadLetterPage::default().into()))
     }
 }
 
@@ -268,6 +273,7 @@ pub(crate) fn welcome() -> Welcome {
         lease: Duration::from_secs(30),
         revoked: Vec::new(),
         limits: Limits::default(),
+        now: WallTime(1),
     }
 }
 

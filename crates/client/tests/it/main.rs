@@ -4,6 +4,7 @@
 
 mod answers;
 mod broker;
+mod layered;
 mod orphans;
 mod queries;
 mod real;

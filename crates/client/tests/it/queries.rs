@@ -3,7 +3,10 @@
 use crate::broker::{FakeBroker, id};
 use trunkline_client::{Client, ClientConfig};
 use trunkline_types::session::Connector;
-use trunkline_types::{AgentFilter, Answer, DeadLetterFilter, Query, RefusalCode, TaskFilter};
+use trunkline_types::{
+    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, Query, RefusalCode,
+    TaskFilter,
+};
 
 #[tokio::test]
 async fn each_question_gets_its_answer() {
@@ -22,9 +25,9 @@ async fn each_question_gets_its_answer() {
     };
     assert_eq!(stats.epoch, 7);
     let agents = client.query(Query::Agents(AgentFilter::default())).await;
-    assert_eq!(agents, Ok(Answer::Agents(Vec::new())));
+    assert_eq!(agents, Ok(Answer::Agents(AgentPage::default())));
     let letters = client.query(Query::DeadLetters(DeadLetterFilter::default())).await;
-    assert_eq!(letters, Ok(Answer::DeadLetters(Vec::new())));
+    assert_eq!(letters, Ok(Answer::DeadLetters(DeadLetterPage::default())));
     let alice = Some("alice".to_owned());
     assert_eq!(*broker.script.principals.lock(), [alice.clone(), alice]);
 }
@@ -44,6 +47,27 @@ fn malformed_settings_are_named() {
         assert_eq!(refusal.code, RefusalCode::Invalid);
         assert!(refusal.message.contains(&format!("'{url}'")), "{refusal}");
     }
-    let config = ClientConfig::new("http://localhost:1").principal("a\nb");
+    let url = "http://localhost:1";
+    let second = std::time::Duration::from_secs(1);
+    let zero = std::time::Duration::ZERO;
+    let settings = || ClientConfig::new(url);
+    for (config, message) in [
+        (ClientConfig { max_outstanding: 0, ..settings() }, "max_outstanding is 0, the range is 1"),
+        (
+            ClientConfig { backoff_min: zero, backoff_max: zero, ..settings() },
+            "backoff_min is 0ns, the range is 1ms to backoff_max",
+        ),
+        (
+            ClientConfig { backoff_min: 2 * second, backoff_max: second, ..settings() },
+            "backoff_min is 2s, the range is 1ms to backoff_max, which is 1s",
+        ),
+        (ClientConfig { backoff_max: 90_000 * second, ..settings() }, "backoff_max is 90000s"),
+        (ClientConfig { connect_timeout: zero, ..settings() }, "connect_timeout is 0ns"),
+    ] {
+        let refusal = Client::new(&config).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::Invalid);
+        assert!(refusal.message.starts_with(message), "{refusal}");
+    }
+    let config = settings().principal("a\nb");
     assert!(Client::new(&config).unwrap_err().message.contains("principal"));
 }

@@ -20,14 +20,14 @@ use trunkline_types::{
 };
 
 /// A broker and its server.
-struct Running {
-    address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl Running {
-    async fn start(listen: SocketAddr, data: &Path) -> Self {
+    pub(crate) async fn start(listen: SocketAddr, data: &Path) -> Self {
         let drain_grace = Duration::from_millis(1);
         let config = ServerConfig { listen, drain_grace, ..ServerConfig::default() };
         let bound = Server::bind(config).unwrap();
@@ -38,16 +38,21 @@ impl Running {
         Self { address, shutdown, serving }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.serving.await.unwrap();
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
+        Self::client_at(self.address)
+    }
+
+    /// A client that takes this address for a broker's.
+    pub(crate) fn client_at(address: SocketAddr) -> Client {
         let config = ClientConfig {
             backoff_min: Duration::from_millis(1),
             backoff_max: Duration::from_millis(20),
-            ..ClientConfig::new(format!("http://{}", self.address))
+            ..ClientConfig::new(format!("http://{address}"))
         };
         Client::new(&config).unwrap()
     }
@@ -109,7 +114,7 @@ fn complete(delivery: &Delivery) -> Operation {
     Operation::Settle(Settle { token: delivery.token, outcome })
 }
 
-const LOOPBACK: SocketAddr =
+pub(crate) const LOOPBACK: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

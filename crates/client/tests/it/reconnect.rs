@@ -195,6 +195,30 @@ async fn a_session_that_would_end_the_same_way_again_ends_for_good() {
 }
 
 #[tokio::test]
+async fn a_frame_that_cannot_be_read_breaks_the_connection_and_not_the_session() {
+    let mut broker = FakeBroker::start().await;
+    let (connection, mut ear, mut conversation) = broker.session(&broker.config()).await;
+    connection.send(operations(1, [send(1)]));
+    conversation.hear_operations(1, 1).await;
+    let SessionItem::Delivery(mut large) = delivery(1) else { panic!("no delivery") };
+    large.messages = vec![vec![0_u8; trunkline_proto::FRAME_BYTES].into()];
+    conversation.say([SessionItem::Delivery(large)]);
+
+    let mut conversation = broker.accept().await;
+    assert_eq!(conversation.hello, hello(), "what could not be read is not held");
+    conversation.welcome(&welcome());
+    assert_eq!(ear.reconnected().await, welcome());
+    assert_eq!(conversation.hear_operations(1, 1).await, [send(1)]);
+    let mut frame = trunkline_proto::server_frame(&mut vec![delivery(1)]);
+    frame.items.iter_mut().for_each(|item| item.item = None);
+    conversation.say_frame(frame);
+
+    let conversation = broker.accept().await;
+    conversation.welcome(&welcome());
+    assert_eq!(ear.reconnected().await, welcome());
+}
+
+#[tokio::test]
 async fn a_session_can_be_closed_and_refuse_operations_while_the_broker_is_away() {
     let mut broker = FakeBroker::start().await;
     let config = ClientConfig { max_outstanding: 1, ..broker.config() };
