@@ -63,6 +63,10 @@ pub(crate) struct AgentArgs {
     /// What it does, for people.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// Keep trying while no broker answers at the start, rather than give up; once connected it
+    /// comes back by itself in any case.
+    #[arg(long)]
+    wait_for_broker: bool,
     /// After a signal, wait at most this long for running commands to end.
     #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "30s")]
     drain_timeout: Duration,
@@ -82,7 +86,10 @@ pub(crate) async fn run(args: AgentArgs, global: &Global) -> Result<(), CliError
         let how = if welcome.resumed { "session resumed" } else { "broker restarted" };
         note(format_args!("agent {told} reconnected to {url} ({how})"));
     });
-    let agent = describe(args, &link, &id).start().await?;
+    let agent = tokio::select! {
+        agent = describe(args, &link, &id).start() => agent?,
+        () = signals.next() => return Err(interrupted()),
+    };
     note(format_args!("agent {id} connected to {}", link.url()));
     tokio::select! {
         refusal = agent.ended() => {
@@ -127,6 +134,7 @@ fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
         directory,
         description,
         drain_timeout: _,
+        wait_for_broker,
         command,
     } = args;
     let mut words = command.into_iter();
@@ -154,6 +162,9 @@ fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
     }
     if let Some(description) = description {
         builder = builder.description(description);
+    }
+    if wait_for_broker {
+        builder = builder.wait_for_broker();
     }
     builder
 }

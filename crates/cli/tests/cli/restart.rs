@@ -85,3 +85,14 @@ fn in_memory_nothing_outlives_the_broker() {
     broker.restart();
     broker.run(["task", "get", &id]).fails(5);
 }
+
+#[test]
+fn an_agent_may_be_started_before_its_broker() {
+    let mut broker = Broker::start();
+    broker.kill();
+    let _agent = broker.spawn(["agent", "--wait-for-broker", "--skill", "echo", "--", "cat"]);
+    broker.restart();
+    let reply =
+        broker.run(["send", "--skill", "echo", "--data", "late", "--wait", "--timeout", "1m"]);
+    assert_eq!(reply.ok(), "late");
+}
