@@ -19,6 +19,7 @@ mod report;
 mod scenario;
 mod settings;
 mod stage;
+mod wire;
 
 pub mod cli;
 

@@ -37,6 +37,9 @@ pub struct BenchReport {
     /// What the disk alone can do, where that is the bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskLimit>,
+    /// What the wire alone can do, where that is the bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<WireLimit>,
     /// What was promised, and whether it was kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub goals: Vec<Goal>,
@@ -90,6 +93,13 @@ pub struct DiskLimit {
     pub flushes_per_s: f64,
     /// The median of one, in microseconds.
     pub p50_us: f64,
+}
+
+/// What the wire alone can do, 256 bytes to and fro over TCP on loopback.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct WireLimit {
+    /// The median round trip, in microseconds.
+    pub round_trip_p50_us: f64,
 }
 
 /// Something promised.
@@ -189,6 +199,10 @@ impl BenchReport {
         row("CPU of the load", cpu(self.cpu_s.load));
         if let Some(bytes) = self.peak_rss_bytes {
             row("peak memory", format!("{} MiB", bytes >> 20));
+        }
+        if let Some(WireLimit { round_trip_p50_us }) = self.wire {
+            let text = format!("a TCP round trip of 256 bytes, p50 {}", span(round_trip_p50_us));
+            row("the wire alone", text);
         }
         if let Some(DiskLimit { flushes_per_s, p50_us }) = self.disk {
             let flushes = grouped(flushes_per_s.round());

@@ -248,6 +248,7 @@ impl Stage {
             peak_rss_bytes: target.peak_rss_bytes(),
             config: self.config.clone(),
             disk: None,
+            wire: None,
             goals: Vec::new(),
             pass: agrees,
             disagreements,

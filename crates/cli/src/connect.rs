@@ -4,7 +4,7 @@ use crate::args::Global;
 use crate::error::CliError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use trunkline_agent::{Host, Session};
@@ -128,12 +128,33 @@ impl Connector for Link {
     ) -> BoxFuture<'_, Result<Connected, Refusal>> {
         let on_reconnect = self.on_reconnect.clone();
         let sink = Arc::new(Told { sink, on_reconnect, _alive: self.sessions.token() });
-        self.client.connect(hello, sink)
+        Box::pin(async move {
+            let begun = Instant::now();
+            loop {
+                let connected = self.client.connect(hello.clone(), sink.clone()).await;
+                match connected {
+                    Err(refusal) if is_recovering(&refusal) && begun.elapsed() < RECOVERY => {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                    connected => return connected,
+                }
+            }
+        })
     }
 
     fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>> {
         self.client.query(query)
     }
+}
+
+/// How long a command waits for a broker that is there but still reads its log.
+const RECOVERY: Duration = Duration::from_secs(30);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Whether a broker is there that will soon be ready.
+fn is_recovering(refusal: &Refusal) -> bool {
+    refusal.code == RefusalCode::Unavailable && refusal.message.contains("recovering")
 }
 
 /// A sink that passes everything on; it is dropped when its session's connection is over.

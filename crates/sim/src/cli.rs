@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[command(name = "trunkline-sim")]
 struct Args {
     /// How many seeds to run.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]

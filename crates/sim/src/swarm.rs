@@ -124,7 +124,12 @@ fn report(swarm: Swarm, shared: &Shared, started: Instant) -> bool {
         shared.hash
     );
     let lacking = shared.totals.lacking(seeds);
-    if seeds < ENOUGH || lacking.is_empty() {
+    if lacking.is_empty() {
+        return true;
+    }
+    if seeds < ENOUGH {
+        let few = "too few seeds to show that enough happened, for want of";
+        let _ = writeln!(out, "{few} {}", lacking.join("; "));
         return true;
     }
     let _ = writeln!(out, "the run did too little to prove anything: {}", lacking.join("; "));

@@ -7,7 +7,7 @@ use crate::load::{Latency, Stop, agent_name, latency, start_agents, stop_agents}
 use crate::observe::{Note, histogram};
 use crate::report::{LatencyMicros, Measures};
 use crate::stage::{Meter, Stage};
-use crate::{BenchError, BenchReport, Scenario};
+use crate::{BenchError, BenchReport, Scenario, wire};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -18,6 +18,8 @@ use trunkline_types::Destination;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
+    let remote = stage.scenario == Scenario::Request;
+    let limit = if remote { Some(wire::measure()?) } else { None };
     let target = match stage.scenario {
         Scenario::InprocRequest => Target::here().await?,
         _ => stage.remote().await?,
@@ -39,7 +41,8 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     };
     let spread = LatencyMicros::of(&spread.lock());
     let measures = Measures { rate: "requests answered and settled", latency: "round trip" };
-    let report = stage.report(&target, &phase, phase.counts.confirmed, spread, measures);
+    let mut report = stage.report(&target, &phase, phase.counts.confirmed, spread, measures);
+    report.wire = limit;
     stop_agents(agents).await;
     Ok(report)
 }

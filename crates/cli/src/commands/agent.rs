@@ -7,8 +7,9 @@ use crate::error::CliError;
 use crate::output::note;
 use crate::output::units::{exact_span, parse_size, parse_span};
 use clap::Args;
+use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
 use trunkline_agent::exec::{Exec, ExecOptions};
@@ -80,6 +81,7 @@ pub(crate) async fn run(args: AgentArgs, global: &Global) -> Result<(), CliError
     let mut signals = Signals::new()?;
     let drain_timeout = args.drain_timeout;
     let id = args.id.clone().map_or_else(|| default_id(args.skill.first()), Ok)?;
+    check_program(&args)?;
     let url = global.url();
     let told = id.clone();
     let link = Link::new(global)?.on_reconnect(move |welcome| {
@@ -106,6 +108,23 @@ pub(crate) async fn run(args: AgentArgs, global: &Global) -> Result<(), CliError
             Ok(())
         }
     }
+}
+
+/// Refuses a command that cannot be found, before work is taken that would all fail for it.
+fn check_program(args: &AgentArgs) -> Result<(), CliError> {
+    let Some(program) = args.command.first().map(Path::new) else { return Ok(()) };
+    let found = if program.components().count() > 1 {
+        let base = args.directory.clone().unwrap_or_default();
+        program.exists() || base.join(program).exists()
+    } else {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).any(|directory| directory.join(program).exists())
+    };
+    if found {
+        return Ok(());
+    }
+    let message = format!("there is no command '{}'", program.display());
+    Err(CliError::usage(message).hint("give one that is on PATH, or a path to it"))
 }
 
 async fn drain(agent: Agent, most: Duration, signals: &mut Signals) -> Result<(), CliError> {

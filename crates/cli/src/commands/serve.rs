@@ -169,13 +169,10 @@ fn cannot_open(error: &OpenError) -> CliError {
     use trunkline_log::OpenError as Log;
     let exit = match error {
         OpenError::Log(
-            Log::Locked { .. }
-            | Log::NewerFormat { .. }
-            | Log::UnknownFormat { .. }
-            | Log::Config { .. },
+            Log::Locked { .. } | Log::NewerFormat { .. } | Log::UnknownFormat { .. },
         )
-        | OpenError::Setting(_)
         | OpenError::Start(_) => Exit::CannotServe,
+        OpenError::Log(Log::Config { .. }) | OpenError::Setting(_) => Exit::Usage,
         OpenError::Log(
             Log::Corrupt { .. } | Log::Refused { .. } | Log::Full { .. } | Log::Io { .. },
         )

@@ -13,5 +13,6 @@ mod lifecycle;
 mod lists;
 mod refusals;
 mod restart;
+mod shows;
 mod tasks;
 mod work;
