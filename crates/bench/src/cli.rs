@@ -45,20 +45,18 @@ pub struct BenchArgs {
 }
 
 impl BenchArgs {
-    /// How many threads the load should have; `None` for one on each core. A load whose messages
-    /// wait for each other, or go over many connections, has one: more would only wake each other
-    /// up and take the broker's core.
+    /// How many threads the load should have; `None` for one on each core. A load over the network
+    /// has one: more would only wake each other up and take the broker's core.
     pub fn threads(&self) -> Option<usize> {
         match self.scenario {
-            Scenario::Request
+            Scenario::Oneway
+            | Scenario::Request
+            | Scenario::Durable
             | Scenario::DurableAccept
+            | Scenario::Recovery
             | Scenario::AgentsUp
             | Scenario::Chatter => Some(1),
-            Scenario::Inproc
-            | Scenario::InprocRequest
-            | Scenario::Oneway
-            | Scenario::Durable
-            | Scenario::Recovery => None,
+            Scenario::Inproc | Scenario::InprocRequest => None,
         }
     }
 

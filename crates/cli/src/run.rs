@@ -55,10 +55,15 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// How many threads a command works with; `None` for one on each core. With a single connection
-/// more threads than one only wake each other up.
+/// more threads than one only wake each other up. A broker leaves a core to the log's thread and
+/// to those who talk to it: with one more it does less, and takes more time for it.
 fn threads(command: &Command) -> Option<usize> {
     match command {
-        Command::Serve(_) | Command::Demo(_) | Command::Torture(_) => None,
+        Command::Serve(_) => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            Some(cores.saturating_sub(1).max(1))
+        }
+        Command::Demo(_) | Command::Torture(_) => None,
         Command::Bench(args) => args.bench.threads(),
         Command::Agent(_)
         | Command::Send(_)
