@@ -109,7 +109,7 @@ fn trace(global: &Global, command: &Command) {
 async fn run(command: Command, global: &Global, output: &Output) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => Box::pin(serve::run(args, output)).await,
-        Command::Agent(args) => Box::pin(agent::run(args, global)).await,
+        Command::Agent(args) => Box::pin(agent::run(args, global, output)).await,
         Command::Send(args) => Box::pin(send::run(args, global, output)).await,
         Command::Request(args) => Box::pin(request::run(args, global, output)).await,
         Command::Publish(args) => Box::pin(publish::run(args, global, output)).await,

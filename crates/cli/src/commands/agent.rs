@@ -4,8 +4,8 @@ use super::signals::{Signals, interrupted};
 use crate::args::Global;
 use crate::connect::Link;
 use crate::error::CliError;
-use crate::output::note;
 use crate::output::units::{exact_span, parse_size, parse_span};
+use crate::output::{Output, note};
 use clap::Args;
 use std::env;
 use std::ffi::OsString;
@@ -77,7 +77,7 @@ pub(crate) struct AgentArgs {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: AgentArgs, global: &Global) -> Result<(), CliError> {
+pub(crate) async fn run(args: AgentArgs, global: &Global, output: &Output) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     let drain_timeout = args.drain_timeout;
     let id = args.id.clone().map_or_else(|| default_id(args.skill.first()), Ok)?;
@@ -93,6 +93,10 @@ pub(crate) async fn run(args: AgentArgs, global: &Global) -> Result<(), CliError
         () = signals.next() => return Err(interrupted()),
     };
     note(format_args!("agent {id} connected to {}", link.url()));
+    if output.is_json() {
+        let (id, url) = (id.as_str(), link.url().to_string());
+        output.value(&serde_json::json!({ "id": id, "url": url, "pid": process::id() }))?;
+    }
     tokio::select! {
         refusal = agent.ended() => {
             link.farewell().await;
