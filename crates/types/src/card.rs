@@ -1,7 +1,7 @@
 //! Agent cards and presence.
 
 use crate::kind::{UnknownWord, words};
-use crate::{AgentId, Limits, Refusal, RefusalCode, SkillName, WallTime};
+use crate::{AgentId, InboxAddress, Limits, Refusal, RefusalCode, SkillName, WallTime};
 use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
@@ -99,6 +99,117 @@ words!(
     }
 );
 
+words!(
+    /// Where a circuit breaker is.
+    BreakerState, "breaker state", "closed, open, half-open",
+    {
+        /// Work flows.
+        Closed = 1 "closed",
+        /// The agent gets no work from the inbox for a while.
+        Open = 2 "open",
+        /// The agent gets as much as tells whether it has recovered.
+        HalfOpen = 3 "half-open",
+    }
+);
+
+/// The circuit breaker between an agent and one of its inboxes, if it is not simply closed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BreakerInfo {
+    /// Which inbox.
+    pub inbox: InboxAddress,
+    /// Where it is.
+    pub state: BreakerState,
+    /// How many failures in a row it has counted within its window.
+    pub failures: u32,
+    /// How long it stays open, in milliseconds; 0 when it is not open.
+    pub open_for_ms: u64,
+}
+
+/// What operators have set about an agent. It outlives sessions and restarts, and goes when the
+/// agent is unregistered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AgentControl {
+    /// Its share where routing is `weighted`, 0 to 1,000; with 0 it gets nothing by that policy.
+    pub weight: u32,
+    /// Whether it gets no new work.
+    pub draining: bool,
+    /// Whether it is fit for work; if not, it gets none until it is again.
+    pub healthy: bool,
+}
+
+impl AgentControl {
+    /// The highest weight.
+    pub const MOST_WEIGHT: u32 = 1000;
+}
+
+impl Default for AgentControl {
+    fn default() -> Self {
+        Self { weight: 100, draining: false, healthy: true }
+    }
+}
+
+/// What is to change about an agent. What is `None` stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AgentChange {
+    /// Sets its weight, 0 to 1,000.
+    pub weight: Option<u32>,
+    /// Lets it finish and leave, or take work again.
+    pub draining: Option<bool>,
+    /// Says whether it is fit for work. What an agent finds out about itself is its session's own
+    /// affair and does not change this.
+    pub healthy: Option<bool>,
+}
+
+impl AgentChange {
+    /// Sets the agent's weight, 0 to 1,000.
+    #[must_use]
+    pub const fn weight(mut self, weight: u32) -> Self {
+        self.weight = Some(weight);
+        self
+    }
+
+    /// Lets the agent finish and leave, or take work again.
+    #[must_use]
+    pub const fn draining(mut self, draining: bool) -> Self {
+        self.draining = Some(draining);
+        self
+    }
+
+    /// Says whether the agent is fit for work.
+    #[must_use]
+    pub const fn healthy(mut self, healthy: bool) -> Self {
+        self.healthy = Some(healthy);
+        self
+    }
+}
+
+words!(
+    /// What happened to an agent in the directory.
+    AgentEvent, "agent event", "present, joined, changed, left, gone",
+    {
+        /// It is there; part of the snapshot that a watcher gets first.
+        Present = 1 "present",
+        /// It registered, or its first session came.
+        Joined = 2 "joined",
+        /// Its card, its settings, its health or a circuit breaker changed, or it began or ceased
+        /// to drain.
+        Changed = 3 "changed",
+        /// Its last session went.
+        Left = 4 "left",
+        /// It was unregistered.
+        Gone = 5 "gone",
+    }
+);
+
+/// News of the directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentNews {
+    /// What happened.
+    pub event: AgentEvent,
+    /// The agent after that.
+    pub agent: AgentInfo,
+}
+
 /// An agent as the directory shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AgentInfo {
@@ -118,4 +229,8 @@ pub struct AgentInfo {
     pub waiting: u64,
     /// When it registered first.
     pub registered_at: WallTime,
+    /// What operators have set.
+    pub control: AgentControl,
+    /// Its circuit breakers that are not closed or have counted failures.
+    pub breakers: Vec<BreakerInfo>,
 }

@@ -66,6 +66,14 @@ impl Destination {
         name.parse().map(Self::Skill)
     }
 
+    /// The destination that is each of several agents.
+    ///
+    /// # Errors
+    /// [`NameError`] if one of the ids is no name.
+    pub fn agents<I: AsRef<str>>(ids: impl IntoIterator<Item = I>) -> Result<Self, NameError> {
+        ids.into_iter().map(|id| id.as_ref().parse()).collect::<Result<_, _>>().map(Self::Agents)
+    }
+
     /// The destination that is all subscribers of a topic.
     ///
     /// # Errors

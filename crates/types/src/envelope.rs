@@ -1,8 +1,8 @@
 //! The envelope: what is carried.
 
 use crate::{
-    AgentId, ContextId, Destination, IdempotencyKey, Kind, Limits, MessageId, OrderingKey,
-    Priority, Refusal, RefusalCode, TenantId,
+    AgentId, ContextId, Destination, Encoding, IdempotencyKey, Kind, Limits, MessageId,
+    OrderingKey, Priority, Refusal, RefusalCode, TenantId,
 };
 use bytes::Bytes;
 use smol_str::SmolStr;
@@ -35,6 +35,8 @@ pub struct Envelope {
     pub causation_id: Option<MessageId>,
     /// The first ancestor in the chain of causes.
     pub root_id: Option<MessageId>,
+    /// The dead letter that this one was made from. Set by the broker when it redrives one.
+    pub redriven_from: Option<MessageId>,
     /// The conversation.
     pub context_id: Option<ContextId>,
     /// The W3C `traceparent` of the sender, carried through.
@@ -49,10 +51,12 @@ pub struct Envelope {
 pub type Headers = Vec<(SmolStr, SmolStr)>;
 
 /// Bytes and what they are.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Payload {
     /// A media type such as `application/json`; empty when nothing is said.
     pub content_type: SmolStr,
+    /// How the bytes are compressed.
+    pub encoding: Encoding,
     /// The bytes; shared, never copied on their way.
     pub data: Bytes,
 }
@@ -60,13 +64,15 @@ pub struct Payload {
 impl Payload {
     /// A payload of any media type.
     pub fn new(content_type: impl AsRef<str>, data: impl Into<Bytes>) -> Self {
-        Self { content_type: SmolStr::new(content_type), data: data.into() }
+        let content_type = SmolStr::new(content_type);
+        Self { content_type, encoding: Encoding::Identity, data: data.into() }
     }
 
     /// A text payload (`text/plain; charset=utf-8`).
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             content_type: SmolStr::new_static("text/plain; charset=utf-8"),
+            encoding: Encoding::Identity,
             data: Bytes::from(text.into()),
         }
     }
@@ -77,9 +83,15 @@ impl Payload {
     }
 }
 
+impl Default for Payload {
+    fn default() -> Self {
+        Self::from(Bytes::new())
+    }
+}
+
 impl From<Bytes> for Payload {
     fn from(data: Bytes) -> Self {
-        Self { content_type: SmolStr::default(), data }
+        Self { content_type: SmolStr::default(), encoding: Encoding::Identity, data }
     }
 }
 
@@ -97,7 +109,7 @@ impl From<&str> for Payload {
 
 impl From<Vec<u8>> for Payload {
     fn from(data: Vec<u8>) -> Self {
-        Self { content_type: SmolStr::default(), data: data.into() }
+        Self::from(Bytes::from(data))
     }
 }
 
@@ -117,6 +129,7 @@ impl Envelope {
             correlation_id: None,
             causation_id: None,
             root_id: None,
+            redriven_from: None,
             context_id: None,
             traceparent: None,
             headers: Headers::new(),
@@ -159,6 +172,16 @@ impl Envelope {
                 return too_large(what.into(), size, limits.header_bytes, "bytes");
             }
         }
+        if let Some(text) = &self.traceparent
+            && !is_traceparent(text)
+        {
+            let shown: String = text.chars().take(64).collect();
+            let message = format!(
+                "traceparent '{shown}' is not of the form 00-TRACE-PARENT-FLAGS, with 32, 16 and 2 \
+                 lower-case hexadecimal digits"
+            );
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
         if let Destination::Agents(ids) = &self.destination {
             if ids.len() > limits.destinations {
                 let (size, limit) = (ids.len(), limits.destinations);
@@ -172,6 +195,19 @@ impl Envelope {
     }
 }
 
+/// Whether a text has the form of a W3C `traceparent` (Trace Context, section 3.2): version,
+/// trace id, parent id and flags in lower-case hexadecimal. Later versions may have more after
+/// that.
+fn is_traceparent(text: &str) -> bool {
+    let hex = |part: &str, digits: usize| {
+        part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let mut parts = text.split('-');
+    let mut next = |digits| parts.next().is_some_and(|part| hex(part, digits));
+    let right = next(2) && next(32) && next(16) && next(2);
+    right && (parts.next().is_none() || !text.starts_with("00"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +216,20 @@ mod tests {
     fn envelope() -> Envelope {
         let to = Destination::skill("s").unwrap();
         Envelope::new(MessageId::from_parts(1, Partition(0), 1), Kind::Event, to, "x".into())
+    }
+
+    #[test]
+    fn a_traceparent_has_its_form_or_is_refused() {
+        let checked = |text: &str| {
+            let envelope = Envelope { traceparent: Some(text.into()), ..envelope() };
+            envelope.check(&Limits::default())
+        };
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(checked(good), Ok(()));
+        assert_eq!(checked(&format!("cc{}-more", &good[2..])), Ok(()));
+        for bad in ["zzz", "", &good[1..], &good.to_uppercase(), &format!("{good}-more")] {
+            assert!(checked(bad).unwrap_err().message.contains("traceparent"), "{bad}");
+        }
     }
 
     #[test]

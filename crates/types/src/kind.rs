@@ -117,8 +117,23 @@ words!(
     }
 );
 
+words!(
+    /// How a payload's bytes are compressed (a content encoding).
+    Encoding, "content encoding", "identity, gzip, zstd, lz4",
+    {
+        /// Not at all.
+        Identity = 0 "identity",
+        /// gzip (RFC 1952).
+        Gzip = 1 "gzip",
+        /// Zstandard (RFC 8878).
+        Zstd = 2 "zstd",
+        /// LZ4 frames.
+        Lz4 = 3 "lz4",
+    }
+);
+
 impl Priority {
-    /// How many deliveries out of each round the priority gets while all have work.
+    /// By default how many deliveries out of each round the priority gets while all have work.
     pub const fn weight(self) -> u32 {
         1 << (self as u32)
     }

@@ -18,14 +18,19 @@
 mod card;
 mod destination;
 mod envelope;
+mod filter;
+mod gather;
 mod id;
+mod inbox;
 mod kind;
 mod limits;
+mod message;
 mod name;
 mod principal;
 mod publish;
 mod query;
 mod refusal;
+mod schedule;
 pub mod session;
 mod settle;
 mod stats;
@@ -33,22 +38,31 @@ mod task;
 mod time;
 mod topic;
 
-pub use card::{AgentCard, AgentInfo, Presence};
+pub use card::{
+    AgentCard, AgentChange, AgentControl, AgentEvent, AgentInfo, AgentNews, BreakerInfo,
+    BreakerState, Presence,
+};
 pub use destination::{Destination, DestinationError, InboxAddress};
 pub use envelope::{Envelope, Headers, Payload};
+pub use filter::{Filter, FilterError};
+pub use gather::{Gather, GatherRule, Gathered, GatheredPart};
 pub use id::{Epoch, IdSource, MessageId, MessageIdError, Partition, Sequence, SessionId, Token};
-pub use kind::{Durability, Kind, Priority, UnknownWord};
+pub use inbox::{Binding, InboxChange, InboxInfo, InboxSettings, Routing, WhenFull};
+pub use kind::{Durability, Encoding, Kind, Priority, UnknownWord};
 pub use limits::Limits;
+pub use message::{CopyState, CopyStatus, MessageStatus};
 pub use name::{
-    AgentId, ContextId, IdempotencyKey, Name, NameError, OrderingKey, SkillName, TenantId,
+    AgentId, ContextId, GroupName, IdempotencyKey, Name, NameError, OrderingKey, ScheduleName,
+    SkillName, TenantId,
 };
 pub use principal::Principal;
 pub use publish::{Absent, Publish, PublishOptions};
 pub use query::{
     AgentFilter, AgentPage, Answer, DeadLetter, DeadLetterFilter, DeadLetterPage, Query,
-    TaskFilter, TaskPage,
+    ScheduleFilter, SchedulePage, TaskFilter, TaskPage,
 };
 pub use refusal::{Refusal, RefusalCode};
+pub use schedule::{DUE_HEADER, SCHEDULE_HEADER, Schedule, ScheduleInfo};
 pub use settle::{AttemptNote, Failure, FailureCode, Outcome, PauseReason, Settle};
 pub use stats::{Counters, Gauges, InboxStats, LogStats, Stats};
 pub use task::{

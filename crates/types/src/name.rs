@@ -163,6 +163,17 @@ name!(
     "context id"
 );
 
+name!(
+    /// A group of subscriptions that share events: each goes to one of them.
+    GroupName,
+    "group"
+);
+name!(
+    /// A schedule's name, unique within its tenant.
+    ScheduleName,
+    "schedule"
+);
+
 impl Default for TenantId {
     fn default() -> Self {
         Self(SmolStr::new_static("default"))

@@ -1,9 +1,12 @@
 //! Questions to a broker and their answers. An answer never shows what a crash could take back.
 
+use crate::session::LetterAddress;
 use crate::{
-    AgentId, AgentInfo, AttemptNote, ContextId, InboxAddress, MessageId, Publish, SkillName, Stats,
-    TaskSnapshot, TaskState, WallTime,
+    AgentId, AgentInfo, AttemptNote, ContextId, InboxAddress, InboxInfo, MessageId, MessageStatus,
+    Presence, Publish, ScheduleInfo, ScheduleName, SkillName, Stats, TaskSnapshot, TaskState,
+    WallTime,
 };
+use smol_str::SmolStr;
 use std::sync::Arc;
 
 /// A question to a broker.
@@ -17,6 +20,12 @@ pub enum Query {
     Agents(AgentFilter),
     /// Dead letters, newest first.
     DeadLetters(DeadLetterFilter),
+    /// A message of any kind.
+    Message(MessageId),
+    /// One inbox and its settings.
+    Inbox(InboxAddress),
+    /// Schedules in order of their names.
+    Schedules(ScheduleFilter),
     /// Figures.
     Stats,
 }
@@ -32,6 +41,12 @@ pub enum Answer {
     Agents(AgentPage),
     /// To [`Query::DeadLetters`].
     DeadLetters(DeadLetterPage),
+    /// To [`Query::Message`].
+    Message(Box<MessageStatus>),
+    /// To [`Query::Inbox`].
+    Inbox(Box<InboxInfo>),
+    /// To [`Query::Schedules`].
+    Schedules(SchedulePage),
     /// To [`Query::Stats`].
     Stats(Box<Stats>),
 }
@@ -69,6 +84,14 @@ pub struct AgentFilter {
     pub id: Option<AgentId>,
     /// Only agents that offer this skill.
     pub skill: Option<SkillName>,
+    /// Only agents of this type.
+    pub agent_type: Option<SmolStr>,
+    /// Only agents with this capability.
+    pub capability: Option<SmolStr>,
+    /// Only agents with all of these labels.
+    pub labels: Vec<(SmolStr, SmolStr)>,
+    /// Only agents that are so present.
+    pub presence: Option<Presence>,
     /// Only agents whose ids come after this one: the cursor of the page before.
     pub after: Option<AgentId>,
     /// At most this many, 1 to 1,000; 0 stands for 100.
@@ -91,6 +114,14 @@ pub struct DeadLetterFilter {
     pub id: Option<MessageId>,
     /// Only those of this inbox.
     pub inbox: Option<InboxAddress>,
+    /// Only those that this agent attempted.
+    pub agent: Option<AgentId>,
+    /// Only those whose reason contains this text.
+    pub reason: Option<String>,
+    /// Only those that came here at this time or later.
+    pub since: Option<WallTime>,
+    /// Only those that came here before this time.
+    pub until: Option<WallTime>,
     /// Only those older than this: the cursor of the page before. It says nothing else, and after
     /// a restart of the broker a page may repeat what the page before had, but skips nothing.
     pub before: Option<u64>,
@@ -123,4 +154,32 @@ pub struct DeadLetter {
     pub accepted_at: WallTime,
     /// What became of every attempt.
     pub attempts: Vec<AttemptNote>,
+}
+
+impl DeadLetter {
+    /// What names this dead letter and no other.
+    pub fn address(&self) -> LetterAddress {
+        LetterAddress { id: self.publish.envelope.id, inbox: Some(self.inbox.clone()) }
+    }
+}
+
+/// Which schedules to list. Every field that is set narrows the list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ScheduleFilter {
+    /// Only this one.
+    pub name: Option<ScheduleName>,
+    /// Only those whose names come after this one: the cursor of the page before.
+    pub after: Option<ScheduleName>,
+    /// At most this many, 1 to 1,000; 0 stands for 100.
+    pub limit: u32,
+}
+
+/// A page of schedules. It ends early when it has about 4 MiB, but never empty while there is
+/// more.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SchedulePage {
+    /// In order of their names.
+    pub schedules: Vec<ScheduleInfo>,
+    /// The cursor for the next page, if there is more.
+    pub next: Option<ScheduleName>,
 }

@@ -36,7 +36,7 @@ words!(
     RefusalCode, "refusal code",
     "invalid, too-large, not-found, already-taken, stale-token, out-of-order, inbox-full, \
      key-reused, key-cap, nobody-there, disk-full, store-failed, draining, forbidden, unavailable, \
-     wrong-state",
+     wrong-state, deadlock",
     {
         /// A field is malformed, contradictory or out of range.
         Invalid = 1 "invalid",
@@ -70,5 +70,7 @@ words!(
         Unavailable = 15 "unavailable",
         /// The thing exists but is in a state that does not allow this.
         WrongState = 16 "wrong-state",
+        /// The request would wait for itself: an ancestor holds the ordering key that it needs.
+        Deadlock = 17 "deadlock",
     }
 );

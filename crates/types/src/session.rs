@@ -10,9 +10,10 @@
 //! in process, the client over the network, and the agent runtime needs nothing else.
 
 use crate::{
-    AgentCard, AgentId, Answer, ArtifactChunk, Epoch, Failure, InboxAddress, Limits, MessageId,
-    Payload, Progress, Publish, Query, Refusal, SessionId, Settle, TaskUpdate, Token, TopicPattern,
-    WallTime,
+    AgentCard, AgentChange, AgentFilter, AgentId, AgentNews, Answer, ArtifactChunk, Destination,
+    Epoch, Failure, Filter, Gathered, GroupName, InboxAddress, InboxChange, Limits, MessageId,
+    Payload, Priority, Progress, Publish, Query, Refusal, Schedule, ScheduleName, SessionId,
+    Settle, TaskUpdate, Token, TopicPattern, WallTime, WhenFull,
 };
 use std::any::Any;
 use std::fmt;
@@ -20,6 +21,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// How far apart the oldest operation of a session without an answer and its latest may be. A
+/// broker remembers that far back which operations it has done; a session sends nothing that is
+/// further ahead of what is not answered yet, such as a publish that waits outside a full inbox.
+pub const REACH: u64 = 65_536;
 
 /// How a session introduces itself, first and after every reconnect.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,7 +71,8 @@ pub struct Welcome {
     pub now: WallTime,
 }
 
-/// What a subscription wants, and whose it is.
+/// What a subscription wants, and whose it is. A session or agent has at most one for each
+/// pattern and group; another one replaces it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subscription {
     /// Which topics.
@@ -73,6 +80,49 @@ pub struct Subscription {
     /// Whether it belongs to the agent: kept while the agent is away, events go to its inbox
     /// under a lease. Otherwise it belongs to the session and is gone with it.
     pub durable: bool,
+    /// Which events of those topics; `None` for every one.
+    pub filter: Option<Filter>,
+    /// The group that it shares events with: each event goes to one of the subscriptions in the
+    /// group that want it, one that is connected if there is one.
+    pub group: Option<GroupName>,
+    /// What happens to an event for a session that has as many as it may: `Reject` drops the new
+    /// one, `DropOldest` the oldest that waits. Of no effect on a durable one, whose inbox has a
+    /// setting of its own; `Wait` is refused.
+    pub when_full: WhenFull,
+}
+
+impl Subscription {
+    /// A subscription of a session to every event of some topics.
+    pub const fn new(pattern: TopicPattern) -> Self {
+        let when_full = WhenFull::Reject;
+        Self { pattern, durable: false, filter: None, group: None, when_full }
+    }
+
+    /// Wants only the events that a filter wants.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Shares the events with the other members of a group: each goes to one of them.
+    #[must_use]
+    pub fn group(mut self, group: GroupName) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// Drops the oldest event that waits, rather than the new one, when there are too many.
+    #[must_use]
+    pub fn drop_oldest(mut self) -> Self {
+        self.when_full = WhenFull::DropOldest;
+        self
+    }
+
+    /// Whether another subscription of the same owner is replaced by this one.
+    pub fn same_place(&self, other: &Self) -> bool {
+        self.pattern == other.pattern && self.durable == other.durable && self.group == other.group
+    }
 }
 
 /// What a session tells its broker.
@@ -128,10 +178,10 @@ pub enum Operation {
         /// Which task.
         task: MessageId,
     },
-    /// Call a task off.
+    /// Call a message off, whatever its kind: every copy that has not ended.
     Cancel {
-        /// Which task.
-        task: MessageId,
+        /// Which message.
+        id: MessageId,
         /// Why.
         reason: String,
     },
@@ -142,6 +192,76 @@ pub enum Operation {
         /// What its caller says.
         payload: Payload,
     },
+    /// Send a dead letter again, as a new message.
+    Redrive(Box<Redrive>),
+    /// Delete a dead letter.
+    Purge(LetterAddress),
+    /// Change what is set about an agent.
+    SetAgent {
+        /// Which agent.
+        agent: AgentId,
+        /// What is to change.
+        change: AgentChange,
+    },
+    /// Take an agent out of the directory: its sessions end, its subscriptions go, what waits in
+    /// its own inbox is parked.
+    Unregister {
+        /// Which agent.
+        agent: AgentId,
+    },
+    /// Change how an inbox is run.
+    SetInbox {
+        /// Which inbox.
+        inbox: InboxAddress,
+        /// What is to change.
+        change: Box<InboxChange>,
+    },
+    /// Publish something whenever it is due.
+    SetSchedule(Box<Schedule>),
+    /// Forget a schedule.
+    RemoveSchedule {
+        /// Which one.
+        name: ScheduleName,
+    },
+    /// Follow the directory: first who is there, then what changes. Each session follows it once;
+    /// another filter replaces the one before. The filter's `presence`, `after` and `limit` are
+    /// of no account. It is confirmed after all who were there have been told. An agent whose card
+    /// changes so that the filter no longer fits it is told of that once, as changed. Following
+    /// ends with the connection.
+    WatchAgents(Box<AgentFilter>),
+    /// Follow the directory no longer.
+    UnwatchAgents,
+}
+
+/// Names a dead letter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LetterAddress {
+    /// The envelope's id.
+    pub id: MessageId,
+    /// The inbox it was in; needed only if copies of it died in several.
+    pub inbox: Option<InboxAddress>,
+}
+
+impl From<MessageId> for LetterAddress {
+    fn from(id: MessageId) -> Self {
+        Self { id, inbox: None }
+    }
+}
+
+/// Sends a dead letter again, edited or not. The new message has the same root, says what it was
+/// made from, and goes to the inbox in which the letter died unless told otherwise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Redrive {
+    /// Which dead letter.
+    pub letter: LetterAddress,
+    /// The id of the new message.
+    pub id: MessageId,
+    /// Another payload.
+    pub payload: Option<Payload>,
+    /// Another destination: an agent or a skill.
+    pub destination: Option<Destination>,
+    /// Another priority.
+    pub priority: Option<Priority>,
 }
 
 /// What the holder of a delivery says while it works.
@@ -203,6 +323,17 @@ pub enum SessionItem {
         /// Why.
         reason: String,
     },
+    /// How a request to several agents ended.
+    Gathered(Gathered),
+    /// How full an inbox is that the session sends to.
+    Pressure(Pressure),
+    /// News of the directory, for a session that follows it.
+    Agent(Box<AgentNews>),
+    /// The agent is to take no new work, finish what it holds and leave.
+    Drain {
+        /// Why.
+        reason: String,
+    },
     /// The broker ends the session; reconnect later if `reconnect` says so.
     GoAway {
         /// Why.
@@ -225,6 +356,21 @@ pub struct Accepted {
     pub targets: u32,
     /// How many were over their bound, so that it was dropped for them.
     pub dropped: u32,
+    /// How many of the inboxes nobody serves at the moment, so that it is parked there; 1 and no
+    /// targets for an event that waits for its time or for its first subscriber.
+    pub parked: u32,
+}
+
+/// How full an inbox is that a session sends to. Told when it gets over the warning threshold, as
+/// it fills further, and when it is well below again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pressure {
+    /// Which inbox.
+    pub inbox: InboxAddress,
+    /// How full it is, in percent of its bound; below the warning threshold the pressure is over.
+    pub percent: u8,
+    /// How long to wait between two publishes to it; zero when the pressure is over.
+    pub pace: Duration,
 }
 
 /// One envelope handed to one session under a lease.
@@ -246,16 +392,35 @@ pub struct Delivery {
     pub backlog: u32,
     /// What its caller said since, if it was paused.
     pub messages: Vec<Payload>,
+    /// Its number in the order in which its inbox took envelopes in since the broker started,
+    /// from 1.
+    pub number: u64,
+    /// Which numbers of its inbox were dropped to make room or because there was none, as far as
+    /// nobody was told yet. Of very many ranges the oldest are told as one.
+    pub missed: Vec<NumberRange>,
+    /// When the handler has run for as long as it may, if that is bounded.
+    pub max_run: Option<Duration>,
+}
+
+/// Consecutive numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NumberRange {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
 }
 
 /// An event for a session's own subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EventDelivery {
-    /// Its number within the session, from 1 without gaps.
+    /// Its number within the session, from 1. An event that was dropped because the session was
+    /// over its bound, or whose time to live ended before it was sent, has used up its number.
     pub number: u64,
     /// What was sent.
     pub publish: Arc<Publish>,
-    /// How many events before this one were dropped because the session was over its bound.
+    /// How many events right before this one were dropped or expired: the numbers from
+    /// `number - missed`.
     pub missed: u64,
 }
 

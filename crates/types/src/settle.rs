@@ -93,11 +93,12 @@ pub struct Failure {
 
 words!(
     /// How a request ended without an answer.
-    FailureCode, "failure code", "failed, rejected, expired, dead-lettered, canceled, lost",
+    FailureCode, "failure code", "failed, rejected, expired, dead-lettered, canceled, lost, \
+     nobody-there, left-out",
     {
         /// The agent did the work and it failed.
         Failed = 1 "failed",
-        /// The agent declined.
+        /// The agent declined, or its inbox was full when answers were gathered.
         Rejected = 2 "rejected",
         /// Its time to live ended.
         Expired = 3 "expired",
@@ -107,6 +108,11 @@ words!(
         Canceled = 5 "canceled",
         /// The broker went away with it: it was ephemeral.
         Lost = 6 "lost",
+        /// Nobody was there to ask, and the sender wanted to know rather than wait.
+        NobodyThere = 7 "nobody-there",
+        /// There was an answer, but it was over the bound, alone or together with the others, or
+        /// could not be decompressed.
+        LeftOut = 8 "left-out",
     }
 );
 

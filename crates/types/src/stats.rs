@@ -3,7 +3,13 @@
 use crate::InboxAddress;
 
 /// What happened to inbox entries since the log began (logged ones) or since the broker started
-/// (ephemeral ones). A fan-out makes one entry for each recipient.
+/// (ephemeral ones). A fan-out makes one entry for each recipient; one that is left out because
+/// its inbox is full counts as accepted and dropped there.
+///
+/// An event that waits for its time or for a first subscriber is one entry in a queue of its own.
+/// It is accepted there when it comes and settled there when it is routed; the copies that its
+/// recipients get then are accepted in their inboxes. If nobody is there when its time comes, and
+/// it is not to be parked, it counts as dropped.
 ///
 /// Conservation: `accepted = settled + dead_lettered + expired + canceled + dropped + lost` plus
 /// the sum of all [`Gauges`], at every step.
@@ -11,7 +17,8 @@ use crate::InboxAddress;
 pub struct Counters {
     /// Entries taken in.
     pub accepted: u64,
-    /// Entries that an agent completed, failed or rejected, and acknowledged events.
+    /// Entries that an agent completed, failed or rejected, acknowledged events, and events that
+    /// waited and were routed.
     pub settled: u64,
     /// Entries that became dead letters.
     pub dead_lettered: u64,
@@ -19,7 +26,8 @@ pub struct Counters {
     pub expired: u64,
     /// Entries that were cancelled.
     pub canceled: u64,
-    /// Entries dropped by rule: for a subscriber that left or was over its bound.
+    /// Entries dropped by rule: for a subscriber that left or was over its bound, for a newer
+    /// event, or because nobody was there when their time came.
     pub dropped: u64,
     /// Ephemeral entries that a stop of the broker took.
     pub lost: u64,
@@ -94,7 +102,8 @@ impl Gauges {
 /// One inbox's figures.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InboxStats {
-    /// Whose inbox; `None` for the sum of the inboxes of bare subscriptions.
+    /// Whose inbox; `None` for the sum of what has no address: events of the subscriptions of
+    /// sessions, and events that wait for their time or for a first subscriber.
     pub address: Option<InboxAddress>,
     /// What happened.
     pub counters: Counters,
@@ -146,6 +155,20 @@ pub struct Stats {
     pub tasks_forgotten: u64,
     /// Dead letters held now.
     pub dead_letters: u64,
+    /// Dead letters that were sent again.
+    pub redriven: u64,
+    /// Dead letters that were deleted on request.
+    pub purged: u64,
+    /// Messages made by schedules.
+    pub scheduled: u64,
+    /// Idempotency keys remembered now.
+    pub keys: u64,
+    /// Publishes that wait outside a full inbox now.
+    pub waiting_outside: u64,
+    /// How often a circuit breaker opened.
+    pub breakers_opened: u64,
+    /// Handlers ended because they ran longer than they may.
+    pub overran: u64,
     /// Registered agents.
     pub agents: u64,
     /// Connected sessions.
