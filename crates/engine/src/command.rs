@@ -1,7 +1,8 @@
 //! What an engine is told.
 
+use crate::config::EngineConfig;
 use trunkline_types::session::{ClientFrame, Hello};
-use trunkline_types::{Principal, Query};
+use trunkline_types::{Filter, Principal, Query, Sequence};
 
 /// One connection of a session, numbered by the driver and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -10,6 +11,12 @@ pub struct ConnectionKey(pub u64);
 /// One question, numbered by the driver.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct QueryKey(pub u64);
+
+/// Which filters want the events of a frame: for each operation by its place in the frame, the
+/// filters that were evaluated and whether they want it. What is not said here the engine finds
+/// out for itself, which costs the partition the time; so a driver that knows the subscriptions
+/// evaluates their filters before it brings the frame.
+pub type Verdicts = Vec<(usize, Vec<(Filter, bool)>)>;
 
 /// What an engine is told.
 #[derive(Clone, Debug)]
@@ -29,7 +36,11 @@ pub enum Command {
         connection: ConnectionKey,
         /// What it says.
         frame: ClientFrame,
+        /// Which filters want the events in it, as far as that was found out before.
+        verdicts: Verdicts,
     },
+    /// Other settings are in force from now on. What was decided by the ones before stays.
+    Configure(Box<EngineConfig>),
     /// A connection broke without a goodbye.
     Disconnect {
         /// Which connection.
@@ -54,6 +65,16 @@ pub enum Command {
         /// Whether it is.
         congested: bool,
     },
+    /// The index has the idempotency keys of all records up to this one.
+    Indexed {
+        /// The place of the last of them.
+        through: Sequence,
+    },
+    /// The broker is shutting down: nothing new is taken or delivered from now on, and every
+    /// session is sent away as soon as it neither holds a delivery nor waits for the reply to one
+    /// that is held. To be said again after whatever else is handled, until the end: that is when
+    /// sessions are looked at anew.
+    Drain,
     /// The broker is stopping: what is ephemeral is counted as lost.
     Stop,
 }

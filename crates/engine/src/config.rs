@@ -1,7 +1,10 @@
 //! What can be set about an engine.
 
+use crate::key_index::KeyIndex;
+use crate::rules::{NoRules, Rules};
+use std::sync::Arc;
 use std::time::Duration;
-use trunkline_types::{Limits, Partition};
+use trunkline_types::{Limits, Partition, Routing, WhenFull};
 
 /// Settings of one engine. Every span is exact; every bound is enforced at admission.
 #[derive(Clone, Debug)]
@@ -36,6 +39,9 @@ pub struct EngineConfig {
     pub inbox_ephemeral_bytes: u64,
     /// Most logged envelopes in one inbox. Default 10 million.
     pub inbox_logged: u64,
+    /// Most bytes of payloads that one session may hold, of deliveries and of unacknowledged
+    /// events each; one of either it may hold however large. Default 16 MiB.
+    pub session_bytes: u64,
     /// When a sender refused by a full inbox is told to come back. Default 100 ms.
     pub full_hint: Duration,
     /// Most inboxes in all. Default 1 million.
@@ -66,6 +72,59 @@ pub struct EngineConfig {
     pub session_memory: Duration,
     /// Most sessions remembered after they were lost; the oldest are forgotten. Default 100,000.
     pub remembered_sessions: usize,
+    /// What the engine asks about filters and cron expressions, whose libraries it shall not know.
+    /// By default there are none of either.
+    pub rules: Arc<dyn Rules>,
+    /// Where idempotency keys lie that have left memory; `None` to keep all of them in memory.
+    pub key_index: Option<Arc<dyn KeyIndex>>,
+    /// How many deliveries out of each round the priorities get while all have work, from low to
+    /// urgent, each 1 to 255. Default 1, 2, 4, 8.
+    pub priority_weights: [u8; 4],
+    /// What happens when an inbox is full and its settings say nothing else. Default reject.
+    pub when_full: WhenFull,
+    /// How long a publish waits outside a full inbox whose settings say nothing else. Default 5 s.
+    pub wait: Duration,
+    /// Most publishes that wait outside one full inbox; what comes then is refused. Default 1,000.
+    pub waiting_outside: usize,
+    /// From which percentage of its bound an inbox puts pressure on those who send to it, 1 to
+    /// 100; the pressure ends 20 below. Default 80.
+    pub warning: u8,
+    /// The pace that a sender is told when an inbox is all but full; at the warning threshold it
+    /// is zero. Default 20 ms.
+    pub pressure_pace: Duration,
+    /// Who gets what from the inbox of a skill whose settings say nothing else. Default
+    /// least-loaded.
+    pub routing: Routing,
+    /// How many failures within the window, with no success in between, open the circuit breaker
+    /// between an agent and an inbox; 0 for no breakers. Default 5.
+    pub breaker_failures: u32,
+    /// How far back failures count. Default 60 s.
+    pub breaker_window: Duration,
+    /// How long a circuit breaker stays open before it lets probes through. Default 30 s.
+    pub breaker_open: Duration,
+    /// How many probes must succeed, and how many may be under way, before it closes. Default 1.
+    pub breaker_probes: u32,
+    /// How long a handler may run if its sender says nothing, however often it heartbeats; `None`
+    /// for as long as it likes. Default none.
+    pub max_run: Option<Duration>,
+    /// Most schedules of one tenant. Default 10,000.
+    pub schedules: usize,
+    /// Most inboxes that one logged envelope goes to, for one record names them all. Default
+    /// 10,000.
+    pub logged_copies: usize,
+    /// Most agents that one request gathers answers from. Default 1,000.
+    pub gather_agents: usize,
+    /// Most bytes of answers that one tenant's requests hold which wait for more; an answer
+    /// beyond that is left out. Default 64 MiB.
+    pub gather_bytes: u64,
+    /// Most events of one tenant that wait for their time or for a first subscriber. Default
+    /// 100,000.
+    pub pending_events: usize,
+    /// Most messages, tasks apart, whose end is remembered for those who ask; the oldest are
+    /// forgotten. Default 65,536.
+    pub ended_messages: usize,
+    /// Most agents that one session may follow in the directory. Default 10,000.
+    pub watched_agents: usize,
     /// Which defect is planted, to prove that the simulator finds it.
     #[cfg(feature = "defects")]
     pub defect: Option<crate::Defect>,
@@ -87,6 +146,7 @@ impl Default for EngineConfig {
             inbox_ephemeral: 10_000,
             inbox_ephemeral_bytes: 64 << 20,
             inbox_logged: 10_000_000,
+            session_bytes: 16 << 20,
             full_hint: Duration::from_millis(100),
             inboxes: 1_000_000,
             key_window: Duration::from_hours(24),
@@ -101,6 +161,27 @@ impl Default for EngineConfig {
             dead_letters: 100_000,
             session_memory: Duration::from_hours(1),
             remembered_sessions: 100_000,
+            rules: Arc::new(NoRules),
+            key_index: None,
+            priority_weights: [1, 2, 4, 8],
+            when_full: WhenFull::Reject,
+            wait: Duration::from_secs(5),
+            waiting_outside: 1000,
+            warning: 80,
+            pressure_pace: Duration::from_millis(20),
+            routing: Routing::LeastLoaded,
+            breaker_failures: 5,
+            breaker_window: Duration::from_mins(1),
+            breaker_open: Duration::from_secs(30),
+            breaker_probes: 1,
+            max_run: None,
+            schedules: 10_000,
+            logged_copies: 10_000,
+            gather_agents: 1000,
+            gather_bytes: 64 << 20,
+            pending_events: 100_000,
+            ended_messages: 65_536,
+            watched_agents: 10_000,
             #[cfg(feature = "defects")]
             defect: None,
         }

@@ -41,6 +41,32 @@ pub enum Defect {
     ForgottenKey,
     /// Two envelopes with one ordering key are in flight at once.
     IgnoredOrderingKey,
+    /// An agent that an operator drains still gets work.
+    IgnoredDrain,
+    /// An open circuit breaker still lets work through.
+    IgnoredBreaker,
+    /// A priority that is bound to a label is delivered to anybody.
+    IgnoredBinding,
+    /// What was set about an agent is forgotten at a restart.
+    ForgottenControl,
+    /// A schedule fires again after a restart.
+    RepeatedFiring,
+    /// A due time of a schedule is now and then skipped.
+    LostFiring,
+    /// An answer is now and then dropped from what was gathered.
+    GatherForgets,
+    /// An idempotency key that has left memory is not found.
+    IndexedKeyForgotten,
+    /// A subscription gets events that its filter does not want.
+    IgnoredFilter,
+    /// An event goes to every member of a group.
+    GroupToAll,
+    /// An event that waits for its time or for a subscriber is forgotten at a restart.
+    LostPending,
+    /// An event that is dropped for a newer one is neither counted nor told.
+    UntoldDrop,
+    /// A publish overtakes those that wait outside a full inbox.
+    WaiterOvertaken,
 }
 
 impl Defect {
@@ -65,5 +91,18 @@ impl Defect {
         Self::SkippedNumber,
         Self::ForgottenKey,
         Self::IgnoredOrderingKey,
+        Self::IgnoredDrain,
+        Self::IgnoredBreaker,
+        Self::IgnoredBinding,
+        Self::ForgottenControl,
+        Self::RepeatedFiring,
+        Self::LostFiring,
+        Self::GatherForgets,
+        Self::IndexedKeyForgotten,
+        Self::IgnoredFilter,
+        Self::GroupToAll,
+        Self::LostPending,
+        Self::UntoldDrop,
+        Self::WaiterOvertaken,
     ];
 }

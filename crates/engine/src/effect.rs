@@ -3,7 +3,7 @@
 use crate::command::{ConnectionKey, QueryKey};
 use crate::record::Record;
 use trunkline_types::session::{SessionItem, Welcome};
-use trunkline_types::{Answer, Refusal, Sequence};
+use trunkline_types::{Answer, Filter, Refusal, Sequence, TenantId, TopicPattern};
 
 /// Something the driver is to do. An effect never appears before the records that it rests on
 /// are as durable as promised, so the driver may perform it at once.
@@ -27,6 +27,18 @@ pub enum Effect {
     Closed {
         /// Which connection.
         connection: ConnectionKey,
+    },
+    /// A subscription with a filter came or went: the driver may evaluate the filter for events
+    /// on topics that match the pattern, see [`Verdicts`](crate::Verdicts).
+    Filter {
+        /// Whose.
+        tenant: TenantId,
+        /// For which topics.
+        pattern: TopicPattern,
+        /// The filter.
+        filter: Filter,
+        /// Whether it came.
+        wanted: bool,
     },
     /// A question is answered.
     Answer {

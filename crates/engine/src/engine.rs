@@ -4,21 +4,27 @@ use crate::admission::Remembered;
 use crate::command::{Command, ConnectionKey};
 use crate::config::EngineConfig;
 use crate::defect::Defect;
-use crate::dispatch::Session;
+use crate::dispatch::{Alarm, Session};
 use crate::effect::Output;
 use crate::gate::Held;
+use crate::gather::Gathering;
 use crate::map::{Map, map};
 use crate::now::{Deadline, Mono, Now};
-use crate::queue::{Entry, Inbox};
+use crate::queue::{Entry, Inbox, Messages};
 use crate::record::{EntryId, Record};
 use crate::route::{Agent, Tenant};
+use crate::schedule::Firing;
 use crate::settle::{DeadLetters, UsedTokens};
-use crate::table::{AgentKey, EntryKey, InboxKey, SessionKey, Table, TenantKey};
+use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, SessionKey, Table, TenantKey};
 use crate::task::Tasks;
 use crate::timer::Timers;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use trunkline_types::{Durability, Epoch, Sequence, SessionId, TenantId, Token, WallTime};
+use trunkline_types::{Durability, Epoch, Filter, Sequence, SessionId, TenantId, Token, WallTime};
+
+/// How far back the wall clock must step to count as set back: callers that read it at about the
+/// same time may come in another order.
+const SET_BACK: Duration = Duration::from_secs(1);
 
 /// One partition's broker, without clocks, threads or sockets.
 ///
@@ -58,10 +64,20 @@ pub struct Engine {
     pub(crate) until_synced: VecDeque<(Sequence, Held)>,
     /// Entries that nothing blocks any longer, to be let go before the call returns.
     pub(crate) unblocked: VecDeque<(Durability, EntryKey, EntryId)>,
+    /// Inboxes that somebody may take work from who could not before, to be looked at before the
+    /// call returns.
+    pub(crate) stirred: VecDeque<InboxKey>,
+    /// Inboxes in which room was made that somebody may wait for, to be seen to before the call
+    /// returns.
+    pub(crate) roomy: VecDeque<InboxKey>,
+    /// What the driver found out about filters for the operation being handled.
+    pub(crate) verdicts: Vec<(Filter, bool)>,
     /// Whether the log has room for new work.
     pub(crate) ample: bool,
     /// Whether the log is as far behind as it may be.
     pub(crate) congested: bool,
+    /// While the broker drains, the connections whose sessions were sent away.
+    pub(crate) sent_away: Option<BTreeSet<ConnectionKey>>,
 
     pub(crate) tenants: Table<TenantKey, Tenant>,
     pub(crate) tenant_keys: Map<TenantId, TenantKey>,
@@ -69,6 +85,8 @@ pub struct Engine {
     pub(crate) inboxes: Table<InboxKey, Inbox>,
     pub(crate) entries: Table<EntryKey, Entry>,
     pub(crate) next_entry: EntryId,
+    /// Finds the copies of a message.
+    pub(crate) messages: Messages,
     /// Finds entries while records are replayed; live, tokens and keys do.
     pub(crate) replay_ids: Map<EntryId, EntryKey>,
 
@@ -87,11 +105,23 @@ pub struct Engine {
 
     pub(crate) tasks: Tasks,
     pub(crate) dead_letters: DeadLetters,
+    /// Requests to several agents that wait for answers.
+    pub(crate) gathers: Table<GatherKey, Gathering>,
+    /// When schedules are to be looked at: for their due time or for another try.
+    pub(crate) firings: BTreeSet<Firing>,
+    /// Up to where the index has the idempotency keys.
+    pub(crate) indexed: Sequence,
 
     pub(crate) wall_timers: Timers<(EntryId, EntryKey)>,
     pub(crate) session_timers: Timers<(u64, SessionKey)>,
+    /// Longest runs of handlers and circuit breakers, in the engine's own time.
+    pub(crate) alarms: Timers<Alarm>,
+    /// Numbers the times at which circuit breakers became half-open.
+    pub(crate) probe_round: u32,
     /// When something was handled last.
     pub(crate) last_seen: Mono,
+    /// The latest time that the wall clock has shown since it was set back last.
+    pub(crate) latest_wall: WallTime,
     /// How long the broker was away in all: its own time runs that far behind the clock.
     pub(crate) away: Duration,
     pub(crate) next_serial: u64,
@@ -112,14 +142,19 @@ impl Engine {
             until_written: VecDeque::new(),
             until_synced: VecDeque::new(),
             unblocked: VecDeque::new(),
+            stirred: VecDeque::new(),
+            roomy: VecDeque::new(),
+            verdicts: Vec::new(),
             ample: true,
             congested: false,
+            sent_away: None,
             tenants: Table::new(),
             tenant_keys: map(seed),
             agents: Table::new(),
             inboxes: Table::new(),
             entries: Table::new(),
             next_entry: EntryId(1),
+            messages: Messages::new(seed),
             replay_ids: map(seed),
             sessions: Table::new(),
             session_keys: map(seed),
@@ -131,9 +166,15 @@ impl Engine {
             used_tokens: UsedTokens::new(seed),
             tasks: Tasks::new(),
             dead_letters: DeadLetters::default(),
+            gathers: Table::new(),
+            firings: BTreeSet::new(),
+            indexed: Sequence(0),
             wall_timers: Timers::new(),
             session_timers: Timers::new(),
+            alarms: Timers::new(),
+            probe_round: 0,
             last_seen: Mono(0),
+            latest_wall: WallTime(0),
             away: Duration::ZERO,
             next_serial: 1,
             config,
@@ -143,18 +184,28 @@ impl Engine {
     /// Handles one command.
     pub fn handle(&mut self, now: Now, command: Command, out: &mut Output) {
         self.observe(now);
+        self.observe_wall(now, out);
         match command {
             Command::Connect { connection, principal, hello } => {
                 self.connect(now, connection, principal, *hello, out);
             }
-            Command::Frame { connection, frame } => self.frame(now, connection, frame, out),
+            Command::Frame { connection, frame, verdicts } => {
+                self.frame(now, connection, frame, verdicts, out);
+            }
+            Command::Configure(config) => {
+                self.config = *config;
+                self.stir_all();
+                self.room_made_anywhere();
+            }
             Command::Disconnect { connection } => self.disconnect(now, connection, out),
             Command::Ask { query, principal, question } => {
                 self.ask(now, query, &principal, question, out);
             }
             Command::Space { ample } => self.ample = ample,
             Command::Congestion { congested } => self.set_congested(now, congested, out),
-            Command::Stop => self.stop(out),
+            Command::Indexed { through } => self.indexed(through),
+            Command::Drain => self.drain(now, out),
+            Command::Stop => self.stop(now, out),
         }
         self.work_off_unblocked(now, out);
     }
@@ -172,8 +223,11 @@ impl Engine {
     /// Handles everything whose time has come.
     pub fn tick(&mut self, now: Now, out: &mut Output) {
         self.observe(now);
+        self.observe_wall(now, out);
         self.fire_session_timers(now, out);
+        self.fire_alarms(now, out);
         self.fire_wall_timers(now, out);
+        self.fire_schedules(now, out);
         self.work_off_unblocked(now, out);
         self.forget_windows(now);
     }
@@ -181,8 +235,8 @@ impl Engine {
     /// When [`Self::tick`] wants to be called next.
     pub fn deadline(&self) -> Deadline {
         Deadline {
-            mono: self.session_timers.next().map(|at| Mono(at).after(self.away)),
-            wall: self.wall_timers.next().map(WallTime),
+            mono: self.next_alarm().map(|at| Mono(at).after(self.away)),
+            wall: self.wall_timers.next().map(WallTime).into_iter().chain(self.next_firing()).min(),
         }
     }
 
@@ -200,13 +254,22 @@ impl Engine {
     /// time for as long. It may have been gone since it was last seen, so leases get back all
     /// that they had left then.
     fn observe(&mut self, now: Now) {
-        if let Some(at) = self.session_timers.next() {
+        if let Some(at) = self.next_alarm() {
             let tolerated = Mono(at).after(self.away).after(self.config.absence_tolerance);
             if now.mono > tolerated && !self.planted(Defect::CountedAbsence) {
                 self.away += Duration::from_nanos(now.mono.0.saturating_sub(self.last_seen.0));
             }
         }
         self.last_seen = self.last_seen.max(now.mono);
+    }
+
+    /// Notes that the wall clock was set back, which what waits for a due time must know.
+    fn observe_wall(&mut self, now: Now, out: &mut Output) {
+        if now.wall.after(SET_BACK) < self.latest_wall {
+            self.latest_wall = now.wall;
+            self.rewind_schedules(now, out);
+        }
+        self.latest_wall = self.latest_wall.max(now.wall);
     }
 
     /// The engine's own time, which stands still while the broker is away.

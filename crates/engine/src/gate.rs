@@ -2,13 +2,14 @@
 
 use crate::command::ConnectionKey;
 use crate::defect::Defect;
+use crate::dispatch::EventCopy;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::Now;
 use crate::queue::Place;
 use crate::record::EntryId;
 use crate::table::{EntryKey, SessionKey, TenantKey};
-use trunkline_types::session::{Reply, SessionItem};
+use trunkline_types::session::SessionItem;
 use trunkline_types::{Durability, SessionId};
 
 /// Something that waits for the log.
@@ -17,13 +18,18 @@ pub(crate) enum Held {
     /// Tell a session, if it is still on the same connection; otherwise it will ask again.
     Item(ConnectionKey, SessionItem),
     /// Tell a session how its request ended, over whatever connection it has.
-    Reply(TenantKey, SessionId, Box<Reply>),
+    Reply(TenantKey, SessionId, Box<SessionItem>),
+    /// Queue an event for a session; the number tells it from a later one in the same row.
+    Event(SessionKey, u64, EventCopy),
     /// Perform an effect that is for no session.
     Effect(Box<Effect>),
     /// Let an entry go on.
     Ready(EntryKey, EntryId),
     /// Welcome a session; the number tells it from a later one in the same row.
     Activate(SessionKey, u64, ConnectionKey),
+    /// End a session whose agent was unregistered; the number tells it from a later one in the
+    /// same row, the connection from what it is after it came back.
+    Dismiss(SessionKey, u64, Option<ConnectionKey>),
 }
 
 impl Engine {
@@ -36,7 +42,7 @@ impl Engine {
             Held::Ready(..) => self.planted(Defect::DeliverBeforeFlush),
             Held::Reply(..) => self.planted(Defect::ReplyBeforeFlush),
             Held::Effect(_) => self.planted(Defect::ReadBeforeFlush),
-            Held::Item(..) | Held::Activate(..) => false,
+            Held::Item(..) | Held::Event(..) | Held::Activate(..) | Held::Dismiss(..) => false,
         };
         let queue = match level {
             Durability::Buffered if self.written < self.sequence => &mut self.until_written,
@@ -77,6 +83,11 @@ impl Engine {
             Held::Reply(tenant, session, reply) => {
                 self.tell_reply(tenant, session, *reply, out);
             }
+            Held::Event(session, serial, event) => {
+                if self.sessions.get(session).is_some_and(|row| row.serial == serial) {
+                    self.queue_event(now, session, event, out);
+                }
+            }
             Held::Effect(effect) => out.effects.push(*effect),
             Held::Ready(key, id) => {
                 let waits =
@@ -87,6 +98,9 @@ impl Engine {
             }
             Held::Activate(session, serial, connection) => {
                 self.activate(now, session, serial, connection, out);
+            }
+            Held::Dismiss(session, serial, connection) => {
+                self.dismiss(now, session, serial, connection, out);
             }
         }
     }

@@ -14,24 +14,32 @@ mod dispatch;
 mod effect;
 mod engine;
 mod gate;
+mod gather;
+mod key_index;
 mod map;
 mod now;
 mod queue;
 mod record;
 mod replay;
 mod route;
+mod rules;
+mod schedule;
 mod settle;
 mod stats;
 mod table;
 mod task;
 mod timer;
 
-pub use command::{Command, ConnectionKey, QueryKey};
+pub use command::{Command, ConnectionKey, QueryKey, Verdicts};
 pub use config::EngineConfig;
 #[cfg(feature = "defects")]
 pub use defect::Defect;
 pub use effect::{Effect, Output};
 pub use engine::Engine;
+pub use key_index::{KeyIndex, KeyRow};
 pub use now::{Deadline, Mono, Now};
-pub use record::{AcceptedRecord, AgentRecord, DecodeError, End, EntryId, Record, ReturnedRecord};
+pub use record::{
+    AcceptedRecord, AgentRecord, DecodeError, End, EntryId, Record, ReturnedRecord, ScheduledRecord,
+};
 pub use replay::ReplayError;
+pub use rules::Rules;

@@ -1,5 +1,6 @@
 //! Recovery: records make an engine what the one that wrote them was, in all that is durable.
 
+use crate::admission::NO_SESSION;
 use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
@@ -10,7 +11,7 @@ use crate::settle::Use;
 use crate::table::{EntryKey, SessionKey};
 use smol_str::SmolStr;
 use thiserror::Error;
-use trunkline_types::{AgentId, Epoch, Sequence, SessionId};
+use trunkline_types::{AgentId, Epoch, InboxAddress, ScheduleName, Sequence, SessionId, WallTime};
 
 /// Why a record cannot follow the ones before it. The log is whole, so this means that it was
 /// written by something else than this engine.
@@ -47,6 +48,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`ReplayError`] if it does not fit the ones before it. The engine is then of no use.
+    #[allow(clippy::too_many_lines, reason = "one arm for each kind of record")]
     pub fn replay(&mut self, sequence: Sequence, record: Record) -> Result<(), ReplayError> {
         if sequence != self.sequence.next() {
             return Err(ReplayError::Gap { last: self.sequence, found: sequence });
@@ -61,15 +63,15 @@ impl Engine {
             Record::Agent(record) => {
                 self.apply_agent(*record);
             }
-            Record::Subscribed { tenant, agent, pattern } => {
+            Record::Subscribed { tenant, agent, subscription } => {
                 let tenant = self.tenant_key(&tenant);
                 let agent = self.agent_key(tenant, &agent);
-                self.apply_subscribed(agent, &pattern, true);
+                self.apply_subscribed(agent, &subscription, true);
             }
-            Record::Unsubscribed { tenant, agent, pattern } => {
+            Record::Unsubscribed { tenant, agent, subscription } => {
                 let tenant = self.tenant_key(&tenant);
                 let agent = self.agent_key(tenant, &agent);
-                self.apply_subscribed(agent, &pattern, false);
+                self.apply_subscribed(agent, &subscription, false);
             }
             Record::Accepted(record) => self.replay_accepted(*record),
             Record::Leased { entry, token, session, agent, at } => {
@@ -125,10 +127,56 @@ impl Engine {
             }
             Record::Lost { tenant, inbox, count } => {
                 let tenant = self.tenant_key(&tenant);
-                if let Some(address) = inbox {
-                    let inbox = self.inbox(tenant, &address);
-                    self.apply_lost(inbox, count);
+                let inbox = match inbox {
+                    Some(address) => self.inbox(tenant, &address),
+                    None => self.pending_inbox(tenant),
+                };
+                self.apply_lost(inbox, count);
+            }
+            Record::InboxSet { tenant, inbox, settings, at: _ } => {
+                let tenant = self.tenant_key(&tenant);
+                let inbox = self.inbox(tenant, &inbox);
+                self.apply_inbox_set(inbox, *settings);
+            }
+            Record::AgentSet { tenant, agent, control, at: _ } => {
+                let tenant = self.tenant_key(&tenant);
+                let agent = self.agent_key(tenant, &agent);
+                if !self.planted(Defect::ForgottenControl) {
+                    self.apply_agent_set(agent, control);
                 }
+            }
+            Record::AgentGone { tenant, agent, session, operation, at } => {
+                let tenant = self.tenant_key(&tenant);
+                let agent = self.agent_key(tenant, &agent);
+                self.replay_operation(session, operation, at);
+                self.apply_agent_gone(agent);
+            }
+            Record::Scheduled(record) => {
+                if record.session != NO_SESSION {
+                    self.replay_operation(record.session, record.operation, record.at);
+                }
+                self.apply_scheduled(*record);
+            }
+            Record::Unscheduled { tenant, name, session, operation, at } => {
+                self.replay_operation(session, operation, at);
+                let tenant = self.tenant_key(&tenant);
+                self.apply_unscheduled(tenant, &name);
+            }
+            Record::Fired { name, due, next, accepted } => {
+                self.replay_fired(sequence, &name, due, next, *accepted)?;
+            }
+            Record::Redriven { letter, inbox, accepted } => {
+                let tenant = self.tenant_key(&accepted.publish.envelope.tenant);
+                self.replay_accepted(*accepted);
+                self.apply_redriven(tenant, letter, &inbox);
+            }
+            Record::Purged { tenant, letter, inbox, session, operation, at } => {
+                self.replay_operation(session, operation, at);
+                let tenant = self.tenant_key(&tenant);
+                self.apply_purged(tenant, letter, &inbox);
+            }
+            Record::Routed { entry, first_entry, inboxes, at: _ } => {
+                self.replay_routed(sequence, entry, first_entry, &inboxes)?;
             }
         }
         Ok(())
@@ -150,9 +198,19 @@ impl Engine {
         }
         self.order_windows(now);
         self.await_sessions(now, out);
+        self.arm_schedules();
+        self.rewind_schedules(now, out);
+        self.latest_wall = now.wall;
+        self.tell_recovered_filters(out);
+        self.number_entries();
         let mut entries: Vec<_> = self.entries.iter().map(|(key, entry)| (entry.id, key)).collect();
         entries.sort_unstable();
-        for (_, key) in entries {
+        for (id, key) in entries {
+            let forgotten = self.planted(Defect::LostPending) && self.is_pending(key);
+            // Making room for an event that was pending may have ended it.
+            if forgotten || self.entries.get(key).is_none_or(|entry| entry.id != id) {
+                continue;
+            }
             self.set_timer(key);
             if self.entries[key].place == Place::Staged {
                 self.make_ready(now, key, out);
@@ -162,19 +220,82 @@ impl Engine {
     }
 
     fn replay_accepted(&mut self, record: AcceptedRecord) {
-        let AcceptedRecord { publish, session, operation, at, first_entry, inboxes } = record;
+        let AcceptedRecord { publish, session, operation, at, first_entry, inboxes, pending } =
+            record;
         let tenant = self.tenant_key(&publish.envelope.tenant);
-        self.replay_operation(session, operation, at);
+        if session != NO_SESSION {
+            self.replay_operation(session, operation, at);
+        }
         if !self.planted(Defect::ForgottenKey) {
-            self.apply_key(tenant, &publish, at);
+            self.apply_key(tenant, &publish, at, true);
         }
         self.tenants[tenant].tally.accepted += 1;
         self.next_entry = first_entry;
-        for address in &inboxes {
-            let inbox = self.inbox(tenant, address);
+        let mut inboxes: Vec<_> =
+            inboxes.iter().map(|address| self.inbox(tenant, address)).collect();
+        if pending {
+            inboxes.push(self.pending_inbox(tenant));
+        }
+        for inbox in inboxes {
             let level = publish.durability();
             let (key, id) = self.apply_accepted(inbox, &publish, session, at, level);
             self.replay_ids.insert(id, key);
+        }
+    }
+
+    fn replay_fired(
+        &mut self,
+        at: Sequence,
+        name: &ScheduleName,
+        due: WallTime,
+        next: Option<WallTime>,
+        accepted: AcceptedRecord,
+    ) -> Result<(), ReplayError> {
+        let envelope = &accepted.publish.envelope;
+        let (tenant, id) = (self.tenant_key(&envelope.tenant), envelope.id);
+        if !self.tenants[tenant].schedules.contains(name) {
+            let problem = "a schedule fired that does not exist";
+            return Err(ReplayError::Contradiction { at, problem });
+        }
+        self.replay_accepted(accepted);
+        if !self.planted(Defect::RepeatedFiring) {
+            self.apply_fired(tenant, name, id, due, next);
+        }
+        Ok(())
+    }
+
+    fn replay_routed(
+        &mut self,
+        at: Sequence,
+        entry: EntryId,
+        first: EntryId,
+        inboxes: &[InboxAddress],
+    ) -> Result<(), ReplayError> {
+        let key = self.entry_key(at, entry)?;
+        if !self.is_pending(key) {
+            let problem = "an entry is routed that did not wait for that";
+            return Err(ReplayError::Contradiction { at, problem });
+        }
+        self.replay_ids.remove(&entry);
+        let tenant = self.inboxes[self.entries[key].inbox].tenant;
+        self.next_entry = first;
+        let inboxes: Vec<_> = inboxes.iter().map(|address| self.inbox(tenant, address)).collect();
+        for (key, id) in self.apply_routed(key, &inboxes) {
+            self.replay_ids.insert(id, key);
+        }
+        Ok(())
+    }
+
+    /// Numbers what is there from 1 in each inbox, in order of acceptance.
+    fn number_entries(&mut self) {
+        let mut entries: Vec<_> = self.entries.iter().map(|(key, entry)| (entry.id, key)).collect();
+        entries.sort_unstable();
+        self.inboxes.iter_mut().for_each(|inbox| inbox.arrived = 0);
+        for (_, key) in entries {
+            let entry = &mut self.entries[key];
+            let inbox = &mut self.inboxes[entry.inbox];
+            inbox.arrived += 1;
+            entry.number = inbox.arrived;
         }
     }
 

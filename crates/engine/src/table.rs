@@ -49,6 +49,10 @@ key!(
     TaskKey
 );
 key!(
+    /// A gathering of answers.
+    GatherKey
+);
+key!(
     /// A tenant.
     TenantKey
 );
@@ -85,6 +89,10 @@ impl<K: Key, T> Table<K, T> {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().map(|(_, value)| value)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {

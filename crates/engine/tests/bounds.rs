@@ -101,7 +101,7 @@ impl World {
         let first = peer.next;
         peer.next += operations.len() as u64;
         let frame = ClientFrame::Operations { first, operations };
-        self.handle(Command::Frame { connection: peer.connection, frame })
+        self.handle(Command::Frame { connection: peer.connection, frame, verdicts: Vec::new() })
     }
 
     /// One operation and how it was answered.
@@ -163,7 +163,7 @@ fn done() -> Outcome {
 }
 
 fn durable(pattern: &str) -> Subscription {
-    Subscription { pattern: pattern.parse().unwrap(), durable: true }
+    Subscription { durable: true, ..Subscription::new(pattern.parse().unwrap()) }
 }
 
 #[test]
@@ -220,13 +220,13 @@ fn a_late_result_of_a_canceled_task_is_stale_after_a_restart_too() {
     let (mut world, _, delivery) = held_task();
     let (mut caller, _) = world.connect(hello(4, None)).unwrap();
     let task = delivery.publish.envelope.id;
-    world.ask(&mut caller, Operation::Cancel { task, reason: "enough".into() }).unwrap();
+    world.ask(&mut caller, Operation::Cancel { id: task, reason: "enough".into() }).unwrap();
     let mut world = restarted(world);
     let (mut agent, _) = world.connect(hello(2, Some("a"))).unwrap();
     let late = world.ask(&mut agent, settle(delivery.token, done()));
     assert_eq!(late.unwrap_err().code, RefusalCode::StaleToken);
     let (mut caller, _) = world.connect(hello(4, None)).unwrap();
-    world.ask(&mut caller, Operation::Cancel { task, reason: "enough".into() }).unwrap();
+    world.ask(&mut caller, Operation::Cancel { id: task, reason: "enough".into() }).unwrap();
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn unknown_skills_make_no_inbox_for_a_sender_that_does_not_want_to_wait() {
     for number in 0..10 {
         let mut publish = world.request(false);
         publish.envelope.destination = Destination::skill(&format!("typo-{number}")).unwrap();
-        publish.options.absent = trunkline_types::Absent::Fail;
+        publish.options.absent = Some(trunkline_types::Absent::Fail);
         let refusal = world.ask(&mut sender, Operation::Publish(Arc::new(publish))).unwrap_err();
         assert_eq!(refusal.code, RefusalCode::NobodyThere);
     }
@@ -326,4 +326,52 @@ fn of_too_many_sessions_the_ones_heard_of_last_are_remembered() {
     let again = sent.pop().unwrap();
     world.ask(&mut latest, Operation::Publish(again)).unwrap();
     assert_eq!(tasks(&world), 100, "it was accepted once");
+}
+
+#[test]
+fn a_session_holds_no_more_bytes_than_it_may() {
+    let mut world =
+        World::new(EngineConfig { logged: false, session_bytes: 1000, ..EngineConfig::default() });
+    let mut reader = hello(1, Some("a"));
+    reader.subscriptions.push(Subscription::new("t".parse().unwrap()));
+    let (mut reader, _) = world.connect(reader).unwrap();
+    let (mut sender, _) = world.connect(hello(2, None)).unwrap();
+    let mut told = Vec::new();
+    for to in ["topic:t", "skill:s"] {
+        for _ in 0..4 {
+            let id = world.ids.next(1, Partition(0));
+            let to: Destination = to.parse().unwrap();
+            let large = vec![0; 600].into();
+            let publish = Publish::new(Envelope::new(id, Kind::Event, to, large));
+            told.extend(world.send(&mut sender, vec![Operation::Publish(Arc::new(publish))]));
+        }
+    }
+    let events = |effects: &[Effect]| {
+        let event =
+            |effect: &&Effect| matches!(effect, Effect::Item { item: SessionItem::Event(_), .. });
+        effects.iter().filter(event).count()
+    };
+    assert_eq!(events(&told), 2, "the second goes over the bound, the third would be beyond it");
+    let held = deliveries(told);
+    assert_eq!(held.len(), 2);
+    let frame = ClientFrame::Acknowledge { through: 1 };
+    let connection = reader.connection;
+    let more = world.handle(Command::Frame { connection, frame, verdicts: Vec::new() });
+    assert_eq!(events(&more), 1);
+    let more = world.send(&mut reader, vec![settle(held[0].token, done())]);
+    assert_eq!(deliveries(more).len(), 1);
+}
+
+#[test]
+fn a_higher_bound_on_what_a_session_holds_acts_at_once() {
+    let config = EngineConfig { logged: false, session_bytes: 1, ..EngineConfig::default() };
+    let mut world = World::new(config.clone());
+    let (_agent, _) = world.connect(hello(1, Some("a"))).unwrap();
+    let (mut sender, _) = world.connect(hello(2, None)).unwrap();
+    let operations =
+        (0..2).map(|_| Operation::Publish(Arc::new(world.request(false)))).collect::<Vec<_>>();
+    assert_eq!(deliveries(world.send(&mut sender, operations)).len(), 1);
+    let config = Box::new(EngineConfig { session_bytes: 1000, ..config });
+    let effects = world.handle(Command::Configure(config));
+    assert_eq!(deliveries(effects).len(), 1);
 }

@@ -5,11 +5,15 @@
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::{AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord};
+use trunkline_engine::{
+    AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord, ScheduledRecord,
+};
+use trunkline_types::session::Subscription;
 use trunkline_types::{
-    Absent, AgentCard, AgentId, ArtifactChunk, AttemptNote, Destination, Durability, Envelope,
-    Epoch, InboxAddress, Kind, MessageId, Partition, PauseReason, Payload, Priority, Publish,
-    PublishOptions, SessionId, SkillName, TenantId, Token, TopicPattern, WallTime,
+    Absent, AgentCard, AgentControl, AgentId, ArtifactChunk, AttemptNote, Binding, Destination,
+    Durability, Envelope, Epoch, InboxAddress, InboxSettings, Kind, MessageId, Partition,
+    PauseReason, Payload, Priority, Publish, PublishOptions, Routing, Schedule, SessionId,
+    SkillName, TenantId, Token, TopicPattern, WallTime, WhenFull,
 };
 
 fn name() -> impl Strategy<Value = String> {
@@ -66,6 +70,7 @@ fn publish() -> impl Strategy<Value = Publish> {
         proptest::option::of(message_id()),
         proptest::option::of(message_id()),
         proptest::option::of(message_id()),
+        proptest::option::of(message_id()),
     );
     let keys = (
         proptest::option::of(name()),
@@ -86,6 +91,9 @@ fn publish() -> impl Strategy<Value = Publish> {
         proptest::option::of(pick(Durability::ALL)),
         proptest::option::of(any::<u32>()),
         proptest::option::of(0..u64::from(u32::MAX)),
+        proptest::option::of(any::<u64>()),
+        proptest::option::of(0..u64::from(u32::MAX)),
+        proptest::option::of(pick(&[Absent::Park, Absent::Fail, Absent::Discard])),
     );
     (ids, keys, rest, options, destination(), payload(), tenant()).prop_map(
         |(ids, keys, rest, options, destination, payload, tenant)| {
@@ -94,6 +102,7 @@ fn publish() -> impl Strategy<Value = Publish> {
             envelope.correlation_id = ids.1;
             envelope.causation_id = ids.2;
             envelope.root_id = ids.3;
+            envelope.redriven_from = ids.4;
             envelope.ordering_key = keys.0.map(|text| text.parse().unwrap());
             envelope.idempotency_key = keys.1.map(|text| text.parse().unwrap());
             envelope.context_id = keys.2.map(|text| text.parse().unwrap());
@@ -109,7 +118,10 @@ fn publish() -> impl Strategy<Value = Publish> {
                 durability: options.2,
                 attempts: options.3,
                 delay: options.4.map(Duration::from_millis),
-                absent: if options.0 { Absent::Fail } else { Absent::Park },
+                not_before: options.5.map(WallTime),
+                max_run: options.6.map(Duration::from_millis),
+                gather: None,
+                absent: options.7,
             };
             Publish { envelope, options }
         },
@@ -122,6 +134,7 @@ fn end() -> impl Strategy<Value = End> {
         text().prop_map(|reason| End::Failed { reason }),
         text().prop_map(|reason| End::Rejected { reason }),
         Just(End::Expired),
+        Just(End::Dropped),
         text().prop_map(|reason| End::Canceled { reason }),
         (text(), proptest::option::of(note()))
             .prop_map(|(reason, note)| End::DeadLettered { reason, note }),
@@ -145,18 +158,65 @@ fn card() -> impl Strategy<Value = AgentCard> {
     )
 }
 
-fn accepted() -> impl Strategy<Value = Record> {
+fn accepted() -> impl Strategy<Value = AcceptedRecord> {
     let inboxes = proptest::collection::vec(agent_id().prop_map(InboxAddress::Agent), 0..4);
-    (publish(), any::<u128>(), any::<u64>(), any::<u64>(), any::<u64>(), inboxes).prop_map(
-        |(publish, session, operation, at, first, inboxes)| {
-            Record::Accepted(Box::new(AcceptedRecord {
-                publish: Arc::new(publish),
-                session: SessionId(session),
-                operation,
-                at: WallTime(at),
-                first_entry: EntryId(first),
-                inboxes,
-            }))
+    let numbers = (any::<u128>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<bool>());
+    (publish(), numbers, inboxes).prop_map(
+        |(publish, (session, operation, at, first, pending), inboxes)| AcceptedRecord {
+            publish: Arc::new(publish),
+            session: SessionId(session),
+            operation,
+            at: WallTime(at),
+            first_entry: EntryId(first),
+            inboxes,
+            pending,
+        },
+    )
+}
+
+/// A schedule that is set, removed or fires.
+fn scheduled() -> impl Strategy<Value = Record> {
+    let texts = (name(), text(), text(), text());
+    let numbers = (any::<u64>(), any::<u128>(), any::<u64>(), proptest::option::of(any::<u64>()));
+    (0..3, texts, numbers, accepted()).prop_map(
+        |(which, (name, cron, zone, owner), (at, session, operation, next), accepted)| {
+            let (name, at, next) = (name.parse().unwrap(), WallTime(at), next.map(WallTime));
+            let tenant = accepted.publish.envelope.tenant.clone();
+            let session = SessionId(session);
+            match which {
+                0 => {
+                    let (cron, zone, publish) = (cron.into(), zone.into(), accepted.publish);
+                    let schedule = Schedule { name, cron, zone, publish };
+                    Record::Scheduled(Box::new(ScheduledRecord {
+                        tenant,
+                        owner,
+                        schedule,
+                        next,
+                        session,
+                        operation,
+                        at,
+                    }))
+                }
+                1 => Record::Unscheduled { tenant, name, session, operation, at },
+                _ => Record::Fired { name, due: at, next, accepted: Box::new(accepted) },
+            }
+        },
+    )
+}
+
+/// A dead letter that is redriven or purged.
+fn letter() -> impl Strategy<Value = Record> {
+    let numbers = (any::<u128>(), any::<u64>(), any::<u64>());
+    (any::<bool>(), message_id(), name(), numbers, accepted()).prop_map(
+        |(redriven, letter, name, (session, operation, at), accepted)| {
+            let inbox = InboxAddress::Skill(SkillName::new(name).unwrap());
+            let tenant = accepted.publish.envelope.tenant.clone();
+            let (session, at) = (SessionId(session), WallTime(at));
+            if redriven {
+                Record::Redriven { letter, inbox, accepted: Box::new(accepted) }
+            } else {
+                Record::Purged { tenant, letter, inbox, session, operation, at }
+            }
         },
     )
 }
@@ -178,17 +238,40 @@ fn returned() -> impl Strategy<Value = Record> {
     )
 }
 
+fn subscription() -> impl Strategy<Value = Subscription> {
+    let pattern = pick(&["a.*.>", "b", ">", "x.y.z"]);
+    let (filter, group) = (proptest::option::of("\\PC{0,30}x"), proptest::option::of(name()));
+    (pattern, any::<bool>(), filter, group, pick(WhenFull::ALL)).prop_map(
+        |(pattern, durable, filter, group, when_full)| Subscription {
+            pattern: TopicPattern::new(pattern).unwrap(),
+            durable,
+            filter: filter.map(|text| text.parse().unwrap()),
+            group: group.map(|text| text.parse().unwrap()),
+            when_full,
+        },
+    )
+}
+
+fn routed() -> impl Strategy<Value = Record> {
+    let inboxes = proptest::collection::vec(agent_id().prop_map(InboxAddress::Agent), 0..4);
+    (any::<u64>(), any::<u64>(), inboxes, any::<u64>()).prop_map(|(entry, first, inboxes, at)| {
+        let (entry, first_entry, at) = (EntryId(entry), EntryId(first), WallTime(at));
+        Record::Routed { entry, first_entry, inboxes, at }
+    })
+}
+
 fn small() -> impl Strategy<Value = Record> {
-    let pattern = || TopicPattern::new("a.*.>").unwrap();
     let numbers = (any::<u64>(), any::<u64>(), any::<u128>(), any::<u32>());
-    (0..9, numbers, tenant(), agent_id(), payload(), end(), text()).prop_map(
-        move |(which, (entry, at, session, epoch), tenant, agent, payload, end, text)| {
+    let whose = (tenant(), agent_id(), subscription());
+    (0..9, numbers, whose, payload(), end(), text()).prop_map(
+        move |(which, (entry, at, session, epoch), whose, payload, end, text)| {
+            let (tenant, agent, subscription) = whose;
             let (entry, at, session) = (EntryId(entry), WallTime(at), SessionId(session));
             let (epoch, operation) = (Epoch(epoch), at.0 ^ entry.0);
             match which {
                 0 => Record::Boot { epoch, at },
-                1 => Record::Subscribed { tenant, agent, pattern: pattern() },
-                2 => Record::Unsubscribed { tenant, agent, pattern: pattern() },
+                1 => Record::Subscribed { tenant, agent, subscription },
+                2 => Record::Unsubscribed { tenant, agent, subscription },
                 3 => {
                     let token = Token { epoch, counter: operation };
                     Record::Leased { entry, token, session, agent, at }
@@ -211,6 +294,44 @@ fn small() -> impl Strategy<Value = Record> {
     )
 }
 
+fn control() -> impl Strategy<Value = Record> {
+    let flags = (any::<u32>(), any::<bool>(), any::<bool>());
+    (tenant(), agent_id(), flags, any::<u64>(), any::<u128>()).prop_map(
+        |(tenant, agent, (weight, draining, healthy), at, session)| {
+            let (operation, session, at) = (at ^ 7, SessionId(session), WallTime(at));
+            if session.0 % 4 == 0 {
+                return Record::AgentGone { tenant, agent, session, operation, at };
+            }
+            let control = AgentControl { weight, draining, healthy };
+            Record::AgentSet { tenant, agent, control, at }
+        },
+    )
+}
+
+fn inbox_set() -> impl Strategy<Value = Record> {
+    let binding = (pick(Priority::ALL), text(), text()).prop_map(|(priority, key, value)| {
+        Binding { priority, key: key.into(), value: value.into() }
+    });
+    let settings = (
+        proptest::option::of(pick(WhenFull::ALL)),
+        proptest::option::of(0..u64::from(u32::MAX)),
+        proptest::option::of(any::<u32>()),
+        proptest::option::of(pick(Routing::ALL)),
+        proptest::collection::vec(binding, 0..4),
+    );
+    let inbox = prop_oneof![
+        agent_id().prop_map(InboxAddress::Agent),
+        name().prop_map(|text| InboxAddress::Skill(SkillName::new(text).unwrap())),
+    ];
+    (tenant(), inbox, settings, any::<u64>()).prop_map(
+        |(tenant, inbox, (when_full, wait, limit, routing, bindings), at)| {
+            let wait = wait.map(Duration::from_millis);
+            let settings = Box::new(InboxSettings { when_full, wait, limit, routing, bindings });
+            Record::InboxSet { tenant, inbox, settings, at: WallTime(at) }
+        },
+    )
+}
+
 fn record() -> impl Strategy<Value = Record> {
     let agent = (tenant(), text(), card(), any::<u64>()).prop_map(|(tenant, owner, card, at)| {
         Record::Agent(Box::new(AgentRecord { tenant, owner, card, at: WallTime(at) }))
@@ -222,7 +343,20 @@ fn record() -> impl Strategy<Value = Record> {
             count,
         },
     );
-    prop_oneof![accepted(), returned(), small(), agent, lost]
+    let accepted = accepted().prop_map(|record| Record::Accepted(Box::new(record)));
+    // Boxed, because all of them side by side are too much for a test's stack.
+    prop_oneof![
+        accepted.boxed(),
+        returned().boxed(),
+        small().boxed(),
+        agent.boxed(),
+        lost.boxed(),
+        control().boxed(),
+        inbox_set().boxed(),
+        scheduled().boxed(),
+        letter().boxed(),
+        routed().boxed()
+    ]
 }
 
 proptest! {

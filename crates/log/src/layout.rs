@@ -6,7 +6,7 @@
 use crc_fast::{crc32_iscsi, crc64_nvme};
 
 /// The format this version writes, and the highest it reads.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const MIN_SEGMENT_BYTES: u64 = 64 << 10;

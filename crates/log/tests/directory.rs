@@ -41,7 +41,7 @@ fn a_log_in_a_directory_comes_back() {
                 let id = fs::read_to_string(entry.path()).unwrap();
                 assert_eq!(id.trim(), std::process::id().to_string());
             }
-            "FORMAT" => assert_eq!(fs::read_to_string(entry.path()).unwrap(), "trunkline-log 1\n"),
+            "FORMAT" => assert_eq!(fs::read_to_string(entry.path()).unwrap(), "trunkline-log 2\n"),
             _ => assert_eq!(entry.metadata().unwrap().len(), SEGMENT, "{name}"),
         }
     }
@@ -88,12 +88,12 @@ fn a_second_owner_is_told_who_has_it_and_what_to_do() {
 #[test]
 fn a_newer_format_is_refused_and_nothing_is_touched() {
     let home = TempDir::new().unwrap();
-    fs::write(home.path().join("FORMAT"), "trunkline-log 2\n").unwrap();
+    fs::write(home.path().join("FORMAT"), "trunkline-log 3\n").unwrap();
     let error = Directory::open(home.path()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "{} has log format 2, this version reads up to 1: \
+            "{} has log format 3, this version reads up to 2: \
              use the newer version, or another data directory",
             home.path().join("FORMAT").display()
         )
@@ -103,7 +103,14 @@ fn a_newer_format_is_refused_and_nothing_is_touched() {
 
 #[test]
 fn a_directory_of_unknown_format_is_refused() {
-    for text in ["", "trunkline-log", "trunkline-log 0\n", "something else\n", "\u{1}\n"] {
+    for text in [
+        "",
+        "trunkline-log",
+        "trunkline-log 0\n",
+        "trunkline-log 1\n",
+        "something else\n",
+        "\u{1}\n",
+    ] {
         let home = TempDir::new().unwrap();
         fs::write(home.path().join("FORMAT"), text).unwrap();
         let error = Directory::open(home.path()).unwrap_err();

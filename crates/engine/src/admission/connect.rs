@@ -10,8 +10,20 @@ use crate::record::{AgentRecord, Record};
 use crate::settle::Loss;
 use crate::table::{AgentKey, SessionKey, TenantKey};
 use std::collections::BTreeSet;
-use trunkline_types::session::{Hello, Reply, SessionItem, Subscription, Welcome};
-use trunkline_types::{AgentCard, Durability, Principal, Refusal, RefusalCode, SessionId, Token};
+use trunkline_types::session::{Hello, SessionItem, Subscription, Welcome};
+use trunkline_types::{
+    AgentCard, AgentEvent, Durability, Presence, Principal, Refusal, RefusalCode, SessionId, Token,
+};
+
+/// What a hello did to the registration of its agent.
+enum Registered {
+    /// Nothing: it has the same card.
+    Known,
+    /// It had another card, which is in here.
+    Changed(Box<AgentCard>),
+    /// It had none.
+    Anew,
+}
 
 impl Engine {
     /// Opens a session or takes it up again.
@@ -30,7 +42,16 @@ impl Engine {
             return;
         }
         let Hello { session: id, card, credit, subscriptions, next_operation, held } = hello;
-        let agent = card.map(|card| self.register(now, tenant, &principal, card, out));
+        let known_agent = card.as_ref().and_then(|card| self.tenants[tenant].agents.get(&card.id));
+        let before = self.standing(known_agent.copied());
+        let skills = card.as_ref().map(|card| card.skills.clone().into_boxed_slice());
+        let (agent, registered) = match card {
+            Some(card) => {
+                let (agent, registered) = self.register(now, tenant, &principal, card, out);
+                (Some(agent), registered)
+            }
+            None => (None, Registered::Known),
+        };
         let known = self.session_keys.get(&id).copied();
         let session = known.unwrap_or_else(|| {
             let session = self.new_session(id, tenant, principal.subject, agent);
@@ -48,15 +69,20 @@ impl Engine {
         row.draining = false;
         row.lost_until = None;
         row.credit = credit;
+        row.skills = skills;
         row.next_operation = next_operation.max(1);
         row.window.forget_before(next_operation);
         let serial = row.serial;
+        self.bar_session(session);
         self.serve_inboxes(session);
         let (kept, own): (Vec<_>, Vec<_>) = subscriptions.into_iter().partition(|sub| sub.durable);
-        self.set_session_patterns(session, own.into_iter().map(|sub| sub.pattern).collect());
+        self.set_session_subscriptions(now, session, &own, out);
         for subscription in &kept {
             // Never refused: the hello was checked for it.
-            let _ = self.subscribe(session, subscription, true, out);
+            let _ = self.subscribe(now, session, subscription, true, out);
+        }
+        if agent.is_some() {
+            self.route_waiting_for_all(now, tenant, out);
         }
         self.keep_held(now, session, &held, out);
         let agent = self.sessions[session].agent;
@@ -68,6 +94,29 @@ impl Engine {
         };
         self.sessions[session].held = held;
         self.hold(now, level, Held::Activate(session, serial, connection), out);
+        self.tell_registered(now, agent, registered, before, out);
+    }
+
+    /// Tells those who follow the directory what a hello changed about an agent.
+    fn tell_registered(
+        &mut self,
+        now: Now,
+        agent: Option<AgentKey>,
+        registered: Registered,
+        before: Presence,
+        out: &mut Output,
+    ) {
+        let Some(key) = agent else { return };
+        let joined = matches!(registered, Registered::Anew) || before == Presence::Offline;
+        match registered {
+            _ if joined => self.tell_agent(now, key, AgentEvent::Joined, out),
+            Registered::Changed(card) => {
+                if let Some(info) = self.agent_info(now, key) {
+                    self.tell_news(now, AgentEvent::Changed, &info, Some(&card), key, out);
+                }
+            }
+            Registered::Anew | Registered::Known => self.tell_standing(now, agent, before, out),
+        }
     }
 
     /// Welcomes a session whose registration is durable.
@@ -99,21 +148,22 @@ impl Engine {
         };
         let result = Ok(Box::new(welcome));
         out.effects.push(Effect::Welcome { connection, result });
-        for reply in std::mem::take(&mut row.pending) {
-            out.effects.push(Effect::Item { connection, item: SessionItem::Reply(reply) });
+        for item in std::mem::take(&mut row.pending) {
+            out.effects.push(Effect::Item { connection, item });
         }
         self.resend_events(session, out);
+        self.tell_drained(session, out);
         self.send_events(now, session, out);
         self.dispatch_session(now, session, out);
     }
 
-    /// Tells a session how its request ended; keeps it for one that is lost; counts it for one
+    /// Tells a session how its request ended, with one answer or several; keeps it for one that is lost; counts it for one
     /// that is gone.
     pub(crate) fn tell_reply(
         &mut self,
         tenant: TenantKey,
         id: SessionId,
-        reply: Reply,
+        item: SessionItem,
         out: &mut Output,
     ) {
         let Some(&session) = self.session_keys.get(&id) else {
@@ -123,12 +173,12 @@ impl Engine {
         let row = &mut self.sessions[session];
         match row.connection.filter(|_| row.active) {
             Some(connection) => {
-                out.effects.push(Effect::Item { connection, item: SessionItem::Reply(reply) });
+                out.effects.push(Effect::Item { connection, item });
             }
             None if row.recovered && row.connection.is_none() => {
                 self.tenants[row.tenant].tally.replies_dropped += 1;
             }
-            None => row.pending.push(reply),
+            None => row.pending.push(item),
         }
     }
 
@@ -156,6 +206,9 @@ impl Engine {
             let message = format!("the hello has {count} subscriptions, the limit is {limit}");
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
+        for subscription in &hello.subscriptions {
+            self.check_subscription(subscription)?;
+        }
         let durable = hello.subscriptions.iter().find(|sub: &&Subscription| sub.durable);
         if let (None, Some(subscription)) = (&hello.card, durable) {
             let message = format!(
@@ -172,7 +225,7 @@ impl Engine {
             let new = hello
                 .subscriptions
                 .iter()
-                .filter(|sub| sub.durable && !kept.contains(&sub.pattern))
+                .filter(|sub| sub.durable && !kept.iter().any(|other| other.same_place(sub)))
                 .count();
             if new > 0 {
                 // A full disk is no reason to refuse: a session that comes back must find what it
@@ -234,12 +287,14 @@ impl Engine {
         principal: &Principal,
         card: AgentCard,
         out: &mut Output,
-    ) -> AgentKey {
+    ) -> (AgentKey, Registered) {
         let key = self.agent_key(tenant, &card.id);
         let known = self.agents[key].registration.as_ref();
-        if known.is_some_and(|known| known.card == card) {
-            return key;
-        }
+        let registered = match known.map(|known| &known.card) {
+            Some(known) if *known == card => return (key, Registered::Known),
+            Some(known) => Registered::Changed(Box::new(known.clone())),
+            None => Registered::Anew,
+        };
         let record = AgentRecord {
             tenant: principal.tenant.clone(),
             owner: principal.subject.to_string(),
@@ -254,7 +309,7 @@ impl Engine {
             self.serve_inboxes(session);
             self.dispatch_session(now, session, out);
         }
-        key
+        (key, registered)
     }
 
     /// Keeps the deliveries that a returning session still has, and takes back those that never
@@ -273,9 +328,16 @@ impl Engine {
             let Ok(key) = self.held_entry(session, *token) else { continue };
             let entry = &self.entries[key];
             let Some(lease) = entry.lease else { continue };
-            // Its lease had run out, but nobody else has begun: it is the session's again.
+            let its_own = entry.place == Place::Leased && lease.holder == session;
+            if its_own && self.sessions[session].recovered {
+                // How long its handler has run is not known any more, so it may run anew.
+                self.start_run(now, key);
+                continue;
+            }
+            // Its lease had run out, but nobody else has begun: it is the session's again, unless
+            // it was told to stop because it ran too long.
             let back = matches!(entry.place, Place::Staged | Place::Ready | Place::Blocked);
-            if back && lease.session == self.sessions[session].id {
+            if back && !lease.called_off && lease.session == self.sessions[session].id {
                 self.regrant(now, key, session, lease.begun, out);
             }
         }
@@ -296,6 +358,7 @@ impl Engine {
         self.unqueue(key);
         self.apply_leased(key, lease.token, session, id, lease.agent, now.wall);
         self.start_lease(now, key, session);
+        self.resume_run(now, key, lease.run_until);
         if self.entries[key].is_logged() {
             let (entry, token) = (self.entries[key].id, lease.token);
             let agent = self.agents[lease.agent].id.clone();

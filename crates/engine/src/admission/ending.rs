@@ -7,14 +7,17 @@ use crate::now::Now;
 use crate::queue::{Owner, Place};
 use crate::record::Record;
 use crate::settle::Loss;
-use crate::table::{InboxKey, SessionKey};
+use crate::table::{InboxKey, SessionKey, Table};
 use std::collections::BTreeMap;
 
 impl Engine {
     /// A connection broke: its session may come back within the grace.
     pub(crate) fn disconnect(&mut self, now: Now, connection: ConnectionKey, out: &mut Output) {
         let Some(session) = self.session_of(connection) else { return };
+        let agent = self.sessions[session].agent;
+        let before = self.standing(agent);
         self.leave_connection(session, out);
+        self.tell_standing(now, agent, before, out);
         let until = self.present(now).after(self.config.resume_grace);
         self.sessions[session].lost_until = Some(until);
         self.arm_session(session);
@@ -30,6 +33,9 @@ impl Engine {
         }
         self.count_available(session);
         self.unwatch_all(session);
+        self.unfollow_agents(session);
+        self.leave_outside(session);
+        self.forget_pressure(session);
     }
 
     /// A session is over: what it holds goes back, what is its own goes with it.
@@ -40,13 +46,16 @@ impl Engine {
         loss: Loss,
         out: &mut Output,
     ) {
+        let agent = self.sessions[session].agent;
+        let before = self.standing(agent);
         self.leave_connection(session, out);
+        self.tell_standing(now, agent, before, out);
         self.stop_serving(session);
         while let Some(key) = self.sessions[session].leases.front() {
             self.lose(now, key, loss, out);
         }
         self.disarm_session(session);
-        self.drop_events(session);
+        self.drop_events(now, session, out);
         let row = self.sessions.remove(session);
         self.session_keys.remove(&row.id);
         if let Some(agent) = row.agent {
@@ -61,11 +70,11 @@ impl Engine {
     }
 
     /// The broker stops: what is ephemeral is lost, and that is counted and recorded.
-    pub(crate) fn stop(&mut self, out: &mut Output) {
+    pub(crate) fn stop(&mut self, now: Now, out: &mut Output) {
         let sessions: Vec<_> = self.sessions.iter().map(|(key, _)| key).collect();
         for session in sessions {
             self.leave_connection(session, out);
-            self.drop_events(session);
+            self.drop_events(now, session, out);
         }
         let ephemeral: Vec<_> = self
             .entries
@@ -80,6 +89,7 @@ impl Engine {
             self.forget_token(key);
             self.key_leave(key);
             let entry = self.entries.remove(key);
+            self.messages.remove(entry.publish.envelope.id, key);
             if let Some(task) = entry.task {
                 self.tasks.rows[task].entry = None;
             }
@@ -90,6 +100,9 @@ impl Engine {
             inbox.counters.lost += 1;
             *lost.entry(entry.inbox).or_default() += 1;
         }
+        // Nobody is there any longer to be told of them.
+        self.gathers = Table::new();
+        self.tenants.iter_mut().for_each(|tenant| tenant.gathered_bytes = 0);
         if !self.config.logged {
             return;
         }

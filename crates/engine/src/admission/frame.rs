@@ -1,17 +1,14 @@
 //! Frames of connected sessions, and the numbering of their operations.
 
-use crate::command::ConnectionKey;
+use crate::command::{ConnectionKey, Verdicts};
 use crate::defect::Defect;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::record::Record;
 use crate::settle::Loss;
 use crate::table::SessionKey;
-use trunkline_types::session::{
-    Accepted, ClientFrame, Credit, Operation, SessionItem, Subscription,
-};
+use trunkline_types::session::{Accepted, ClientFrame, Credit, Operation, SessionItem};
 use trunkline_types::{Durability, Refusal, RefusalCode};
 
 /// How an operation is answered if it is not refused.
@@ -20,6 +17,10 @@ pub(crate) enum Answered {
     Done(Durability),
     /// Accepted, with more to say, once it is as durable as said.
     Accepted(Durability, Accepted),
+    /// Answered already, or about to be: there is nothing to say here.
+    Already,
+    /// Not yet: it waits outside a full inbox, and is answered when it is admitted or refused.
+    Later,
 }
 
 impl Engine {
@@ -29,12 +30,13 @@ impl Engine {
         now: Now,
         connection: ConnectionKey,
         frame: ClientFrame,
+        verdicts: Verdicts,
         out: &mut Output,
     ) {
         let Some(session) = self.session_of(connection) else { return };
         match frame {
             ClientFrame::Operations { first, operations } => {
-                self.operations(now, connection, session, first, operations, out);
+                self.operations(now, connection, session, (first, operations), verdicts, out);
             }
             ClientFrame::Heartbeat { tokens } => self.heartbeat(now, session, &tokens),
             ClientFrame::Credit(credit) => {
@@ -44,8 +46,11 @@ impl Engine {
             }
             ClientFrame::Acknowledge { through } => self.acknowledge(now, session, through, out),
             ClientFrame::Drain => {
+                let agent = self.sessions[session].agent;
+                let before = self.standing(agent);
                 self.sessions[session].draining = true;
                 self.count_available(session);
+                self.tell_standing(now, agent, before, out);
             }
             ClientFrame::Goodbye => {
                 self.end_session(now, session, Loss::Goodbye, out);
@@ -68,12 +73,17 @@ impl Engine {
         now: Now,
         connection: ConnectionKey,
         session: SessionKey,
-        first: u64,
-        operations: Vec<Operation>,
+        (first, operations): (u64, Vec<Operation>),
+        verdicts: Verdicts,
         out: &mut Output,
     ) {
         let (count, limit) = (operations.len(), self.config.limits.operations_per_frame);
-        for (number, operation) in (first..).zip(operations) {
+        let mut verdicts = verdicts.into_iter().peekable();
+        for (place, (number, operation)) in (first..).zip(operations).enumerate() {
+            self.verdicts.clear();
+            while let Some((_, known)) = verdicts.next_if(|&(at, _)| at <= place) {
+                self.verdicts = known;
+            }
             let expected = self.sessions[session].next_operation;
             if number > expected {
                 let message = format!("operation {number} came when {expected} was expected");
@@ -92,45 +102,81 @@ impl Engine {
                 self.hold(now, Durability::Synced, Held::Item(connection, item), out);
                 continue;
             }
-            // What follows a task is its connection, so it is asked for anew over each one.
-            let lasting = !matches!(operation, Operation::Watch { .. } | Operation::Unwatch { .. });
+            // What follows a task or the directory is its connection, so it is asked for anew over
+            // each one.
+            let lasting = !matches!(
+                operation,
+                Operation::Watch { .. }
+                    | Operation::Unwatch { .. }
+                    | Operation::WatchAgents(_)
+                    | Operation::UnwatchAgents
+            );
             let result = if count > limit {
                 let message = format!("the frame has {count} operations, the limit is {limit}");
                 Err(Refusal::new(RefusalCode::TooLarge, message))
             } else {
                 self.operation(now, session, number, operation, out)
             };
-            match result {
-                Err(refusal) => refuse(connection, number, refusal, out),
-                Ok(answered) => {
-                    if lasting {
-                        self.sessions[session].window.insert(number);
-                    }
-                    let (level, item) = match answered {
-                        Answered::Done(level) => {
-                            (level, SessionItem::Done { first: number, last: number })
-                        }
-                        Answered::Accepted(level, accepted) => {
-                            (level, SessionItem::Accepted(accepted))
-                        }
-                    };
-                    self.hold(now, level, Held::Item(connection, item), out);
-                }
+            if self.session_of(connection) != Some(session) {
+                // It ended the session that it came from, and was answered before that.
+                break;
             }
+            if lasting {
+                self.remember(session, number, &result);
+            }
+            self.answer(now, connection, number, result, out);
         }
+        self.verdicts.clear();
+    }
+
+    /// Remembers an operation if it was done, so that it is not done again.
+    pub(crate) fn remember(
+        &mut self,
+        session: SessionKey,
+        number: u64,
+        result: &Result<Answered, Refusal>,
+    ) {
+        if let Ok(Answered::Done(_) | Answered::Accepted(..)) = result {
+            self.sessions[session].window.insert(number);
+        }
+    }
+
+    /// Answers an operation, unless it is to wait.
+    pub(crate) fn answer(
+        &mut self,
+        now: Now,
+        connection: ConnectionKey,
+        number: u64,
+        result: Result<Answered, Refusal>,
+        out: &mut Output,
+    ) {
+        let (level, item) = match result {
+            Err(refusal) => return refuse(connection, number, refusal, out),
+            Ok(Answered::Already | Answered::Later) => return,
+            Ok(Answered::Done(level)) => (level, SessionItem::Done { first: number, last: number }),
+            Ok(Answered::Accepted(level, accepted)) => (level, SessionItem::Accepted(accepted)),
+        };
+        self.hold(now, level, Held::Item(connection, item), out);
     }
 
     /// The answer to an operation that was done before. A publish that was itself a repeat under
     /// an idempotency key is told again which envelope came first.
     fn repeated(&self, session: SessionKey, number: u64, operation: &Operation) -> SessionItem {
-        let tenant = &self.tenants[self.sessions[session].tenant];
+        let tenant = self.sessions[session].tenant;
         if let Operation::Publish(publish) = operation
             && let Some(key) = &publish.envelope.idempotency_key
-            && let Some(first) = tenant.keys.first(key).filter(|&id| id != publish.envelope.id)
+            && let Some(first) =
+                self.first_under(tenant, key).filter(|&id| id != publish.envelope.id)
         {
             let id = first;
-            let accepted =
-                Accepted { operation: number, id, duplicate: true, targets: 0, dropped: 0 };
+            let accepted = Accepted {
+                operation: number,
+                id,
+                duplicate: true,
+                targets: 0,
+                dropped: 0,
+                parked: 0,
+            };
             return SessionItem::Accepted(accepted);
         }
         SessionItem::Done { first: number, last: number }
@@ -145,7 +191,10 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Answered, Refusal> {
         match operation {
-            Operation::Publish(publish) => self.publish(now, session, number, &publish, out),
+            Operation::Publish(publish) => {
+                self.check_not_draining(session)?;
+                self.publish(now, session, number, &publish, out)
+            }
             Operation::Settle(settle) => self.settle(now, session, settle, out).map(Answered::Done),
             Operation::Update(update) => {
                 self.update(now, session, number, update, out).map(Answered::Done)
@@ -154,9 +203,9 @@ impl Engine {
                 if wanted.durable && self.config.logged {
                     self.check_log()?;
                 }
-                self.subscribe(session, &wanted, true, out)
+                self.subscribe(now, session, &wanted, true, out)
             }
-            Operation::Unsubscribe(unwanted) => self.subscribe(session, &unwanted, false, out),
+            Operation::Unsubscribe(unwanted) => self.subscribe(now, session, &unwanted, false, out),
             Operation::Watch { task, after } => {
                 self.watch(now, session, task, after, out)?;
                 Ok(Answered::Done(Durability::Ephemeral))
@@ -165,65 +214,42 @@ impl Engine {
                 self.unwatch(session, task)?;
                 Ok(Answered::Done(Durability::Ephemeral))
             }
-            Operation::Cancel { task, reason } => {
-                self.cancel(now, session, task, reason, out).map(Answered::Done)
+            Operation::Cancel { id, reason } => {
+                self.cancel(now, session, id, &reason, out).map(Answered::Done)
             }
             Operation::Continue { task, payload } => {
                 self.continue_task(now, session, number, task, payload, out).map(Answered::Done)
             }
-        }
-    }
-
-    /// Adds or removes a subscription.
-    pub(crate) fn subscribe(
-        &mut self,
-        session: SessionKey,
-        subscription: &Subscription,
-        wanted: bool,
-        out: &mut Output,
-    ) -> Result<Answered, Refusal> {
-        let Subscription { pattern, durable } = subscription;
-        let limit = self.config.limits.subscriptions;
-        let full = |count: usize| {
-            let message = format!("there are {count} subscriptions already, the limit is {limit}");
-            Refusal::new(RefusalCode::TooLarge, message)
-        };
-        if !durable {
-            let events = self.sessions[session].events.as_ref();
-            let mut patterns = events.map(|events| events.patterns.clone()).unwrap_or_default();
-            patterns.retain(|other| other != pattern);
-            if wanted {
-                if patterns.len() >= limit {
-                    return Err(full(patterns.len()));
-                }
-                patterns.push(pattern.clone());
+            Operation::Redrive(redrive) => {
+                self.check_not_draining(session)?;
+                self.redrive(now, session, number, *redrive, out)
             }
-            self.set_session_patterns(session, patterns);
-            return Ok(Answered::Done(Durability::Ephemeral));
-        }
-        let Some(key) = self.sessions[session].agent else {
-            let message = "a durable subscription belongs to an agent; this session has none";
-            return Err(Refusal::new(RefusalCode::Invalid, message));
-        };
-        let agent = &self.agents[key];
-        if agent.subscriptions.contains(pattern) != wanted {
-            if wanted && agent.subscriptions.len() >= limit {
-                return Err(full(agent.subscriptions.len()));
+            Operation::Purge(letter) => {
+                self.purge(now, session, number, &letter, out).map(Answered::Done)
             }
-            if self.config.logged {
-                let tenant = self.tenants[agent.tenant].id.clone();
-                let (agent, pattern) = (agent.id.clone(), pattern.clone());
-                let record = if wanted {
-                    Record::Subscribed { tenant, agent, pattern }
-                } else {
-                    Record::Unsubscribed { tenant, agent, pattern }
-                };
-                self.emit(record, out);
+            Operation::SetSchedule(schedule) => {
+                self.set_schedule(now, session, number, *schedule, out).map(Answered::Done)
             }
-            self.apply_subscribed(key, pattern, wanted);
+            Operation::RemoveSchedule { name } => {
+                self.remove_schedule(now, session, number, name, out).map(Answered::Done)
+            }
+            Operation::SetInbox { inbox, change } => {
+                self.set_inbox(now, session, &inbox, &change, out)
+            }
+            Operation::SetAgent { agent, change } => {
+                self.set_agent(now, session, &agent, change, out)
+            }
+            Operation::Unregister { agent } => self.unregister(now, session, number, &agent, out),
+            Operation::WatchAgents(filter) => {
+                self.follow_agents(now, session, filter, out)?;
+                // Confirmed after all who were there have been told.
+                Ok(Answered::Done(Durability::Synced))
+            }
+            Operation::UnwatchAgents => {
+                self.unfollow_agents(session);
+                Ok(Answered::Done(Durability::Ephemeral))
+            }
         }
-        let level = if self.config.logged { Durability::Synced } else { Durability::Ephemeral };
-        Ok(Answered::Done(level))
     }
 }
 

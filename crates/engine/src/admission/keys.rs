@@ -1,74 +1,216 @@
-//! Idempotency keys: within its window a key is accepted once.
+//! Idempotency keys: within its window a key is accepted once. Those whose records the index has
+//! taken in leave memory; they still count.
 
+use crate::defect::Defect;
+use crate::engine::Engine;
+use crate::key_index::KeyRow;
 use crate::map::{Map, map};
-use std::collections::VecDeque;
+use crate::now::Now;
+use crate::record::AcceptedRecord;
+use crate::table::TenantKey;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
-use trunkline_types::{IdempotencyKey, MessageId, Publish, WallTime};
+use std::time::Duration;
+use trunkline_types::{
+    IdempotencyKey, MessageId, Publish, Refusal, RefusalCode, Sequence, TenantId, WallTime,
+};
+
+/// Into how many parts a window is divided to count the keys that are still within it.
+const PARTS: u64 = 1440;
 
 /// The keys of one tenant.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    rows: Map<IdempotencyKey, KeyRow>,
-    /// In the order in which they expire, for the window is the same for all.
+    /// Those in memory, with the place of the record that each stands in, if there is one.
+    rows: Map<IdempotencyKey, (KeyRow, Option<Sequence>)>,
+    /// Those in memory in the order in which they expire, for the window is the same for all.
     expiring: VecDeque<(WallTime, IdempotencyKey)>,
-}
-
-/// What was accepted under a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct KeyRow {
-    pub(crate) id: MessageId,
-    pub(crate) fingerprint: u64,
-    pub(crate) expires_at: WallTime,
+    /// Those in memory that are in a record, in the order of the records.
+    recorded: VecDeque<(Sequence, IdempotencyKey)>,
+    /// How many keys expire at the latest at a time, in memory or not.
+    counts: BTreeMap<WallTime, u64>,
 }
 
 impl Keys {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rows: map(seed), expiring: VecDeque::new() }
+        Self {
+            rows: map(seed),
+            expiring: VecDeque::new(),
+            recorded: VecDeque::new(),
+            counts: BTreeMap::new(),
+        }
     }
 
-    /// What was accepted under a key within its window.
-    pub(crate) fn get(&mut self, key: &IdempotencyKey, now: WallTime) -> Option<KeyRow> {
-        self.expire(now);
-        self.rows.get(key).copied()
+    /// What was accepted under a key that is in memory, expired or not.
+    fn find(&self, key: &IdempotencyKey) -> Option<KeyRow> {
+        self.rows.get(key).map(|&(row, _)| row)
     }
 
-    /// The envelope that came first under a key, whether its window is over or not yet swept.
-    pub(crate) fn first(&self, key: &IdempotencyKey) -> Option<MessageId> {
-        self.rows.get(key).map(|row| row.id)
+    /// How many keys are within their window, give or take a small part of it that they may have
+    /// been over it.
+    pub(crate) fn live(&self, now: WallTime) -> u64 {
+        let later = (std::ops::Bound::Excluded(now), std::ops::Bound::Unbounded);
+        self.counts.range(later).map(|(_, count)| count).sum()
     }
 
-    pub(crate) fn insert(&mut self, key: IdempotencyKey, row: KeyRow) {
+    /// Counts a key that is used, and keeps it in memory if `kept` says so.
+    fn insert(
+        &mut self,
+        key: &IdempotencyKey,
+        row: KeyRow,
+        sequence: Option<Sequence>,
+        window: Duration,
+        kept: bool,
+    ) {
+        let part = (u64::try_from(window.as_millis()).unwrap_or(u64::MAX) / PARTS).max(1);
+        let end = WallTime(row.expires_at.0.div_ceil(part).saturating_mul(part));
+        *self.counts.entry(end).or_default() += 1;
+        if !kept {
+            self.rows.remove(key);
+            return;
+        }
         self.expiring.push_back((row.expires_at, key.clone()));
-        self.rows.insert(key, row);
+        if let Some(sequence) = sequence {
+            self.recorded.push_back((sequence, key.clone()));
+        }
+        self.rows.insert(key.clone(), (row, sequence));
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+    /// Lets go of the keys in records up to a place.
+    fn leave(&mut self, through: Sequence) {
+        while let Some((sequence, key)) =
+            self.recorded.pop_front_if(|(sequence, _)| *sequence <= through)
+        {
+            if self.rows.get(&key).is_some_and(|&(_, latest)| latest == Some(sequence)) {
+                self.rows.remove(&key);
+            }
+        }
+        // Most of those that expire have left long before; what is stale must not pile up.
+        if self.expiring.len() > 2 * self.rows.len() + 1024 {
+            let rows = &self.rows;
+            self.expiring
+                .retain(|(at, key)| rows.get(key).is_some_and(|(row, _)| row.expires_at == *at));
+        }
     }
 
-    /// All rows in the order of their keys, for checks.
+    /// All rows of recorded keys in memory in the order of their keys, for checks.
     pub(crate) fn sorted(&self) -> Vec<(&IdempotencyKey, &KeyRow)> {
-        let mut rows: Vec<_> = self.rows.iter().collect();
+        let recorded = self.rows.iter().filter(|(_, (_, sequence))| sequence.is_some());
+        let mut rows: Vec<_> = recorded.map(|(key, (row, _))| (key, row)).collect();
         rows.sort_unstable_by_key(|&(key, _)| key);
         rows
     }
 
     fn expire(&mut self, now: WallTime) {
-        while let Some((at, key)) = self.expiring.front() {
-            if *at > now {
-                return;
+        while let Some((at, key)) = self.expiring.pop_front_if(|(at, _)| *at <= now) {
+            if self.rows.get(&key).is_some_and(|(row, _)| row.expires_at == at) {
+                self.rows.remove(&key);
             }
-            if self.rows.get(key).is_some_and(|row| row.expires_at == *at) {
-                self.rows.remove(key);
-            }
-            self.expiring.pop_front();
         }
+        if self.recorded.len() > 2 * self.rows.len() + 1024 {
+            let rows = &self.rows;
+            self.recorded
+                .retain(|(at, key)| rows.get(key).is_some_and(|(_, held)| *held == Some(*at)));
+        }
+        while self.counts.first_key_value().is_some_and(|(&at, _)| at <= now) {
+            self.counts.pop_first();
+        }
+    }
+}
+
+impl Engine {
+    /// Notes that the index has the keys of all records up to a place. May be told before records
+    /// are replayed, so that their keys never come into memory. Without an index nothing changes.
+    pub fn indexed(&mut self, through: Sequence) {
+        if self.config.key_index.is_none() || through <= self.indexed {
+            return;
+        }
+        self.indexed = through;
+        let tenants: Vec<_> = self.tenants.iter().map(|(key, _)| key).collect();
+        for tenant in tenants {
+            self.tenants[tenant].keys.leave(through);
+        }
+    }
+
+    /// What was accepted under a key within its window.
+    ///
+    /// # Errors
+    /// A refusal if the index would have to be asked and cannot be read.
+    pub(super) fn key_row(
+        &mut self,
+        now: Now,
+        tenant: TenantKey,
+        key: &IdempotencyKey,
+    ) -> Result<Option<KeyRow>, Refusal> {
+        self.tenants[tenant].keys.expire(now.wall);
+        let row = self.any_key_row(tenant, key).map_err(|problem| {
+            let message = format!(
+                "whether idempotency key '{key}' was used before cannot be told ({problem}); \
+                 start the broker again, or send it without the key"
+            );
+            Refusal::new(RefusalCode::StoreFailed, message)
+        })?;
+        Ok(row.filter(|row| row.expires_at > now.wall))
+    }
+
+    /// The envelope that came first under a key, whether its window is over or not.
+    pub(super) fn first_under(&self, tenant: TenantKey, key: &IdempotencyKey) -> Option<MessageId> {
+        self.any_key_row(tenant, key).ok().flatten().map(|row| row.id)
+    }
+
+    fn any_key_row(
+        &self,
+        tenant: TenantKey,
+        key: &IdempotencyKey,
+    ) -> Result<Option<KeyRow>, String> {
+        let row = &self.tenants[tenant];
+        let index = self.config.key_index.as_ref();
+        let index = index.filter(|_| !self.planted(Defect::IndexedKeyForgotten));
+        match (row.keys.find(key), index) {
+            (None, Some(index)) => index.find(&row.id, key),
+            (known, _) => Ok(known),
+        }
+    }
+
+    /// The state after a key was used; shared by live commands and replay.
+    pub(crate) fn apply_key(
+        &mut self,
+        tenant: TenantKey,
+        publish: &Publish,
+        at: WallTime,
+        recorded: bool,
+    ) {
+        let Some(key) = &publish.envelope.idempotency_key else { return };
+        let window = self.config.key_window;
+        let row = key_row(publish, at, window);
+        let sequence = recorded.then_some(self.sequence);
+        let kept = sequence.is_none_or(|sequence| sequence > self.indexed);
+        self.tenants[tenant].keys.insert(key, row, sequence, window, kept);
+    }
+}
+
+impl AcceptedRecord {
+    /// What an index of idempotency keys is to remember of this acceptance, if it had a key:
+    /// `window` is the engine's own, see [`EngineConfig::key_window`](crate::EngineConfig).
+    pub fn key_row(&self, window: Duration) -> Option<(TenantId, IdempotencyKey, KeyRow)> {
+        let envelope = &self.publish.envelope;
+        let key = envelope.idempotency_key.clone()?;
+        Some((envelope.tenant.clone(), key, key_row(&self.publish, self.at, window)))
+    }
+}
+
+/// What is remembered of a publish that was accepted under a key at a time.
+fn key_row(publish: &Publish, at: WallTime, window: Duration) -> KeyRow {
+    KeyRow {
+        id: publish.envelope.id,
+        fingerprint: fingerprint(publish),
+        expires_at: at.after(window),
     }
 }
 
 /// Tells one envelope from another under the same key: what it is, where it goes, what it says.
 /// The same in every run, for it is compared with what an earlier run accepted.
-pub(crate) fn fingerprint(publish: &Publish) -> u64 {
+pub(super) fn fingerprint(publish: &Publish) -> u64 {
     let envelope = &publish.envelope;
     let mut hasher = foldhash::quality::FixedState::with_seed(0).build_hasher();
     hasher.write_u8(envelope.kind.number());
@@ -76,6 +218,7 @@ pub(crate) fn fingerprint(publish: &Publish) -> u64 {
     hasher.write_u8(0);
     hasher.write(envelope.payload.content_type.as_bytes());
     hasher.write_u8(0);
+    hasher.write_u8(envelope.payload.encoding.number());
     hasher.write(&envelope.payload.data);
     hasher.finish()
 }

@@ -1,20 +1,37 @@
 //! Admission of an envelope: checked, routed, recorded, placed.
 
 use super::frame::Answered;
-use super::keys::{KeyRow, fingerprint};
+use super::full::Room;
+use super::keys::fingerprint;
+use super::origin::{Cause, Origin};
+use crate::dispatch::EventCopy;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::queue::{Entry, Link, Place};
-use crate::record::{AcceptedRecord, EntryId, Record};
+use crate::queue::{Entry, Link, Owner, Place};
+use crate::record::{AcceptedRecord, EntryId};
+use crate::route::Targets;
 use crate::table::{EntryKey, InboxKey, SessionKey, TenantKey};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Accepted;
 use trunkline_types::{
-    Absent, Destination, Durability, Publish, Refusal, RefusalCode, SessionId, WallTime,
+    Absent, Destination, Durability, Publish, Refusal, RefusalCode, SessionId, WallTime, WhenFull,
 };
+
+/// What was decided about an envelope before it is taken in.
+#[derive(Debug)]
+struct Placed {
+    /// The durability in force.
+    level: Durability,
+    /// Whether a record tells of it, which that of a schedule and that of an idempotency key do
+    /// in any case.
+    recorded: bool,
+    targets: Targets,
+    /// Whether it waits for its time or for a first subscriber.
+    pending: bool,
+}
 
 impl Engine {
     /// Takes in an envelope, or says why not.
@@ -26,87 +43,224 @@ impl Engine {
         publish: &Arc<Publish>,
         out: &mut Output,
     ) -> Result<Answered, Refusal> {
-        let tenant = self.sessions[session].tenant;
-        let result = self.admit(now, session, operation, publish, out);
+        self.counted_publish(now, session, (operation, now.wall), publish, false, out)
+    }
+
+    /// Takes in an envelope that has waited outside since it came, and whose turn has come.
+    pub(crate) fn publish_in_turn(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        came: (u64, WallTime),
+        publish: &Arc<Publish>,
+        out: &mut Output,
+    ) -> Result<Answered, Refusal> {
+        self.counted_publish(now, session, came, publish, true, out)
+    }
+
+    fn counted_publish(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        (operation, at): (u64, WallTime),
+        publish: &Arc<Publish>,
+        in_turn: bool,
+        out: &mut Output,
+    ) -> Result<Answered, Refusal> {
+        let row = &self.sessions[session];
+        let (tenant, id) = (row.tenant, row.id);
+        let sender = Some(session);
+        let cause = Cause::Sender;
+        let origin = Origin { tenant, session: id, operation, at, sender, in_turn, cause };
+        let checked = self.check_publish(session, publish);
+        let checked = checked.and_then(|()| self.check_new_id(publish));
+        let result = checked.and_then(|()| self.admit(now, &origin, publish, out));
         if result.is_err() {
             self.tenants[tenant].tally.refused += 1;
         }
         result
     }
 
-    fn admit(
+    /// Takes in an envelope that was checked, wherever it comes from.
+    pub(crate) fn admit(
         &mut self,
         now: Now,
-        session: SessionKey,
-        operation: u64,
+        origin: &Origin,
         publish: &Arc<Publish>,
         out: &mut Output,
     ) -> Result<Answered, Refusal> {
-        let tenant = self.sessions[session].tenant;
-        self.check_publish(session, publish)?;
+        let (tenant, operation) = (origin.tenant, origin.operation);
         if let Some(answered) = self.repeated_key(now, tenant, operation, publish)? {
             return Ok(answered);
         }
+        self.check_not_open(tenant, publish)?;
+        if let Some(gather) = publish.options.gather {
+            return self.gather(now, origin, publish, gather, out);
+        }
         let envelope = &publish.envelope;
-        if publish.options.absent == Absent::Fail && !self.is_known(tenant, &envelope.destination) {
+        let absent = publish.absent();
+        // Looking for somebody who need not be there makes no inbox for nobody.
+        let unknown = absent != Absent::Park && !self.is_known(tenant, &envelope.destination);
+        if unknown && absent == Absent::Fail {
             return Err(nobody(&envelope.destination));
         }
-        let mut targets = self.targets(tenant, envelope, envelope.source.as_ref())?;
+        let mut targets = if unknown {
+            Targets::default()
+        } else {
+            self.targets(tenant, publish, envelope.source.as_ref())?
+        };
+        self.check_deadlock(tenant, publish, &targets)?;
         let unserved = targets.sessions.is_empty()
             && !targets.inboxes.iter().any(|&inbox| self.is_served(inbox));
-        if unserved && publish.options.absent == Absent::Fail {
+        if unserved && absent == Absent::Fail {
             return Err(nobody(&envelope.destination));
         }
+        if let Destination::Agents(_) = &envelope.destination {
+            self.settle_absent(publish, &mut targets)?;
+        }
+        // What agents have subscribed to is kept for them, and so is what goes to all.
+        let kept = matches!(envelope.destination, Destination::Topic(_) | Destination::All);
+        if unserved && absent == Absent::Discard && !kept {
+            targets.inboxes.clear();
+        }
+        let early = publish.due(now.wall) > now.wall;
+        let pending = (early && matches!(envelope.destination, Destination::Topic(_)))
+            || (targets.is_empty() && absent == Absent::Park);
         // Only what lies in an inbox can outlive the process: a bare subscription cannot.
-        let logged = self.config.logged && !targets.inboxes.is_empty();
+        let logged = self.config.logged && (pending || !targets.inboxes.is_empty());
         let level = if logged { publish.durability() } else { Durability::Ephemeral };
-        self.keep_within_bounds(publish, level, &mut targets)?;
-        if level.is_logged() {
+        // That a schedule has fired is written even if its message is not, and so is that an
+        // idempotency key was used.
+        let lasts = origin.is_schedule() || envelope.idempotency_key.is_some();
+        let recorded = level.is_logged() || (lasts && self.config.logged);
+        if recorded {
             self.check_log()?;
         }
-
-        let first = self.next_entry;
-        let sender = self.sessions[session].id;
-        if level.is_logged() {
-            let inboxes = targets.inboxes.iter().filter_map(|&inbox| self.address(inbox)).collect();
-            let record = AcceptedRecord {
-                publish: publish.clone(),
-                session: sender,
-                operation,
-                at: now.wall,
-                first_entry: first,
-                inboxes,
-            };
-            self.emit(Record::Accepted(Box::new(record)), out);
+        if pending {
+            self.check_room_for_pending(tenant, publish, level)?;
+            targets = Targets::default();
         }
-        self.apply_key(tenant, publish, now.wall);
+        if level.is_logged() {
+            self.check_copies(publish, &targets)?;
+        }
+        match self.make_room(now, origin, publish, level, &mut targets, out)? {
+            Room::Enough => {}
+            Room::Outside(inbox, session) => {
+                self.note_pressure(inbox, session, level, out);
+                return self.wait_outside(now, inbox, session, origin, publish);
+            }
+        }
+        let placed = Placed { level, recorded, targets, pending };
+        Ok(self.take_in(now, origin, publish, placed, out))
+    }
+
+    /// Takes in an envelope that may come in: records it, places its copies.
+    fn take_in(
+        &mut self,
+        now: Now,
+        origin: &Origin,
+        publish: &Arc<Publish>,
+        placed: Placed,
+        out: &mut Output,
+    ) -> Answered {
+        let Placed { level, recorded, targets, pending } = placed;
+        let (sender, tenant) = (origin.session, origin.tenant);
+        if recorded {
+            let kept = if level.is_logged() { &targets.inboxes[..] } else { &[] };
+            let pending = pending && level.is_logged();
+            self.record_acceptance(origin, publish, (kept, pending), out);
+        }
+        let at = origin.at;
+        self.apply_key(tenant, publish, at, recorded);
         let tally = &mut self.tenants[tenant].tally;
         tally.accepted += 1;
-        let reached = targets.inboxes.len() + targets.sessions.len();
-        tally.unrouted += u64::from(reached == 0 && targets.dropped == 0);
-        for &inbox in &targets.inboxes {
-            let (key, id) = self.apply_accepted(inbox, publish, sender, now.wall, level);
-            self.hold(now, level, Held::Ready(key, id), out);
+        tally.unrouted += u64::from(targets.is_empty() && targets.dropped == 0 && !pending);
+        let reached = targets.reached();
+        let mut accepted = Accepted {
+            operation: origin.operation,
+            id: publish.envelope.id,
+            duplicate: false,
+            targets: reached,
+            dropped: targets.dropped,
+            parked: u32::from(pending),
+        };
+        // What a schedule makes is seen only once it can no longer be made again. An acceptance
+        // under a key promises that the key will be known, and so rests on its record.
+        let keyed = recorded && publish.envelope.idempotency_key.is_some();
+        let (seen, told) = match level {
+            _ if recorded && origin.is_schedule() => (Durability::Synced, Durability::Synced),
+            _ if keyed => (publish.durability(), publish.durability().max(Durability::Buffered)),
+            level => (level, level),
+        };
+        if pending {
+            let inbox = self.pending_inbox(tenant);
+            let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
+            self.hold(now, seen, Held::Ready(key, id), out);
         }
-        for &session in &targets.sessions {
-            if !self.queue_event(now, session, publish, out) {
-                targets.dropped += 1;
+        for &inbox in &targets.inboxes {
+            accepted.parked += u32::from(!self.is_served(inbox));
+            let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
+            self.hold(now, seen, Held::Ready(key, id), out);
+            if let Some(session) = origin.sender {
+                self.note_pressure(inbox, session, level, out);
+            }
+        }
+        for (subscriber, when_full) in targets.sessions {
+            let event = EventCopy::new(publish, at, when_full);
+            // What is dropped at once can still be told to the sender.
+            let drops = when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
+            if seen.is_logged() && !drops {
+                let serial = self.sessions[subscriber].serial;
+                self.hold(now, seen, Held::Event(subscriber, serial, event), out);
+            } else if !self.queue_event(now, subscriber, event, out) {
+                accepted.dropped += 1;
             }
         }
         let one =
             matches!(publish.envelope.destination, Destination::Agent(_) | Destination::Skill(_));
-        if one {
-            return Ok(Answered::Done(level));
+        if one && reached == 1 && accepted.parked == 0 {
+            return Answered::Done(told);
         }
-        let targets_reached = u32::try_from(reached).unwrap_or(u32::MAX);
-        let accepted = Accepted {
-            operation,
-            id: publish.envelope.id,
-            duplicate: false,
-            targets: targets_reached,
-            dropped: targets.dropped,
+        Answered::Accepted(told, accepted)
+    }
+
+    /// Writes that an envelope was accepted, and into which inboxes a replay is to put it.
+    pub(crate) fn record_acceptance(
+        &mut self,
+        origin: &Origin,
+        publish: &Arc<Publish>,
+        (inboxes, pending): (&[InboxKey], bool),
+        out: &mut Output,
+    ) {
+        let record = AcceptedRecord {
+            publish: publish.clone(),
+            session: origin.session,
+            operation: origin.operation,
+            at: origin.at,
+            first_entry: self.next_entry,
+            inboxes: inboxes.iter().filter_map(|&inbox| self.address(inbox)).collect(),
+            pending,
         };
-        Ok(Answered::Accepted(level, accepted))
+        self.emit(origin.record(record), out);
+    }
+
+    /// Does with those of several agents that nobody serves what the sender wants.
+    fn settle_absent(&self, publish: &Publish, targets: &mut Targets) -> Result<(), Refusal> {
+        match publish.absent() {
+            Absent::Park => {}
+            Absent::Discard => targets.inboxes.retain(|&inbox| self.is_served(inbox)),
+            Absent::Fail => {
+                let missing = targets.inboxes.iter().find(|&&inbox| !self.is_served(inbox));
+                if let Some(address) = missing.and_then(|&inbox| self.address(inbox)) {
+                    let message = format!(
+                        "nobody serves '{address}' at the moment, so nothing was sent to '{}'",
+                        publish.envelope.destination
+                    );
+                    return Err(Refusal::new(RefusalCode::NobodyThere, message));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the destination was heard of before, so that looking at it makes nothing new.
@@ -115,7 +269,8 @@ impl Engine {
         match destination {
             Destination::Agent(id) => tenant.agent_inboxes.contains_key(id),
             Destination::Skill(skill) => tenant.skill_inboxes.contains_key(skill),
-            Destination::Topic(_) | Destination::All | Destination::Agents(_) => true,
+            Destination::Agents(ids) => ids.iter().any(|id| tenant.agent_inboxes.contains_key(id)),
+            Destination::Topic(_) | Destination::All => true,
         }
     }
 
@@ -134,36 +289,6 @@ impl Engine {
         Ok(())
     }
 
-    fn check_publish(&self, session: SessionKey, publish: &Publish) -> Result<(), Refusal> {
-        publish.check(&self.config.limits)?;
-        let envelope = &publish.envelope;
-        let row = &self.sessions[session];
-        let tenant = &self.tenants[row.tenant].id;
-        if envelope.tenant != *tenant {
-            let message = format!(
-                "the envelope is of tenant '{}', but the session acts for '{tenant}'",
-                envelope.tenant
-            );
-            return Err(Refusal::new(RefusalCode::Forbidden, message));
-        }
-        let agent = row.agent.map(|agent| &self.agents[agent].id);
-        if envelope.source.as_ref().is_some_and(|source| Some(source) != agent) {
-            let source = envelope.source.as_ref().map_or("", |source| source.as_str());
-            let message = format!("the source is agent '{source}', which this session is not");
-            return Err(Refusal::new(RefusalCode::Forbidden, message));
-        }
-        if envelope.id.partition() != self.config.partition {
-            let (is, ours) = (envelope.id.partition().0, self.config.partition.0);
-            let message = format!("the message id names partition {is}, this is partition {ours}");
-            return Err(Refusal::new(RefusalCode::Invalid, message));
-        }
-        if publish.is_task() && self.tasks.ids.contains_key(&envelope.id) {
-            let message = format!("there is a task {} already; make a new id", envelope.id);
-            return Err(Refusal::new(RefusalCode::AlreadyTaken, message));
-        }
-        Ok(())
-    }
-
     /// The answer to a publish whose key was used before.
     fn repeated_key(
         &mut self,
@@ -174,9 +299,8 @@ impl Engine {
     ) -> Result<Option<Answered>, Refusal> {
         let Some(key) = &publish.envelope.idempotency_key else { return Ok(None) };
         let bound = self.config.keys;
-        let tenant = &mut self.tenants[tenant];
-        let Some(row) = tenant.keys.get(key, now.wall) else {
-            if tenant.keys.len() >= bound {
+        let Some(row) = self.key_row(now, tenant, key)? else {
+            if self.tenants[tenant].keys.live(now.wall) >= bound as u64 {
                 let message = format!(
                     "the tenant has {bound} idempotency keys, which is the limit; they expire {:?} \
                      after their use",
@@ -194,67 +318,15 @@ impl Engine {
             );
             return Err(Refusal::new(RefusalCode::KeyReused, message));
         }
-        tenant.tally.duplicates += 1;
-        let accepted = Accepted { operation, id: row.id, duplicate: true, targets: 0, dropped: 0 };
+        self.tenants[tenant].tally.duplicates += 1;
+        let accepted =
+            Accepted { operation, id: row.id, duplicate: true, targets: 0, dropped: 0, parked: 0 };
         Ok(Some(Answered::Accepted(Durability::Synced, accepted)))
     }
 
-    fn is_served(&self, inbox: InboxKey) -> bool {
+    pub(crate) fn is_served(&self, inbox: InboxKey) -> bool {
         let servers = &self.inboxes[inbox].servers;
-        servers.iter().any(|&session| {
-            let row = &self.sessions[session];
-            row.connection.is_some() && !row.draining
-        })
-    }
-
-    /// Refuses what goes to one full inbox; leaves out full inboxes among several.
-    fn keep_within_bounds(
-        &self,
-        publish: &Publish,
-        level: Durability,
-        targets: &mut crate::route::Targets,
-    ) -> Result<(), Refusal> {
-        let size = publish.envelope.payload.data.len() as u64;
-        let full = |inbox: InboxKey| {
-            let inbox = &self.inboxes[inbox];
-            if level.is_logged() {
-                let limit = self.config.inbox_logged;
-                return (inbox.logged() >= limit).then(|| format!("{limit} durable envelopes"));
-            }
-            let (count, bytes) = (self.config.inbox_ephemeral, self.config.inbox_ephemeral_bytes);
-            if inbox.ephemeral >= count {
-                return Some(format!("{count} ephemeral envelopes"));
-            }
-            let over = inbox.ephemeral_bytes + size > bytes;
-            over.then(|| format!("{bytes} bytes of ephemeral envelopes"))
-        };
-        let refuse = |limit: String| {
-            let message = format!(
-                "the inbox of '{}' is full: it may hold {limit}",
-                publish.envelope.destination
-            );
-            Refusal::new(RefusalCode::InboxFull, message).retry_after(self.config.full_hint)
-        };
-        if let [only] = targets.inboxes[..]
-            && targets.sessions.is_empty()
-        {
-            return full(only).map_or(Ok(()), |limit| Err(refuse(limit)));
-        }
-        let before = targets.inboxes.len();
-        targets.inboxes.retain(|&inbox| full(inbox).is_none());
-        targets.dropped += u32::try_from(before - targets.inboxes.len()).unwrap_or(u32::MAX);
-        Ok(())
-    }
-
-    /// The state after a key was used; shared by live commands and replay.
-    pub(crate) fn apply_key(&mut self, tenant: TenantKey, publish: &Publish, at: WallTime) {
-        let Some(key) = &publish.envelope.idempotency_key else { return };
-        let row = KeyRow {
-            id: publish.envelope.id,
-            fingerprint: fingerprint(publish),
-            expires_at: at.after(self.config.key_window),
-        };
-        self.tenants[tenant].keys.insert(key.clone(), row);
+        servers.iter().any(|&session| self.sessions[session].takes_work())
     }
 
     /// The state after an inbox got an entry; shared by live commands and replay.
@@ -268,11 +340,17 @@ impl Engine {
     ) -> (EntryKey, EntryId) {
         let id = self.next_entry;
         self.next_entry = EntryId(id.0 + 1);
+        let row = &mut self.inboxes[inbox];
+        row.arrived += 1;
+        // An event that waits to be routed is in nobody's order yet.
+        let ordered = publish.envelope.ordering_key.is_some() && row.owner != Owner::Pending;
+        let number = row.arrived;
         let key = self.entries.insert(Entry {
             id,
             publish: publish.clone(),
             inbox,
             place: Place::Staged,
+            number,
             durability: level,
             attempts: 0,
             deliveries: 0,
@@ -280,14 +358,16 @@ impl Engine {
             returned: false,
             accepted_at: at,
             expires_at: publish.envelope.ttl.map(|ttl| at.after(ttl)),
-            due: publish.options.delay.map_or(WallTime(0), |delay| at.after(delay)),
+            due: publish.due(at),
             timer: None,
             lease: None,
             link: Link::default(),
             task: None,
+            gather: None,
             sender,
             notes: Vec::new(),
             messages: Vec::new(),
+            missed: Vec::new(),
         });
         let row = &mut self.inboxes[inbox];
         row.counters.accepted += 1;
@@ -297,7 +377,8 @@ impl Engine {
             row.ephemeral_bytes += publish.envelope.payload.data.len() as u64;
         }
         let tenant = row.tenant;
-        if publish.envelope.ordering_key.is_some() {
+        self.messages.add(publish.envelope.id, key);
+        if ordered {
             self.key_join(key);
         }
         if publish.is_task() {
@@ -311,7 +392,7 @@ impl Engine {
     }
 }
 
-fn nobody(destination: &Destination) -> Refusal {
+pub(crate) fn nobody(destination: &Destination) -> Refusal {
     let message = format!("nobody serves '{destination}' at the moment");
     Refusal::new(RefusalCode::NobodyThere, message)
 }

@@ -2,10 +2,8 @@
 
 use crate::engine::Engine;
 use crate::now::Now;
+use trunkline_types::session::REACH;
 use trunkline_types::{SessionId, WallTime};
-
-/// How far back operations are remembered: the most that a session may have unanswered.
-const REACH: u64 = 65_536;
 
 /// The numbers of the operations that were done, as ranges.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -20,11 +20,13 @@ impl Engine {
             debug_assert!(false, "only a connected session of an agent is picked");
             return;
         };
-        if let Some(old) = self.entries[key].lease {
+        if let Some(old) = self.entries[key].lease.filter(|old| !old.called_off) {
             self.tell_superseded(old, out);
         }
         self.apply_leased(key, token, session, id, agent, now.wall);
         self.start_lease(now, key, session);
+        self.start_run(now, key);
+        self.begin_probe(key);
         if self.entries[key].is_logged() && !self.planted(Defect::UnrecordedLease) {
             let entry = self.entries[key].id;
             let agent = self.agents[agent].id.clone();
@@ -54,13 +56,24 @@ impl Engine {
         let (inbox, task) = (entry.inbox, entry.task);
         // In replay the deadline is set when the engine starts.
         let deadline = Mono(u64::MAX);
-        entry.lease = Some(Lease { token, agent, session, holder, deadline, begun: false });
+        entry.lease = Some(Lease {
+            token,
+            agent,
+            session,
+            holder,
+            deadline,
+            begun: false,
+            run_until: None,
+            called_off: false,
+            probe: 0,
+        });
         self.inboxes[inbox].counters.redeliveries += u64::from(redelivered);
         self.tokens.insert(token, key);
         self.put(key, Place::Leased);
         let row = &mut self.sessions[holder];
         row.leases.push_back(&mut self.entries, key);
         row.in_flight += 1;
+        row.held_bytes += self.entries[key].size();
         self.count_available(holder);
         if let Some(task) = task {
             let agent = self.agents[agent].id.clone();
@@ -98,10 +111,27 @@ impl Engine {
     /// Takes a leased entry from its holder. Its token stays good.
     pub(crate) fn unlease(&mut self, key: EntryKey) {
         let Some(lease) = self.entries[key].lease else { return };
+        self.stop_run(key);
+        self.end_probe(key);
+        self.tell_missed_again(key);
         let row = &mut self.sessions[lease.holder];
         row.leases.remove(&mut self.entries, key);
         row.in_flight -= 1;
+        row.held_bytes -= self.entries[key].size();
         self.count_available(lease.holder);
+    }
+
+    /// The holder of a delivery has said something about it, so it has what came with it.
+    pub(crate) fn was_received(&mut self, key: EntryKey) {
+        self.entries[key].missed = Vec::new();
+    }
+
+    /// Whether a delivery that is lost ever arrived is not known: what it told as missed is told
+    /// with the next one.
+    fn tell_missed_again(&mut self, key: EntryKey) {
+        let entry = &mut self.entries[key];
+        let missed = std::mem::take(&mut entry.missed);
+        self.inboxes[entry.inbox].missed.put_back(&missed);
     }
 
     /// The entry's latest token is good no longer.
@@ -127,18 +157,23 @@ impl Engine {
         }
     }
 
-    fn delivery(&self, key: EntryKey, token: Token) -> Delivery {
+    fn delivery(&mut self, key: EntryKey, token: Token) -> Delivery {
+        let missed = self.inboxes[self.entries[key].inbox].missed.take();
+        self.entries[key].missed.clone_from(&missed);
         let entry = &self.entries[key];
         let inbox = &self.inboxes[entry.inbox];
         Delivery {
             token,
             publish: entry.publish.clone(),
-            inbox: self.address(entry.inbox).expect("bare subscriptions have no entries"),
+            inbox: self.wanted_of(entry),
             attempt: entry.attempts + 1,
             accepted_at: entry.accepted_at,
             expires_at: entry.expires_at,
             backlog: inbox.ready(),
             messages: entry.messages.clone(),
+            number: entry.number,
+            missed,
+            max_run: self.max_run(key),
         }
     }
 }

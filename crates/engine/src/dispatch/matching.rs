@@ -6,12 +6,13 @@ use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
+use crate::queue::ALL_LANES;
 use crate::record::End;
 use crate::table::{EntryKey, InboxKey, SessionKey};
 
 /// How many available sessions are compared before the least loaded of them is taken. The search
 /// goes round, so that every session is among them in turn.
-const COMPARED: usize = 4;
+pub(super) const COMPARED: usize = 4;
 
 impl Engine {
     /// Delivers from an inbox for as long as it has work and somebody would take it.
@@ -20,8 +21,14 @@ impl Engine {
             return;
         }
         while self.inboxes[inbox].ready() > 0 {
-            let Some(session) = self.pick_session(inbox) else { return };
-            self.deliver_next(now, inbox, session, out);
+            if self.is_plain(inbox) {
+                let Some(session) = self.pick_session(inbox) else { return };
+                let Some(key) = self.next_entry_of(inbox, ALL_LANES) else { return };
+                self.deliver(now, key, session, out);
+            } else {
+                let Some((key, session)) = self.pick_routed(inbox) else { return };
+                self.deliver(now, key, session, out);
+            }
         }
     }
 
@@ -29,8 +36,9 @@ impl Engine {
     pub(crate) fn dispatch_session(&mut self, now: Now, session: SessionKey, out: &mut Output) {
         self.count_available(session);
         while self.sessions[session].counted && !self.congested {
-            let Some(inbox) = self.pick_inbox(session) else { return };
-            self.deliver_next(now, inbox, session, out);
+            let Some((inbox, lanes)) = self.pick_inbox(session) else { return };
+            let Some(key) = self.next_entry_of(inbox, lanes) else { return };
+            self.deliver(now, key, session, out);
         }
     }
 
@@ -46,10 +54,28 @@ impl Engine {
         }
     }
 
+    /// Looks at every session and every inbox again, for whoever may take work may have changed.
+    pub(crate) fn stir_all(&mut self) {
+        for session in self.sessions.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            self.count_available(session);
+        }
+        let waiting = self.inboxes.iter().filter(|(_, inbox)| inbox.ready() > 0);
+        self.stirred.extend(waiting.map(|(key, _)| key));
+    }
+
+    /// Whether a session holds less of what it is willing to hold than another one does.
+    pub(super) fn is_lighter(&self, session: SessionKey, other: SessionKey) -> bool {
+        // Compares in_flight / credit without dividing.
+        let (row, other) = (&self.sessions[session], &self.sessions[other]);
+        u64::from(row.in_flight) * u64::from(other.credit.deliveries)
+            < u64::from(other.in_flight) * u64::from(row.credit.deliveries)
+    }
+
     /// Brings the inboxes' count of available sessions up to date.
     pub(crate) fn count_available(&mut self, session: SessionKey) {
+        let most_bytes = self.config.session_bytes;
         let row = &mut self.sessions[session];
-        let available = row.is_available();
+        let available = row.is_available(most_bytes);
         if available == row.counted {
             return;
         }
@@ -60,8 +86,8 @@ impl Engine {
         }
     }
 
-    fn pick_session(&mut self, inbox: InboxKey) -> Option<SessionKey> {
-        let inbox = &mut self.inboxes[inbox];
+    fn pick_session(&mut self, key: InboxKey) -> Option<SessionKey> {
+        let inbox = &self.inboxes[key];
         if inbox.available == 0 {
             return None;
         }
@@ -74,17 +100,10 @@ impl Engine {
         let mut compared = 0;
         for step in 0..count {
             let candidate = inbox.servers[(start + step) % count];
-            let row = &self.sessions[candidate];
-            if !row.counted {
+            if !self.sessions[candidate].counted {
                 continue;
             }
-            // Compares in_flight / credit without dividing.
-            let lighter = |other: SessionKey| {
-                let other = &self.sessions[other];
-                u64::from(row.in_flight) * u64::from(other.credit.deliveries)
-                    < u64::from(other.in_flight) * u64::from(row.credit.deliveries)
-            };
-            if best.is_none_or(lighter) {
+            if best.is_none_or(|best| self.is_lighter(candidate, best)) {
                 best = Some(candidate);
             }
             compared += 1;
@@ -92,25 +111,31 @@ impl Engine {
                 break;
             }
         }
+        let inbox = &mut self.inboxes[key];
         inbox.cursor = inbox.cursor.wrapping_add(1);
         best
     }
 
-    fn pick_inbox(&mut self, session: SessionKey) -> Option<InboxKey> {
-        let row = &mut self.sessions[session];
-        let count = row.inboxes.len();
+    /// The inbox that a session gets work from next, and which lanes it may have it from.
+    fn pick_inbox(&mut self, session: SessionKey) -> Option<(InboxKey, u8)> {
+        let row = &self.sessions[session];
+        let (count, rotation) = (row.inboxes.len(), row.rotation);
         for step in 0..count {
-            let inbox = row.inboxes[(row.rotation + step) % count];
-            if self.inboxes[inbox].ready() > 0 {
-                row.rotation = (row.rotation + step + 1) % count;
-                return Some(inbox);
+            let inbox = row.inboxes[(rotation + step) % count];
+            if self.inboxes[inbox].ready() == 0 {
+                continue;
+            }
+            let plain = self.is_plain(inbox);
+            let lanes = if plain { ALL_LANES } else { self.lanes_of(inbox, session) };
+            if lanes & self.inboxes[inbox].filled() != 0 {
+                self.sessions[session].rotation = (rotation + step + 1) % count;
+                return Some((inbox, lanes));
             }
         }
         None
     }
 
-    fn deliver_next(&mut self, now: Now, inbox: InboxKey, session: SessionKey, out: &mut Output) {
-        let Some(key) = self.next_entry_of(inbox) else { return };
+    fn deliver(&mut self, now: Now, key: EntryKey, session: SessionKey, out: &mut Output) {
         if self.entries[key].expires_at.is_some_and(|at| at <= now.wall) {
             self.end_entry(now, key, End::Expired, out);
         } else {
@@ -119,12 +144,16 @@ impl Engine {
         }
     }
 
-    fn next_entry_of(&mut self, inbox: InboxKey) -> Option<EntryKey> {
+    /// What an inbox delivers next out of the lanes in `mask`.
+    pub(super) fn next_entry_of(&mut self, inbox: InboxKey, mask: u8) -> Option<EntryKey> {
+        let weights = self.config.priority_weights;
         #[cfg(feature = "defects")]
         if self.planted(Defect::LaneOutOfOrder) && self.rng.u8(..) < 32 {
-            return self.inboxes[inbox].last().or_else(|| self.inboxes[inbox].next());
+            return self.inboxes[inbox]
+                .last(mask, weights)
+                .or_else(|| self.inboxes[inbox].next(mask, weights));
         }
         let _ = Defect::LaneOutOfOrder;
-        self.inboxes[inbox].next()
+        self.inboxes[inbox].next(mask, weights)
     }
 }

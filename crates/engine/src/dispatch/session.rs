@@ -1,7 +1,7 @@
 //! A session: what it serves, what it holds, how it is connected.
 
 use super::events::EventItem;
-use crate::admission::Window;
+use crate::admission::{Outside, Window};
 use crate::command::ConnectionKey;
 use crate::engine::Engine;
 use crate::now::Mono;
@@ -10,8 +10,8 @@ use crate::table::{AgentKey, InboxKey, SessionKey, TaskKey, TenantKey};
 use smol_str::SmolStr;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use trunkline_types::session::{Credit, Reply};
-use trunkline_types::{Publish, SessionId, Token, TopicPattern};
+use trunkline_types::session::{Credit, SessionItem, Subscription};
+use trunkline_types::{AgentFilter, Publish, SessionId, SkillName, Token};
 
 /// An agent's or client's session.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -30,14 +30,21 @@ pub(crate) struct Session {
     /// Whether it is known from the log only: what was ephemeral about it is gone.
     pub(crate) recovered: bool,
     pub(crate) draining: bool,
+    /// Whether its agent is to get no work: an operator drains it or holds it for unfit.
+    pub(crate) barred: bool,
     /// Until when a lost session may come back, in the engine's own time.
     pub(crate) lost_until: Option<Mono>,
     pub(crate) credit: Credit,
     pub(crate) in_flight: u32,
+    /// Bytes of the payloads of what it holds.
+    pub(crate) held_bytes: u64,
     /// What it holds, the lease that runs out first in front.
     pub(crate) leases: List,
     /// When its timer is set for, in the engine's own time.
     pub(crate) timer: Option<u64>,
+    /// The skills that it has said to offer; of a session that is known from the log only, those
+    /// of its agent's card.
+    pub(crate) skills: Option<Box<[SkillName]>>,
     /// The inboxes it takes work from.
     pub(crate) inboxes: Vec<InboxKey>,
     /// Where the search for work goes on.
@@ -50,9 +57,15 @@ pub(crate) struct Session {
     pub(crate) window: Window,
     /// What its latest hello said it holds, until it is welcomed.
     pub(crate) held: Vec<Token>,
-    /// Replies that came while it was lost.
-    pub(crate) pending: Vec<Reply>,
+    /// How requests ended while it was lost.
+    pub(crate) pending: Vec<SessionItem>,
     pub(crate) watching: Vec<TaskKey>,
+    /// Which agents of the directory it follows.
+    pub(crate) follows: Option<Box<AgentFilter>>,
+    /// Its publishes that wait outside full inboxes.
+    pub(crate) outside: Outside,
+    /// The inboxes that it was told to slow down for.
+    pub(crate) pressed: Vec<InboxKey>,
     /// What its own subscriptions need; most sessions have none.
     pub(crate) events: Option<Box<SessionEvents>>,
 }
@@ -60,23 +73,30 @@ pub(crate) struct Session {
 /// A session's own subscriptions and the events on their way.
 #[derive(Debug, Default)]
 pub(crate) struct SessionEvents {
-    pub(crate) patterns: Vec<TopicPattern>,
+    pub(crate) subscriptions: Vec<Arc<Subscription>>,
     pub(crate) waiting: VecDeque<EventItem>,
     pub(crate) waiting_bytes: u64,
     /// Sent but not acknowledged: number, event, how many were missed before it.
     pub(crate) unacknowledged: VecDeque<(u64, Arc<Publish>, u64)>,
-    pub(crate) sent: u64,
-    /// Dropped since the last event was queued.
+    pub(crate) unacknowledged_bytes: u64,
+    /// The latest number that was used, for an event that was queued or dropped.
+    pub(crate) last: u64,
+    /// Not delivered since the last event that was queued and still waits or was sent.
     pub(crate) missed: u64,
 }
 
 impl Session {
-    /// Whether it would take a delivery now.
-    pub(crate) fn is_available(&self) -> bool {
+    /// Whether it would take a delivery now, if it may hold this many bytes.
+    pub(crate) fn is_available(&self, most_bytes: u64) -> bool {
         self.active
-            && self.connection.is_some()
-            && !self.draining
+            && self.takes_work()
             && self.in_flight < self.credit.deliveries
+            && (self.in_flight == 0 || self.held_bytes < most_bytes)
+    }
+
+    /// Whether it would take deliveries, if only it had the credit.
+    pub(crate) fn takes_work(&self) -> bool {
+        self.connection.is_some() && !self.draining && !self.barred
     }
 }
 
@@ -106,11 +126,14 @@ impl Engine {
             active: false,
             recovered: false,
             draining: false,
+            barred: false,
             lost_until: None,
             credit: Credit::default(),
             in_flight: 0,
+            held_bytes: 0,
             leases: List::default(),
             timer: None,
+            skills: None,
             inboxes: Vec::new(),
             rotation: 0,
             counted: false,
@@ -119,6 +142,9 @@ impl Engine {
             held: Vec::new(),
             pending: Vec::new(),
             watching: Vec::new(),
+            follows: None,
+            outside: Outside::new(),
+            pressed: Vec::new(),
             events: None,
         });
         self.session_keys.insert(id, key);
@@ -126,15 +152,18 @@ impl Engine {
             self.agents[agent].sessions.push(key);
         }
         self.tenants[tenant].tally.sessions += 1;
+        self.bar_session(key);
         key
     }
 
-    /// Serves exactly the inboxes of its agent's card: its own and one for each skill.
+    /// Serves exactly its agent's inbox and those of the skills that it offers itself: processes
+    /// of one agent need not all do the same.
     pub(crate) fn serve_inboxes(&mut self, session: SessionKey) {
         let Some(agent) = self.sessions[session].agent else { return };
         let Some(registration) = &self.agents[agent].registration else { return };
         let (tenant, id) = (self.agents[agent].tenant, self.agents[agent].id.clone());
-        let skills = registration.card.skills.clone();
+        let own = self.sessions[session].skills.as_deref();
+        let skills = own.unwrap_or(&registration.card.skills).to_vec();
         let mut wanted = vec![self.agent_inbox(tenant, &id)];
         for skill in &skills {
             let inbox = self.skill_inbox(tenant, skill);

@@ -1,10 +1,22 @@
-//! Session timers: leases that run out and lost sessions that do not come back.
+//! Timers in the engine's own time: leases that run out, lost sessions that do not come back,
+//! handlers that run too long, circuit breakers.
 
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
 use crate::settle::Loss;
-use crate::table::SessionKey;
+use crate::table::{AgentKey, EntryKey, InboxKey, SessionKey};
+use crate::timer::Timers;
+use trunkline_types::Token;
+
+/// What a timer that is no session's is set for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Alarm {
+    /// An open circuit breaker becomes half-open.
+    Breaker(AgentKey, InboxKey),
+    /// The handler of this delivery has run for as long as it may.
+    Run(EntryKey, Token),
+}
 
 impl Engine {
     /// Sets the session's timer for whatever comes first, unless it goes off early enough anyway.
@@ -13,7 +25,8 @@ impl Engine {
         let lease = row.leases.front().and_then(|key| self.entries[key].lease);
         let lease = lease.map(|lease| lease.deadline.0);
         let lost = row.lost_until.map(|at| at.0);
-        let Some(wanted) = lease.into_iter().chain(lost).min() else { return };
+        let outside = row.outside.first().map(|&(until, ..)| until.0);
+        let Some(wanted) = lease.into_iter().chain(lost).chain(outside).min() else { return };
         if row.timer.is_none_or(|at| wanted < at) {
             self.disarm_session(session);
             let row = &mut self.sessions[session];
@@ -45,6 +58,40 @@ impl Engine {
         }
     }
 
+    /// When the next timer in the engine's own time is due.
+    pub(crate) fn next_alarm(&self) -> Option<u64> {
+        self.session_timers.next().into_iter().chain(self.alarms.next()).min()
+    }
+
+    /// Handles every alarm whose time has come.
+    pub(crate) fn fire_alarms(&mut self, now: Now, out: &mut Output) {
+        let present = self.present(now);
+        while let Some((at, alarm)) = self.alarms.pop_due(present.0) {
+            if !self.is_wanted(at, alarm) {
+                continue;
+            }
+            self.alarms.fired();
+            match alarm {
+                Alarm::Breaker(agent, inbox) => self.half_open(now, agent, inbox, out),
+                Alarm::Run(key, _) => self.overrun(now, key, out),
+            }
+        }
+    }
+
+    /// One alarm is no longer wanted.
+    pub(crate) fn disarm_alarm(&mut self) {
+        let mut alarms = std::mem::replace(&mut self.alarms, Timers::new());
+        alarms.disarm(|at, alarm| self.is_wanted(at, alarm));
+        self.alarms = alarms;
+    }
+
+    fn is_wanted(&self, at: u64, alarm: Alarm) -> bool {
+        match alarm {
+            Alarm::Breaker(agent, inbox) => self.is_open_until(agent, inbox, at),
+            Alarm::Run(key, token) => self.runs_until(key, token, at),
+        }
+    }
+
     fn on_session_timer(&mut self, now: Now, session: SessionKey, out: &mut Output) {
         let present = self.present(now);
         if self.sessions[session].lost_until.is_some_and(|at| at <= present) {
@@ -57,6 +104,7 @@ impl Engine {
             }
             self.lose(now, key, Loss::Lease, out);
         }
+        self.expire_outside(now, session, out);
         self.arm_session(session);
         self.dispatch_session(now, session, out);
     }

@@ -3,8 +3,9 @@
 use super::list::Link;
 use crate::now::Mono;
 use crate::record::EntryId;
-use crate::table::{AgentKey, InboxKey, SessionKey, TaskKey};
+use crate::table::{AgentKey, GatherKey, InboxKey, SessionKey, TaskKey};
 use std::sync::Arc;
+use trunkline_types::session::NumberRange;
 use trunkline_types::{AttemptNote, Durability, Payload, Publish, SessionId, Token, WallTime};
 
 /// One envelope for one recipient.
@@ -14,6 +15,8 @@ pub(crate) struct Entry {
     pub(crate) publish: Arc<Publish>,
     pub(crate) inbox: InboxKey,
     pub(crate) place: Place,
+    /// Its number in the order in which its inbox took envelopes in since the broker started.
+    pub(crate) number: u64,
     /// The durability in force, which without a log is always ephemeral.
     pub(crate) durability: Durability,
     /// Attempts that count.
@@ -35,12 +38,17 @@ pub(crate) struct Entry {
     /// Neighbours in a lane while ready, in the session's list of leases while leased.
     pub(crate) link: Link,
     pub(crate) task: Option<TaskKey>,
+    /// The gathering that its end is told to.
+    pub(crate) gather: Option<GatherKey>,
     /// The session that sent it, to which a reply goes.
     pub(crate) sender: SessionId,
     /// What became of the attempts that did not succeed.
     pub(crate) notes: Vec<AttemptNote>,
     /// What its caller said after it was paused.
     pub(crate) messages: Vec<Payload>,
+    /// Which numbers of its inbox its holder was told of as missed, until that has said anything
+    /// about the delivery.
+    pub(crate) missed: Vec<NumberRange>,
 }
 
 /// A lease and its token.
@@ -55,6 +63,12 @@ pub(crate) struct Lease {
     pub(crate) deadline: Mono,
     /// Whether the handler has begun.
     pub(crate) begun: bool,
+    /// Until when the handler may run, in the engine's own time, if that is bounded.
+    pub(crate) run_until: Option<Mono>,
+    /// Whether its holder was told to stop, because it ran too long.
+    pub(crate) called_off: bool,
+    /// The round of its circuit breaker's probes that it is one of; 0 for none.
+    pub(crate) probe: u32,
 }
 
 /// Where an entry is.

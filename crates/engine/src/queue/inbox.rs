@@ -1,14 +1,24 @@
 //! An inbox: four priority lanes, ordering keys, and who serves it.
 
+use super::droppable::Droppable;
 use super::entry::{Entry, Place};
 use super::list::List;
+use super::missed::Missed;
+use crate::admission::Crowd;
 use crate::map::Map;
 use crate::record::EntryId;
 use crate::table::{AgentKey, EntryKey, SessionKey, Table, TenantKey};
 use std::collections::{BTreeMap, VecDeque};
-use trunkline_types::{Counters, Gauges, OrderingKey, Priority, SkillName};
+use trunkline_types::{Counters, Gauges, InboxSettings, OrderingKey, Priority, SkillName};
 
 const LANES: usize = Priority::ALL.len();
+
+/// Every lane, as a mask.
+pub(crate) const ALL_LANES: u8 = (1 << LANES) - 1;
+
+/// What an inbox is run by when nothing was set about it.
+static DEFAULTS: InboxSettings =
+    InboxSettings { when_full: None, wait: None, limit: None, routing: None, bindings: Vec::new() };
 
 /// The queue of one agent, of one skill, or (for counting only) of bare subscriptions.
 #[derive(Debug)]
@@ -20,6 +30,14 @@ pub(crate) struct Inbox {
     filled: u8,
     /// Deliveries that each lane may still have in this round.
     quota: [u8; LANES],
+    /// The same for choices among some of the lanes only, by their mask: each such choice has a
+    /// round of its own, or those who may take one lane only would end the rounds of the others.
+    /// Boxed because only bindings need it.
+    quotas: Option<Box<[[u8; LANES]; ALL_LANES as usize]>>,
+    /// How it is run, as far as that was set. Boxed because most inboxes have nothing set.
+    pub(crate) settings: Option<Box<InboxSettings>>,
+    /// How many circuit breakers between it and agents are not closed.
+    pub(crate) shut: u32,
     /// Entries in each place.
     pub(crate) places: [u32; Place::COUNT],
     pub(crate) counters: Counters,
@@ -33,6 +51,14 @@ pub(crate) struct Inbox {
     pub(crate) available: u32,
     /// Where the search for a session goes on.
     pub(crate) cursor: u32,
+    /// How many envelopes it has taken in since the broker started.
+    pub(crate) arrived: u64,
+    /// Which of them were dropped to make room, as far as nobody was told yet.
+    pub(crate) missed: Missed,
+    /// What may be dropped to make room, once something had to be.
+    pub(crate) droppable: Option<Box<Droppable>>,
+    /// Who waits for room and who was told to slow down, if anybody does or was.
+    pub(crate) crowd: Option<Box<Crowd>>,
 }
 
 /// Whose inbox it is.
@@ -42,6 +68,8 @@ pub(crate) enum Owner {
     Skill(SkillName),
     /// All bare subscriptions of the tenant together: holds no entries, only figures.
     Bare,
+    /// Events of the tenant that wait for their time or for their first subscriber.
+    Pending,
 }
 
 /// One priority's queue.
@@ -66,7 +94,10 @@ impl Inbox {
             owner,
             lanes: Default::default(),
             filled: 0,
-            quota: weights(),
+            quota: [0; LANES],
+            quotas: None,
+            settings: None,
+            shut: 0,
             places: [0; Place::COUNT],
             counters: Counters::default(),
             ephemeral: 0,
@@ -75,6 +106,10 @@ impl Inbox {
             servers: Vec::new(),
             available: 0,
             cursor: 0,
+            arrived: 0,
+            missed: Missed::default(),
+            droppable: None,
+            crowd: None,
         }
     }
 
@@ -105,6 +140,9 @@ impl Inbox {
             lane.fresh.push_back(entries, key);
         }
         self.filled |= 1 << number;
+        if let Some(droppable) = &mut self.droppable {
+            droppable.push(&entries[key], key);
+        }
     }
 
     pub(crate) fn remove(&mut self, entries: &mut Table<EntryKey, Entry>, key: EntryKey) {
@@ -119,13 +157,44 @@ impl Inbox {
         if lane.is_empty() {
             self.filled &= !(1 << number);
         }
+        if self.filled == 0 {
+            self.droppable = None;
+        } else if let Some(droppable) = &mut self.droppable {
+            droppable.remove(&entries[key]);
+        }
     }
 
-    /// The entry to deliver next; it stays where it is. While several lanes have something, each
-    /// gets as many deliveries a round as its priority weighs, so that none starves.
-    pub(crate) fn next(&mut self) -> Option<EntryKey> {
-        let number = self.next_lane()?;
-        self.quota[number] -= 1;
+    /// What may be dropped to make room. Looked for once, then kept up to date until the lanes
+    /// are empty, so that inboxes from which nothing is dropped pay nothing for it.
+    pub(crate) fn droppable(&mut self, entries: &Table<EntryKey, Entry>) -> &Droppable {
+        if self.droppable.is_none() {
+            let mut droppable = Box::<Droppable>::default();
+            for lane in &self.lanes {
+                let returned = lane.returned.values().copied();
+                for key in returned.chain(lane.fresh.iter(entries)) {
+                    droppable.push(&entries[key], key);
+                }
+            }
+            self.droppable = Some(droppable);
+        }
+        self.droppable.as_deref().expect("it was made if it was not there")
+    }
+
+    /// How it is run.
+    pub(crate) fn settings(&self) -> &InboxSettings {
+        self.settings.as_deref().unwrap_or(&DEFAULTS)
+    }
+
+    /// A bit for each lane that has something.
+    pub(crate) fn filled(&self) -> u8 {
+        self.filled
+    }
+
+    /// The entry to deliver next out of the lanes in `mask`; it stays where it is. While several
+    /// of them have something, each gets as many deliveries a round as its priority weighs, so
+    /// that none starves.
+    pub(crate) fn next(&mut self, mask: u8, weights: [u8; LANES]) -> Option<EntryKey> {
+        let number = self.next_lane(mask, weights)?;
         let lane = &self.lanes[number];
         let returned = lane.returned.first_key_value();
         returned.map(|(_, &key)| key).or(lane.fresh.front())
@@ -133,37 +202,34 @@ impl Inbox {
 
     /// The wrong entry to deliver next, for the defect that serves a lane from its end.
     #[cfg(feature = "defects")]
-    pub(crate) fn last(&mut self) -> Option<EntryKey> {
-        let number = self.next_lane()?;
+    pub(crate) fn last(&mut self, mask: u8, weights: [u8; LANES]) -> Option<EntryKey> {
+        let number = self.next_lane(mask, weights)?;
         self.lanes[number].fresh.back()
     }
 
-    fn next_lane(&mut self) -> Option<usize> {
-        if self.filled == 0 {
+    /// Chooses a lane and takes one delivery off its share of the round.
+    fn next_lane(&mut self, mask: u8, weights: [u8; LANES]) -> Option<usize> {
+        let wanted = self.filled & mask;
+        if wanted == 0 {
             return None;
         }
-        loop {
-            let willing =
-                (0..LANES).rev().find(|&n| self.filled & (1 << n) != 0 && self.quota[n] > 0);
-            match willing {
-                Some(number) => return Some(number),
-                None => self.quota = weights(),
-            }
-        }
+        let quota = match mask {
+            ALL_LANES => &mut self.quota,
+            _ => &mut self.quotas.get_or_insert_default()[usize::from(mask)],
+        };
+        let highest = |quota: &[u8; LANES]| {
+            (0..LANES).rev().find(|&n| wanted & (1 << n) != 0 && quota[n] > 0)
+        };
+        let number = highest(quota).or_else(|| {
+            *quota = weights.map(|weight| weight.max(1));
+            highest(quota)
+        })?;
+        quota[number] -= 1;
+        Some(number)
     }
 }
 
-fn lane_of(entry: &Entry) -> usize {
+/// The number of the lane that an entry belongs to.
+pub(crate) fn lane_of(entry: &Entry) -> usize {
     usize::from(entry.publish.envelope.priority.number())
-}
-
-fn weights() -> [u8; LANES] {
-    let mut weights = [0; LANES];
-    for &priority in Priority::ALL {
-        #[allow(clippy::cast_possible_truncation, reason = "weights are 1 to 8")]
-        {
-            weights[usize::from(priority.number())] = priority.weight() as u8;
-        }
-    }
-    weights
 }

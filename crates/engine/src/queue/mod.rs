@@ -1,11 +1,16 @@
 //! Inboxes and what lies in them.
 
+mod droppable;
 mod entry;
 mod inbox;
 mod keys;
 mod list;
+mod messages;
+mod missed;
 mod place;
 
+pub(crate) use droppable::{Droppable, is_event_like};
 pub(crate) use entry::{Entry, Lease, Place};
-pub(crate) use inbox::{Inbox, Owner};
+pub(crate) use inbox::{ALL_LANES, Inbox, Owner, lane_of};
 pub(crate) use list::{Link, List};
+pub(crate) use messages::{EndedCopy, Messages};

@@ -21,6 +21,7 @@ impl Engine {
     pub(crate) fn unqueue(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
         match entry.place {
+            Place::Ready if self.is_pending(key) => self.unpark(key),
             Place::Ready => {
                 let inbox = entry.inbox;
                 self.inboxes[inbox].remove(&mut self.entries, key);
@@ -43,7 +44,11 @@ impl Engine {
             self.set_timer(key);
             return;
         }
-        let was_delayed = entry.place == Place::Delayed;
+        if self.is_pending(key) {
+            self.pending_due(now, key, out);
+            return;
+        }
+        let was_delayed = self.entries[key].place == Place::Delayed;
         if self.key_blocks(key) {
             self.put(key, Place::Blocked);
         } else {

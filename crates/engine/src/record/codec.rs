@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use std::time::Duration;
 use thiserror::Error;
-use trunkline_types::{Payload, WallTime};
+use trunkline_types::{Encoding, Payload, WallTime};
 
 /// Why a record body cannot be read. The log checks sums, so this means a record written by
 /// something else than this version of the engine.
@@ -44,6 +44,7 @@ pub(super) trait Write {
     }
     fn payload(&mut self, value: &Payload) {
         self.text(&value.content_type);
+        self.number(u64::from(value.encoding.number()));
         self.bytes(&value.data);
     }
     fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
@@ -172,7 +173,8 @@ impl<'a> Read<'a> {
 
     pub(super) fn payload(&mut self, field: &'static str) -> Result<Payload, DecodeError> {
         let content_type = self.text(field)?.into();
-        Ok(Payload { content_type, data: Bytes::copy_from_slice(self.bytes(field)?) })
+        let encoding = self.word(field, Encoding::from_number)?;
+        Ok(Payload { content_type, encoding, data: Bytes::copy_from_slice(self.bytes(field)?) })
     }
 
     pub(super) fn option<T>(

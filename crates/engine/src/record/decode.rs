@@ -1,11 +1,15 @@
 //! From bytes to records: the mirror of `encode`.
 
 use super::codec::{DecodeError, Read};
-use super::kinds::{AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord};
+use super::kinds::{
+    AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord, ScheduledRecord,
+};
 use std::sync::Arc;
+use trunkline_types::session::Subscription;
 use trunkline_types::{
-    Absent, AgentCard, ArtifactChunk, AttemptNote, Durability, Envelope, Epoch, Kind, MessageId,
-    PauseReason, Priority, Publish, PublishOptions, SessionId, Token,
+    Absent, AgentCard, AgentControl, ArtifactChunk, AttemptNote, Binding, Durability, Envelope,
+    Epoch, InboxSettings, Kind, MessageId, PauseReason, Priority, Publish, PublishOptions, Routing,
+    Schedule, SessionId, Token, WhenFull,
 };
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -22,6 +26,7 @@ impl Record {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each kind of record")]
 fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
     Ok(match tag {
         1 => Record::Boot { epoch: Epoch(read.small("epoch")?), at: read.time("time")? },
@@ -29,12 +34,12 @@ fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
         3 => Record::Subscribed {
             tenant: read.parse("tenant")?,
             agent: read.parse("agent")?,
-            pattern: read.parse("pattern")?,
+            subscription: subscription(read)?,
         },
         4 => Record::Unsubscribed {
             tenant: read.parse("tenant")?,
             agent: read.parse("agent")?,
-            pattern: read.parse("pattern")?,
+            subscription: subscription(read)?,
         },
         5 => Record::Accepted(Box::new(accepted(read)?)),
         6 => Record::Leased {
@@ -78,6 +83,62 @@ fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
             inbox: read.option("inbox", |read| read.parse("inbox"))?,
             count: read.number("count")?,
         },
+        14 => Record::AgentSet {
+            tenant: read.parse("tenant")?,
+            agent: read.parse("agent")?,
+            control: AgentControl {
+                weight: read.small("weight")?,
+                draining: read.flag("draining")?,
+                healthy: read.flag("healthy")?,
+            },
+            at: read.time("time")?,
+        },
+        15 => Record::AgentGone {
+            tenant: read.parse("tenant")?,
+            agent: read.parse("agent")?,
+            session: session(read)?,
+            operation: read.number("operation")?,
+            at: read.time("time")?,
+        },
+        16 => Record::InboxSet {
+            tenant: read.parse("tenant")?,
+            inbox: read.parse("inbox")?,
+            settings: Box::new(inbox_settings(read)?),
+            at: read.time("time")?,
+        },
+        17 => Record::Scheduled(Box::new(scheduled(read)?)),
+        18 => Record::Unscheduled {
+            tenant: read.parse("tenant")?,
+            name: read.parse("schedule")?,
+            session: session(read)?,
+            operation: read.number("operation")?,
+            at: read.time("time")?,
+        },
+        19 => Record::Fired {
+            name: read.parse("schedule")?,
+            due: read.time("due time")?,
+            next: read.option("next time", |read| read.time("next time"))?,
+            accepted: Box::new(accepted(read)?),
+        },
+        20 => Record::Redriven {
+            letter: message_id(read)?,
+            inbox: read.parse("inbox")?,
+            accepted: Box::new(accepted(read)?),
+        },
+        21 => Record::Purged {
+            tenant: read.parse("tenant")?,
+            letter: message_id(read)?,
+            inbox: read.parse("inbox")?,
+            session: session(read)?,
+            operation: read.number("operation")?,
+            at: read.time("time")?,
+        },
+        22 => Record::Routed {
+            entry: entry(read)?,
+            first_entry: entry(read)?,
+            inboxes: read.list("inboxes", |read| read.parse("inbox"))?,
+            at: read.time("time")?,
+        },
         other => return Err(DecodeError::Tag(other)),
     })
 }
@@ -115,6 +176,54 @@ fn agent(read: &mut Read<'_>) -> Result<AgentRecord> {
     })
 }
 
+fn subscription(read: &mut Read<'_>) -> Result<Subscription> {
+    Ok(Subscription {
+        pattern: read.parse("pattern")?,
+        durable: read.flag("durable")?,
+        filter: read.option("filter", |read| read.parse("filter"))?,
+        group: read.option("group", |read| read.parse("group"))?,
+        when_full: read.word("policy for a full inbox", WhenFull::from_number)?,
+    })
+}
+
+fn inbox_settings(read: &mut Read<'_>) -> Result<InboxSettings> {
+    Ok(InboxSettings {
+        when_full: read.option("policy for a full inbox", |read| {
+            read.word("policy for a full inbox", WhenFull::from_number)
+        })?,
+        wait: read.option("wait", |read| read.span("wait"))?,
+        limit: read.option("limit", |read| read.small("limit"))?,
+        routing: read.option("routing", |read| read.word("routing", Routing::from_number))?,
+        bindings: read.list("bindings", |read| {
+            Ok(Binding {
+                priority: read.word("priority", Priority::from_number)?,
+                key: read.text("label")?.into(),
+                value: read.text("label value")?.into(),
+            })
+        })?,
+    })
+}
+
+fn scheduled(read: &mut Read<'_>) -> Result<ScheduledRecord> {
+    let (tenant, owner) = (read.parse("tenant")?, read.text("owner")?.to_owned());
+    let (name, cron, zone) =
+        (read.parse("schedule")?, read.text("cron")?.into(), read.text("zone")?.into());
+    let next = read.option("next time", |read| read.time("next time"))?;
+    let (session, operation) = (session(read)?, read.number("operation")?);
+    let at = read.time("time")?;
+    let options = options(read)?;
+    let publish = Arc::new(Publish { envelope: envelope(read)?, options });
+    Ok(ScheduledRecord {
+        tenant,
+        owner,
+        schedule: Schedule { name, cron, zone, publish },
+        next,
+        session,
+        operation,
+        at,
+    })
+}
+
 fn accepted(read: &mut Read<'_>) -> Result<AcceptedRecord> {
     Ok(AcceptedRecord {
         session: session(read)?,
@@ -122,6 +231,7 @@ fn accepted(read: &mut Read<'_>) -> Result<AcceptedRecord> {
         at: read.time("time")?,
         first_entry: entry(read)?,
         inboxes: read.list("inboxes", |read| read.parse("inbox"))?,
+        pending: read.flag("pending")?,
         publish: {
             let options = options(read)?;
             Arc::new(Publish { envelope: envelope(read)?, options })
@@ -137,9 +247,14 @@ fn options(read: &mut Read<'_>) -> Result<PublishOptions> {
             .option("durability", |read| read.word("durability", Durability::from_number))?,
         attempts: read.option("attempts", |read| read.small("attempts"))?,
         delay: read.option("delay", |read| read.span("delay"))?,
+        not_before: read.option("not-before time", |read| read.time("not-before time"))?,
+        max_run: read.option("longest run", |read| read.span("longest run"))?,
+        gather: None,
         absent: read.word("absent", |number| match number {
-            0 => Some(Absent::Park),
-            1 => Some(Absent::Fail),
+            0 => Some(None),
+            1 => Some(Some(Absent::Park)),
+            2 => Some(Some(Absent::Fail)),
+            3 => Some(Some(Absent::Discard)),
             _ => None,
         })?,
     })
@@ -159,6 +274,7 @@ fn envelope(read: &mut Read<'_>) -> Result<Envelope> {
         correlation_id: read.option("correlation id", message_id)?,
         causation_id: read.option("causation id", message_id)?,
         root_id: read.option("root id", message_id)?,
+        redriven_from: read.option("redriven from", message_id)?,
         context_id: read.option("context id", |read| read.parse("context id"))?,
         traceparent: read.option("traceparent", |read| Ok(read.text("traceparent")?.into()))?,
         headers: read.list("headers", |read| {
@@ -199,6 +315,7 @@ fn end(read: &mut Read<'_>) -> Result<End> {
             reason: read.text("reason")?.to_owned(),
             note: read.option("note", note)?,
         },
+        7 => End::Dropped,
         other => {
             return Err(DecodeError::Field {
                 field: "end",

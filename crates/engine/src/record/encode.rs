@@ -1,13 +1,16 @@
 //! From records to bytes. The layout is in `docs/log-format.md`.
 
 use super::codec::Write;
-use super::kinds::{AcceptedRecord, AgentRecord, End, Record, ReturnedRecord};
+use super::kinds::{AcceptedRecord, AgentRecord, End, Record, ReturnedRecord, ScheduledRecord};
+use trunkline_types::session::Subscription;
 use trunkline_types::{
-    Absent, AgentCard, AttemptNote, Durability, Envelope, Publish, PublishOptions, Token,
+    Absent, AgentCard, AgentControl, AttemptNote, Binding, Durability, Envelope, InboxSettings,
+    Publish, PublishOptions, Schedule, Token,
 };
 
 impl Record {
     /// Appends the body (without tag and length) to `out`.
+    #[allow(clippy::too_many_lines, reason = "one arm for each kind of record")]
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Boot { epoch, at } => {
@@ -15,11 +18,11 @@ impl Record {
                 out.time(*at);
             }
             Self::Agent(record) => agent(out, record),
-            Self::Subscribed { tenant, agent, pattern }
-            | Self::Unsubscribed { tenant, agent, pattern } => {
+            Self::Subscribed { tenant, agent, subscription: wanted }
+            | Self::Unsubscribed { tenant, agent, subscription: wanted } => {
                 out.text(tenant.as_str());
                 out.text(agent.as_str());
-                out.text(pattern.as_str());
+                subscription(out, wanted);
             }
             Self::Accepted(record) => accepted(out, record),
             Self::Leased { entry, token: granted, session, agent, at } => {
@@ -65,8 +68,102 @@ impl Record {
                 out.option(inbox.as_ref(), |out, inbox| out.text(&inbox.to_string()));
                 out.number(*count);
             }
+            Self::AgentSet { tenant, agent, control, at } => {
+                let AgentControl { weight, draining, healthy } = control;
+                out.text(tenant.as_str());
+                out.text(agent.as_str());
+                out.number(u64::from(*weight));
+                out.number(u64::from(*draining));
+                out.number(u64::from(*healthy));
+                out.time(*at);
+            }
+            Self::AgentGone { tenant, agent, session, operation, at } => {
+                out.text(tenant.as_str());
+                out.text(agent.as_str());
+                out.wide(session.0);
+                out.number(*operation);
+                out.time(*at);
+            }
+            Self::InboxSet { tenant, inbox, settings, at } => {
+                out.text(tenant.as_str());
+                out.text(&inbox.to_string());
+                inbox_settings(out, settings);
+                out.time(*at);
+            }
+            Self::Scheduled(record) => scheduled(out, record),
+            Self::Unscheduled { tenant, name, session, operation, at } => {
+                out.text(tenant.as_str());
+                out.text(name.as_str());
+                out.wide(session.0);
+                out.number(*operation);
+                out.time(*at);
+            }
+            Self::Fired { name, due, next, accepted: record } => {
+                out.text(name.as_str());
+                out.time(*due);
+                out.option(*next, Write::time);
+                accepted(out, record);
+            }
+            Self::Redriven { letter, inbox, accepted: record } => {
+                out.wide(letter.as_u128());
+                out.text(&inbox.to_string());
+                accepted(out, record);
+            }
+            Self::Purged { tenant, letter, inbox, session, operation, at } => {
+                out.text(tenant.as_str());
+                out.wide(letter.as_u128());
+                out.text(&inbox.to_string());
+                out.wide(session.0);
+                out.number(*operation);
+                out.time(*at);
+            }
+            Self::Routed { entry, first_entry, inboxes, at } => {
+                out.number(entry.0);
+                out.number(first_entry.0);
+                out.list(inboxes, |out, inbox| out.text(&inbox.to_string()));
+                out.time(*at);
+            }
         }
     }
+}
+
+fn subscription(out: &mut Vec<u8>, wanted: &Subscription) {
+    let Subscription { pattern, durable, filter, group, when_full } = wanted;
+    out.text(pattern.as_str());
+    out.number(u64::from(*durable));
+    out.option(filter.as_ref(), |out, filter| out.text(filter.as_str()));
+    out.option(group.as_ref(), |out, group| out.text(group.as_str()));
+    out.number(u64::from(when_full.number()));
+}
+
+fn inbox_settings(out: &mut Vec<u8>, settings: &InboxSettings) {
+    let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
+    out.option(*when_full, |out, policy| out.number(u64::from(policy.number())));
+    out.option(*wait, Write::span);
+    out.option(*limit, |out, limit| out.number(u64::from(limit)));
+    out.option(*routing, |out, policy| out.number(u64::from(policy.number())));
+    out.list(bindings, |out, binding| {
+        let Binding { priority, key, value } = binding;
+        out.number(u64::from(priority.number()));
+        out.text(key);
+        out.text(value);
+    });
+}
+
+fn scheduled(out: &mut Vec<u8>, record: &ScheduledRecord) {
+    let ScheduledRecord { tenant, owner, schedule, next, session, operation, at } = record;
+    let Schedule { name, cron, zone, publish } = schedule;
+    out.text(tenant.as_str());
+    out.text(owner);
+    out.text(name.as_str());
+    out.text(cron);
+    out.text(zone);
+    out.option(*next, Write::time);
+    out.wide(session.0);
+    out.number(*operation);
+    out.time(*at);
+    options(out, &publish.options);
+    envelope(out, &publish.envelope);
 }
 
 fn agent(out: &mut Vec<u8>, record: &AgentRecord) {
@@ -91,27 +188,43 @@ fn agent(out: &mut Vec<u8>, record: &AgentRecord) {
 }
 
 fn accepted(out: &mut Vec<u8>, record: &AcceptedRecord) {
-    let AcceptedRecord { publish, session, operation, at, first_entry, inboxes } = record;
+    let AcceptedRecord { publish, session, operation, at, first_entry, inboxes, pending } = record;
     out.wide(session.0);
     out.number(*operation);
     out.time(*at);
     out.number(first_entry.0);
     out.list(inboxes, |out, inbox| out.text(&inbox.to_string()));
+    out.number(u64::from(*pending));
     let Publish { envelope: carried, options: asked } = &**publish;
     options(out, asked);
     envelope(out, carried);
 }
 
 fn options(out: &mut Vec<u8>, options: &PublishOptions) {
-    let PublishOptions { task, reply, durability, attempts, delay, absent } = options;
+    // What gathers answers is ephemeral: of it only the use of its key is written.
+    let PublishOptions {
+        task,
+        reply,
+        durability,
+        attempts,
+        delay,
+        not_before,
+        max_run,
+        gather: _,
+        absent,
+    } = options;
     out.number(u64::from(*task));
     out.number(u64::from(*reply));
     out.option(*durability, |out, level: Durability| out.number(u64::from(level.number())));
     out.option(*attempts, |out, attempts| out.number(u64::from(attempts)));
     out.option(*delay, Write::span);
+    out.option(*not_before, Write::time);
+    out.option(*max_run, Write::span);
     out.number(match absent {
-        Absent::Park => 0,
-        Absent::Fail => 1,
+        None => 0,
+        Some(Absent::Park) => 1,
+        Some(Absent::Fail) => 2,
+        Some(Absent::Discard) => 3,
     });
 }
 
@@ -129,6 +242,7 @@ fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
         correlation_id,
         causation_id,
         root_id,
+        redriven_from,
         context_id,
         traceparent,
         headers,
@@ -143,7 +257,7 @@ fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     out.option(*ttl, Write::span);
     out.option(ordering_key.as_ref(), |out, key| out.text(key.as_str()));
     out.option(idempotency_key.as_ref(), |out, key| out.text(key.as_str()));
-    for id in [correlation_id, causation_id, root_id] {
+    for id in [correlation_id, causation_id, root_id, redriven_from] {
         out.option(*id, |out, id| out.wide(id.as_u128()));
     }
     out.option(context_id.as_ref(), |out, id| out.text(id.as_str()));
@@ -190,6 +304,7 @@ fn end(out: &mut Vec<u8>, end: &End) {
             out.text(reason);
             out.option(last.as_ref(), note);
         }
+        End::Dropped => out.number(7),
     }
 }
 

@@ -2,9 +2,11 @@
 //! replaying it needs neither clock nor chance.
 
 use std::sync::Arc;
+use trunkline_types::session::Subscription;
 use trunkline_types::{
-    AgentCard, AgentId, ArtifactChunk, AttemptNote, Epoch, InboxAddress, PauseReason, Payload,
-    Publish, SessionId, TenantId, Token, TopicPattern, WallTime,
+    AgentCard, AgentControl, AgentId, ArtifactChunk, AttemptNote, Epoch, InboxAddress,
+    InboxSettings, MessageId, PauseReason, Payload, Publish, Schedule, ScheduleName, SessionId,
+    TenantId, Token, WallTime,
 };
 
 /// Names an inbox entry for good: counted per partition, in order of acceptance.
@@ -29,8 +31,8 @@ pub enum Record {
         tenant: TenantId,
         /// Which agent.
         agent: AgentId,
-        /// Which topics.
-        pattern: TopicPattern,
+        /// Which topics, and which of their events.
+        subscription: Subscription,
     },
     /// An agent wants them no longer.
     Unsubscribed {
@@ -38,8 +40,8 @@ pub enum Record {
         tenant: TenantId,
         /// Which agent.
         agent: AgentId,
-        /// Which topics.
-        pattern: TopicPattern,
+        /// Which topics; the filter is of no account.
+        subscription: Subscription,
     },
     /// An envelope was accepted.
     Accepted(Box<AcceptedRecord>),
@@ -115,11 +117,127 @@ pub enum Record {
     Lost {
         /// Whose inbox.
         tenant: TenantId,
-        /// Which inbox; `None` for those of bare subscriptions.
+        /// Which inbox; `None` for events that waited for their time or for a first subscriber.
         inbox: Option<InboxAddress>,
         /// How many.
         count: u64,
     },
+    /// What operators have set about an agent.
+    AgentSet {
+        /// Whose agent.
+        tenant: TenantId,
+        /// Which agent.
+        agent: AgentId,
+        /// All that is set.
+        control: AgentControl,
+        /// When.
+        at: WallTime,
+    },
+    /// An agent was taken out of the directory.
+    AgentGone {
+        /// Whose agent.
+        tenant: TenantId,
+        /// Which agent.
+        agent: AgentId,
+        /// The session that said so.
+        session: SessionId,
+        /// The number of its operation.
+        operation: u64,
+        /// When.
+        at: WallTime,
+    },
+    /// How an inbox is run.
+    InboxSet {
+        /// Whose inbox.
+        tenant: TenantId,
+        /// Which inbox.
+        inbox: InboxAddress,
+        /// All that is set.
+        settings: Box<InboxSettings>,
+        /// When.
+        at: WallTime,
+    },
+    /// A schedule was set.
+    Scheduled(Box<ScheduledRecord>),
+    /// A schedule was removed.
+    Unscheduled {
+        /// Whose.
+        tenant: TenantId,
+        /// Which.
+        name: ScheduleName,
+        /// The session that said so.
+        session: SessionId,
+        /// The number of its operation.
+        operation: u64,
+        /// When.
+        at: WallTime,
+    },
+    /// A schedule was due and made a message.
+    Fired {
+        /// Which schedule.
+        name: ScheduleName,
+        /// When it was due.
+        due: WallTime,
+        /// When it is due next.
+        next: Option<WallTime>,
+        /// The message; it names no inboxes if it is ephemeral, for then its entries are not kept.
+        accepted: Box<AcceptedRecord>,
+    },
+    /// A dead letter was sent again.
+    Redriven {
+        /// Which dead letter.
+        letter: MessageId,
+        /// The inbox it was in.
+        inbox: InboxAddress,
+        /// The new message.
+        accepted: Box<AcceptedRecord>,
+    },
+    /// A dead letter was deleted on request.
+    Purged {
+        /// Whose.
+        tenant: TenantId,
+        /// Which dead letter.
+        letter: MessageId,
+        /// The inbox it was in.
+        inbox: InboxAddress,
+        /// The session that said so.
+        session: SessionId,
+        /// The number of its operation.
+        operation: u64,
+        /// When.
+        at: WallTime,
+    },
+    /// An event that waited for its time or for its first subscriber went to inboxes; it has then
+    /// left where it waited.
+    Routed {
+        /// The entry that waited.
+        entry: EntryId,
+        /// The first of as many consecutive entries as there are inboxes.
+        first_entry: EntryId,
+        /// Where it went.
+        inboxes: Vec<InboxAddress>,
+        /// When.
+        at: WallTime,
+    },
+}
+
+/// A schedule was set.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ScheduledRecord {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The subject of the principal that set it.
+    pub owner: String,
+    /// What was asked for.
+    pub schedule: Schedule,
+    /// When it is due next.
+    pub next: Option<WallTime>,
+    /// The session that said so.
+    pub session: SessionId,
+    /// The number of its operation.
+    pub operation: u64,
+    /// When it was set.
+    pub at: WallTime,
 }
 
 /// An agent registered, or changed its card.
@@ -150,6 +268,9 @@ pub struct AcceptedRecord {
     pub first_entry: EntryId,
     /// Where it went.
     pub inboxes: Vec<InboxAddress>,
+    /// Whether it went nowhere yet: an event that waits, as one entry, for its time or for its
+    /// first subscriber.
+    pub pending: bool,
 }
 
 /// An entry came back to its inbox.
@@ -204,6 +325,8 @@ pub enum End {
         /// The last attempt, if it was one.
         note: Option<AttemptNote>,
     },
+    /// It was dropped to make room for a newer event.
+    Dropped,
 }
 
 impl Record {
@@ -223,6 +346,15 @@ impl Record {
             Self::Settled { .. } => 11,
             Self::Artifact { .. } => 12,
             Self::Lost { .. } => 13,
+            Self::AgentSet { .. } => 14,
+            Self::AgentGone { .. } => 15,
+            Self::InboxSet { .. } => 16,
+            Self::Scheduled(_) => 17,
+            Self::Unscheduled { .. } => 18,
+            Self::Fired { .. } => 19,
+            Self::Redriven { .. } => 20,
+            Self::Purged { .. } => 21,
+            Self::Routed { .. } => 22,
         }
     }
 }

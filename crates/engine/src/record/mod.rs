@@ -6,4 +6,6 @@ mod encode;
 mod kinds;
 
 pub use codec::DecodeError;
-pub use kinds::{AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord};
+pub use kinds::{
+    AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord, ScheduledRecord,
+};

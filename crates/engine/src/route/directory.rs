@@ -1,9 +1,12 @@
 //! The directory: agents, their cards, their sessions.
 
+use crate::dispatch::Breaker;
 use crate::engine::Engine;
 use crate::record::AgentRecord;
 use crate::table::{AgentKey, SessionKey, TenantKey};
-use trunkline_types::{AgentCard, AgentId, Sequence, TopicPattern, WallTime};
+use std::sync::Arc;
+use trunkline_types::session::Subscription;
+use trunkline_types::{AgentCard, AgentControl, AgentId, Sequence, WallTime};
 
 /// An agent that has registered, or that somebody has sent something to.
 #[derive(Debug)]
@@ -12,9 +15,13 @@ pub(crate) struct Agent {
     pub(crate) tenant: TenantKey,
     /// What it registered, once it has.
     pub(crate) registration: Option<Registration>,
+    /// What operators have set about it.
+    pub(crate) control: AgentControl,
+    /// Its circuit breakers that are not closed or have counted failures.
+    pub(crate) breakers: Vec<Breaker>,
     pub(crate) sessions: Vec<SessionKey>,
     /// Topics whose events are kept for it.
-    pub(crate) subscriptions: Vec<TopicPattern>,
+    pub(crate) subscriptions: Vec<Arc<Subscription>>,
     /// The latest record about it.
     pub(crate) sequence: Sequence,
 }
@@ -37,6 +44,8 @@ impl Engine {
             id: id.clone(),
             tenant,
             registration: None,
+            control: AgentControl::default(),
+            breakers: Vec::new(),
             sessions: Vec::new(),
             subscriptions: Vec::new(),
             sequence: Sequence(0),
@@ -55,23 +64,5 @@ impl Engine {
         let at = agent.registration.as_ref().map_or(record.at, |known| known.at);
         agent.registration = Some(Registration { owner: record.owner, card: record.card, at });
         key
-    }
-
-    /// An agent wants the events of some topics, or no longer.
-    pub(crate) fn apply_subscribed(&mut self, key: AgentKey, pattern: &TopicPattern, wanted: bool) {
-        let sequence = self.sequence;
-        let agent = &mut self.agents[key];
-        agent.sequence = sequence;
-        let topics = &mut self.tenants[agent.tenant].topics;
-        let subscriber = super::Subscriber::Agent(key);
-        if wanted {
-            if !agent.subscriptions.contains(pattern) {
-                agent.subscriptions.push(pattern.clone());
-                topics.add(pattern, subscriber);
-            }
-        } else {
-            agent.subscriptions.retain(|other| other != pattern);
-            topics.remove(pattern, subscriber);
-        }
     }
 }

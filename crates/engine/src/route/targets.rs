@@ -1,17 +1,29 @@
 //! From a destination to the inboxes and sessions that get a copy.
 
-use super::topics::Subscriber;
 use crate::engine::Engine;
 use crate::table::{InboxKey, SessionKey, TenantKey};
-use trunkline_types::{AgentId, Destination, Envelope, Kind, Refusal, RefusalCode};
+use trunkline_types::{AgentId, Destination, Kind, Publish, Refusal, RefusalCode, WhenFull};
 
 /// Who gets a copy of an envelope.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     pub(crate) inboxes: Vec<InboxKey>,
-    pub(crate) sessions: Vec<SessionKey>,
+    /// Sessions that get it themselves, and what is to happen if they have too much.
+    pub(crate) sessions: Vec<(SessionKey, WhenFull)>,
     /// How many copies were dropped because their recipient was over its bound.
     pub(crate) dropped: u32,
+}
+
+impl Targets {
+    /// Whether nobody gets a copy.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inboxes.is_empty() && self.sessions.is_empty()
+    }
+
+    /// How many get a copy.
+    pub(crate) fn reached(&self) -> u32 {
+        u32::try_from(self.inboxes.len() + self.sessions.len()).unwrap_or(u32::MAX)
+    }
 }
 
 impl Engine {
@@ -19,14 +31,16 @@ impl Engine {
     pub(crate) fn targets(
         &mut self,
         tenant: TenantKey,
-        envelope: &Envelope,
+        publish: &Publish,
         source: Option<&AgentId>,
     ) -> Result<Targets, Refusal> {
+        let envelope = &publish.envelope;
         let several =
             !matches!(envelope.destination, Destination::Agent(_) | Destination::Skill(_));
         if several && envelope.kind == Kind::Request {
             let message = format!(
-                "a request goes to one agent or one skill, not to '{}'",
+                "a request goes to one agent or one skill, not to '{}', unless it gathers answers; \
+                 set gather to ask several",
                 envelope.destination
             );
             return Err(Refusal::new(RefusalCode::Invalid, message));
@@ -42,8 +56,8 @@ impl Engine {
                 targets.inboxes.push(self.skill_inbox(tenant, skill));
             }
             Destination::Agents(ids) => {
+                self.check_room_for_inboxes(tenant, &envelope.destination, ids.iter())?;
                 for id in ids {
-                    self.check_room_for_inbox(tenant, &Destination::Agent(id.clone()))?;
                     let inbox = self.agent_inbox(tenant, id);
                     if !targets.inboxes.contains(&inbox) {
                         targets.inboxes.push(inbox);
@@ -63,23 +77,37 @@ impl Engine {
                 }
             }
             Destination::Topic(topic) => {
-                let mut found = Vec::new();
-                self.tenants[tenant].topics.subscribers(topic, &mut found);
-                for subscriber in found {
-                    match subscriber {
-                        Subscriber::Session(session) => targets.sessions.push(session),
-                        Subscriber::Agent(agent) => {
-                            let id = self.agents[agent].id.clone();
-                            targets.inboxes.push(self.agent_inbox(tenant, &id));
-                        }
-                    }
-                }
+                self.subscribers(tenant, publish, topic, &mut targets);
             }
         }
         Ok(targets)
     }
 
-    fn check_room_for_inbox(
+    /// Whether the inboxes of several agents may be made, as far as they are not there yet.
+    pub(crate) fn check_room_for_inboxes<'a>(
+        &self,
+        tenant: TenantKey,
+        destination: &Destination,
+        agents: impl Iterator<Item = &'a AgentId>,
+    ) -> Result<(), Refusal> {
+        let known = &self.tenants[tenant].agent_inboxes;
+        let mut new: Vec<_> = agents.filter(|id| !known.contains_key(*id)).collect();
+        new.sort_unstable();
+        new.dedup();
+        let (count, limit) = (self.inboxes.len() + new.len(), self.config.inboxes);
+        if new.is_empty() || count <= limit {
+            return Ok(());
+        }
+        let message = format!(
+            "'{destination}' is unknown as to {} of the agents, with whose inboxes there would be \
+             {count}; the limit is {limit}",
+            new.len()
+        );
+        Err(Refusal::new(RefusalCode::InboxFull, message))
+    }
+
+    /// Whether an inbox that is not there yet may be made.
+    pub(crate) fn check_room_for_inbox(
         &self,
         tenant: TenantKey,
         destination: &Destination,

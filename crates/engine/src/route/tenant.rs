@@ -1,11 +1,13 @@
 //! A tenant: the root of every key.
 
+use super::pending::Pending;
 use super::topics::Topics;
 use crate::admission::Keys;
 use crate::engine::Engine;
 use crate::map::{Map, map};
 use crate::queue::{Inbox, Owner};
-use crate::table::{AgentKey, InboxKey, TenantKey};
+use crate::schedule::Schedules;
+use crate::table::{AgentKey, InboxKey, SessionKey, TenantKey};
 use trunkline_types::{AgentId, InboxAddress, SkillName, TenantId};
 
 /// What belongs to one tenant.
@@ -21,8 +23,14 @@ pub(crate) struct Tenant {
     /// Counts the events of bare subscriptions.
     pub(crate) bare: InboxKey,
     pub(crate) topics: Topics,
+    pub(crate) pending: Pending,
     pub(crate) keys: Keys,
+    pub(crate) schedules: Schedules,
     pub(crate) tally: Tally,
+    /// How many bytes of answers its requests hold that gather several.
+    pub(crate) gathered_bytes: u64,
+    /// The sessions that follow the directory.
+    pub(crate) followers: Vec<SessionKey>,
 }
 
 /// What is counted per tenant rather than per inbox.
@@ -39,6 +47,11 @@ pub(crate) struct Tally {
     pub(crate) open: u64,
     pub(crate) forgotten: u64,
     pub(crate) sessions: u64,
+    pub(crate) breakers_opened: u64,
+    pub(crate) overran: u64,
+    pub(crate) redriven: u64,
+    pub(crate) purged: u64,
+    pub(crate) scheduled: u64,
 }
 
 impl Engine {
@@ -55,8 +68,12 @@ impl Engine {
             skill_inboxes: map(seed),
             bare: <InboxKey as crate::table::Key>::from_slot(0),
             topics: Topics::new(seed),
+            pending: Pending::default(),
             keys: Keys::new(seed),
+            schedules: Schedules::new(),
             tally: Tally::default(),
+            gathered_bytes: 0,
+            followers: Vec::new(),
         });
         self.tenants[key].bare = self.inboxes.insert(Inbox::new(key, Owner::Bare));
         self.tenant_keys.insert(id.clone(), key);
@@ -92,12 +109,13 @@ impl Engine {
         }
     }
 
-    /// Whose inbox it is; `None` for the one that only counts bare subscriptions.
+    /// Whose inbox it is; `None` for the one that only counts bare subscriptions and the one of
+    /// events that wait.
     pub(crate) fn address(&self, inbox: InboxKey) -> Option<InboxAddress> {
         match &self.inboxes[inbox].owner {
             Owner::Agent(agent) => Some(InboxAddress::Agent(self.agents[*agent].id.clone())),
             Owner::Skill(skill) => Some(InboxAddress::Skill(skill.clone())),
-            Owner::Bare => None,
+            Owner::Bare | Owner::Pending => None,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::map::{Map, map};
 use crate::table::{AgentKey, SessionKey};
-use trunkline_types::{Topic, TopicPattern};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use trunkline_types::session::Subscription;
+use trunkline_types::{GroupName, Topic};
 
 /// Who gets the events of a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -13,46 +16,80 @@ pub(crate) enum Subscriber {
     Session(SessionKey),
 }
 
+/// A subscription and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) who: Subscriber,
+    pub(crate) what: Arc<Subscription>,
+}
+
 /// The subscriptions of one tenant. Patterns without a wildcard are found by their text, the
 /// others are tried one by one.
 #[derive(Debug)]
 pub(crate) struct Topics {
-    literal: Map<String, Vec<Subscriber>>,
-    wild: Vec<(TopicPattern, Subscriber)>,
+    literal: Map<String, Vec<Wanted>>,
+    wild: Vec<Wanted>,
+    groups: BTreeMap<GroupName, Group>,
+}
+
+/// What is known of a group besides its members' subscriptions.
+#[derive(Debug, Default)]
+struct Group {
+    subscriptions: usize,
+    /// Whose turn it is, counted on for ever.
+    turn: usize,
 }
 
 impl Topics {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { literal: map(seed), wild: Vec::new() }
+        Self { literal: map(seed), wild: Vec::new(), groups: BTreeMap::new() }
     }
 
-    pub(crate) fn add(&mut self, pattern: &TopicPattern, subscriber: Subscriber) {
-        if pattern.is_literal() {
-            self.literal.entry(pattern.as_str().to_owned()).or_default().push(subscriber);
+    pub(crate) fn add(&mut self, who: Subscriber, what: Arc<Subscription>) {
+        if let Some(group) = &what.group {
+            self.groups.entry(group.clone()).or_default().subscriptions += 1;
+        }
+        if what.pattern.is_literal() {
+            let list = self.literal.entry(what.pattern.as_str().to_owned()).or_default();
+            list.push(Wanted { who, what });
         } else {
-            self.wild.push((pattern.clone(), subscriber));
+            self.wild.push(Wanted { who, what });
         }
     }
 
-    pub(crate) fn remove(&mut self, pattern: &TopicPattern, subscriber: Subscriber) {
-        if !pattern.is_literal() {
-            self.wild.retain(|(other, who)| other != pattern || *who != subscriber);
-        } else if let Some(list) = self.literal.get_mut(pattern.as_str()) {
-            list.retain(|who| *who != subscriber);
+    /// Removes the subscription of that owner at the same place, which must be there.
+    pub(crate) fn remove(&mut self, who: Subscriber, what: &Subscription) {
+        if let Some(name) = &what.group
+            && let Some(group) = self.groups.get_mut(name)
+        {
+            group.subscriptions -= 1;
+            if group.subscriptions == 0 {
+                self.groups.remove(name);
+            }
+        }
+        let other = |wanted: &Wanted| wanted.who != who || !wanted.what.same_place(what);
+        if !what.pattern.is_literal() {
+            self.wild.retain(other);
+        } else if let Some(list) = self.literal.get_mut(what.pattern.as_str()) {
+            list.retain(other);
             if list.is_empty() {
-                self.literal.remove(pattern.as_str());
+                self.literal.remove(what.pattern.as_str());
             }
         }
     }
 
-    /// Who wants an event on `topic`, each once, in a fixed order.
-    pub(crate) fn subscribers(&self, topic: &Topic, found: &mut Vec<Subscriber>) {
-        if let Some(list) = self.literal.get(topic.as_str()) {
-            found.extend_from_slice(list);
-        }
-        let wild = self.wild.iter().filter(|(pattern, _)| pattern.matches(topic));
-        found.extend(wild.map(|&(_, who)| who));
-        found.sort_unstable();
-        found.dedup();
+    /// The subscriptions to a topic.
+    pub(crate) fn to<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = &'a Wanted> {
+        let literal = self.literal.get(topic.as_str()).map_or(&[][..], Vec::as_slice);
+        let wild = self.wild.iter().filter(|wanted| wanted.what.pattern.matches(topic));
+        literal.iter().chain(wild)
+    }
+
+    /// Whose turn it is in a group, and that it is the next one's afterwards.
+    pub(crate) fn turn(&mut self, group: &GroupName) -> usize {
+        let Some(group) = self.groups.get_mut(group) else { return 0 };
+        let turn = group.turn;
+        group.turn = turn.wrapping_add(1);
+        turn
     }
 }

@@ -1,18 +1,21 @@
 //! Dead letters: kept with every attempt's reason, up to a bound.
 
 use crate::table::TenantKey;
-use std::collections::{BTreeMap, VecDeque};
-use trunkline_types::DeadLetter;
+use std::collections::{BTreeMap, BTreeSet};
+use trunkline_types::session::LetterAddress;
+use trunkline_types::{DeadLetter, InboxAddress, MessageId, Refusal, RefusalCode};
 
 /// The dead letters of all tenants, oldest first. Logged and ephemeral ones are bounded apart, so
 /// that what is not in the log never decides what of it is forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetters {
     letters: BTreeMap<u64, (TenantKey, DeadLetter)>,
+    /// The numbers of those that copies of one message became.
+    ids: BTreeMap<(TenantKey, MessageId), Vec<u64>>,
     /// The numbers of the logged ones.
-    logged: VecDeque<u64>,
+    logged: BTreeSet<u64>,
     /// The numbers of the ephemeral ones.
-    ephemeral: VecDeque<u64>,
+    ephemeral: BTreeSet<u64>,
     next: u64,
     /// How many were forgotten because there were too many.
     pub(crate) forgotten: u64,
@@ -27,14 +30,16 @@ impl DeadLetters {
         is_logged: bool,
         bound: usize,
     ) {
+        let id = letter.publish.envelope.id;
         self.letters.insert(self.next, (tenant, letter));
+        self.ids.entry((tenant, id)).or_default().push(self.next);
         let class = if is_logged { &mut self.logged } else { &mut self.ephemeral };
-        class.push_back(self.next);
+        class.insert(self.next);
         self.next += 1;
         if class.len() > bound
-            && let Some(oldest) = class.pop_front()
+            && let Some(oldest) = class.pop_first()
         {
-            self.letters.remove(&oldest);
+            self.remove(oldest);
             self.forgotten += 1;
         }
     }
@@ -44,8 +49,9 @@ impl DeadLetters {
         self.older(tenant, u64::MAX).map(|(_, letter)| letter)
     }
 
-    /// Those of them whose numbers are below `before`, with their numbers. A restart leaves out ephemeral ones and so
-    /// gives a letter the same number or a lower one: who goes on from a number skips nothing.
+    /// Those of them whose numbers are below `before`, with their numbers. A restart leaves out
+    /// ephemeral ones and so gives a letter the same number or a lower one: who goes on from a
+    /// number skips nothing.
     pub(crate) fn older(
         &self,
         tenant: TenantKey,
@@ -54,5 +60,86 @@ impl DeadLetters {
         let of_tenant = move |(_, (owner, _)): &(&u64, &(TenantKey, DeadLetter))| *owner == tenant;
         let older = self.letters.range(..before).rev().filter(of_tenant);
         older.map(|(number, (_, letter))| (*number, letter))
+    }
+
+    /// The letter that an address names.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if there is none, or if copies of it died in several inboxes and none of
+    /// these is named.
+    pub(crate) fn find(
+        &self,
+        tenant: TenantKey,
+        address: &LetterAddress,
+    ) -> Result<&DeadLetter, Refusal> {
+        let LetterAddress { id, inbox } = address;
+        let mut inboxes: Vec<_> = self.copies(tenant, *id).map(|letter| &letter.inbox).collect();
+        inboxes.sort_unstable();
+        inboxes.dedup();
+        let found = match (inbox, &inboxes[..]) {
+            (Some(inbox), _) => self.number(tenant, *id, inbox),
+            (None, [only]) => self.number(tenant, *id, only),
+            (None, []) => None,
+            (None, several) => {
+                let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+                let message = format!(
+                    "copies of message {id} died in several inboxes; say which is meant: {}",
+                    several.join(", ")
+                );
+                return Err(Refusal::new(RefusalCode::Invalid, message));
+            }
+        };
+        let letter = found.and_then(|number| self.letters.get(&number));
+        letter.map(|(_, letter)| letter).ok_or_else(|| {
+            let place = inbox.as_ref().map_or_else(String::new, |inbox| format!(" of '{inbox}'"));
+            let message = format!(
+                "dead letter {id}{place} is gone: it was redriven, purged or forgotten, or it \
+                 never was"
+            );
+            Refusal::new(RefusalCode::NotFound, message)
+        })
+    }
+
+    /// Takes out the letter that a message became in an inbox. Whether there was one.
+    pub(crate) fn take(&mut self, tenant: TenantKey, id: MessageId, inbox: &InboxAddress) -> bool {
+        let Some(number) = self.number(tenant, id, inbox) else { return false };
+        self.logged.remove(&number);
+        self.ephemeral.remove(&number);
+        self.remove(number);
+        true
+    }
+
+    /// Whether letters, index and classes name the same letters, for checks.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let indexed: BTreeSet<_> = self.ids.values().flatten().copied().collect();
+        let classed: BTreeSet<_> = self.logged.union(&self.ephemeral).copied().collect();
+        let kept: BTreeSet<_> = self.letters.keys().copied().collect();
+        indexed == kept && classed == kept
+    }
+
+    fn copies(&self, tenant: TenantKey, id: MessageId) -> impl Iterator<Item = &DeadLetter> {
+        let numbers = self.ids.get(&(tenant, id)).into_iter().flatten();
+        numbers.filter_map(|number| self.letters.get(number).map(|(_, letter)| letter))
+    }
+
+    /// The oldest that a message became in an inbox: of those in the log, if there is one, for
+    /// these are what a replay finds.
+    fn number(&self, tenant: TenantKey, id: MessageId, inbox: &InboxAddress) -> Option<u64> {
+        let numbers = self.ids.get(&(tenant, id))?.iter().copied();
+        let meant = numbers.filter(|number| {
+            self.letters.get(number).is_some_and(|(_, letter)| letter.inbox == *inbox)
+        });
+        meant.min_by_key(|number| (!self.logged.contains(number), *number))
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some((tenant, letter)) = self.letters.remove(&number) else { return };
+        let place = (tenant, letter.publish.envelope.id);
+        if let Some(copies) = self.ids.get_mut(&place) {
+            copies.retain(|&other| other != number);
+            if copies.is_empty() {
+                self.ids.remove(&place);
+            }
+        }
     }
 }

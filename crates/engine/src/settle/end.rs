@@ -48,9 +48,11 @@ impl Engine {
         if let Some(task) = entry.task {
             self.tell_task_watchers(now, task, level, out);
         }
-        if let Some(result) = reply {
+        if let (Some(gather), Some(result)) = (entry.gather, &reply) {
+            self.gathered_part(now, gather, entry.inbox, result.clone(), out);
+        } else if let Some(result) = reply {
             let request = entry.publish.envelope.id;
-            let reply = Box::new(Reply { request, agent, result });
+            let reply = Box::new(SessionItem::Reply(Reply { request, agent, result }));
             let tenant = self.inboxes[entry.inbox].tenant;
             self.hold(now, level, Held::Reply(tenant, entry.sender, reply), out);
         }
@@ -63,10 +65,16 @@ impl Engine {
         self.unqueue(key);
         self.clear_timer(key);
         let next = self.key_leave(key);
-        let agent = self.entries[key].lease.map(|lease| self.agents[lease.agent].id.clone());
+        let holder = self.entries[key].lease.map(|lease| lease.agent);
+        let agent = holder.map(|agent| self.agents[agent].id.clone());
         self.forget_token(key);
         let mut entry = self.entries.remove(key);
-        let uncounted = matches!(end, End::Expired) && self.planted(Defect::UncountedExpiry);
+        self.note_ended(key, &entry, holder, &end);
+        let uncounted = match end {
+            End::Expired => self.planted(Defect::UncountedExpiry),
+            End::Dropped => self.planted(Defect::UntoldDrop),
+            _ => false,
+        };
         let bound = self.config.dead_letters;
         let address = matches!(end, End::DeadLettered { .. }).then(|| self.address(entry.inbox));
         let inbox = &mut self.inboxes[entry.inbox];
@@ -81,6 +89,7 @@ impl Engine {
                 &mut counters.settled
             }
             End::Expired => &mut counters.expired,
+            End::Dropped => &mut counters.dropped,
             End::Canceled { .. } => &mut counters.canceled,
             End::DeadLettered { .. } => &mut counters.dead_lettered,
         };
@@ -99,6 +108,7 @@ impl Engine {
             self.dead_letters.push(tenant, letter, entry.is_logged(), bound);
         }
         if let Some(task) = entry.task {
+            self.note_ended_task(task, entry.inbox, &end);
             self.task_ended(task, end, entry.is_logged(), at);
         }
         Ended { entry, agent, next }
@@ -111,6 +121,7 @@ fn result(end: &End) -> Result<Payload, Failure> {
         End::Completed { reply } => return Ok(reply.clone().unwrap_or_default()),
         End::Failed { reason } => (FailureCode::Failed, reason.clone()),
         End::Rejected { reason } => (FailureCode::Rejected, reason.clone()),
+        End::Dropped => (FailureCode::Lost, "it was dropped for a newer event".to_owned()),
         End::Expired => (FailureCode::Expired, "its time to live has ended".to_owned()),
         End::Canceled { reason } => (FailureCode::Canceled, reason.clone()),
         End::DeadLettered { reason, .. } => (FailureCode::DeadLettered, reason.clone()),

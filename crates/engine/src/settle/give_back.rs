@@ -22,15 +22,21 @@ pub(crate) enum Loss {
     Delivery,
     /// Its session said goodbye.
     Goodbye,
+    /// Its agent was unregistered.
+    Unregistered,
+    /// Its handler ran longer than it may.
+    Overrun,
 }
 
 impl Loss {
-    const fn reason(self) -> &'static str {
+    pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Lease => "the lease ran out without a heartbeat",
             Self::Session => "the session was lost and did not come back in time",
             Self::Delivery => "the session came back without the delivery",
             Self::Goodbye => "the session ended while it held the delivery",
+            Self::Unregistered => "its agent was unregistered",
+            Self::Overrun => "the handler ran longer than it may",
         }
     }
 }
@@ -71,19 +77,38 @@ impl Engine {
     /// A delivery was lost. It is an attempt if its lease ran out, if its handler had begun, or
     /// if it was lost too often.
     pub(crate) fn lose(&mut self, now: Now, key: EntryKey, loss: Loss, out: &mut Output) {
+        self.lose_because(now, key, loss, loss.reason(), out);
+    }
+
+    /// A delivery was lost, for a reason that is put into words by the caller.
+    pub(crate) fn lose_because(
+        &mut self,
+        now: Now,
+        key: EntryKey,
+        loss: Loss,
+        reason: &str,
+        out: &mut Output,
+    ) {
         let entry = &self.entries[key];
         let begun = entry.lease.is_some_and(|lease| lease.begun);
-        let counts = loss == Loss::Lease || begun || entry.losses >= self.config.losses;
+        let timed_out = matches!(loss, Loss::Lease | Loss::Overrun);
+        let counts = timed_out || begun || entry.losses >= self.config.losses;
         let attempts = entry.attempts + u32::from(counts);
         let losses = entry.losses + u32::from(!counts);
-        let note = counts.then(|| self.attempt_note(key, attempts, now.wall, loss.reason()));
+        let note = counts.then(|| self.attempt_note(key, attempts, now.wall, reason));
+        if begun && (timed_out || loss == Loss::Session) {
+            self.note_outcome(now, key, false, out);
+        }
+        let entry = &self.entries[key];
         if counts && attempts >= entry.max_attempts() {
-            let reason = loss.reason().to_owned();
+            let reason = reason.to_owned();
             self.end_entry(now, key, End::DeadLettered { reason, note }, out);
             return;
         }
         let due = now.wall;
-        self.give_back(now, key, GiveBack { attempts, losses, due, token_stays: true, note }, out);
+        // Whoever registers the id next must not speak for what its former owner held.
+        let token_stays = loss != Loss::Unregistered;
+        self.give_back(now, key, GiveBack { attempts, losses, due, token_stays, note }, out);
     }
 
     /// Puts a leased entry back into its inbox.
@@ -151,10 +176,19 @@ impl Engine {
         }
     }
 
-    /// Works off what was let go.
+    /// Works off what was let go, inboxes that somebody may take work from again, and the room
+    /// that was made.
     pub(crate) fn work_off_unblocked(&mut self, now: Now, out: &mut Output) {
-        while let Some((level, key, id)) = self.unblocked.pop_front() {
-            self.hold(now, level, Held::Ready(key, id), out);
+        loop {
+            if let Some((level, key, id)) = self.unblocked.pop_front() {
+                self.hold(now, level, Held::Ready(key, id), out);
+            } else if let Some(inbox) = self.stirred.pop_front() {
+                self.dispatch_inbox(now, inbox, out);
+            } else if let Some(inbox) = self.roomy.pop_front() {
+                self.use_room(now, inbox, out);
+            } else {
+                return;
+            }
         }
     }
 

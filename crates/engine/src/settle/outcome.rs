@@ -29,7 +29,15 @@ impl Engine {
             }
             held => held?,
         };
+        self.was_received(key);
         self.check_outcome(key, &outcome)?;
+        match outcome {
+            Outcome::Complete { .. } => self.note_outcome(now, key, true, out),
+            Outcome::Fail { .. } | Outcome::Retry { .. } | Outcome::DeadLetter { .. } => {
+                self.note_outcome(now, key, false, out);
+            }
+            Outcome::Reject { .. } | Outcome::Release | Outcome::Pause { .. } => {}
+        }
         let entry = &self.entries[key];
         let level = entry.durability;
         match outcome {

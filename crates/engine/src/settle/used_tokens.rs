@@ -36,7 +36,7 @@ impl Use {
             End::Failed { .. } => Some(Self::Failed),
             End::Rejected { .. } => Some(Self::Rejected),
             End::DeadLettered { .. } => Some(Self::DeadLettered),
-            End::Expired | End::Canceled { .. } => None,
+            End::Expired | End::Canceled { .. } | End::Dropped => None,
         }
     }
 

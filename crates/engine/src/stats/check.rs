@@ -1,11 +1,12 @@
 //! The state as the simulator and property tests check it.
 
 use crate::engine::Engine;
-use crate::queue::{Entry, Place};
-use crate::record::EntryId;
-use crate::table::{EntryKey, InboxKey};
+use crate::queue::{Droppable, Entry, Place};
+use crate::schedule::Firing;
+use crate::table::{EntryKey, InboxKey, TenantKey};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use trunkline_types::{Schedule, WallTime};
 
 impl Engine {
     /// Everything that the log must be able to rebuild, as texts under sorted names: equal for
@@ -19,13 +20,20 @@ impl Engine {
         for (_, agent) in self.agents.iter() {
             let tenant = &self.tenants[agent.tenant].id;
             let known = agent.registration.as_ref().map(|known| (&known.owner, &known.card));
-            let mut patterns = agent.subscriptions.clone();
-            patterns.sort_unstable();
-            if known.is_some() || !patterns.is_empty() {
+            let kept = agent.subscriptions.iter();
+            let mut subscriptions: Vec<_> = kept.map(|kept| format!("{kept:?}")).collect();
+            subscriptions.sort_unstable();
+            if known.is_some() || !subscriptions.is_empty() {
                 state.insert(
                     format!("agent {tenant} {}", agent.id),
-                    format!("{known:?} {patterns:?}"),
+                    format!("{known:?} {subscriptions:?} {:?}", agent.control),
                 );
+            }
+        }
+        for (key, inbox) in self.inboxes.iter() {
+            if let (Some(settings), Some(address)) = (&inbox.settings, self.address(key)) {
+                let tenant = &self.tenants[inbox.tenant].id;
+                state.insert(format!("inbox {tenant} {address}"), format!("{settings:?}"));
             }
         }
         for (_, task) in self
@@ -55,6 +63,17 @@ impl Engine {
             for (key, row) in tenant.keys.sorted() {
                 state.insert(format!("key {} {key}", tenant.id), format!("{row:?}"));
             }
+            for (name, row) in tenant.schedules.after(None) {
+                let Schedule { cron, zone, publish, .. } = &row.schedule;
+                let (to, last) = (&publish.envelope.destination, row.last);
+                state.insert(
+                    format!("schedule {} {name}", tenant.id),
+                    format!(
+                        "{cron} '{zone}' {to} next {:?} fired {} last {last:?}",
+                        row.next, row.fired
+                    ),
+                );
+            }
             let key = self.tenant_keys[&tenant.id];
             let durable =
                 self.dead_letters.of(key).filter(|letter| letter.publish.durability().is_logged());
@@ -77,9 +96,9 @@ impl Engine {
         let lease = entry.lease.map(|lease| (lease.token, lease.session, lease.begun));
         let behind = self.key_queue(key).and_then(|queue| {
             let before = queue.iter().take_while(|&&other| other != key);
-            before.last().map(|&other| self.entries[other].id).filter(|_| queue.contains(&key))
+            let logged = before.map(|&other| &self.entries[other]).filter(|it| it.is_logged());
+            logged.last().map(|it| it.id).filter(|_| queue.contains(&key))
         });
-        let behind = behind.filter(|&id| self.is_logged_entry(id));
         format!(
             "{} {:?} {place} attempts {} losses {} due {:?} lease {lease:?} messages {} notes {:?} \
              returned {} behind {behind:?}",
@@ -94,16 +113,74 @@ impl Engine {
         )
     }
 
-    fn is_logged_entry(&self, id: EntryId) -> bool {
-        self.entries.iter().any(|(_, entry)| entry.id == id && entry.is_logged())
+    /// Checks that each open part of a gathering has its entry, and each such entry its part.
+    fn check_gathers(&self) -> Result<(), String> {
+        let mut parts = 0;
+        let mut held: BTreeMap<TenantKey, u64> = BTreeMap::new();
+        for (key, gathering) in self.gathers.iter() {
+            *held.entry(gathering.tenant).or_default() += gathering.held();
+            let open = gathering.open_entries();
+            let mut entries = open.iter().filter_map(|&(entry, id)| {
+                self.entries.get(entry).filter(|it| it.id == id && it.gather == Some(key))
+            });
+            let found = entries.by_ref().count();
+            if found != open.len() || found != gathering.open as usize || found == 0 {
+                return Err(format!(
+                    "the gathering for {} counts {} open parts, has {} and {found} entries",
+                    gathering.request,
+                    gathering.open,
+                    open.len()
+                ));
+            }
+            parts += found;
+        }
+        for (key, tenant) in self.tenants.iter() {
+            let (found, counted) = (held.remove(&key).unwrap_or(0), tenant.gathered_bytes);
+            if found != counted {
+                return Err(format!("{found} bytes of answers are held, counted are {counted}"));
+            }
+        }
+        let entries = self.entries.iter().filter(|(_, entry)| entry.gather.is_some()).count();
+        if entries == parts {
+            return Ok(());
+        }
+        Err(format!("{entries} entries are gathered for, but {parts} parts are open"))
+    }
+
+    /// Checks that exactly those schedules are looked at that are due at some time.
+    fn check_schedules(&self) -> Result<(), String> {
+        let mut waiting = 0;
+        for (tenant, row) in self.tenants.iter() {
+            for (name, schedule) in row.schedules.after(None) {
+                let at = schedule.wake.map(WallTime);
+                let firing = at.map(|at| Firing { at, tenant, name: name.clone() });
+                let armed = firing.is_some_and(|firing| self.firings.contains(&firing));
+                if !self.replaying && armed != schedule.next.is_some() {
+                    return Err(format!("schedule '{name}' is armed: {armed}, {schedule:?}"));
+                }
+                waiting += usize::from(armed);
+            }
+        }
+        if waiting == self.firings.len() {
+            return Ok(());
+        }
+        Err(format!("{} firings are armed for {waiting} schedules", self.firings.len()))
     }
 
     /// Checks conservation for each inbox: whatever was accepted has ended or is in one place,
-    /// and the places hold what they are counted to hold.
+    /// and the places hold what they are counted to hold. Checks besides that nothing is ready
+    /// that an available session may have, and that what is found by other ways is what is there:
+    /// copies by their messages, events that wait for somebody, what may be dropped, what waits
+    /// outside full inboxes.
     ///
     /// # Errors
-    /// A text that names the inbox and the sums that differ.
+    /// A text that names the inbox and the sums that differ, or what else does not fit.
     pub fn conservation(&self) -> Result<(), String> {
+        self.check_gathers()?;
+        self.check_schedules()?;
+        if !self.dead_letters.is_consistent() {
+            return Err("the index of dead letters names others than there are".to_owned());
+        }
         let mut found: BTreeMap<InboxKey, [u32; Place::COUNT]> = BTreeMap::new();
         for (_, entry) in self.entries.iter() {
             found.entry(entry.inbox).or_default()[entry.place as usize] += 1;
@@ -131,6 +208,47 @@ impl Engine {
                     "inbox {name:?}: {accepted} accepted, but {ended} ended and {present} present"
                 ));
             }
+        }
+        self.check_dispatch()?;
+        self.check_messages_index()?;
+        self.check_crowds()
+    }
+
+    /// Checks what is noted of full inboxes against those who wait and what lies in them.
+    fn check_crowds(&self) -> Result<(), String> {
+        let mut outside = 0;
+        for (key, inbox) in self.inboxes.iter() {
+            let name = self.address(key);
+            if let Some(droppable) = &inbox.droppable {
+                let mut right = Droppable::default();
+                let here = |entry: &Entry| entry.inbox == key && entry.place == Place::Ready;
+                for (entry_key, entry) in self.entries.iter().filter(|(_, entry)| here(entry)) {
+                    right.push(entry, entry_key);
+                }
+                let (noted, there) = (droppable.len(), right.len());
+                if noted != there {
+                    return Err(format!(
+                        "inbox {name:?} notes {noted} events that may be dropped, but has {there}"
+                    ));
+                }
+            }
+            let Some(crowd) = &inbox.crowd else { continue };
+            outside += crowd.outside.len();
+            for waiter in &crowd.outside {
+                let session = self.sessions.get(waiter.session);
+                let known = session.is_some_and(|session| {
+                    let own = |&(_, number, at): &_| number == waiter.operation && at == key;
+                    session.connection == Some(waiter.connection) && session.outside.iter().any(own)
+                });
+                if !known {
+                    let number = waiter.operation;
+                    return Err(format!("operation {number} waits outside {name:?} for nobody"));
+                }
+            }
+        }
+        let noted: usize = self.sessions.iter().map(|(_, session)| session.outside.len()).sum();
+        if noted != outside {
+            return Err(format!("sessions have {noted} waiting outside, inboxes {outside}"));
         }
         Ok(())
     }

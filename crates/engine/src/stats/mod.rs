@@ -1,5 +1,7 @@
 //! Figures, answers to questions, and the state as checks see it.
 
 mod check;
-mod page;
+mod invariants;
+mod message;
+pub(crate) mod page;
 mod query;

@@ -6,7 +6,7 @@
 
 use trunkline_types::{
     AgentCard, AgentInfo, AttemptNote, DeadLetter, Destination, Envelope, Payload, Refusal,
-    RefusalCode, TaskSnapshot,
+    RefusalCode, Schedule, ScheduleInfo, TaskSnapshot,
 };
 
 /// How many entries a page has when nobody says.
@@ -66,9 +66,14 @@ pub(crate) fn task(task: &TaskSnapshot) -> usize {
 
 /// What a dead letter weighs.
 pub(crate) fn dead_letter(letter: &DeadLetter) -> usize {
-    let Envelope { payload: sent, headers, destination: to, .. } = &letter.publish.envelope;
-    let headers: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
-    payload(sent) + headers + letter.reason.len() + notes(&letter.attempts) + destination(to)
+    envelope(&letter.publish.envelope) + letter.reason.len() + notes(&letter.attempts)
+}
+
+/// What a schedule weighs.
+pub(crate) fn schedule(info: &ScheduleInfo) -> usize {
+    let refused = info.refused.as_ref().map_or(0, |refusal| refusal.message.len());
+    let Schedule { cron, zone, publish, .. } = &info.schedule;
+    envelope(&publish.envelope) + cron.len() + zone.len() + refused
 }
 
 /// What an agent weighs.
@@ -77,7 +82,14 @@ pub(crate) fn agent(agent: &AgentInfo) -> usize {
     let texts = types.iter().chain(capabilities).map(|text| text.len() + 4);
     let skills = skills.iter().map(|skill| skill.as_str().len() + 4);
     let labels = labels.iter().map(|(key, value)| key.len() + value.len() + 8);
-    name.len() + description.len() + texts.chain(skills).chain(labels).sum::<usize>()
+    let breakers = agent.breakers.len() * 160;
+    name.len() + description.len() + breakers + texts.chain(skills).chain(labels).sum::<usize>()
+}
+
+fn envelope(envelope: &Envelope) -> usize {
+    let Envelope { payload: sent, headers, destination: to, .. } = envelope;
+    let headers: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+    payload(sent) + headers + destination(to)
 }
 
 fn payload(payload: &Payload) -> usize {

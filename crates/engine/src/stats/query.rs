@@ -1,17 +1,20 @@
 //! Answers to questions, told once nothing in them can be taken back by a crash.
 
 use crate::command::QueryKey;
+use crate::dispatch::Session;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
+use crate::route::wants;
 use crate::stats::page::{self, Room};
 use crate::table::{AgentKey, TenantKey};
 use crate::task::unknown_task;
 use smol_str::SmolStr;
 use trunkline_types::{
-    AgentFilter, AgentInfo, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, Destination,
-    Durability, InboxStats, Presence, Principal, Query, Refusal, Stats, TaskFilter, TaskPage,
+    AgentFilter, AgentInfo, AgentPage, Answer, Counters, DeadLetterFilter, DeadLetterPage,
+    Destination, Durability, Gauges, InboxStats, Presence, Principal, Query, Refusal, Stats,
+    TaskFilter, TaskPage,
 };
 
 impl Engine {
@@ -31,10 +34,15 @@ impl Engine {
                 None => Err(unknown_task(id)),
             },
             Query::Tasks(filter) => self.list_tasks(tenant, &filter).map(Answer::Tasks),
-            Query::Agents(filter) => self.list_agents(tenant, &filter).map(Answer::Agents),
+            Query::Agents(filter) => self.list_agents(now, tenant, &filter).map(Answer::Agents),
             Query::DeadLetters(filter) => {
                 self.list_dead_letters(tenant, &filter).map(Answer::DeadLetters)
             }
+            Query::Inbox(address) => {
+                self.inbox_info(tenant, &address).map(|info| Answer::Inbox(Box::new(info)))
+            }
+            Query::Message(id) => self.message_status(tenant, id).map(Answer::Message),
+            Query::Schedules(filter) => self.list_schedules(tenant, &filter).map(Answer::Schedules),
             Query::Stats => Ok(Answer::Stats(Box::new(self.stats(now, tenant)))),
         };
         let effect = Box::new(Effect::Answer { query, result });
@@ -78,21 +86,26 @@ impl Engine {
         Ok(page)
     }
 
-    fn list_agents(&self, tenant: TenantKey, filter: &AgentFilter) -> Result<AgentPage, Refusal> {
+    fn list_agents(
+        &self,
+        now: Now,
+        tenant: TenantKey,
+        filter: &AgentFilter,
+    ) -> Result<AgentPage, Refusal> {
         let mut room = Room::new(filter.limit)?;
         let of_tenant = self.agents.iter().filter(|(_, agent)| agent.tenant == tenant);
         let mut wanted: Vec<_> = of_tenant
             .filter_map(|(key, agent)| {
                 let card = &agent.registration.as_ref()?.card;
-                let wanted = filter.id.as_ref().is_none_or(|id| *id == card.id)
-                    && filter.skill.as_ref().is_none_or(|skill| card.skills.contains(skill))
-                    && filter.after.as_ref().is_none_or(|after| card.id > *after);
+                let wanted = wants(filter, card)
+                    && filter.after.as_ref().is_none_or(|after| card.id > *after)
+                    && filter.presence.is_none_or(|wanted| self.presence(key) == wanted);
                 wanted.then_some((&card.id, key))
             })
             .collect();
         wanted.sort_unstable_by_key(|&(id, _)| id);
         let mut page = AgentPage::default();
-        for info in wanted.into_iter().filter_map(|(_, key)| self.agent_info(key)) {
+        for info in wanted.into_iter().filter_map(|(_, key)| self.agent_info(now, key)) {
             if !room.take(page::agent(&info)) {
                 page.next = page.agents.last().map(|agent| agent.card.id.clone());
                 break;
@@ -102,28 +115,40 @@ impl Engine {
         Ok(page)
     }
 
-    fn agent_info(&self, key: AgentKey) -> Option<AgentInfo> {
-        let agent = &self.agents[key];
-        let registration = agent.registration.as_ref()?;
-        let connected: Vec<_> = agent
-            .sessions
-            .iter()
-            .map(|&session| &self.sessions[session])
-            .filter(|row| row.connection.is_some())
-            .collect();
-        let in_flight = connected.iter().map(|row| row.in_flight).sum();
-        let credit = connected.iter().map(|row| row.credit.deliveries).sum();
-        let presence = if connected.is_empty() {
+    /// How present an agent is. Whether it is fit for work is not asked here: that is for
+    /// operators to say, and shows apart.
+    pub(crate) fn presence(&self, key: AgentKey) -> Presence {
+        let (mut offline, mut draining, mut credit, mut ready) = (true, true, 0, false);
+        for row in self.connected(key) {
+            offline = false;
+            draining &= row.draining;
+            credit = row.credit.deliveries.max(credit);
+            ready |= !row.draining && row.in_flight < row.credit.deliveries;
+        }
+        if offline {
             Presence::Offline
-        } else if connected.iter().all(|row| row.draining) {
+        } else if draining || self.agents[key].control.draining {
             Presence::Draining
         } else if credit == 0 {
             Presence::Starting
-        } else if connected.iter().any(|row| row.is_available()) {
+        } else if ready {
             Presence::Ready
         } else {
             Presence::Busy
-        };
+        }
+    }
+
+    fn connected(&self, key: AgentKey) -> impl Iterator<Item = &Session> {
+        let sessions = self.agents[key].sessions.iter().map(|&session| &self.sessions[session]);
+        sessions.filter(|row| row.connection.is_some())
+    }
+
+    /// An agent as the directory shows it; `None` if it has not registered.
+    pub(crate) fn agent_info(&self, now: Now, key: AgentKey) -> Option<AgentInfo> {
+        let agent = &self.agents[key];
+        let registration = agent.registration.as_ref()?;
+        let in_flight = self.connected(key).map(|row| row.in_flight).sum();
+        let credit = self.connected(key).map(|row| row.credit.deliveries).sum();
         let inbox = self.tenants[agent.tenant].agent_inboxes.get(&agent.id);
         let waiting = inbox.map_or(0, |&inbox| {
             let gauges = self.inboxes[inbox].gauges();
@@ -132,12 +157,14 @@ impl Engine {
         Some(AgentInfo {
             card: registration.card.clone(),
             owner: SmolStr::new(&registration.owner),
-            presence,
-            sessions: u32::try_from(connected.len()).unwrap_or(u32::MAX),
+            presence: self.presence(key),
+            sessions: u32::try_from(self.connected(key).count()).unwrap_or(u32::MAX),
             in_flight,
             credit,
             waiting,
             registered_at: registration.at,
+            control: agent.control,
+            breakers: self.breaker_infos(now, key),
         })
     }
 
@@ -151,6 +178,12 @@ impl Engine {
         let wanted = older.filter(|(_, letter)| {
             filter.id.is_none_or(|id| id == letter.publish.envelope.id)
                 && filter.inbox.as_ref().is_none_or(|inbox| *inbox == letter.inbox)
+                && filter.reason.as_ref().is_none_or(|text| letter.reason.contains(text.as_str()))
+                && filter.since.is_none_or(|since| letter.at >= since)
+                && filter.until.is_none_or(|until| letter.at < until)
+                && filter.agent.as_ref().is_none_or(|agent| {
+                    letter.attempts.iter().any(|note| note.agent.as_ref() == Some(agent))
+                })
         });
         let (mut page, mut last) = (DeadLetterPage::default(), None);
         for (number, letter) in wanted {
@@ -180,6 +213,12 @@ impl Engine {
             tasks_forgotten: tally.forgotten,
             dead_letters: self.dead_letters.of(tenant).count() as u64,
             sessions: tally.sessions,
+            breakers_opened: tally.breakers_opened,
+            overran: tally.overran,
+            redriven: tally.redriven,
+            purged: tally.purged,
+            scheduled: tally.scheduled,
+            keys: row.keys.live(now.wall),
             epoch: self.epoch.0,
             uptime_ms: u64::try_from(now.wall.since(self.started_at).as_millis())
                 .unwrap_or(u64::MAX),
@@ -187,15 +226,26 @@ impl Engine {
         };
         let registered = self.agents.iter().filter(|(_, agent)| agent.registration.is_some());
         stats.agents = registered.filter(|(_, agent)| agent.tenant == tenant).count() as u64;
+        let mut unaddressed =
+            InboxStats { address: None, counters: Counters::default(), gauges: Gauges::default() };
         for (key, inbox) in self.inboxes.iter().filter(|(_, inbox)| inbox.tenant == tenant) {
             let gauges = inbox.gauges();
             stats.counters.add(&inbox.counters);
             stats.gauges.add(&gauges);
-            if inbox.counters.accepted > 0 {
-                let (address, counters) = (self.address(key), inbox.counters);
-                stats.inboxes.push(InboxStats { address, counters, gauges });
+            stats.waiting_outside += self.outside_count(key) as u64;
+            match self.address(key) {
+                _ if inbox.counters.accepted == 0 => {}
+                None => {
+                    unaddressed.counters.add(&inbox.counters);
+                    unaddressed.gauges.add(&gauges);
+                }
+                address => {
+                    let counters = inbox.counters;
+                    stats.inboxes.push(InboxStats { address, counters, gauges });
+                }
             }
         }
+        stats.inboxes.extend(Some(unaddressed).filter(|sum| sum.counters.accepted > 0));
         stats.inboxes.sort_by(|a, b| {
             let busier = b.counters.accepted.cmp(&a.counters.accepted);
             busier.then_with(|| a.address.cmp(&b.address))

@@ -5,12 +5,10 @@ use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::Place;
-use crate::record::{End, Record};
+use crate::record::Record;
 use crate::table::{EntryKey, SessionKey};
 use trunkline_types::session::{Update, UpdateBody};
-use trunkline_types::{
-    AgentId, Durability, MessageId, Payload, Refusal, RefusalCode, TaskState, WallTime,
-};
+use trunkline_types::{AgentId, Durability, MessageId, Payload, Refusal, RefusalCode, WallTime};
 
 impl Engine {
     /// Takes in what the holder of a delivery says while it works. Returns how durable it must
@@ -24,6 +22,7 @@ impl Engine {
         out: &mut Output,
     ) -> Result<Durability, Refusal> {
         let key = self.held_entry(session, update.token)?;
+        self.was_received(key);
         let entry = &self.entries[key];
         let (id, logged, task) = (entry.id, entry.is_logged(), entry.task);
         let of_task = |what: &str| {
@@ -81,31 +80,6 @@ impl Engine {
                 Ok(level)
             }
         }
-    }
-
-    /// Calls a task off.
-    pub(crate) fn cancel(
-        &mut self,
-        now: Now,
-        session: SessionKey,
-        id: MessageId,
-        reason: String,
-        out: &mut Output,
-    ) -> Result<Durability, Refusal> {
-        let (size, limit) = (reason.len(), self.config.limits.reason_bytes);
-        if size > limit {
-            let message = format!("the reason has {size} bytes, the limit is {limit}");
-            return Err(Refusal::new(RefusalCode::TooLarge, message));
-        }
-        let task = self.find_task(session, id)?;
-        if self.tasks.rows[task].state == TaskState::Canceled {
-            // Said again, perhaps because the answer was lost with a broker.
-            return Ok(Durability::Synced);
-        }
-        let key = self.open_entry(session, id)?;
-        let level = self.entries[key].durability;
-        self.end_entry(now, key, End::Canceled { reason }, out);
-        Ok(level)
     }
 
     /// Answers what a paused task waits for.

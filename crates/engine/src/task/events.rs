@@ -28,6 +28,7 @@ impl Engine {
             tenant,
             publish: publish.clone(),
             entry: Some(entry),
+            ended: None,
             state: TaskState::Submitted,
             reason: None,
             agent: None,
@@ -109,6 +110,8 @@ impl Engine {
             End::Rejected { reason } => (TaskState::Rejected, Some(reason), None),
             End::Expired => (TaskState::Failed, Some("EXPIRED".to_owned()), None),
             End::Canceled { reason } => (TaskState::Canceled, Some(reason), None),
+            // Only events are dropped, and no event is a task.
+            End::Dropped => (TaskState::Failed, Some("dropped".to_owned()), None),
             End::DeadLettered { reason, note } => {
                 let task = &mut self.tasks.rows[key];
                 task.notes.extend(note);

@@ -1,12 +1,12 @@
 //! The table of tasks, open and ended.
 
 use crate::record::EntryId;
-use crate::table::{EntryKey, SessionKey, Table, TaskKey, TenantKey};
+use crate::table::{EntryKey, InboxKey, SessionKey, Table, TaskKey, TenantKey};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use trunkline_types::{
-    AgentId, AttemptNote, MessageId, Payload, Progress, Publish, Sequence, TaskEvent, TaskSnapshot,
-    TaskState, WallTime,
+    AgentId, AttemptNote, CopyState, MessageId, Payload, Progress, Publish, Sequence, TaskEvent,
+    TaskSnapshot, TaskState, WallTime,
 };
 
 /// All tasks, found by key or in the order of their ids, which is by and large that of their age.
@@ -33,6 +33,8 @@ pub(crate) struct Task {
     pub(crate) publish: Arc<Publish>,
     /// Its entry, until it ends.
     pub(crate) entry: Option<(EntryKey, EntryId)>,
+    /// How its entry ended, and in which inbox.
+    pub(crate) ended: Option<(InboxKey, CopyState)>,
     pub(crate) state: TaskState,
     pub(crate) reason: Option<String>,
     pub(crate) agent: Option<AgentId>,

@@ -1,0 +1,142 @@
+//! The schedules of a tenant, and what a record says of them. Shared by live commands and replay.
+
+use super::Firing;
+use crate::engine::Engine;
+use crate::now::Now;
+use crate::record::ScheduledRecord;
+use crate::table::TenantKey;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use trunkline_types::{MessageId, Refusal, Schedule, ScheduleName, WallTime};
+
+/// The schedules of one tenant, in the order of their names.
+#[derive(Debug)]
+pub(crate) struct Schedules {
+    rows: BTreeMap<ScheduleName, Row>,
+}
+
+/// One schedule. What it has made stays with its name when it is replaced.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The subject of the principal that set it.
+    pub(super) owner: String,
+    pub(crate) schedule: Schedule,
+    /// When it is due; overdue while its message cannot be published.
+    pub(crate) next: Option<WallTime>,
+    /// When it is looked at next, in wall time.
+    pub(crate) wake: Option<u64>,
+    pub(crate) fired: u64,
+    pub(crate) last: Option<(MessageId, WallTime)>,
+    pub(super) refused: Option<Refusal>,
+}
+
+impl Row {
+    /// The time after which it may be due: now, or the latest due time, whatever the clock says.
+    pub(super) fn not_before(&self, now: Now) -> WallTime {
+        self.last.map_or(now.wall, |(_, due)| due.max(now.wall))
+    }
+}
+
+impl Schedules {
+    pub(crate) const fn new() -> Self {
+        Self { rows: BTreeMap::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn contains(&self, name: &ScheduleName) -> bool {
+        self.rows.contains_key(name)
+    }
+
+    pub(crate) fn get(&self, name: &ScheduleName) -> Option<&Row> {
+        self.rows.get(name)
+    }
+
+    pub(super) fn get_mut(&mut self, name: &ScheduleName) -> Option<&mut Row> {
+        self.rows.get_mut(name)
+    }
+
+    /// Those whose names come after one, in their order.
+    pub(crate) fn after(
+        &self,
+        name: Option<&ScheduleName>,
+    ) -> impl Iterator<Item = (&ScheduleName, &Row)> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rows.range::<ScheduleName, _>((from, Bound::Unbounded))
+    }
+}
+
+impl Engine {
+    /// A schedule is set, or replaced.
+    pub(crate) fn apply_scheduled(&mut self, record: ScheduledRecord) {
+        let ScheduledRecord { tenant, owner, schedule, next, .. } = record;
+        let tenant = self.tenant_key(&tenant);
+        let name = schedule.name.clone();
+        self.disarm_schedule(tenant, &name);
+        let rows = &mut self.tenants[tenant].schedules.rows;
+        let (fired, last) = rows.get(&name).map_or((0, None), |row| (row.fired, row.last));
+        let row = Row { owner, schedule, next, wake: None, fired, last, refused: None };
+        rows.insert(name.clone(), row);
+        self.arm_schedule(tenant, &name, next);
+    }
+
+    /// A schedule is removed.
+    pub(crate) fn apply_unscheduled(&mut self, tenant: TenantKey, name: &ScheduleName) {
+        self.disarm_schedule(tenant, name);
+        self.tenants[tenant].schedules.rows.remove(name);
+    }
+
+    /// A schedule has made a message.
+    pub(crate) fn apply_fired(
+        &mut self,
+        tenant: TenantKey,
+        name: &ScheduleName,
+        message: MessageId,
+        due: WallTime,
+        next: Option<WallTime>,
+    ) {
+        self.disarm_schedule(tenant, name);
+        self.tenants[tenant].tally.scheduled += 1;
+        let Some(row) = self.tenants[tenant].schedules.get_mut(name) else { return };
+        row.next = next;
+        row.fired += 1;
+        row.last = Some((message, due));
+        row.refused = None;
+        self.arm_schedule(tenant, name, next);
+    }
+
+    /// Has a schedule looked at when it is due; after a restart all are at once.
+    pub(super) fn arm_schedule(
+        &mut self,
+        tenant: TenantKey,
+        name: &ScheduleName,
+        at: Option<WallTime>,
+    ) {
+        let (false, Some(at)) = (self.replaying, at) else { return };
+        if let Some(row) = self.tenants[tenant].schedules.get_mut(name) {
+            row.wake = Some(at.0);
+            self.firings.insert(Firing { at, tenant, name: name.clone() });
+        }
+    }
+
+    pub(super) fn disarm_schedule(&mut self, tenant: TenantKey, name: &ScheduleName) {
+        let row = self.tenants[tenant].schedules.get_mut(name);
+        if let Some(at) = row.and_then(|row| row.wake.take()) {
+            self.firings.remove(&Firing { at: WallTime(at), tenant, name: name.clone() });
+        }
+    }
+
+    /// Has all schedules looked at that replayed records have set.
+    pub(crate) fn arm_schedules(&mut self) {
+        let mut waiting = Vec::new();
+        for (tenant, row) in self.tenants.iter() {
+            let rows = row.schedules.rows.iter();
+            waiting.extend(rows.map(|(name, row)| (tenant, name.clone(), row.next)));
+        }
+        for (tenant, name, next) in waiting {
+            self.arm_schedule(tenant, &name, next);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What becomes of dead letters: sent again as new messages, or deleted.
+
+use crate::admission::{Answered, Cause, Origin};
+use crate::effect::Output;
+use crate::engine::Engine;
+use crate::now::Now;
+use crate::record::Record;
+use crate::table::{SessionKey, TenantKey};
+use std::sync::Arc;
+use trunkline_types::session::{Accepted, LetterAddress, Redrive};
+use trunkline_types::{
+    Absent, DeadLetter, Destination, Durability, InboxAddress, MessageId, Publish, Refusal,
+    RefusalCode,
+};
+
+impl Engine {
+    /// Sends a dead letter again. The letter is gone in the moment in which the new message is
+    /// accepted.
+    pub(crate) fn redrive(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        operation: u64,
+        redrive: Redrive,
+        out: &mut Output,
+    ) -> Result<Answered, Refusal> {
+        let row = &self.sessions[session];
+        let (tenant, sender, id) = (row.tenant, row.id, redrive.id);
+        let letter = self.dead_letters.find(tenant, &redrive.letter)?;
+        let (old, inbox) = (letter.publish.envelope.id, letter.inbox.clone());
+        let publish = Arc::new(redriven(letter, redrive)?);
+        publish.check(&self.config.limits)?;
+        self.check_new_id(&publish)?;
+        let cause = Cause::Letter { letter: old, inbox: inbox.clone() };
+        let origin = Origin {
+            tenant,
+            session: sender,
+            operation,
+            at: now.wall,
+            sender: None,
+            in_turn: false,
+            cause,
+        };
+        let answered = self.admit(now, &origin, &publish, out)?;
+        let placed = match &answered {
+            Answered::Done(_) => true,
+            Answered::Accepted(_, accepted) => accepted.targets > 0,
+            Answered::Already | Answered::Later => false,
+        };
+        if placed {
+            self.apply_redriven(tenant, old, &inbox);
+        }
+        let Answered::Done(level) = answered else { return Ok(answered) };
+        let accepted =
+            Accepted { operation, id, duplicate: false, targets: 1, dropped: 0, parked: 0 };
+        Ok(Answered::Accepted(level, accepted))
+    }
+
+    /// Deletes a dead letter. Returns how durable that must be before it is confirmed.
+    pub(crate) fn purge(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        operation: u64,
+        letter: &LetterAddress,
+        out: &mut Output,
+    ) -> Result<Durability, Refusal> {
+        let row = &self.sessions[session];
+        let (key, session) = (row.tenant, row.id);
+        let inbox = self.dead_letters.find(key, letter)?.inbox.clone();
+        self.apply_purged(key, letter.id, &inbox);
+        if !self.config.logged {
+            return Ok(Durability::Ephemeral);
+        }
+        let (tenant, letter, at) = (self.tenants[key].id.clone(), letter.id, now.wall);
+        self.emit(Record::Purged { tenant, letter, inbox, session, operation, at }, out);
+        Ok(Durability::Synced)
+    }
+
+    /// The state after a letter was sent again; shared by live commands and replay.
+    pub(crate) fn apply_redriven(
+        &mut self,
+        tenant: TenantKey,
+        letter: MessageId,
+        inbox: &InboxAddress,
+    ) {
+        let gone = self.dead_letters.take(tenant, letter, inbox);
+        self.tenants[tenant].tally.redriven += u64::from(gone);
+    }
+
+    /// The state after a letter was deleted; shared by live commands and replay.
+    pub(crate) fn apply_purged(
+        &mut self,
+        tenant: TenantKey,
+        letter: MessageId,
+        inbox: &InboxAddress,
+    ) {
+        let gone = self.dead_letters.take(tenant, letter, inbox);
+        self.tenants[tenant].tally.purged += u64::from(gone);
+    }
+}
+
+/// The new message that a letter becomes. Whoever asked for a reply is gone, and the idempotency
+/// key is that of the letter; all else stays as it was unless it is edited.
+fn redriven(letter: &DeadLetter, redrive: Redrive) -> Result<Publish, Refusal> {
+    let Redrive { letter: _, id, payload, destination, priority } = redrive;
+    let mut publish = Publish::clone(&letter.publish);
+    let level = publish.durability();
+    let envelope = &mut publish.envelope;
+    let old = envelope.id;
+    if id == old {
+        let message = format!("the new message has the id {id} of the dead letter; make a new id");
+        return Err(Refusal::new(RefusalCode::AlreadyTaken, message));
+    }
+    envelope.destination = match destination {
+        Some(to @ (Destination::Agent(_) | Destination::Skill(_))) => to,
+        Some(to) => {
+            let message = format!("a dead letter is redriven to one agent or skill, not to '{to}'");
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        None => match &letter.inbox {
+            InboxAddress::Agent(agent) => Destination::Agent(agent.clone()),
+            InboxAddress::Skill(skill) => Destination::Skill(skill.clone()),
+        },
+    };
+    envelope.id = id;
+    envelope.redriven_from = Some(old);
+    envelope.root_id = envelope.root_id.or(Some(old));
+    envelope.idempotency_key = None;
+    envelope.payload = payload.unwrap_or_else(|| envelope.payload.clone());
+    envelope.priority = priority.unwrap_or(envelope.priority);
+    let options = &mut publish.options;
+    options.reply = false;
+    options.gather = None;
+    // The letter goes only for a message that is there: nobody being there is no reason to lose it.
+    options.absent = Some(Absent::Park);
+    // Without its idempotency key it would be less durable.
+    options.durability = Some(level);
+    Ok(publish)
+}

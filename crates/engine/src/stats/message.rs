@@ -1,0 +1,172 @@
+//! Messages by their ids: where their copies are, and how the latest of them ended.
+
+use crate::engine::Engine;
+use crate::queue::{EndedCopy, Entry, Owner, Place};
+use crate::record::End;
+use crate::settle::unknown_message;
+use crate::table::{AgentKey, EntryKey, InboxKey, TaskKey, TenantKey};
+use trunkline_types::{
+    CopyState, CopyStatus, MessageId, MessageStatus, Publish, Refusal, WallTime,
+};
+
+impl Engine {
+    /// A tenant's message as it stands.
+    pub(crate) fn message_status(
+        &self,
+        tenant: TenantKey,
+        id: MessageId,
+    ) -> Result<Box<MessageStatus>, Refusal> {
+        let open = self.open_copies(tenant, id);
+        let ended = self.messages.ended(tenant, id);
+        let task = self.tasks.find(tenant, id).filter(|_| open.is_empty());
+        if open.is_empty() && ended.is_empty() && task.is_none() {
+            return Err(unknown_message(id));
+        }
+        let mut status = MessageStatus {
+            id,
+            kind: None,
+            destination: None,
+            accepted_at: None,
+            copies: Vec::new(),
+        };
+        let ended = ended.into_iter().filter_map(|copy| self.ended_status(&copy));
+        status.copies.extend(ended);
+        for key in open {
+            let entry = &self.entries[key];
+            describe(&mut status, &entry.publish, entry.accepted_at);
+            status.copies.extend(self.open_status(entry));
+        }
+        if let Some(key) = task {
+            let task = &self.tasks.rows[key];
+            describe(&mut status, &task.publish, task.created_at);
+            status.copies.extend(self.task_status(key));
+        }
+        status.copies.sort_by(|a, b| a.inbox.cmp(&b.inbox));
+        Ok(Box::new(status))
+    }
+
+    /// A tenant's open copies of a message.
+    pub(crate) fn open_copies(&self, tenant: TenantKey, id: MessageId) -> Vec<EntryKey> {
+        let mut open = self.messages.open(id);
+        open.retain(|&key| self.inboxes[self.entries[key].inbox].tenant == tenant);
+        open
+    }
+
+    fn open_status(&self, entry: &Entry) -> Option<CopyStatus> {
+        let inbox = &self.inboxes[entry.inbox];
+        let leased = entry.place == Place::Leased;
+        let state = match entry.place {
+            Place::Staged => CopyState::Staged,
+            Place::Delayed => CopyState::Delayed,
+            Place::Blocked | Place::Ready if inbox.servers.is_empty() => CopyState::Parked,
+            Place::Blocked | Place::Ready => CopyState::Waiting,
+            Place::Paused => CopyState::Paused,
+            Place::Leased => CopyState::Leased,
+        };
+        let holder = entry.lease.filter(|_| leased).map(|lease| lease.agent);
+        Some(CopyStatus {
+            inbox: self.address(entry.inbox)?,
+            state,
+            attempts: entry.attempts + u32::from(leased),
+            agent: holder.map(|agent| self.agents[agent].id.clone()),
+        })
+    }
+
+    fn ended_status(&self, copy: &EndedCopy) -> Option<CopyStatus> {
+        let agent = copy.agent.and_then(|agent| self.agents.get(agent));
+        Some(CopyStatus {
+            inbox: self.address(copy.inbox)?,
+            state: copy.state,
+            attempts: copy.attempts,
+            agent: agent.map(|agent| agent.id.clone()),
+        })
+    }
+
+    fn task_status(&self, key: TaskKey) -> Option<CopyStatus> {
+        let task = &self.tasks.rows[key];
+        let (inbox, state) = task.ended?;
+        let (attempts, agent) = (task.deliveries, task.agent.clone());
+        Some(CopyStatus { inbox: self.address(inbox)?, state, attempts, agent })
+    }
+
+    /// Remembers how an entry ended that was just taken out: drops of it are told to whoever
+    /// takes from its inbox, whoever waits for its room may have it, and who asks for the message
+    /// later is answered. Tasks are remembered in their own table.
+    pub(crate) fn note_ended(
+        &mut self,
+        key: EntryKey,
+        entry: &Entry,
+        agent: Option<AgentKey>,
+        end: &End,
+    ) {
+        let id = entry.publish.envelope.id;
+        self.messages.remove(id, key);
+        self.room_made(entry.inbox);
+        if *end == End::Dropped {
+            self.note_dropped(entry.inbox, entry.number);
+        }
+        if entry.task.is_some() {
+            return;
+        }
+        let tried = match end {
+            End::Completed { .. } | End::Failed { .. } | End::Rejected { .. } => 1,
+            End::DeadLettered { note, .. } => u32::from(note.is_some()),
+            End::Expired | End::Canceled { .. } | End::Dropped => 0,
+        };
+        let copy = EndedCopy {
+            id,
+            tenant: self.inboxes[entry.inbox].tenant,
+            inbox: entry.inbox,
+            state: state_of(end),
+            attempts: entry.attempts + tried,
+            agent,
+        };
+        self.messages.remember(copy, self.config.ended_messages);
+    }
+
+    /// Notes with a task how its entry ended.
+    pub(crate) fn note_ended_task(&mut self, task: TaskKey, inbox: InboxKey, end: &End) {
+        self.tasks.rows[task].ended = Some((inbox, state_of(end)));
+    }
+
+    /// Checks that every open copy is found by its message's id and nothing else is, and that
+    /// every event that waits for somebody is found by whoever comes.
+    pub(crate) fn check_messages_index(&self) -> Result<(), String> {
+        let mut parked = 0;
+        for (key, entry) in self.entries.iter() {
+            let id = entry.publish.envelope.id;
+            if !self.messages.is_open(id, key) {
+                return Err(format!("the copy {:?} of message {id} is not in the index", entry.id));
+            }
+            let waits = entry.place == Place::Ready;
+            parked += usize::from(waits && self.inboxes[entry.inbox].owner == Owner::Pending);
+        }
+        let (indexed, open) = (self.messages.open_count(), self.entries.len());
+        if indexed != open {
+            return Err(format!("the index has {indexed} open copies, but there are {open}"));
+        }
+        let known: usize = self.tenants.iter().map(|(_, tenant)| tenant.pending.parked()).sum();
+        if known != parked {
+            return Err(format!("{parked} events wait for somebody, but {known} are indexed"));
+        }
+        Ok(())
+    }
+}
+
+fn describe(status: &mut MessageStatus, publish: &Publish, accepted_at: WallTime) {
+    status.kind = Some(publish.envelope.kind);
+    status.destination = Some(publish.envelope.destination.clone());
+    status.accepted_at = Some(accepted_at);
+}
+
+fn state_of(end: &End) -> CopyState {
+    match end {
+        End::Completed { .. } => CopyState::Completed,
+        End::Failed { .. } => CopyState::Failed,
+        End::Rejected { .. } => CopyState::Rejected,
+        End::Expired => CopyState::Expired,
+        End::Canceled { .. } => CopyState::Canceled,
+        End::DeadLettered { .. } => CopyState::DeadLettered,
+        End::Dropped => CopyState::Dropped,
+    }
+}

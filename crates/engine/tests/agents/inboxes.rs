@@ -1,0 +1,94 @@
+//! How inboxes are run: set, kept, asked for, refused.
+
+use crate::world::{World, skill};
+use std::time::Duration;
+use trunkline_engine::EngineConfig;
+use trunkline_types::session::Operation;
+use trunkline_types::{
+    AgentId, Binding, InboxAddress, InboxChange, InboxSettings, Priority, RefusalCode, Routing,
+    WhenFull,
+};
+
+fn binding(priority: Priority, key: &str) -> Binding {
+    Binding { priority, key: key.into(), value: "yes".into() }
+}
+
+#[test]
+fn every_setting_of_an_inbox_is_kept_over_a_restart_and_can_be_reset() {
+    let mut world = World::new(EngineConfig::default());
+    let mut client = world.client();
+    let change = InboxChange {
+        when_full: Some(WhenFull::DropOldest),
+        wait: Some(Duration::from_secs(3)),
+        limit: Some(17),
+        routing: Some(Routing::RoundRobin),
+        bindings: Some(vec![binding(Priority::Urgent, "gpu")]),
+        reset: false,
+    };
+    world.set_inbox(&mut client, change.clone());
+    let expected = InboxSettings {
+        when_full: change.when_full,
+        wait: change.wait,
+        limit: change.limit,
+        routing: change.routing,
+        bindings: change.bindings.unwrap(),
+    };
+    assert_eq!(world.inbox(skill()).unwrap().settings, expected);
+    world.assert_replays();
+    let mut world = world.restarted();
+    assert_eq!(world.inbox(skill()).unwrap().settings, expected);
+    let mut client = world.client();
+    let reset = InboxChange { reset: true, limit: Some(5), ..InboxChange::default() };
+    world.set_inbox(&mut client, reset);
+    let expected = InboxSettings { limit: Some(5), ..InboxSettings::default() };
+    assert_eq!(world.inbox(skill()).unwrap().settings, expected);
+    world.set_inbox(&mut client, InboxChange { limit: Some(0), ..InboxChange::default() });
+    assert!(world.inbox(skill()).unwrap().settings.is_default());
+    world.assert_replays();
+}
+
+#[test]
+fn an_inbox_shows_its_figures_and_who_takes_work_from_it() {
+    let mut world = World::plain(|_| {});
+    let (first, _second, mut client) = (world.agent("a"), world.agent("b"), world.client());
+    world.publish(&mut client, 3);
+    let info = world.inbox(skill()).unwrap();
+    assert_eq!((info.stats.gauges.leased, info.servers, info.waiting_outside), (3, 2, 0));
+    assert_eq!(info.stats.address, Some(skill()));
+    world.frame(&first, trunkline_types::session::ClientFrame::Drain);
+    assert_eq!(world.inbox(skill()).unwrap().servers, 1);
+    let unknown = world.inbox(InboxAddress::Skill("nobody".parse().unwrap())).unwrap_err();
+    assert_eq!(unknown.code, RefusalCode::NotFound);
+    assert!(unknown.message.contains("'skill:nobody'"), "{unknown}");
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_and_change_nothing() {
+    let mut world = World::plain(|config| config.inboxes = 2);
+    let mut client = world.client();
+    let none = InboxChange::default();
+    let twice = vec![binding(Priority::High, "a"), binding(Priority::High, "b")];
+    let long = vec![binding(Priority::High, &"x".repeat(2000))];
+    let own = InboxAddress::Agent(AgentId::new("a").unwrap());
+    let routing = Some(Routing::Random);
+    let cases = [
+        (skill(), InboxChange { limit: Some(10_000_001), ..none.clone() }, "1 to 10000000"),
+        (skill(), InboxChange { wait: Some(Duration::MAX), ..none.clone() }, "the wait of"),
+        (skill(), InboxChange { bindings: Some(twice), ..none.clone() }, "bound twice"),
+        (skill(), InboxChange { bindings: Some(long), ..none.clone() }, "the limit is 1024"),
+        (own, InboxChange { routing, ..none.clone() }, "inbox of one agent"),
+    ];
+    for (inbox, change, text) in cases {
+        let change = Box::new(change);
+        let operation = Operation::SetInbox { inbox: inbox.clone(), change };
+        let refusal = world.ask(&mut client, operation).unwrap_err();
+        assert!(refusal.message.contains(text), "{refusal}");
+        assert_eq!(world.inbox(inbox).unwrap_err().code, RefusalCode::NotFound, "{text}");
+    }
+    // The inbox that counts bare subscriptions is one of the two.
+    world.set_inbox(&mut client, InboxChange { limit: Some(5), ..none.clone() });
+    let inbox = InboxAddress::Skill("other".parse().unwrap());
+    let change = Box::new(InboxChange { limit: Some(5), ..none });
+    let refusal = world.ask(&mut client, Operation::SetInbox { inbox, change }).unwrap_err();
+    assert!(refusal.message.contains("2 inboxes already"), "{refusal}");
+}

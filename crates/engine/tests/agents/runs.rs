@@ -1,0 +1,177 @@
+//! How long a handler may run, however often it says that it is alive.
+
+use crate::world::{Peer, World, done, secs};
+use std::sync::Arc;
+use std::time::Duration;
+use trunkline_engine::EngineConfig;
+use trunkline_types::session::{ClientFrame, Delivery, Operation, SessionItem};
+use trunkline_types::{Answer, DeadLetterFilter, Query, Settle, Token};
+
+/// A task that may be attempted so often and that an agent holds.
+fn held(config: EngineConfig, attempts: u32, max_run: Option<Duration>) -> (World, Peer, Delivery) {
+    let mut world = World::new(config);
+    let (mut agent, mut client) = (world.agent("a"), world.client());
+    let mut publish = world.request();
+    publish.options.task = true;
+    publish.options.attempts = Some(attempts);
+    publish.options.max_run = max_run;
+    world.ask(&mut client, Operation::Publish(Arc::new(publish))).unwrap();
+    let delivery = world.deliveries(&agent).remove(0);
+    world.begin(&mut agent, delivery.token);
+    world.take(&agent);
+    (world, agent, delivery)
+}
+
+/// Time passes, and the agent says all the while that it is alive.
+fn busy(world: &mut World, agent: &Peer, token: Token, seconds: u64) {
+    for _ in 0..seconds {
+        world.frame(agent, ClientFrame::Heartbeat { tokens: vec![token] });
+        world.pass(secs(1));
+    }
+}
+
+#[test]
+fn a_handler_that_only_heartbeats_is_ended_and_that_was_an_attempt() {
+    let (mut world, mut agent, delivery) = held(EngineConfig::default(), 2, Some(secs(90)));
+    assert_eq!(delivery.max_run, Some(secs(90)));
+    busy(&mut world, &agent, delivery.token, 89);
+    assert!(world.take(&agent).is_empty());
+    busy(&mut world, &agent, delivery.token, 1);
+    let told = world.take(&agent);
+    let [SessionItem::Cancel { token, reason }, SessionItem::Delivery(again)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(*token, delivery.token);
+    assert!(reason.contains("ran longer than 90s"), "{reason}");
+    assert_eq!(again.attempt, 2);
+    assert_eq!(world.stats().overran, 1);
+    world.begin(&mut agent, again.token);
+    busy(&mut world, &agent, again.token, 90);
+    let filter = DeadLetterFilter::default();
+    let Answer::DeadLetters(page) = world.query(Query::DeadLetters(filter)).unwrap() else {
+        panic!("other answer");
+    };
+    let notes: Vec<_> = page.letters[0].attempts.iter().map(|note| note.reason.as_str()).collect();
+    assert_eq!(notes, ["the handler ran longer than 90s"; 2]);
+    assert_eq!(world.stats().overran, 2);
+    world.assert_replays();
+}
+
+#[test]
+fn the_brokers_bound_counts_where_the_sender_says_nothing_and_only_there() {
+    let config = || EngineConfig { max_run: Some(secs(40)), ..EngineConfig::default() };
+    let (mut world, agent, delivery) = held(config(), 3, None);
+    assert_eq!(delivery.max_run, Some(secs(40)));
+    let frame = ClientFrame::Heartbeat { tokens: vec![delivery.token] };
+    world.pass(secs(20));
+    world.frame(&agent, frame);
+    let wake = world.engine.deadline().mono.unwrap();
+    assert_eq!(wake.0, 30_000_000_000, "that of the lease before it was renewed");
+    world.pass(secs(11));
+    let wake = world.engine.deadline().mono.unwrap();
+    assert_eq!(wake.0, 40_000_000_000, "the bound comes before the end of the lease");
+    let (mut world, agent, delivery) = held(config(), 3, None);
+    busy(&mut world, &agent, delivery.token, 40);
+    assert_eq!(world.stats().overran, 1);
+    let (mut world, agent, delivery) = held(config(), 3, Some(secs(60)));
+    busy(&mut world, &agent, delivery.token, 59);
+    assert_eq!(world.stats().overran, 0);
+    busy(&mut world, &agent, delivery.token, 1);
+    assert_eq!(world.stats().overran, 1);
+    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, None);
+    assert_eq!(delivery.max_run, None);
+    busy(&mut world, &agent, delivery.token, 600);
+    assert_eq!(world.stats().overran, 0, "without a bound it may run for as long as it likes");
+}
+
+#[test]
+fn a_result_after_the_bound_counts_while_nobody_else_has_begun() {
+    for taken in [false, true] {
+        let (mut world, mut agent, delivery) = held(EngineConfig::default(), 3, Some(secs(10)));
+        let other = if taken { Some(world.agent("b")) } else { None };
+        // The holder itself takes nothing more, so the work waits or goes to the other one.
+        world.credit(&agent, 0);
+        busy(&mut world, &agent, delivery.token, 10);
+        if let Some(other) = &other {
+            assert_eq!(world.deliveries(other).len(), 1);
+        }
+        let settle = Settle { token: delivery.token, outcome: done() };
+        let result = world.ask(&mut agent, Operation::Settle(settle));
+        assert_eq!(result.is_err(), taken, "{result:?}");
+        world.assert_replays();
+    }
+}
+
+#[test]
+fn a_settled_delivery_does_not_overrun_and_the_next_one_runs_anew() {
+    let (mut world, mut agent, delivery) = held(EngineConfig::default(), 3, Some(secs(10)));
+    busy(&mut world, &agent, delivery.token, 9);
+    let retry = trunkline_types::Outcome::Retry { reason: "again".into(), delay: Some(secs(0)) };
+    world.settle(&mut agent, delivery.token, retry);
+    let again = world.deliveries(&agent).remove(0);
+    busy(&mut world, &agent, again.token, 9);
+    assert_eq!(world.stats().overran, 0);
+    busy(&mut world, &agent, again.token, 1);
+    assert_eq!(world.stats().overran, 1);
+}
+
+#[test]
+fn after_a_restart_the_bound_starts_anew_with_the_lease_that_is_taken_up() {
+    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(20)));
+    busy(&mut world, &agent, delivery.token, 15);
+    let mut world = world.restarted();
+    world.pass(secs(10));
+    let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
+    busy(&mut world, &agent, delivery.token, 19);
+    assert_eq!(world.stats().overran, 0);
+    busy(&mut world, &agent, delivery.token, 1);
+    assert_eq!(world.stats().overran, 1);
+}
+
+#[test]
+fn a_session_that_comes_back_within_the_grace_has_no_more_time_than_before() {
+    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(20)));
+    busy(&mut world, &agent, delivery.token, 15);
+    world.handle(trunkline_engine::Command::Disconnect { connection: agent.connection });
+    world.pass(secs(2));
+    let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
+    busy(&mut world, &agent, delivery.token, 3);
+    assert_eq!(world.stats().overran, 1);
+}
+
+#[test]
+fn a_lease_that_ran_out_and_is_taken_up_again_has_no_more_time_than_before() {
+    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(50)));
+    world.credit(&agent, 0);
+    world.pass(secs(31));
+    let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
+    busy(&mut world, &agent, delivery.token, 18);
+    assert_eq!(world.stats().overran, 0);
+    busy(&mut world, &agent, delivery.token, 1);
+    assert_eq!(world.stats().overran, 1);
+}
+
+#[test]
+fn the_brokers_own_absence_is_not_counted_as_running() {
+    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(20)));
+    busy(&mut world, &agent, delivery.token, 10);
+    world.now.mono.0 += 3_600_000_000_000;
+    world.pass(secs(0));
+    busy(&mut world, &agent, delivery.token, 9);
+    assert_eq!(world.stats().overran, 0);
+    busy(&mut world, &agent, delivery.token, 2);
+    assert_eq!(world.stats().overran, 1);
+}
+
+#[test]
+fn who_was_told_to_stop_does_not_take_the_work_up_again_by_coming_back() {
+    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(5)));
+    world.credit(&agent, 0);
+    busy(&mut world, &agent, delivery.token, 6);
+    assert_eq!(world.stats().overran, 1);
+    let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
+    let again = world.deliveries(&agent).remove(0);
+    assert_ne!(again.token, delivery.token, "it begins anew, under a token of its own");
+    assert_eq!(again.attempt, 2);
+    world.assert_replays();
+}
