@@ -1,20 +1,23 @@
 //! The broker: opening, asking, draining.
 
 use crate::clock::Clock;
-use crate::config::{BrokerConfig, Store};
+use crate::config::BrokerConfig;
 use crate::connection::BrokerConnection;
-use crate::core::{Core, Input};
+use crate::core::{Input, Threads};
 use crate::error::OpenError;
+use crate::index::{Index, IndexThread};
+use crate::open::{self, Opened, Settings};
 use crate::partition::Partition;
 use crate::port::Port;
+use crate::settings;
 use crate::timer;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use trunkline_engine::{Engine, EngineConfig, Output, Record};
-use trunkline_log::{Committer, Directory, Log, LogConfig, Storage};
+use trunkline_engine::{Command, Engine, EngineConfig};
+use trunkline_log::Committer;
 use trunkline_types::session::{BoxFuture, Companion, Connected, Connector, Hello, Sink};
 use trunkline_types::{Answer, Principal, Query, Refusal, RefusalCode, Sequence};
 
@@ -33,6 +36,7 @@ use trunkline_types::{Answer, Principal, Query, Refusal, RefusalCode, Sequence};
 #[derive(Clone, Debug)]
 pub struct Broker {
     handle: BrokerHandle,
+    settings: Arc<Settings>,
 }
 
 /// A broker as one principal sees it: sessions opened through it are the principal's.
@@ -48,7 +52,7 @@ pub struct BrokerHandle {
 pub enum BrokerState {
     /// It takes work.
     Ready,
-    /// It finishes what its sessions hold and takes no new sessions.
+    /// It lets its sessions finish what they hold, and takes no new sessions and no new work.
     Draining,
     /// It is closed.
     Closed,
@@ -70,12 +74,14 @@ impl Broker {
     /// [`OpenError`] if the store is locked, damaged, written by a newer version, or fails.
     pub async fn open(config: BrokerConfig) -> Result<Self, OpenError> {
         let runtime = Handle::current();
-        let opened = runtime.spawn_blocking(move || open(config)).await;
-        let (core, log) = opened.map_err(|error| OpenError::Start(error.to_string()))??;
+        let opened = runtime.spawn_blocking(move || open::open(config)).await;
+        let Opened { core, log, index, filters, settings } =
+            opened.map_err(|error| OpenError::Start(error.to_string()))??;
         let clock = core.clock;
         let base = log.as_ref().map_or(Sequence(0), |(_, base)| *base);
-        let partition = Partition::new(core, base, runtime.clone());
+        let partition = Partition::new(core, filters, base, runtime.clone());
         if let Some((log, _)) = log {
+            let index = start_index(index, &partition, clock);
             let target = Arc::downgrade(&partition);
             let on_progress = move |progress| {
                 if let Some(partition) = target.upgrade() {
@@ -85,12 +91,14 @@ impl Broker {
             };
             let committer = Committer::start(log, Box::new(on_progress))
                 .map_err(|error| OpenError::Start(error.to_string()))?;
-            partition.look(|core| core.committer = Some(committer));
+            let threads = Threads { index, committer: Some(committer) };
+            partition.look(|core| core.threads = threads);
         }
         runtime.spawn(timer::run(Arc::downgrade(&partition), partition.alarm.clone(), clock));
         partition.bring(Input::Tick);
         let (principal, companion) = (Principal::default(), Companion::default());
-        Ok(Self { handle: BrokerHandle { partition, principal, companion } })
+        let handle = BrokerHandle { partition, principal, companion };
+        Ok(Self { handle, settings: Arc::new(settings) })
     }
 
     /// The broker as a principal sees it. The caller answers for the principal being who it says.
@@ -109,8 +117,35 @@ impl Broker {
         self.handle.partition.state.subscribe()
     }
 
-    /// Shuts down: tells every session to go, waits up to `grace` for them to finish and leave,
-    /// counts what is ephemeral as lost, and closes the log. Idempotent.
+    /// Lets other settings of the engine be in force from now on: leases, backoff, limits, bounds,
+    /// weights, policies, breakers and everything else but those that only take effect when a
+    /// broker is opened. What was decided by the settings before stays. Returns the names of the
+    /// settings that differ from those in force and stay as they are until then: `partition`,
+    /// `key_window`. What the broker itself sets is of no account, see
+    /// [`BrokerConfig::engine`].
+    ///
+    /// # Errors
+    /// [`OpenError::Setting`] if a setting is out of its range or does not go with another;
+    /// nothing has changed then.
+    pub fn reconfigure(&self, wanted: EngineConfig) -> Result<Vec<&'static str>, OpenError> {
+        let mut engine = self.settings.engine.lock();
+        let (config, kept) = settings::merged(&engine, wanted);
+        settings::check(&config, &self.settings.log)?;
+        *engine = config.clone();
+        let command = Command::Configure(Box::new(config));
+        self.handle.partition.bring(Input::Command(command));
+        Ok(kept)
+    }
+
+    /// What a draining broker answers to new sessions and new work, with a hint when to try again.
+    pub fn draining() -> Refusal {
+        Engine::draining()
+    }
+
+    /// Shuts down: takes and delivers nothing new, tells every session to go as soon as it neither
+    /// holds a delivery nor waits for the reply to one that is held, waits up to `grace` for all of
+    /// them to leave, tells those that are left, counts what is ephemeral as lost, and closes the
+    /// log. Idempotent.
     pub async fn drain(&self, grace: Duration) {
         let partition = &self.handle.partition;
         let begun = partition.state.send_if_modified(|state| {
@@ -132,11 +167,14 @@ impl Broker {
         partition.bring(Input::Drain);
         // A wait that takes too long is given up: whoever is still there is lost, not hurt.
         let _ = tokio::time::timeout(grace, all_closed(partition)).await;
-        let (closer, committer) = oneshot::channel();
+        let (closer, threads) = oneshot::channel();
         partition.bring(Input::Stop(closer));
-        if let Ok(Some(committer)) = committer.await {
-            let closed = tokio::task::spawn_blocking(move || committer.close()).await;
-            match closed {
+        if let Ok(Threads { index, committer: Some(committer) }) = threads.await {
+            let close = move || {
+                drop(index);
+                committer.close()
+            };
+            match tokio::task::spawn_blocking(close).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, "the log was not closed in order"),
                 Err(error) => tracing::error!(%error, "the log's thread failed"),
@@ -181,9 +219,12 @@ impl Connector for BrokerHandle {
             let port = Arc::new(Port::new(sink, sender));
             let key = self.partition.connection_key();
             let principal = self.principal.clone();
+            self.partition.filters.prepare(&hello.subscriptions);
             let hello = Box::new(hello);
             // Made first, so that a caller that gives up waiting leaves no connection behind.
-            let connection = Arc::new(BrokerConnection::new(self.partition.clone(), key));
+            let tenant = principal.tenant.clone();
+            let connection = BrokerConnection::new(self.partition.clone(), key, tenant);
+            let connection = Arc::new(connection);
             self.partition.bring(Input::Connect { connection: key, principal, hello, port });
             let welcome = receiver.await.unwrap_or_else(|_| Err(closed()))?;
             Ok(Connected { connection, welcome: *welcome })
@@ -222,75 +263,20 @@ fn closed() -> Refusal {
     Refusal::new(RefusalCode::Unavailable, message)
 }
 
-/// Relations between settings that no one of them can be checked for alone.
-fn check(engine: &EngineConfig, log: &LogConfig) -> Result<(), OpenError> {
-    let limits = &engine.limits;
-    // The largest records are an envelope with everything that it may have, and an agent's card.
-    let envelope = limits.payload_bytes
-        + limits.headers * limits.header_bytes
-        + limits.destinations * 128
-        + limits.reason_bytes;
-    let card = limits.card_entries * 4 * limits.header_bytes + 2 * limits.reason_bytes;
-    let needed = envelope.max(card) + (4 << 10);
-    if needed > log.max_body_bytes {
-        return Err(OpenError::Setting(format!(
-            "log.max_body_bytes is {}, but the limits on envelopes and cards (payload_bytes {}, \
-             headers {}, card_entries {} and others) need {needed}; raise the one or lower the others",
-            log.max_body_bytes, limits.payload_bytes, limits.headers, limits.card_entries
-        )));
-    }
-    for (name, span) in [("lease", engine.lease), ("resume_grace", engine.resume_grace)] {
-        if span.is_zero() {
-            return Err(OpenError::Setting(format!("{name} is zero; it must be longer")));
+/// Starts the thread that fills the index. Without it keys stay in memory, which is no reason not
+/// to start.
+fn start_index(
+    index: Option<Index>,
+    partition: &Arc<Partition>,
+    clock: Clock,
+) -> Option<IndexThread> {
+    let target = Arc::downgrade(partition);
+    let on_commit = move |through| {
+        if let Some(partition) = target.upgrade() {
+            partition.bring(Input::Command(Command::Indexed { through }));
+            partition.let_go();
         }
-    }
-    Ok(())
-}
-
-/// Opens the store and rebuilds the engine from it. Returns the sequence of the last record that
-/// was found.
-fn open(config: BrokerConfig) -> Result<(Core, Option<(Log, Sequence)>), OpenError> {
-    let BrokerConfig { store, engine: mut settings, log: log_config } = config;
-    let storage: Option<Arc<dyn Storage>> = match store {
-        Store::Memory => None,
-        Store::Directory(path) => Some(Arc::new(Directory::open(path)?)),
-        Store::Custom(storage) => Some(storage),
     };
-    settings.logged = storage.is_some();
-    settings.seed = fastrand::u64(..);
-    let partition = settings.partition.0;
-    check(&settings, &log_config)?;
-    let clock = Clock::new();
-    let mut engine = Engine::new(settings);
-    let mut out = Output::default();
-    let mut batch = log_config.batch();
-    let Some(storage) = storage else {
-        engine.start(clock.now(), &mut out);
-        return Ok((Core::new(engine, clock, batch, partition), None));
-    };
-    let (mut log, recovery) = Log::open(storage, log_config, |found| {
-        let record = Record::decode(found.tag, found.body)?;
-        Ok(engine.replay(Sequence(found.sequence), record)?)
-    })?;
-    engine.start(clock.now(), &mut out);
-    // The epoch must be on disk before any token of it is used.
-    let first_write = |error: String| OpenError::FirstWrite(error);
-    for (sequence, record) in out.records.drain(..) {
-        batch
-            .push(partition, sequence.0, record.tag(), |body| record.encode(body))
-            .map_err(|error| first_write(error.to_string()))?;
-    }
-    log.write(&mut batch).map_err(|error| first_write(error.to_string()))?;
-    log.sync().map_err(|error| first_write(error.to_string()))?;
-    let latest = engine.sequence();
-    engine.durable(clock.now(), latest, latest, &mut out);
-    // The log counts from here what it has written since it was opened.
-    let base = Sequence(latest.0 - log.written());
-    let mut core = Core::new(engine, clock, batch, partition);
-    core.log.recovered = recovery.records;
-    if let Some(torn) = &recovery.torn {
-        let bytes = torn.bytes;
-        tracing::warn!(bytes, "the log ends in writes that were never flushed; they are given up");
-    }
-    Ok((core, Some((log, base))))
+    let started = index?.start(clock, on_commit);
+    started.inspect_err(|error| tracing::warn!(%error, "the key index is not filled")).ok()
 }

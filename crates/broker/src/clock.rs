@@ -8,6 +8,12 @@ use trunkline_types::WallTime;
 /// may have been set meanwhile.
 const WALL_LOOK: Duration = Duration::from_mins(1);
 
+/// Reads the wall clock.
+pub(crate) fn wall() -> WallTime {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Reads both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -21,9 +27,7 @@ impl Clock {
 
     pub(crate) fn now(&self) -> Now {
         let mono = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        Now { mono: Mono(mono), wall: WallTime(wall) }
+        Now { mono: Mono(mono), wall: wall() }
     }
 
     /// When to wake up for a deadline, on the monotonic clock.

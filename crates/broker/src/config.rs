@@ -11,7 +11,7 @@ use trunkline_log::{LogConfig, Storage};
 pub struct BrokerConfig {
     /// Where accepted work is kept.
     pub store: Store,
-    /// Settings of the engine. `logged` and `seed` are set by the broker.
+    /// Settings of the engine. `logged`, `seed`, `rules` and `key_index` are set by the broker.
     pub engine: EngineConfig,
     /// Settings of the log; of no effect without one.
     pub log: LogConfig,

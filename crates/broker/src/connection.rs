@@ -1,10 +1,13 @@
 //! A session's way to a broker in the same process.
 
+use crate::clock;
 use crate::core::Input;
+use crate::filters::FilterTable;
 use crate::partition::Partition;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trunkline_engine::{Command, ConnectionKey};
+use trunkline_types::TenantId;
 use trunkline_types::session::{ClientFrame, Connection};
 
 /// Hands frames to the partition. Dropped without [`Connection::close`], its session counts as
@@ -13,12 +16,15 @@ use trunkline_types::session::{ClientFrame, Connection};
 pub(crate) struct BrokerConnection {
     partition: Arc<Partition>,
     key: ConnectionKey,
+    tenant: TenantId,
+    filters: Arc<FilterTable>,
     closed: AtomicBool,
 }
 
 impl BrokerConnection {
-    pub(crate) fn new(partition: Arc<Partition>, key: ConnectionKey) -> Self {
-        Self { partition, key, closed: AtomicBool::new(false) }
+    pub(crate) fn new(partition: Arc<Partition>, key: ConnectionKey, tenant: TenantId) -> Self {
+        let filters = partition.filters.clone();
+        Self { partition, key, tenant, filters, closed: AtomicBool::new(false) }
     }
 }
 
@@ -28,7 +34,10 @@ impl Connection for BrokerConnection {
         if self.closed.fetch_or(goodbye, Ordering::Relaxed) {
             return;
         }
-        let command = Command::Frame { connection: self.key, frame };
+        // Here, so that other sessions need not wait while filters and cron expressions are
+        // compiled, and filters evaluated.
+        let verdicts = self.filters.judge(&self.tenant, &frame, clock::wall);
+        let command = Command::Frame { connection: self.key, frame, verdicts };
         self.partition.bring(Input::Command(command));
     }
 

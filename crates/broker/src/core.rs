@@ -1,11 +1,14 @@
 //! What the combining lock guards: the engine and everything that goes with a turn of it.
 
 use crate::clock::Clock;
+use crate::filters::FilterTable;
+use crate::index::{IndexThread, row_of};
 use crate::port::Port;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
-use tracing::error;
+use tracing::{error, info, warn};
 use trunkline_engine::{
     Command, ConnectionKey, Effect, Engine, Mono, Now, Output, QueryKey, Record,
 };
@@ -30,18 +33,31 @@ pub(crate) enum Input {
     Failed { reason: Arc<str> },
     /// It is time.
     Tick,
-    /// Every session is told to go.
+    /// Nothing new is taken, and sessions are told to go as they finish what they hold.
     Drain,
-    /// The broker stops; its log's thread is handed over to be closed.
-    Stop(oneshot::Sender<Option<Committer>>),
+    /// The broker stops; its threads are handed over to be closed.
+    Stop(oneshot::Sender<Threads>),
+}
+
+/// The threads of a broker, in the order in which they end.
+#[derive(Default)]
+pub(crate) struct Threads {
+    /// Fills the index of keys, which lies beside the log and must not outlive its lock.
+    pub(crate) index: Option<IndexThread>,
+    /// Writes the log.
+    pub(crate) committer: Option<Committer>,
 }
 
 /// The engine and everything that goes with a turn of it.
 pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) clock: Clock,
-    pub(crate) committer: Option<Committer>,
+    pub(crate) threads: Threads,
+    /// How long keys count, which is what the index is told.
+    pub(crate) key_window: Duration,
     pub(crate) partition: u16,
+    /// Told which filters there are.
+    filters: Arc<FilterTable>,
     out: Output,
     batch: Batch,
     ports: HashMap<ConnectionKey, Arc<Port>>,
@@ -54,7 +70,7 @@ pub(crate) struct Core {
     failure: Option<String>,
     /// Why nothing is handled any longer.
     over: Option<Refusal>,
-    stopping: Option<oneshot::Sender<Option<Committer>>>,
+    stopping: Option<oneshot::Sender<Threads>>,
     draining: bool,
     congested: bool,
     pub(crate) log: LogStats,
@@ -63,12 +79,20 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(engine: Engine, clock: Clock, batch: Batch, partition: u16) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        clock: Clock,
+        batch: Batch,
+        partition: u16,
+        filters: Arc<FilterTable>,
+    ) -> Self {
         Self {
             engine,
             clock,
-            committer: None,
+            threads: Threads::default(),
+            key_window: Duration::ZERO,
             partition,
+            filters,
             out: Output::default(),
             batch,
             ports: HashMap::new(),
@@ -86,6 +110,12 @@ impl Core {
         }
     }
 
+    /// Takes over what the engine put out while it was started.
+    pub(crate) fn begin(&mut self, out: Output) {
+        self.out = out;
+        self.perform();
+    }
+
     /// Handles everything brought, commits, and fills outboxes. Returns the ports to be flushed
     /// and when to wake up next.
     pub(crate) fn turn(&mut self, dirty: &mut Vec<Arc<Port>>) -> Option<Mono> {
@@ -96,10 +126,15 @@ impl Core {
             self.handle(now, input);
         }
         self.inputs = inputs;
+        if self.draining && self.over.is_none() {
+            // Any turn may have ended what kept a session here.
+            self.engine.handle(now, Command::Drain, &mut self.out);
+            self.perform();
+        }
         self.finish();
         if let Some(closer) = self.stopping.take() {
             // Whoever stops the broker may have given up waiting; dropping it closes it too.
-            let _ = closer.send(self.committer.take());
+            let _ = closer.send(std::mem::take(&mut self.threads));
         }
         self.take_dirty(dirty);
         Clock::wake_at(now, self.engine.deadline())
@@ -138,8 +173,7 @@ impl Core {
         }
         match input {
             Input::Connect { port, .. } if self.draining => {
-                let message = "the broker is shutting down";
-                port.welcome(Err(Refusal::new(RefusalCode::Draining, message)));
+                port.welcome(Err(Engine::draining()));
             }
             Input::Connect { connection, principal, hello, port } => {
                 self.ports.insert(connection, port);
@@ -158,20 +192,30 @@ impl Core {
                 let ample = space == Space::Ample;
                 if ample == self.log.disk_full {
                     self.log.disk_full = !ample;
+                    if ample {
+                        info!("the disk has room again: new durable work is accepted");
+                    } else {
+                        warn!(
+                            "the disk is full: new durable work is refused, what was accepted goes on"
+                        );
+                    }
                     self.engine.handle(now, Command::Space { ample }, &mut self.out);
                 }
                 self.log.flushes += 1;
                 self.engine.durable(now, written, synced, &mut self.out);
+                if let Some(index) = &self.threads.index {
+                    index.feed().synced(synced);
+                }
             }
             Input::Failed { reason } => self.fail(&reason),
             Input::Tick => self.engine.tick(now, &mut self.out),
-            Input::Drain => {
-                self.draining = true;
-                self.dismiss("the broker is shutting down");
-            }
+            // The end of the turn sees to the rest.
+            Input::Drain => self.draining = true,
             Input::Stop(closer) => {
                 self.engine.handle(now, Command::Stop, &mut self.out);
                 self.stopping = Some(closer);
+                // Whoever has not finished in time, or not yet left.
+                self.dismiss("the broker is shutting down");
                 self.end(Refusal::new(RefusalCode::Unavailable, "the broker is closed"));
             }
         }
@@ -181,7 +225,7 @@ impl Core {
 
     /// Lets the engine refuse new work while the log is as far behind as it may be.
     fn look_at_congestion(&mut self, now: Now) {
-        let congested = self.committer.as_ref().is_some_and(Committer::is_congested);
+        let congested = self.threads.committer.as_ref().is_some_and(Committer::is_congested);
         if std::mem::replace(&mut self.congested, congested) != congested {
             self.engine.handle(now, Command::Congestion { congested }, &mut self.out);
         }
@@ -195,6 +239,11 @@ impl Core {
         let urgency = if self.out.flush { Urgency::Synced } else { Urgency::Buffered };
         let mut too_long = None;
         for (sequence, record) in self.out.records.drain(..) {
+            if let Some(index) = &self.threads.index
+                && let Some(row) = row_of(sequence, &record, self.key_window)
+            {
+                index.feed().push(row);
+            }
             let result = self.batch.push(self.partition, sequence.0, record.tag(), |body| {
                 Record::encode(&record, body);
             });
@@ -206,7 +255,7 @@ impl Core {
         self.log.records += self.batch.records();
         self.log.bytes += self.batch.bytes() as u64;
         self.out.clear();
-        if let Some(committer) = &self.committer {
+        if let Some(committer) = &self.threads.committer {
             committer.submit(&mut self.batch, urgency);
         } else {
             self.batch.clear();
@@ -230,6 +279,9 @@ impl Core {
                     self.latest = None;
                     self.ports.remove(&connection);
                 }
+                Effect::Filter { tenant, pattern, filter, wanted } => {
+                    self.filters.note(tenant, pattern, filter, wanted);
+                }
                 Effect::Answer { query, result } => self.answer(query, result),
             }
         }
@@ -250,7 +302,7 @@ impl Core {
     }
 
     fn answer(&mut self, query: QueryKey, mut result: Result<Answer, Refusal>) {
-        if let (Ok(Answer::Stats(stats)), true) = (&mut result, self.committer.is_some()) {
+        if let (Ok(Answer::Stats(stats)), true) = (&mut result, self.threads.committer.is_some()) {
             stats.log = Some(self.log);
         }
         if let Some(asker) = self.askers.remove(&query) {

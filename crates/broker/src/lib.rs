@@ -12,13 +12,18 @@ mod config;
 mod connection;
 mod core;
 mod error;
+mod filters;
+mod index;
+mod open;
 mod partition;
 mod port;
+mod settings;
 mod sync;
 mod timer;
 
 pub use broker::{Broker, BrokerHandle, BrokerState};
 pub use config::{BrokerConfig, Store};
 pub use error::OpenError;
+pub use settings::check;
 pub use trunkline_engine::EngineConfig;
 pub use trunkline_log::LogConfig;

@@ -3,6 +3,7 @@
 use crate::broker::BrokerState;
 use crate::combine::{Combining, Worked};
 use crate::core::{Core, Input};
+use crate::filters::FilterTable;
 use crate::port::Port;
 use crate::timer::Alarm;
 use std::fmt;
@@ -21,6 +22,7 @@ const TURNS: usize = 32;
 /// One engine behind a combining lock.
 pub(crate) struct Partition {
     pub(crate) core: Combining<Vec<Input>, Core>,
+    pub(crate) filters: Arc<FilterTable>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) state: watch::Sender<BrokerState>,
     /// Told whenever a connection is closed.
@@ -38,8 +40,14 @@ impl fmt::Debug for Partition {
 }
 
 impl Partition {
-    pub(crate) fn new(core: Core, base: Sequence, runtime: Handle) -> Arc<Self> {
+    pub(crate) fn new(
+        core: Core,
+        filters: Arc<FilterTable>,
+        base: Sequence,
+        runtime: Handle,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            filters,
             core: Combining::new(Vec::new(), core),
             alarm: Arc::default(),
             state: watch::Sender::new(BrokerState::Ready),

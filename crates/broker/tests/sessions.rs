@@ -55,7 +55,7 @@ async fn refusals_name_the_thing_its_value_and_the_limit() {
     assert!(refusal.message.contains(&unknown.to_string()), "{refusal}");
 
     let mut nobody = task("nobody-has-it", "x");
-    nobody.options.absent = Absent::Fail;
+    nobody.options.absent = Some(Absent::Fail);
     let refusal = peer.publish(nobody).await.unwrap_err();
     assert_eq!(refusal.code, RefusalCode::NobodyThere);
 
@@ -105,8 +105,7 @@ async fn an_idempotency_key_is_accepted_once_and_only_for_the_same_envelope() {
 async fn events_reach_subscribers_and_their_publisher_is_told_how_many() {
     let broker = broker().await;
     let mut wanting = hello(1, None);
-    wanting.subscriptions =
-        vec![Subscription { pattern: "build.*.done".parse().unwrap(), durable: false }];
+    wanting.subscriptions = vec![Subscription::new("build.*.done".parse().unwrap())];
     let mut subscriber = Peer::open(&broker, wanting).await.unwrap();
     let mut publisher = Peer::open(&broker, hello(2, None)).await.unwrap();
     let event = |topic: &str| {

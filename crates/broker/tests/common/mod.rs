@@ -33,6 +33,7 @@ pub(crate) fn on(disk: &MemoryDisk) -> BrokerConfig {
     limits.payload_bytes = 1 << 13;
     (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
     limits.reason_bytes = 1 << 10;
+    config.engine.logged_copies = 16;
     config
 }
 

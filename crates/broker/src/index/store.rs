@@ -1,0 +1,253 @@
+//! The file of the index.
+
+use crate::index::rows::Row;
+use foldhash::quality::FixedState;
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
+use std::hash::{BuildHasher, Hasher};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+use trunkline_engine::KeyRow;
+use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
+
+/// The version of the tables below. A file with another one is made again from the log.
+const VERSION: i64 = 1;
+
+/// How a connection works: readers beside the writer, and no flush but when the write-ahead log
+/// is folded in, for what a crash takes is read from the log again.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+    PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8192;
+    PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;";
+
+/// Rows lie in the order of their records, which is the order in which they expire, so that
+/// only the small index by hash is written to here and there.
+const TABLES: &str = "
+    CREATE TABLE keys (
+        place INTEGER PRIMARY KEY, hash INTEGER NOT NULL, tenant TEXT NOT NULL, key TEXT NOT NULL,
+        id BLOB NOT NULL, fingerprint INTEGER NOT NULL, expires INTEGER NOT NULL
+    );
+    CREATE INDEX keys_by_hash ON keys (hash);
+    CREATE TABLE state (
+        one INTEGER PRIMARY KEY, through INTEGER NOT NULL, log BLOB NOT NULL,
+        seed INTEGER NOT NULL, sample INTEGER NOT NULL
+    );";
+
+/// The one connection that writes.
+#[derive(Debug)]
+pub(crate) struct Store {
+    connection: Connection,
+    hashes: Hashes,
+    path: PathBuf,
+}
+
+/// How keys are hashed in one file: by a seed of its own, so that nobody can aim for collisions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashes {
+    seed: u64,
+}
+
+impl Store {
+    /// Opens the index in a folder, which is made if it is not there. A file that cannot be read
+    /// or is of another version is deleted and made anew, empty.
+    ///
+    /// # Errors
+    /// If that cannot be done either.
+    pub(crate) fn open(folder: &Path) -> Result<Self, String> {
+        let made = fs::create_dir_all(folder);
+        made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        let path = folder.join("keys.sqlite");
+        if path.exists() {
+            match Self::open_old(&path) {
+                Ok(store) => return Ok(store),
+                Err(error) => {
+                    let file = path.display();
+                    tracing::warn!(%error, %file, "the key index is made again from the log");
+                }
+            }
+        }
+        Self::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))
+    }
+
+    /// Deletes everything in it.
+    ///
+    /// # Errors
+    /// If it cannot be deleted or made anew.
+    pub(crate) fn reset(self) -> Result<Self, String> {
+        let path = self.path;
+        drop(self.connection);
+        Self::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How far it goes, and which log it belongs to: the first record of that log, empty before
+    /// the first commit.
+    pub(crate) fn state(&self) -> Result<(Sequence, Vec<u8>), Error> {
+        self.connection.query_row("SELECT through, log FROM state", [], |row| {
+            Ok((Sequence(unsigned(row.get(0)?)), row.get(1)?))
+        })
+    }
+
+    /// Takes rows in, and notes in the same commit that it goes through a place in a log.
+    pub(crate) fn commit(
+        &mut self,
+        rows: &[Row],
+        through: Sequence,
+        log: &[u8],
+    ) -> Result<(), Error> {
+        let transaction = self.connection.transaction()?;
+        {
+            // The same record may be read from the log again.
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
+            for Row { place, tenant, key, accepted } in rows {
+                let KeyRow { id, fingerprint, expires_at } = accepted;
+                insert.execute(params![
+                    signed(place.0),
+                    self.hashes.of(tenant, key),
+                    tenant.as_str(),
+                    key.as_str(),
+                    id.to_bytes(),
+                    signed(*fingerprint),
+                    signed(expires_at.0),
+                ])?;
+            }
+            let mut state =
+                transaction.prepare_cached("UPDATE state SET through = ?1, log = ?2")?;
+            state.execute(params![signed(through.0), log])?;
+        }
+        transaction.commit()
+    }
+
+    /// Deletes the oldest rows whose window was over at a time, at most so many; how many it were.
+    pub(crate) fn expire(&mut self, until: WallTime, most: usize) -> Result<usize, Error> {
+        const OLDEST: &str = "SELECT place, expires FROM keys ORDER BY place LIMIT ?1";
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let mut last = None;
+        {
+            let mut oldest = self.connection.prepare_cached(OLDEST)?;
+            let mut rows = oldest.query([most])?;
+            while let Some(row) = rows.next()? {
+                if unsigned(row.get(1)?) > until.0 {
+                    break;
+                }
+                last = Some(row.get::<_, i64>(0)?);
+            }
+        }
+        let Some(last) = last else { return Ok(0) };
+        self.connection.prepare_cached("DELETE FROM keys WHERE place <= ?1")?.execute([last])
+    }
+
+    fn open_old(path: &Path) -> Result<Self, Error> {
+        let connection = Connection::open(path)?;
+        connection.execute_batch(PRAGMAS)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version != VERSION {
+            return Err(Error::InvalidQuery);
+        }
+        let hashes = Hashes::read(&connection)?;
+        let store = Self { connection, hashes, path: path.to_owned() };
+        store.state()?;
+        Ok(store)
+    }
+
+    fn create(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        delete(path)?;
+        let connection = Connection::open(path)?;
+        connection.execute_batch(PRAGMAS)?;
+        let hashes = Hashes { seed: fastrand::u64(..) };
+        let (seed, sample) = (signed(hashes.seed), hashes.sample());
+        connection.execute_batch(&format!(
+            "BEGIN; {TABLES} INSERT INTO state VALUES (1, 0, x'', {seed}, {sample});
+             PRAGMA user_version = {VERSION}; COMMIT;"
+        ))?;
+        Ok(Self { connection, hashes, path: path.to_owned() })
+    }
+}
+
+impl Hashes {
+    /// How keys are hashed in a file.
+    fn read(connection: &Connection) -> Result<Self, Error> {
+        let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, i64>(1)?));
+        let (seed, sample) = connection.query_row("SELECT seed, sample FROM state", [], read)?;
+        let hashes = Self { seed };
+        // Another version of the program may hash otherwise, and would find nothing.
+        if hashes.sample() == sample { Ok(hashes) } else { Err(Error::InvalidQuery) }
+    }
+
+    fn of(self, tenant: &TenantId, key: &IdempotencyKey) -> i64 {
+        self.of_texts(tenant.as_str(), key.as_str())
+    }
+
+    fn sample(self) -> i64 {
+        self.of_texts("default", "order-1")
+    }
+
+    fn of_texts(self, tenant: &str, key: &str) -> i64 {
+        let mut hasher = FixedState::with_seed(self.seed).build_hasher();
+        hasher.write(tenant.as_bytes());
+        hasher.write_u8(0);
+        hasher.write(key.as_bytes());
+        signed(hasher.finish())
+    }
+}
+
+/// What was accepted under a key, over any connection.
+pub(super) fn find(
+    connection: &Connection,
+    hashes: Hashes,
+    tenant: &TenantId,
+    key: &IdempotencyKey,
+) -> Result<Option<KeyRow>, Error> {
+    // A key that is used again after its window has a row for each time; the latest counts.
+    const FIND: &str = "SELECT id, fingerprint, expires FROM keys
+        WHERE hash = ?1 AND tenant = ?2 AND key = ?3 ORDER BY place DESC LIMIT 1";
+    let read = |row: &rusqlite::Row<'_>| {
+        let id = MessageId::from_bytes(row.get(0)?).ok_or(Error::InvalidQuery)?;
+        let (fingerprint, expires) = (unsigned(row.get(1)?), unsigned(row.get(2)?));
+        Ok(KeyRow { id, fingerprint, expires_at: WallTime(expires) })
+    };
+    let values = params![hashes.of(tenant, key), tenant.as_str(), key.as_str()];
+    connection.prepare_cached(FIND)?.query_row(values, read).optional()
+}
+
+/// A connection for those who only ask.
+pub(super) fn connect(path: &Path) -> Result<(Connection, Hashes), Error> {
+    let connection = Connection::open(path)?;
+    connection.execute_batch(PRAGMAS)?;
+    connection.execute_batch("PRAGMA query_only = ON")?;
+    let hashes = Hashes::read(&connection)?;
+    Ok((connection, hashes))
+}
+
+/// Deletes the file, so that the next who opens the index makes it again from the log. Whoever has
+/// it open keeps what there is.
+pub(super) fn delete(path: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error says that the file is damaged.
+pub(super) fn is_damage(error: &Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// SQLite has signed numbers only. Places and times are far from the difference, and fingerprints
+/// are only compared.
+const fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+const fn unsigned(number: i64) -> u64 {
+    number.cast_unsigned()
+}

@@ -1,0 +1,167 @@
+//! Opening a store: the log is read, the engine rebuilt from it, the index of keys brought along.
+
+use crate::clock::Clock;
+use crate::config::{BrokerConfig, Store};
+use crate::core::Core;
+use crate::error::OpenError;
+use crate::filters::FilterTable;
+use crate::index::Index;
+use crate::settings;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use trunkline_engine::{Engine, EngineConfig, KeyIndex, Output, Record};
+use trunkline_log::{Directory, Log, LogConfig, Recovery, Storage};
+use trunkline_rules::Rulebook;
+use trunkline_types::Sequence;
+
+/// The folder of the index within a data directory.
+const INDEX: &str = "index";
+
+/// What a store was opened to.
+pub(crate) struct Opened {
+    pub(crate) core: Core,
+    /// The log, with the sequence of the last record that was found in it.
+    pub(crate) log: Option<(Log, Sequence)>,
+    pub(crate) index: Option<Index>,
+    pub(crate) filters: Arc<FilterTable>,
+    pub(crate) settings: Settings,
+}
+
+/// What is set about a broker that runs.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// What is in force. A lock, so that one change follows another.
+    pub(crate) engine: Mutex<EngineConfig>,
+    pub(crate) log: LogConfig,
+}
+
+/// Opens the store and rebuilds the engine from it.
+pub(crate) fn open(config: BrokerConfig) -> Result<Opened, OpenError> {
+    let BrokerConfig { store, engine: mut config, log: log_config } = config;
+    settings::check(&config, &log_config)?;
+    // The index comes after the directory, whose lock it shares.
+    let (storage, index): (Option<Arc<dyn Storage>>, _) = match store {
+        Store::Memory => (None, None),
+        Store::Directory(path) => {
+            let storage = Arc::new(Directory::open(&path)?);
+            (Some(storage), Index::open(&path.join(INDEX)))
+        }
+        Store::Custom(storage) => (Some(storage), None),
+    };
+    let rules = Arc::new(Rulebook::new());
+    config.logged = storage.is_some();
+    config.seed = fastrand::u64(..);
+    config.rules = rules.clone();
+    let filters = Arc::new(FilterTable::new(rules));
+    let clock = Clock::new();
+    match storage {
+        None => {
+            config.key_index = None;
+            let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
+            let mut core = new_core(Engine::new(config), clock, &settings, &filters);
+            let mut out = Output::default();
+            core.engine.start(clock.now(), &mut out);
+            core.begin(out);
+            Ok(Opened { core, log: None, index: None, filters, settings })
+        }
+        Some(storage) => open_log(&storage, index, config, log_config, clock, filters),
+    }
+}
+
+fn open_log(
+    storage: &Arc<dyn Storage>,
+    index: Option<Index>,
+    mut config: EngineConfig,
+    log_config: LogConfig,
+    clock: Clock,
+    filters: Arc<FilterTable>,
+) -> Result<Opened, OpenError> {
+    let (engine, mut log, recovery, mut index) =
+        replay(storage, index, &mut config, &log_config, clock)?;
+    let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
+    let mut core = new_core(engine, clock, &settings, &filters);
+    let mut batch = settings.log.batch();
+    let mut out = Output::default();
+    core.engine.start(clock.now(), &mut out);
+    // The epoch must be on disk before any token of it is used.
+    let first_write = |error: String| OpenError::FirstWrite(error);
+    for (sequence, record) in out.records.drain(..) {
+        if let Some(index) = &mut index {
+            index.note(sequence, &record, || encoded(&record), config.key_window, clock.now().wall);
+        }
+        batch
+            .push(core.partition, sequence.0, record.tag(), |body| record.encode(body))
+            .map_err(|error| first_write(error.to_string()))?;
+    }
+    log.write(&mut batch).map_err(|error| first_write(error.to_string()))?;
+    log.sync().map_err(|error| first_write(error.to_string()))?;
+    let latest = core.engine.sequence();
+    core.engine.durable(clock.now(), latest, latest, &mut out);
+    if let Some(index) = &index {
+        index.synced(latest);
+    }
+    // The log counts from here what it has written since it was opened.
+    let base = Sequence(latest.0 - log.written());
+    core.begin(out);
+    core.log.recovered = recovery.records;
+    if let Some(torn) = &recovery.torn {
+        let bytes = torn.bytes;
+        tracing::warn!(bytes, "the log ends in writes that were never flushed; they are given up");
+    }
+    Ok(Opened { core, log: Some((log, base)), index, filters, settings })
+}
+
+/// An engine, the log it was rebuilt from, and the index that goes with that.
+type Replayed = (Engine, Log, Recovery, Option<Index>);
+
+/// Rebuilds the engine from the log. An index that turns out to belong to another log is emptied,
+/// and everything begins anew: the engine has counted on it.
+fn replay(
+    storage: &Arc<dyn Storage>,
+    mut index: Option<Index>,
+    config: &mut EngineConfig,
+    log_config: &LogConfig,
+    clock: Clock,
+) -> Result<Replayed, OpenError> {
+    loop {
+        config.key_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn KeyIndex>);
+        let mut engine = Engine::new(config.clone());
+        if let Some(index) = &index {
+            engine.indexed(index.through);
+        }
+        let now = clock.now().wall;
+        let (log, recovery) = Log::open(storage.clone(), log_config.clone(), |found| {
+            let record = Record::decode(found.tag, found.body)?;
+            let place = Sequence(found.sequence);
+            if let Some(index) = &mut index {
+                index.note(place, &record, || found.body.to_vec(), config.key_window, now);
+            }
+            Ok(engine.replay(place, record)?)
+        })?;
+        match index {
+            Some(other) if !other.fits(engine.sequence()) => {
+                tracing::warn!("the key index belongs to another log and is made again from this");
+                drop((engine, log));
+                config.key_index = None;
+                index = other.reset();
+            }
+            index => return Ok((engine, log, recovery, index)),
+        }
+    }
+}
+
+fn new_core(engine: Engine, clock: Clock, settings: &Settings, filters: &Arc<FilterTable>) -> Core {
+    let (partition, window) = {
+        let config = settings.engine.lock();
+        (config.partition.0, config.key_window)
+    };
+    let mut core = Core::new(engine, clock, settings.log.batch(), partition, filters.clone());
+    core.key_window = window;
+    core
+}
+
+fn encoded(record: &Record) -> Vec<u8> {
+    let mut body = Vec::new();
+    record.encode(&mut body);
+    body
+}
