@@ -62,6 +62,7 @@ pub(crate) fn may_return(code: RefusalCode) -> bool {
         | RefusalCode::KeyCap
         | RefusalCode::NobodyThere
         | RefusalCode::Forbidden
-        | RefusalCode::WrongState => false,
+        | RefusalCode::WrongState
+        | RefusalCode::Deadlock => false,
     }
 }

@@ -4,7 +4,7 @@ use crate::failure;
 use crate::transport::Calls;
 use tonic::{Response, Status};
 use trunkline_proto::{DecodeError, v1};
-use trunkline_types::{Answer, Query, Refusal, Stats, TaskSnapshot};
+use trunkline_types::{Answer, InboxInfo, MessageStatus, Query, Refusal, Stats, TaskSnapshot};
 
 /// Asks something.
 ///
@@ -28,6 +28,20 @@ pub(crate) async fn ask(calls: &Calls, url: &str, query: Query) -> Result<Answer
         Query::DeadLetters(filter) => Answer::DeadLetters(answer(
             url,
             calls.list_dead_letters(v1::ListDeadLettersRequest::from(filter)).await,
+        )?),
+        Query::Message(id) => {
+            let message: MessageStatus =
+                answer(url, calls.get_message(v1::GetMessageRequest::from(id)).await)?;
+            Answer::Message(Box::new(message))
+        }
+        Query::Inbox(address) => {
+            let inbox: InboxInfo =
+                answer(url, calls.get_inbox(v1::GetInboxRequest::from(address)).await)?;
+            Answer::Inbox(Box::new(inbox))
+        }
+        Query::Schedules(filter) => Answer::Schedules(answer(
+            url,
+            calls.list_schedules(v1::ListSchedulesRequest::from(filter)).await,
         )?),
         Query::Stats => {
             let stats: Stats = answer(url, calls.get_stats(v1::GetStatsRequest {}).await)?;

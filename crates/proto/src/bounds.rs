@@ -4,7 +4,7 @@
 //! operation with [`check_operation`] first, and only that operation is refused.
 
 use trunkline_types::session::{Operation, UpdateBody};
-use trunkline_types::{Outcome, Payload, Publish, Refusal, RefusalCode};
+use trunkline_types::{Destination, Outcome, Payload, Publish, Refusal, RefusalCode};
 
 /// The largest frame in bytes: what both sides accept.
 pub const FRAME_BYTES: usize = 16 << 20;
@@ -52,10 +52,42 @@ pub fn check_operation(operation: &Operation) -> Result<usize, Refusal> {
         },
         Operation::Cancel { reason, .. } => size.text("the reason", reason),
         Operation::Continue { payload, .. } => size.payload(payload),
-        Operation::Subscribe(_)
-        | Operation::Unsubscribe(_)
-        | Operation::Watch { .. }
-        | Operation::Unwatch { .. } => {}
+        Operation::Subscribe(subscription) | Operation::Unsubscribe(subscription) => {
+            size.bytes += subscription.filter.as_ref().map_or(0, |filter| filter.as_str().len());
+        }
+        Operation::Redrive(redrive) => {
+            if let Some(payload) = &redrive.payload {
+                size.payload(payload);
+            }
+            if let Some(destination) = &redrive.destination {
+                size.destination(destination);
+            }
+        }
+        Operation::SetInbox { change, .. } => {
+            for binding in change.bindings.iter().flatten() {
+                size.label(&binding.key, &binding.value);
+            }
+        }
+        Operation::SetSchedule(schedule) => {
+            size.text("the cron expression", &schedule.cron);
+            size.text("the time zone", &schedule.zone);
+            size.publish(&schedule.publish);
+        }
+        Operation::WatchAgents(filter) => {
+            for text in [&filter.agent_type, &filter.capability].into_iter().flatten() {
+                size.text("a text of the filter", text);
+            }
+            for (key, value) in &filter.labels {
+                size.label(key, value);
+            }
+        }
+        Operation::Watch { .. }
+        | Operation::Unwatch { .. }
+        | Operation::Purge(_)
+        | Operation::SetAgent { .. }
+        | Operation::Unregister { .. }
+        | Operation::RemoveSchedule { .. }
+        | Operation::UnwatchAgents => {}
     }
     size.finish()
 }
@@ -82,6 +114,12 @@ impl Size {
         self.text("the content type", &payload.content_type);
     }
 
+    fn label(&mut self, key: &str, value: &str) {
+        self.text("a label's key", key);
+        self.text("a label's value", value);
+        self.bytes += 10;
+    }
+
     fn publish(&mut self, publish: &Publish) {
         let envelope = &publish.envelope;
         self.payload(&envelope.payload);
@@ -93,7 +131,11 @@ impl Size {
         if let Some(text) = &envelope.traceparent {
             self.text("traceparent", text);
         }
-        if let trunkline_types::Destination::Agents(ids) = &envelope.destination {
+        self.destination(&envelope.destination);
+    }
+
+    fn destination(&mut self, destination: &Destination) {
+        if let Destination::Agents(ids) = destination {
             self.bytes += ids.iter().map(|id| id.as_str().len() + 4).sum::<usize>();
         }
     }

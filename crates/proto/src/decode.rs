@@ -117,6 +117,22 @@ pub(crate) fn small_text(field: &'static str, given: String) -> Result<SmolStr, 
     text(field, given).map(SmolStr::from)
 }
 
+/// A free text within the bound that may be absent.
+pub(crate) fn optional_text(
+    field: &'static str,
+    given: Option<String>,
+) -> Result<Option<String>, DecodeError> {
+    given.map(|given| text(field, given)).transpose()
+}
+
+/// A free text within the bound that may be absent, kept inline if it is short.
+pub(crate) fn optional_small_text(
+    field: &'static str,
+    given: Option<String>,
+) -> Result<Option<SmolStr>, DecodeError> {
+    given.map(|given| small_text(field, given)).transpose()
+}
+
 /// Free texts within the bound.
 pub(crate) fn small_texts(
     field: &'static str,

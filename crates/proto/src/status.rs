@@ -50,7 +50,10 @@ pub fn code(code: RefusalCode) -> Code {
         RefusalCode::InboxFull | RefusalCode::KeyCap | RefusalCode::DiskFull => {
             Code::ResourceExhausted
         }
-        RefusalCode::NobodyThere | RefusalCode::WrongState => Code::FailedPrecondition,
+        // Not `Aborted`, which invites to try again at once: the chain of requests itself is wrong.
+        RefusalCode::NobodyThere | RefusalCode::WrongState | RefusalCode::Deadlock => {
+            Code::FailedPrecondition
+        }
         RefusalCode::StoreFailed => Code::Internal,
         RefusalCode::Draining | RefusalCode::Unavailable => Code::Unavailable,
         RefusalCode::Forbidden => Code::PermissionDenied,

@@ -12,6 +12,7 @@ use std::fmt;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -93,39 +94,54 @@ impl BoundServer {
         ServerHandle { hub: self.hub.clone() }
     }
 
-    /// Serves until `shutdown` is cancelled, then ends in order: accepts nothing more, drains the
-    /// broker, which tells all sessions to go away, and closes what is left open.
+    /// Serves until `shutdown` is cancelled, then ends in order: drains the broker, which sends
+    /// sessions away as they finish what they hold, accepts nothing more, and closes what is left
+    /// open. Until the broker has drained, probes and callers are told that it drains.
     pub async fn serve(self, shutdown: CancellationToken) {
         let Self { listener, address, hub } = self;
         let mut connections = Connections::new(hub.clone(), router(&hub, address));
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                () = connections.reap() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => connections.serve(socket),
-                    Err(error) if is_of_one_connection(&error) => {
-                        tracing::debug!(%error, "a connection broke before it was accepted");
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept connections");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
+        accept_until(shutdown.cancelled(), &listener, &mut connections).await;
+        accept_until(drained(&hub), &listener, &mut connections).await;
         drop(listener);
-        if let Some(broker) = hub.broker() {
-            tokio::select! {
-                () = broker.drain(hub.config.drain_grace) => {}
-                // The broker waits for all sessions, those behind the unary calls too.
-                () = async { hub.finish_calls().await; pending().await } => {}
-            }
-        }
         hub.close_calls();
         hub.streams.end_all(&Status::unavailable("the broker shuts down"));
         connections.end(FAREWELL).await;
+    }
+}
+
+/// Serves whoever comes until something has happened.
+async fn accept_until(
+    end: impl Future<Output = ()>,
+    listener: &TcpListener,
+    connections: &mut Connections,
+) {
+    let mut end = pin!(end);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut end => return,
+            () = connections.reap() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => connections.serve(socket),
+                Err(error) if is_of_one_connection(&error) => {
+                    tracing::debug!(%error, "a connection broke before it was accepted");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Drains the broker, if it is there.
+async fn drained(hub: &Hub) {
+    let Some(broker) = hub.broker() else { return };
+    tokio::select! {
+        () = broker.drain(hub.config.drain_grace) => {}
+        // The broker waits for all sessions, those behind the unary calls too.
+        () = async { hub.finish_calls().await; pending().await } => {}
     }
 }
 

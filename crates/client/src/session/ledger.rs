@@ -9,15 +9,17 @@
 
 use std::collections::VecDeque;
 use trunkline_proto::FRAME_FULL_BYTES;
-use trunkline_types::session::Operation;
+use trunkline_types::session::{self, Operation};
 use trunkline_types::{MessageId, Partition};
 
 /// How many places the ledger may have for each operation that may be unanswered, holes included.
 const PLACES_PER_OPERATION: usize = 16;
 
-/// How far apart the first and the last operation may be that are sent and not retired: a broker
-/// remembers that far back what it has done, so that nothing is done twice.
-const REACH: usize = 65_536;
+/// How far apart the first and the last operation may be that are sent and not retired, as
+/// [`session::REACH`] says. One that is answered late (a publish that waits outside a full inbox)
+/// holds up nothing that is nearer than this.
+#[allow(clippy::cast_possible_truncation, reason = "it is far below what 32 bits hold")]
+const REACH: usize = session::REACH as usize;
 
 /// See the module.
 #[derive(Debug)]

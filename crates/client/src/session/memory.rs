@@ -80,11 +80,14 @@ impl Memory {
     pub(super) fn done(&mut self, operation: Operation) {
         match operation {
             Operation::Settle(settle) => self.revoked(settle.token),
-            Operation::Subscribe(subscription) if !self.subscriptions.contains(&subscription) => {
-                self.subscriptions.push(subscription);
+            Operation::Subscribe(subscription) => {
+                match self.subscriptions.iter_mut().find(|other| other.same_place(&subscription)) {
+                    Some(other) => *other = subscription,
+                    None => self.subscriptions.push(subscription),
+                }
             }
             Operation::Unsubscribe(subscription) => {
-                self.subscriptions.retain(|other| *other != subscription);
+                self.subscriptions.retain(|other| !other.same_place(&subscription));
             }
             Operation::Publish(publish) => {
                 let id = publish.envelope.id;

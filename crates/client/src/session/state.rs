@@ -328,6 +328,7 @@ impl State {
                 true
             }
             SessionItem::Reply(reply) => memory.replied(reply.request),
+            SessionItem::Gathered(gathered) => memory.replied(gathered.request),
             SessionItem::Cancel { token, .. } => {
                 memory.revoked(*token);
                 true
@@ -336,7 +337,11 @@ impl State {
                 leave = Some(Leave { reason: reason.clone(), reconnect: *reconnect });
                 true
             }
-            SessionItem::Event(_) | SessionItem::Task { .. } => true,
+            SessionItem::Event(_)
+            | SessionItem::Task { .. }
+            | SessionItem::Pressure(_)
+            | SessionItem::Agent(_)
+            | SessionItem::Drain { .. } => true,
         });
         items.append(&mut more);
         let sender = self.sender.take_if(|_| was_out_of_reach && !self.ledger.is_out_of_reach());

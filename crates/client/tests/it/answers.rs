@@ -60,7 +60,8 @@ async fn each_number_is_answered_once_and_each_request_gets_one_reply() {
     connection.send(operations(1, [request(1), send(2)]));
     conversation.hear_operations(1, 2).await;
     let reply = Reply { request: id(1), agent: None, result: Ok(Payload::text("one")) };
-    let accepted = Accepted { operation: 2, id: id(2), duplicate: false, targets: 3, dropped: 1 };
+    let accepted =
+        Accepted { operation: 2, id: id(2), duplicate: false, targets: 3, dropped: 1, parked: 2 };
     conversation.done(1, 1);
     conversation.done(1, 1);
     conversation.say([

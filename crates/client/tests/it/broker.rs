@@ -1,20 +1,19 @@
 //! A broker that says what a test tells it to, and the values that tests are made of.
 
+use crate::service::Service;
 use crate::sink::{Ear, PATIENCE, sink};
-use futures_util::Stream;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::timeout;
-use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Status, Streaming};
 use trunkline_client::{Client, ClientConfig};
-use trunkline_proto::v1::broker_server::{Broker, BrokerServer};
-use trunkline_proto::{metadata, v1};
+use trunkline_proto::v1;
+use trunkline_proto::v1::broker_server::BrokerServer;
 use trunkline_types::session::{
     ClientFrame, Connection, Connector, Credit, Hello, Operation, SessionItem, Subscription,
     Welcome,
@@ -23,8 +22,6 @@ use trunkline_types::{
     Destination, Envelope, Epoch, Kind, Limits, MessageId, Partition, Publish, SessionId, Token,
     WallTime,
 };
-
-type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// A broker on a port of its own.
 pub(crate) struct FakeBroker {
@@ -45,8 +42,8 @@ pub(crate) struct Script {
 /// One connection of a session, as the broker sees it.
 pub(crate) struct Conversation {
     pub(crate) hello: Hello,
-    frames: Streaming<v1::ClientFrame>,
-    says: UnboundedSender<Result<v1::ServerFrame, Status>>,
+    pub(crate) frames: Streaming<v1::ClientFrame>,
+    pub(crate) says: UnboundedSender<Result<v1::ServerFrame, Status>>,
 }
 
 impl FakeBroker {
@@ -141,120 +138,6 @@ impl Conversation {
     }
 }
 
-struct Service {
-    sender: UnboundedSender<Conversation>,
-    script: Arc<Script>,
-}
-
-impl Service {
-    fn note<T>(&self, request: &Request<T>) {
-        let principal = request.metadata().get(metadata::PRINCIPAL);
-        let principal = principal.map(|value| value.to_str().unwrap().to_owned());
-        self.script.principals.lock().push(principal);
-    }
-}
-
-#[tonic::async_trait]
-impl Broker for Service {
-    type ConnectStream = Stream_<v1::ServerFrame>;
-    type WatchTaskStream = Stream_<v1::TaskUpdate>;
-
-    async fn connect(
-        &self,
-        request: Request<Streaming<v1::ClientFrame>>,
-    ) -> Result<Response<Self::ConnectStream>, Status> {
-        self.note(&request);
-        let mut frames = request.into_inner();
-        let hello = frames.message().await?.expect("a hello");
-        let hello = Hello::try_from(hello).expect("the first frame is a hello");
-        let (says, said) = mpsc::unbounded_channel();
-        let _ = self.sender.send(Conversation { hello, frames, says });
-        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(said))))
-    }
-
-    async fn send(
-        &self,
-        _: Request<v1::SendRequest>,
-    ) -> Result<Response<v1::SendResponse>, Status> {
-        Err(Status::unimplemented("not part of these tests"))
-    }
-
-    async fn request(&self, _: Request<v1::RequestRequest>) -> Result<Response<v1::Reply>, Status> {
-        Err(Status::unimplemented("not part of these tests"))
-    }
-
-    async fn get_task(
-        &self,
-        request: Request<v1::GetTaskRequest>,
-    ) -> Result<Response<v1::TaskSnapshot>, Status> {
-        self.note(&request);
-        let id = MessageId::try_from(request.into_inner()).unwrap();
-        let mut tasks = self.script.tasks.lock();
-        let answers = tasks.get_mut(&id).ok_or_else(|| {
-            let message = format!("task {id} is unknown");
-            let code = trunkline_types::RefusalCode::NotFound;
-            trunkline_proto::status::from_refusal(&trunkline_types::Refusal::new(code, message))
-        })?;
-        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-        answer.unwrap().map(Response::new)
-    }
-
-    async fn list_tasks(
-        &self,
-        request: Request<v1::ListTasksRequest>,
-    ) -> Result<Response<v1::ListTasksResponse>, Status> {
-        self.note(&request);
-        let filter = trunkline_types::TaskFilter::try_from(request.into_inner()).unwrap();
-        let page = trunkline_types::TaskPage { tasks: Vec::new(), next: filter.before };
-        Ok(Response::new(page.into()))
-    }
-
-    async fn watch_task(
-        &self,
-        request: Request<v1::WatchTaskRequest>,
-    ) -> Result<Response<Self::WatchTaskStream>, Status> {
-        let watched = <(MessageId, u64)>::try_from(request.into_inner()).unwrap();
-        self.script.watched.lock().push(watched);
-        Ok(Response::new(Box::pin(futures_util::stream::empty())))
-    }
-
-    async fn cancel_task(
-        &self,
-        _: Request<v1::CancelTaskRequest>,
-    ) -> Result<Response<v1::Nothing>, Status> {
-        Err(Status::unimplemented("not part of these tests"))
-    }
-
-    async fn continue_task(
-        &self,
-        _: Request<v1::ContinueTaskRequest>,
-    ) -> Result<Response<v1::Nothing>, Status> {
-        Err(Status::unimplemented("not part of these tests"))
-    }
-
-    async fn list_agents(
-        &self,
-        _: Request<v1::ListAgentsRequest>,
-    ) -> Result<Response<v1::ListAgentsResponse>, Status> {
-        Ok(Response::new(trunkline_types::AgentPage::default().into()))
-    }
-
-    async fn get_stats(
-        &self,
-        _: Request<v1::GetStatsRequest>,
-    ) -> Result<Response<v1::Stats>, Status> {
-        let stats = trunkline_types::Stats { epoch: 7, ..Default::default() };
-        Ok(Response::new(stats.into()))
-    }
-
-    async fn list_dead_letters(
-        &self,
-        _: Request<v1::ListDeadLettersRequest>,
-    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
-        Ok(Response::new(trunkline_types::DeadLetterPage::default().into()))
-    }
-}
-
 pub(crate) fn hello() -> Hello {
     Hello {
         session: SessionId(77),
@@ -301,7 +184,7 @@ pub(crate) fn request(unique: u64) -> Operation {
 }
 
 pub(crate) fn subscription(pattern: &str) -> Subscription {
-    Subscription { pattern: pattern.parse().unwrap(), durable: false }
+    Subscription::new(pattern.parse().unwrap())
 }
 
 pub(crate) fn operations(

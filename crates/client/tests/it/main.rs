@@ -5,9 +5,11 @@
 mod answers;
 mod broker;
 mod layered;
+mod operators;
 mod orphans;
 mod queries;
 mod real;
 mod reconnect;
 mod sending;
+mod service;
 mod sink;

@@ -1,11 +1,12 @@
 //! Queries, and who asks them.
 
 use crate::broker::{FakeBroker, id};
+use crate::service::{inbox, message};
 use trunkline_client::{Client, ClientConfig};
 use trunkline_types::session::Connector;
 use trunkline_types::{
-    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, Query, RefusalCode,
-    TaskFilter,
+    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, InboxAddress, Query,
+    RefusalCode, ScheduleFilter, SchedulePage, TaskFilter,
 };
 
 #[tokio::test]
@@ -28,6 +29,20 @@ async fn each_question_gets_its_answer() {
     assert_eq!(agents, Ok(Answer::Agents(AgentPage::default())));
     let letters = client.query(Query::DeadLetters(DeadLetterFilter::default())).await;
     assert_eq!(letters, Ok(Answer::DeadLetters(DeadLetterPage::default())));
+    assert_eq!(
+        client.query(Query::Message(id(4))).await,
+        Ok(Answer::Message(Box::new(message(id(4)))))
+    );
+    let address = InboxAddress::Skill("count".parse().unwrap());
+    assert_eq!(
+        client.query(Query::Inbox(address.clone())).await,
+        Ok(Answer::Inbox(Box::new(inbox(address))))
+    );
+    let after = Some("nightly".parse().unwrap());
+    let filter = ScheduleFilter { after: after.clone(), ..ScheduleFilter::default() };
+    let schedules = client.query(Query::Schedules(filter)).await;
+    let page = SchedulePage { schedules: Vec::new(), next: after };
+    assert_eq!(schedules, Ok(Answer::Schedules(page)));
     let alice = Some("alice".to_owned());
     assert_eq!(*broker.script.principals.lock(), [alice.clone(), alice]);
 }

@@ -15,8 +15,9 @@ use trunkline_types::session::{
     UpdateBody,
 };
 use trunkline_types::{
-    AgentCard, AgentId, Answer, Destination, Envelope, Kind, MessageId, Outcome, Partition,
-    Payload, Publish, Query, SessionId, Settle, TaskState,
+    AgentCard, AgentId, Answer, Destination, Envelope, Gather, GatherRule, InboxAddress,
+    InboxChange, Kind, MessageId, Outcome, Partition, Payload, Publish, Query, SessionId, Settle,
+    TaskState, WhenFull,
 };
 
 /// A broker and its server.
@@ -186,5 +187,85 @@ async fn a_task_outlives_its_broker_and_its_caller_still_hears_of_it() {
     caller.close();
     work.rest().await;
     answers.rest().await;
+    running.stop().await;
+}
+
+/// A publish to the worker's skill with another id; nobody waits for a reply.
+fn tell(unique: u64) -> Operation {
+    let Operation::Publish(mut publish) = request(unique, false) else { unreachable!() };
+    Arc::make_mut(&mut publish).options.reply = false;
+    Operation::Publish(publish)
+}
+
+/// What a sender was told.
+#[derive(Default)]
+struct Heard {
+    answered: Vec<u64>,
+    pressed: Vec<InboxAddress>,
+}
+
+impl Heard {
+    /// Listens until an operation is answered.
+    async fn until(&mut self, ear: &mut Ear, number: u64) {
+        while !self.answered.contains(&number) {
+            match ear.item().await {
+                SessionItem::Done { first, last } => self.answered.extend(first..=last),
+                SessionItem::Accepted(accepted) => self.answered.push(accepted.operation),
+                SessionItem::Pressure(pressure) => self.pressed.push(pressure.inbox),
+                other => panic!("{other:?}"),
+            }
+        }
+        self.pressed.dedup();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_that_waits_outside_is_accepted_after_what_came_later() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(LOOPBACK, data.path()).await;
+    let client = running.client();
+    let (caller, mut answers) = session(&client, None).await;
+    let inbox = InboxAddress::Skill("shout".parse().unwrap());
+    let change = InboxChange {
+        when_full: Some(WhenFull::Wait),
+        wait: Some(Duration::from_hours(1)),
+        limit: Some(1),
+        ..InboxChange::default()
+    };
+    let limited = Operation::SetInbox { inbox: inbox.clone(), change: Box::new(change) };
+    send(&*caller, 1, [limited, tell(1), tell(2), Operation::UnwatchAgents]);
+    let mut heard = Heard::default();
+    heard.until(&mut answers, 4).await;
+    assert!(!heard.answered.contains(&3), "it waits outside");
+    let (agent, mut work) = session(&client, Some(worker())).await;
+    let first = delivery(&mut work).await;
+    send(&*agent, 1, [complete(&first)]);
+    heard.until(&mut answers, 3).await;
+    assert_eq!(heard.pressed, [inbox], "who sends is told how full it is");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_several_agents_answer_comes_back_together() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(LOOPBACK, data.path()).await;
+    let client = running.client();
+    let (agent, mut work) = session(&client, Some(worker())).await;
+    let (caller, mut answers) = session(&client, None).await;
+    let Operation::Publish(mut publish) = request(1, false) else { unreachable!() };
+    let asked = Arc::make_mut(&mut publish);
+    asked.envelope.ttl = Some(Duration::from_hours(1));
+    asked.options.gather = Some(Gather::new(GatherRule::All));
+    send(&*caller, 1, [Operation::Publish(publish)]);
+    let delivery = delivery(&mut work).await;
+    send(&*agent, 1, [complete(&delivery)]);
+    let gathered = loop {
+        if let Told::Item(SessionItem::Gathered(gathered)) = answers.next().await {
+            break gathered;
+        }
+    };
+    assert!(gathered.complete);
+    let all: Vec<_> = gathered.answers().map(|(who, said)| (who.as_str(), said)).collect();
+    assert_eq!(all, [("worker", &Payload::text("HELLO"))]);
     running.stop().await;
 }

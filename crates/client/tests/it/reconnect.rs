@@ -25,6 +25,9 @@ fn delivery(counter: u64) -> SessionItem {
         expires_at: None,
         backlog: 0,
         messages: Vec::new(),
+        number: counter,
+        missed: Vec::new(),
+        max_run: None,
     })
 }
 

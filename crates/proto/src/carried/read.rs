@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::{
     AgentId, Destination, Envelope, Kind, MessageId, Partition, Payload, Publish, PublishOptions,
-    TenantId, Topic,
+    TenantId, Topic, WallTime,
 };
 
 /// A field cannot even be cut out of the frame.
@@ -243,9 +243,15 @@ impl EnvelopeReader<'_> {
                         Ok(())
                     }
                     2 => encoding::bytes::merge(wire_type, &mut payload.data, buf, context),
+                    3 => {
+                        let result = words::encoding("payload.encoding", number(wire_type, buf)?);
+                        set(&mut payload.encoding, error, result);
+                        Ok(())
+                    }
                     _ => skip_field(wire_type, tag, buf, context),
                 })?;
             }
+            17 => optional_id!(redriven_from, "envelope.redriven_from"),
             _ => skip_field(wire_type, tag, buf, context)?,
         }
         Ok(())
@@ -325,6 +331,15 @@ fn option(
         6 => {
             let result = words::absent("publish_options.absent", number(wire_type, buf)?);
             set(&mut options.absent, error, result);
+        }
+        7 => options.not_before = Some(WallTime(varint(wire_type, buf)?)),
+        8 => options.max_run = Some(Duration::from_millis(varint(wire_type, buf)?)),
+        9 => {
+            // Few publishes have one, so the generated struct does. It is merged into what an
+            // earlier field said.
+            let mut gather = options.gather.map(v1::Gather::from).unwrap_or_default();
+            encoding::message::merge(wire_type, &mut gather, buf, context)?;
+            options.gather = Some(gather.into());
         }
         _ => return skip_field(wire_type, tag, buf, context),
     }

@@ -1,12 +1,13 @@
 //! Writes a publish. Lengths are found by the same walk that writes, so the two cannot differ.
 
+use crate::convert::words;
 use crate::decode::millis;
 use crate::v1;
 use bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use trunkline_types::{
-    AgentId, ContextId, Destination, Envelope, IdempotencyKey, OrderingKey, Publish,
-    PublishOptions, TenantId,
+    AgentId, ContextId, Destination, Encoding, Envelope, Gather, GatherRule, IdempotencyKey,
+    OrderingKey, Payload, Publish, PublishOptions, TenantId,
 };
 
 /// The length of the encoded envelope.
@@ -112,6 +113,7 @@ fn write_envelope(envelope: &Envelope, out: &mut impl Out) {
         correlation_id,
         causation_id,
         root_id,
+        redriven_from,
         context_id,
         traceparent,
         headers,
@@ -139,21 +141,29 @@ fn write_envelope(envelope: &Envelope, out: &mut impl Out) {
     out.text(13, context_id.as_ref().map(ContextId::as_str));
     out.text(14, traceparent.as_deref());
     for (name, value) in headers {
-        write_pair(15, name, value.as_bytes(), out);
+        out.message(15, count(|out| write_pair(name, value.as_bytes(), out)));
+        write_pair(name, value.as_bytes(), out);
     }
-    write_pair(16, &payload.content_type, &payload.data, out);
+    out.message(16, count(|out| write_payload(payload, out)));
+    write_payload(payload, out);
+    if let Some(id) = redriven_from {
+        out.bytes(17, &id.to_bytes());
+    }
 }
 
-/// A message of a text and bytes: a header or a payload.
-fn write_pair(tag: u32, text: &str, bytes: &[u8], out: &mut impl Out) {
-    fn fields(text: &str, bytes: &[u8], out: &mut impl Out) {
-        out.text(1, Some(text).filter(|text| !text.is_empty()));
-        if !bytes.is_empty() {
-            out.bytes(2, bytes);
-        }
+/// A text and bytes: a header, or what a payload begins with.
+fn write_pair(text: &str, bytes: &[u8], out: &mut impl Out) {
+    out.text(1, Some(text).filter(|text| !text.is_empty()));
+    if !bytes.is_empty() {
+        out.bytes(2, bytes);
     }
-    out.message(tag, count(|out| fields(text, bytes, out)));
-    fields(text, bytes, out);
+}
+
+fn write_payload(Payload { content_type, encoding, data }: &Payload, out: &mut impl Out) {
+    write_pair(content_type, data, out);
+    if *encoding != Encoding::Identity {
+        out.varint(3, number(words::encoding_number(*encoding)));
+    }
 }
 
 fn write_destination(destination: &Destination, out: &mut impl Out) {
@@ -183,7 +193,17 @@ fn write_options(options: &PublishOptions, out: &mut impl Out) {
 }
 
 fn write_option_fields(options: &PublishOptions, out: &mut impl Out) {
-    let PublishOptions { task, reply, durability, attempts, delay, absent } = options;
+    let PublishOptions {
+        task,
+        reply,
+        durability,
+        attempts,
+        delay,
+        not_before,
+        max_run,
+        gather,
+        absent,
+    } = options;
     out.flag(1, *task);
     out.flag(2, *reply);
     if durability.is_some() {
@@ -195,7 +215,28 @@ fn write_option_fields(options: &PublishOptions, out: &mut impl Out) {
     if let Some(delay) = delay {
         out.varint(5, millis(*delay));
     }
-    out.varint(6, number(v1::Absent::from(*absent) as i32));
+    if absent.is_some() {
+        out.varint(6, number(v1::Absent::from(*absent) as i32));
+    }
+    if let Some(not_before) = not_before {
+        out.varint(7, not_before.0);
+    }
+    if let Some(max_run) = max_run {
+        out.varint(8, millis(*max_run));
+    }
+    if let Some(gather) = gather {
+        out.message(9, count(|out| write_gather(*gather, out)));
+        write_gather(*gather, out);
+    }
+}
+
+fn write_gather(Gather { rule, reply_bytes }: Gather, out: &mut impl Out) {
+    match rule {
+        GatherRule::First => out.message(1, 0),
+        GatherRule::All => out.message(2, 0),
+        GatherRule::Quorum(count) => out.varint(3, count.into()),
+    }
+    out.varint(4, reply_bytes.into());
 }
 
 /// An enum's number; none is negative.

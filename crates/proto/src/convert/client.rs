@@ -1,13 +1,12 @@
-//! What a session tells its broker.
+//! What a session tells its broker, but for its operations.
 
 use crate::DecodeError;
-use crate::decode::{all, each, id_bytes, message_id, payload, required, session_id, text};
-use crate::v1::{self, client_frame::Frame, operation::Operation as Wire, update::Body};
+use crate::convert::words;
+use crate::decode::{all, each, optional_name, required, session_id};
+use crate::v1::{self, client_frame::Frame};
 use bytes::Bytes;
-use trunkline_types::session::{
-    ClientFrame, Credit, Hello, Operation, Subscription, Update, UpdateBody,
-};
-use trunkline_types::{AgentCard, Token, TopicPattern};
+use trunkline_types::session::{ClientFrame, Credit, Hello, Subscription};
+use trunkline_types::{AgentCard, Filter, Token, TopicPattern, WhenFull};
 
 impl From<Credit> for v1::Credit {
     fn from(Credit { deliveries, events }: Credit) -> Self {
@@ -22,19 +21,38 @@ impl From<v1::Credit> for Credit {
 }
 
 impl From<Subscription> for v1::Subscription {
-    fn from(Subscription { pattern, durable }: Subscription) -> Self {
-        Self { pattern: pattern.to_string(), durable }
+    fn from(subscription: Subscription) -> Self {
+        let Subscription { pattern, durable, filter, group, when_full } = subscription;
+        Self {
+            pattern: pattern.to_string(),
+            durable,
+            filter: filter.as_ref().map(ToString::to_string),
+            group: group.as_ref().map(ToString::to_string),
+            when_full: v1::WhenFull::from(when_full).into(),
+        }
     }
 }
 
 impl TryFrom<v1::Subscription> for Subscription {
     type Error = DecodeError;
     fn try_from(subscription: v1::Subscription) -> Result<Self, DecodeError> {
-        let v1::Subscription { pattern, durable } = subscription;
+        let v1::Subscription { pattern, durable, filter, group, when_full } = subscription;
         let pattern = TopicPattern::new(&pattern)
             .map_err(|error| DecodeError::name("subscription.pattern", &pattern, &error))?;
-        Ok(Self { pattern, durable })
+        Ok(Self {
+            pattern,
+            durable,
+            filter: filter.map(|text| filter_of(&text)).transpose()?,
+            group: optional_name("subscription.group", group.as_deref())?,
+            when_full: words::when_full("subscription.when_full", when_full)?
+                .unwrap_or(WhenFull::Reject),
+        })
     }
+}
+
+fn filter_of(text: &str) -> Result<Filter, DecodeError> {
+    Filter::new(text)
+        .map_err(|error| DecodeError::new("subscription.filter", "not a filter", error.to_string()))
 }
 
 impl From<Hello> for v1::Hello {
@@ -71,79 +89,6 @@ fn number(field: &'static str, number: u64) -> Result<u64, DecodeError> {
         return Err(DecodeError::new(field, 0, "operations are numbered from 1"));
     }
     Ok(number)
-}
-
-impl From<Update> for v1::Update {
-    fn from(Update { token, body }: Update) -> Self {
-        let body = match body {
-            UpdateBody::Started => Body::Started(v1::Nothing {}),
-            UpdateBody::Progress(progress) => Body::Progress(progress.into()),
-            UpdateBody::Artifact(chunk) => Body::Artifact(chunk.into()),
-        };
-        Self { token: Some(token.into()), body: Some(body) }
-    }
-}
-
-impl TryFrom<v1::Update> for Update {
-    type Error = DecodeError;
-    fn try_from(v1::Update { token, body }: v1::Update) -> Result<Self, DecodeError> {
-        let body = match required("update.body", body)? {
-            Body::Started(v1::Nothing {}) => UpdateBody::Started,
-            Body::Progress(progress) => UpdateBody::Progress(progress.try_into()?),
-            Body::Artifact(chunk) => UpdateBody::Artifact(chunk.try_into()?),
-        };
-        Ok(Self { token: required("update.token", token)?.into(), body })
-    }
-}
-
-impl From<Operation> for v1::Operation {
-    fn from(operation: Operation) -> Self {
-        let operation = match operation {
-            Operation::Publish(publish) => Wire::Publish(publish.into()),
-            Operation::Settle(settle) => Wire::Settle(settle.into()),
-            Operation::Update(update) => Wire::Update(update.into()),
-            Operation::Subscribe(subscription) => Wire::Subscribe(subscription.into()),
-            Operation::Unsubscribe(subscription) => Wire::Unsubscribe(subscription.into()),
-            Operation::Watch { task, after } => {
-                Wire::Watch(v1::Watch { task: id_bytes(task), after })
-            }
-            Operation::Unwatch { task } => Wire::Unwatch(v1::Unwatch { task: id_bytes(task) }),
-            Operation::Cancel { task, reason } => {
-                Wire::Cancel(v1::Cancel { task: id_bytes(task), reason })
-            }
-            Operation::Continue { task, payload } => {
-                Wire::Continue(v1::Continue { task: id_bytes(task), payload: Some(payload.into()) })
-            }
-        };
-        Self { operation: Some(operation) }
-    }
-}
-
-impl TryFrom<v1::Operation> for Operation {
-    type Error = DecodeError;
-    fn try_from(operation: v1::Operation) -> Result<Self, DecodeError> {
-        Ok(match required("operation.operation", operation.operation)? {
-            Wire::Publish(publish) => Self::Publish(publish.try_into()?),
-            Wire::Settle(settle) => Self::Settle(settle.try_into()?),
-            Wire::Update(update) => Self::Update(update.try_into()?),
-            Wire::Subscribe(subscription) => Self::Subscribe(subscription.try_into()?),
-            Wire::Unsubscribe(subscription) => Self::Unsubscribe(subscription.try_into()?),
-            Wire::Watch(v1::Watch { task, after }) => {
-                Self::Watch { task: message_id("watch.task", &task)?, after }
-            }
-            Wire::Unwatch(v1::Unwatch { task }) => {
-                Self::Unwatch { task: message_id("unwatch.task", &task)? }
-            }
-            Wire::Cancel(v1::Cancel { task, reason }) => Self::Cancel {
-                task: message_id("cancel.task", &task)?,
-                reason: text("cancel.reason", reason)?,
-            },
-            Wire::Continue(v1::Continue { task, payload: said }) => Self::Continue {
-                task: message_id("continue.task", &task)?,
-                payload: payload(said)?,
-            },
-        })
-    }
 }
 
 impl From<Hello> for v1::ClientFrame {

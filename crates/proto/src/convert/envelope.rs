@@ -8,7 +8,7 @@ use crate::{DecodeError, v1};
 use smol_str::SmolStr;
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_types::{Envelope, Payload, Publish, PublishOptions, TenantId};
+use trunkline_types::{Envelope, Payload, Publish, PublishOptions, TenantId, WallTime};
 
 /// Leaves out the tenant that an empty field stands for.
 fn tenant_text(tenant: &TenantId) -> String {
@@ -20,15 +20,21 @@ fn tenant(text: &str) -> Result<TenantId, DecodeError> {
 }
 
 impl From<Payload> for v1::Payload {
-    fn from(Payload { content_type, data }: Payload) -> Self {
-        Self { content_type: content_type.into(), data }
+    fn from(Payload { content_type, encoding, data }: Payload) -> Self {
+        let encoding = words::encoding_number(encoding);
+        Self { content_type: content_type.into(), data, encoding }
     }
 }
 
 impl TryFrom<v1::Payload> for Payload {
     type Error = DecodeError;
-    fn try_from(v1::Payload { content_type, data }: v1::Payload) -> Result<Self, DecodeError> {
-        Ok(Self { content_type: small_text("payload.content_type", content_type)?, data })
+    fn try_from(payload: v1::Payload) -> Result<Self, DecodeError> {
+        let v1::Payload { content_type, data, encoding } = payload;
+        Ok(Self {
+            content_type: small_text("payload.content_type", content_type)?,
+            encoding: words::encoding("payload.encoding", encoding)?,
+            data,
+        })
     }
 }
 
@@ -60,6 +66,7 @@ impl From<&Envelope> for v1::Envelope {
             correlation_id,
             causation_id,
             root_id,
+            redriven_from,
             context_id,
             traceparent,
             headers,
@@ -82,6 +89,7 @@ impl From<&Envelope> for v1::Envelope {
             traceparent: traceparent.as_ref().map(ToString::to_string),
             headers: headers.iter().cloned().map(Into::into).collect(),
             payload: Some(payload.clone().into()),
+            redriven_from: redriven_from.map(id_bytes),
         }
     }
 }
@@ -109,6 +117,7 @@ impl TryFrom<v1::Envelope> for Envelope {
             )?,
             causation_id: optional_id("envelope.causation_id", envelope.causation_id.as_ref())?,
             root_id: optional_id("envelope.root_id", envelope.root_id.as_ref())?,
+            redriven_from: optional_id("envelope.redriven_from", envelope.redriven_from.as_ref())?,
             context_id: optional_name("envelope.context_id", envelope.context_id.as_deref())?,
             traceparent: traceparent
                 .map(|text| small_text("envelope.traceparent", text))
@@ -121,7 +130,17 @@ impl TryFrom<v1::Envelope> for Envelope {
 
 impl From<&PublishOptions> for v1::PublishOptions {
     fn from(options: &PublishOptions) -> Self {
-        let PublishOptions { task, reply, durability, attempts, delay, absent } = options;
+        let PublishOptions {
+            task,
+            reply,
+            durability,
+            attempts,
+            delay,
+            not_before,
+            max_run,
+            gather,
+            absent,
+        } = options;
         Self {
             task: *task,
             reply: *reply,
@@ -129,6 +148,9 @@ impl From<&PublishOptions> for v1::PublishOptions {
             attempts: *attempts,
             delay_ms: delay.map(millis),
             absent: v1::Absent::from(*absent).into(),
+            not_before_at_ms: not_before.map(|at| at.0),
+            max_run_ms: max_run.map(millis),
+            gather: gather.map(Into::into),
         }
     }
 }
@@ -136,13 +158,26 @@ impl From<&PublishOptions> for v1::PublishOptions {
 impl TryFrom<v1::PublishOptions> for PublishOptions {
     type Error = DecodeError;
     fn try_from(options: v1::PublishOptions) -> Result<Self, DecodeError> {
-        let v1::PublishOptions { task, reply, durability, attempts, delay_ms, absent } = options;
+        let v1::PublishOptions {
+            task,
+            reply,
+            durability,
+            attempts,
+            delay_ms,
+            absent,
+            not_before_at_ms,
+            max_run_ms,
+            gather,
+        } = options;
         Ok(Self {
             task,
             reply,
             durability: words::durability("publish_options.durability", durability)?,
             attempts,
             delay: delay_ms.map(Duration::from_millis),
+            not_before: not_before_at_ms.map(WallTime),
+            max_run: max_run_ms.map(Duration::from_millis),
+            gather: gather.map(Into::into),
             absent: words::absent("publish_options.absent", absent)?,
         })
     }

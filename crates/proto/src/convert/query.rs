@@ -1,7 +1,10 @@
 //! Questions and answers of the unary calls.
 
 use crate::convert::words;
-use crate::decode::{all, each, id_bytes, message_id, optional_id, optional_name, required, text};
+use crate::decode::{
+    all, each, id_bytes, message_id, optional_id, optional_name, optional_small_text,
+    optional_text, required, text,
+};
 use crate::{DecodeError, v1};
 use trunkline_types::{
     AgentFilter, AgentPage, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, MessageId,
@@ -69,12 +72,18 @@ impl TryFrom<v1::ListTasksResponse> for TaskPage {
 }
 
 impl From<AgentFilter> for v1::ListAgentsRequest {
-    fn from(AgentFilter { id, skill, after, limit }: AgentFilter) -> Self {
+    fn from(filter: AgentFilter) -> Self {
+        let AgentFilter { id, skill, agent_type, capability, labels, presence, after, limit } =
+            filter;
         Self {
             id: id.as_ref().map(ToString::to_string),
             skill: skill.as_ref().map(ToString::to_string),
             after: after.as_ref().map(ToString::to_string),
             limit,
+            agent_type: agent_type.map(Into::into),
+            capability: capability.map(Into::into),
+            labels: each(labels),
+            presence: presence.map_or(v1::Presence::Unspecified, Into::into).into(),
         }
     }
 }
@@ -82,10 +91,27 @@ impl From<AgentFilter> for v1::ListAgentsRequest {
 impl TryFrom<v1::ListAgentsRequest> for AgentFilter {
     type Error = DecodeError;
     fn try_from(request: v1::ListAgentsRequest) -> Result<Self, DecodeError> {
-        let v1::ListAgentsRequest { id, skill, after, limit } = request;
+        let v1::ListAgentsRequest {
+            id,
+            skill,
+            after,
+            limit,
+            agent_type,
+            capability,
+            labels,
+            presence,
+        } = request;
+        let presence = match presence {
+            0 => None,
+            presence => Some(words::presence("list_agents_request.presence", presence)?),
+        };
         Ok(Self {
             id: optional_name("list_agents_request.id", id.as_deref())?,
             skill: optional_name("list_agents_request.skill", skill.as_deref())?,
+            agent_type: optional_small_text("list_agents_request.agent_type", agent_type)?,
+            capability: optional_small_text("list_agents_request.capability", capability)?,
+            labels: all(labels)?,
+            presence,
             after: optional_name("list_agents_request.after", after.as_deref())?,
             limit,
         })
@@ -107,8 +133,18 @@ impl TryFrom<v1::ListAgentsResponse> for AgentPage {
 }
 
 impl From<DeadLetterFilter> for v1::ListDeadLettersRequest {
-    fn from(DeadLetterFilter { id, inbox, before, limit }: DeadLetterFilter) -> Self {
-        Self { id: id.map(id_bytes), inbox: inbox.map(Into::into), limit, before }
+    fn from(filter: DeadLetterFilter) -> Self {
+        let DeadLetterFilter { id, inbox, agent, reason, since, until, before, limit } = filter;
+        Self {
+            id: id.map(id_bytes),
+            inbox: inbox.map(Into::into),
+            limit,
+            before,
+            agent: agent.as_ref().map(ToString::to_string),
+            reason,
+            since_at_ms: since.map(|at| at.0),
+            until_at_ms: until.map(|at| at.0),
+        }
     }
 }
 
@@ -118,6 +154,10 @@ impl TryFrom<v1::ListDeadLettersRequest> for DeadLetterFilter {
         Ok(Self {
             id: optional_id("list_dead_letters_request.id", request.id.as_ref())?,
             inbox: request.inbox.map(InboxAddress::try_from).transpose()?,
+            agent: optional_name("list_dead_letters_request.agent", request.agent.as_deref())?,
+            reason: optional_text("list_dead_letters_request.reason", request.reason)?,
+            since: request.since_at_ms.map(WallTime),
+            until: request.until_at_ms.map(WallTime),
             before: request.before,
             limit: request.limit,
         })

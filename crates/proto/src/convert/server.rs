@@ -4,7 +4,9 @@ use crate::DecodeError;
 use crate::decode::{all, each, id_bytes, message_id, millis, optional_name, required, text};
 use crate::v1::{self, reply, session_item::Item};
 use std::time::Duration;
-use trunkline_types::session::{Accepted, Delivery, EventDelivery, Reply, SessionItem, Welcome};
+use trunkline_types::session::{
+    Accepted, Delivery, EventDelivery, NumberRange, Pressure, Reply, SessionItem, Welcome,
+};
 use trunkline_types::{Epoch, Limits, Payload, Token, WallTime};
 
 /// The frame that carries a batch, leaving `items` empty and its room in place.
@@ -106,23 +108,75 @@ impl TryFrom<v1::Welcome> for Welcome {
 }
 
 impl From<Accepted> for v1::Accepted {
-    fn from(Accepted { operation, id, duplicate, targets, dropped }: Accepted) -> Self {
-        Self { operation, id: id_bytes(id), duplicate, targets, dropped }
+    fn from(accepted: Accepted) -> Self {
+        let Accepted { operation, id, duplicate, targets, dropped, parked } = accepted;
+        Self { operation, id: id_bytes(id), duplicate, targets, dropped, parked }
     }
 }
 
 impl TryFrom<v1::Accepted> for Accepted {
     type Error = DecodeError;
     fn try_from(accepted: v1::Accepted) -> Result<Self, DecodeError> {
-        let v1::Accepted { operation, id, duplicate, targets, dropped } = accepted;
-        Ok(Self { operation, id: message_id("accepted.id", &id)?, duplicate, targets, dropped })
+        let v1::Accepted { operation, id, duplicate, targets, dropped, parked } = accepted;
+        let id = message_id("accepted.id", &id)?;
+        Ok(Self { operation, id, duplicate, targets, dropped, parked })
+    }
+}
+
+impl From<Pressure> for v1::Pressure {
+    fn from(Pressure { inbox, percent, pace }: Pressure) -> Self {
+        let pace_us = u64::try_from(pace.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
+        Self { inbox: Some(inbox.into()), percent: percent.into(), pace_us }
+    }
+}
+
+impl TryFrom<v1::Pressure> for Pressure {
+    type Error = DecodeError;
+    fn try_from(
+        v1::Pressure { inbox, percent, pace_us }: v1::Pressure,
+    ) -> Result<Self, DecodeError> {
+        Ok(Self {
+            inbox: required("pressure.inbox", inbox)?.try_into()?,
+            percent: u8::try_from(percent).map_err(|_over| {
+                DecodeError::new("pressure.percent", percent, "the range is 0 to 255")
+            })?,
+            pace: Duration::from_micros(pace_us),
+        })
+    }
+}
+
+impl From<NumberRange> for v1::NumberRange {
+    fn from(NumberRange { first, last }: NumberRange) -> Self {
+        Self { first, last }
+    }
+}
+
+impl TryFrom<v1::NumberRange> for NumberRange {
+    type Error = DecodeError;
+    fn try_from(v1::NumberRange { first, last }: v1::NumberRange) -> Result<Self, DecodeError> {
+        if first > last {
+            let rule = format!("it must not be above number_range.last, which is {last}");
+            return Err(DecodeError::new("number_range.first", first, rule));
+        }
+        Ok(Self { first, last })
     }
 }
 
 impl From<Delivery> for v1::Delivery {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { token, publish, inbox, attempt, accepted_at, expires_at, backlog, messages } =
-            delivery;
+        let Delivery {
+            token,
+            publish,
+            inbox,
+            attempt,
+            accepted_at,
+            expires_at,
+            backlog,
+            messages,
+            number,
+            missed,
+            max_run,
+        } = delivery;
         Self {
             token: Some(token.into()),
             publish: Some(publish.into()),
@@ -132,6 +186,9 @@ impl From<Delivery> for v1::Delivery {
             expires_at_ms: expires_at.map(|at| at.0),
             backlog,
             messages: each(messages),
+            number,
+            missed: each(missed),
+            max_run_ms: max_run.map(millis),
         }
     }
 }
@@ -148,6 +205,9 @@ impl TryFrom<v1::Delivery> for Delivery {
             expires_at: delivery.expires_at_ms.map(WallTime),
             backlog: delivery.backlog,
             messages: all(delivery.messages)?,
+            number: delivery.number,
+            missed: all(delivery.missed)?,
+            max_run: delivery.max_run_ms.map(Duration::from_millis),
         })
     }
 }
@@ -208,6 +268,10 @@ impl From<SessionItem> for v1::SessionItem {
             SessionItem::Cancel { token, reason } => {
                 Item::Cancel(v1::Revoke { token: Some(token.into()), reason })
             }
+            SessionItem::Gathered(gathered) => Item::Gathered(gathered.into()),
+            SessionItem::Pressure(pressure) => Item::Pressure(pressure.into()),
+            SessionItem::Agent(news) => Item::Agent((*news).into()),
+            SessionItem::Drain { reason } => Item::Drain(v1::Drain { reason }),
             SessionItem::GoAway { reason, reconnect } => {
                 Item::GoAway(v1::GoAway { reason, reconnect })
             }
@@ -241,6 +305,12 @@ impl TryFrom<v1::SessionItem> for SessionItem {
                 token: required("revoke.token", token)?.into(),
                 reason: text("revoke.reason", reason)?,
             },
+            Item::Gathered(gathered) => Self::Gathered(gathered.try_into()?),
+            Item::Pressure(pressure) => Self::Pressure(pressure.try_into()?),
+            Item::Agent(news) => Self::Agent(Box::new(news.try_into()?)),
+            Item::Drain(v1::Drain { reason }) => {
+                Self::Drain { reason: text("drain.reason", reason)? }
+            }
             Item::GoAway(v1::GoAway { reason, reconnect }) => {
                 Self::GoAway { reason: text("go_away.reason", reason)?, reconnect }
             }

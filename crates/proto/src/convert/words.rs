@@ -3,7 +3,8 @@
 use crate::DecodeError;
 use crate::v1;
 use trunkline_types::{
-    Absent, Durability, FailureCode, Kind, PauseReason, Presence, Priority, RefusalCode, TaskState,
+    Absent, AgentEvent, BreakerState, CopyState, Durability, Encoding, FailureCode, Kind,
+    PauseReason, Presence, Priority, RefusalCode, Routing, TaskState, WhenFull,
 };
 
 /// Sets whose numbers are the same on both sides.
@@ -32,6 +33,9 @@ same_numbers!(
     refusal_code: RefusalCode,
     task_state: TaskState,
     presence: Presence,
+    agent_event: AgentEvent,
+    breaker_state: BreakerState,
+    copy_state: CopyState,
 );
 
 fn unknown(field: &'static str, number: i32, set: &str) -> DecodeError {
@@ -39,64 +43,78 @@ fn unknown(field: &'static str, number: i32, set: &str) -> DecodeError {
     DecodeError::new(field, value, format!("it must be a number of trunkline.v1.{set}"))
 }
 
+/// Sets whose numbers on the wire are one higher, because there 0 stands for "not said".
+macro_rules! shifted_numbers {
+    ($($function:ident: $type:ident),+ $(,)?) => { $(
+        pub(crate) fn $function(
+            field: &'static str,
+            number: i32,
+        ) -> Result<Option<$type>, DecodeError> {
+            if number == 0 {
+                return Ok(None);
+            }
+            u8::try_from(i64::from(number) - 1)
+                .ok()
+                .and_then($type::from_number)
+                .map(Some)
+                .ok_or_else(|| unknown(field, number, stringify!($type)))
+        }
+
+        impl From<$type> for v1::$type {
+            fn from(value: $type) -> Self {
+                Self::try_from(i32::from(value.number()) + 1)
+                    .expect("the numbers of both sets differ by one, which a test checks")
+            }
+        }
+
+        impl From<Option<$type>> for v1::$type {
+            fn from(value: Option<$type>) -> Self {
+                value.map_or(Self::Unspecified, Into::into)
+            }
+        }
+    )+ };
+}
+
+shifted_numbers!(
+    optional_priority: Priority,
+    durability: Durability,
+    optional_encoding: Encoding,
+    when_full: WhenFull,
+    routing: Routing,
+);
+
+/// A priority; normal when it is not said.
 pub(crate) fn priority(field: &'static str, number: i32) -> Result<Priority, DecodeError> {
-    match v1::Priority::try_from(number) {
-        Ok(v1::Priority::Unspecified | v1::Priority::Normal) => Ok(Priority::Normal),
-        Ok(v1::Priority::Low) => Ok(Priority::Low),
-        Ok(v1::Priority::High) => Ok(Priority::High),
-        Ok(v1::Priority::Urgent) => Ok(Priority::Urgent),
-        Err(_) => Err(unknown(field, number, "Priority")),
-    }
+    optional_priority(field, number).map(|said| said.unwrap_or(Priority::Normal))
 }
 
-impl From<Priority> for v1::Priority {
-    fn from(value: Priority) -> Self {
-        match value {
-            Priority::Low => Self::Low,
-            Priority::Normal => Self::Normal,
-            Priority::High => Self::High,
-            Priority::Urgent => Self::Urgent,
-        }
-    }
+/// An encoding; identity when it is not said.
+pub(crate) fn encoding(field: &'static str, number: i32) -> Result<Encoding, DecodeError> {
+    optional_encoding(field, number).map(|said| said.unwrap_or(Encoding::Identity))
 }
 
-pub(crate) fn durability(
-    field: &'static str,
-    number: i32,
-) -> Result<Option<Durability>, DecodeError> {
-    match v1::Durability::try_from(number) {
-        Ok(v1::Durability::Unspecified) => Ok(None),
-        Ok(v1::Durability::Ephemeral) => Ok(Some(Durability::Ephemeral)),
-        Ok(v1::Durability::Buffered) => Ok(Some(Durability::Buffered)),
-        Ok(v1::Durability::Synced) => Ok(Some(Durability::Synced)),
-        Err(_) => Err(unknown(field, number, "Durability")),
-    }
+/// An encoding's number: identity is not said, so that it costs nothing.
+pub(crate) fn encoding_number(encoding: Encoding) -> i32 {
+    v1::Encoding::from(Some(encoding).filter(|&encoding| encoding != Encoding::Identity)).into()
 }
 
-impl From<Option<Durability>> for v1::Durability {
-    fn from(value: Option<Durability>) -> Self {
-        match value {
-            None => Self::Unspecified,
-            Some(Durability::Ephemeral) => Self::Ephemeral,
-            Some(Durability::Buffered) => Self::Buffered,
-            Some(Durability::Synced) => Self::Synced,
-        }
-    }
-}
-
-pub(crate) fn absent(field: &'static str, number: i32) -> Result<Absent, DecodeError> {
+pub(crate) fn absent(field: &'static str, number: i32) -> Result<Option<Absent>, DecodeError> {
     match v1::Absent::try_from(number) {
-        Ok(v1::Absent::Unspecified | v1::Absent::Park) => Ok(Absent::Park),
-        Ok(v1::Absent::Fail) => Ok(Absent::Fail),
+        Ok(v1::Absent::Unspecified) => Ok(None),
+        Ok(v1::Absent::Park) => Ok(Some(Absent::Park)),
+        Ok(v1::Absent::Fail) => Ok(Some(Absent::Fail)),
+        Ok(v1::Absent::Discard) => Ok(Some(Absent::Discard)),
         Err(_) => Err(unknown(field, number, "Absent")),
     }
 }
 
-impl From<Absent> for v1::Absent {
-    fn from(value: Absent) -> Self {
+impl From<Option<Absent>> for v1::Absent {
+    fn from(value: Option<Absent>) -> Self {
         match value {
-            Absent::Park => Self::Park,
-            Absent::Fail => Self::Fail,
+            None => Self::Unspecified,
+            Some(Absent::Park) => Self::Park,
+            Some(Absent::Fail) => Self::Fail,
+            Some(Absent::Discard) => Self::Discard,
         }
     }
 }
@@ -125,25 +143,38 @@ mod tests {
         }
         check!(
             Kind "KIND_", PauseReason "PAUSE_REASON_", FailureCode "FAILURE_CODE_",
-            RefusalCode "REFUSAL_CODE_", TaskState "TASK_STATE_", Presence "PRESENCE_"
+            RefusalCode "REFUSAL_CODE_", TaskState "TASK_STATE_", Presence "PRESENCE_",
+            AgentEvent "AGENT_EVENT_", BreakerState "BREAKER_STATE_", CopyState "COPY_STATE_"
         );
     }
 
     #[test]
     fn shifted_sets_come_back_as_they_were() {
-        for &value in Priority::ALL {
-            let wire = v1::Priority::from(value);
-            assert_eq!(wire as i32, i32::from(value.number()) + 1);
-            assert_eq!(priority("p", wire as i32), Ok(value));
+        macro_rules! check {
+            ($($type:ident $function:ident $prefix:literal),+) => { $(
+                for &value in $type::ALL {
+                    let wire = v1::$type::from(value);
+                    assert_eq!(wire as i32, i32::from(value.number()) + 1);
+                    assert_eq!(word(wire.as_str_name(), $prefix), value.as_str());
+                    assert_eq!($function("f", wire as i32), Ok(Some(value)));
+                }
+                let count = i32::try_from($type::ALL.len()).unwrap();
+                assert!(v1::$type::try_from(count + 1).is_err(), "one that only the wire has");
+                assert!($function("f", count + 1).is_err() && $function("f", i32::MIN).is_err());
+                assert_eq!($function("f", 0), Ok(None));
+            )+ };
         }
-        for &value in Durability::ALL {
-            let wire = v1::Durability::from(Some(value));
-            assert_eq!(wire as i32, i32::from(value.number()) + 1);
-            assert_eq!(durability("d", wire as i32), Ok(Some(value)));
-        }
+        check!(
+            Priority optional_priority "PRIORITY_", Durability durability "DURABILITY_",
+            Encoding optional_encoding "ENCODING_", WhenFull when_full "WHEN_FULL_",
+            Routing routing "ROUTING_"
+        );
         assert_eq!(priority("p", 0), Ok(Priority::Normal));
-        assert_eq!(durability("d", 0), Ok(None));
-        assert_eq!(absent("a", 0), Ok(Absent::Park));
+        assert_eq!(encoding("e", encoding_number(Encoding::Identity)), Ok(Encoding::Identity));
+        assert_eq!(encoding_number(Encoding::Identity), 0, "it costs nothing");
+        for value in [None, Some(Absent::Park), Some(Absent::Fail), Some(Absent::Discard)] {
+            assert_eq!(absent("a", v1::Absent::from(value) as i32), Ok(value));
+        }
     }
 
     #[test]
@@ -153,6 +184,6 @@ mod tests {
         assert!(kind("k", 0).unwrap_err().to_string().starts_with("k is not said"));
         assert!(kind("k", -1).is_err() && kind("k", 257).is_err());
         assert!(priority("p", 5).is_err() && durability("d", 4).is_err());
-        assert!(absent("a", 3).is_err());
+        assert!(absent("a", 4).is_err());
     }
 }

@@ -8,7 +8,10 @@ use proptest::strategy::ValueTree;
 use prost::Message;
 use std::sync::Arc;
 use trunkline_proto::{Carried, v1};
-use trunkline_types::Publish;
+use trunkline_types::{
+    Destination, Encoding, Envelope, Gather, GatherRule, Kind, MessageId, Partition, Payload,
+    Publish, PublishOptions,
+};
 
 /// The publish in these bytes according to the generated code, and by hand; `None` if it is none.
 fn both(bytes: &[u8]) -> [Option<Publish>; 2] {
@@ -63,6 +66,44 @@ proptest! {
 }
 
 #[test]
+fn what_is_not_said_costs_nothing() {
+    let id = MessageId::from_parts(1, Partition(0), 1);
+    let to = Destination::skill("s").unwrap();
+    let mut publish =
+        Publish::new(Envelope::new(id, Kind::Request, to, Payload::new("", vec![7; 9])));
+    let len = |publish: &Publish| Carried::from(Arc::new(publish.clone())).encoded_len();
+    // Each with its key and, where it may be of any length, that: the id, the kind, the
+    // destination, the priority, the payload, and the envelope around them.
+    let plain = (2 + 16) + 2 + (2 + 3) + 2 + (3 + 2 + 9) + 2;
+    assert_eq!(len(&publish), plain);
+    publish.options.task = true;
+    assert_eq!(len(&publish), plain + 4, "the options and what they say");
+    publish.envelope.payload.encoding = Encoding::Zstd;
+    assert_eq!(len(&publish), plain + 6);
+}
+
+#[test]
+fn a_gathering_in_pieces_is_one() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut publish = values::publish().new_tree(&mut runner).unwrap().current();
+    publish.options = PublishOptions::default();
+    let mut bytes = v1::Publish::from(&publish).encode_to_vec();
+    let gather = |gather| {
+        let options = v1::PublishOptions { gather: Some(gather), ..Default::default() };
+        v1::Publish { envelope: None, options: Some(options) }.encode_to_vec()
+    };
+    bytes.extend(gather(v1::Gather { reply_bytes: Some(77), ..Default::default() }));
+    bytes.extend(gather(v1::Gather {
+        rule: Some(v1::gather::Rule::Quorum(3)),
+        ..Default::default()
+    }));
+    publish.options.gather = Some(Gather { rule: GatherRule::Quorum(3), reply_bytes: 77 });
+    assert_eq!(both(&bytes), [Some(publish.clone()), Some(publish)]);
+    let unsaid = Gather::from(v1::Gather::default());
+    assert_eq!(unsaid, Gather::new(GatherRule::All), "everybody, within the default bound");
+}
+
+#[test]
 fn fields_that_come_twice_are_merged_as_protobuf_wants_it() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     for _ in 0..200 {
@@ -86,7 +127,7 @@ fn a_broken_rule_is_told_as_the_generated_path_tells_it() {
         change(wire.envelope.as_mut().unwrap());
         wire
     };
-    let changes: [fn(&mut v1::Envelope); 12] = [
+    let changes: [fn(&mut v1::Envelope); 15] = [
         |e| e.id = Bytes::new(),
         |e| e.id = Bytes::from_static(&[1; 16]),
         |e| e.kind = 0,
@@ -102,6 +143,9 @@ fn a_broken_rule_is_told_as_the_generated_path_tells_it() {
         },
         |e| e.root_id = Some(Bytes::from_static(&[1; 3])),
         |e| e.traceparent = Some("t".repeat(trunkline_proto::TEXT_BYTES + 1)),
+        |e| e.redriven_from = Some(Bytes::from_static(&[1; 3])),
+        |e| e.payload.as_mut().unwrap().encoding = 5,
+        |e| e.payload.as_mut().unwrap().encoding = -1,
     ];
     for (index, change) in changes.into_iter().enumerate() {
         let wire = wire(change);

@@ -1,11 +1,14 @@
 //! A field that breaks a rule is named, with its value and the rule.
 
 use bytes::Bytes;
+use trunkline_proto::v1::{operation::Operation as Wire, session_item::Item};
 use trunkline_proto::{DecodeError, TEXT_BYTES, v1};
-use trunkline_types::session::{ClientFrame, Hello, Operation, SessionItem, Update, Welcome};
+use trunkline_types::session::{
+    ClientFrame, Hello, NumberRange, Operation, SessionItem, Subscription, Update, Welcome,
+};
 use trunkline_types::{
-    Destination, Envelope, InboxAddress, Kind, MessageId, Partition, Payload, Progress, Publish,
-    Refusal, RefusalCode, Settle, TaskEvent,
+    AgentFilter, CopyStatus, Destination, Envelope, InboxAddress, InboxInfo, Kind, MessageId,
+    Partition, Payload, Progress, Publish, Refusal, RefusalCode, Settle, TaskEvent,
 };
 
 fn error<T: std::fmt::Debug>(result: Result<T, DecodeError>) -> String {
@@ -99,10 +102,10 @@ fn fields_of_everything_else() {
         (error(Operation::try_from(v1::Operation::default())), "operation.operation is missing"),
         (error(Publish::try_from(v1::Publish::default())), "publish.envelope is missing"),
         (
-            item(v1::session_item::Item::Done(v1::Done { first: 3, last: 2 })),
+            item(Item::Done(v1::Done { first: 3, last: 2 })),
             "done.first is 3; it must not be above done.last, which is 2",
         ),
-        (item(v1::session_item::Item::Refused(v1::Refused::default())), "refused.refusal is miss"),
+        (item(Item::Refused(v1::Refused::default())), "refused.refusal is miss"),
         (error(SessionItem::try_from(v1::SessionItem { item: None })), "session_item.item is mis"),
         (error(Hello::try_from(hello.clone())), "hello.session is 0 bytes long"),
         (
@@ -135,6 +138,99 @@ fn fields_of_everything_else() {
         (error(Refusal::try_from(v1::Refusal::default())), "refusal.code is not said"),
     ] {
         assert!(message.starts_with(start), "{message}");
+    }
+}
+
+#[test]
+fn fields_of_what_operators_say_and_are_told() {
+    let operation =
+        |operation| error(Operation::try_from(v1::Operation { operation: Some(operation) }));
+    let item = |item| error(SessionItem::try_from(v1::SessionItem { item: Some(item) }));
+    let subscription = |change: fn(&mut v1::Subscription)| {
+        let mut wire = v1::Subscription { pattern: "a".into(), ..Default::default() };
+        change(&mut wire);
+        error(Subscription::try_from(wire))
+    };
+    let id = MessageId::from_parts(1, Partition(0), 1).to_bytes().to_vec();
+    let inbox: v1::InboxAddress = InboxAddress::Skill("s".parse().unwrap()).into();
+    let options = |change: fn(&mut v1::PublishOptions)| {
+        let mut options = v1::PublishOptions::default();
+        change(&mut options);
+        let publish = v1::Publish { envelope: Some(envelope()), options: Some(options) };
+        error(Publish::try_from(publish))
+    };
+    let long = "x".repeat(TEXT_BYTES + 1);
+    for (message, start) in [
+        (
+            subscription(|s| s.filter = Some("  ".into())),
+            "subscription.filter is not a filter; the",
+        ),
+        (
+            subscription(|s| s.filter = Some("x".repeat(5_000))),
+            "subscription.filter is not a filter; the filter has 5000 bytes, the limit is 4096",
+        ),
+        (subscription(|s| s.group = Some(String::new())), "subscription.group is ''; group"),
+        (subscription(|s| s.when_full = 4), "subscription.when_full is 4; it must be"),
+        (options(|o| o.absent = 4), "publish_options.absent is 4; it must be a number of"),
+        (operation(Wire::Redrive(v1::Redrive::default())), "redrive.letter is missing"),
+        (operation(Wire::Purge(v1::LetterAddress::default())), "letter_address.id is 0 bytes"),
+        (operation(Wire::SetAgent(v1::SetAgent::default())), "set_agent.agent is ''"),
+        (operation(Wire::Unregister(v1::Unregister::default())), "unregister.agent is ''"),
+        (operation(Wire::SetInbox(v1::SetInbox::default())), "set_inbox.inbox is missing"),
+        (
+            operation(Wire::SetInbox(v1::SetInbox {
+                inbox: Some(inbox.clone()),
+                change: Some(v1::InboxChange { routing: 6, ..Default::default() }),
+            })),
+            "inbox_change.routing is 6; it must be a number of trunkline.v1.Routing",
+        ),
+        (operation(Wire::SetSchedule(v1::Schedule::default())), "schedule.name is ''"),
+        (
+            operation(Wire::SetSchedule(v1::Schedule {
+                name: "n".into(),
+                cron: long,
+                ..Default::default()
+            })),
+            "schedule.cron is 65537 bytes long",
+        ),
+        (operation(Wire::RemoveSchedule(v1::RemoveSchedule::default())), "remove_schedule.name"),
+        (
+            operation(Wire::WatchAgents(v1::WatchAgents {
+                id: Some("a b".into()),
+                ..Default::default()
+            })),
+            "watch_agents.id is 'a b'",
+        ),
+        (
+            item(Item::Pressure(v1::Pressure { inbox: Some(inbox), percent: 256, pace_us: 0 })),
+            "pressure.percent is 256; the range is 0 to 255",
+        ),
+        (item(Item::Pressure(v1::Pressure::default())), "pressure.inbox is missing"),
+        (item(Item::Agent(v1::AgentNews::default())), "agent_news.event is not said"),
+        (
+            item(Item::Gathered(v1::Gathered {
+                request: id.into(),
+                complete: true,
+                parts: vec![v1::GatheredPart { agent: "a".into(), result: None }],
+            })),
+            "gathered_part.result is missing",
+        ),
+        (
+            error(NumberRange::try_from(v1::NumberRange { first: 3, last: 2 })),
+            "number_range.first is 3; it must not be above number_range.last, which is 2",
+        ),
+        (
+            error(AgentFilter::try_from(v1::ListAgentsRequest {
+                presence: 6,
+                ..Default::default()
+            })),
+            "list_agents_request.presence is 6; it must be",
+        ),
+        (error(CopyStatus::try_from(v1::CopyStatus::default())), "copy_status.inbox is missing"),
+        (error(InboxInfo::try_from(v1::InboxInfo::default())), "inbox_info.stats is missing"),
+    ] {
+        assert!(message.starts_with(start), "{message}");
+        assert!(message.len() < 400, "the value is cut: {message}");
     }
 }
 

@@ -8,7 +8,7 @@ use prost::Message;
 use std::sync::Arc;
 use trunkline_proto::{DecodeError, FRAME_BYTES, check_operation, server_frame, v1};
 use trunkline_types::session::{ClientFrame, Hello, Operation, SessionItem};
-use trunkline_types::{MessageId, Publish};
+use trunkline_types::{Failure, FailureCode, Gathered, GatheredPart, MessageId, Publish};
 
 /// Encodes to bytes, decodes them and converts back.
 fn there_and_back<T, W>(value: W) -> Result<T, DecodeError>
@@ -55,6 +55,19 @@ round_trips! {
     dead_letters: values::dead_letter_page() => v1::ListDeadLettersResponse,
     figures: values::stats() => v1::Stats,
     a_watch_request: (values::id(), any::<u64>()) => v1::WatchTaskRequest,
+    a_filter_of_who_follows_the_directory: values::watch_filter() => v1::WatchAgents,
+    news_of_an_agent: values::agent_news() => v1::AgentNews,
+    a_dead_letter_sent_again: values::redrive() => v1::Redrive,
+    the_address_of_a_dead_letter: values::letter() => v1::LetterAddress,
+    answers_of_several: values::gathered() => v1::Gathered,
+    a_change_of_an_inbox: values::inbox_change() => v1::InboxChange,
+    an_inbox: values::inbox_info() => v1::InboxInfo,
+    an_inbox_request: values::inbox() => v1::GetInboxRequest,
+    a_message_request: values::id() => v1::GetMessageRequest,
+    a_message: values::message_status() => v1::MessageStatus,
+    a_schedule: values::schedule() => v1::Schedule,
+    a_schedule_filter: values::schedule_filter() => v1::ListSchedulesRequest,
+    schedules: values::schedule_page() => v1::ListSchedulesResponse,
 }
 
 proptest! {
@@ -98,6 +111,27 @@ proptest! {
         let size = v1::Operation::from(operation).encoded_len();
         prop_assert!(size <= estimate + 1024, "{size} is far over {estimate}");
     }
+}
+
+#[test]
+fn reasons_of_very_many_are_shortened_to_fit_a_frame() {
+    let id = MessageId::from_parts(1, trunkline_types::Partition(0), 1);
+    let reason = "é".repeat(4 << 10);
+    let part = |number: usize| {
+        let failure = Failure { code: FailureCode::Failed, reason: reason.clone() };
+        GatheredPart { agent: format!("agent-{number}").parse().unwrap(), result: Err(failure) }
+    };
+    let gathered =
+        |count| Gathered { request: id, complete: false, parts: (0..count).map(part).collect() };
+    let few = gathered(1_000);
+    assert_eq!(there_and_back::<Gathered, v1::Gathered>(few.clone().into()), Ok(few));
+    let frame = server_frame(&mut vec![SessionItem::Gathered(gathered(5_000))]);
+    assert!(frame.encoded_len() < FRAME_BYTES);
+    let item = SessionItem::try_from(frame.items.into_iter().next().unwrap()).unwrap();
+    let SessionItem::Gathered(back) = item else { panic!("{item:?}") };
+    assert_eq!(back.parts.len(), 5_000, "everybody is named");
+    let short = &back.parts[0].result.as_ref().unwrap_err().reason;
+    assert_eq!(*short, format!("{}…", "é".repeat(32)));
 }
 
 #[test]

@@ -8,5 +8,7 @@ mod repeat;
 mod routes;
 mod service;
 mod watch;
+mod watch_agents;
+mod watch_task;
 
 pub(crate) use routes::routes;

@@ -3,7 +3,7 @@
 //! The broker replies to the session that sent the first one. Who repeats it follows the task
 //! that it made and is told how that ended.
 
-use super::watch::watch;
+use super::watch_task::watch_task;
 use crate::hub::Hub;
 use futures_util::StreamExt;
 use trunkline_proto::status::to_refusal;
@@ -16,7 +16,7 @@ pub(crate) async fn reply_to_first(
     connector: &dyn Connector,
     first: MessageId,
 ) -> Result<Reply, Refusal> {
-    let mut news = watch(hub, connector, (first, 0), None).await?;
+    let mut news = watch_task(hub, connector, (first, 0), None).await?;
     while let Some(update) = news.next().await {
         update.map_err(|status| to_refusal(&status))?;
     }

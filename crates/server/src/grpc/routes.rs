@@ -2,8 +2,12 @@
 
 use super::health::HealthService;
 use super::service::BrokerService;
+use crate::backend::Readiness;
 use crate::hub::Hub;
 use axum::Router;
+use axum::extract::State;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tonic::body::Body;
@@ -11,6 +15,8 @@ use tonic::codegen::http;
 use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tower::{Service, ServiceExt};
+use trunkline_broker::{Broker, BrokerState};
+use trunkline_proto::status::from_refusal;
 use trunkline_proto::v1::FILE_DESCRIPTOR_SET;
 use trunkline_proto::v1::broker_server::BrokerServer;
 
@@ -24,7 +30,21 @@ pub(crate) fn routes(hub: &Arc<Hub>) -> Router {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptor sets are made by the build and decode");
-    Router::new().merge(route(broker)).merge(route(health)).merge(route(reflection))
+    // Calls in flight go on, and what follows the broker's health is told that it drains.
+    let broker = route(broker).layer(from_fn_with_state(hub.clone(), refuse_while_draining));
+    Router::new().merge(broker).merge(route(health)).merge(route(reflection))
+}
+
+/// Refuses a call that begins while the broker drains.
+async fn refuse_while_draining(
+    State(hub): State<Arc<Hub>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    if hub.readiness() == Readiness::Is(BrokerState::Draining) {
+        return from_refusal(&Broker::draining()).into_http();
+    }
+    next.run(request).await
 }
 
 /// A service under its name. Methods that it does not have it refuses itself.

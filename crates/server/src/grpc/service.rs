@@ -4,17 +4,20 @@ use super::caller::caller;
 use super::connect::{self, SessionStream};
 use super::deadline::{time_left, within};
 use super::repeat::reply_to_first;
-use super::watch::{WatchStream, watch};
+use super::watch::WatchStream;
+use super::watch_agents::{FollowedAgents, watch_agents};
+use super::watch_task::{FollowedTask, watch_task};
 use crate::hub::Hub;
-use crate::session::Requested;
+use crate::session::{CallSession, Ended, Requested};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use trunkline_proto::status::from_refusal;
 use trunkline_proto::v1::broker_server::Broker;
 use trunkline_proto::{DecodeError, v1};
-use trunkline_types::session::Operation;
+use trunkline_types::session::{Accepted, Operation};
 use trunkline_types::{
-    AgentFilter, Answer, DeadLetterFilter, MessageId, Query, Refusal, TaskFilter,
+    AgentFilter, Answer, DeadLetterFilter, InboxAddress, MessageId, Publish, Query, Refusal,
+    RefusalCode, ScheduleFilter, TaskFilter,
 };
 
 /// The service of one server.
@@ -43,20 +46,73 @@ impl BrokerService {
         within(time_left, async { connector.query(query).await.map_err(refused) }).await
     }
 
-    /// Has an operation done for the caller.
-    async fn operate<T>(&self, request: Request<T>) -> Answered<v1::Nothing>
-    where
-        Operation: TryFrom<T, Error = DecodeError>,
-    {
+    /// Does something in the session of the caller's unary calls.
+    async fn call<T, R>(
+        &self,
+        request: Request<T>,
+        decode: impl FnOnce(T) -> Result<R, DecodeError>,
+        work: impl AsyncFnOnce(&CallSession, R) -> Result<Accepted, Refusal>,
+    ) -> Result<Accepted, Status> {
         let time_left = time_left(request.metadata());
         let principal = caller(request.metadata()).map_err(refused)?;
-        let operation = Operation::try_from(request.into_inner()).map_err(invalid)?;
+        let wanted = decode(request.into_inner()).map_err(invalid)?;
+        let done = async {
+            let session = self.hub.calls(principal).await?;
+            work(session.get()?, wanted).await
+        };
+        within(time_left, async { done.await.map_err(refused) }).await
+    }
+
+    /// Has an operation done for the caller.
+    async fn operate<T>(
+        &self,
+        request: Request<T>,
+        decode: impl FnOnce(T) -> Result<Operation, DecodeError>,
+    ) -> Answered<v1::Nothing> {
+        let time_left = time_left(request.metadata());
+        let principal = caller(request.metadata()).map_err(refused)?;
+        let operation = decode(request.into_inner()).map_err(invalid)?;
         let done = async {
             let session = self.hub.calls(principal).await?;
             session.get()?.operate(operation).await
         };
         within(time_left, async { done.await.map_err(refused) }).await?;
         Ok(Response::new(v1::Nothing {}))
+    }
+
+    /// Has a request carried for the caller and waits for its end.
+    async fn ended<T>(
+        &self,
+        request: Request<T>,
+        decode: impl FnOnce(T) -> Result<Arc<Publish>, DecodeError>,
+        gathers: bool,
+    ) -> Result<Ended, Status> {
+        let time_left = time_left(request.metadata());
+        let principal = caller(request.metadata()).map_err(refused)?;
+        let publish = decode(request.into_inner()).map_err(invalid)?;
+        if publish.options.gather.is_some() != gathers {
+            let message = "the options say that answers of several agents are gathered; that is \
+                           what the call Gather does";
+            return Err(refused(Refusal::new(RefusalCode::Invalid, message)));
+        }
+        let ended = async {
+            let session = self.hub.calls(principal.clone()).await?;
+            match session.get()?.request(publish).await? {
+                Requested::Ended(end) => Ok(end),
+                Requested::Repeat(first) if gathers => Err(Refusal::new(
+                    RefusalCode::KeyReused,
+                    format!(
+                        "request {first} had the idempotency key before; what it gathered went to \
+                         its sender"
+                    ),
+                )),
+                Requested::Repeat(first) => {
+                    let connector = self.hub.connector(principal)?;
+                    reply_to_first(&self.hub, connector.as_ref(), first).await.map(Ended::Reply)
+                }
+            }
+        };
+        within(time_left, async { ended.await.map_err(refused) }).await
     }
 }
 
@@ -73,35 +129,40 @@ impl Broker for BrokerService {
     }
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Answered<v1::SendResponse> {
-        let time_left = time_left(request.metadata());
-        let principal = caller(request.metadata()).map_err(refused)?;
-        let publish =
-            request.into_inner().into_publish(|| self.hub.ids.message()).map_err(invalid)?;
-        let sent = async {
-            let session = self.hub.calls(principal).await?;
-            session.get()?.publish(publish).await
-        };
-        let accepted = within(time_left, async { sent.await.map_err(refused) }).await?;
-        Ok(Response::new(accepted.into()))
+        let decode = |sent: v1::SendRequest| sent.into_publish(|| self.hub.ids.message());
+        let work = async |session: &CallSession, publish| session.publish(publish).await;
+        Ok(Response::new(self.call(request, decode, work).await?.into()))
     }
 
     async fn request(&self, request: Request<v1::RequestRequest>) -> Answered<v1::Reply> {
-        let time_left = time_left(request.metadata());
-        let principal = caller(request.metadata()).map_err(refused)?;
-        let publish =
-            request.into_inner().into_publish(|| self.hub.ids.message()).map_err(invalid)?;
-        let answered = async {
-            let session = self.hub.calls(principal.clone()).await?;
-            match session.get()?.request(publish).await? {
-                Requested::Reply(reply) => Ok(reply),
-                Requested::Repeat(first) => {
-                    let connector = self.hub.connector(principal)?;
-                    reply_to_first(&self.hub, connector.as_ref(), first).await
-                }
-            }
-        };
-        let reply = within(time_left, async { answered.await.map_err(refused) }).await?;
-        Ok(Response::new(reply.into()))
+        let decode = |asked: v1::RequestRequest| asked.into_publish(|| self.hub.ids.message());
+        match self.ended(request, decode, false).await? {
+            Ended::Reply(reply) => Ok(Response::new(reply.into())),
+            Ended::Gathered(_) => Err(mismatch()),
+        }
+    }
+
+    async fn gather(&self, request: Request<v1::GatherRequest>) -> Answered<v1::Gathered> {
+        let decode = |asked: v1::GatherRequest| asked.into_publish(|| self.hub.ids.message());
+        match self.ended(request, decode, true).await? {
+            Ended::Gathered(gathered) => Ok(Response::new(gathered.into())),
+            Ended::Reply(_) => Err(mismatch()),
+        }
+    }
+
+    async fn get_message(
+        &self,
+        request: Request<v1::GetMessageRequest>,
+    ) -> Answered<v1::MessageStatus> {
+        let question = |request| MessageId::try_from(request).map(Query::Message);
+        match self.ask::<v1::GetMessageRequest>(request, question).await? {
+            Answer::Message(status) => Ok(Response::new((*status).into())),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn cancel(&self, request: Request<v1::Cancel>) -> Answered<v1::Nothing> {
+        self.operate(request, Operation::try_from).await
     }
 
     async fn get_task(&self, request: Request<v1::GetTaskRequest>) -> Answered<v1::TaskSnapshot> {
@@ -121,26 +182,25 @@ impl Broker for BrokerService {
         }
     }
 
-    type WatchTaskStream = WatchStream;
+    type WatchTaskStream = WatchStream<FollowedTask>;
 
-    async fn watch_task(&self, request: Request<v1::WatchTaskRequest>) -> Answered<WatchStream> {
+    async fn watch_task(
+        &self,
+        request: Request<v1::WatchTaskRequest>,
+    ) -> Answered<Self::WatchTaskStream> {
         let time_left = time_left(request.metadata());
         let principal = caller(request.metadata()).map_err(refused)?;
         let wanted = <(MessageId, u64)>::try_from(request.into_inner()).map_err(invalid)?;
         let connector = self.hub.connector(principal).map_err(refused)?;
-        let watched = watch(&self.hub, connector.as_ref(), wanted, time_left).await;
+        let watched = watch_task(&self.hub, connector.as_ref(), wanted, time_left).await;
         watched.map(Response::new).map_err(refused)
-    }
-
-    async fn cancel_task(&self, request: Request<v1::CancelTaskRequest>) -> Answered<v1::Nothing> {
-        self.operate(request).await
     }
 
     async fn continue_task(
         &self,
         request: Request<v1::ContinueTaskRequest>,
     ) -> Answered<v1::Nothing> {
-        self.operate(request).await
+        self.operate(request, Operation::try_from).await
     }
 
     async fn list_agents(
@@ -150,6 +210,63 @@ impl Broker for BrokerService {
         match self.ask(request, |request| AgentFilter::try_from(request).map(Query::Agents)).await?
         {
             Answer::Agents(page) => Ok(Response::new(page.into())),
+            _ => Err(mismatch()),
+        }
+    }
+
+    type WatchAgentsStream = WatchStream<FollowedAgents>;
+
+    async fn watch_agents(
+        &self,
+        request: Request<v1::WatchAgents>,
+    ) -> Answered<Self::WatchAgentsStream> {
+        let time_left = time_left(request.metadata());
+        let principal = caller(request.metadata()).map_err(refused)?;
+        let filter = AgentFilter::try_from(request.into_inner()).map_err(invalid)?;
+        let connector = self.hub.connector(principal).map_err(refused)?;
+        let watched = watch_agents(&self.hub, connector.as_ref(), filter, time_left).await;
+        watched.map(Response::new).map_err(refused)
+    }
+
+    async fn set_agent(&self, request: Request<v1::SetAgent>) -> Answered<v1::Nothing> {
+        self.operate(request, Operation::try_from).await
+    }
+
+    async fn unregister(&self, request: Request<v1::Unregister>) -> Answered<v1::Nothing> {
+        self.operate(request, Operation::try_from).await
+    }
+
+    async fn get_inbox(&self, request: Request<v1::GetInboxRequest>) -> Answered<v1::InboxInfo> {
+        let question = |request| InboxAddress::try_from(request).map(Query::Inbox);
+        match self.ask::<v1::GetInboxRequest>(request, question).await? {
+            Answer::Inbox(info) => Ok(Response::new((*info).into())),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn set_inbox(&self, request: Request<v1::SetInbox>) -> Answered<v1::Nothing> {
+        self.operate(request, Operation::try_from).await
+    }
+
+    async fn set_schedule(&self, request: Request<v1::Schedule>) -> Answered<v1::Nothing> {
+        let decode = |schedule: v1::Schedule| {
+            let schedule = schedule.into_schedule(|| self.hub.ids.message())?;
+            Ok(Operation::SetSchedule(Box::new(schedule)))
+        };
+        self.operate(request, decode).await
+    }
+
+    async fn remove_schedule(&self, request: Request<v1::RemoveSchedule>) -> Answered<v1::Nothing> {
+        self.operate(request, Operation::try_from).await
+    }
+
+    async fn list_schedules(
+        &self,
+        request: Request<v1::ListSchedulesRequest>,
+    ) -> Answered<v1::ListSchedulesResponse> {
+        let question = |request| ScheduleFilter::try_from(request).map(Query::Schedules);
+        match self.ask::<v1::ListSchedulesRequest>(request, question).await? {
+            Answer::Schedules(page) => Ok(Response::new(page.into())),
             _ => Err(mismatch()),
         }
     }
@@ -172,6 +289,16 @@ impl Broker for BrokerService {
             Answer::DeadLetters(page) => Ok(Response::new(page.into())),
             _ => Err(mismatch()),
         }
+    }
+
+    async fn redrive(&self, request: Request<v1::Redrive>) -> Answered<v1::SendResponse> {
+        let decode = |redrive: v1::Redrive| redrive.into_redrive(|| self.hub.ids.message());
+        let work = async |session: &CallSession, redrive| session.redrive(redrive).await;
+        Ok(Response::new(self.call(request, decode, work).await?.into()))
+    }
+
+    async fn purge(&self, request: Request<v1::LetterAddress>) -> Answered<v1::Nothing> {
+        self.operate(request, |letter| letter.try_into().map(Operation::Purge)).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Following a task over one response stream, through a small session of its own.
+//! Following something over one response stream, through a small session of its own.
 
 use super::deadline::too_late;
 use crate::hub::Hub;
@@ -13,92 +13,82 @@ use std::time::Duration;
 use tokio::time::Sleep;
 use tonic::Status;
 use trunkline_proto::status::from_refusal;
-use trunkline_proto::v1;
 use trunkline_types::session::{
     ClientFrame, Connected, Connector, Credit, Hello, Operation, SessionItem,
 };
-use trunkline_types::{Answer, MessageId, Query, Refusal, RefusalCode, TaskEventBody, TaskUpdate};
+use trunkline_types::{Refusal, RefusalCode};
 
-/// The news of one task.
-pub(crate) struct WatchStream {
+/// What a stream follows.
+pub(crate) trait Followed: Unpin {
+    /// What it is told.
+    type News: Unpin;
+    /// How that travels.
+    type Wire: From<Self::News>;
+
+    /// The news in an item, if there is any.
+    fn news(item: SessionItem) -> Option<Self::News>;
+
+    /// Whether nothing comes after these news.
+    fn is_last(&self, news: &Self::News) -> bool;
+}
+
+/// The news of one thing that is followed.
+pub(crate) struct WatchStream<F: Followed> {
+    followed: F,
     outbox: Arc<Outbox>,
     batch: Vec<SessionItem>,
-    news: VecDeque<TaskUpdate>,
-    /// The number of the last event there will be, if the task had ended when the watch began.
-    last_event: Option<u64>,
+    news: VecDeque<F::News>,
     /// When the caller's patience ends, and how long it was.
     deadline: Option<(Pin<Box<Sleep>>, Duration)>,
     is_over: bool,
     _place: Place,
 }
 
-/// Follows a task from the event after `after`.
-pub(crate) async fn watch(
-    hub: &Hub,
-    connector: &dyn Connector,
-    (task, after): (MessageId, u64),
-    time_left: Option<Duration>,
-) -> Result<WatchStream, Refusal> {
-    // Besides saying at once that there is no such task, this tells whether there will be news.
-    let Answer::Task(snapshot) = connector.query(Query::Task(task)).await? else {
-        return Err(Refusal::new(RefusalCode::Unavailable, "the broker's answer is no task"));
-    };
-    let last_event = snapshot.state.is_terminal().then_some(snapshot.last_event);
-    let (outbox, place) = hub.streams.open(hub.config.max_waiting_bytes);
-    let is_over = last_event == Some(after);
-    if !is_over {
-        let hello = Hello {
-            session: hub.ids.session(),
-            card: None,
-            credit: Credit::default(),
-            subscriptions: Vec::new(),
-            next_operation: 1,
-            held: Vec::new(),
-        };
-        let Connected { connection, .. } =
-            connector.connect(hello, Arc::new(BrokerSide(outbox.clone()))).await?;
-        outbox.attach(connection.clone());
-        let operations = vec![Operation::Watch { task, after }];
-        connection.send(ClientFrame::Operations { first: 1, operations });
-    }
-    Ok(WatchStream {
-        outbox,
-        batch: Vec::new(),
-        news: VecDeque::new(),
-        last_event,
-        deadline: time_left.map(|span| (Box::pin(tokio::time::sleep(span)), span)),
-        is_over,
-        _place: place,
-    })
-}
-
-impl WatchStream {
-    fn is_last(&self, update: &TaskUpdate) -> bool {
-        match update {
-            TaskUpdate::Event(event) => {
-                matches!(&event.body, TaskEventBody::Status { state, .. } if state.is_terminal())
-            }
-            TaskUpdate::Gap { last, .. } => self.last_event.is_some_and(|end| *last >= end),
-            TaskUpdate::Progress(_) => false,
+impl<F: Followed> WatchStream<F> {
+    /// Follows what `operation` asks for; nothing at all, if there will be no news.
+    pub(crate) async fn open(
+        hub: &Hub,
+        connector: &dyn Connector,
+        followed: F,
+        operation: Option<Operation>,
+        time_left: Option<Duration>,
+    ) -> Result<Self, Refusal> {
+        let (outbox, place) = hub.streams.open(hub.config.max_waiting_bytes);
+        let is_over = operation.is_none();
+        if let Some(operation) = operation {
+            let hello = Hello {
+                session: hub.ids.session(),
+                card: None,
+                credit: Credit::default(),
+                subscriptions: Vec::new(),
+                next_operation: 1,
+                held: Vec::new(),
+            };
+            let Connected { connection, .. } =
+                connector.connect(hello, Arc::new(BrokerSide(outbox.clone()))).await?;
+            outbox.attach(connection.clone());
+            connection.send(ClientFrame::Operations { first: 1, operations: vec![operation] });
         }
+        Ok(Self {
+            followed,
+            outbox,
+            batch: Vec::new(),
+            news: VecDeque::new(),
+            deadline: time_left.map(|span| (Box::pin(tokio::time::sleep(span)), span)),
+            is_over,
+            _place: place,
+        })
     }
 
     /// Takes one item; a refusal or the broker's farewell ends the stream.
     fn take(&mut self, item: SessionItem) {
         match item {
-            SessionItem::Task { update, .. } => self.news.push_back(update),
             SessionItem::Refused { refusal, .. } => self.outbox.end(Err(from_refusal(&refusal))),
             SessionItem::GoAway { reason, .. } => {
                 let refusal = Refusal::new(RefusalCode::Unavailable, reason);
                 self.outbox.end(Err(from_refusal(&refusal)));
             }
-            // The session has no card, no credit, no subscriptions and publishes nothing.
-            SessionItem::Done { .. }
-            | SessionItem::Accepted(_)
-            | SessionItem::Delivery(_)
-            | SessionItem::Event(_)
-            | SessionItem::Reply(_)
-            | SessionItem::Cancel { .. } => {}
+            item => self.news.extend(F::news(item)),
         }
     }
 
@@ -112,18 +102,18 @@ impl WatchStream {
     }
 }
 
-impl Stream for WatchStream {
-    type Item = Result<v1::TaskUpdate, Status>;
+impl<F: Followed> Stream for WatchStream<F> {
+    type Item = Result<F::Wire, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            if let Some(update) = this.news.pop_front() {
-                if this.is_last(&update) {
+            if let Some(news) = this.news.pop_front() {
+                if this.followed.is_last(&news) {
                     this.news.clear();
                     this.close();
                 }
-                return Poll::Ready(Some(Ok(update.into())));
+                return Poll::Ready(Some(Ok(news.into())));
             }
             if this.is_over {
                 return Poll::Ready(None);
@@ -150,7 +140,7 @@ impl Stream for WatchStream {
     }
 }
 
-impl Drop for WatchStream {
+impl<F: Followed> Drop for WatchStream<F> {
     fn drop(&mut self) {
         self.close();
     }

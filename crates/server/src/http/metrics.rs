@@ -94,6 +94,11 @@ impl Collector for Scrape {
             ("tasks_failed", "Tasks that ended failed", stats.tasks_failed),
             ("tasks_canceled", "Tasks that ended cancelled or rejected", stats.tasks_canceled),
             ("tasks_forgotten", "Ended tasks no longer readable", stats.tasks_forgotten),
+            ("redriven", "Dead letters sent again", stats.redriven),
+            ("purged", "Dead letters deleted on request", stats.purged),
+            ("scheduled", "Messages made by schedules", stats.scheduled),
+            ("breakers_opened", "Circuit breakers that opened", stats.breakers_opened),
+            ("overran", "Handlers ended because they ran too long", stats.overran),
             ("connections_refused", "Connections over the limit", self.edge.connections_refused),
             ("streams_cut", "Streams ended because the client did not read", self.edge.overflows),
         ];
@@ -103,6 +108,8 @@ impl Collector for Scrape {
         let gauges = [
             ("tasks_open", "Tasks that have not ended", stats.tasks_open),
             ("dead_letters", "Dead letters held", stats.dead_letters),
+            ("keys", "Idempotency keys remembered", stats.keys),
+            ("waiting_outside", "Publishes outside a full inbox", stats.waiting_outside),
             ("inboxes", "Inboxes that took something in, listed or not", stats.inboxes_total),
             ("agents", "Registered agents", stats.agents),
             ("sessions", "Connected sessions", stats.sessions),

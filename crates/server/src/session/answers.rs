@@ -1,13 +1,15 @@
 //! Who waits for the answer to which operation of one session.
 //!
-//! Owns the numbering of operations, the waiters in order of their numbers (a dense queue: the
-//! numbers have no gaps), and the waiters for replies by request. A waiter that gave up costs
-//! nothing once its operation is answered; a waiter for a reply is removed when it gives up.
+//! Owns the numbering of operations, the waiters by their numbers, and the waiters for replies by
+//! request. An operation may be answered long after later ones (a publish that waits outside a
+//! full inbox), so what is kept is who waits, and not the numbers in between. A waiter that gave
+//! up costs nothing once its operation is answered; a waiter for a reply is removed when it gives
+//! up.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use tokio::sync::oneshot;
 use trunkline_types::session::{Accepted, Operation, Reply, SessionItem};
-use trunkline_types::{MessageId, Refusal, RefusalCode};
+use trunkline_types::{Gathered, MessageId, Refusal, RefusalCode};
 
 /// How an operation was answered: refused, or done with more to say of it or without.
 pub(crate) type OperationAnswer = Result<Option<Accepted>, Refusal>;
@@ -15,10 +17,10 @@ pub(crate) type OperationAnswer = Result<Option<Accepted>, Refusal>;
 /// The waiters of one session.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    /// The number of the first waiter.
-    base: u64,
-    waiters: VecDeque<Option<oneshot::Sender<OperationAnswer>>>,
-    /// Operations with numbers but not yet handed over; the last ones of `waiters`.
+    /// The number of the next operation.
+    next: u64,
+    waiters: HashMap<u64, oneshot::Sender<OperationAnswer>>,
+    /// Operations with numbers but not yet handed over; the last ones before `next`.
     unsent: Vec<Operation>,
     replies: HashMap<MessageId, Vec<ReplyWaiter>>,
     tickets: u64,
@@ -29,7 +31,16 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 struct ReplyWaiter {
     ticket: u64,
-    sender: oneshot::Sender<Reply>,
+    sender: oneshot::Sender<Ended>,
+}
+
+/// How a request ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// One that went to one agent.
+    Reply(Reply),
+    /// One that went to several.
+    Gathered(Gathered),
 }
 
 /// What a request waits for.
@@ -37,8 +48,8 @@ struct ReplyWaiter {
 pub(crate) struct Waiting {
     /// The operation's answer.
     pub(crate) answer: oneshot::Receiver<OperationAnswer>,
-    /// The request's reply.
-    pub(crate) reply: oneshot::Receiver<Reply>,
+    /// How the request ends.
+    pub(crate) end: oneshot::Receiver<Ended>,
     /// Names the waiter when it gives up.
     pub(crate) ticket: u64,
 }
@@ -46,8 +57,8 @@ pub(crate) struct Waiting {
 impl Default for Answers {
     fn default() -> Self {
         Self {
-            base: 1,
-            waiters: VecDeque::new(),
+            next: 1,
+            waiters: HashMap::new(),
             unsent: Vec::new(),
             replies: HashMap::new(),
             tickets: 0,
@@ -66,7 +77,8 @@ impl Answers {
             return Err(refusal.clone());
         }
         let (sender, receiver) = oneshot::channel();
-        self.waiters.push_back(Some(sender));
+        self.waiters.insert(self.next, sender);
+        self.next += 1;
         self.unsent.push(operation);
         Ok(receiver)
     }
@@ -78,11 +90,11 @@ impl Answers {
         request: MessageId,
     ) -> Result<Waiting, Refusal> {
         let answer = self.add(operation)?;
-        let (sender, reply) = oneshot::channel();
+        let (sender, end) = oneshot::channel();
         self.tickets += 1;
         let ticket = self.tickets;
         self.replies.entry(request).or_default().push(ReplyWaiter { ticket, sender });
-        Ok(Waiting { answer, reply, ticket })
+        Ok(Waiting { answer, end, ticket })
     }
 
     /// Takes at most so many operations that have not been handed over, with the number of the
@@ -91,7 +103,7 @@ impl Answers {
         if self.unsent.is_empty() {
             return None;
         }
-        let first = self.base + (self.waiters.len() - self.unsent.len()) as u64;
+        let first = self.next - self.unsent.len() as u64;
         let rest = self.unsent.split_off(self.unsent.len().min(most));
         Some((first, std::mem::replace(&mut self.unsent, rest)))
     }
@@ -118,7 +130,7 @@ impl Answers {
 
     /// The session is over: everybody who waits is told.
     pub(crate) fn end(&mut self, refusal: Refusal) {
-        for waiter in self.waiters.drain(..).flatten() {
+        for (_, waiter) in self.waiters.drain() {
             // Who gave up in the meantime needs no answer.
             let _ = waiter.send(Err(refusal.clone()));
         }
@@ -139,33 +151,37 @@ impl Answers {
                 self.answer(accepted.operation, Ok(Some(accepted)));
             }
             SessionItem::Refused { operation, refusal } => self.answer(operation, Err(refusal)),
-            SessionItem::Reply(reply) => {
-                for waiter in self.replies.remove(&reply.request).unwrap_or_default() {
-                    let _ = waiter.sender.send(reply.clone());
-                }
+            SessionItem::Reply(reply) => self.ended_request(reply.request, &Ended::Reply(reply)),
+            SessionItem::Gathered(gathered) => {
+                self.ended_request(gathered.request, &Ended::Gathered(gathered));
             }
             // What is in flight may still be answered, but nothing new is begun.
             SessionItem::GoAway { reason, .. } => {
                 self.ended.get_or_insert(Refusal::new(RefusalCode::Draining, reason));
             }
-            // The session has no card, no credit, no subscriptions and watches nothing.
-            SessionItem::Delivery(_)
+            // How full an inbox is concerns who sends all the time; a call is told by a refusal.
+            // Besides, the session has no card, no credit, no subscriptions and follows nothing.
+            SessionItem::Pressure(_)
+            | SessionItem::Delivery(_)
             | SessionItem::Event(_)
             | SessionItem::Task { .. }
-            | SessionItem::Cancel { .. } => {}
+            | SessionItem::Cancel { .. }
+            | SessionItem::Agent(_)
+            | SessionItem::Drain { .. } => {}
+        }
+    }
+
+    fn ended_request(&mut self, request: MessageId, end: &Ended) {
+        for waiter in self.replies.remove(&request).unwrap_or_default() {
+            // Who gave up in the meantime needs no answer.
+            let _ = waiter.sender.send(end.clone());
         }
     }
 
     fn answer(&mut self, number: u64, answer: OperationAnswer) {
-        let index = number.checked_sub(self.base).and_then(|index| usize::try_from(index).ok());
-        let Some(waiter) = index.and_then(|index| self.waiters.get_mut(index)?.take()) else {
-            return;
-        };
-        while let Some(None) = self.waiters.front() {
-            self.waiters.pop_front();
-            self.base += 1;
+        if let Some(waiter) = self.waiters.remove(&number) {
+            let _ = waiter.send(answer);
         }
-        let _ = waiter.send(answer);
     }
 }
 
@@ -179,7 +195,7 @@ mod tests {
     }
 
     fn cancel() -> Operation {
-        Operation::Cancel { task: id(1), reason: String::new() }
+        Operation::Cancel { id: id(1), reason: String::new() }
     }
 
     fn reply(request: MessageId) -> SessionItem {
@@ -210,13 +226,26 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_answered_late_costs_what_one_costs() {
+        let mut answers = Answers::default();
+        let mut late = answers.add(cancel()).unwrap();
+        for number in 2..1_000 {
+            answers.add(cancel()).unwrap();
+            answers.settle(SessionItem::Done { first: number, last: number });
+        }
+        assert_eq!(answers.waiters.len(), 1);
+        answers.settle(SessionItem::Done { first: 1, last: 1 });
+        assert_eq!(late.try_recv().unwrap(), Ok(None));
+    }
+
+    #[test]
     fn a_reply_goes_to_all_who_wait_for_it() {
         let mut answers = Answers::default();
         let mut one = answers.add_request(cancel(), id(1)).unwrap();
         let mut two = answers.add_request(cancel(), id(1)).unwrap();
         answers.settle(SessionItem::Done { first: 1, last: 2 });
         answers.settle(reply(id(1)));
-        assert_eq!(one.reply.try_recv().unwrap(), two.reply.try_recv().unwrap());
+        assert_eq!(one.end.try_recv().unwrap(), two.end.try_recv().unwrap());
         assert!(answers.is_idle());
     }
 
@@ -241,7 +270,7 @@ mod tests {
         assert!(waiting.answer.try_recv().is_err());
         answers.end(Refusal::new(RefusalCode::Unavailable, "closed"));
         assert_eq!(waiting.answer.try_recv().unwrap().unwrap_err().message, "closed");
-        assert!(waiting.reply.try_recv().is_err());
+        assert!(waiting.end.try_recv().is_err());
         assert_eq!(answers.add(cancel()).unwrap_err().message, "draining");
         assert!(answers.is_idle());
     }

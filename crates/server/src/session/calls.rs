@@ -4,14 +4,14 @@
 //! handing over its operation are handed over together by that one, so that a busy server sends
 //! batches and an idle one never waits.
 
-use super::answers::{Answers, OperationAnswer};
+use super::answers::{Answers, Ended, OperationAnswer};
 use parking_lot::Mutex;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use trunkline_types::session::{
-    Accepted, ClientFrame, Connected, Connection, Connector, Credit, Hello, Operation, Reply,
+    Accepted, ClientFrame, Connected, Connection, Connector, Credit, Hello, Operation, Redrive,
     SessionItem, Sink,
 };
 use trunkline_types::{MessageId, Publish, Refusal, RefusalCode, SessionId};
@@ -28,7 +28,7 @@ pub(crate) struct CallSession {
 #[derive(Debug)]
 pub(crate) enum Requested {
     /// It ended.
-    Reply(Reply),
+    Ended(Ended),
     /// It repeats another one under an idempotency key, and is not replied to itself.
     Repeat(MessageId),
 }
@@ -114,21 +114,44 @@ impl CallSession {
         Ok(accepted.unwrap_or_else(|| plainly_accepted(id)))
     }
 
-    /// Has a request carried and waits for its reply. Giving up leaves nothing behind.
+    /// Has a dead letter sent again.
+    pub(crate) async fn redrive(&self, redrive: Redrive) -> Result<Accepted, Refusal> {
+        let id = redrive.id;
+        let accepted = self.operate(Operation::Redrive(Box::new(redrive))).await?;
+        Ok(accepted.unwrap_or_else(|| plainly_accepted(id)))
+    }
+
+    /// Has a request carried and waits for its end. Giving up leaves nothing behind here; what
+    /// asks several agents is called off, because nobody is left to have what they gather.
     pub(crate) async fn request(&self, publish: Arc<Publish>) -> Result<Requested, Refusal> {
         let id = publish.envelope.id;
+        let calls_off = publish.options.gather.is_some();
         let operation = Operation::Publish(publish);
         let waiting = self.desk.state.lock().answers.add_request(operation, id)?;
         let ticket = Some(waiting.ticket);
-        let mut waiter = GiveUp { desk: &self.desk, request: id, ticket };
+        let mut waiter = GiveUp { session: self, request: id, ticket, calls_off };
         self.send();
-        let accepted = answered(waiting.answer.await)?;
+        let answer = waiting.answer.await;
+        // What was refused or is a repeat is not there to be called off.
+        waiter.calls_off = false;
+        let accepted = answered(answer)?;
         if let Some(accepted) = accepted.filter(|accepted| accepted.duplicate) {
             return Ok(Requested::Repeat(accepted.id));
         }
-        let reply = waiting.reply.await.map_err(|_closed| over())?;
+        waiter.calls_off = calls_off;
+        let end = waiting.end.await;
+        waiter.calls_off = false;
+        let end = end.map_err(|_closed| over())?;
         waiter.ticket = None;
-        Ok(Requested::Reply(reply))
+        Ok(Requested::Ended(end))
+    }
+
+    /// Calls off what nobody waits for any longer.
+    fn call_off(&self, id: MessageId) {
+        let reason = "whoever asked waits no longer".to_owned();
+        // The answer is of no use to anybody, and a session that has ended has nobody to tell.
+        let _ = self.desk.state.lock().answers.add(Operation::Cancel { id, reason });
+        self.send();
     }
 
     fn send(&self) {
@@ -181,21 +204,27 @@ impl Desk {
 
 /// Removes the waiter of a call that ends without its reply.
 struct GiveUp<'a> {
-    desk: &'a Desk,
+    session: &'a CallSession,
     request: MessageId,
     ticket: Option<u64>,
+    /// Whether the request is called off as well.
+    calls_off: bool,
 }
 
 impl Drop for GiveUp<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            let mut state = self.desk.state.lock();
+            let desk = &self.session.desk;
+            let mut state = desk.state.lock();
             state.answers.give_up(self.request, ticket);
             let is_idle = state.answers.is_idle();
             drop(state);
             if is_idle {
-                self.desk.idle.notify_waiters();
+                desk.idle.notify_waiters();
             }
+        }
+        if self.calls_off {
+            self.session.call_off(self.request);
         }
     }
 }
@@ -216,13 +245,13 @@ fn over() -> Refusal {
 
 /// What "done" says of a publish: it went to its one target.
 fn plainly_accepted(id: MessageId) -> Accepted {
-    Accepted { operation: 0, id, duplicate: false, targets: 1, dropped: 0 }
+    Accepted { operation: 0, id, duplicate: false, targets: 1, dropped: 0, parked: 0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trunkline_types::Partition;
+    use trunkline_types::{Destination, Envelope, Gather, GatherRule, Gathered, Kind, Partition};
 
     /// Answers every operation before `send` returns, and checks that their numbers have no gaps.
     struct Prompt {
@@ -266,6 +295,66 @@ mod tests {
             call.await.unwrap();
         }
         assert!(session.is_idle());
+    }
+
+    /// Says that everything is done, and keeps what came.
+    struct Keeps {
+        desk: Arc<Desk>,
+        came: Mutex<Vec<Operation>>,
+    }
+
+    impl Connection for Keeps {
+        fn send(&self, frame: ClientFrame) {
+            let ClientFrame::Operations { first, operations } = frame else {
+                panic!("only operations are sent")
+            };
+            let last = first + operations.len() as u64 - 1;
+            self.came.lock().extend(operations);
+            self.desk.accept(&mut vec![SessionItem::Done { first, last }]);
+        }
+
+        fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn gathering_that_is_given_up_is_called_off_and_a_request_is_not() {
+        let desk = Arc::new(Desk::default());
+        let connection = Arc::new(Keeps { desk: desk.clone(), came: Mutex::default() });
+        let session =
+            CallSession { connection: connection.clone(), most_operations: 3, desk: desk.clone() };
+        let publish = |number, gather| {
+            let id = MessageId::from_parts(1, Partition(0), number);
+            let to = Destination::skill("s").unwrap();
+            let mut publish = Publish::new(Envelope::new(id, Kind::Request, to, "?".into()));
+            publish.options.gather = gather;
+            (id, Arc::new(publish))
+        };
+        let cancels = || {
+            let cancel = |operation: &Operation| match operation {
+                Operation::Cancel { id, .. } => Some(*id),
+                _ => None,
+            };
+            connection.came.lock().iter().filter_map(cancel).collect::<Vec<_>>()
+        };
+        let (_, request) = publish(1, None);
+        let (gathering, gather) = publish(2, Some(Gather::new(GatherRule::All)));
+        let (ended, finished) = publish(3, Some(Gather::new(GatherRule::All)));
+        for publish in [request, gather] {
+            let waits = pin!(session.request(publish)).as_mut().poll(&mut noop()).is_pending();
+            assert!(waits);
+        }
+        assert_eq!(cancels(), [gathering]);
+        assert!(session.is_idle());
+        let mut waiting = Box::pin(session.request(finished));
+        assert!(waiting.as_mut().poll(&mut noop()).is_pending());
+        let gathered = Gathered { request: ended, complete: true, parts: Vec::new() };
+        desk.accept(&mut vec![SessionItem::Gathered(gathered)]);
+        assert!(matches!(waiting.await, Ok(Requested::Ended(Ended::Gathered(_)))));
+        assert_eq!(cancels(), [gathering], "what has ended is not called off");
+    }
+
+    fn noop() -> std::task::Context<'static> {
+        std::task::Context::from_waker(std::task::Waker::noop())
     }
 
     #[tokio::test]

@@ -7,7 +7,8 @@ mod pool;
 mod streams;
 mod weight;
 
-pub(crate) use calls::Requested;
+pub(crate) use answers::Ended;
+pub(crate) use calls::{CallSession, Requested};
 pub(crate) use outbox::{BrokerSide, Outbox};
 pub(crate) use pool::{Lent, Pool};
 pub(crate) use streams::{Place, Streams};

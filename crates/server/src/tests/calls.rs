@@ -14,7 +14,7 @@ use trunkline_types::{
     TaskUpdate, WallTime,
 };
 
-fn id(unique: u64) -> MessageId {
+pub(crate) fn id(unique: u64) -> MessageId {
     MessageId::from_parts(1, Partition(0), unique)
 }
 
@@ -27,7 +27,7 @@ fn send_request() -> v1::SendRequest {
     v1::SendRequest { publish: Some(publish(id(9))) }
 }
 
-fn request_request() -> v1::RequestRequest {
+pub(crate) fn request_request() -> v1::RequestRequest {
     let mut publish = publish(id(9));
     // Made at the edge.
     publish.envelope.as_mut().unwrap().id.clear();
@@ -35,7 +35,7 @@ fn request_request() -> v1::RequestRequest {
 }
 
 /// The number and the publish of the next operation.
-async fn next_publish(session: &mut ScriptedSession) -> (u64, std::sync::Arc<Publish>) {
+pub(crate) async fn next_publish(session: &mut ScriptedSession) -> (u64, std::sync::Arc<Publish>) {
     match soon(session.frame()).await {
         ClientFrame::Operations { first, operations } => match &operations[..] {
             [Operation::Publish(publish)] => (first, publish.clone()),
@@ -55,7 +55,8 @@ async fn send_returns_what_the_broker_accepted_or_refused() {
     assert_eq!((&session.hello.card, session.hello.credit.deliveries), (&None, 0));
     let (number, sent) = next_publish(&mut session).await;
     assert_eq!((number, sent.envelope.id), (1, id(9)));
-    let accepted = Accepted { operation: 1, id: id(5), duplicate: true, targets: 2, dropped: 1 };
+    let accepted =
+        Accepted { operation: 1, id: id(5), duplicate: true, targets: 2, dropped: 1, parked: 3 };
     session.tell([SessionItem::Accepted(accepted.clone())]);
     assert_eq!(soon(first).await.unwrap().unwrap().into_inner(), accepted.into());
 
@@ -91,6 +92,11 @@ async fn a_repeated_request_is_told_how_the_first_one_ended() {
     tell_of_the_first(TaskState::Failed, "EXPIRED", FailureCode::Expired).await;
 }
 
+/// That the first operation repeats another one.
+pub(crate) fn repeat(first: MessageId) -> Accepted {
+    Accepted { operation: 1, id: first, duplicate: true, targets: 0, dropped: 0, parked: 0 }
+}
+
 /// Has a request repeated whose first one ends in `state`, and checks the reply.
 async fn tell_of_the_first(state: TaskState, reason: &str, code: FailureCode) {
     let (bench, broker, mut script) = Bench::start(config());
@@ -101,7 +107,7 @@ async fn tell_of_the_first(state: TaskState, reason: &str, code: FailureCode) {
     broker.will_answer(Ok(snapshot(TaskState::Working, 1)));
     let asked = tokio::spawn(async move { client.request(request_request()).await });
     let session = soon(script.session()).await;
-    let accepted = Accepted { operation: 1, id: id(1), duplicate: true, targets: 0, dropped: 0 };
+    let accepted = repeat(id(1));
     session.tell([SessionItem::Accepted(accepted)]);
     let watcher = soon(script.session()).await;
     let update = status_event(2, state);
@@ -185,9 +191,8 @@ async fn an_unknown_task_is_not_found_in_every_call_that_names_one() {
         let info = status.get_details_error_info().unwrap();
         assert_eq!((info.domain.as_str(), info.reason.as_str()), ("trunkline", "not-found"));
     }
-    let cancel =
-        v1::CancelTaskRequest { id: id(1).to_bytes().to_vec().into(), reason: String::new() };
-    let canceled = tokio::spawn(async move { client.cancel_task(cancel).await });
+    let cancel = v1::Cancel { id: id(1).to_bytes().to_vec().into(), reason: String::new() };
+    let canceled = tokio::spawn(async move { client.cancel(cancel).await });
     let mut session = soon(script.session()).await;
     soon(session.frame()).await;
     let refusal = Refusal::new(RefusalCode::NotFound, "there is no task");

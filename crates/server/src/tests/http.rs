@@ -43,6 +43,13 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
         "trunkline_tasks_completed_total 5\n",
         "trunkline_dead_letters 0\n",
         "trunkline_inboxes 1002\n",
+        "trunkline_redriven_total 11\n",
+        "trunkline_purged_total 12\n",
+        "trunkline_scheduled_total 13\n",
+        "trunkline_keys 14\n",
+        "trunkline_waiting_outside 15\n",
+        "trunkline_breakers_opened_total 16\n",
+        "trunkline_overran_total 17\n",
         "trunkline_connections 1\n",
         "trunkline_entries_total{inbox=\"all\",end=\"settled\"} 0\n",
         "trunkline_entries_now{inbox=\"all\",place=\"waiting\"} 0\n",
@@ -56,6 +63,17 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
     assert_eq!(body["messages_accepted"], 7);
     assert_eq!(body["tasks_completed"], 5);
     assert_eq!(body["inboxes_total"], 1_002);
+    for (name, value) in [
+        ("redriven", 11),
+        ("purged", 12),
+        ("scheduled", 13),
+        ("keys", 14),
+        ("waiting_outside", 15),
+        ("breakers_opened", 16),
+        ("overran", 17),
+    ] {
+        assert_eq!(body[name], value, "{name}");
+    }
     assert_eq!(broker.figures_asked(), 2);
 }
 

@@ -4,5 +4,6 @@ mod bench;
 mod calls;
 mod connect;
 mod http;
+mod operators;
 pub(crate) mod scripted;
 mod shutdown;

@@ -140,6 +140,13 @@ impl Connector for ScriptedConnector {
                 messages_accepted: 7,
                 tasks_completed: 5,
                 inboxes_total: 1_002,
+                redriven: 11,
+                purged: 12,
+                scheduled: 13,
+                keys: 14,
+                waiting_outside: 15,
+                breakers_opened: 16,
+                overran: 17,
                 ..Stats::default()
             };
             return Box::pin(std::future::ready(Ok(Answer::Stats(Box::new(stats)))));

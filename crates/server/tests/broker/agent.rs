@@ -25,10 +25,15 @@ pub(crate) struct Agent {
 impl Agent {
     /// An agent with one skill that is willing to hold eight deliveries.
     pub(crate) async fn connect(server: &Running, id: &str, skill: &str) -> Self {
+        Self::connect_as(server, 1, id, skill).await
+    }
+
+    /// The same with a session id of its own, for one of several.
+    pub(crate) async fn connect_as(server: &Running, session: u128, id: &str, skill: &str) -> Self {
         let mut card = AgentCard::new(id.parse().unwrap());
         card.skills.push(skill.parse().unwrap());
         let credit = Credit { deliveries: 8, events: 8 };
-        Self::connect_with(server, Hello { card: Some(card), credit, ..hello(1) }).await
+        Self::connect_with(server, Hello { card: Some(card), credit, ..hello(session) }).await
     }
 
     /// A session that introduces itself so.
@@ -78,6 +83,15 @@ impl Agent {
         loop {
             if let SessionItem::Delivery(delivery) = self.item().await {
                 return delivery;
+            }
+        }
+    }
+
+    /// The next item that is wanted; what comes before it is passed over.
+    pub(crate) async fn until<T>(&mut self, wanted: impl Fn(SessionItem) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wanted(self.item().await) {
+                return found;
             }
         }
     }

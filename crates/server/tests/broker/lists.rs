@@ -55,7 +55,7 @@ async fn tasks_with_large_results_are_listed_page_by_page() {
 
 #[tokio::test]
 async fn large_dead_letters_are_listed_page_by_page_to_the_oldest() {
-    let server = Running::start().await;
+    let server = Running::without_breakers().await;
     let large = "x".repeat(LARGE);
     done(&server, &large, || Outcome::DeadLetter { reason: "no".into() }).await;
     let mut client = server.client().await;

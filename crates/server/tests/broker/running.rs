@@ -41,18 +41,38 @@ impl Running {
         Self::without_broker().with_broker().await
     }
 
+    /// A server whose agents may fail as often as they like.
+    pub(crate) async fn without_breakers() -> Self {
+        let mut config = BrokerConfig::ephemeral();
+        config.engine.breaker_failures = 0;
+        Self::without_broker().with_broker_of(config).await
+    }
+
     /// The same server with an empty broker.
     pub(crate) async fn with_broker(self) -> Self {
-        let broker = Broker::open(BrokerConfig::ephemeral()).await.unwrap();
+        self.with_broker_of(BrokerConfig::ephemeral()).await
+    }
+
+    async fn with_broker_of(self, config: BrokerConfig) -> Self {
+        let broker = Broker::open(config).await.unwrap();
         assert!(self.handle.set_broker(broker));
         self
     }
 
+    /// A connection.
+    pub(crate) async fn channel(&self) -> Channel {
+        let url = format!("http://{}", self.address);
+        Channel::from_shared(url).unwrap().connect().await.unwrap()
+    }
+
     /// A client of the broker's service.
     pub(crate) async fn client(&self) -> BrokerClient<Channel> {
-        let url = format!("http://{}", self.address);
-        BrokerClient::new(Channel::from_shared(url).unwrap().connect().await.unwrap())
-            .max_decoding_message_size(FRAME_BYTES)
+        BrokerClient::new(self.channel().await).max_decoding_message_size(FRAME_BYTES)
+    }
+
+    /// Waits until it says that it drains.
+    pub(crate) async fn drains(&self) {
+        soon(async { while !self.get("/readyz").await.starts_with("HTTP/1.1 503") {} }).await;
     }
 
     /// The answer to an HTTP request.

@@ -3,6 +3,7 @@
 use super::agent::Agent;
 use super::messages::{event, hello, message_id, new_id, request};
 use super::running::{Running, soon};
+use std::time::Duration;
 use tonic::Code;
 use tonic_types::StatusExt;
 use trunkline_proto::v1;
@@ -87,16 +88,56 @@ async fn a_task_can_be_called_off() {
     let mut client = server.client().await;
     let publish = Some(request("count", "a b", true));
     let id = client.send(v1::SendRequest { publish }).await.unwrap().into_inner().id;
-    let cancel = v1::CancelTaskRequest { id: id.clone(), reason: "enough".into() };
-    client.cancel_task(cancel.clone()).await.unwrap();
+    let cancel = v1::Cancel { id: id.clone(), reason: "enough".into() };
+    client.cancel(cancel.clone()).await.unwrap();
     let get: v1::GetTaskRequest = message_id(&id).into();
     let task = client.get_task(get).await.unwrap().into_inner();
     assert_eq!(task.state(), v1::TaskState::Canceled);
     // Said again, it changes nothing; anything else is too late.
-    client.cancel_task(cancel).await.unwrap();
+    client.cancel(cancel).await.unwrap();
     let go_on = v1::ContinueTaskRequest { id, payload: None };
     let late = client.continue_task(go_on).await.unwrap_err();
     assert_eq!(late.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_handler_is_told_how_long_it_may_run_and_when_that_is_over() {
+    let server = Running::start().await;
+    let mut agent = Agent::connect(&server, "counter", "count").await;
+    let mut publish = request("count", "a b", false);
+    publish.options.get_or_insert_default().max_run_ms = Some(1);
+    server.client().await.send(v1::SendRequest { publish: Some(publish) }).await.unwrap();
+    let delivery = agent.delivery().await;
+    assert_eq!(delivery.max_run, Some(Duration::from_millis(1)));
+    let called_off = agent
+        .until(|item| match item {
+            SessionItem::Cancel { token, .. } => Some(token),
+            _ => None,
+        })
+        .await;
+    assert_eq!(called_off, delivery.token);
+    assert!(server.get("/metrics").await.contains("trunkline_overran_total 1\n"));
+}
+
+#[tokio::test]
+async fn an_agent_that_keeps_failing_is_left_alone_and_shown() {
+    let server = Running::start().await;
+    let mut agent = Agent::connect(&server, "counter", "count").await;
+    let mut client = server.client().await;
+    // As many as a breaker allows by default.
+    for _ in 0..5 {
+        let publish = Some(request("count", "a b", false));
+        client.send(v1::SendRequest { publish }).await.unwrap();
+        let delivery = agent.delivery().await;
+        agent.settle(delivery.token, Outcome::Fail { reason: "no".into() });
+        agent.answered(agent.last_operation()).await;
+    }
+    let all = v1::ListAgentsRequest::default();
+    let agents = client.list_agents(all).await.unwrap().into_inner().agents;
+    let [breaker] = &agents[0].breakers[..] else { panic!("{agents:?}") };
+    assert_eq!((breaker.state(), breaker.failures), (v1::BreakerState::Open, 5));
+    assert!(breaker.open_for_ms > 0);
+    assert!(server.get("/metrics").await.contains("trunkline_breakers_opened_total 1\n"));
 }
 
 #[tokio::test]
@@ -106,11 +147,11 @@ async fn an_unknown_task_is_not_found() {
     let id = new_id();
     let get: v1::GetTaskRequest = id.into();
     let watch: v1::WatchTaskRequest = (id, 0).into();
-    let cancel = v1::CancelTaskRequest { id: id.to_bytes().to_vec().into(), reason: String::new() };
+    let cancel = v1::Cancel { id: id.to_bytes().to_vec().into(), reason: String::new() };
     let statuses = [
         client.get_task(get).await.unwrap_err(),
         client.watch_task(watch).await.unwrap_err(),
-        client.cancel_task(cancel).await.unwrap_err(),
+        client.cancel(cancel).await.unwrap_err(),
     ];
     for status in statuses {
         assert_eq!(status.code(), Code::NotFound, "{status}");
@@ -124,7 +165,7 @@ async fn subscribers_get_what_is_published() {
     let server = Running::start().await;
     let mut session = Agent::connect_with(&server, hello(7)).await;
     let pattern = "build.*".parse().unwrap();
-    let subscription = Subscription { pattern, durable: false };
+    let subscription = Subscription::new(pattern);
     session.send(ClientFrame::Credit(Credit { deliveries: 0, events: 10 }));
     session.operate(Operation::Subscribe(subscription));
     session.answered(1).await;

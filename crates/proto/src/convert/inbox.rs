@@ -1,0 +1,114 @@
+//! Inboxes: how they are run, and how they stand.
+
+use crate::convert::words;
+use crate::decode::{all, each, millis, required, small_text};
+use crate::{DecodeError, v1};
+use std::time::Duration;
+use trunkline_types::{Binding, InboxAddress, InboxChange, InboxInfo, InboxSettings};
+
+impl From<Binding> for v1::Binding {
+    fn from(Binding { priority, key, value }: Binding) -> Self {
+        let priority = v1::Priority::from(priority).into();
+        Self { priority, key: key.into(), value: value.into() }
+    }
+}
+
+impl TryFrom<v1::Binding> for Binding {
+    type Error = DecodeError;
+    fn try_from(v1::Binding { priority, key, value }: v1::Binding) -> Result<Self, DecodeError> {
+        Ok(Self {
+            priority: words::priority("binding.priority", priority)?,
+            key: small_text("binding.key", key)?,
+            value: small_text("binding.value", value)?,
+        })
+    }
+}
+
+impl From<InboxSettings> for v1::InboxSettings {
+    fn from(settings: InboxSettings) -> Self {
+        let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
+        Self {
+            when_full: v1::WhenFull::from(when_full).into(),
+            wait_ms: wait.map(millis),
+            limit,
+            routing: v1::Routing::from(routing).into(),
+            bindings: each(bindings),
+        }
+    }
+}
+
+impl TryFrom<v1::InboxSettings> for InboxSettings {
+    type Error = DecodeError;
+    fn try_from(settings: v1::InboxSettings) -> Result<Self, DecodeError> {
+        let v1::InboxSettings { when_full, wait_ms, limit, routing, bindings } = settings;
+        Ok(Self {
+            when_full: words::when_full("inbox_settings.when_full", when_full)?,
+            wait: wait_ms.map(Duration::from_millis),
+            limit,
+            routing: words::routing("inbox_settings.routing", routing)?,
+            bindings: all(bindings)?,
+        })
+    }
+}
+
+impl From<InboxChange> for v1::InboxChange {
+    fn from(change: InboxChange) -> Self {
+        let InboxChange { when_full, wait, limit, routing, bindings, reset } = change;
+        Self {
+            when_full: v1::WhenFull::from(when_full).into(),
+            wait_ms: wait.map(millis),
+            limit,
+            routing: v1::Routing::from(routing).into(),
+            bindings: bindings.map(|bindings| v1::Bindings { bindings: each(bindings) }),
+            reset,
+        }
+    }
+}
+
+impl TryFrom<v1::InboxChange> for InboxChange {
+    type Error = DecodeError;
+    fn try_from(change: v1::InboxChange) -> Result<Self, DecodeError> {
+        let v1::InboxChange { when_full, wait_ms, limit, routing, bindings, reset } = change;
+        Ok(Self {
+            when_full: words::when_full("inbox_change.when_full", when_full)?,
+            wait: wait_ms.map(Duration::from_millis),
+            limit,
+            routing: words::routing("inbox_change.routing", routing)?,
+            bindings: bindings.map(|v1::Bindings { bindings }| all(bindings)).transpose()?,
+            reset,
+        })
+    }
+}
+
+impl From<InboxAddress> for v1::GetInboxRequest {
+    fn from(address: InboxAddress) -> Self {
+        Self { inbox: Some(address.into()) }
+    }
+}
+
+impl TryFrom<v1::GetInboxRequest> for InboxAddress {
+    type Error = DecodeError;
+    fn try_from(request: v1::GetInboxRequest) -> Result<Self, DecodeError> {
+        required("get_inbox_request.inbox", request.inbox)?.try_into()
+    }
+}
+
+impl From<InboxInfo> for v1::InboxInfo {
+    fn from(InboxInfo { settings, stats, waiting_outside, servers }: InboxInfo) -> Self {
+        let settings = (!settings.is_default()).then(|| settings.into());
+        Self { settings, stats: Some(stats.into()), waiting_outside, servers }
+    }
+}
+
+impl TryFrom<v1::InboxInfo> for InboxInfo {
+    type Error = DecodeError;
+    fn try_from(info: v1::InboxInfo) -> Result<Self, DecodeError> {
+        let v1::InboxInfo { settings, stats, waiting_outside, servers } = info;
+        Ok(Self {
+            settings: settings.map(InboxSettings::try_from).transpose()?.unwrap_or_default(),
+            stats: required("inbox_info.stats", stats)?.try_into()?,
+            waiting_outside,
+            servers,
+        })
+    }
+}
