@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p trunkline-agent --example in_process`
 
+#![allow(clippy::print_stdout, reason = "it shows what happens")]
+
 use std::time::Duration;
 use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
@@ -29,6 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .request(Destination::skill("count-words")?, text)
         .timeout(Duration::from_secs(5))
         .await?;
+    println!("{} words", reply.text());
     assert_eq!(reply.text(), "9");
 
     counter.stop().await;

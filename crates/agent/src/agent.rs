@@ -1,13 +1,15 @@
 //! A running agent.
 
 use crate::Session;
-use crate::core::Core;
+use crate::core::{Core, CoreOptions};
+use crate::health::{self, Health};
 use crate::pool::Pool;
 use crate::session::Line;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use trunkline_types::session::{Connector, Subscription};
 use trunkline_types::{AgentCard, AgentId, Refusal, RefusalCode};
 
@@ -20,10 +22,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct Agent {
     id: AgentId,
     session: Session,
+    /// What makes its check.
+    health: Option<AbortHandle>,
 }
 
 /// What an agent has done and is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AgentStats {
     /// Deliveries whose handler has ended, whatever came of it.
     pub handled: u64,
@@ -37,28 +41,66 @@ pub struct AgentStats {
     pub dead_lettered: u64,
     /// Of those, given back or paused.
     pub released: u64,
-    /// Handlers that panicked.
+    /// Deliveries whose handler panicked.
     pub panics: u64,
+    /// Batches that were given to handlers which take them.
+    pub batches: u64,
+    /// How often a handler kept its thread for 100 ms or longer without awaiting anything, and so
+    /// held up whatever else the runtime had there. Counted when it lets go.
+    pub blocked: u64,
+    /// Workers that failed and began anew.
+    pub restarts: u64,
     /// Deliveries that wait here for a worker.
     pub queued: u64,
-    /// Workers that there are now, idle ones included.
-    pub workers: u32,
+    /// The workers that there are now, idle ones included.
+    pub workers: Vec<WorkerStats>,
     /// Workers that are idle.
     pub idle: u32,
     /// Handlers whose place is lent while they await a reply.
     pub lent: u32,
     /// How many deliveries the agent is willing to hold.
     pub credit: u32,
-    /// A moving mean of how long a handler takes.
+    /// A moving mean of how long a handler takes for a delivery.
     pub handler_time: Duration,
+    /// Whether this session's check says that it is fit for work; true without one.
+    pub healthy: bool,
+}
+
+/// What one of an agent's workers has done. It goes with the worker; what it counted stays in the
+/// agent's own figures.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WorkerStats {
+    /// Counts the agent's workers from 1 in the order in which they came.
+    pub number: u32,
+    /// Deliveries whose handler has ended.
+    pub messages: u64,
+    /// Batches among them.
+    pub batches: u64,
+    /// Deliveries that failed, were rejected, dead-lettered or are to be tried again.
+    pub errors: u64,
+    /// How often it failed and began anew.
+    pub restarts: u32,
+    /// For how long it had something to do, the time in which it awaited its handlers included.
+    pub busy: Duration,
+    /// How long it has been there.
+    pub age: Duration,
+}
+
+impl WorkerStats {
+    /// Which share of its time it had something to do, from 0 to 1.
+    pub fn busy_share(&self) -> f64 {
+        if self.age.is_zero() { 0.0 } else { self.busy.div_duration_f64(self.age).min(1.0) }
+    }
 }
 
 /// How an agent starts.
 pub(crate) struct StartOptions {
-    /// Most operations on their way.
-    pub(crate) places: u32,
+    /// Bounds and habits of its session.
+    pub(crate) core: CoreOptions,
     /// Whether to try again while no broker is there.
     pub(crate) wait_for_broker: bool,
+    /// How it finds out whether it is fit for work.
+    pub(crate) health: Option<Health>,
 }
 
 /// Whether a broker that refused a session for this may take it later.
@@ -74,9 +116,9 @@ impl Agent {
         pool: Pool,
         options: StartOptions,
     ) -> Result<Self, Refusal> {
-        let StartOptions { places, wait_for_broker } = options;
+        let StartOptions { core, wait_for_broker, health } = options;
         let id = card.id.clone();
-        let core = Core::new(Some(id.clone()), places, 1024, Some(pool), Handle::current());
+        let core = Core::new(Some(id.clone()), core, Some(pool), Handle::current());
         let line = Arc::new(Line { core });
         let mut bound = Duration::from_millis(100);
         loop {
@@ -93,7 +135,11 @@ impl Agent {
                 Err(refusal) => return Err(refusal),
             }
         }
-        Ok(Self { id, session: Session { line, connector } })
+        let health = health.map(|health| {
+            let watch = health::watch(Arc::downgrade(&line.core), health);
+            tokio::spawn(watch).abort_handle()
+        });
+        Ok(Self { id, session: Session { line, connector }, health })
     }
 
     /// Its id.
@@ -119,7 +165,8 @@ impl Agent {
         self.pool().stats()
     }
 
-    /// Waits until the broker has ended the session, and says why.
+    /// Waits until the session has ended, and says why. An agent that is told to leave finishes
+    /// what it holds first; the code is then [`RefusalCode::Draining`].
     pub async fn ended(&self) -> Refusal {
         loop {
             let changed = self.core().changed();
@@ -140,6 +187,9 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if let Some(health) = &self.health {
+            health.abort();
+        }
         self.core().close();
     }
 }

@@ -1,13 +1,19 @@
 //! The description of an agent before it starts.
 
 use crate::agent::StartOptions;
+use crate::content::Content;
+use crate::core::CoreOptions;
+use crate::health::Health;
 use crate::pool::{Handlers, Pool, PoolOptions};
 use crate::session::places;
-use crate::{Agent, Handler, keeper};
+use crate::{Agent, Handler, Profile, keeper};
 use smol_str::SmolStr;
 use std::fmt;
+use std::future::Future;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
+use trunkline_content::Compression;
 use trunkline_types::session::{Connector, Subscription};
 use trunkline_types::{
     AgentCard, AgentId, NameError, Refusal, RefusalCode, SkillName, TopicPattern,
@@ -19,9 +25,16 @@ pub struct AgentBuilder {
     connector: Arc<dyn Connector>,
     card: Result<AgentCard, NameError>,
     handlers: Handlers,
+    subscriptions: Vec<Subscription>,
     workers: RangeInclusive<u32>,
     prefetch: u32,
+    headroom: Duration,
+    linger: Duration,
+    drain_within: Duration,
+    health: Option<Health>,
     outstanding: u32,
+    obey_pressure: bool,
+    content: Content,
     wait_for_broker: bool,
     /// The first mistake in the description, told by `start`.
     mistake: Option<NameError>,
@@ -33,9 +46,16 @@ impl AgentBuilder {
             connector,
             card: AgentId::new(id).map(AgentCard::new),
             handlers: Handlers::default(),
-            workers: 1..=8,
-            prefetch: 256,
+            subscriptions: Vec::new(),
+            workers: Profile::InProcess.workers(),
+            prefetch: Profile::InProcess.prefetch(),
+            headroom: Profile::InProcess.headroom(),
+            linger: Profile::InProcess.linger(),
+            drain_within: Duration::from_millis(5),
+            health: None,
             outstanding: 8192,
+            obey_pressure: true,
+            content: Content::default(),
             wait_for_broker: false,
             mistake: None,
         }
@@ -107,26 +127,86 @@ impl AgentBuilder {
     /// other. If several patterns match an event, the handler given first has it.
     pub fn on_event(mut self, pattern: &str, handler: impl Handler) -> Self {
         match TopicPattern::new(pattern) {
-            Ok(pattern) => self.handlers.add_event(pattern, Arc::new(handler)),
+            Ok(pattern) => self.on_event_with(Subscription::new(pattern), handler),
             Err(error) => {
                 self.mistake.get_or_insert(error);
+                self
             }
         }
+    }
+
+    /// Subscribes the agent as [`AgentBuilder::on_event`] does, with a filter or in a group. The
+    /// subscription is the agent's whatever `durable` says. A handler is found by its pattern
+    /// alone: of several with one pattern the one given first has the events of all.
+    pub fn on_event_with(mut self, subscription: Subscription, handler: impl Handler) -> Self {
+        self.handlers.add_event(subscription.pattern.clone(), Arc::new(handler));
+        self.subscriptions.push(Subscription { durable: true, ..subscription });
+        self
+    }
+
+    /// Sets workers, prefetch, headroom and the linger of batches to what goes well together;
+    /// what is set afterwards goes before. Default [`Profile::InProcess`].
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.workers = profile.workers();
+        self.prefetch = profile.prefetch();
+        self.headroom = profile.headroom();
+        self.linger = profile.linger();
         self
     }
 
     /// How many handlers run at once: as few as the first number while there is little to do, up
-    /// to the second, 1 to 4,096, while deliveries wait. Default 1 to 8.
+    /// to the second, 1 to 4,096, as the work wants them. Default 1 to 8.
+    ///
+    /// What it wants is measured: deliveries that come at a rate and take their time keep rate ×
+    /// time workers busy, and what waits besides is to be begun within
+    /// [`AgentBuilder::drain_within`], for which it takes waiting × time / that span more. A
+    /// worker that is more than the least and was not needed for 5 s ends.
+    ///
+    /// Handlers of less than 20 µs have one worker while that one goes on, because waking another
+    /// thread takes longer than they do.
     pub fn workers(mut self, workers: RangeInclusive<u32>) -> Self {
         self.workers = workers;
         self
     }
 
+    /// Within what time deliveries that wait here are to be begun, if there are workers enough,
+    /// from 1 µs. Default 5 ms: handlers that take longer than that have a worker each, shorter
+    /// ones share. A longer time makes do with fewer workers.
+    pub fn drain_within(mut self, span: Duration) -> Self {
+        self.drain_within = span;
+        self
+    }
+
     /// How many deliveries beyond those at work the agent may hold ready, 0 to 4,096, default
-    /// 256. So many only while handlers take microseconds; the longer they take the fewer, down
-    /// to none at 2 ms a handler and worker.
+    /// 256. So many only while handlers take microseconds; the longer they take the fewer, as
+    /// [`AgentBuilder::headroom`] says.
     pub fn prefetch(mut self, deliveries: u32) -> Self {
         self.prefetch = deliveries;
+        self
+    }
+
+    /// How much work the agent holds ready beyond what its workers have, in time: as many
+    /// deliveries as they handle within it by the mean time of a handler, rounded down to a power
+    /// of two, and none when a worker takes longer for one. So nothing is held that another agent
+    /// could begin sooner. Long enough is how long a delivery is on its way. Default 2 ms.
+    pub fn headroom(mut self, span: Duration) -> Self {
+        self.headroom = span;
+        self
+    }
+
+    /// Checks at the start and then `every` so often, at least 1 ms, whether the agent is fit for
+    /// work. When the check fails, panics or takes longer than `every`, this session is willing to
+    /// hold nothing: it is given no more work, and what waits here goes back; what was begun is
+    /// finished. When the check passes again it has work again. Other sessions of the same agent
+    /// go on, and whether operators have declared the agent unhealthy
+    /// ([`AgentChange::healthy`](trunkline_types::AgentChange::healthy)) is their own affair: it
+    /// stays as it is whatever the check says. Default no check.
+    pub fn health<F, W>(mut self, check: F, every: Duration) -> Self
+    where
+        F: Fn() -> W + Send + Sync + 'static,
+        W: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.health = Some(Health::new(check, every));
         self
     }
 
@@ -141,6 +221,28 @@ impl AgentBuilder {
     /// 8,192; another number is refused. A handler that wants to send more waits.
     pub fn outstanding(mut self, operations: u32) -> Self {
         self.outstanding = operations;
+        self
+    }
+
+    /// Whether what its handlers send to an inbox under pressure waits its turn, as told by
+    /// [`SessionOptions::obey_pressure`](crate::SessionOptions::obey_pressure). Default true.
+    pub fn obey_pressure(mut self, obey: bool) -> Self {
+        self.obey_pressure = obey;
+        self
+    }
+
+    /// Which payloads are compressed at sending, replies and pieces of results included, and how.
+    /// Default not at all; see [`SessionOptions::compression`](crate::SessionOptions::compression).
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.content.compression = compression;
+        self
+    }
+
+    /// Most bytes that a payload may have once its compression is undone, which is done before a
+    /// handler sees it. A delivery beyond it is rejected. Default 8 MiB; with 0 nothing that is
+    /// compressed is taken.
+    pub fn max_decompressed(mut self, bytes: usize) -> Self {
+        self.content.most = bytes;
         self
     }
 
@@ -167,18 +269,39 @@ impl AgentBuilder {
         if self.prefetch > 4096 {
             return Err(invalid(format!("prefetch is {}, the limit is 4096", self.prefetch)));
         }
+        if self.drain_within < Duration::from_micros(1) {
+            return Err(invalid("drain_within is 0, the least is 1 µs".to_owned()));
+        }
+        if let Some(every) = self.health.as_ref().map(Health::every)
+            && every < Duration::from_millis(1)
+        {
+            return Err(invalid(format!("health is checked every {every:?}, the least is 1 ms")));
+        }
+        let mut handlers = self.handlers;
+        handlers.check().map_err(invalid)?;
         let places = places(self.outstanding)?;
         keeper::start().map_err(|error| {
             let message = format!("the thread that keeps leases alive does not start: {error}");
             Refusal::new(RefusalCode::Unavailable, message)
         })?;
-        let subscriptions = self.handlers.patterns();
-        let subscriptions = subscriptions
-            .map(|pattern| Subscription { pattern: pattern.clone(), durable: true })
-            .collect();
-        let options = PoolOptions { least, most, prefetch: self.prefetch };
-        let pool = Pool::new(options, self.handlers, Arc::clone(&self.connector));
-        let options = StartOptions { places, wait_for_broker: self.wait_for_broker };
+        let subscriptions = self.subscriptions;
+        let options = PoolOptions {
+            least,
+            most,
+            prefetch: self.prefetch,
+            headroom: self.headroom,
+            drain_within: self.drain_within,
+            linger: self.linger,
+        };
+        let pool = Pool::new(options, handlers, Arc::clone(&self.connector));
+        let core = CoreOptions {
+            places,
+            events: 1024,
+            obey_pressure: self.obey_pressure,
+            content: self.content,
+        };
+        let options =
+            StartOptions { core, wait_for_broker: self.wait_for_broker, health: self.health };
         Agent::start(self.connector, card, subscriptions, pool, options).await
     }
 }

@@ -1,12 +1,14 @@
 //! What an agent does with a delivery, and how that ends.
 
-use crate::Task;
+use crate::{RequestError, Task};
 use bytes::Bytes;
+use serde::Serialize;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use trunkline_types::{Outcome, PauseReason, Payload};
+use trunkline_content::{Json, MsgPack};
+use trunkline_types::{Outcome, PauseReason, Payload, Refusal, RefusalCode};
 
 /// Longest reason or progress text in bytes; what is longer is cut.
 const LONGEST_REASON: usize = 8 << 10;
@@ -16,6 +18,29 @@ pub type HandlerResult<R = Payload> = Result<R, HandlerError>;
 
 /// A handler at work.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A handler at work on several deliveries: how each of them ends, in their order.
+pub type BatchFuture = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send>>;
+
+/// How a handler wants its deliveries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Intake {
+    /// How many at once, at most, 1 to 1,024. From 2 on they come to [`Handler::handle_batch`].
+    /// Default 1.
+    pub batch: u32,
+    /// How long fewer deliveries than a batch may have wait for more; `None`, the default, for
+    /// what the agent's [`Profile`](crate::Profile) says. Of no effect without batches.
+    pub linger: Option<Duration>,
+    /// How many times the handler runs at once, from 1, however many workers there are. Default
+    /// without a bound of its own.
+    pub parallel: u32,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self { batch: 1, linger: None, parallel: u32::MAX }
+    }
+}
 
 /// Does the work of a delivery. Implemented by every `Fn(Task) -> impl Future` whose result is a
 /// [`HandlerResult`] of something that [`IntoReply`] takes.
@@ -29,6 +54,67 @@ pub trait Handler: Send + Sync + 'static {
     fn cancel_grace(&self) -> Duration {
         Duration::ZERO
     }
+
+    /// How it wants its deliveries. Asked once, when its agent starts.
+    fn intake(&self) -> Intake {
+        Intake::default()
+    }
+
+    /// Starts the work on several deliveries. Called instead of [`Handler::handle`] if its
+    /// [`Intake`] asks for batches; without a way of its own it works on one after the other.
+    fn handle_batch(&self, tasks: Vec<Task>) -> BatchFuture {
+        let work: Vec<_> = tasks.into_iter().map(|task| self.handle(task)).collect();
+        Box::pin(async move {
+            let mut outcomes = Vec::with_capacity(work.len());
+            for one in work {
+                outcomes.push(one.await);
+            }
+            outcomes
+        })
+    }
+
+    /// Bounds how many times it runs at once, from 1, however many workers its agent has; a batch
+    /// counts as one. What is over the bound waits without holding up other handlers.
+    fn parallel(self, most: u32) -> Parallel<Self>
+    where
+        Self: Sized,
+    {
+        Parallel { handler: self, most }
+    }
+}
+
+/// A handler that runs a bounded number of times at once, made by [`Handler::parallel`].
+#[derive(Clone, Debug)]
+pub struct Parallel<H> {
+    handler: H,
+    most: u32,
+}
+
+impl<H: Handler> Handler for Parallel<H> {
+    fn handle(&self, task: Task) -> HandlerFuture {
+        self.handler.handle(task)
+    }
+
+    fn cancel_grace(&self) -> Duration {
+        self.handler.cancel_grace()
+    }
+
+    fn intake(&self) -> Intake {
+        let intake = self.handler.intake();
+        Intake { parallel: intake.parallel.min(self.most), ..intake }
+    }
+
+    fn handle_batch(&self, tasks: Vec<Task>) -> BatchFuture {
+        self.handler.handle_batch(tasks)
+    }
+}
+
+/// How a delivery ends whose handler came to this.
+pub(crate) fn outcome_of<R: IntoReply>(result: HandlerResult<R>) -> Outcome {
+    match result {
+        Ok(reply) => reply.into_outcome(),
+        Err(error) => error.into_outcome(),
+    }
 }
 
 impl<F, W, R> Handler for F
@@ -39,38 +125,59 @@ where
 {
     fn handle(&self, task: Task) -> HandlerFuture {
         let work = self(task);
-        Box::pin(async move {
-            match work.await {
-                Ok(reply) => Outcome::Complete { reply: reply.into_reply() },
-                Err(error) => error.into_outcome(),
-            }
-        })
+        Box::pin(async move { outcome_of(work.await) })
     }
 }
 
 /// What a handler may answer with.
 pub trait IntoReply {
     /// The answer, if there is one.
-    fn into_reply(self) -> Option<Payload>;
+    ///
+    /// # Errors
+    /// The value cannot be sent.
+    fn into_reply(self) -> HandlerResult<Option<Payload>>;
+
+    /// How the delivery ends with this answer.
+    fn into_outcome(self) -> Outcome
+    where
+        Self: Sized,
+    {
+        match self.into_reply() {
+            Ok(reply) => Outcome::Complete { reply },
+            Err(error) => error.into_outcome(),
+        }
+    }
 }
 
 impl IntoReply for () {
-    fn into_reply(self) -> Option<Payload> {
-        None
+    fn into_reply(self) -> HandlerResult<Option<Payload>> {
+        Ok(None)
     }
 }
 
 impl IntoReply for Option<Payload> {
-    fn into_reply(self) -> Option<Payload> {
-        self
+    fn into_reply(self) -> HandlerResult<Option<Payload>> {
+        Ok(self)
+    }
+}
+
+impl<T: Serialize> IntoReply for Json<T> {
+    fn into_reply(self) -> HandlerResult<Option<Payload>> {
+        self.encode().map(Some).map_err(HandlerError::fail)
+    }
+}
+
+impl<T: Serialize> IntoReply for MsgPack<T> {
+    fn into_reply(self) -> HandlerResult<Option<Payload>> {
+        self.encode().map(Some).map_err(HandlerError::fail)
     }
 }
 
 macro_rules! replies {
     ($($type:ty),+) => {
         $(impl IntoReply for $type {
-            fn into_reply(self) -> Option<Payload> {
-                Some(self.into())
+            fn into_reply(self) -> HandlerResult<Option<Payload>> {
+                Ok(Some(self.into()))
             }
         })+
     };
@@ -78,7 +185,8 @@ macro_rules! replies {
 replies!(Payload, String, &'static str, Vec<u8>, Bytes);
 
 /// How a delivery ends that is not completed. Every error becomes one by `?`, and then asks for
-/// another attempt with its text as the reason.
+/// another attempt with its text as the reason; only that a request would wait for itself is no
+/// better the next time, and fails.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HandlerError {
     outcome: Outcome,
@@ -127,8 +235,12 @@ impl HandlerError {
 }
 
 // `HandlerError` is no `Error` itself, so that every `Error` can become one.
-impl<E: std::error::Error> From<E> for HandlerError {
+impl<E: std::error::Error + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
+        if let Some(deadlock) = deadlock(&error) {
+            // It would be refused again for as long as those wait who wait for this handler.
+            return Self::fail(deadlock);
+        }
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -142,6 +254,16 @@ impl<E: std::error::Error> From<E> for HandlerError {
         }
         Self::retry(text)
     }
+}
+
+/// The refusal of a request that would have waited for itself, if an error is one.
+fn deadlock<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Refusal> {
+    let refusal = match error.downcast_ref::<RequestError>() {
+        Some(RequestError::Refused(refusal)) => Some(refusal),
+        Some(RequestError::Failed(_)) => None,
+        None => error.downcast_ref::<Refusal>(),
+    };
+    refusal.filter(|refusal| refusal.code == RefusalCode::Deadlock)
 }
 
 impl fmt::Debug for HandlerError {

@@ -1,12 +1,16 @@
 //! The short way from a broker to agents, sends and requests.
 
-use crate::outgoing::{MessageBuilder, RequestBuilder, SendBuilder, Sender};
-use crate::{AgentBuilder, Session, SessionOptions};
+use crate::outgoing::{GatherBuilder, MessageBuilder, RequestBuilder, SendBuilder, Sender};
+use crate::{AgentBuilder, AgentWatch, Events, RedriveBuilder, Session, SessionOptions};
 use parking_lot::Mutex;
 use std::future::Future;
 use std::sync::Arc;
-use trunkline_types::session::Connector;
-use trunkline_types::{Destination, Payload, Refusal, Topic};
+use trunkline_types::session::{Connector, LetterAddress, Subscription};
+use trunkline_types::{
+    AgentChange, AgentFilter, AgentId, AgentPage, DeadLetterFilter, DeadLetterPage, Destination,
+    InboxAddress, InboxChange, InboxInfo, Kind, MessageId, MessageStatus, Payload, Refusal,
+    Schedule, ScheduleFilter, ScheduleName, SchedulePage, Topic, TopicPattern,
+};
 
 /// What every broker offers, in this process or elsewhere: agents, sessions, and the calls of a
 /// session over one that the clones of the connector share. The shared session is opened by the
@@ -53,6 +57,153 @@ pub trait Host: Connector + Clone {
     /// See [`Session::tell`].
     fn tell(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> MessageBuilder {
         MessageBuilder::new(sender(self), to.into(), payload.into())
+    }
+
+    /// See [`Session::gather`].
+    fn gather(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> GatherBuilder {
+        GatherBuilder::new(sender(self), to.into(), payload.into())
+    }
+
+    /// See [`Session::broadcast`].
+    fn broadcast(&self, payload: impl Into<Payload>) -> MessageBuilder {
+        MessageBuilder::of_kind(sender(self), Kind::Broadcast, Destination::All, payload.into())
+    }
+
+    /// See [`Session::redrive`].
+    fn redrive(&self, letter: impl Into<LetterAddress>) -> RedriveBuilder {
+        RedriveBuilder::new(sender(self), letter.into())
+    }
+
+    /// See [`Session::subscribe`].
+    fn subscribe(
+        &self,
+        pattern: TopicPattern,
+    ) -> impl Future<Output = Result<Events, Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.subscribe(pattern).await }
+    }
+
+    /// See [`Session::subscribe_with`].
+    fn subscribe_with(
+        &self,
+        subscription: Subscription,
+    ) -> impl Future<Output = Result<Events, Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.subscribe_with(subscription).await }
+    }
+
+    /// See [`Session::message`].
+    fn message(
+        &self,
+        id: MessageId,
+    ) -> impl Future<Output = Result<MessageStatus, Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.message(id).await }
+    }
+
+    /// See [`Session::cancel`].
+    fn cancel(
+        &self,
+        id: MessageId,
+        reason: impl Into<String> + Send,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.cancel(id, reason).await }
+    }
+
+    /// See [`Session::set_agent`].
+    fn set_agent(
+        &self,
+        id: AgentId,
+        change: AgentChange,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.set_agent(id, change).await }
+    }
+
+    /// See [`Session::unregister`].
+    fn unregister(&self, id: AgentId) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.unregister(id).await }
+    }
+
+    /// See [`Session::agents`].
+    fn agents(
+        &self,
+        filter: AgentFilter,
+    ) -> impl Future<Output = Result<AgentPage, Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.agents(filter).await }
+    }
+
+    /// See [`Session::watch_agents`].
+    fn watch_agents(
+        &self,
+        filter: AgentFilter,
+    ) -> impl Future<Output = Result<AgentWatch, Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.watch_agents(filter).await }
+    }
+
+    /// See [`Session::inbox`].
+    fn inbox(
+        &self,
+        inbox: InboxAddress,
+    ) -> impl Future<Output = Result<InboxInfo, Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.inbox(inbox).await }
+    }
+
+    /// See [`Session::set_inbox`].
+    fn set_inbox(
+        &self,
+        inbox: InboxAddress,
+        change: InboxChange,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.set_inbox(inbox, change).await }
+    }
+
+    /// See [`Session::schedules`].
+    fn schedules(
+        &self,
+        filter: ScheduleFilter,
+    ) -> impl Future<Output = Result<SchedulePage, Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.schedules(filter).await }
+    }
+
+    /// See [`Session::set_schedule`].
+    fn set_schedule(&self, schedule: Schedule) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.set_schedule(schedule).await }
+    }
+
+    /// See [`Session::remove_schedule`].
+    fn remove_schedule(
+        &self,
+        name: ScheduleName,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.remove_schedule(name).await }
+    }
+
+    /// See [`Session::dead_letters`].
+    fn dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+    ) -> impl Future<Output = Result<DeadLetterPage, Refusal>> + Send {
+        let session = self.shared_session();
+        async move { session.await?.dead_letters(filter).await }
+    }
+
+    /// See [`Session::purge`].
+    fn purge(
+        &self,
+        letter: impl Into<LetterAddress>,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let (session, letter) = (self.shared_session(), letter.into());
+        async move { session.await?.purge(letter).await }
     }
 }
 

@@ -31,6 +31,8 @@ enum Errand {
     Beat,
     /// To tell what a worker has settled that is in a handler.
     Glance,
+    /// To see whether it wants more workers.
+    Review,
 }
 
 static KEEPER: Keeper = Keeper {
@@ -60,6 +62,11 @@ pub(crate) fn keep(core: Weak<Core>, period: Duration) {
 /// Has what a session's workers have settled told after `span`.
 pub(crate) fn glance(core: Weak<Core>, span: Duration) {
     KEEPER.schedule(core, Errand::Glance, span);
+}
+
+/// Has it looked at after `span` whether a session wants more workers.
+pub(crate) fn review(core: Weak<Core>, span: Duration) {
+    KEEPER.schedule(core, Errand::Review, span);
 }
 
 impl Keeper {
@@ -104,6 +111,10 @@ fn visit(core: &Weak<Core>, errand: Errand) {
         Errand::Beat => pool.beat(&strong),
         Errand::Glance => {
             pool.glance(&strong);
+            None
+        }
+        Errand::Review => {
+            pool.review(&strong);
             None
         }
     }));

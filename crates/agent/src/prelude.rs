@@ -1,8 +1,8 @@
 //! What a program that hosts agents usually wants in scope.
 
 pub use crate::{
-    Agent, AgentBuilder, Handler, HandlerError, HandlerResult, Host, IntoReply, Reply,
-    RequestError, Session, Task,
+    Agent, AgentBuilder, Handler, HandlerError, HandlerResult, Host, IntoReply, Json, MsgPack,
+    Reply, RequestError, Session, Task,
 };
 pub use trunkline_types::{
     AgentId, Destination, Durability, Kind, MessageId, Name, Payload, Priority, SkillName, Topic,

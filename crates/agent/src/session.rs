@@ -1,18 +1,19 @@
 //! A client session: sends, asks, subscribes and watches.
 
-use crate::core::{Core, Entry, Waiter};
-use crate::outgoing::{MessageBuilder, RequestBuilder, SendBuilder};
+use crate::content::Content;
+use crate::core::{Core, CoreOptions, Entry, Waiter};
+use crate::outgoing::{GatherBuilder, MessageBuilder, RequestBuilder, SendBuilder};
 use crate::ticket::{BatchOutcome, Ticket};
-use crate::{Events, TaskUpdates};
+use crate::{AgentWatch, Events, TaskUpdates};
 use std::fmt;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use trunkline_types::session::{Connector, Operation};
+use trunkline_content::Compression;
+use trunkline_types::session::{Connector, Operation, Pressure, Subscription};
 use trunkline_types::{
-    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, Destination, Envelope, Kind,
-    MessageId, Payload, Publish, Query, Refusal, RefusalCode, Stats, TaskFilter, TaskPage,
-    TaskSnapshot, Topic, TopicPattern,
+    AgentFilter, Destination, Envelope, Kind, MessageId, Payload, Publish, Refusal, RefusalCode,
+    Topic, TopicPattern, WhenFull,
 };
 
 /// A session that sends, asks, subscribes and watches. Clones share it; it says goodbye when the
@@ -34,11 +35,27 @@ pub struct SessionOptions {
     /// Default 1,024; what comes beyond is dropped by the broker and counted as missed. With 0
     /// the session cannot subscribe.
     pub events: u32,
+    /// Whether what is sent to an inbox under pressure waits its turn, as the broker's pace says
+    /// and at most 10 s a publish, instead of being refused when the inbox is full. Default true.
+    pub obey_pressure: bool,
+    /// Which payloads are compressed at sending, and how. Default not at all. It takes its time
+    /// on the sender's thread: a MiB some milliseconds, with gzip some tens of them.
+    pub compression: Compression,
+    /// Most bytes that a payload may have once its compression is undone, which is done to
+    /// everything that comes. An answer beyond it is told as left out, an event comes as it is.
+    /// Default 8 MiB; with 0 nothing that is compressed is taken.
+    pub max_decompressed: usize,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { outstanding: 8192, events: 1024 }
+        Self {
+            outstanding: 8192,
+            events: 1024,
+            obey_pressure: true,
+            compression: Compression::default(),
+            max_decompressed: Content::MOST,
+        }
     }
 }
 
@@ -78,7 +95,10 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Self, Refusal> {
         let places = places(options.outstanding)?;
-        let core = Core::new(None, places, options.events, None, Handle::current());
+        let SessionOptions { events, obey_pressure, compression, max_decompressed, .. } = options;
+        let content = Content { compression, most: max_decompressed };
+        let options = CoreOptions { places, events, obey_pressure, content };
+        let core = Core::new(None, options, None, Handle::current());
         core.connect(&*connector, None, Vec::new()).await?;
         Ok(Self { line: Arc::new(Line { core }), connector })
     }
@@ -120,6 +140,13 @@ impl Session {
         RequestBuilder::new(self.clone(), to.into(), payload.into())
     }
 
+    /// A request to several agents: those named, all, or every agent that offers a skill.
+    /// Awaiting the builder gives what has [`Gathered`](trunkline_types::Gathered) by its end,
+    /// with who is missing. By default everybody's answer is wanted, within 30 s and 8 MiB.
+    pub fn gather(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> GatherBuilder {
+        GatherBuilder::new(self.clone(), to.into(), payload.into())
+    }
+
     /// An event for all subscribers of a topic. Awaiting the builder gives the acceptance with
     /// the number of recipients.
     pub fn publish(&self, topic: Topic, payload: impl Into<Payload>) -> MessageBuilder {
@@ -133,6 +160,53 @@ impl Session {
         MessageBuilder::new(self.clone(), to.into(), payload.into())
     }
 
+    /// A message of kind `broadcast` for every agent but the sender.
+    pub fn broadcast(&self, payload: impl Into<Payload>) -> MessageBuilder {
+        MessageBuilder::of_kind(self.clone(), Kind::Broadcast, Destination::All, payload.into())
+    }
+
+    /// A message of kind `context-share`: hands over what belongs to a conversation, which
+    /// [`MessageBuilder::context`] names.
+    pub fn share_context(
+        &self,
+        to: impl Into<Destination>,
+        payload: impl Into<Payload>,
+    ) -> MessageBuilder {
+        MessageBuilder::of_kind(self.clone(), Kind::ContextShare, to.into(), payload.into())
+    }
+
+    /// A message of kind `status`: says how something is going.
+    pub fn report_status(
+        &self,
+        to: impl Into<Destination>,
+        payload: impl Into<Payload>,
+    ) -> MessageBuilder {
+        MessageBuilder::of_kind(self.clone(), Kind::Status, to.into(), payload.into())
+    }
+
+    /// A message of kind `error`: says that something went wrong.
+    pub fn report_error(
+        &self,
+        to: impl Into<Destination>,
+        payload: impl Into<Payload>,
+    ) -> MessageBuilder {
+        MessageBuilder::of_kind(self.clone(), Kind::Error, to.into(), payload.into())
+    }
+
+    /// A message of kind `response` to the agent that sent an envelope, with that one's id as
+    /// its correlation id. Sending it is refused if the sender is no agent. It is a message like
+    /// any other; the reply that a requester waits for is what a handler returns.
+    pub fn respond(&self, to: &Envelope, payload: impl Into<Payload>) -> MessageBuilder {
+        MessageBuilder::response(self.clone(), to, payload.into())
+    }
+
+    /// The pressure on the inbox that a destination names, or the slowest pace if it names
+    /// several; `None` if it is under none that the broker has told this session of. What goes
+    /// to a topic or to all has no inbox of its own.
+    pub fn pressure(&self, to: &Destination) -> Option<Pressure> {
+        self.core().pressures.of(to)
+    }
+
     /// An envelope with a fresh id, for [`Session::publish_batch`].
     pub fn envelope(
         &self,
@@ -140,11 +214,13 @@ impl Session {
         to: impl Into<Destination>,
         payload: impl Into<Payload>,
     ) -> Envelope {
-        Envelope::new(self.core().next_id(), kind, to.into(), payload.into())
+        let mut envelope = Envelope::new(self.core().next_id(), kind, to.into(), payload.into());
+        envelope.source.clone_from(&self.core().agent);
+        envelope
     }
 
-    /// Sends many publishes in one piece, in their order. Waits while too much is on its way,
-    /// then returns the ticket for their acceptances without waiting for those. Replies to
+    /// Sends many publishes in one piece, in their order. Waits while too much is on its way, or
+    /// an inbox that some go to is under pressure, then returns the ticket for their acceptances without waiting for those. Replies to
     /// requests in a batch are not told to anybody.
     ///
     /// # Errors
@@ -155,8 +231,10 @@ impl Session {
         P: Into<Arc<Publish>>,
     {
         let core = self.core();
-        let mut publishes: Vec<Operation> =
-            publishes.into_iter().map(|publish| Operation::Publish(publish.into())).collect();
+        let mut publishes: Vec<Arc<Publish>> = publishes.into_iter().map(Into::into).collect();
+        for publish in &mut publishes {
+            core.content.pack_shared(publish);
+        }
         let mut ticket = Ticket { parts: Vec::with_capacity(1), whole: BatchOutcome::default() };
         let mut offset = 0;
         while !publishes.is_empty() {
@@ -166,11 +244,15 @@ impl Session {
                 Vec::new()
             };
             let count = publishes.len();
+            let to = publishes.iter().map(|publish| &publish.envelope.destination);
+            let turn = core.pressures.turn(to).await;
             core.places(u32::try_from(count).unwrap_or(u32::MAX)).await?;
             let (sender, part) = oneshot::channel();
             let outcome = BatchOutcome { offset, ..BatchOutcome::default() };
             let waiter = Waiter::Batch(Box::new(outcome), sender);
-            core.submit(publishes, Entry { bounded: true, waiter, reply: None })?;
+            let operations = publishes.into_iter().map(Operation::Publish);
+            core.submit(operations, Entry { bounded: true, waiter, reply: None })?;
+            turn.sent();
             ticket.parts.push(part);
             offset += count;
             publishes = rest;
@@ -183,6 +265,54 @@ impl Session {
     /// # Errors
     /// The broker's [`Refusal`], such as too many subscriptions.
     pub async fn subscribe(&self, pattern: TopicPattern) -> Result<Events, Refusal> {
+        self.want(&Subscription::new(pattern)).await
+    }
+
+    /// Subscribes to some events of topics, in a group, or with the newest events instead of the
+    /// oldest when too many wait, for as long as the returned consumer lives. Such a subscription
+    /// gets a session of its own with the bounds of this one, because a session is sent an event
+    /// once however many of its subscriptions want it.
+    ///
+    /// # Errors
+    /// The broker's [`Refusal`], such as a filter that does not compile. A durable subscription
+    /// is refused: it belongs to an agent.
+    pub async fn subscribe_with(&self, subscription: Subscription) -> Result<Events, Refusal> {
+        let Subscription { pattern, durable, filter, group, when_full } = &subscription;
+        if *durable {
+            let message = format!(
+                "the subscription to '{pattern}' is durable and so an agent's; its events come to \
+                 the handler that is given to `AgentBuilder::on_event_with`"
+            );
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        if filter.is_none() && group.is_none() && *when_full == WhenFull::Reject {
+            return self.want(&subscription).await;
+        }
+        self.sibling().await?.want(&subscription).await
+    }
+
+    /// Follows the directory: first the agents that are there, then what changes. The `presence`,
+    /// `after` and `limit` of the filter are of no account. It takes a session of its own,
+    /// because a session follows the directory once.
+    ///
+    /// # Errors
+    /// The broker's [`Refusal`].
+    pub async fn watch_agents(&self, filter: AgentFilter) -> Result<AgentWatch, Refusal> {
+        let sibling = self.sibling().await?;
+        sibling.core().follow(filter).await?;
+        Ok(AgentWatch::new(sibling.line))
+    }
+
+    /// Another session of no agent, for one consumer, with the same bounds.
+    async fn sibling(&self) -> Result<Self, Refusal> {
+        let options = self.core().sibling_options();
+        let core = Core::new(None, options, None, Handle::current());
+        core.connect(&*self.connector, None, Vec::new()).await?;
+        let connector = Arc::clone(&self.connector);
+        Ok(Self { line: Arc::new(Line { core }), connector })
+    }
+
+    async fn want(&self, subscription: &Subscription) -> Result<Events, Refusal> {
         let core = self.core();
         if core.hub.credit() == 0 {
             let message = "the session may hold 0 events, so none would come to it; open it with \
@@ -191,7 +321,7 @@ impl Session {
         }
         core.places(1).await?;
         // Made before the answer is awaited, so that dropping it undoes everything.
-        let events = Events::new(Arc::clone(&self.line), core.want(&pattern)?);
+        let events = Events::new(Arc::clone(&self.line), core.want(subscription)?);
         events.feed().subscribed().await?;
         Ok(events)
     }
@@ -207,86 +337,6 @@ impl Session {
         let updates = TaskUpdates::new(Arc::clone(&self.line), watcher);
         core.answered(answer).await?;
         Ok(updates)
-    }
-
-    /// Calls a task off. Whoever works on it is told.
-    ///
-    /// # Errors
-    /// The broker's [`Refusal`]: there is no such task, or it has ended.
-    pub async fn cancel(&self, task: MessageId, reason: impl Into<String>) -> Result<(), Refusal> {
-        self.core().ask(Operation::Cancel { task, reason: reason.into() }).await
-    }
-
-    /// Answers what a paused task waits for.
-    ///
-    /// # Errors
-    /// The broker's [`Refusal`]: there is no such task, or it waits for nothing.
-    pub async fn continue_task(
-        &self,
-        task: MessageId,
-        payload: impl Into<Payload>,
-    ) -> Result<(), Refusal> {
-        self.core().ask(Operation::Continue { task, payload: payload.into() }).await
-    }
-
-    /// Asks the broker something.
-    ///
-    /// # Errors
-    /// The broker's [`Refusal`].
-    pub async fn query(&self, query: Query) -> Result<Answer, Refusal> {
-        self.connector.query(query).await
-    }
-
-    /// A task as it stands.
-    ///
-    /// # Errors
-    /// The broker's [`Refusal`], such as that there is no such task.
-    pub async fn task(&self, id: MessageId) -> Result<TaskSnapshot, Refusal> {
-        snapshot(&*self.connector, id).await
-    }
-
-    /// Tasks, newest first.
-    ///
-    /// # Errors
-    /// The broker's [`Refusal`].
-    pub async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, Refusal> {
-        match self.connector.query(Query::Tasks(filter)).await? {
-            Answer::Tasks(page) => Ok(page),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Agents in order of their ids.
-    ///
-    /// # Errors
-    /// The broker's [`Refusal`].
-    pub async fn agents(&self, filter: AgentFilter) -> Result<AgentPage, Refusal> {
-        match self.connector.query(Query::Agents(filter)).await? {
-            Answer::Agents(page) => Ok(page),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Dead letters, newest first.
-    ///
-    /// # Errors
-    /// The broker's [`Refusal`].
-    pub async fn dead_letters(&self, filter: DeadLetterFilter) -> Result<DeadLetterPage, Refusal> {
-        match self.connector.query(Query::DeadLetters(filter)).await? {
-            Answer::DeadLetters(page) => Ok(page),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// The broker's figures.
-    ///
-    /// # Errors
-    /// The broker's [`Refusal`].
-    pub async fn stats(&self) -> Result<Stats, Refusal> {
-        match self.connector.query(Query::Stats).await? {
-            Answer::Stats(stats) => Ok(*stats),
-            other => Err(unexpected(&other)),
-        }
     }
 }
 
@@ -307,25 +357,4 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("core", self.core()).finish_non_exhaustive()
     }
-}
-
-pub(crate) async fn snapshot(
-    connector: &dyn Connector,
-    id: MessageId,
-) -> Result<TaskSnapshot, Refusal> {
-    match connector.query(Query::Task(id)).await? {
-        Answer::Task(task) => Ok(*task),
-        other => Err(unexpected(&other)),
-    }
-}
-
-fn unexpected(answer: &Answer) -> Refusal {
-    let what = match answer {
-        Answer::Task(_) => "one task",
-        Answer::Tasks(_) => "tasks",
-        Answer::Agents(_) => "agents",
-        Answer::DeadLetters(_) => "dead letters",
-        Answer::Stats(_) => "figures",
-    };
-    Refusal::new(RefusalCode::Unavailable, format!("the broker answered another question: {what}"))
 }

@@ -1,16 +1,18 @@
 //! What a handler gets: one delivery and everything that can be said about it.
 
 use crate::core::{Core, now};
-use crate::outgoing::{MessageBuilder, RequestBuilder, SendBuilder};
+use crate::outgoing::{GatherBuilder, MessageBuilder, RequestBuilder, SendBuilder};
 use crate::pool::{Loan, Running};
+use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_types::session::{Connector, Delivery, Operation, Update, UpdateBody};
+use trunkline_content::{ContentError, Json, MsgPack};
+use trunkline_types::session::{Connector, Delivery, NumberRange, Operation, Update, UpdateBody};
 use trunkline_types::{
-    AgentId, ArtifactChunk, ContextId, Destination, Envelope, Headers, InboxAddress, MessageId,
-    Payload, Progress, Refusal, SkillName, Topic, WallTime,
+    AgentId, ArtifactChunk, ContextId, Destination, Envelope, Headers, InboxAddress, Kind,
+    MessageId, Payload, Progress, Refusal, SkillName, Topic, WallTime,
 };
 
 /// One delivery in the hands of its handler: a request, a task or an event alike. Clones speak
@@ -27,7 +29,7 @@ impl Task {
 
     /// What was sent.
     pub fn envelope(&self) -> &Envelope {
-        &self.delivery().publish.envelope
+        &self.running.publish().envelope
     }
 
     /// The id of the envelope, and of the task if it is one.
@@ -43,6 +45,22 @@ impl Task {
     /// The payload read as UTF-8, with a replacement character for what is not.
     pub fn text(&self) -> Cow<'_, str> {
         self.payload().to_text()
+    }
+
+    /// The payload read as JSON.
+    ///
+    /// # Errors
+    /// It is something else, or no such value.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ContentError> {
+        Json::decode(self.payload()).map(|Json(value)| value)
+    }
+
+    /// The payload read as MessagePack.
+    ///
+    /// # Errors
+    /// It is something else, or no such value.
+    pub fn msgpack<T: DeserializeOwned>(&self) -> Result<T, ContentError> {
+        MsgPack::decode(self.payload()).map(|MsgPack(value)| value)
     }
 
     /// The free fields of the sender, in its order.
@@ -106,9 +124,20 @@ impl Task {
         self.delivery().backlog
     }
 
+    /// Its number in the order in which its inbox took envelopes in since the broker started,
+    /// from 1.
+    pub fn number(&self) -> u64 {
+        self.delivery().number
+    }
+
+    /// Which numbers of its inbox were dropped to make room, as far as nobody was told before.
+    pub fn missed(&self) -> &[NumberRange] {
+        &self.delivery().missed
+    }
+
     /// What its caller said since, if it was paused.
     pub fn messages(&self) -> &[Payload] {
-        &self.delivery().messages
+        self.running.messages()
     }
 
     /// Whether it was called off.
@@ -183,6 +212,13 @@ impl Task {
         SendBuilder::new(self.clone(), to.into(), payload.into())
     }
 
+    /// A request to several agents made while handling this one; see
+    /// [`Session::gather`](crate::Session::gather). While the answers are awaited another
+    /// delivery may use this handler's place.
+    pub fn gather(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> GatherBuilder {
+        GatherBuilder::new(self.clone(), to.into(), payload.into())
+    }
+
     /// An event published while handling this one.
     pub fn publish(&self, topic: Topic, payload: impl Into<Payload>) -> MessageBuilder {
         let to = Destination::Topic(topic);
@@ -192,6 +228,58 @@ impl Task {
     /// A one-way message sent while handling this one.
     pub fn tell(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> MessageBuilder {
         MessageBuilder::new(self.clone(), to.into(), payload.into())
+    }
+
+    /// A message for every agent but this one, sent while handling this delivery.
+    pub fn broadcast(&self, payload: impl Into<Payload>) -> MessageBuilder {
+        MessageBuilder::of_kind(self.clone(), Kind::Broadcast, Destination::All, payload.into())
+    }
+
+    /// Hands over context of the conversation that this delivery belongs to, unless
+    /// [`MessageBuilder::context`] names another.
+    pub fn share_context(
+        &self,
+        to: impl Into<Destination>,
+        payload: impl Into<Payload>,
+    ) -> MessageBuilder {
+        MessageBuilder::of_kind(self.clone(), Kind::ContextShare, to.into(), payload.into())
+    }
+
+    /// Says how this delivery is going: a message with its id as the correlation id.
+    pub fn report_status(
+        &self,
+        to: impl Into<Destination>,
+        payload: impl Into<Payload>,
+    ) -> MessageBuilder {
+        MessageBuilder::of_kind(self.clone(), Kind::Status, to.into(), payload.into())
+            .correlation(self.id())
+    }
+
+    /// Says that something went wrong with this delivery: a message with its id as the
+    /// correlation id.
+    pub fn report_error(
+        &self,
+        to: impl Into<Destination>,
+        payload: impl Into<Payload>,
+    ) -> MessageBuilder {
+        MessageBuilder::of_kind(self.clone(), Kind::Error, to.into(), payload.into())
+            .correlation(self.id())
+    }
+
+    /// A message of kind `response` to the agent that sent this delivery, with its id as the
+    /// correlation id; see [`Session::respond`](crate::Session::respond). The reply that a
+    /// requester waits for is what the handler returns.
+    pub fn respond(&self, payload: impl Into<Payload>) -> MessageBuilder {
+        MessageBuilder::response(self.clone(), self.envelope(), payload.into())
+    }
+
+    /// Calls off a message, such as one that was sent while handling this one; see
+    /// [`Session::cancel`](crate::Session::cancel).
+    ///
+    /// # Errors
+    /// The broker's refusal, or that the session has ended.
+    pub async fn cancel(&self, id: MessageId, reason: impl Into<String>) -> Result<(), Refusal> {
+        self.core().ask(Operation::Cancel { id, reason: reason.into() }).await
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -205,16 +293,6 @@ impl Task {
     /// Lends this handler's place until the loan ends.
     pub(crate) fn lend(&self) -> Loan {
         Running::lend(&self.running)
-    }
-
-    /// Marks an envelope as made while handling this one.
-    pub(crate) fn mark(&self, envelope: &mut Envelope) {
-        let cause = self.envelope();
-        envelope.source.clone_from(&self.core().agent);
-        envelope.causation_id = Some(cause.id);
-        envelope.root_id = cause.root_id.or(Some(cause.id));
-        envelope.context_id.clone_from(&cause.context_id);
-        envelope.traceparent.clone_from(&cause.traceparent);
     }
 }
 

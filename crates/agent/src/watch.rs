@@ -1,5 +1,6 @@
 //! The consumer of a task's events.
 
+use crate::calls::unreadable;
 use crate::core::Watcher;
 use crate::session::Line;
 use std::fmt;
@@ -21,9 +22,17 @@ impl TaskUpdates {
     /// falls more than 1,024 updates behind is told of a gap.
     ///
     /// # Errors
-    /// The session has ended before the task has.
+    /// The session has ended before the task has. Or a piece of the result is more than
+    /// [`SessionOptions::max_decompressed`](crate::SessionOptions::max_decompressed); what follows
+    /// it comes all the same.
     pub async fn next(&mut self) -> Option<Result<TaskUpdate, Refusal>> {
-        self.watcher.next().await
+        let mut next = self.watcher.next().await?;
+        if let Ok(update) = &mut next
+            && let Err(error) = self.line.core.content.unpack_update(update)
+        {
+            return Some(Err(unreadable(&error)));
+        }
+        Some(next)
     }
 
     /// The watched task.

@@ -10,7 +10,9 @@ use tokio::sync::{Semaphore, mpsc};
 use trunkline_agent::SessionOptions;
 use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
-use trunkline_types::{FailureCode, PauseReason, Publish, TaskEventBody, TaskState, TaskUpdate};
+use trunkline_types::{
+    Absent, FailureCode, PauseReason, Publish, TaskEventBody, TaskState, TaskUpdate,
+};
 
 async fn broker() -> Broker {
     Broker::open(BrokerConfig::ephemeral()).await.unwrap()
@@ -365,11 +367,11 @@ async fn an_agent_scales_up_while_work_waits_and_stops_in_order() {
         .start()
         .await
         .unwrap();
-    assert_eq!(agent.stats().workers, 1);
+    assert_eq!(agent.stats().workers.len(), 1);
     let session = broker.session().await.unwrap();
     let results: Vec<_> =
         (0..20).map(|_| tokio::spawn(session.send(skill("s"), "x").wait())).collect();
-    while agent.stats().workers < 5 {
+    while agent.stats().workers.len() < 5 {
         tokio::task::yield_now().await;
     }
     gate.add_permits(20);
@@ -377,7 +379,7 @@ async fn an_agent_scales_up_while_work_waits_and_stops_in_order() {
         result.await.unwrap().unwrap();
     }
     assert_eq!(agent.stats().completed, 20);
-    assert_eq!(agent.stats().workers, 5);
+    assert_eq!(agent.stats().workers.len(), 5);
     agent.stop().await;
 }
 
@@ -435,7 +437,8 @@ async fn a_request_that_nobody_serves_expires_or_is_refused() {
     let request = broker.request(skill("s"), "x").timeout(Duration::from_millis(20));
     let RequestError::Failed(failure) = request.await.unwrap_err() else { panic!() };
     assert_eq!(failure.code, FailureCode::Expired);
-    let refused = broker.request(skill("s"), "x").fail_if_absent().await.unwrap_err();
+    assert!(failure.reason.contains("time to live"), "the broker says it: {failure:?}");
+    let refused = broker.request(skill("s"), "x").absent(Absent::Fail).await.unwrap_err();
     assert!(matches!(refused, RequestError::Refused(_)), "{refused}");
 }
 

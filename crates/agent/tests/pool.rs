@@ -338,7 +338,7 @@ async fn a_deadline_is_the_brokers_whatever_the_agents_clock_says() {
             async move {
                 gate.acquire().await?.forget();
                 let remaining = task.remaining().unwrap();
-                Ok(if remaining > hour / 4 && remaining <= hour / 2 { "half" } else { "other" })
+                Ok(if remaining > hour / 4 && remaining < hour { "half" } else { "other" })
             }
         })
         .start()

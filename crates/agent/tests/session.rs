@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Line, Script, id};
+use common::{Line, Script, id, poll};
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,25 +77,16 @@ async fn over_the_bound_a_send_waits_and_nothing_is_dropped() {
     let line = script.line(0);
     let mut sends: Vec<_> = (0..3).map(|_| session.send(skill(), "x").into_future()).collect();
     for send in &mut sends {
-        assert!(futures_poll(send.as_mut()).is_none());
+        assert!(poll(send.as_mut()).is_none());
     }
     assert_eq!(line.operations().len(), 2);
     line.say([SessionItem::Done { first: 1, last: 1 }]);
-    assert!(futures_poll(sends[0].as_mut()).unwrap().is_ok());
-    assert!(futures_poll(sends[2].as_mut()).is_none());
+    assert!(poll(sends[0].as_mut()).unwrap().is_ok());
+    assert!(poll(sends[2].as_mut()).is_none());
     assert_eq!(line.operations().len(), 3);
     line.say([SessionItem::Done { first: 2, last: 3 }]);
-    assert!(futures_poll(sends[1].as_mut()).unwrap().is_ok());
-    assert!(futures_poll(sends[2].as_mut()).unwrap().is_ok());
-}
-
-/// Polls once.
-fn futures_poll<F: Future + ?Sized>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match future.poll(&mut context) {
-        std::task::Poll::Ready(output) => Some(output),
-        std::task::Poll::Pending => None,
-    }
+    assert!(poll(sends[1].as_mut()).unwrap().is_ok());
+    assert!(poll(sends[2].as_mut()).unwrap().is_ok());
 }
 
 #[tokio::test]
@@ -105,20 +96,21 @@ async fn each_sender_is_told_what_was_said_of_its_own() {
     let line = script.line(0);
     let mut sends: Vec<_> = (0..4).map(|_| session.send(skill(), "x").into_future()).collect();
     for send in &mut sends {
-        assert!(futures_poll(send.as_mut()).is_none());
+        assert!(poll(send.as_mut()).is_none());
     }
     let refusal = Refusal::new(RefusalCode::InboxFull, "full").retry_after(Duration::from_secs(1));
-    let accepted = Accepted { operation: 3, id: id(99), duplicate: true, targets: 5, dropped: 1 };
+    let accepted =
+        Accepted { operation: 3, id: id(99), duplicate: true, targets: 5, dropped: 1, parked: 2 };
     line.say([
         SessionItem::Refused { operation: 4, refusal: refusal.clone() },
         SessionItem::Accepted(accepted),
         SessionItem::Done { first: 1, last: 2 },
     ]);
-    assert!(futures_poll(sends[0].as_mut()).unwrap().is_ok());
-    assert!(futures_poll(sends[1].as_mut()).unwrap().is_ok());
-    let expected = Acceptance { id: id(99), duplicate: true, targets: 5, dropped: 1 };
-    assert_eq!(futures_poll(sends[2].as_mut()), Some(Ok(expected)));
-    assert_eq!(futures_poll(sends[3].as_mut()), Some(Err(refusal)));
+    assert!(poll(sends[0].as_mut()).unwrap().is_ok());
+    assert!(poll(sends[1].as_mut()).unwrap().is_ok());
+    let expected = Acceptance { id: id(99), duplicate: true, targets: 5, dropped: 1, parked: 2 };
+    assert_eq!(poll(sends[2].as_mut()), Some(Ok(expected)));
+    assert_eq!(poll(sends[3].as_mut()), Some(Err(refusal)));
 }
 
 #[tokio::test]
@@ -149,34 +141,37 @@ async fn a_request_is_answered_refused_or_failed() {
     let request = ask();
     let request_id = request.id();
     let mut answered = request.into_future();
-    assert!(futures_poll(answered.as_mut()).is_none());
+    assert!(poll(answered.as_mut()).is_none());
     let payload = Payload::text("yes");
     line.say([SessionItem::Reply(Reply { request: request_id, agent: None, result: Ok(payload) })]);
-    assert_eq!(futures_poll(answered.as_mut()).unwrap().unwrap().text(), "yes");
+    assert_eq!(poll(answered.as_mut()).unwrap().unwrap().text(), "yes");
 
     let mut refused = ask().into_future();
-    assert!(futures_poll(refused.as_mut()).is_none());
+    assert!(poll(refused.as_mut()).is_none());
     let refusal = Refusal::new(RefusalCode::NobodyThere, "nobody");
     line.say([SessionItem::Refused { operation: 2, refusal: refusal.clone() }]);
-    assert_eq!(futures_poll(refused.as_mut()), Some(Err(RequestError::Refused(refusal))));
+    assert_eq!(poll(refused.as_mut()), Some(Err(RequestError::Refused(refusal))));
 
     let request = ask();
     let request_id = request.id();
     let mut failed = request.into_future();
-    assert!(futures_poll(failed.as_mut()).is_none());
+    assert!(poll(failed.as_mut()).is_none());
     let failure = Failure { code: FailureCode::DeadLettered, reason: "poison".into() };
     let result = Err(failure.clone());
     line.say([SessionItem::Reply(Reply { request: request_id, agent: None, result })]);
-    assert_eq!(futures_poll(failed.as_mut()), Some(Err(RequestError::Failed(failure))));
+    assert_eq!(poll(failed.as_mut()), Some(Err(RequestError::Failed(failure))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_waits_no_longer_than_its_timeout() {
+async fn a_request_waits_a_little_longer_than_its_timeout_for_the_broker_to_say_so() {
     let script = Script::silent();
     let session = script.session().await.unwrap();
+    let begun = tokio::time::Instant::now();
     let error = session.request(skill(), "x").timeout(Duration::from_secs(5)).await.unwrap_err();
     let RequestError::Failed(failure) = error else { panic!("{error:?}") };
     assert_eq!(failure.code, FailureCode::Expired);
+    // The clock of the test goes on by itself.
+    assert_eq!(begun.elapsed().as_secs(), 7);
     let Operation::Publish(publish) = script.line(0).operations().remove(0) else { panic!() };
     assert_eq!(publish.envelope.ttl, Some(Duration::from_secs(5)));
     assert!(publish.options.reply && !publish.options.task);
@@ -190,15 +185,15 @@ async fn an_ephemeral_request_is_lost_with_its_broker_and_a_task_is_looked_up() 
     let mut unanswered = session.request(skill(), "not accepted yet").into_future();
     let mut lost = session.request(skill(), "x").into_future();
     let task = tokio::spawn(session.send(skill(), "y").wait());
-    assert!(futures_poll(unanswered.as_mut()).is_none());
-    assert!(futures_poll(lost.as_mut()).is_none());
+    assert!(poll(unanswered.as_mut()).is_none());
+    assert!(poll(lost.as_mut()).is_none());
     line.wait(|line| (line.operations().len() == 3).then_some(())).await;
     line.say([SessionItem::Done { first: 2, last: 3 }]);
 
     script.answer(Ok(Answer::Task(Box::new(snapshot(TaskState::Completed)))));
     line.reconnected(&script.welcome());
-    assert!(futures_poll(unanswered.as_mut()).is_none());
-    let Some(Err(RequestError::Failed(failure))) = futures_poll(lost.as_mut()) else { panic!() };
+    assert!(poll(unanswered.as_mut()).is_none());
+    let Some(Err(RequestError::Failed(failure))) = poll(lost.as_mut()) else { panic!() };
     assert_eq!(failure.code, FailureCode::Lost);
     assert_eq!(task.await.unwrap().unwrap().text(), "kept");
 }
@@ -239,6 +234,7 @@ async fn a_repeat_waits_for_the_result_of_the_first() {
         duplicate: true,
         targets: 1,
         dropped: 0,
+        parked: 0,
     })]);
     let watch = Operation::Watch { task: id(1), after: 2 };
     line.wait(move |line| line.operations().contains(&watch).then_some(())).await;
@@ -360,7 +356,7 @@ async fn when_the_broker_ends_the_session_everybody_is_told() {
     published(&line).await;
     let watch = session.watch(id(1), 0);
     tokio::pin!(watch);
-    assert!(futures_poll(watch.as_mut()).is_none());
+    assert!(poll(watch.as_mut()).is_none());
     line.say([SessionItem::GoAway { reason: "shutting down".into(), reconnect: false }]);
     let error = request.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "shutting down");
@@ -490,19 +486,19 @@ async fn a_later_consumer_waits_for_the_first_ones_answer() {
     let line = script.line(0);
     let subscribe = || Box::pin(session.subscribe("a".parse().unwrap()));
     let (mut first, mut second) = (subscribe(), subscribe());
-    assert!(futures_poll(first.as_mut()).is_none());
-    assert!(futures_poll(second.as_mut()).is_none());
+    assert!(poll(first.as_mut()).is_none());
+    assert!(poll(second.as_mut()).is_none());
     assert_eq!(line.operations().len(), 1, "the broker is asked once");
     let refusal = Refusal::new(RefusalCode::TooLarge, "too many");
     line.say([SessionItem::Refused { operation: 1, refusal: refusal.clone() }]);
-    assert_eq!(futures_poll(second.as_mut()).unwrap().unwrap_err(), refusal);
+    assert_eq!(poll(second.as_mut()).unwrap().unwrap_err(), refusal);
     // Another one asks again rather than be told the old answer.
     let mut third = subscribe();
-    assert!(futures_poll(third.as_mut()).is_none());
+    assert!(poll(third.as_mut()).is_none());
     line.wait(|line| line.operations().len().ge(&2).then_some(())).await;
     line.say([SessionItem::Done { first: 2, last: 2 }]);
-    assert!(futures_poll(third.as_mut()).unwrap().is_ok());
-    assert_eq!(futures_poll(first.as_mut()).unwrap().unwrap_err(), refusal);
+    assert!(poll(third.as_mut()).unwrap().is_ok());
+    assert_eq!(poll(first.as_mut()).unwrap().unwrap_err(), refusal);
 }
 
 /// Subscribes and watches.

@@ -4,15 +4,14 @@
 //! It is plain data behind one lock. It refuses to call anybody: whoever is to be told is put
 //! into a list that the owner of the lock works off after letting go of it.
 
-use super::connection::Core;
+use super::waiter::{Entry, ReplyEntry, ReplySignal, Told, Waiter};
 use crate::RequestError;
 use crate::handler::cut;
 use crate::send::{Acceptance, Reply};
-use crate::ticket::BatchOutcome;
 use std::collections::{HashMap, VecDeque};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use trunkline_types::session::{self, Accepted, Operation};
-use trunkline_types::{MessageId, Outcome, Refusal, RefusalCode, Settle, Token};
+use trunkline_types::{Gathered, MessageId, Outcome, Refusal, RefusalCode, Settle, Token};
 
 /// How many runs the book keeps before it looks for answered ones among them.
 const CROWDED: usize = 16_384;
@@ -44,85 +43,10 @@ struct Run {
     waiter: Waiter,
 }
 
-/// Who waits for the answers to a run of operations.
-pub(crate) enum Waiter {
-    /// Nobody.
-    Nobody,
-    /// The sender of one publish waits for its acceptance.
-    Acceptance(MessageId, oneshot::Sender<Result<Acceptance, Refusal>>),
-    /// The sender of one request waits for its reply only, so a refusal goes there.
-    Reply(MessageId),
-    /// The sender of any other operation waits for it to be done.
-    Done(oneshot::Sender<Result<(), Refusal>>),
-    /// Several wait for one operation to be done.
-    Shared(watch::Sender<Option<Result<(), Refusal>>>),
-    /// Nobody waits, but a delivery must not stay unsettled because of a refusal. The tokens are
-    /// those of the operations, in their order.
-    Settled(Vec<Token>),
-    /// As before, but this is what was said after a refusal; there is nothing more to say.
-    SettledAgain(Token),
-    /// The watchers of a task: refused, they are told that no more will come.
-    Watchers(MessageId),
-    /// The sender of several publishes waits for all of them.
-    Batch(Box<BatchOutcome>, oneshot::Sender<BatchOutcome>),
-}
-
-/// A set of operations to be entered together.
-pub(crate) struct Entry {
-    /// Whether each holds one of the session's places for outstanding operations.
-    pub(crate) bounded: bool,
-    /// Who waits for their answers.
-    pub(crate) waiter: Waiter,
-    /// Who waits for the reply to the request that is the only operation.
-    pub(crate) reply: Option<ReplyEntry>,
-}
-
-/// Who waits for a reply.
-pub(crate) struct ReplyEntry {
-    /// The request.
-    pub(crate) request: MessageId,
-    /// Told once.
-    pub(crate) sender: oneshot::Sender<ReplySignal>,
-    /// Whether the broker may lose it with itself.
-    pub(crate) ephemeral: bool,
-}
-
 struct ReplyWaiter {
     sender: oneshot::Sender<ReplySignal>,
     number: u64,
     ephemeral: bool,
-}
-
-/// What the waiter for a reply is told.
-pub(crate) enum ReplySignal {
-    /// How the request ended.
-    Ended(Result<Reply, RequestError>),
-    /// No reply will come to this session; the task with this id is to be looked up.
-    LookUp(MessageId),
-}
-
-/// Somebody to be told, outside the lock.
-pub(crate) enum Told {
-    Acceptance(oneshot::Sender<Result<Acceptance, Refusal>>, Result<Acceptance, Refusal>),
-    Reply(oneshot::Sender<ReplySignal>, ReplySignal),
-    Done(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
-    Shared(watch::Sender<Option<Result<(), Refusal>>>, Result<(), Refusal>),
-    Batch(oneshot::Sender<BatchOutcome>, Box<BatchOutcome>),
-    Watchers(MessageId, Refusal),
-}
-
-impl Told {
-    /// Tells; that nobody listens any longer is fine.
-    pub(crate) fn tell(self, core: &Core) {
-        match self {
-            Self::Acceptance(sender, result) => drop(sender.send(result)),
-            Self::Reply(sender, signal) => drop(sender.send(signal)),
-            Self::Done(sender, result) => drop(sender.send(result)),
-            Self::Shared(sender, result) => drop(sender.send_replace(Some(result))),
-            Self::Batch(sender, outcome) => drop(sender.send(*outcome)),
-            Self::Watchers(task, refusal) => core.watchers.fail(task, &refusal),
-        }
-    }
 }
 
 /// How one operation was answered.
@@ -234,6 +158,13 @@ impl Book {
                 Err(failure) => Err(RequestError::Failed(failure)),
             };
             told.push(Told::Reply(waiter.sender, ReplySignal::Ended(result)));
+        }
+    }
+
+    /// A request of this session to several agents ended.
+    pub(crate) fn gathered(&mut self, gathered: Gathered, told: &mut Vec<Told>) {
+        if let Some(waiter) = self.replies.remove(&gathered.request) {
+            told.push(Told::Reply(waiter.sender, ReplySignal::Gathered(gathered)));
         }
     }
 
@@ -379,6 +310,11 @@ fn conclude(
         Waiter::Watchers(task) => {
             if let Verdict::Refused(refusal) = verdict {
                 told.push(Told::Watchers(*task, (*refusal).clone()));
+            }
+        }
+        Waiter::Directory => {
+            if let Verdict::Refused(refusal) = verdict {
+                told.push(Told::Directory((*refusal).clone()));
             }
         }
         Waiter::Reply(id) => {

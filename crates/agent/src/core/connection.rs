@@ -6,11 +6,15 @@
 //! another. No lock is held across [`Connection::send`], because that call may come back through
 //! the sink on the same thread.
 
-use super::book::{Book, Entry, ReplyEntry, ReplySignal, Waiter};
+use super::book::Book;
+use super::directory::Directory;
 use super::hub::Hub;
+use super::pressure::Pressures;
 use super::sink::Scratch;
+use super::waiter::{Entry, ReplyEntry, ReplySignal, Waiter};
 use super::wanting::Answer;
 use super::watchers::Watchers;
+use crate::content::Content;
 use crate::pool::Pool;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
@@ -35,7 +39,7 @@ pub(crate) struct Core {
     /// Where tasks of the runtime itself are spawned, whatever thread the broker calls from.
     pub(crate) runtime: Handle,
     /// Set once the broker has welcomed the session; until then operations only gather.
-    connection: OnceLock<Arc<dyn Connection>>,
+    pub(super) connection: OnceLock<Arc<dyn Connection>>,
     /// Guards numbering and waiters: short and taken by every sender, so a plain lock.
     pub(super) book: Mutex<Book>,
     /// The places for outstanding operations. Fair, so that a large batch is not starved.
@@ -46,6 +50,9 @@ pub(crate) struct Core {
     pub(super) quiet: Notify,
     pub(crate) hub: Hub,
     pub(crate) watchers: Watchers,
+    pub(crate) directory: Directory,
+    pub(crate) pressures: Pressures,
+    pub(crate) content: Content,
     /// The workers, if this is an agent's session.
     pub(crate) pool: Option<Pool>,
     /// Reused by the sink from call to call. Never contended, because the broker calls it once
@@ -57,20 +64,33 @@ pub(crate) struct Core {
     /// How far the broker's wall clock is ahead of this process's, in milliseconds.
     clock_ahead: AtomicI64,
     /// Whether the session has said goodbye.
-    left: AtomicBool,
+    pub(super) left: AtomicBool,
     id_high: u64,
     id_low: AtomicU32,
+}
+
+/// Bounds and habits of a session.
+#[derive(Clone, Copy)]
+pub(crate) struct CoreOptions {
+    /// The places for outstanding operations.
+    pub(crate) places: u32,
+    /// Most events held that were not taken.
+    pub(crate) events: u32,
+    /// Whether senders slow down for inboxes under pressure.
+    pub(crate) obey_pressure: bool,
+    /// What is done to payloads.
+    pub(crate) content: Content,
 }
 
 impl Core {
     /// A core that is not connected yet.
     pub(crate) fn new(
         agent: Option<AgentId>,
-        places: u32,
-        events: u32,
+        options: CoreOptions,
         pool: Option<Pool>,
         runtime: Handle,
     ) -> Arc<Self> {
+        let CoreOptions { places, events, obey_pressure, content } = options;
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             agent,
@@ -82,6 +102,9 @@ impl Core {
             quiet: Notify::new(),
             hub: Hub::new(events),
             watchers: Watchers::default(),
+            directory: Directory::default(),
+            pressures: Pressures::new(obey_pressure),
+            content,
             pool,
             scratch: Mutex::default(),
             operations_per_frame: AtomicUsize::new(4096),
@@ -91,6 +114,13 @@ impl Core {
             id_high: (fastrand::u64(..) & 0x3FFF_FFFF) << 32,
             id_low: AtomicU32::new(0),
         })
+    }
+
+    /// What a session beside this one is made with.
+    pub(crate) fn sibling_options(&self) -> CoreOptions {
+        let (places, events) = (self.places, self.hub.credit());
+        let (obey_pressure, content) = (self.pressures.obeyed(), self.content);
+        CoreOptions { places, events, obey_pressure, content }
     }
 
     /// Introduces the session to a broker.
@@ -182,7 +212,10 @@ impl Core {
     }
 
     /// Says how deliveries ended, and something more. What is refused is settled otherwise.
-    pub(crate) fn tell_settled(&self, settled: Vec<Operation>, more: Option<Operation>) {
+    pub(crate) fn tell_settled(&self, mut settled: Vec<Operation>, more: Option<Operation>) {
+        for operation in &mut settled {
+            self.content.pack_operation(operation);
+        }
         let tokens = settled.iter().filter_map(|operation| match operation {
             Operation::Settle(settle) => Some(settle.token),
             _ => None,
@@ -199,7 +232,8 @@ impl Core {
     ///
     /// # Errors
     /// The session has ended.
-    pub(crate) async fn begin(&self, operation: Operation) -> Result<Answer, Refusal> {
+    pub(crate) async fn begin(&self, mut operation: Operation) -> Result<Answer, Refusal> {
+        self.content.pack_operation(&mut operation);
         self.places(1).await?;
         let (sender, answer) = oneshot::channel();
         let entry = Entry { bounded: true, waiter: Waiter::Done(sender), reply: None };
@@ -352,68 +386,6 @@ impl Core {
     pub(super) fn comes_back(&self) -> bool {
         self.connection.get().is_some_and(|connection| connection.comes_back())
     }
-
-    /// Finishes what is held and awaited, taking no new work, then says goodbye.
-    pub(super) async fn leave(&self, reason: &Refusal) {
-        self.finish_work().await;
-        loop {
-            let changed = self.changed();
-            {
-                let book = self.book.lock();
-                if book.is_at_rest() || book.closed.is_some() {
-                    break;
-                }
-            }
-            changed.await;
-        }
-        self.close_because(reason);
-    }
-
-    /// Takes no new work, finishes what is held and sees it settled.
-    pub(crate) async fn finish_work(&self) {
-        let Some(pool) = &self.pool else { return };
-        pool.drain();
-        self.send_frame(ClientFrame::Drain);
-        loop {
-            pool.wait_idle().await;
-            // The answers tell that nothing is on its way that could bring another delivery.
-            self.wait_quiet().await;
-            if pool.is_idle() || self.closed().is_some() {
-                return;
-            }
-        }
-    }
-
-    /// Ends the session: says goodbye, gives back what it holds, and tells everybody who waits.
-    pub(crate) fn close(&self) {
-        self.close_because(&Refusal::new(RefusalCode::Unavailable, "the session was closed"));
-    }
-
-    fn close_because(&self, reason: &Refusal) {
-        if self.left.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if let Some(connection) = self.connection.get() {
-            connection.close();
-        }
-        self.ended(reason);
-    }
-
-    /// The session has ended: everybody who waits is told why.
-    pub(crate) fn ended(&self, refusal: &Refusal) {
-        let mut told = Vec::new();
-        self.book.lock().close(refusal, &mut told);
-        self.room.close();
-        for told in told {
-            told.tell(self);
-        }
-        self.quiet.notify_waiters();
-        self.hub.close(refusal);
-        self.watchers.close(refusal);
-        if let Some(pool) = &self.pool {
-            pool.abort();
-        }
-    }
 }
 
 impl std::fmt::Debug for Core {
@@ -422,8 +394,9 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// The wall clock.
-pub(crate) fn now() -> WallTime {
+/// What this process's wall clock shows, for
+/// [`Outgoing::not_before`](crate::Outgoing::not_before).
+pub fn now() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

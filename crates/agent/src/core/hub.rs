@@ -1,14 +1,15 @@
 //! The subscriptions of a session: which consumer wants an event, and how far all of them are.
 //!
 //! Events are numbered for the session as a whole and acknowledged cumulatively, so the hub
-//! remembers for each number how many consumers have not taken it yet.
+//! remembers for each event how many consumers have not taken it yet. Numbers may be missing:
+//! events that the broker dropped have used them up.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
-use trunkline_types::session::EventDelivery;
-use trunkline_types::{Destination, Publish, Refusal, RefusalCode, TopicPattern};
+use trunkline_types::session::{EventDelivery, NumberRange, Subscription};
+use trunkline_types::{Destination, Publish, Refusal, RefusalCode};
 
 /// See the module.
 pub(crate) struct Hub {
@@ -19,9 +20,10 @@ pub(crate) struct Hub {
 
 struct State {
     feeds: Vec<Arc<Feed>>,
-    /// For each number from `first` on, how many consumers have not taken it.
-    waiting: VecDeque<u32>,
-    first: u64,
+    /// Events in order of their numbers that consumers have not taken, and how many of them.
+    waiting: VecDeque<(u64, u32)>,
+    /// The highest number that came.
+    last: u64,
     /// The highest number that the broker was told of.
     told: u64,
     /// Counts the connections that began anew, so that late takers of old numbers do no harm.
@@ -31,12 +33,19 @@ struct State {
 
 /// What one consumer has not taken yet. Bounded by the session's event credit.
 pub(crate) struct Feed {
-    pub(crate) pattern: TopicPattern,
-    items: Mutex<Vec<FeedItem>>,
+    pub(crate) subscription: Subscription,
+    items: Mutex<Items>,
     filled: Notify,
     ended: Mutex<Option<Refusal>>,
-    /// How the broker answered the subscription, shared by the consumers of the pattern.
+    /// How the broker answered the subscription, shared by its consumers.
     answer: watch::Receiver<Option<Result<(), Refusal>>>,
+}
+
+#[derive(Default)]
+struct Items {
+    ready: Vec<FeedItem>,
+    /// What was missed since the last of them.
+    missed: Missed,
 }
 
 /// An event on its way to a consumer.
@@ -44,7 +53,38 @@ pub(crate) struct FeedItem {
     pub(crate) number: u64,
     pub(crate) generation: u64,
     pub(crate) publish: Arc<Publish>,
-    pub(crate) missed: u64,
+    /// What was missed before it.
+    pub(crate) missed: Missed,
+}
+
+/// Events that were missed.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Missed {
+    pub(crate) count: u64,
+    /// Among which numbers.
+    pub(crate) numbers: Option<NumberRange>,
+}
+
+impl Missed {
+    fn add(&mut self, more: Self) {
+        self.count = self.count.saturating_add(more.count);
+        self.numbers = match (self.numbers, more.numbers) {
+            (Some(before), Some(more)) => Some(NumberRange {
+                first: before.first.min(more.first),
+                last: before.last.max(more.last),
+            }),
+            (before, more) => before.or(more),
+        };
+    }
+
+    /// So many events right before a number.
+    fn before(number: u64, count: u64) -> Self {
+        let numbers = (count > 0).then(|| NumberRange {
+            first: number.saturating_sub(count),
+            last: number.saturating_sub(1),
+        });
+        Self { count, numbers }
+    }
 }
 
 impl Feed {
@@ -54,8 +94,8 @@ impl Feed {
             let filled = self.filled.notified();
             {
                 let mut items = self.items.lock();
-                if !items.is_empty() {
-                    into.extend(items.drain(..));
+                if !items.ready.is_empty() {
+                    into.extend(items.ready.drain(..));
                     return Some(());
                 }
             }
@@ -68,7 +108,7 @@ impl Feed {
 
     /// Takes what is there.
     pub(crate) fn take_now(&self, into: &mut VecDeque<FeedItem>) {
-        into.extend(self.items.lock().drain(..));
+        into.extend(self.items.lock().ready.drain(..));
     }
 
     /// Waits until the broker has taken the subscription.
@@ -88,6 +128,25 @@ impl Feed {
     pub(crate) fn ended(&self) -> Option<Refusal> {
         self.ended.lock().clone()
     }
+
+    /// Puts in an event, or notes that it was missed if that is all it can do. Tells which.
+    fn put(&self, item: FeedItem, bound: usize) -> bool {
+        let mut items = self.items.lock();
+        if items.ready.len() >= bound {
+            // Only a broker that ignores the credit gets here.
+            items.missed.add(item.missed);
+            items.missed.add(Missed::before(item.number.saturating_add(1), 1));
+            return false;
+        }
+        let mut missed = std::mem::take(&mut items.missed);
+        missed.add(item.missed);
+        items.ready.push(FeedItem { missed, ..item });
+        true
+    }
+
+    fn miss(&self, missed: Missed) {
+        self.items.lock().missed.add(missed);
+    }
 }
 
 impl Hub {
@@ -95,7 +154,7 @@ impl Hub {
         let state = State {
             feeds: Vec::new(),
             waiting: VecDeque::new(),
-            first: 1,
+            last: 0,
             told: 0,
             generation: 0,
             closed: None,
@@ -108,18 +167,18 @@ impl Hub {
         self.credit
     }
 
-    /// Adds a consumer. `ask` is called under the lock unless another consumer of the pattern has
+    /// Adds a consumer. `ask` is called under the lock unless another consumer of the same has
     /// asked the broker and was not refused.
     ///
     /// # Errors
     /// What `ask` says; then nothing is added.
     pub(super) fn add(
         &self,
-        pattern: &TopicPattern,
+        subscription: &Subscription,
         ask: impl FnOnce(watch::Sender<Option<Result<(), Refusal>>>) -> Result<(), Refusal>,
     ) -> Result<Arc<Feed>, Refusal> {
         let mut state = self.state.lock();
-        let asked = state.feeds.iter().filter(|feed| feed.pattern == *pattern);
+        let asked = state.feeds.iter().filter(|feed| feed.subscription == *subscription);
         let mut asked = asked.map(|feed| &feed.answer);
         let asked = asked.find(|answer| !matches!(&*answer.borrow(), Some(Err(_)))).cloned();
         let answer = if let Some(answer) = asked {
@@ -130,7 +189,7 @@ impl Hub {
             answer
         };
         let feed = Arc::new(Feed {
-            pattern: pattern.clone(),
+            subscription: subscription.clone(),
             items: Mutex::default(),
             filled: Notify::new(),
             ended: Mutex::new(state.closed.clone()),
@@ -140,22 +199,23 @@ impl Hub {
         Ok(feed)
     }
 
-    /// Removes a consumer. `last` is called under the lock if no other has its pattern.
+    /// Removes a consumer. `last` is called under the lock if no other wants the same.
     pub(super) fn remove(&self, feed: &Arc<Feed>, last: impl FnOnce()) {
         let mut state = self.state.lock();
         state.feeds.retain(|other| !Arc::ptr_eq(other, feed));
-        if !state.feeds.iter().any(|other| other.pattern == feed.pattern) {
+        if !state.feeds.iter().any(|other| other.subscription == feed.subscription) {
             last();
         }
     }
 
-    /// Calls `each` under the lock with every pattern that has a consumer, once.
-    pub(super) fn each_pattern(&self, each: impl FnMut(TopicPattern)) {
+    /// Calls `each` under the lock with every subscription that has a consumer, once.
+    pub(super) fn each_subscription(&self, mut each: impl FnMut(Subscription)) {
         let state = self.state.lock();
-        let mut patterns: Vec<_> = state.feeds.iter().map(|feed| feed.pattern.clone()).collect();
-        patterns.sort_unstable();
-        patterns.dedup();
-        patterns.into_iter().for_each(each);
+        for (at, feed) in state.feeds.iter().enumerate() {
+            if !state.feeds[..at].iter().any(|other| other.subscription == feed.subscription) {
+                each(feed.subscription.clone());
+            }
+        }
     }
 
     /// Hands a batch of events to their consumers, leaving it empty. Tells whether so many were
@@ -164,44 +224,37 @@ impl Hub {
         let mut state = self.state.lock();
         let bound = 4 * self.credit as usize + 64;
         for EventDelivery { number, publish, missed } in events.drain(..) {
-            // A number that was seen already came twice.
-            if number < state.first + state.waiting.len() as u64 {
+            if number <= state.last {
+                // It came twice.
                 continue;
             }
-            let next = state.first + state.waiting.len() as u64;
-            let gap = usize::try_from(number - next).unwrap_or(usize::MAX).min(bound);
-            if gap == bound {
-                state.first = number;
-                state.waiting.clear();
-            } else {
-                state.waiting.extend(std::iter::repeat_n(0, gap));
-            }
-            let Destination::Topic(topic) = &publish.envelope.destination else {
-                state.waiting.push_back(0);
-                continue;
+            let missed = Missed::before(number, missed);
+            state.last = number;
+            let topic = match &publish.envelope.destination {
+                Destination::Topic(topic) => Some(topic),
+                _ => None,
             };
             let generation = state.generation;
             let mut takers = 0;
-            for feed in state.feeds.iter().filter(|feed| feed.pattern.matches(topic)) {
-                let mut items = feed.items.lock();
-                if items.len() >= bound {
-                    // Only a broker that ignores the credit gets here.
-                    if let Some(last) = items.last_mut() {
-                        last.missed += 1 + missed;
-                    }
-                    continue;
+            for feed in &state.feeds {
+                if topic.is_some_and(|topic| feed.subscription.pattern.matches(topic)) {
+                    let publish = Arc::clone(&publish);
+                    takers += u32::from(
+                        feed.put(FeedItem { number, generation, publish, missed }, bound),
+                    );
+                } else if missed.count > 0 {
+                    // What was missed may have been this one's; it is told with its next event.
+                    feed.miss(missed);
                 }
-                let publish = Arc::clone(&publish);
-                items.push(FeedItem { number, generation, publish, missed });
-                takers += 1;
             }
-            state.waiting.push_back(takers);
+            if takers > 0 {
+                state.waiting.push_back((number, takers));
+            }
         }
         for feed in &state.feeds {
             feed.filled.notify_one();
         }
-        state.advance();
-        state.first - 1 - state.told > u64::from(self.credit / 2)
+        state.through() - state.told > u64::from(self.credit / 2)
     }
 
     /// A consumer has taken these events. Returns what to acknowledge: if it is `due`, anything
@@ -209,16 +262,18 @@ impl Hub {
     pub(crate) fn taken(&self, numbers: &mut Vec<(u64, u64)>, due: bool) -> Option<u64> {
         let mut state = self.state.lock();
         for (generation, number) in numbers.drain(..) {
-            if generation != state.generation || number < state.first {
+            if generation != state.generation {
                 continue;
             }
-            let at = usize::try_from(number - state.first).unwrap_or(usize::MAX);
-            if let Some(takers) = state.waiting.get_mut(at) {
+            if let Ok(at) = state.waiting.binary_search_by_key(&number, |&(number, _)| number) {
+                let (_, takers) = &mut state.waiting[at];
                 *takers = takers.saturating_sub(1);
             }
         }
-        state.advance();
-        let through = state.first - 1;
+        while state.waiting.front().is_some_and(|&(_, takers)| takers == 0) {
+            state.waiting.pop_front();
+        }
+        let through = state.through();
         let new = through - state.told;
         let worth = if due { new > 0 } else { new > u64::from(self.credit / 4) };
         worth.then(|| {
@@ -231,7 +286,7 @@ impl Hub {
     pub(super) fn forgotten(&self) {
         let mut state = self.state.lock();
         state.generation += 1;
-        state.first = 1;
+        state.last = 0;
         state.told = 0;
         state.waiting.clear();
     }
@@ -247,10 +302,8 @@ impl Hub {
 }
 
 impl State {
-    fn advance(&mut self) {
-        while self.waiting.front() == Some(&0) {
-            self.waiting.pop_front();
-            self.first += 1;
-        }
+    /// The highest number up to which everything is taken.
+    fn through(&self) -> u64 {
+        self.waiting.front().map_or(self.last, |&(number, _)| number - 1)
     }
 }

@@ -3,12 +3,17 @@
 
 mod book;
 mod connection;
+mod directory;
+mod ending;
 mod hub;
+mod pressure;
 mod sink;
+mod waiter;
 mod wanting;
 mod watchers;
 
-pub(crate) use book::{Entry, ReplySignal, Waiter};
-pub(crate) use connection::{Core, now};
-pub(crate) use hub::{Feed, FeedItem};
+pub use connection::now;
+pub(crate) use connection::{Core, CoreOptions};
+pub(crate) use hub::{Feed, FeedItem, Missed};
+pub(crate) use waiter::{Entry, ReplySignal, Waiter};
 pub(crate) use watchers::Watcher;

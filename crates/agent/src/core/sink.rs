@@ -3,8 +3,8 @@
 //! Runs on whichever thread drives the broker. It never blocks, never sends, and tells waiters
 //! only after it has let go of the book.
 
-use super::book::Told;
 use super::connection::Core;
+use super::waiter::Told;
 use std::sync::Arc;
 use trunkline_types::session::{Delivery, EventDelivery, Operation, SessionItem, Sink, Welcome};
 use trunkline_types::{Refusal, RefusalCode};
@@ -31,7 +31,8 @@ impl Sink for Core {
                 SessionItem::Done { .. }
                 | SessionItem::Accepted(_)
                 | SessionItem::Refused { .. }
-                | SessionItem::Reply(_) => {
+                | SessionItem::Reply(_)
+                | SessionItem::Gathered(_) => {
                     let mut book = self.book.lock();
                     let mut item = Some(item);
                     let mut refused = false;
@@ -45,6 +46,10 @@ impl Sink for Core {
                             }
                             SessionItem::Reply(reply) => {
                                 book.replied(reply, told);
+                                0
+                            }
+                            SessionItem::Gathered(gathered) => {
+                                book.gathered(gathered, told);
                                 0
                             }
                             _ => 0,
@@ -61,6 +66,14 @@ impl Sink for Core {
                     if let Some(pool) = &self.pool {
                         pool.deliver(self, deliveries);
                         self.tell_later(pool.cancel(token, &reason).into_iter().collect());
+                    }
+                }
+                SessionItem::Pressure(pressure) => self.pressures.tell(pressure),
+                SessionItem::Agent(news) => self.directory.put(*news),
+                SessionItem::Drain { reason } => {
+                    let refusal = Refusal::new(RefusalCode::Draining, reason);
+                    if let Some(core) = self.own() {
+                        self.runtime.spawn(async move { core.leave(&refusal).await });
                     }
                 }
                 SessionItem::GoAway { reason, reconnect } => {
@@ -115,7 +128,11 @@ impl Sink for Core {
                 let _ = pool.cancel(token, "it is no longer the session's");
             }
         }
+        // What is still so the broker says again.
+        self.pressures.forget();
+        self.directory.begin_anew();
         self.later(Self::watch_again);
+        self.later(Self::follow_again);
         if welcome.resumed {
             return;
         }
@@ -133,6 +150,17 @@ impl Core {
     /// Acknowledges from another thread's stack, because the sink itself never sends.
     fn acknowledge_later(&self) {
         self.later(|core| core.acknowledge(&mut Vec::new(), true));
+    }
+
+    /// Gives back deliveries that the session is not willing to hold, having said so once more, or
+    /// they would come back.
+    pub(crate) fn decline_later(&self, releases: Vec<Operation>) {
+        self.later(|core| {
+            if let Some(pool) = &core.pool {
+                pool.adjust_credit(core);
+            }
+            core.tell(releases);
+        });
     }
 
     fn tell_later(&self, operations: Vec<Operation>) {
@@ -161,5 +189,6 @@ fn is_answer(item: &SessionItem) -> bool {
             | SessionItem::Accepted(_)
             | SessionItem::Refused { .. }
             | SessionItem::Reply(_)
+            | SessionItem::Gathered(_)
     )
 }

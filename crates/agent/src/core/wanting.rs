@@ -1,33 +1,33 @@
 //! What a session wants to be told: subscriptions and watches.
 //!
-//! Whether a consumer is the first or the last for its pattern or task, and the number of the
+//! Whether a consumer is the first or the last for its subscription or task, and the number of the
 //! operation that says so, are decided under one lock. Otherwise the end of one subscription
 //! could be numbered after the beginning of the next, and undo it.
 
-use super::book::{Entry, Waiter};
 use super::connection::Core;
 use super::hub::Feed;
+use super::waiter::{Entry, Waiter};
 use super::watchers::Watcher;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use trunkline_types::session::{Operation, Subscription};
-use trunkline_types::{MessageId, Refusal, TopicPattern};
+use trunkline_types::{MessageId, Refusal};
 
 /// How the broker answers one operation.
 pub(crate) type Answer = oneshot::Receiver<Result<(), Refusal>>;
 
 impl Core {
-    /// Adds a consumer of a pattern's events and asks the broker for them, unless another one has
+    /// Adds a consumer of a subscription's events and asks the broker for them, unless another one has
     /// asked. Takes over a place for an operation that its caller has waited for. The answer is
     /// the feed's to wait for.
     ///
     /// # Errors
     /// The session has ended.
-    pub(crate) fn want(&self, pattern: &TopicPattern) -> Result<Arc<Feed>, Refusal> {
+    pub(crate) fn want(&self, subscription: &Subscription) -> Result<Arc<Feed>, Refusal> {
         let mut asked = false;
-        let feed = self.hub.add(pattern, |answer: watch::Sender<_>| {
+        let feed = self.hub.add(subscription, |answer: watch::Sender<_>| {
             asked = true;
-            let operation = Operation::Subscribe(of_session(pattern.clone()));
+            let operation = Operation::Subscribe(subscription.clone());
             let entry = Entry { bounded: true, waiter: Waiter::Shared(answer), reply: None };
             self.number([operation], entry).map(drop)
         })?;
@@ -39,10 +39,10 @@ impl Core {
         Ok(feed)
     }
 
-    /// Removes a consumer, and tells the broker if it was the last for its pattern.
+    /// Removes a consumer, and tells the broker if it was the last for its subscription.
     pub(crate) fn unwant(&self, feed: &Arc<Feed>) {
         self.hub.remove(feed, || {
-            self.number_untold([Operation::Unsubscribe(of_session(feed.pattern.clone()))]);
+            self.number_untold([Operation::Unsubscribe(feed.subscription.clone())]);
         });
         self.flush();
     }
@@ -85,10 +85,10 @@ impl Core {
         self.flush();
     }
 
-    /// Asks for every pattern that has a consumer: the broker has forgotten the session.
+    /// Asks for every subscription that has a consumer: the broker has forgotten the session.
     pub(super) fn want_again(&self) {
-        self.hub.each_pattern(|pattern| {
-            self.number_untold([Operation::Subscribe(of_session(pattern))]);
+        self.hub.each_subscription(|subscription| {
+            self.number_untold([Operation::Subscribe(subscription)]);
         });
         self.flush();
     }
@@ -99,8 +99,4 @@ impl Core {
         // A session that has ended has nobody left to tell.
         let _ = self.number(operations, entry);
     }
-}
-
-fn of_session(pattern: TopicPattern) -> Subscription {
-    Subscription { pattern, durable: false }
 }

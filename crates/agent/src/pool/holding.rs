@@ -16,13 +16,12 @@ impl Pool {
     pub(crate) fn cancel(&self, token: Token, reason: &str) -> Option<Operation> {
         tracing::debug!(%token, reason, "a delivery is called off");
         let mut queue = self.queue.lock();
-        if let Some(at) = queue.waiting.iter().position(|delivery| delivery.token == token) {
-            queue.waiting.remove(at);
+        if queue.lanes.remove(token) {
             return Some(release(token));
         }
         for cell in &queue.cells {
             let mut hands = cell.hands.lock();
-            if let Some(running) = hands.current.as_ref().filter(|it| it.token() == token) {
+            if let Some(running) = hands.current.iter().find(|it| it.token() == token) {
                 running.cancel();
                 return None;
             }
@@ -41,7 +40,7 @@ impl Pool {
         let mut settled = Vec::new();
         {
             let mut queue = self.queue.lock();
-            tokens.extend(queue.waiting.iter().map(|delivery| delivery.token));
+            queue.lanes.tokens(&mut tokens);
             for cell in &queue.cells {
                 let mut hands = cell.hands.lock();
                 hands.tokens(&mut tokens);
@@ -85,7 +84,7 @@ impl Pool {
             let queue = self.queue.lock();
             for cell in &queue.cells {
                 let mut hands = cell.hands.lock();
-                if hands.current.is_some() {
+                if !hands.current.is_empty() {
                     settled.append(&mut hands.outbox);
                 }
             }
@@ -93,6 +92,34 @@ impl Pool {
         if !settled.is_empty() {
             core.tell_settled(settled, None);
         }
+    }
+
+    /// Whether the agent's check says that it is fit for work.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Acquire)
+    }
+
+    /// The agent's check has said whether it is fit for work. While it is not, the session is
+    /// willing to hold nothing and gives back what waits.
+    pub(crate) fn set_healthy(&self, core: &Core, healthy: bool) {
+        self.healthy.store(healthy, Ordering::Release);
+        // Also if nothing has changed: a worker may have granted what was right before.
+        self.adjust_credit(core);
+        if !healthy {
+            // Only now, or it would come back.
+            core.tell(self.give_back_waiting());
+        }
+    }
+
+    /// Gives back what waits and was not begun.
+    pub(crate) fn give_back_waiting(&self) -> Vec<Operation> {
+        let mut tokens = Vec::new();
+        let mut queue = self.queue.lock();
+        queue.lanes.tokens(&mut tokens);
+        queue.lanes.clear();
+        drop(queue);
+        self.rest.notify_waiters();
+        tokens.into_iter().map(release).collect()
     }
 
     /// No new work: idle workers end, the others when they find nothing.
@@ -111,13 +138,11 @@ impl Pool {
             queue.stopping = how;
         }
         if how == Stopping::Abort {
-            queue.waiting.clear();
+            queue.lanes.clear();
             for cell in &queue.cells {
                 let mut hands = cell.hands.lock();
                 hands.taken.clear();
-                if let Some(running) = &hands.current {
-                    running.cancel();
-                }
+                hands.current.iter().for_each(|running| running.cancel());
             }
         }
         let woken = std::mem::take(&mut queue.idle);
@@ -129,6 +154,6 @@ impl Pool {
     }
 }
 
-fn release(token: Token) -> Operation {
+pub(super) fn release(token: Token) -> Operation {
     Operation::Settle(Settle { token, outcome: Outcome::Release })
 }

@@ -7,16 +7,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 impl Pool {
     /// A handler awaits a reply: another one may run, and one more delivery may come.
-    pub(super) fn lend(&self, core: &Arc<Core>) {
-        self.queue.lock().lent += 1;
+    pub(super) fn lend(&self, core: &Arc<Core>, lane: usize) {
+        {
+            let mut queue = self.queue.lock();
+            queue.lent += 1;
+            queue.lanes.leave(lane);
+        }
         self.permits.add_permits(1);
         self.adjust_credit(core);
         self.rouse_now(core);
     }
 
-    pub(super) fn loan_over(&self, core: &Core) {
+    pub(super) fn loan_over(&self, core: &Core, lane: usize) {
         {
             let mut queue = self.queue.lock();
+            queue.lanes.come_back(lane);
             queue.lent = queue.lent.saturating_sub(1);
         }
         self.adjust_credit(core);

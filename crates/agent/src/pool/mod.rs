@@ -1,13 +1,22 @@
 //! The worker pool of an agent: what waits locally, who works on it, how much more is wanted.
 
+mod attend;
+mod batches;
 mod cell;
 mod credit;
+mod figures;
+mod grow;
 mod handlers;
 mod holding;
+mod lanes;
 mod lending;
 mod pace;
 mod queue;
+mod rest;
+mod restart;
 mod running;
+mod sample;
+mod scale;
 mod worker;
 
 pub(crate) use handlers::Handlers;

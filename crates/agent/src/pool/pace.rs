@@ -9,10 +9,6 @@ const SLOW: Duration = Duration::from_micros(20);
 /// Handlers that take less are done sooner by one worker than shared between two.
 const TINY: Duration = Duration::from_micros(2);
 
-/// How much work an agent holds ready, in time: enough to cover a turn of the broker, little
-/// enough that another session would not have done it sooner.
-const AHEAD: Duration = Duration::from_millis(2);
-
 /// What a handler is taken to need before any has run: slow, so that nothing is hoarded.
 const UNKNOWN: Duration = Duration::from_millis(5);
 
@@ -44,11 +40,12 @@ impl Pace {
         self.mean() < TINY
     }
 
-    /// How many deliveries to hold ready for so many workers, at most `most`. A power of two, so
-    /// that small changes of pace don't change it.
-    pub(super) fn prefetch(&self, workers: u32, most: u32) -> u32 {
+    /// How many deliveries to hold ready, at most `most`: what so many workers handle, each in
+    /// the mean time, within the `headroom`. A power of two, so that small changes of pace don't
+    /// change it.
+    pub(super) fn ready(&self, workers: u32, headroom: Duration, most: u32) -> u32 {
         let mean = self.0.load(Ordering::Relaxed).max(1);
-        let ahead = nanos(AHEAD) * u64::from(workers) / mean;
+        let ahead = nanos(headroom).saturating_mul(u64::from(workers)) / mean;
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX).min(most);
         match ahead {
             0 => 0,
@@ -74,10 +71,12 @@ mod tests {
 
     #[test]
     fn the_longer_handlers_take_the_less_is_held_ready() {
-        assert_eq!(Pace::new().prefetch(1, 256), 0);
-        assert_eq!(after(Duration::from_secs(1)).prefetch(8, 256), 0);
-        assert_eq!(after(Duration::from_micros(900)).prefetch(1, 256), 2);
-        assert_eq!(after(Duration::from_micros(1)).prefetch(1, 256), 256);
+        const HEADROOM: Duration = Duration::from_millis(2);
+        assert_eq!(Pace::new().ready(1, HEADROOM, 256), 0);
+        assert_eq!(after(Duration::from_secs(1)).ready(8, HEADROOM, 256), 0);
+        assert_eq!(after(Duration::from_micros(900)).ready(1, HEADROOM, 256), 2);
+        assert_eq!(after(Duration::from_micros(900)).ready(1, HEADROOM * 8, 256), 16);
+        assert_eq!(after(Duration::from_micros(1)).ready(1, HEADROOM, 256), 256);
         assert!(after(Duration::from_micros(1)).is_fast());
         assert!(!Pace::new().is_fast());
     }

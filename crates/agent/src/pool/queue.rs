@@ -1,16 +1,23 @@
-//! The pool: the local queue, who is woken for it, and the credit that fills it.
+//! The pool: what waits locally, who takes it, and the credit that fills it.
+//!
+//! The credit is what all workers hold at once, and besides a stock that is ready when one of
+//! them is done: `prefetch` at most, and no more than they handle within the `headroom`, which
+//! is their rate times that time. So fast handlers never wait for the broker, and slow ones hold
+//! nothing that another agent could begin.
 //!
 //! Lock order: the queue, then a worker's cell. No lock is held across a send.
 
 use super::cell::{Cell, Tally};
 use super::credit::Granted;
+use super::grow::wait_for_lingering;
 use super::handlers::Handlers;
+use super::holding::release;
+use super::lanes::{Lanes, PLAIN, Plan, capacity};
 use super::pace::Pace;
-use super::worker;
+use super::scale::Arrivals;
 use crate::core::Core;
-use crate::{AgentStats, keeper};
+use crate::keeper;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +27,8 @@ use trunkline_types::session::{Connector, Delivery, Operation, Welcome};
 /// How many deliveries a worker takes at once while handlers are fast.
 const HANDFUL: usize = 16;
 
-/// A pool of fast handlers that has not moved for this long is stuck in one of them.
-const STUCK: Duration = Duration::from_millis(1);
+/// Most deliveries that a pool asks for at once.
+const MOST_CREDIT: u32 = 4096;
 
 /// Bounds of a pool.
 #[derive(Clone, Copy)]
@@ -32,12 +39,24 @@ pub(crate) struct PoolOptions {
     pub(crate) most: u32,
     /// Deliveries held ready beyond those, at most.
     pub(crate) prefetch: u32,
+    /// How much work is held ready, in time.
+    pub(crate) headroom: Duration,
+    /// Within what time what waits is to be begun.
+    pub(crate) drain_within: Duration,
+    /// How long handlers of batches that don't say otherwise wait for fuller ones.
+    pub(crate) linger: Duration,
 }
 
 /// See the module.
 pub(crate) struct Pool {
     pub(super) options: PoolOptions,
     pub(super) handlers: Handlers,
+    /// Which lanes are of batches.
+    batches: Vec<bool>,
+    /// How many deliveries the workers have at once at most.
+    capacity: u32,
+    /// How many workers can be at work at once.
+    places: u32,
     pub(super) pace: Pace,
     connector: Arc<dyn Connector>,
     /// Guards what waits and who is idle. Taken once a batch by the sink, once a handful by
@@ -47,26 +66,35 @@ pub(crate) struct Pool {
     pub(super) wake: Notify,
     /// One permit per handler that runs; fair, so that a handler whose reply has come is next.
     pub(super) permits: Semaphore,
+    /// How many workers await their handlers.
+    pub(super) awaiting: AtomicU32,
     /// How many handlers want their permit back.
     pub(super) returning: AtomicU32,
     /// When a worker last went on, in microseconds since `origin`.
-    moved: AtomicU64,
-    origin: Instant,
+    pub(super) moved: AtomicU64,
+    pub(super) origin: Instant,
     /// Told when a worker has become idle or has ended.
     pub(super) rest: Notify,
-    credit: Granted,
+    pub(super) credit: Granted,
     lease_millis: AtomicU64,
     /// Whether the keeper will look for what workers that are in a handler have not told.
     pub(super) glanced_at: AtomicBool,
+    /// Whether the keeper will look again whether more workers are wanted.
+    pub(super) reviewed: AtomicBool,
+    /// Whether the agent's check says that it is fit for work.
+    pub(super) healthy: AtomicBool,
 }
 
 pub(super) struct Queue {
-    pub(super) waiting: VecDeque<Delivery>,
+    pub(super) lanes: Lanes,
+    pub(super) arrivals: Arrivals,
     pub(super) cells: Vec<Arc<Cell>>,
     /// Workers that wait to be woken and were not yet.
     pub(super) idle: u32,
     /// Workers that there are.
     pub(super) alive: u32,
+    /// Workers that there ever were.
+    pub(super) spawned: u32,
     /// Permits that are lent.
     pub(super) lent: u32,
     pub(super) stopping: Stopping,
@@ -74,7 +102,10 @@ pub(super) struct Queue {
     pub(super) kept: bool,
     /// Whether the broker has welcomed the session.
     pub(super) connected: bool,
+    /// Whether somebody waits for the time of a batch that lingers.
+    pub(super) lingers: bool,
     pub(super) retired: Tally,
+    pub(super) retired_restarts: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,44 +117,53 @@ pub(super) enum Stopping {
     Abort,
 }
 
-/// What an idle worker is to do.
-pub(super) enum Next {
-    Work,
-    Retire,
-}
-
 impl Pool {
     pub(crate) fn new(
         options: PoolOptions,
-        handlers: Handlers,
+        mut handlers: Handlers,
         connector: Arc<dyn Connector>,
     ) -> Self {
+        let plans = handlers.plan(options.linger);
+        let used = if handlers.has_plain() { &plans[..] } else { &plans[1..] };
+        let one_each: Vec<_> = used.iter().map(|plan| Plan { batch: 1, ..*plan }).collect();
+        let capacity_of = |plans| capacity(plans, options.most).clamp(1, MOST_CREDIT);
+        let (capacity, places) = (capacity_of(used), capacity_of(&one_each));
         let queue = Queue {
-            waiting: VecDeque::new(),
+            lanes: Lanes::new(&plans),
+            arrivals: Arrivals::new(),
             cells: Vec::new(),
             idle: 0,
             alive: 0,
+            spawned: 0,
             lent: 0,
             stopping: Stopping::No,
             kept: false,
             connected: false,
+            lingers: false,
             retired: Tally::default(),
+            retired_restarts: 0,
         };
         Self {
             options,
             handlers,
+            batches: plans.iter().map(|plan| plan.batch > 1).collect(),
+            capacity,
+            places,
             pace: Pace::new(),
             connector,
             queue: Mutex::new(queue),
             wake: Notify::new(),
             permits: Semaphore::new(options.most as usize),
+            awaiting: AtomicU32::new(0),
             returning: AtomicU32::new(0),
             moved: AtomicU64::new(0),
             origin: Instant::now(),
             rest: Notify::new(),
-            credit: Granted::new(options.most),
+            credit: Granted::new(capacity),
             lease_millis: AtomicU64::new(30_000),
             glanced_at: AtomicBool::new(false),
+            reviewed: AtomicBool::new(false),
+            healthy: AtomicBool::new(true),
         }
     }
 
@@ -133,7 +173,7 @@ impl Pool {
 
     /// What the session is willing to hold before anything is known of its handlers.
     pub(crate) fn first_credit(&self) -> u32 {
-        self.options.most
+        self.capacity
     }
 
     pub(crate) fn welcomed(&self, welcome: &Welcome) {
@@ -147,13 +187,11 @@ impl Pool {
         let mut queue = self.queue.lock();
         queue.connected = true;
         for _ in queue.alive..self.options.least {
-            queue.spawn(core);
+            self.spawn(core, &mut queue);
         }
         let wake = self.rouse(core, &mut queue, true);
         drop(queue);
-        if wake {
-            self.wake.notify_one();
-        }
+        self.wake_if(wake);
     }
 
     /// Takes deliveries from the sink, leaving the batch empty.
@@ -161,21 +199,32 @@ impl Pool {
         if deliveries.is_empty() {
             return;
         }
+        if !self.is_healthy() {
+            // On its way when the credit was taken back.
+            core.decline_later(deliveries.drain(..).map(|it| release(it.token)).collect());
+            return;
+        }
         let mut queue = self.queue.lock();
         if queue.stopping == Stopping::Abort {
             deliveries.clear();
             return;
         }
-        queue.waiting.extend(deliveries.drain(..));
+        queue.arrivals.count(deliveries.len());
+        if queue.lanes.is_plain() {
+            queue.lanes.extend_plain(deliveries.drain(..));
+        } else {
+            for delivery in deliveries.drain(..) {
+                let lane = self.handlers.lane(&delivery);
+                queue.lanes.push(lane, delivery);
+            }
+        }
         let keep = !std::mem::replace(&mut queue.kept, true);
         let wake = match core.own() {
             Some(core) => self.rouse(&core, &mut queue, false),
             None => false,
         };
         drop(queue);
-        if wake {
-            self.wake.notify_one();
-        }
+        self.wake_if(wake);
         if keep && let Some(core) = core.own() {
             keeper::keep(Arc::downgrade(&core), self.beat_period());
         }
@@ -185,83 +234,26 @@ impl Pool {
         Duration::from_millis(self.lease_millis.load(Ordering::Relaxed) / 3)
     }
 
-    /// Decides whether one more worker should come, and begins a new one if that is the way.
-    /// Tells whether an idle one is to be woken, once the lock is gone. Fast handlers get a
-    /// second worker only if they are stuck, because waking a thread costs more than they do.
-    #[must_use]
-    fn rouse(&self, core: &Arc<Core>, queue: &mut Queue, sure: bool) -> bool {
-        if queue.waiting.is_empty() || !queue.connected {
-            return false;
-        }
-        let active = queue.active();
-        if active >= self.options.most
-            || (active > 0 && !sure && self.pace.is_fast() && !self.is_stuck())
-        {
-            return false;
-        }
-        if queue.idle > 0 {
-            queue.idle -= 1;
-            return true;
-        }
-        queue.spawn(core);
-        false
-    }
-
-    /// Has one more worker come if deliveries wait.
-    pub(super) fn rouse_now(&self, core: &Arc<Core>) {
-        let mut queue = self.queue.lock();
-        let wake = self.rouse(core, &mut queue, true);
-        drop(queue);
-        if wake {
-            self.wake.notify_one();
-        }
-    }
-
-    fn elapsed_micros(&self) -> u64 {
-        1 + u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX - 1)
-    }
-
-    pub(super) fn mark_moved(&self, cell: &Cell) {
-        let now = self.elapsed_micros();
-        self.moved.store(now, Ordering::Relaxed);
-        cell.moved.store(now, Ordering::Relaxed);
-    }
-
-    fn is_stuck(&self) -> bool {
-        !self.is_recent(self.moved.load(Ordering::Relaxed))
-    }
-
-    fn is_recent(&self, moved: u64) -> bool {
-        let still = self.elapsed_micros().saturating_sub(moved);
-        u128::from(still) <= STUCK.as_micros()
-    }
-
-    /// Whether a worker had better rest, because another one is at it and the work is too small
-    /// to share.
-    fn is_surplus(&self, queue: &Queue, cell: &Cell) -> bool {
-        let others = queue.cells.iter().filter(|other| !std::ptr::eq(Arc::as_ptr(other), cell));
-        queue.active() > 1
-            && self.pace.is_tiny()
-            && others.map(|it| it.moved.load(Ordering::Relaxed)).any(|at| self.is_recent(at))
-    }
-
     /// Moves deliveries into a worker's hands. Tells whether there were any.
     pub(super) fn refill(&self, core: &Arc<Core>, cell: &Cell) -> bool {
         let mut queue = self.queue.lock();
-        if queue.waiting.is_empty()
-            || queue.stopping == Stopping::Abort
-            || self.is_surplus(&queue, cell)
-        {
+        if !queue.has_work() || self.is_surplus(&queue, cell) {
             return false;
         }
         let fast = self.pace.is_fast();
-        let count = if fast { HANDFUL.min(queue.waiting.len()) } else { 1 };
-        cell.hands.lock().taken.extend(queue.waiting.drain(..count));
+        let handful = if fast { HANDFUL } else { 1 };
+        let eager = queue.is_eager();
+        {
+            let mut hands = cell.hands.lock();
+            let Some(lane) = queue.lanes.take(handful, eager, &mut hands.taken) else {
+                return false;
+            };
+            hands.lane = lane;
+        }
+        wait_for_lingering(core, &mut queue);
         let wake = !fast && self.rouse(core, &mut queue, true);
         drop(queue);
-        if wake {
-            self.wake.notify_one();
-        }
+        self.wake_if(wake);
         true
     }
 
@@ -271,69 +263,24 @@ impl Pool {
         {
             let mut hands = cell.hands.lock();
             while let Some(delivery) = hands.taken.pop_back() {
-                queue.waiting.push_front(delivery);
+                queue.lanes.put_back(hands.lane, delivery);
             }
         }
         let wake = self.rouse(core, &mut queue, true);
         drop(queue);
-        if wake {
-            self.wake.notify_one();
-        }
+        self.wake_if(wake);
     }
 
-    /// A worker without work waits for some, or retires if there are more than enough.
-    pub(super) async fn idle(&self, cell: &Arc<Cell>) -> Next {
-        const PATIENCE: Duration = Duration::from_secs(5);
-        let extra = {
-            let mut queue = self.queue.lock();
-            if !queue.waiting.is_empty()
-                && queue.stopping != Stopping::Abort
-                && !self.is_surplus(&queue, cell)
-            {
-                return Next::Work;
-            }
-            // A resting worker must not be taken for one that is at it.
-            cell.moved.store(0, Ordering::Relaxed);
-            if queue.stopping != Stopping::No {
-                return self.retire(&mut queue, cell);
-            }
-            queue.idle += 1;
-            queue.alive > self.options.least
-        };
-        self.rest.notify_waiters();
-        if !extra {
-            self.wake.notified().await;
-            return Next::Work;
-        }
-        if tokio::time::timeout(PATIENCE, self.wake.notified()).await.is_ok() {
-            return Next::Work;
-        }
-        if self.retire_idle(cell) {
-            return Next::Retire;
-        }
-        // Every idle worker was counted as woken, so a wake-up is on its way to this one.
-        self.wake.notified().await;
-        Next::Work
+    /// Whether a lane's deliveries are handled several at once.
+    pub(super) fn is_batch(&self, lane: usize) -> bool {
+        self.batches.get(lane).copied().unwrap_or_default()
     }
 
-    /// Ends an idle worker, unless it was counted as woken meanwhile.
-    fn retire_idle(&self, cell: &Arc<Cell>) -> bool {
-        let mut queue = self.queue.lock();
-        let still_idle = queue.idle > 0;
-        if still_idle {
-            queue.idle -= 1;
-            self.retire(&mut queue, cell);
+    /// A worker is done with what it took from a lane of its own.
+    pub(super) fn leave_lane(&self, lane: usize) {
+        if lane != PLAIN {
+            self.queue.lock().lanes.leave(lane);
         }
-        still_idle
-    }
-
-    fn retire(&self, queue: &mut Queue, cell: &Arc<Cell>) -> Next {
-        queue.alive -= 1;
-        queue.cells.retain(|other| !Arc::ptr_eq(other, cell));
-        let tally = cell.hands.lock().tally;
-        queue.retired.add(&tally);
-        self.rest.notify_waiters();
-        Next::Retire
     }
 
     /// Tells what a worker has settled, with what else it has to say.
@@ -346,60 +293,31 @@ impl Pool {
         self.adjust_credit(core);
     }
 
-    pub(super) fn adjust_credit(&self, core: &Core) {
+    pub(crate) fn adjust_credit(&self, core: &Core) {
+        if !self.is_healthy() {
+            self.credit.grant(core, 0);
+            return;
+        }
         let lent = self.queue.lock().lent;
-        let ready = self.pace.prefetch(self.options.most, self.options.prefetch);
-        self.credit.grant(core, self.options.most + ready + lent);
-    }
-
-    /// Whether nothing waits and nobody works.
-    pub(crate) fn is_idle(&self) -> bool {
-        let queue = self.queue.lock();
-        queue.stopping == Stopping::Abort || (queue.waiting.is_empty() && queue.alive == queue.idle)
-    }
-
-    pub(crate) async fn wait_idle(&self) {
-        loop {
-            let rest = self.rest.notified();
-            if self.is_idle() {
-                return;
-            }
-            rest.await;
-        }
-    }
-
-    pub(crate) fn stats(&self) -> AgentStats {
-        let queue = self.queue.lock();
-        let mut tally = queue.retired;
-        let mut queued = queue.waiting.len();
-        for cell in &queue.cells {
-            let hands = cell.hands.lock();
-            tally.add(&hands.tally);
-            queued += hands.taken.len();
-        }
-        AgentStats {
-            queued: queued as u64,
-            workers: queue.alive,
-            idle: queue.idle,
-            lent: queue.lent,
-            credit: self.credit.current(),
-            handler_time: self.pace.mean(),
-            ..tally.into_stats()
-        }
+        let PoolOptions { prefetch, headroom, .. } = self.options;
+        let ready = self.pace.ready(self.places, headroom, prefetch);
+        self.credit.grant(core, self.capacity + ready + lent);
     }
 }
 
 impl Queue {
-    /// Workers that are neither idle nor awaiting a reply.
-    fn active(&self) -> u32 {
-        (self.alive - self.idle).saturating_sub(self.lent)
+    /// Whether batches are begun as they are.
+    pub(super) fn is_eager(&self) -> bool {
+        self.stopping != Stopping::No
     }
 
-    /// Begins one more worker.
-    fn spawn(&mut self, core: &Arc<Core>) {
-        self.alive += 1;
-        let cell = Arc::new(Cell::default());
-        self.cells.push(Arc::clone(&cell));
-        core.runtime.spawn(worker::work(Arc::clone(core), cell));
+    /// Whether a worker would find something to begin.
+    pub(super) fn has_work(&self) -> bool {
+        self.stopping != Stopping::Abort && self.lanes.is_ready(self.is_eager())
+    }
+
+    /// Workers that are neither idle nor awaiting a reply.
+    pub(super) fn active(&self) -> u32 {
+        (self.alive - self.idle).saturating_sub(self.lent)
     }
 }

@@ -214,6 +214,9 @@ impl Line {
             expires_at: None,
             backlog: 0,
             messages: Vec::new(),
+            number: state.tokens,
+            missed: Vec::new(),
+            max_run: None,
         }
     }
 
@@ -305,5 +308,14 @@ pub(crate) fn retry_reason(outcome: Outcome) -> String {
     match outcome {
         Outcome::Retry { reason, .. } => reason,
         other => panic!("not to be tried again: {other:?}"),
+    }
+}
+
+/// Polls once.
+pub(crate) fn poll<F: Future + ?Sized>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
     }
 }
