@@ -31,6 +31,17 @@ pub enum BenchError {
         /// The most that is allowed.
         most: String,
     },
+    /// There is too little or too much data to compare formats on.
+    #[error("the data has {bytes} bytes, the range is 1 to {most}, the largest payload")]
+    DataSize {
+        /// How much there is.
+        bytes: usize,
+        /// The most that is allowed.
+        most: usize,
+    },
+    /// A format or compression does not do what it should.
+    #[error("{0}")]
+    Serializer(String),
     /// The broker refused something.
     #[error("{what}: {refusal}")]
     Refused {

@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    agent, agents, bench, completions, config, dead, publish, request, send, serve, stats,
-    subscribe, task,
+    agent, agents, bench, completions, config, dead, inbox, message, publish, request, schedule,
+    send, serve, stats, subscribe, task,
 };
 use crate::{demo, torture};
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -29,15 +29,6 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    #[arg(
-        long,
-        global = true,
-        help = "Where the broker listens [env: TRUNKLINE_URL=] [default: http://127.0.0.1:7420]"
-    )]
-    pub(crate) url: Option<String>,
-    /// Who to say is speaking, for a broker that takes a caller's word.
-    #[arg(long, global = true, env = "TRUNKLINE_PRINCIPAL", hide_env_values = true)]
-    pub(crate) principal: Option<String>,
     /// Print results as JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -53,9 +44,30 @@ pub(crate) struct Global {
     pub(crate) no_color: bool,
 }
 
-impl Global {
-    /// The broker to talk to. The environment is read here and not by the parser, so that a
-    /// command with a `--url` of its own is not sent to a broker that nobody named to it.
+/// What every command takes that talks to a broker, and no other.
+#[derive(Args, Debug)]
+pub(crate) struct Reach {
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Broker",
+        help = "Where the broker listens [env: TRUNKLINE_URL=] [default: http://127.0.0.1:7420]"
+    )]
+    url: Option<String>,
+    /// Who to say is speaking, for a broker that takes a caller's word.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Broker",
+        value_name = "NAME",
+        env = "TRUNKLINE_PRINCIPAL",
+        hide_env_values = true
+    )]
+    pub(crate) principal: Option<String>,
+}
+
+impl Reach {
+    /// The broker to talk to. An empty variable of the environment names none.
     pub(crate) fn url(&self) -> String {
         let named = || env::var("TRUNKLINE_URL").ok().filter(|url| !url.is_empty());
         self.url.clone().or_else(named).unwrap_or_else(|| "http://127.0.0.1:7420".into())
@@ -71,7 +83,7 @@ pub(crate) enum Command {
     Agent(agent::AgentArgs),
     /// Send a task that survives a crash, and wait for its result if asked.
     Send(send::SendArgs),
-    /// Ask something and print the answer; nothing is kept.
+    /// Ask one or several and print the answers; nothing is kept.
     Request(request::RequestArgs),
     /// Publish an event to the subscribers of a topic.
     Publish(publish::PublishArgs),
@@ -79,9 +91,15 @@ pub(crate) enum Command {
     Subscribe(subscribe::SubscribeArgs),
     /// See tasks, watch them, call them off, answer what they ask.
     Task(task::TaskArgs),
-    /// See which agents there are.
+    /// See any message by its id, or call it off.
+    Message(message::MessageArgs),
+    /// Have something sent again and again, by a cron expression.
+    Schedule(schedule::ScheduleArgs),
+    /// See which agents there are, and set their weight, health and whether they drain.
     Agents(agents::AgentsArgs),
-    /// See dead letters: what ran out of attempts.
+    /// See one inbox, and set how it is run.
+    Inbox(inbox::InboxArgs),
+    /// See dead letters, send them again or delete them.
     Dead(dead::DeadArgs),
     /// Print the broker's figures.
     Stats(stats::StatsArgs),

@@ -1,6 +1,6 @@
 //! The way to the broker that a command talks to.
 
-use crate::args::Global;
+use crate::args::Reach;
 use crate::error::CliError;
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use trunkline_types::session::{
     BoxFuture, Connected, Connector, Hello, SessionItem, Sink, Welcome,
 };
 use trunkline_types::{
-    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, MessageId, Query, Refusal,
-    RefusalCode, Stats, TaskFilter, TaskPage, TaskSnapshot,
+    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, InboxAddress, InboxInfo,
+    MessageId, MessageStatus, Query, Refusal, RefusalCode, ScheduleFilter, SchedulePage, Stats,
+    TaskFilter, TaskPage, TaskSnapshot,
 };
 
 /// How long the broker may take to hear a session's goodbye before the process ends.
@@ -37,9 +38,9 @@ pub(crate) struct Link {
 
 impl Link {
     /// The way to the broker that the command line names. Nothing is dialled yet.
-    pub(crate) fn new(global: &Global) -> Result<Self, CliError> {
-        let config = ClientConfig::new(global.url());
-        let config = match &global.principal {
+    pub(crate) fn new(reach: &Reach) -> Result<Self, CliError> {
+        let config = ClientConfig::new(reach.url());
+        let config = match &reach.principal {
             Some(principal) => config.principal(principal),
             None => config,
         };
@@ -69,6 +70,43 @@ impl Link {
         self.sessions.close();
         // A broker that is not there now hears nothing; it forgets the session by itself.
         let _ = tokio::time::timeout(FAREWELL, self.sessions.wait()).await;
+    }
+
+    /// Opens a session, has something done over it, and waits until the broker has heard that it
+    /// is over.
+    pub(crate) async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&Session) -> Result<T, Refusal>,
+    ) -> Result<T, CliError> {
+        let session = self.open().await?;
+        let result = work(&session).await;
+        session.close();
+        self.farewell().await;
+        Ok(result?)
+    }
+
+    /// A message of any kind as it stands.
+    pub(crate) async fn message(&self, id: MessageId) -> Result<MessageStatus, CliError> {
+        match self.query(Query::Message(id)).await? {
+            Answer::Message(message) => Ok(*message),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// An inbox as it stands.
+    pub(crate) async fn inbox(&self, inbox: InboxAddress) -> Result<InboxInfo, CliError> {
+        match self.query(Query::Inbox(inbox)).await? {
+            Answer::Inbox(inbox) => Ok(*inbox),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Schedules in order of their names.
+    pub(crate) async fn schedules(&self, filter: ScheduleFilter) -> Result<SchedulePage, CliError> {
+        match self.query(Query::Schedules(filter)).await? {
+            Answer::Schedules(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// A task as it stands.

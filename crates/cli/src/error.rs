@@ -74,7 +74,8 @@ impl From<Refusal> for CliError {
             | RefusalCode::NobodyThere
             | RefusalCode::DiskFull
             | RefusalCode::Forbidden
-            | RefusalCode::WrongState => Exit::Refused,
+            | RefusalCode::WrongState
+            | RefusalCode::Deadlock => Exit::Refused,
         };
         let error = Self::with_remedy(exit, message);
         match retry_after {
@@ -87,16 +88,32 @@ impl From<Refusal> for CliError {
     }
 }
 
+/// What a failure means, for people.
+pub(crate) fn failed(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::Failed => "the task failed",
+        FailureCode::Rejected => "the agent declined",
+        FailureCode::Expired => "its time to live ended first",
+        FailureCode::DeadLettered => "it became a dead letter",
+        FailureCode::Canceled => "it was cancelled",
+        FailureCode::Lost => "the broker went away with it",
+        FailureCode::NobodyThere => "nobody was there to ask",
+        FailureCode::LeftOut => "its answer was left out",
+    }
+}
+
 impl From<Failure> for CliError {
     fn from(failure: Failure) -> Self {
         let Failure { code, reason } = failure;
-        let (exit, what) = match code {
-            FailureCode::Failed => (Exit::Failed, "the task failed"),
-            FailureCode::Rejected => (Exit::Rejected, "the agent declined"),
-            FailureCode::Expired => (Exit::Expired, "its time to live ended first"),
-            FailureCode::DeadLettered => (Exit::DeadLettered, "it became a dead letter"),
-            FailureCode::Canceled => (Exit::Canceled, "it was cancelled"),
-            FailureCode::Lost => (Exit::Lost, "the broker went away with it"),
+        let what = failed(code);
+        let exit = match code {
+            FailureCode::Failed | FailureCode::LeftOut => Exit::Failed,
+            FailureCode::Rejected => Exit::Rejected,
+            FailureCode::Expired => Exit::Expired,
+            FailureCode::DeadLettered => Exit::DeadLettered,
+            FailureCode::Canceled => Exit::Canceled,
+            FailureCode::Lost => Exit::Lost,
+            FailureCode::NobodyThere => Exit::Refused,
         };
         match reason.trim() {
             "" => Self::new(exit, what),

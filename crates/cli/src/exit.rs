@@ -36,6 +36,8 @@ pub(crate) enum Exit {
     StoreFailed = 14,
     /// What was counted does not agree.
     Mismatch = 15,
+    /// Not as many agents answered as were wanted.
+    Incomplete = 16,
     /// A signal ended the process, or a second one before it had drained.
     Interrupted = 130,
     /// Whoever read the output has gone: what a program killed by SIGPIPE ends with.

@@ -1,20 +1,16 @@
-//! What several commands take alike: where something goes, its payload, how it is treated.
+//! What several commands take alike: where something goes, and its payload.
 
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::units::parse_span;
+use crate::output::{note, units};
 use clap::Args;
 use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
-use std::time::Duration;
-use trunkline_agent::Outgoing;
-use trunkline_types::{
-    ContextId, Destination, Durability, IdempotencyKey, OrderingKey, Payload, Priority, SkillName,
-    Topic,
-};
+use std::path::{Path, PathBuf};
+use trunkline_content::{Compression, compress};
+use trunkline_types::{Destination, Encoding, Payload, SkillName, Topic};
 
-/// Where a task goes.
+/// Where something goes.
 #[derive(Args, Debug)]
 #[group(id = "destination", required = true, multiple = false)]
 pub(crate) struct Target {
@@ -41,129 +37,89 @@ impl Target {
 /// The payload.
 #[derive(Args, Debug)]
 pub(crate) struct Input {
+    #[command(flatten)]
+    source: Source,
+    /// Take the payload from stdin. Without any of the three it is empty.
+    #[arg(value_name = "-", value_parser = ["-"], group = "payload", help_heading = "Payload")]
+    stdin: Option<String>,
+}
+
+/// A payload from the command line or a file.
+#[derive(Args, Debug)]
+pub(crate) struct Source {
     /// Take the payload from this file.
     #[arg(long, value_name = "FILE", group = "payload", help_heading = "Payload")]
     file: Option<PathBuf>,
     /// This text is the payload.
     #[arg(long, value_name = "TEXT", group = "payload", help_heading = "Payload")]
     data: Option<String>,
-    /// Take the payload from stdin. Without any of the three it is empty.
-    #[arg(value_name = "-", value_parser = ["-"], group = "payload", help_heading = "Payload")]
-    stdin: Option<String>,
     /// What the payload is; by default text/plain if it is UTF-8.
     #[arg(long, value_name = "TYPE", help_heading = "Payload")]
     content_type: Option<String>,
+    /// Compress the payload with gzip, zstd or lz4, if that makes it smaller.
+    #[arg(long, value_name = "ENCODING", value_parser = compression, help_heading = "Payload")]
+    compress: Option<Encoding>,
 }
 
 impl Input {
     /// Reads the payload.
     pub(crate) fn payload(self) -> Result<Payload, CliError> {
-        let Self { file, data, stdin, content_type } = self;
-        let bytes = if let Some(path) = file {
-            fs::read(&path).map_err(|error| {
-                let message = format!("cannot read {}: {error}", path.display());
-                CliError::new(Exit::Usage, message)
-            })?
-        } else if stdin.is_some() {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
-                CliError::new(Exit::General, format_args!("cannot read stdin: {error}"))
-            })?;
-            bytes
-        } else {
-            data.unwrap_or_default().into_bytes()
+        let Self { source, stdin } = self;
+        if stdin.is_none() {
+            return Ok(source.payload()?.unwrap_or_default());
+        }
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
+            CliError::new(Exit::General, format_args!("cannot read stdin: {error}"))
+        })?;
+        Ok(source.describe(bytes))
+    }
+}
+
+impl Source {
+    /// Reads the payload, if there is any word of one.
+    pub(crate) fn payload(mut self) -> Result<Option<Payload>, CliError> {
+        let bytes = match (self.file.take(), self.data.take()) {
+            (Some(path), _) => read_file(&path)?,
+            (None, Some(data)) => data.into_bytes(),
+            (None, None) if self.content_type.is_none() => return Ok(None),
+            (None, None) => Vec::new(),
         };
-        Ok(match content_type {
+        Ok(Some(self.describe(bytes)))
+    }
+
+    /// Says what the bytes are, and compresses them if asked to.
+    fn describe(self, bytes: Vec<u8>) -> Payload {
+        let payload = match self.content_type {
             Some(content_type) => Payload::new(content_type, bytes),
             None if bytes.is_empty() => Payload::default(),
             None => match String::from_utf8(bytes) {
                 Ok(text) => Payload::text(text),
                 Err(error) => Payload::new("application/octet-stream", error.into_bytes()),
             },
-        })
+        };
+        let Some(encoding) = self.compress else { return payload };
+        let packed = compress(payload, &Compression { encoding, above: 0 });
+        if packed.encoding == Encoding::Identity {
+            note(format_args!("note: {encoding} makes the payload no smaller; it is sent plain"));
+        }
+        packed
     }
 }
 
-/// How anything that is sent can be marked.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Treatment")]
-pub(crate) struct Marks {
-    /// How urgent it is: low, normal, high or urgent.
-    #[arg(long, default_value = "normal")]
-    priority: Priority,
-    /// Accept it once under this key, however often it is sent.
-    #[arg(long, value_name = "KEY")]
-    key: Option<IdempotencyKey>,
-    /// Handle it strictly in order with others of this key.
-    #[arg(long, value_name = "KEY")]
-    ordering_key: Option<OrderingKey>,
-    /// A header; may be given several times.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
-    header: Vec<(String, String)>,
-    /// The conversation that it belongs to.
-    #[arg(long, value_name = "ID")]
-    context: Option<ContextId>,
-    /// What a crash may take: ephemeral, buffered or synced.
-    #[arg(long)]
-    durability: Option<Durability>,
-    /// Deliver not before this long after its acceptance.
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
-    delay: Option<Duration>,
+/// Reads a file that the command line names.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|error| {
+        CliError::new(Exit::Usage, format_args!("cannot read {}: {error}", path.display()))
+    })
 }
 
-impl Marks {
-    /// Marks what is to be sent.
-    pub(crate) fn apply<K>(self, mut outgoing: Outgoing<K>) -> Outgoing<K> {
-        let Self { priority, key, ordering_key, header, context, durability, delay } = self;
-        outgoing = outgoing.priority(priority).headers(header);
-        if let Some(key) = key {
-            outgoing = outgoing.key(key);
+fn compression(text: &str) -> Result<Encoding, String> {
+    match text.parse() {
+        Ok(Encoding::Identity) | Err(_) => {
+            let text = units::shown(text);
+            Err(format!("'{text}' compresses nothing; it is one of gzip, zstd, lz4"))
         }
-        if let Some(key) = ordering_key {
-            outgoing = outgoing.ordering_key(key);
-        }
-        if let Some(context) = context {
-            outgoing = outgoing.context(context);
-        }
-        if let Some(durability) = durability {
-            outgoing = outgoing.durability(durability);
-        }
-        if let Some(delay) = delay {
-            outgoing = outgoing.delay(delay);
-        }
-        outgoing
-    }
-}
-
-/// How delivery of work is tried.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Treatment")]
-pub(crate) struct Tries {
-    /// How often delivery is attempted at most.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    attempts: Option<u32>,
-    /// Refuse it when nobody serves the destination, rather than let it wait.
-    #[arg(long)]
-    fail_if_absent: bool,
-}
-
-impl Tries {
-    /// Says how delivery of what is to be sent is tried.
-    pub(crate) fn apply<K>(self, mut outgoing: Outgoing<K>) -> Outgoing<K> {
-        let Self { attempts, fail_if_absent } = self;
-        if let Some(attempts) = attempts {
-            outgoing = outgoing.attempts(attempts);
-        }
-        if fail_if_absent {
-            outgoing = outgoing.fail_if_absent();
-        }
-        outgoing
-    }
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("'{text}' is no header; write it like NAME=VALUE")),
+        Ok(encoding) => Ok(encoding),
     }
 }

@@ -17,6 +17,8 @@ mod demo;
 mod error;
 mod exit;
 mod input;
+mod marks;
+mod mistake;
 mod output;
 mod run;
 mod torture;

@@ -2,13 +2,14 @@
 
 use crate::args::{Cli, Command, Global};
 use crate::commands::{
-    agent, agents, bench, completions, config, dead, publish, request, send, serve, stats,
-    subscribe, task,
+    agent, agents, bench, completions, config, dead, inbox, message, publish, request, schedule,
+    send, serve, stats, subscribe, task,
 };
+use crate::config::check_environment;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::{demo, torture};
+use crate::{demo, mistake, torture};
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use std::env;
 use std::ffi::OsString;
@@ -19,23 +20,22 @@ use tracing_subscriber::EnvFilter;
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().collect();
-    // Looked for by hand, because errors of the command line are colored before it is parsed.
-    let own = arguments.iter().take_while(|argument| *argument != "--");
-    let plain = own.into_iter().any(|argument| argument == "--no-color");
+    // Looked for by hand, because errors of the command line are told before it is parsed.
+    let has = |flag| arguments.iter().take_while(|it| *it != "--").any(|it| it == flag);
+    let (json, plain) = (has("--json"), has("--no-color"));
     let color = if plain { ColorChoice::Never } else { ColorChoice::Auto };
     let parsed = Cli::command()
         .color(color)
-        .try_get_matches_from(arguments)
+        .try_get_matches_from(&arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let Cli { global, command } = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help is no error; clap knows the code and the stream of each.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
-        }
+        Err(error) => return mistake::tell(&error, &arguments, &Output::new(json, plain)),
     };
     let output = Output::new(global.json, global.no_color);
+    if let Err(error) = check_environment() {
+        return finish(&output, Err(error));
+    }
     trace(&global, &command);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads(&command) {
@@ -48,7 +48,7 @@ pub(crate) fn main() -> ExitCode {
             return finish(&output, Err(CliError::new(Exit::General, message)));
         }
     };
-    let result = runtime.block_on(Box::pin(run(command, &global, &output)));
+    let result = runtime.block_on(Box::pin(run(command, &output)));
     // What is still at work on a blocking thread has nothing left to tell.
     runtime.shutdown_background();
     finish(&output, result)
@@ -64,14 +64,17 @@ fn threads(command: &Command) -> Option<usize> {
             Some(cores.saturating_sub(1).max(1))
         }
         Command::Demo(_) | Command::Torture(_) => None,
-        Command::Bench(args) => args.bench.threads(),
+        Command::Bench(args) => args.threads(),
         Command::Agent(_)
         | Command::Send(_)
         | Command::Request(_)
         | Command::Publish(_)
         | Command::Subscribe(_)
         | Command::Task(_)
+        | Command::Message(_)
+        | Command::Schedule(_)
         | Command::Agents(_)
+        | Command::Inbox(_)
         | Command::Dead(_)
         | Command::Stats(_)
         | Command::Config(_)
@@ -106,18 +109,21 @@ fn trace(global: &Global, command: &Command) {
         .init();
 }
 
-async fn run(command: Command, global: &Global, output: &Output) -> Result<(), CliError> {
+async fn run(command: Command, output: &Output) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => Box::pin(serve::run(args, output)).await,
-        Command::Agent(args) => Box::pin(agent::run(args, global, output)).await,
-        Command::Send(args) => Box::pin(send::run(args, global, output)).await,
-        Command::Request(args) => Box::pin(request::run(args, global, output)).await,
-        Command::Publish(args) => Box::pin(publish::run(args, global, output)).await,
-        Command::Subscribe(args) => Box::pin(subscribe::run(args, global, output)).await,
-        Command::Task(args) => Box::pin(task::run(args, global, output)).await,
-        Command::Agents(args) => Box::pin(agents::run(args, global, output)).await,
-        Command::Dead(args) => Box::pin(dead::run(args, global, output)).await,
-        Command::Stats(args) => Box::pin(stats::run(args, global, output)).await,
+        Command::Agent(args) => Box::pin(agent::run(args, output)).await,
+        Command::Send(args) => Box::pin(send::run(args, output)).await,
+        Command::Request(args) => Box::pin(request::run(args, output)).await,
+        Command::Publish(args) => Box::pin(publish::run(args, output)).await,
+        Command::Subscribe(args) => Box::pin(subscribe::run(args, output)).await,
+        Command::Task(args) => Box::pin(task::run(args, output)).await,
+        Command::Message(args) => Box::pin(message::run(args, output)).await,
+        Command::Schedule(args) => Box::pin(schedule::run(args, output)).await,
+        Command::Inbox(args) => Box::pin(inbox::run(args, output)).await,
+        Command::Agents(args) => Box::pin(agents::run(args, output)).await,
+        Command::Dead(args) => Box::pin(dead::run(args, output)).await,
+        Command::Stats(args) => Box::pin(stats::run(args, output)).await,
         Command::Config(args) => config::run(args, output),
         Command::Bench(args) => Box::pin(bench::run(args, output)).await,
         Command::Demo(args) => Box::pin(demo::run(args, output)).await,

@@ -1,9 +1,10 @@
 //! `agent`: any executable as an agent.
 
 use super::signals::{Signals, interrupted};
-use crate::args::Global;
+use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
+use crate::marks::pair;
 use crate::output::units::{exact_span, parse_size, parse_span};
 use crate::output::{Output, note};
 use clap::Args;
@@ -14,7 +15,10 @@ use std::process;
 use std::time::Duration;
 use trunkline_agent::exec::{Exec, ExecOptions};
 use trunkline_agent::{Agent, AgentBuilder, Host};
-use trunkline_types::{AgentId, SkillName, TopicPattern};
+use trunkline_types::{AgentChange, AgentControl, AgentId, RefusalCode, SkillName, TopicPattern};
+
+/// How long an agent with a generated id tries to leave the directory at its end.
+const FORGET: Duration = Duration::from_secs(2);
 
 /// What `agent` takes.
 #[derive(Args, Debug)]
@@ -30,6 +34,8 @@ are progress: a text, or JSON such as {\"percent\":40,\"text\":\"half way\"}. Th
 TRUNKLINE_TASK_ID, TRUNKLINE_ATTEMPT, TRUNKLINE_DEADLINE_MS and more; see docs/cli.md.")]
 #[command(group = clap::ArgGroup::new("work").required(true).multiple(true))]
 pub(crate) struct AgentArgs {
+    #[command(flatten)]
+    reach: Reach,
     /// A skill to offer; may be given several times.
     #[arg(long, value_name = "NAME", group = "work")]
     skill: Vec<SkillName>,
@@ -37,8 +43,8 @@ pub(crate) struct AgentArgs {
     /// away. May be given several times.
     #[arg(long, value_name = "PATTERN", group = "work")]
     on_topic: Vec<TopicPattern>,
-    /// Its id; made of its first skill, the host and the process when not given. Work sent to the
-    /// id itself runs the command as well.
+    /// Its id; made of its first skill, the host and the process when not given, and then taken
+    /// out of the directory at its end. Work sent to the id itself runs the command as well.
     #[arg(long, group = "work")]
     id: Option<AgentId>,
     /// How many runs at once.
@@ -46,6 +52,7 @@ pub(crate) struct AgentArgs {
         long,
         value_name = "N",
         default_value_t = 1,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=4096)
     )]
     concurrency: u32,
@@ -64,6 +71,23 @@ pub(crate) struct AgentArgs {
     /// What it does, for people.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// A kind of agent that it is, for lookup; may be given several times.
+    #[arg(long = "type", value_name = "TYPE")]
+    agent_type: Vec<String>,
+    /// Something that it can do besides its skills, for lookup; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    capability: Vec<String>,
+    /// A label, for lookup and for priorities that are bound to it; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+    /// Its share where routing is weighted: 0 to 1000. What was set before stays when not given.
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(AgentControl::MOST_WEIGHT))
+    )]
+    weight: Option<u32>,
     /// Keep trying while no broker answers at the start, rather than give up; once connected it
     /// comes back by itself in any case.
     #[arg(long)]
@@ -77,14 +101,14 @@ pub(crate) struct AgentArgs {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: AgentArgs, global: &Global, output: &Output) -> Result<(), CliError> {
+pub(crate) async fn run(args: AgentArgs, output: &Output) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     let drain_timeout = args.drain_timeout;
     let id = args.id.clone().map_or_else(|| default_id(args.skill.first()), Ok)?;
     check_program(&args)?;
-    let url = global.url();
+    let (url, weight, passing) = (args.reach.url(), args.weight, args.id.is_none());
     let told = id.clone();
-    let link = Link::new(global)?.on_reconnect(move |welcome| {
+    let link = Link::new(&args.reach)?.on_reconnect(move |welcome| {
         let how = if welcome.resumed { "session resumed" } else { "broker restarted" };
         note(format_args!("agent {told} reconnected to {url} ({how})"));
     });
@@ -92,6 +116,10 @@ pub(crate) async fn run(args: AgentArgs, global: &Global, output: &Output) -> Re
         agent = describe(args, &link, &id).start() => agent?,
         () = signals.next() => return Err(interrupted()),
     };
+    if let Some(weight) = weight {
+        let change = AgentChange { weight: Some(weight), ..AgentChange::default() };
+        agent.session().set_agent(id.clone(), change).await?;
+    }
     note(format_args!("agent {id} connected to {}", link.url()));
     if output.is_json() {
         let (id, url) = (id.as_str(), link.url().to_string());
@@ -100,7 +128,11 @@ pub(crate) async fn run(args: AgentArgs, global: &Global, output: &Output) -> Re
     tokio::select! {
         refusal = agent.ended() => {
             link.farewell().await;
-            Err(refusal.into())
+            if refusal.code != RefusalCode::Draining {
+                return Err(refusal.into());
+            }
+            // It was told to, and has finished what it held.
+            note(format_args!("agent {id} left: {refusal}"));
         }
         () = signals.next() => {
             let span = exact_span(drain_timeout);
@@ -109,9 +141,30 @@ pub(crate) async fn run(args: AgentArgs, global: &Global, output: &Output) -> Re
             ));
             drain(agent, drain_timeout, &mut signals).await?;
             link.farewell().await;
-            Ok(())
         }
     }
+    if passing {
+        tokio::select! {
+            () = forget(&link, &id) => {}
+            () = signals.next() => return Err(interrupted()),
+        }
+    }
+    Ok(())
+}
+
+/// Takes an agent out of the directory whose id never comes back. A broker that is not there to
+/// hear it is no failure of the agent, but is told.
+async fn forget(link: &Link, id: &AgentId) {
+    let asked = link.with(async |session| session.unregister(id.clone()).await);
+    let why = match tokio::time::timeout(FORGET, asked).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {}", exact_span(FORGET)),
+    };
+    note(format_args!(
+        "note: agent {id} stays in the directory ({why}); \
+         `trunkline agents unregister {id}` takes it out"
+    ));
 }
 
 /// Refuses a command that cannot be found, before work is taken that would all fail for it.
@@ -147,6 +200,7 @@ async fn drain(agent: Agent, most: Duration, signals: &mut Signals) -> Result<()
 
 fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
     let AgentArgs {
+        reach: _,
         skill,
         on_topic,
         id: _,
@@ -156,6 +210,10 @@ fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
         reply_limit,
         directory,
         description,
+        agent_type,
+        capability,
+        label,
+        weight: _,
         drain_timeout: _,
         wait_for_broker,
         command,
@@ -185,6 +243,15 @@ fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
     }
     if let Some(description) = description {
         builder = builder.description(description);
+    }
+    for kind in agent_type {
+        builder = builder.agent_type(kind);
+    }
+    for name in capability {
+        builder = builder.capability(name);
+    }
+    for (key, value) in label {
+        builder = builder.label(key, value);
     }
     if wait_for_broker {
         builder = builder.wait_for_broker();

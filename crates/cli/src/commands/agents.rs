@@ -1,17 +1,25 @@
-//! `agents`: the directory.
+//! `agents`: the directory, and what operators set about those in it.
 
-use crate::args::Global;
+use super::agents_watch;
+use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::marks::pair;
 use crate::output::{self, Output, units};
-use clap::{Args, Subcommand};
-use serde_json::Value;
-use trunkline_types::{AgentFilter, AgentId, AgentInfo, SkillName};
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value, json};
+use smol_str::SmolStr;
+use trunkline_types::{
+    AgentChange, AgentControl, AgentFilter, AgentId, AgentInfo, AgentPage, BreakerInfo,
+    BreakerState, Presence, SkillName,
+};
 
 /// What `agents` takes.
 #[derive(Args, Debug)]
 pub(crate) struct AgentsArgs {
+    #[command(flatten)]
+    reach: Reach,
     #[command(subcommand)]
     command: AgentsCommand,
 }
@@ -22,12 +30,9 @@ enum AgentsCommand {
     #[command(after_help = "\
 Examples:
   trunkline agents list
-  trunkline agents list --skill count-words --json")]
-    List {
-        /// Only agents that offer this skill.
-        #[arg(long)]
-        skill: Option<SkillName>,
-    },
+  trunkline agents list --skill count-words --json
+  trunkline agents list --label tier=gold --presence ready --limit 20")]
+    List(ListArgs),
     /// Print one agent.
     #[command(after_help = "\
 Example:
@@ -36,69 +41,219 @@ Example:
         /// Its id.
         id: AgentId,
     },
+    /// Change what is set about an agent. It outlives the agent's sessions and the broker's
+    /// restarts.
+    #[command(after_help = "\
+Examples:
+  trunkline agents set counter-1 --weight 300
+  trunkline agents set counter-1 --drain")]
+    Set(SetArgs),
+    /// Take an agent out of the directory: its sessions end, its subscriptions go.
+    #[command(after_help = "\
+Example:
+  trunkline agents unregister counter-1")]
+    Unregister {
+        /// Its id.
+        id: AgentId,
+    },
+    /// Print who is there, and then whoever joins, changes or leaves.
+    #[command(after_help = "\
+Examples:
+  trunkline agents watch
+  trunkline agents watch --skill count-words --json --count 10")]
+    Watch {
+        #[command(flatten)]
+        which: Which,
+        /// End after this many news.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+    },
+}
+
+/// Which agents.
+#[derive(Args, Debug)]
+struct Which {
+    /// Only agents that offer this skill.
+    #[arg(long)]
+    skill: Option<SkillName>,
+    /// Only agents of this type.
+    #[arg(long = "type", value_name = "TYPE")]
+    agent_type: Option<SmolStr>,
+    /// Only agents with this capability.
+    #[arg(long, value_name = "NAME")]
+    capability: Option<SmolStr>,
+    /// Only agents with this label; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+}
+
+#[derive(Args, Debug)]
+struct ListArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Only agents that are so present: starting, ready, busy, draining or offline.
+    #[arg(long)]
+    presence: Option<Presence>,
+    /// Only agents whose ids come after this one: where the page before ended.
+    #[arg(long, value_name = "ID")]
+    after: Option<AgentId>,
+    /// At most this many.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    limit: u32,
+}
+
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+struct SetArgs {
+    /// Its id.
+    id: AgentId,
+    /// Its share where routing is weighted: 0 to 1000, at first 100. With 0 it gets nothing.
+    #[arg(
+        long,
+        value_name = "N",
+        group = "change",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(AgentControl::MOST_WEIGHT))
+    )]
+    weight: Option<u32>,
+    /// Let it finish what it holds and leave; it gets no new work until it is resumed.
+    #[arg(long, group = "change", conflicts_with = "resume")]
+    drain: bool,
+    /// Let it take work again.
+    #[arg(long, group = "change")]
+    resume: bool,
+    /// It is fit for work.
+    #[arg(long, group = "change", conflicts_with = "unhealthy")]
+    healthy: bool,
+    /// It is not fit for work, and gets none until it is.
+    #[arg(long, group = "change")]
+    unhealthy: bool,
+}
+
+impl Which {
+    fn filter(self) -> AgentFilter {
+        let Self { skill, agent_type, capability, label } = self;
+        let labels = label.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        AgentFilter { skill, agent_type, capability, labels, ..AgentFilter::default() }
+    }
+}
+
+impl SetArgs {
+    fn change(&self) -> AgentChange {
+        let either = |yes: bool, no: bool| (yes || no).then_some(yes);
+        AgentChange {
+            weight: self.weight,
+            draining: either(self.drain, self.resume),
+            healthy: either(self.healthy, self.unhealthy),
+        }
+    }
 }
 
 /// Runs the command.
-pub(crate) async fn run(
-    args: AgentsArgs,
-    global: &Global,
-    output: &Output,
-) -> Result<(), CliError> {
-    let link = Link::new(global)?;
-    match args.command {
-        AgentsCommand::List { skill } => {
-            let mut filter = AgentFilter { skill, limit: 1_000, ..AgentFilter::default() };
-            let mut agents = Vec::new();
-            loop {
-                let page = link.agents(filter.clone()).await?;
-                agents.extend(page.agents);
-                if page.next.is_none() {
-                    break;
-                }
-                filter.after = page.next;
-            }
-            list(&agents, output)
+pub(crate) async fn run(args: AgentsArgs, output: &Output) -> Result<(), CliError> {
+    let AgentsArgs { reach, command } = args;
+    match command {
+        AgentsCommand::List(ListArgs { which, presence, after, limit }) => {
+            let filter = AgentFilter { presence, after, ..which.filter() };
+            list(&gather(&Link::new(&reach)?, filter, limit as usize).await?, output)
         }
-        AgentsCommand::Get { id } => {
-            let filter = AgentFilter { id: Some(id.clone()), ..AgentFilter::default() };
-            let found = link.agents(filter).await?.agents;
-            let Some(agent) = found.first() else {
-                let message = format!("there is no agent '{id}'");
-                let hint = "list those that there are with `trunkline agents list`";
-                return Err(CliError::new(Exit::NotFound, message).hint(hint));
-            };
-            show(agent, output)
+        AgentsCommand::Get { id } => show(&find(&Link::new(&reach)?, id).await?, output),
+        AgentsCommand::Set(args) => {
+            let link = Link::new(&reach)?;
+            let (id, change) = (args.id.clone(), args.change());
+            link.with(async |session| session.set_agent(id.clone(), change).await).await?;
+            show(&find(&link, id).await?, output)
+        }
+        AgentsCommand::Unregister { id } => {
+            let link = Link::new(&reach)?;
+            link.with(async |session| session.unregister(id.clone()).await).await?;
+            if output.is_json() {
+                return output.value(&json!({ "id": id.to_string(), "done": "unregistered" }));
+            }
+            output.line(format_args!("unregistered {id}"))
+        }
+        AgentsCommand::Watch { which, count } => {
+            agents_watch::run(&reach, which.filter(), count, output).await
         }
     }
 }
 
-fn list(agents: &[AgentInfo], output: &Output) -> Result<(), CliError> {
+async fn find(link: &Link, id: AgentId) -> Result<AgentInfo, CliError> {
+    let filter = AgentFilter { id: Some(id.clone()), ..AgentFilter::default() };
+    link.agents(filter).await?.agents.into_iter().next().ok_or_else(|| {
+        CliError::new(Exit::NotFound, format_args!("there is no agent '{id}'"))
+            .hint("list those that there are with `trunkline agents list`")
+    })
+}
+
+/// Asks page by page until there are `most` or no more.
+async fn gather(link: &Link, mut filter: AgentFilter, most: usize) -> Result<AgentPage, CliError> {
+    let mut all = AgentPage::default();
+    loop {
+        filter.limit = super::page_limit(most - all.agents.len());
+        let page = link.agents(filter.clone()).await?;
+        all.agents.extend(page.agents);
+        all.next = page.next;
+        if all.next.is_none() || all.agents.len() >= most {
+            return Ok(all);
+        }
+        filter.after.clone_from(&all.next);
+    }
+}
+
+fn list(page: &AgentPage, output: &Output) -> Result<(), CliError> {
+    let AgentPage { agents, next } = page;
     if output.is_json() {
-        return output.value(&agents.iter().map(output::agent).collect::<Value>());
-    }
-    if agents.is_empty() {
+        output.value(&agents.iter().map(output::agent).collect::<Value>())?;
+    } else if agents.is_empty() {
         output.note("no agents; start one with `trunkline agent --skill NAME -- COMMAND`");
-        return Ok(());
+    } else {
+        let row = |agent: &AgentInfo| {
+            [
+                agent.card.id.to_string(),
+                state(agent),
+                joined(agent.card.skills.iter()),
+                units::count(agent.in_flight.into()),
+                units::count(agent.waiting),
+            ]
+        };
+        let header = ["ID", "PRESENCE", "SKILLS", "IN FLIGHT", "WAITING"];
+        output.table(&output::rows(header, &[3, 4], agents.iter().map(row)))?;
     }
-    let row = |agent: &AgentInfo| {
-        [
-            agent.card.id.to_string(),
-            agent.presence.to_string(),
-            joined(agent.card.skills.iter()),
-            units::count(agent.in_flight.into()),
-            units::count(agent.waiting),
-        ]
-    };
-    let header = ["ID", "PRESENCE", "SKILLS", "IN FLIGHT", "WAITING"];
-    output.table(&output::rows(header, &[3, 4], agents.iter().map(row)))
+    if let Some(next) = next {
+        output.note(format_args!("there are more: --after {next}"));
+    }
+    Ok(())
+}
+
+/// How present an agent is, and why it gets no work although it is there.
+pub(super) fn state(agent: &AgentInfo) -> String {
+    let presence = agent.presence;
+    if agent.control.healthy { presence.to_string() } else { format!("{presence}, unhealthy") }
 }
 
 fn show(agent: &AgentInfo, output: &Output) -> Result<(), CliError> {
     if output.is_json() {
         return output.value(&output::agent(agent));
     }
-    let AgentInfo { card, owner, presence, sessions, in_flight, credit, waiting, registered_at } =
-        agent;
+    let AgentInfo {
+        card,
+        owner,
+        presence: _,
+        sessions,
+        in_flight,
+        credit,
+        waiting,
+        registered_at,
+        control: AgentControl { weight, draining, healthy: _ },
+        breakers,
+    } = agent;
     let labels = card.labels.iter().map(|(key, value)| format!("{key}={value}"));
     let fields = [
         ("id", card.id.to_string()),
@@ -111,15 +266,33 @@ fn show(agent: &AgentInfo, output: &Output) -> Result<(), CliError> {
         ("region", card.region.to_string()),
         ("version", card.version.to_string()),
         ("owner", owner.to_string()),
-        ("presence", presence.to_string()),
+        ("presence", state(agent)),
+        ("told to drain", if *draining { "yes".into() } else { String::new() }),
+        ("weight", weight.to_string()),
         ("sessions", sessions.to_string()),
         ("in flight", format!("{in_flight} of {credit}")),
         ("waiting", units::count(*waiting)),
+        ("breakers", joined(breakers.iter().filter(|it| is_news(it)).map(breaker))),
         ("registered", units::age(*registered_at)),
     ];
     output.table(&output::fields(fields.into_iter().filter(|(_, value)| !value.is_empty())))
 }
 
-fn joined(items: impl Iterator<Item = impl ToString>) -> String {
+/// A closed breaker is as it should be.
+pub(super) fn is_news(breaker: &BreakerInfo) -> bool {
+    breaker.state != BreakerState::Closed
+}
+
+fn breaker(breaker: &BreakerInfo) -> String {
+    let BreakerInfo { inbox, state, failures, open_for_ms } = breaker;
+    let rest = match open_for_ms {
+        0 => String::new(),
+        millis => format!(", {} more", units::span(std::time::Duration::from_millis(*millis))),
+    };
+    let failures = units::counted((*failures).into(), "failure", "failures");
+    format!("{inbox} {state} ({failures}{rest})")
+}
+
+pub(super) fn joined(items: impl Iterator<Item = impl ToString>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::output::Output;
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
+use serde_json::json;
 
 /// What `completions` takes.
 #[derive(Args, Debug)]
@@ -20,5 +21,9 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs, output: &Output) -> Result<(), CliError> {
     let mut script = Vec::new();
     generate(args.shell, &mut Cli::command(), "trunkline", &mut script);
+    if output.is_json() {
+        let script = String::from_utf8_lossy(&script);
+        return output.value(&json!({ "shell": args.shell.to_string(), "script": script }));
+    }
     output.bytes(&script)
 }

@@ -1,19 +1,24 @@
 //! `dead`: what ran out of attempts, with the reason of each.
 
-use crate::args::Global;
+use super::dead_end::{self, PurgeArgs, RedriveArgs};
+use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::units::parse_moment;
 use crate::output::{self, Output, units};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use trunkline_types::{
-    AttemptNote, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, MessageId,
+    AgentId, AttemptNote, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, MessageId,
+    WallTime,
 };
 
 /// What `dead` takes.
 #[derive(Args, Debug)]
 pub(crate) struct DeadArgs {
+    #[command(flatten)]
+    reach: Reach,
     #[command(subcommand)]
     command: DeadCommand,
 }
@@ -24,11 +29,11 @@ enum DeadCommand {
     #[command(after_help = "\
 Examples:
   trunkline dead list
-  trunkline dead list --inbox skill:count-words --json")]
+  trunkline dead list --inbox skill:count-words --json
+  trunkline dead list --reason timeout --since 2h --limit 10")]
     List {
-        /// Only those of this inbox: skill:NAME or agent:ID.
-        #[arg(long)]
-        inbox: Option<InboxAddress>,
+        #[command(flatten)]
+        which: Which,
         /// At most this many.
         #[arg(
             long,
@@ -45,28 +50,81 @@ Example:
     Show {
         /// The id of what was sent.
         id: MessageId,
+        /// The inbox it died in, if copies of it died in several.
+        #[arg(long)]
+        inbox: Option<InboxAddress>,
     },
+    /// Send dead letters again, edited or not: one, or all that match. Each becomes a new message.
+    #[command(after_help = "\
+Examples:
+  trunkline dead redrive 0192f0c1-2d3e-7000-8000-00000000002a --data '{\"order\":7}'
+  trunkline dead redrive --all --inbox skill:bill --since 2h --rate 100/s")]
+    Redrive(RedriveArgs),
+    /// Delete dead letters for good: one, or all that match.
+    #[command(after_help = "\
+Examples:
+  trunkline dead purge 0192f0c1-2d3e-7000-8000-00000000002a --yes
+  trunkline dead purge --all --reason 'no such customer' --yes")]
+    Purge(PurgeArgs),
+}
+
+/// Which dead letters.
+#[derive(Args, Debug, Default)]
+pub(super) struct Which {
+    /// Only those of this inbox: skill:NAME or agent:ID.
+    #[arg(long)]
+    pub(super) inbox: Option<InboxAddress>,
+    /// Only those that this agent attempted.
+    #[arg(long, value_name = "ID")]
+    pub(super) agent: Option<AgentId>,
+    /// Only those whose reason contains this text.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Only those that died at this time or later, such as 2030-01-31T08:00:00Z, or 2h for the
+    /// last two hours.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub(super) since: Option<WallTime>,
+    /// Only those that died before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub(super) until: Option<WallTime>,
+}
+
+impl Which {
+    pub(super) fn filter(self) -> DeadLetterFilter {
+        let Self { inbox, agent, reason, since, until } = self;
+        DeadLetterFilter { inbox, agent, reason, since, until, ..DeadLetterFilter::default() }
+    }
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: DeadArgs, global: &Global, output: &Output) -> Result<(), CliError> {
-    let link = Link::new(global)?;
+pub(crate) async fn run(args: DeadArgs, output: &Output) -> Result<(), CliError> {
+    let link = Link::new(&args.reach)?;
     match args.command {
-        DeadCommand::List { inbox, limit } => {
-            let filter = DeadLetterFilter { inbox, ..DeadLetterFilter::default() };
-            list(&gather(&link, filter, limit as usize).await?, output)
+        DeadCommand::List { which, limit } => {
+            list(&gather(&link, which.filter(), limit as usize).await?, output)
         }
-        DeadCommand::Show { id } => {
-            let filter = DeadLetterFilter { id: Some(id), limit: 1, ..DeadLetterFilter::default() };
-            let found = link.dead_letters(filter).await?.letters;
-            let Some(letter) = found.first() else {
-                let message = format!("there is no dead letter {id}");
-                let hint = "list those that there are with `trunkline dead list`";
-                return Err(CliError::new(Exit::NotFound, message).hint(hint));
-            };
-            show(letter, output)
-        }
+        DeadCommand::Show { id, inbox } => show(&find(&link, id, inbox).await?, output),
+        DeadCommand::Redrive(args) => Box::pin(dead_end::redrive(&link, args, output)).await,
+        DeadCommand::Purge(args) => Box::pin(dead_end::purge(&link, args, output)).await,
     }
+}
+
+async fn find(
+    link: &Link,
+    id: MessageId,
+    inbox: Option<InboxAddress>,
+) -> Result<DeadLetter, CliError> {
+    let filter = DeadLetterFilter { id: Some(id), inbox, limit: 2, ..DeadLetterFilter::default() };
+    let found = link.dead_letters(filter).await?.letters;
+    if let [one, other, ..] = found.as_slice() {
+        let message = format!("copies of {id} died in several inboxes");
+        let hint = format!("say which with --inbox, such as {} or {}", one.inbox, other.inbox);
+        return Err(CliError::usage(message).hint(hint));
+    }
+    found.into_iter().next().ok_or_else(|| {
+        CliError::new(Exit::NotFound, format_args!("there is no dead letter {id}"))
+            .hint("list those that there are with `trunkline dead list`")
+    })
 }
 
 /// Asks page by page until there are `most` or no more.
@@ -77,7 +135,7 @@ async fn gather(
 ) -> Result<DeadLetterPage, CliError> {
     let mut all = DeadLetterPage::default();
     loop {
-        filter.limit = page_limit(most - all.letters.len());
+        filter.limit = super::page_limit(most - all.letters.len());
         let page = link.dead_letters(filter.clone()).await?;
         all.letters.extend(page.letters);
         all.next = page.next;
@@ -86,11 +144,6 @@ async fn gather(
         }
         filter.before = all.next;
     }
-}
-
-/// How many entries to ask for where this many are wanted: a page has no more than 1,000.
-pub(super) fn page_limit(wanted: usize) -> u32 {
-    u32::try_from(wanted).map_or(1_000, |wanted| wanted.min(1_000))
 }
 
 fn list(page: &DeadLetterPage, output: &Output) -> Result<(), CliError> {
@@ -132,14 +185,15 @@ fn show(letter: &DeadLetter, output: &Output) -> Result<(), CliError> {
         ("accepted", units::age(*accepted_at)),
         ("dead", units::age(*at)),
         ("reason", reason.clone()),
+        ("redriven from", envelope.redriven_from.map(|id| id.to_string()).unwrap_or_default()),
         ("content type", envelope.payload.content_type.to_string()),
         ("size", units::size(envelope.payload.data.len() as u64)),
     ];
-    output.table(&output::fields(fields))?;
+    output.table(&output::fields(fields.into_iter().filter(|(_, value)| !value.is_empty())))?;
     output.line("")?;
     output.table(&attempts_table(attempts))?;
     output.line("")?;
-    output.line(envelope.payload.to_text())
+    output.line(output::plain(&envelope.payload).to_text())
 }
 
 /// What became of each attempt.

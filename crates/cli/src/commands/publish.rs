@@ -1,54 +1,49 @@
 //! `publish`: an event for the subscribers of a topic.
 
 use super::send::print_id;
-use crate::args::Global;
+use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
-use crate::input::{Input, Marks};
+use crate::input::Input;
+use crate::marks::{Life, Marks};
 use crate::output::Output;
-use crate::output::units::parse_span;
 use clap::Args;
-use std::time::Duration;
-use trunkline_types::Topic;
+use trunkline_types::{Destination, Kind, Topic};
 
 /// What `publish` takes.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   trunkline publish build.linux.done --data '{\"ok\":true}'
-  git log -1 | trunkline publish repo.commit -")]
+  git log -1 | trunkline publish repo.commit -
+  trunkline publish orders.new --data 7 --absent park --ttl 1h")]
 pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    reach: Reach,
     /// The topic: 1 to 16 tokens joined by dots.
     topic: Topic,
+    /// What it is: event, broadcast, context-share, status or error.
+    #[arg(long, default_value = "event")]
+    kind: Kind,
     #[command(flatten)]
     input: Input,
     #[command(flatten)]
     marks: Marks,
-    /// How long it is of use, counted from its acceptance; for ever when not given.
-    #[arg(long, value_name = "SPAN", value_parser = parse_span, help_heading = "Treatment")]
-    ttl: Option<Duration>,
+    #[command(flatten)]
+    life: Life,
 }
 
 /// Runs the command.
-pub(crate) async fn run(
-    args: PublishArgs,
-    global: &Global,
-    output: &Output,
-) -> Result<(), CliError> {
-    let PublishArgs { topic, input, marks, ttl } = args;
+pub(crate) async fn run(args: PublishArgs, output: &Output) -> Result<(), CliError> {
+    let PublishArgs { reach, topic, kind, input, marks, life } = args;
     let payload = input.payload()?;
-    let link = Link::new(global)?;
+    let link = Link::new(&reach)?;
     let session = link.open().await?;
-    let mut event = marks.apply(session.publish(topic.clone(), payload));
-    if let Some(ttl) = ttl {
-        event = event.ttl(ttl);
-    }
-    let result = event.await.map_err(CliError::from).and_then(|accepted| {
-        if accepted.targets == 0 {
-            output.note(format_args!("note: nobody subscribes to {topic}"));
-        }
-        print_id(&accepted, output)
-    });
+    let (to, due) = (Destination::Topic(topic.clone()), marks.due());
+    let event = session.publish(topic, payload).kind(kind);
+    let result = life.apply(marks.apply(event)).await;
+    let result =
+        result.map_err(CliError::from).and_then(|accepted| print_id(&accepted, &to, due, output));
     session.close();
     link.farewell().await;
     result

@@ -1,18 +1,22 @@
 //! `send`: a task, kept on disk before its id is printed; with `--wait` its result.
 
-use crate::args::Global;
+use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::input::{Input, Marks, Target, Tries};
+use crate::input::{Input, Target};
+use crate::marks::{Life, Marks};
 use crate::output::units::{exact_span, parse_span};
-use crate::output::{self, Output};
+use crate::output::{self, Output, units};
 use clap::Args;
 use serde_json::json;
 use std::io::{self, IsTerminal};
+use std::pin::pin;
 use std::time::Duration;
 use trunkline_agent::{Acceptance, Reply, RequestError, SendBuilder};
-use trunkline_types::{DeadLetterFilter, Destination, Failure, FailureCode, MessageId};
+use trunkline_types::{
+    CopyState, DeadLetterFilter, Destination, Failure, FailureCode, Kind, MessageId,
+};
 
 /// What `send` takes.
 #[derive(Args, Debug)]
@@ -23,7 +27,12 @@ Examples:
   trunkline send --skill bill --data '{\"order\":7}' --key order-7 --priority high --ttl 1h")]
 pub(crate) struct SendArgs {
     #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
     target: Target,
+    /// What it is, other than work: response, event, broadcast, context-share, status or error.
+    #[arg(long)]
+    kind: Option<Kind>,
     /// Wait for the result and print it, and nothing else, on stdout.
     #[arg(long)]
     wait: bool,
@@ -35,36 +44,39 @@ pub(crate) struct SendArgs {
     #[command(flatten)]
     marks: Marks,
     #[command(flatten)]
-    tries: Tries,
-    /// How long it is of use, counted from its acceptance; for ever when not given.
-    #[arg(long, value_name = "SPAN", value_parser = parse_span, help_heading = "Treatment")]
-    ttl: Option<Duration>,
+    life: Life,
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: SendArgs, global: &Global, output: &Output) -> Result<(), CliError> {
-    let SendArgs { target, input, marks, tries, ttl, wait, timeout } = args;
+pub(crate) async fn run(args: SendArgs, output: &Output) -> Result<(), CliError> {
+    let SendArgs { reach, target, kind, input, marks, life, wait, timeout } = args;
     let to = target.destination()?;
     if wait && !matches!(to, Destination::Agent(_) | Destination::Skill(_)) {
-        let message = format!("nobody answers what goes to {to}; leave out --wait");
+        return Err(unanswered(&to));
+    }
+    if let (true, Some(kind)) = (wait, kind.filter(|&kind| kind != Kind::Request)) {
+        let message = format!("nobody answers a message of kind {kind}; leave out --wait");
         return Err(CliError::usage(message));
     }
     let payload = input.payload()?;
-    let link = Link::new(global)?;
+    let link = Link::new(&reach)?;
     let session = link.open().await?;
-    let mut outgoing = tries.apply(marks.apply(session.send(to, payload)));
-    if let Some(ttl) = ttl {
-        outgoing = outgoing.ttl(ttl);
+    let due = marks.due();
+    let mut outgoing = life.apply(marks.apply(session.send(to.clone(), payload)));
+    if let Some(kind) = kind {
+        outgoing = outgoing.kind(kind);
     }
     let result = if wait {
         let id = outgoing.id();
-        match result(outgoing, timeout).await {
+        let waiting = unless_parked(&link, id, result(outgoing, timeout), output);
+        match Box::pin(waiting).await {
             Ok(reply) => print_reply(&reply, output),
             Err(RequestError::Failed(failure)) => Err(explain(failure, id, timeout, &link).await),
             Err(RequestError::Refused(refusal)) => Err(refusal.into()),
         }
     } else {
-        outgoing.await.map_err(CliError::from).and_then(|accepted| print_id(&accepted, output))
+        let accepted = outgoing.await.map_err(CliError::from);
+        accepted.and_then(|accepted| print_id(&accepted, &to, due, output))
     };
     session.close();
     link.farewell().await;
@@ -78,19 +90,99 @@ async fn result(outgoing: SendBuilder, timeout: Option<Duration>) -> Result<Repl
     }
 }
 
-/// Prints what the broker said when it accepted something.
-pub(super) fn print_id(accepted: &Acceptance, output: &Output) -> Result<(), CliError> {
-    let &Acceptance { id, duplicate, targets, dropped } = accepted;
+/// Why `--wait` makes no sense for a destination, and what does.
+fn unanswered(to: &Destination) -> CliError {
+    let remedy = match to {
+        Destination::Topic(_) => "leave out --wait",
+        _ => "leave out --wait, or ask for answers with `trunkline request`",
+    };
+    CliError::usage(format_args!("nobody answers what goes to {to}; {remedy}"))
+}
+
+/// How long an answer may take before it is looked up whether anybody is there to give one.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often that is tried: what is not yet accepted is not there to be found.
+const LOOKS: u32 = 5;
+
+/// Waits for what comes of a message, and tells meanwhile if it waits because nobody serves its
+/// destination. What is answered soon costs no look.
+pub(super) async fn unless_parked<T>(
+    link: &Link,
+    id: MessageId,
+    result: impl Future<Output = T>,
+    output: &Output,
+) -> T {
+    let look = async {
+        for _ in 0..LOOKS {
+            tokio::time::sleep(LOOK).await;
+            if let Ok(message) = link.message(id).await {
+                if message.copies.iter().any(|copy| copy.state == CopyState::Parked) {
+                    output.note(ABSENT);
+                }
+                return;
+            }
+        }
+    };
+    let mut result = pin!(result);
+    tokio::select! {
+        biased;
+        result = &mut result => return result,
+        () = look => {}
+    }
+    result.await
+}
+
+/// Said when nobody serves an agent or a skill.
+const ABSENT: &str = "note: nobody serves its destination at the moment; it waits for somebody";
+
+/// What a sender should know of the recipients, if it is out of the ordinary. What is `due` later
+/// is not routed yet.
+fn remark(accepted: &Acceptance, to: &Destination, due: bool) -> Option<String> {
+    let &Acceptance { duplicate, targets, parked, .. } = accepted;
+    match (to, targets, parked) {
+        // Of the first one of a key nothing is told again.
+        (_, _, _) if due || duplicate => None,
+        (Destination::Topic(topic), 0, 0) => Some(format!("note: nobody subscribes to {topic}")),
+        (Destination::Topic(topic), 0, _) => {
+            Some(format!("note: nobody subscribes to {topic} yet; it waits for whoever does first"))
+        }
+        (_, 0, _) | (_, _, 0) => None,
+        (Destination::Agent(_) | Destination::Skill(_), _, _) => Some(ABSENT.into()),
+        (_, 1, _) => Some("note: its one recipient is not there; it waits for it".into()),
+        (_, _, 1) => Some(format!("note: 1 of {targets} recipients is not there; it waits for it")),
+        (_, _, _) => {
+            Some(format!("note: {parked} of {targets} recipients are not there; it waits for them"))
+        }
+    }
+}
+
+/// Prints what the broker said when it accepted something. What is `due` later is not routed yet.
+pub(super) fn print_id(
+    accepted: &Acceptance,
+    to: &Destination,
+    due: bool,
+    output: &Output,
+) -> Result<(), CliError> {
+    let &Acceptance { id, duplicate, targets, dropped, parked } = accepted;
     if output.is_json() {
         return output.value(&json!({
-            "id": id.to_string(), "duplicate": duplicate, "targets": targets, "dropped": dropped,
+            "id": id.to_string(),
+            "duplicate": duplicate,
+            "targets": targets,
+            "dropped": dropped,
+            "parked": parked,
         }));
     }
     if duplicate {
         output.note("note: the key was used before; this is the id of the first");
     }
     if dropped > 0 {
-        output.note(format_args!("note: {dropped} of {targets} recipients had no room for it"));
+        let all = units::counted((targets + dropped).into(), "recipient", "recipients");
+        output.note(format_args!("note: {dropped} of {all} had no room for it"));
+    }
+    // To whoever had no room it went all the same.
+    if let Some(remark) = remark(accepted, to, due).filter(|_| targets > 0 || dropped == 0) {
+        output.note(remark);
     }
     output.line(id)
 }
@@ -105,6 +197,7 @@ pub(super) fn print_reply(reply: &Reply, output: &Output) -> Result<(), CliError
             "payload": output::payload(payload),
         }));
     }
+    let payload = output::plain(payload);
     output.bytes(&payload.data)?;
     // A prompt glued to the answer helps nobody; a pipe gets exactly the answer.
     if io::stdout().is_terminal() && !payload.data.is_empty() && !payload.data.ends_with(b"\n") {

@@ -2,6 +2,7 @@
 //!
 //! The port is bound before the store is recovered, so that probes have an answer meanwhile.
 
+use super::serve_reload::Reload;
 use super::signals::{Signals, interrupted};
 use crate::config::{Override, Settings};
 use crate::error::CliError;
@@ -32,7 +33,8 @@ Examples:
   trunkline serve --config trunkline.toml
 
 The data directory is $XDG_DATA_HOME/trunkline, or ~/.local/share/trunkline, when none is given.
-Ctrl-C or SIGTERM ends it in order; a second one at once. All settings: `trunkline config show`.")]
+Ctrl-C or SIGTERM ends it in order; a second one at once. SIGHUP has it read its configuration
+again. All settings, and which of them can change while it runs: `trunkline config show`.")]
 pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7420].
     #[arg(long, value_name = "ADDRESS")]
@@ -92,7 +94,9 @@ impl ServeArgs {
 /// Runs the command.
 pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
-    let settings = Settings::load(args.config.as_deref(), &args.overrides())?.settings;
+    let flags = args.overrides();
+    let settings = Settings::load(args.config.as_deref(), &flags)?.settings;
+    let mut reload = Reload::new(args.config.clone(), flags, settings.clone())?;
     let drain_grace = settings.server.drain_grace;
     let payload_bytes = settings.engine.limits.payload_bytes;
     let bound = Server::bind(ServerConfig { payload_bytes, ..settings.server.clone() })
@@ -112,24 +116,28 @@ pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), CliError
         () = signals.next() => return Ok(()),
     };
     let mut state = broker.watch_state();
-    handle.set_broker(broker);
+    handle.set_broker(broker.clone());
     announce(address, data.as_deref(), output)?;
-    let failed = state.wait_for(|state| matches!(state, BrokerState::Failed(_)));
-    tokio::select! {
-        failed = failed => match failed.map(|state| state.clone()) {
-            Ok(BrokerState::Failed(reason)) => Err(store_failed(&reason, data.as_deref())),
-            _ => Err(CliError::new(Exit::General, "the broker ended by itself")),
-        },
-        ended = &mut serving => Err(ended_by_itself(ended.err())),
-        () = signals.next() => {
-            let span = exact_span(drain_grace);
-            output.note(format_args!("draining, at most {span}; a second signal ends it at once"));
-            shutdown.cancel();
-            drained(serving, &mut signals).await?;
-            output.note("stopped");
-            Ok(())
+    loop {
+        let failed = state.wait_for(|state| matches!(state, BrokerState::Failed(_)));
+        tokio::select! {
+            failed = failed => return match failed.map(|state| state.clone()) {
+                Ok(BrokerState::Failed(reason)) => Err(store_failed(&reason, data.as_deref())),
+                _ => Err(CliError::new(Exit::General, "the broker ended by itself")),
+            },
+            ended = &mut serving => return Err(ended_by_itself(ended.err())),
+            () = signals.next() => break,
+            () = reload.wanted() => reload.apply(&broker, output),
         }
     }
+    // The server lets its own go when it has drained; this one would keep it alive.
+    drop(broker);
+    let span = exact_span(drain_grace);
+    output.note(format_args!("draining, at most {span}; a second signal ends it at once"));
+    shutdown.cancel();
+    drained(serving, &mut signals).await?;
+    output.note("stopped");
+    Ok(())
 }
 
 async fn drained(serving: JoinHandle<()>, signals: &mut Signals) -> Result<(), CliError> {

@@ -1,6 +1,6 @@
 //! `stats`: the broker's figures.
 
-use crate::args::Global;
+use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::output::{self, Output, units};
@@ -16,14 +16,16 @@ Examples:
   trunkline stats --inboxes
   trunkline stats --json")]
 pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    reach: Reach,
     /// List the inboxes as well, busiest first. JSON has them always.
     #[arg(long)]
     inboxes: bool,
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: StatsArgs, global: &Global, output: &Output) -> Result<(), CliError> {
-    let stats = Link::new(global)?.stats().await?;
+pub(crate) async fn run(args: StatsArgs, output: &Output) -> Result<(), CliError> {
+    let stats = Link::new(&args.reach)?.stats().await?;
     if output.is_json() {
         return output.value(&stats_json(&stats));
     }

@@ -1,81 +1,195 @@
 //! `subscribe`: the events of the topics that match a pattern, one line each.
 
 use super::signals::Signals;
-use crate::args::Global;
+use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::{self, Output};
+use crate::output::{self, Output, note};
 use clap::Args;
-use trunkline_agent::{Event, Events};
-use trunkline_types::{Refusal, RefusalCode, TopicPattern};
+use tokio::sync::{mpsc, oneshot};
+use trunkline_agent::{Agent, Event, Events, HandlerError, Host, Task};
+use trunkline_types::session::{NumberRange, Subscription};
+use trunkline_types::{
+    AgentId, Destination, Envelope, Filter, GroupName, Refusal, RefusalCode, TopicPattern, WhenFull,
+};
 
 /// What `subscribe` takes.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   trunkline subscribe 'build.*.done'
-  trunkline subscribe '>' --json --count 10")]
+  trunkline subscribe '>' --json --count 10
+  trunkline subscribe 'orders.>' --filter 'payload.total > 100 && headers.env == \"prod\"'
+  trunkline subscribe 'jobs.>' --group workers
+  trunkline subscribe 'orders.>' --as auditor
+
+A filter is CEL over topic, kind, source, priority, headers, content_type, size, context_id,
+ordering_key and payload (JSON or MessagePack).")]
 pub(crate) struct SubscribeArgs {
+    #[command(flatten)]
+    reach: Reach,
     /// Which topics: `*` stands for one token, `>` at the end for the rest.
     pattern: TopicPattern,
+    /// Only events that this CEL expression wants.
+    #[arg(long, value_name = "CEL")]
+    filter: Option<Filter>,
+    /// Share the events with the other subscribers of this group: each goes to one of them.
+    #[arg(long, value_name = "NAME")]
+    group: Option<GroupName>,
+    /// When too many wait, drop the oldest rather than the newest.
+    #[arg(long)]
+    drop_oldest: bool,
+    /// Subscribe as this agent, for which events are kept while nobody is there under its name.
+    #[arg(long = "as", value_name = "AGENT", conflicts_with = "drop_oldest")]
+    agent: Option<AgentId>,
     /// End after this many events.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }
 
 /// Runs the command.
-pub(crate) async fn run(
-    args: SubscribeArgs,
-    global: &Global,
-    output: &Output,
-) -> Result<(), CliError> {
-    let SubscribeArgs { pattern, count } = args;
+pub(crate) async fn run(args: SubscribeArgs, output: &Output) -> Result<(), CliError> {
+    let SubscribeArgs { reach, pattern, filter, group, drop_oldest, agent, count } = args;
     let mut signals = Signals::new()?;
-    let link = Link::new(global)?;
-    let session = link.open().await?;
-    let mut events = session.subscribe(pattern).await?;
-    output.note(format_args!("subscribed to {} at {}", events.pattern(), link.url()));
+    let url = reach.url();
+    // For an agent events are kept while it is away.
+    let kept = agent.is_some();
+    let link = Link::new(&reach)?.on_reconnect(move |welcome| {
+        let lost = if welcome.resumed || kept { "" } else { "; events meanwhile may be lost" };
+        note(format_args!("reconnected to {url}{lost}"));
+    });
+    let when_full = if drop_oldest { WhenFull::DropOldest } else { WhenFull::Reject };
+    let subscription =
+        Subscription { filter, group, when_full, ..Subscription::new(pattern.clone()) };
+    let count = count.unwrap_or(u64::MAX);
+    let mut source = match agent {
+        None => {
+            let session = link.open().await?;
+            // The session may end: a subscription with a filter or a group has one of its own.
+            Source::Session(session.subscribe_with(subscription).await?)
+        }
+        Some(id) => as_agent(&link, &id, subscription).await?,
+    };
+    output.note(format_args!("subscribed to {pattern} at {}", link.url()));
     let result = tokio::select! {
-        result = print(&mut events, count.unwrap_or(u64::MAX), output) => result,
+        result = print(&mut source, count, output) => result,
         // Nobody needs to be told that he ended it.
         () = signals.next() => Err(CliError::new(Exit::Interrupted, "")),
     };
-    drop(events);
-    session.close();
+    source.end().await;
     link.farewell().await;
     result
 }
 
-async fn print(events: &mut Events, count: u64, output: &Output) -> Result<(), CliError> {
+/// Where events come from.
+enum Source {
+    /// A subscription of a session.
+    Session(Events),
+    /// A subscription of an agent, whose handler waits until the event is printed.
+    Agent { agent: Agent, events: mpsc::Receiver<(Heard, oneshot::Sender<()>)> },
+}
+
+async fn as_agent(
+    link: &Link,
+    id: &AgentId,
+    subscription: Subscription,
+) -> Result<Source, CliError> {
+    let (sender, events) = mpsc::channel(1);
+    let handler = move |task: Task| {
+        let sender = sender.clone();
+        async move {
+            let (printed, done) = oneshot::channel();
+            // What is not printed is not settled, so that it comes again.
+            let handed = sender.send((Heard::from_task(&task), printed)).await;
+            handed.map_err(|_ending| HandlerError::release())?;
+            done.await.map_err(|_ending| HandlerError::release())
+        }
+    };
+    let builder = link.agent(id.as_str()).workers(1..=1).prefetch(0);
+    let agent = builder.on_event_with(subscription, handler).start().await?;
+    Ok(Source::Agent { agent, events })
+}
+
+/// An event, and what was dropped before it.
+struct Heard {
+    envelope: Envelope,
+    missed: u64,
+    numbers: Option<NumberRange>,
+}
+
+impl Heard {
+    /// What a handler is given, whose inbox may have had to drop events.
+    fn from_task(task: &Task) -> Self {
+        let missed = task.missed();
+        let numbers = missed
+            .first()
+            .zip(missed.last())
+            .map(|(first, last)| NumberRange { first: first.first, last: last.last });
+        let missed = missed.iter().map(|range| range.last - range.first + 1).sum();
+        Self { envelope: task.envelope().clone(), missed, numbers }
+    }
+
+    fn from_event(event: &Event) -> Self {
+        let (envelope, missed) = (event.envelope().clone(), event.missed);
+        Self { envelope, missed, numbers: event.numbers }
+    }
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<(Heard, Option<oneshot::Sender<()>>), CliError> {
+        let gone = || Refusal::new(RefusalCode::Unavailable, "the broker ended the session");
+        match self {
+            Self::Session(events) => match events.next().await {
+                Some(event) => Ok((Heard::from_event(&event), None)),
+                None => Err(events.ended().unwrap_or_else(gone).into()),
+            },
+            Self::Agent { agent, events } => tokio::select! {
+                Some((event, printed)) = events.recv() => Ok((event, Some(printed))),
+                refusal = agent.ended() => Err(refusal.into()),
+            },
+        }
+    }
+
+    async fn end(self) {
+        match self {
+            Self::Session(events) => drop(events),
+            Self::Agent { agent, events } => {
+                drop(events);
+                agent.stop().await;
+            }
+        }
+    }
+}
+
+async fn print(source: &mut Source, count: u64, output: &Output) -> Result<(), CliError> {
     for _ in 0..count {
-        let Some(event) = events.next().await else {
-            let gone = || Refusal::new(RefusalCode::Unavailable, "the broker ended the session");
-            return Err(events.ended().unwrap_or_else(gone).into());
-        };
-        if event.missed > 0 {
-            output.note(format_args!("note: {} events were missed here", event.missed));
+        let (Heard { envelope, missed, numbers }, printed) = source.next().await?;
+        if missed > 0 {
+            let among = numbers.map_or_else(String::new, |NumberRange { first, last }| {
+                format!(" (among the numbers {first} to {last})")
+            });
+            let (events, were) = if missed == 1 { ("event", "was") } else { ("events", "were") };
+            output.note(format_args!("note: {missed} {events} {were} missed here{among}"));
         }
         if output.is_json() {
-            output.value(&output::event(&event))?;
+            output.value(&output::event(&envelope, missed, numbers))?;
         } else {
-            output.line(line(&event))?;
+            output.line(line(&envelope))?;
+        }
+        if let Some(printed) = printed {
+            // A handler that no longer waits was called off; the event comes again then.
+            let _ = printed.send(());
         }
     }
     Ok(())
 }
 
-/// Topic and payload on one line, whatever is in the payload.
-fn line(event: &Event) -> String {
-    let topic = event.topic().map(ToString::to_string).unwrap_or_default();
-    let mut line = format!("{topic}\t");
-    for character in event.payload().to_text().trim_end_matches('\n').chars() {
-        match character {
-            '\n' => line.push_str("\\n"),
-            '\t' => line.push('\t'),
-            control if control.is_control() => line.extend(control.escape_default()),
-            other => line.push(other),
-        }
-    }
-    line
+/// Topic and payload on one line.
+fn line(envelope: &Envelope) -> String {
+    let to = match &envelope.destination {
+        Destination::Topic(topic) => topic.to_string(),
+        other => other.to_string(),
+    };
+    format!("{to}\t{}", output::one_line(&envelope.payload))
 }

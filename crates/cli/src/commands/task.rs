@@ -1,8 +1,9 @@
 //! `task`: tasks as they stand, and what their caller can do about them.
 
-use super::dead::{attempts_table, first_line, page_limit};
+use super::dead::{attempts_table, first_line};
+use super::page_limit;
 use super::task_watch;
-use crate::args::Global;
+use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::input::Input;
@@ -16,6 +17,8 @@ use trunkline_types::{
 /// What `task` takes.
 #[derive(Args, Debug)]
 pub(crate) struct TaskArgs {
+    #[command(flatten)]
+    reach: Reach,
     #[command(subcommand)]
     command: TaskCommand,
 }
@@ -99,8 +102,8 @@ struct ListArgs {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: TaskArgs, global: &Global, output: &Output) -> Result<(), CliError> {
-    let link = Link::new(global)?;
+pub(crate) async fn run(args: TaskArgs, output: &Output) -> Result<(), CliError> {
+    let link = Link::new(&args.reach)?;
     match args.command {
         TaskCommand::List(ListArgs { state, skill, agent, context, before, limit }) => {
             let filter = TaskFilter { state, skill, agent, context_id: context, before, limit };
@@ -109,20 +112,14 @@ pub(crate) async fn run(args: TaskArgs, global: &Global, output: &Output) -> Res
         TaskCommand::Get { id } => show(&link.task(id).await?, output),
         TaskCommand::Watch { id, after } => task_watch::run(&link, id, after, output).await,
         TaskCommand::Cancel { id, reason } => {
-            let session = link.open().await?;
-            let result = session.cancel(id, reason).await;
-            session.close();
-            link.farewell().await;
-            result?;
+            // Only a task: what else has this id is called off with `message cancel`.
+            link.task(id).await?;
+            link.with(async |session| session.cancel(id, reason).await).await?;
             told(id, "canceled", output)
         }
         TaskCommand::Continue { id, input } => {
             let payload = input.payload()?;
-            let session = link.open().await?;
-            let result = session.continue_task(id, payload).await;
-            session.close();
-            link.farewell().await;
-            result?;
+            link.with(async |session| session.continue_task(id, payload).await).await?;
             told(id, "continued", output)
         }
     }
@@ -213,7 +210,7 @@ fn show(task: &TaskSnapshot, output: &Output) -> Result<(), CliError> {
     }
     if let Some(result) = &task.result {
         output.line("")?;
-        output.line(result.to_text().trim_end_matches('\n'))?;
+        output.line(output::plain(result).to_text().trim_end_matches('\n'))?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The sources of settings, laid over each other: the file, the environment, the flags.
 
 use super::settings::Settings;
-use super::table::{SETTINGS, Setting};
+use super::table::{self, Setting};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::units::shown;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -12,8 +13,24 @@ use toml::{Table, Value};
 
 /// What the variables of the environment begin with.
 const PREFIX: &str = "TRUNKLINE_";
-/// What an agent's child is told of its delivery's headers; never a setting.
-const HEADERS: &str = "TRUNKLINE_HEADER_";
+/// What else begins so: what the commands that talk to a broker read, and what the child of an
+/// agent is told of its delivery.
+const OTHERS: [&str; 11] = [
+    "TRUNKLINE_URL",
+    "TRUNKLINE_PRINCIPAL",
+    "TRUNKLINE_LOG",
+    "TRUNKLINE_TASK_ID",
+    "TRUNKLINE_ATTEMPT",
+    "TRUNKLINE_DEADLINE_MS",
+    "TRUNKLINE_SOURCE",
+    "TRUNKLINE_SKILL",
+    "TRUNKLINE_TOPIC",
+    "TRUNKLINE_CONTEXT_ID",
+    "TRUNKLINE_CONTENT_TYPE",
+];
+/// Beginnings of what belongs to others whatever follows: the headers of a delivery, and what
+/// Kubernetes tells every container of a service named `trunkline`.
+const FOREIGN: [&str; 3] = ["TRUNKLINE_HEADER_", "TRUNKLINE_SERVICE_", "TRUNKLINE_PORT_"];
 /// How alike two names must be for one to be offered for the other.
 const ALIKE: f64 = 0.5;
 
@@ -36,6 +53,16 @@ pub(crate) struct Loaded {
     origins: BTreeMap<String, String>,
 }
 
+/// One setting as it is in force.
+pub(crate) struct Entry {
+    /// Which setting.
+    pub(crate) setting: &'static Setting,
+    /// Its value in a form that can be given back.
+    pub(crate) value: String,
+    /// Where the value comes from.
+    pub(crate) origin: String,
+}
+
 impl Settings {
     /// Lays the sources over the defaults.
     ///
@@ -46,8 +73,8 @@ impl Settings {
         if let Some(path) = file {
             loaded.read_file(path)?;
         }
-        let variables = env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        let variables = env::vars_os().map(|(name, value)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         });
         loaded.read_environment(variables)?;
         for Override { key, flag, value } in flags {
@@ -60,26 +87,63 @@ impl Settings {
     /// Checks a file by itself and returns how many settings it has.
     ///
     /// # Errors
-    /// As [`Settings::load`].
-    pub(crate) fn check_file(path: &Path) -> Result<usize, CliError> {
+    /// Every mistake that is in it, each as of [`Settings::load`]; there is one at least.
+    pub(crate) fn check_file(path: &Path) -> Result<usize, Vec<CliError>> {
         let mut loaded = Loaded::default();
-        loaded.read_file(path)?;
-        loaded.settings.check().map_err(CliError::usage)?;
-        Ok(loaded.origins.len())
+        let mut mistakes = loaded.apply_file(path).map_err(|error| vec![error])?;
+        // What is wrong by itself does not go with the rest either, which need not be told.
+        if mistakes.is_empty() {
+            mistakes.extend(loaded.settings.check().err().map(CliError::usage));
+        }
+        mistakes.extend(loaded.settings.check_listen().err().map(CliError::usage));
+        if mistakes.is_empty() { Ok(loaded.origins.len()) } else { Err(mistakes) }
     }
 }
 
+/// Refuses a variable of the environment that begins like one of ours and is none, whichever
+/// command it was meant for. The values are for the command that reads them.
+///
+/// # Errors
+/// A usage error that names the variable and the nearest one that there is.
+pub(crate) fn check_environment() -> Result<(), CliError> {
+    let variables = env::vars_os().map(|(name, value)| {
+        (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+    });
+    for variable in own(variables) {
+        variable_setting(&variable.0)?;
+    }
+    Ok(())
+}
+
+/// The variables that are meant for a broker's configuration. They come in a fixed order, so that
+/// of two mistakes always the same is told.
+fn own(variables: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let is_own =
+        |(name, value): &(String, String)| name.starts_with(PREFIX) && !is_foreign(name, value);
+    variables.filter(is_own).collect()
+}
+
+fn variable_setting(variable: &str) -> Result<&'static Setting, CliError> {
+    let setting = table::all().find(|setting| setting.variable() == variable);
+    setting.ok_or_else(|| unknown_variable(variable))
+}
+
 impl Loaded {
-    /// Every setting: its name, its value, and where that comes from.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (String, String, String)> + '_ {
-        SETTINGS.iter().map(|setting| {
-            let name = setting.name();
-            let origin = self.origins.get(&name).map_or("default", String::as_str).to_owned();
-            (name, setting.slot.show(&self.settings), origin)
+    /// Every setting, its value, and where that comes from.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        table::all().map(|setting| {
+            let origin = self.origins.get(&setting.name());
+            let origin = origin.map_or("default", String::as_str).to_owned();
+            Entry { setting, value: setting.slot.show(&self.settings), origin }
         })
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), CliError> {
+        self.apply_file(path)?.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Takes over what is right in a file and returns what is not.
+    fn apply_file(&mut self, path: &Path) -> Result<Vec<CliError>, CliError> {
         let place = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|error| {
             CliError::new(Exit::Usage, format_args!("cannot read {place}: {error}"))
@@ -90,24 +154,31 @@ impl Loaded {
                 format_args!("{place} is no TOML: {}", error.to_string().trim_end()),
             )
         })?;
+        let mut mistakes = Vec::new();
         for (section, value) in &table {
-            if !SETTINGS.iter().any(|setting| setting.section == section) {
-                return Err(unknown(&place, "section", section, &sections()));
+            if !table::all().any(|setting| setting.section == section) {
+                mistakes.push(unknown(&place, "section", section, &sections()));
+                continue;
             }
             let Value::Table(keys) = value else {
                 let message = format!("{place}: '{section}' is a section; write [{section}]");
-                return Err(CliError::usage(message));
+                mistakes.push(CliError::usage(message));
+                continue;
             };
             for (key, value) in keys {
-                let name = format!("{section}.{key}");
-                let setting = find(&name).ok_or_else(|| unknown_key(&place, &name))?;
-                setting
-                    .slot
-                    .set_value(&mut self.settings, value)
-                    .map_err(|error| CliError::usage(format!("{place}: {name} {error}")))?;
-                self.origins.insert(name, place.clone());
+                mistakes.extend(self.set_value(format!("{section}.{key}"), value, &place).err());
             }
         }
+        Ok(mistakes)
+    }
+
+    fn set_value(&mut self, name: String, value: &Value, place: &str) -> Result<(), CliError> {
+        let setting = find(&name).ok_or_else(|| unknown_key(place, &name))?;
+        setting
+            .slot
+            .set_value(&mut self.settings, value)
+            .map_err(|error| CliError::usage(format!("{place}: {name} {error}")))?;
+        self.origins.insert(name, place.to_owned());
         Ok(())
     }
 
@@ -115,17 +186,9 @@ impl Loaded {
         &mut self,
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<(), CliError> {
-        let mut variables: Vec<_> = variables.collect();
-        // In a fixed order, so that of two mistakes always the same is told.
-        variables.sort();
-        for (variable, value) in variables {
-            let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
-            let Some((section, key)) = rest.split_once("__") else { continue };
-            if variable.starts_with(HEADERS) {
-                continue;
-            }
-            let name = format!("{section}.{key}").to_ascii_lowercase();
-            self.set(&name, &value, format!("environment {variable}"), &variable)?;
+        for (variable, value) in own(variables) {
+            let setting = variable_setting(&variable)?;
+            self.set(&setting.name(), &value, format!("environment {variable}"), &variable)?;
         }
         Ok(())
     }
@@ -148,22 +211,57 @@ impl Loaded {
 }
 
 fn find(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.name() == name)
+    table::all().find(|setting| setting.name() == name)
 }
 
 fn sections() -> Vec<String> {
-    let mut sections: Vec<_> = SETTINGS.iter().map(|setting| setting.section.to_owned()).collect();
+    let mut sections: Vec<_> = table::all().map(|setting| setting.section.to_owned()).collect();
     sections.dedup();
     sections
 }
 
 fn unknown_key(place: &str, name: &str) -> CliError {
-    unknown(place, "key", name, &SETTINGS.iter().map(Setting::name).collect::<Vec<_>>())
+    unknown(place, "key", name, &table::all().map(Setting::name).collect::<Vec<_>>())
+}
+
+/// Whether a variable is none of this process's settings, though it begins like one.
+fn is_foreign(variable: &str, value: &str) -> bool {
+    OTHERS.contains(&variable)
+        || FOREIGN.iter().any(|beginning| variable.starts_with(beginning))
+        || (variable == "TRUNKLINE_PORT" && value.contains("://"))
+}
+
+/// The error for a variable that sets nothing, with the one that was probably meant.
+fn unknown_variable(variable: &str) -> CliError {
+    let message = format!("the environment variable {} sets nothing", shown(variable));
+    let error = CliError::new(Exit::Usage, message);
+    // All of them begin alike, which says nothing about what was meant.
+    let rest = |name: &str| name.trim_start_matches(PREFIX).to_ascii_uppercase();
+    let flat = |name: &str| rest(name).replace("__", "_");
+    // A name without its section, or with another, is still known by its key.
+    let key = |name: &str| match rest(name).split_once("__") {
+        Some((_, key)) => key.to_owned(),
+        None => flat(name),
+    };
+    let score = |candidate: &String| {
+        let alike = strsim::normalized_damerau_levenshtein;
+        alike(&flat(variable), &flat(candidate)).max(0.99 * alike(&key(variable), &key(candidate)))
+    };
+    let known = table::all().map(Setting::variable).chain(OTHERS.map(str::to_owned));
+    match known.max_by(|a, b| score(a).total_cmp(&score(b))) {
+        Some(nearest) if score(&nearest) >= ALIKE => {
+            error.hint(format_args!("did you mean '{nearest}'?"))
+        }
+        _ => error.hint(
+            "a setting is written TRUNKLINE_SECTION__KEY; see all with `trunkline config show`",
+        ),
+    }
 }
 
 /// The error for a name that is not there, with the one that was probably meant.
 fn unknown(place: &str, what: &str, name: &str, known: &[String]) -> CliError {
-    let error = CliError::new(Exit::Usage, format_args!("{place}: unknown {what} '{name}'"));
+    let error =
+        CliError::new(Exit::Usage, format_args!("{place}: unknown {what} '{}'", shown(name)));
     let key = |name: &str| name.split_once('.').map_or(name, |(_, key)| key).to_owned();
     // A key is looked for by itself too: it may stand in the wrong section.
     let score = |candidate: &String| {
@@ -196,24 +294,32 @@ mod tests {
             ("TRUNKLINE_BROKER__LEASE", "1m"),
             ("TRUNKLINE_URL", "http://elsewhere"),
             ("TRUNKLINE_HEADER_X__Y", "of a child"),
+            ("TRUNKLINE_SERVICE_HOST", "10.0.0.7"),
+            ("TRUNKLINE_PORT", "tcp://10.0.0.7:7420"),
+            ("TRUNKLINE_PORT_7420_TCP", "tcp://10.0.0.7:7420"),
             ("OTHER__KEY", "1"),
         ])
         .unwrap();
         assert_eq!(loaded.settings.engine.lease.as_secs(), 60);
-        let lease = loaded.entries().find(|(name, _, _)| name == "broker.lease").unwrap();
-        assert_eq!((&*lease.1, &*lease.2), ("1m", "environment TRUNKLINE_BROKER__LEASE"));
-        let grace = loaded.entries().find(|(name, _, _)| name == "broker.resume_grace").unwrap();
-        assert_eq!(grace.2, "default");
+        let entry = |name| loaded.entries().find(|entry| entry.setting.name() == name).unwrap();
+        let lease = entry("broker.lease");
+        assert_eq!((&*lease.value, &*lease.origin), ("1m", "environment TRUNKLINE_BROKER__LEASE"));
+        assert_eq!(entry("broker.resume_grace").origin, "default");
     }
 
     #[test]
     fn a_name_that_is_not_there_brings_the_nearest_one() {
         for (variable, meant) in [
-            ("TRUNKLINE_BROKER__LEESE", "broker.lease"),
-            ("TRUNKLINE_SERVER__LEASE", "broker.lease"),
-            ("TRUNKLINE_LIMIT__PAYLOAD_BYTES", "limits.payload_bytes"),
+            ("TRUNKLINE_BROKER__LEESE", "TRUNKLINE_BROKER__LEASE"),
+            ("TRUNKLINE_BROKER_LEASE", "TRUNKLINE_BROKER__LEASE"),
+            ("TRUNKLINE_broker__lease", "TRUNKLINE_BROKER__LEASE"),
+            ("TRUNKLINE_SERVER__LEASE", "TRUNKLINE_BROKER__LEASE"),
+            ("TRUNKLINE_LEASE", "TRUNKLINE_BROKER__LEASE"),
+            ("TRUNKLINE_LIMIT__PAYLOAD_BYTES", "TRUNKLINE_LIMITS__PAYLOAD_BYTES"),
+            ("TRUNKLINE_PRINCIPLE", "TRUNKLINE_PRINCIPAL"),
         ] {
             let error = environment(&[(variable, "1")]).unwrap_err();
+            assert!(error.message.contains(variable), "{}", error.message);
             let hint = error.hint.unwrap();
             assert!(hint.contains(&format!("'{meant}'")), "{variable}: {hint}");
         }

@@ -40,15 +40,13 @@ impl Settings {
     /// Checks what no setting can say for itself.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { server, engine, log, .. } = self;
-        if engine.backoff_base > engine.backoff_cap {
-            return Err("broker.backoff_base is longer than broker.backoff_cap".into());
-        }
+        // What the broker itself would refuse, before it is started.
+        trunkline_broker::check(engine, log).map_err(|error| error.to_string())?;
         let limits = &engine.limits;
         let largest = limits.payload_bytes + limits.headers * limits.header_bytes;
         let largest = largest as u64 + ENVELOPE_REST;
         let room = [
             ("server.max_frame_bytes", server.max_frame_bytes as u64, largest),
-            ("log.max_body_bytes", log.max_body_bytes as u64, largest),
             ("log.segment_bytes", log.segment_bytes, log.max_body_bytes as u64 + SEGMENT_REST),
         ];
         for (name, value, needed) in room {
@@ -62,6 +60,18 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Checks what a flag of `serve` may still allow.
+    pub(super) fn check_listen(&self) -> Result<(), String> {
+        let ServerConfig { listen, insecure, .. } = self.server;
+        if listen.ip().is_loopback() || insecure {
+            return Ok(());
+        }
+        Err(format!(
+            "server.listen is {listen}, beyond loopback, where callers are not authenticated; set \
+             server.insecure = true if that is wanted, or listen on 127.0.0.1"
+        ))
     }
 }
 

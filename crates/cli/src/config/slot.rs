@@ -1,7 +1,7 @@
 //! One setting: its kind, its range, and how a text or a TOML value becomes it.
 
 use super::settings::Settings;
-use crate::output::units::{exact_size, exact_span, parse_size, parse_span};
+use crate::output::units::{exact_size, exact_span, parse_size, parse_span, shown};
 use std::time::Duration;
 use toml::Value;
 
@@ -21,7 +21,12 @@ pub(super) enum Slot {
     /// Yes or no.
     Flag { get: fn(&Settings) -> bool, set: fn(&mut Settings, bool) },
     /// A text with rules of its own.
-    Text { get: fn(&Settings) -> String, set: fn(&mut Settings, &str) -> Result<(), String> },
+    Text {
+        get: fn(&Settings) -> String,
+        set: fn(&mut Settings, &str) -> Result<(), String>,
+        /// What it can be, for people.
+        range: &'static str,
+    },
 }
 
 impl Slot {
@@ -36,6 +41,21 @@ impl Slot {
         }
     }
 
+    /// What the value can be, for people.
+    pub(super) fn range(&self) -> String {
+        match self {
+            Self::Span { least, most, .. } => {
+                format!("{} to {}", exact_span(*least), exact_span(*most))
+            }
+            Self::Size { least, most, .. } => {
+                format!("{} to {}", exact_size(*least), exact_size(*most))
+            }
+            Self::Count { least, most, .. } => format!("{least} to {most}"),
+            Self::Flag { .. } => "true or false".into(),
+            Self::Text { range, .. } => (*range).to_owned(),
+        }
+    }
+
     /// Sets the value from a text: a flag's or an environment variable's.
     ///
     /// # Errors
@@ -43,34 +63,36 @@ impl Slot {
     pub(super) fn set_text(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
         match self {
             Self::Span { set, least, most, .. } => {
-                let span = parse_span(text).map_err(|error| format!("is wrong: {error}"))?;
+                let span = parse_span(text).map_err(|error| self.wrong(&error))?;
                 if !(*least..=*most).contains(&span) {
                     return Err(range(&exact_span(span), &exact_span(*least), &exact_span(*most)));
                 }
                 set(settings, span);
             }
             Self::Size { set, least, most, .. } => {
-                let size = parse_size(text).map_err(|error| format!("is wrong: {error}"))?;
+                let size = parse_size(text).map_err(|error| self.wrong(&error))?;
                 if !(*least..=*most).contains(&size) {
                     return Err(range(&exact_size(size), &exact_size(*least), &exact_size(*most)));
                 }
                 set(settings, size);
             }
             Self::Count { set, least, most, .. } => {
-                let count: i128 = text
-                    .trim()
-                    .replace('_', "")
-                    .parse()
-                    .map_err(|_not_a_number| format!("is '{text}', which is no number"))?;
+                let count: i128 =
+                    text.trim().replace('_', "").parse().map_err(|_not_a_number| {
+                        format!(
+                            "is '{}', which is no number; the range is {least} to {most}",
+                            shown(text)
+                        )
+                    })?;
                 match u64::try_from(count) {
                     Ok(count) if (*least..=*most).contains(&count) => set(settings, count),
-                    _ => return Err(range(text, &least.to_string(), &most.to_string())),
+                    _ => return Err(range(&shown(text), &least.to_string(), &most.to_string())),
                 }
             }
             Self::Flag { set, .. } => match text.trim() {
                 "true" => set(settings, true),
                 "false" => set(settings, false),
-                _ => return Err(format!("is '{text}', it must be true or false")),
+                _ => return Err(format!("is '{}', it must be true or false", shown(text))),
             },
             Self::Text { set, .. } => {
                 set(settings, text).map_err(|error| format!("is wrong: {error}"))?;
@@ -90,15 +112,28 @@ impl Slot {
                 self.set_text(settings, &number.to_string()).map_err(|error| {
                     // A negative number is out of range, whatever the text's rules say.
                     if *number < 0 {
-                        format!("is {number}, it must not be negative")
+                        format!("is {number}, the range is {}", self.range())
                     } else {
                         error
                     }
                 })
             }
             (Self::Flag { .. }, Value::Boolean(flag)) => self.set_text(settings, &flag.to_string()),
-            _ => Err(format!("is {value}, it must be {}", self.kind())),
+            (Self::Flag { .. }, _) => {
+                Err(format!("is {}, it must be {}", shown(&value.to_string()), self.kind()))
+            }
+            _ => Err(format!(
+                "is {}, it must be {}; the range is {}",
+                shown(&value.to_string()),
+                self.kind(),
+                self.range()
+            )),
         }
+    }
+
+    /// What is wrong with a text that cannot be read, with the range.
+    fn wrong(&self, error: &str) -> String {
+        format!("is wrong: {error}; the range is {}", self.range())
     }
 
     fn kind(&self) -> &'static str {

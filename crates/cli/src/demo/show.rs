@@ -7,6 +7,7 @@ use super::roles::{FILE_DONE, HOLD, PATH, WORKER_HOLDS};
 use super::stage::Stage;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::units::exact_span;
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
@@ -61,7 +62,7 @@ pub(super) async fn show(
     let work = work(stage, &session, files, agents, interactive);
     let worked = tokio::time::timeout(PATIENCE, work).await;
     worked.unwrap_or_else(|_| {
-        let what = format!("the demo is not done after {PATIENCE:?}");
+        let what = format!("the demo is not done after {}", exact_span(PATIENCE));
         Err(CliError::new(Exit::Timeout, what))
     })
 }

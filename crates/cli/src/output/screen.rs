@@ -2,12 +2,14 @@
 //!
 //! A reader that has gone ends the command quietly: writing gives an error that is no message.
 
+use super::plain;
 use crate::error::CliError;
 use anstream::ColorChoice;
 use comfy_table::Table;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use trunkline_types::Payload;
 
 /// What a command writes to, and how.
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +72,14 @@ impl Output {
         note(text);
     }
 
-    /// An error and its remedy on stderr.
+    /// An error and its remedy on stderr: two lines, or one of JSON.
     pub(crate) fn error(&self, error: &CliError) {
         if error.message.is_empty() {
+            return;
+        }
+        if self.json {
+            let CliError { exit, message, hint } = error;
+            self.note(json!({ "error": message, "code": *exit as u8, "hint": hint }));
             return;
         }
         self.note(format_args!("{ERROR}error:{RESET} {}", error.message));
@@ -82,7 +89,21 @@ impl Output {
     }
 }
 
-/// The same from where there is no output at hand, such as a call back from a session.
+/// A payload as text on one line, whatever is in it.
+pub(crate) fn one_line(payload: &Payload) -> String {
+    let mut line = String::new();
+    for character in plain(payload).to_text().trim_end_matches('\n').chars() {
+        match character {
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push('\t'),
+            control if control.is_control() => line.extend(control.escape_default()),
+            other => line.push(other),
+        }
+    }
+    line
+}
+
+/// A line on stderr from where there is no output at hand, such as a call back from a session.
 pub(crate) fn note(text: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }

@@ -70,6 +70,13 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
     row("tasks cancelled or rejected", count(stats.tasks_canceled));
     row("tasks forgotten", count(stats.tasks_forgotten));
     row("dead letters", count(stats.dead_letters));
+    row("dead letters sent again", count(stats.redriven));
+    row("dead letters deleted", count(stats.purged));
+    row("messages sent by schedules", count(stats.scheduled));
+    row("idempotency keys", count(stats.keys));
+    row("publishes waiting outside", count(stats.waiting_outside));
+    row("circuit breakers opened", count(stats.breakers_opened));
+    row("handlers that ran too long", count(stats.overran));
     row("inboxes", count(stats.inboxes_total));
     for (name, value) in counters(&stats.counters).into_iter().chain(gauges(&stats.gauges)) {
         row(&format!("entries {name}"), count(value));

@@ -1,5 +1,7 @@
 //! Spans, sizes and times as people write and read them.
 
+use jiff::Timestamp;
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trunkline_types::WallTime;
 
@@ -30,8 +32,14 @@ const SIZES: [(&str, u64); 7] = [
 /// # Errors
 /// A text that says how a span is written.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no time span; write it like 250ms, 30s, 5m or 1h30m");
+    let wrong = || {
+        let shown = shown(text);
+        format!("'{shown}' is no time span; write it like 250ms, 30s, 5m or 1h30m")
+    };
     let mut rest = text.trim();
+    if rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+        return Err(format!("'{}' is negative; the range begins at 0s", shown(text)));
+    }
     if rest.is_empty() {
         return Err(wrong());
     }
@@ -54,7 +62,7 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// A text that says how a size is written.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("'{text}' is no size; write it like 512, 64KiB or 1MiB");
+    let wrong = || format!("'{}' is no size; write it like 512, 64KiB or 1MiB", shown(text));
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_not_digits| wrong())?;
@@ -128,11 +136,67 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A count with what is counted, in singular or plural.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// Most characters of a value that a message repeats.
+pub(crate) const SHOWN: usize = 80;
+
+/// A value as a message repeats it: not more of it than can be read at a glance.
+pub(crate) fn shown(value: &str) -> Cow<'_, str> {
+    match value.char_indices().nth(SHOWN) {
+        None => Cow::Borrowed(value),
+        Some(_) => value.chars().take(SHOWN - 1).chain(['…']).collect::<String>().into(),
+    }
+}
+
+/// Reads a time such as `2030-01-31T08:00:00Z` or `2030-01-31T09:00+01:00`.
+///
+/// # Errors
+/// A text that says how a time is written.
+pub(crate) fn parse_time(text: &str) -> Result<WallTime, String> {
+    let wrong =
+        || format!("'{}' is no time since 1970; write it like 2030-01-31T08:00:00Z", shown(text));
+    let time: Timestamp = text.trim().parse().map_err(|_not_a_time| wrong())?;
+    u64::try_from(time.as_millisecond()).map(WallTime).map_err(|_before_1970| wrong())
+}
+
+/// Reads a time as [`parse_time`] does, or how long ago it was, such as `2h`.
+///
+/// # Errors
+/// A text that says how either is written.
+pub(crate) fn parse_moment(text: &str) -> Result<WallTime, String> {
+    if let Ok(span) = parse_span(text) {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        return Ok(WallTime(now().0.saturating_sub(millis)));
+    }
+    parse_time(text).map_err(|_neither| {
+        let text = shown(text);
+        format!("'{text}' is no time; write it like 2030-01-31T08:00:00Z, or 2h for two hours ago")
+    })
+}
+
+/// A time in a form that [`parse_time`] reads.
+pub(crate) fn exact_time(at: WallTime) -> String {
+    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
+    match Timestamp::from_millisecond(millis) {
+        Ok(time) => time.to_string(),
+        // Beyond the year 9999 there is no better way to say it.
+        Err(_) => format!("{}ms after 1970", at.0),
+    }
+}
+
 /// How long ago something was.
 pub(crate) fn age(at: WallTime) -> String {
+    format!("{} ago", span(now().since(at)))
+}
+
+/// This machine's clock.
+pub(crate) fn now() -> WallTime {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = WallTime(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    format!("{} ago", span(now.since(at)))
+    WallTime(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -164,11 +228,38 @@ mod tests {
     }
 
     #[test]
+    fn times_are_read_and_written_alike() {
+        let morning = parse_time("2030-01-31T08:00:00Z").unwrap();
+        assert_eq!(exact_time(morning), "2030-01-31T08:00:00Z");
+        assert_eq!(parse_time("2030-01-31T09:00:00+01:00"), Ok(morning));
+        for text in ["", "tomorrow", "2030-01-31", "1960-01-01T00:00:00Z"] {
+            assert!(parse_time(text).unwrap_err().contains("2030-01-31T08:00:00Z"), "{text}");
+        }
+        let hour_ago = parse_moment("1h").unwrap();
+        assert!(now().since(hour_ago) >= Duration::from_hours(1));
+        assert_eq!(parse_moment("2030-01-31T08:00:00Z"), Ok(morning));
+        assert!(parse_moment("soon").is_err());
+    }
+
+    #[test]
     fn figures_are_rounded_for_reading() {
         assert_eq!(span(Duration::from_secs(3_725)), "1h2m");
         assert_eq!(span(Duration::from_micros(1_500)), "1ms");
         assert_eq!(size(1_572_864), "1.5 MiB");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(999), "999");
+        assert_eq!(counted(1, "failure", "failures"), "1 failure");
+        assert_eq!(counted(2_000, "failure", "failures"), "2,000 failures");
+    }
+
+    #[test]
+    fn a_message_repeats_the_beginning_of_a_long_value() {
+        assert_eq!(shown("short"), "short");
+        let long = "ä".repeat(SHOWN + 1);
+        assert_eq!(shown(&long), format!("{}…", "ä".repeat(SHOWN - 1)));
+        assert_eq!(shown(&long[2..]), &long[2..]);
+        for error in [parse_span(&long).unwrap_err(), parse_size(&long).unwrap_err()] {
+            assert!(error.contains('…') && error.chars().count() < 200, "{error}");
+        }
     }
 }

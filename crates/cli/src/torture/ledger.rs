@@ -215,6 +215,9 @@ mod tests {
             expires_at: None,
             backlog: 0,
             messages: Vec::new(),
+            number: 1,
+            missed: Vec::new(),
+            max_run: None,
         }
     }
 

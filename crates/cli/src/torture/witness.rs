@@ -117,6 +117,10 @@ impl Ear {
             | SessionItem::Reply(_)
             | SessionItem::Task { .. }
             | SessionItem::Cancel { .. }
+            | SessionItem::Gathered(_)
+            | SessionItem::Pressure(_)
+            | SessionItem::Agent(_)
+            | SessionItem::Drain { .. }
             | SessionItem::GoAway { .. } => {}
         }
     }

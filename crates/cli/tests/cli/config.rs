@@ -1,6 +1,6 @@
 //! The configuration: file, environment, flags, and what is refused in each.
 
-use crate::harness::{Broker, Finished, run, trunkline};
+use crate::harness::{Broker, Finished, Running, run, trunkline, until};
 use serde_json::Value;
 use std::fs;
 
@@ -54,6 +54,8 @@ fn what_is_wrong_in_a_file_is_named_with_the_remedy() {
         "[server]\nlisten = \"localhost\"\n",
         "[log]\nsegment_bytes = \"1KiB\"\n",
         "[limits]\npayload_bytes = \"8MiB\"\n[server]\nmax_frame_bytes = \"1MiB\"\n",
+        "[broker]\nlease = \"1ms\"\nleese = \"10s\"\nlosses = \"many\"\n[server]\nmax_streams = 0\n\
+         [log]\nflush_within = \"soon\"\nsegment_bytes = -1\nfree_segments = true\n",
         "broker = 3\n",
         "[broker\n",
     ]
@@ -68,14 +70,142 @@ fn what_is_wrong_in_a_file_is_named_with_the_remedy() {
 }
 
 #[test]
-fn a_misspelt_variable_stops_the_broker_from_starting() {
+fn a_variable_that_sets_nothing_stops_the_broker_and_brings_the_nearest_name() {
     let directory = tempfile::tempdir().unwrap();
-    let output = trunkline()
-        .env("TRUNKLINE_BROKER__LEESE", "20s")
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-        .arg(directory.path())
-        .output()
-        .unwrap();
-    let stderr = Finished::from(output).fails(2);
-    assert!(stderr.contains("did you mean 'broker.lease'?"), "{stderr}");
+    for variable in ["TRUNKLINE_BROKER__LEESE", "TRUNKLINE_BROKER_LEASE", "TRUNKLINE_LEASE"] {
+        let output = trunkline()
+            .env(variable, "20s")
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(directory.path())
+            .output()
+            .unwrap();
+        let stderr = Finished::from(output).fails(2);
+        assert!(stderr.contains(variable), "{stderr}");
+        assert!(stderr.contains("did you mean 'TRUNKLINE_BROKER__LEASE'?"), "{stderr}");
+        let output = trunkline().env(variable, "20s").args(["config", "show"]).output().unwrap();
+        Finished::from(output).fails(2);
+    }
+}
+
+#[test]
+fn a_misspelt_variable_is_refused_by_every_command() {
+    for arguments in [&["stats"][..], &["send", "--skill=x"], &["completions", "bash"]] {
+        let output = trunkline().env("TRUNKLINE_ULR", "x").args(arguments).output().unwrap();
+        let stderr = Finished::from(output).fails(2);
+        assert!(stderr.contains("TRUNKLINE_ULR sets nothing"), "{stderr}");
+        assert!(stderr.contains("did you mean 'TRUNKLINE_URL'?"), "{stderr}");
+    }
+    // What is for others is not looked at.
+    let output =
+        trunkline().env("TRUNKLINE_BROKER__LEASE", "x").args(["completions", "bash"]).output();
+    Finished::from(output.unwrap()).ok();
+}
+
+#[test]
+fn a_circuit_breaker_opens_after_as_many_failures_as_are_set() {
+    for (failures, opened) in [(0, 0), (2, 1)] {
+        let settings = format!("[broker]\nbreaker_failures = {failures}\nbreaker_open = \"1h\"\n");
+        let broker = Broker::configured(&settings, []);
+        let _agent = broker.agent(["--id", "a", "--skill", "break", "--", "false"]);
+        for _ in 0..2 {
+            broker.run(["send", "--skill", "break", "--attempts", "1", "--wait"]).fails(10);
+        }
+        assert_eq!(broker.figure("breakers_opened"), opened);
+        let breakers = broker.run(["agents", "get", "a", "--json"]).json();
+        let open = breakers["breakers"].as_array().unwrap().iter();
+        assert_eq!(open.filter(|it| it["state"] == "open").count() as u64, opened);
+    }
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trunkline.toml");
+    // An address that nobody can listen on, if it came through.
+    fs::write(&file, "[server]\nlisten = \"192.0.2.1:1\"\n").unwrap();
+    let port_file = directory.path().join("port");
+    let mut command = trunkline();
+    command
+        .env("TRUNKLINE_SERVER__LISTEN", "192.0.2.2:1")
+        .args(["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&file)
+        .arg("--port-file")
+        .arg(&port_file);
+    let _broker = Running::start(&mut command);
+    let address = until("the address is written", || fs::read_to_string(&port_file).ok());
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+}
+
+#[test]
+fn a_check_knows_what_serving_would_refuse() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trunkline.toml");
+    for (text, part) in [
+        ("[broker]\nbackoff_base = \"1m\"\nbackoff_cap = \"1s\"\n", "backoff_base is 60s"),
+        ("[log]\nmax_body_bytes = \"1MiB\"\n", "log.max_body_bytes is 1048576"),
+        ("[server]\nlisten = \"0.0.0.0:0\"\n", "beyond loopback"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let path = file.to_str().unwrap();
+        let stderr = run(["config", "check", path]).fails(2);
+        assert!(stderr.contains(part), "{stderr}");
+        let mut serve = trunkline();
+        serve.args(["serve", "--ephemeral", "--config", path]);
+        assert_ne!(Running::start(&mut serve).finish().code, Some(0), "{text}");
+    }
+}
+
+/// Sends a payload of 32 bytes.
+fn send(broker: &Broker) -> Finished {
+    broker.run(["send", "--skill", "nobody", "--data", "0123456789abcdef0123456789abcdef"])
+}
+
+#[test]
+fn a_reload_changes_what_can_change_and_names_what_needs_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trunkline.toml");
+    fs::write(&file, "").unwrap();
+    let mut broker = Broker::with(["--config", file.to_str().unwrap()]);
+    send(&broker).ok();
+    let mut process = broker.take();
+
+    fs::write(&file, "[limits]\npayload_bytes = \"16B\"\n[log]\nfree_segments = 5\n").unwrap();
+    process.signal("HUP");
+    let told = process.says("limits.payload_bytes");
+    assert!(told.contains("reloaded: limits.payload_bytes from 1MiB to 16"), "{told}");
+    let told = process.says("log.free_segments");
+    assert!(told.contains("needs a restart: log.free_segments from 2 to 5"), "{told}");
+    let stderr = send(&broker).fails(4);
+    assert!(stderr.contains("the limit is 16"), "{stderr}");
+
+    // A bad file changes nothing, not even what is right in it.
+    fs::write(&file, "[limits]\npayload_bytes = \"64B\"\n[broker]\nleese = \"1s\"\n").unwrap();
+    process.signal("HUP");
+    process.says("unknown key 'broker.leese'");
+    process.says("did you mean 'broker.lease'?");
+    process.says("the configuration stays as it was");
+    send(&broker).fails(4);
+
+    fs::write(&file, "[limits]\npayload_bytes = \"64B\"\n").unwrap();
+    process.signal("HUP");
+    process.says("reloaded: limits.payload_bytes from 16 to 64");
+    send(&broker).ok();
+    process.signal("HUP");
+    process.says("nothing has changed");
+    process.terminate();
+    process.finish().ok();
+}
+
+#[test]
+fn the_settings_say_their_range_and_when_they_change() {
+    let shown = run(["config", "show", "--json"]).json();
+    assert_eq!(shown["broker.lease"]["reloads"], true);
+    assert_eq!(shown["broker.lease"]["range"], "100ms to 1d");
+    assert_eq!(shown["broker.lease"]["default"], "30s");
+    for name in ["broker.key_window", "broker.data", "server.listen", "log.segment_bytes"] {
+        assert_eq!(shown[name]["reloads"], false, "{name}");
+    }
+    let table = run(["config", "show"]).ok();
+    let row = table.lines().find(|line| line.starts_with("broker.lease ")).unwrap();
+    assert!(row.contains("30s") && row.contains("default") && row.contains("reload"), "{row}");
 }

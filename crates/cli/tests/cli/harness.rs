@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -122,6 +122,11 @@ impl Running {
         }
     }
 
+    /// Its stdout, to be read while it runs.
+    pub(crate) fn stdout(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.child.stdout.take().unwrap())
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -132,8 +137,13 @@ impl Running {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let status = Command::new("kill").args([format!("-{name}"), id]).status();
+        assert!(status.unwrap().success());
     }
 
     /// Waits for its end.
@@ -168,8 +178,18 @@ impl Broker {
     }
 
     pub(crate) fn with<const N: usize>(extra: [&str; N]) -> Self {
+        Self::configured("", extra)
+    }
+
+    /// One with a configuration file.
+    pub(crate) fn configured<const N: usize>(settings: &str, extra: [&str; N]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let extra = extra.map(str::to_owned).to_vec();
+        let mut extra = extra.map(str::to_owned).to_vec();
+        if !settings.is_empty() {
+            let file = directory.path().join("trunkline.toml");
+            std::fs::write(&file, settings).unwrap();
+            extra.extend(["--config".to_owned(), file.to_str().unwrap().to_owned()]);
+        }
         let mut broker = Self { process: None, address: "127.0.0.1:0".into(), directory, extra };
         broker.restart();
         broker

@@ -3,24 +3,37 @@
 use crate::harness::run;
 
 /// The commands with commands of their own.
-const OUTER: [&str; 4] = ["task", "agents", "dead", "config"];
+const OUTER: [&str; 7] = ["task", "message", "schedule", "agents", "inbox", "dead", "config"];
 
 /// The commands whose help is held here; a command that another file tests has its help there.
 const PLAIN: [&str; 9] =
     ["serve", "agent", "send", "request", "publish", "subscribe", "stats", "completions", "--help"];
 
-const INNER: [[&str; 2]; 11] = [
+const INNER: [[&str; 2]; 24] = [
     ["task", "list"],
     ["task", "get"],
     ["task", "watch"],
     ["task", "cancel"],
     ["task", "continue"],
+    ["message", "get"],
+    ["message", "cancel"],
+    ["schedule", "set"],
+    ["schedule", "list"],
+    ["schedule", "remove"],
     ["agents", "list"],
     ["agents", "get"],
+    ["agents", "set"],
+    ["agents", "unregister"],
+    ["agents", "watch"],
+    ["inbox", "get"],
+    ["inbox", "set"],
     ["dead", "list"],
     ["dead", "show"],
+    ["dead", "redrive"],
+    ["dead", "purge"],
     ["config", "show"],
     ["config", "check"],
+    ["bench", "serializers"],
 ];
 
 #[test]
@@ -38,6 +51,12 @@ fn every_command_helps() {
 #[test]
 fn completions_are_made_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        assert!(run(["completions", shell]).ok().contains("trunkline"), "{shell}");
+        let script = run(["completions", shell]).ok();
+        for word in ["redrive", "unregister", "serializers", "when-full", "not-before"] {
+            assert!(script.contains(word), "{shell} does not complete {word}");
+        }
+        let json = run(["completions", shell, "--json"]).json();
+        assert_eq!(json["shell"], shell);
+        assert_eq!(json["script"].as_str().unwrap().trim_end(), script.trim_end());
     }
 }

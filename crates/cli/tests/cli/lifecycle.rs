@@ -22,7 +22,7 @@ fn a_broker_says_where_it_is_and_ends_in_order() {
     assert_eq!(said["data"], data.to_str().unwrap());
     assert!(said["listen"].as_str().unwrap().starts_with("127.0.0.1:"));
     let url = said["url"].as_str().unwrap();
-    let stats = trunkline().args(["--url", url, "stats"]).output().unwrap();
+    let stats = trunkline().args(["stats", "--url", url]).output().unwrap();
     assert!(stats.status.success(), "it is ready when it says so");
     child.kill().unwrap();
     child.wait().unwrap();
@@ -59,7 +59,7 @@ fn a_broker_whose_log_fails_ends_with_its_own_code_and_accepts_nothing_more() {
     let url = format!("http://{}", address.trim());
     let send = || {
         let mut command = trunkline();
-        command.args(["--url", &url, "send", "--skill", "nobody", "--data", "x"]);
+        command.args(["send", "--url", &url, "--skill", "nobody", "--data", "x"]);
         Finished::from(command.output().unwrap())
     };
     until("it takes work", || (send().code == Some(0)).then_some(()));
@@ -71,7 +71,7 @@ fn a_broker_whose_log_fails_ends_with_its_own_code_and_accepts_nothing_more() {
     let pid = Pid::from_raw(i32::try_from(broker.id()).unwrap());
     prlimit(pid, Resource::Fsize, limit).unwrap();
     let refused = trunkline()
-        .args(["--url", &url, "send", "--skill", "nobody", "--data", "y", "--wait"])
+        .args(["send", "--url", &url, "--skill", "nobody", "--data", "y", "--wait"])
         .args(["--timeout", "1s"])
         .output()
         .unwrap();
@@ -105,6 +105,25 @@ fn an_agent_that_is_told_to_end_finishes_what_it_holds() {
     fs::write(&go, "").unwrap();
     assert_eq!(sender.finish().ok(), "finished");
     agent.finish().ok();
+}
+
+#[test]
+fn an_agent_with_a_generated_id_is_forgotten_when_it_ends_in_order() {
+    let broker = Broker::start();
+    let listed = || broker.run(["agents", "list", "--json"]).json();
+    let named = broker.agent(["--id", "ann", "--skill", "echo", "--", "cat"]);
+    let passing = broker.agent(["--skill", "echo", "--", "cat"]);
+    let drained = broker.agent(["--skill", "drained", "--", "cat"]);
+    assert_eq!(listed().as_array().unwrap().len(), 3);
+    for agent in [named, passing] {
+        agent.terminate();
+        agent.finish().ok();
+    }
+    let of = broker.run(["agents", "list", "--skill", "drained", "--json"]).json();
+    broker.run(["agents", "set", of[0]["id"].as_str().unwrap(), "--drain"]).ok();
+    drained.finish().ok();
+    let left = listed();
+    assert_eq!((left.as_array().unwrap().len(), &left[0]["id"]), (1, &"ann".into()));
 }
 
 #[test]

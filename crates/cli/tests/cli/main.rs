@@ -6,13 +6,22 @@
 #![allow(clippy::unwrap_used, reason = "the harness is test code through and through")]
 
 mod config;
+mod directory;
+mod drain;
 mod events;
 mod harness;
 mod help;
+mod letters;
 mod lifecycle;
 mod lists;
+mod messages;
+mod options;
+mod reference;
 mod refusals;
 mod restart;
+mod schedules;
 mod shows;
+mod stop;
+mod subscriptions;
 mod tasks;
 mod work;

@@ -23,7 +23,7 @@ fn no_broker_answers() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let url = format!("http://{address}");
     for command in [
-        ["stats", "--url", &url, "--json"],
+        ["stats", "--url", &url, "--no-color"],
         ["send", "--url", &url, "--skill=x"],
         ["agent", "--url", &url, "--skill=x"],
     ] {
@@ -103,27 +103,81 @@ fn a_payload_over_its_limit_is_refused_and_the_broker_lives_on() {
 
 #[test]
 fn mistakes_on_the_command_line() {
-    let mistakes = [
-        ["send", "--to", "planet:mars"],
-        ["send", "--skill", "two words"],
-        ["send", "--data", "x"],
-        ["send", "--skill=x", "--ttl=soon"],
-        ["send", "--topic=a.b", "--wait"],
-        ["request", "--to", "all"],
-        ["subscribe", "a.>.b", "--json"],
-        ["task", "get", "17"],
-        ["agent", "--skill", "x"],
-        ["serve", "--data=x", "--ephemeral"],
-        ["stats", "--url", "nowhere"],
-        ["send", "--skill=x", "--file=/nonexistent"],
+    let mistakes: &[&[&str]] = &[
+        &["send", "--to", "planet:mars"],
+        &["send", "--skill", "two words"],
+        &["send", "--data", "x"],
+        &["send", "--skill=x", "--ttl=soon"],
+        &["send", "--topic=a.b", "--wait"],
+        &["request", "--to", "topic:a.b"],
+        &["subscribe", "a.>.b", "--json"],
+        &["task", "get", "17"],
+        &["agent", "--skill", "x"],
+        &["serve", "--data=x", "--ephemeral"],
+        &["stats", "--url", "nowhere"],
+        &["send", "--skill=x", "--file=/nonexistent"],
+        &["config", "show", "--url=http://127.0.0.1:1"],
+        &["serve", "--principal=me"],
+        &["send", "--skill=x", "--not-before=tomorrow"],
+        &["send", "--skill=x", "--absent=wait"],
+        &["send", "--skill=x", "--compress=zip"],
+        &["request", "--skill=x", "--reply-bytes=1KiB"],
+        &["request", "--to=all", "--gather=quorum:0"],
+        &["agents", "set", "a"],
+        &["agents", "set", "a", "--weight=1001"],
+        &["inbox", "set", "skill:x"],
+        &["inbox", "set", "skill:x", "--bind=urgent"],
+        &["inbox", "set", "skill:x", "--when-full=block"],
+        &["request", "--to=all", "--gather=quorum:many"],
+        &["send", "--to=agents:a,b", "--wait"],
+        &["send", "--skill=x", "--delay", "-5s"],
+        &["agents", "set", "a", "--weight", "-5"],
+        &["dead", "purge"],
+        &["dead", "redrive", "--rate=1/s"],
+        &["dead", "redrive", "--all", "--rate=1/h"],
+        &["dead", "purge", "--all"],
+        &["bench", "serializers", "/nonexistent"],
     ];
     let told: Vec<String> = mistakes
         .iter()
         .map(|arguments| {
-            let stderr = trunkline().args(arguments).output().map(Finished::from).unwrap().fails(2);
+            let stderr =
+                trunkline().args(*arguments).output().map(Finished::from).unwrap().fails(2);
             format!("$ trunkline {}\n{stderr}", arguments.join(" "))
         })
         .collect();
     insta::assert_snapshot!("command_line_mistakes", told.join("\n"));
     run(["nonsense"]).fails(2);
+}
+
+#[test]
+fn a_long_value_is_not_repeated_in_full() {
+    let long = "x".repeat(10_000);
+    for arguments in [
+        ["send", "--skill", &long],
+        ["send", "--skill=a", &format!("--ttl={long}")],
+        ["send", "--skill=a", &format!("--not-before={long}")],
+        ["send", "--to", &format!("agents:a,{long}")],
+        ["task", "get", &long],
+    ] {
+        let stderr = run(arguments).fails(2);
+        assert!(stderr.contains('…') && stderr.len() < 1_000, "{stderr}");
+    }
+}
+
+#[test]
+fn with_json_an_error_is_json_too() {
+    let error = |finished: Finished, code| -> serde_json::Value {
+        let error: serde_json::Value = serde_json::from_str(&finished.fails(code)).unwrap();
+        assert_eq!(error["code"], code);
+        error
+    };
+    let usage = error(run(["send", "--skill", "two words", "--json"]), 2);
+    assert!(usage["error"].as_str().unwrap().contains("has the character ' '"), "{usage}");
+    assert_eq!(usage["hint"], "try '--help'");
+    let broker = Broker::start();
+    let unknown = "0192f0c1-2d3e-7000-8000-00000000002a";
+    let gone = error(broker.run(["dead", "show", unknown, "--json"]), 5);
+    assert_eq!(gone["error"], format!("there is no dead letter {unknown}"));
+    assert!(gone["hint"].as_str().unwrap().contains("dead list"), "{gone}");
 }

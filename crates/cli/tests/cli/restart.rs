@@ -28,6 +28,21 @@ fn a_connected_agent_comes_back_by_itself_and_goes_on() {
 }
 
 #[test]
+fn a_subscriber_is_told_that_events_may_be_lost_unless_they_are_kept_for_it() {
+    let mut broker = Broker::start();
+    let mut passing = broker.spawn(["subscribe", "a.b"]);
+    let mut kept = broker.spawn(["subscribe", "a.b", "--as", "auditor"]);
+    passing.says("subscribed to");
+    kept.says("subscribed to");
+    broker.kill();
+    broker.restart();
+    let told = passing.says("reconnected to");
+    assert!(told.contains("events meanwhile may be lost"), "{told}");
+    let told = kept.says("reconnected to");
+    assert!(!told.contains("lost"), "{told}");
+}
+
+#[test]
 fn send_wait_outlives_its_broker() {
     let mut broker = Broker::start();
     let sender = broker.spawn(["send", "--skill", "echo", "--data", "patience", "--wait"]);

@@ -46,6 +46,33 @@ fn a_benchmark_over_the_network_prints_what_scripts_rely_on() {
 }
 
 #[test]
+fn formats_are_compared_on_ones_own_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("orders.json");
+    std::fs::write(&file, format!("[{}1]", "{\"order\":1},".repeat(200))).unwrap();
+    let path = file.to_str().unwrap();
+    let report = run(["bench", "serializers", path, "--json"]).json();
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 12);
+    for row in rows {
+        assert!(row["bytes"].as_u64().unwrap() > 0, "{row}");
+        assert!(row["encode_us"].as_f64().unwrap() > 0.0, "{row}");
+        assert!(row["decode_us"].as_f64().unwrap() > 0.0, "{row}");
+    }
+    let plain = rows[0]["bytes"].as_u64().unwrap();
+    assert!(rows[1]["bytes"].as_u64().unwrap() < plain / 10, "gzip makes it small");
+    std::fs::write(&file, [0xFF, 0xFE, 0xFD]).unwrap();
+    let table = run(["bench", "serializers", path]).ok();
+    assert!(table.contains("binary") && !table.contains("json"), "{table}");
+    for encoding in ["gzip", "zstd", "lz4"] {
+        assert!(table.contains(&format!("{encoding} (no smaller)")), "{table}");
+    }
+    std::fs::write(&file, "").unwrap();
+    let empty = run(["bench", "serializers", path]).fails(2);
+    assert!(empty.contains("0 bytes, the range is 1 to 8388608"), "{empty}");
+}
+
+#[test]
 fn an_agent_whose_command_is_not_there_takes_no_work() {
     let told = run(["agent", "--skill", "typo", "--", "no-such-command-anywhere"]).fails(2);
     assert!(told.contains("no-such-command-anywhere"), "{told}");

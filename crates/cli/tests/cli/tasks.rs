@@ -71,7 +71,7 @@ fn each_way_without_an_answer_has_its_own_exit_code() {
     let late = broker.run(["request", "--skill", "nobody", "--timeout", "50ms"]).fails(11);
     assert!(late.contains("no answer within 50ms"), "{late}");
 
-    let absent = broker.run(["send", "--skill", "nobody", "--fail-if-absent"]).fails(4);
+    let absent = broker.run(["send", "--skill", "nobody", "--absent", "fail"]).fails(4);
     assert!(absent.contains("nobody"), "{absent}");
 
     let sender = broker.spawn(["send", "--skill", "canceled", "--wait"]);

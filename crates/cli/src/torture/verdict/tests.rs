@@ -102,6 +102,9 @@ impl Scene {
             expires_at: None,
             backlog: 0,
             messages: Vec::new(),
+            number: 1,
+            missed: Vec::new(),
+            max_run: None,
         });
         let outcome = Outcome::Complete { reply: Some(result(&self.publish, counter)) };
         self.ledger.settling(&Settle { token: token(counter), outcome });
@@ -238,8 +241,14 @@ fn a_key_that_made_two_tasks_is_noticed() {
             let mut publish = (*publish(unique, Durability::Ephemeral)).clone();
             publish.envelope.idempotency_key = Some("key".parse().unwrap());
             scene.ledger.published(&Arc::new(publish));
-            let more =
-                Accepted { operation: 1, id: id(2), duplicate: unique > 2, targets: 1, dropped: 0 };
+            let more = Accepted {
+                operation: 1,
+                id: id(2),
+                duplicate: unique > 2,
+                targets: 1,
+                dropped: 0,
+                parked: 0,
+            };
             scene.ledger.accepted(id(unique), Some(&more));
         }
     };

@@ -1,0 +1,21 @@
+//! The settings of the log. They are read once, when it is opened.
+
+use super::{GIB, HOUR, KIB, SECOND, Setting, Takes, ms, number, span};
+use crate::config::slot::Slot;
+
+/// The section `log`.
+#[rustfmt::skip]
+pub(super) const SETTINGS: &[Setting] = &[
+    number!(Size, "log", "segment_bytes", log.segment_bytes, 64 * KIB, GIB, Restart,
+        "length of a new segment file"),
+    number!(Size, "log", "max_body_bytes", log.max_body_bytes, KIB, GIB, Restart,
+        "longest record"),
+    number!(Count, "log", "free_segments", log.free_segments, 0, 1_024, Restart,
+        "dead segment files that wait to be used again; more are deleted"),
+    span!("log", "flush_within", log.flush_within, 0, 10 * SECOND, Restart,
+        "after how long at most a buffered record is flushed"),
+    number!(Size, "log", "pending_bytes", log.pending_bytes, 64 * KIB, 64 * GIB, Restart,
+        "bytes not yet written from which on new durable work waits"),
+    span!("log", "retry_space_after", log.retry_space_after, 10, HOUR, Restart,
+        "how often a full disk is tried again"),
+];

@@ -1,0 +1,47 @@
+//! The settings of the edges. They are read once, when the port is bound.
+
+use super::{DAY, GIB, HOUR, KIB, MIB, Setting, Takes, ms, number, span};
+use crate::config::slot::Slot;
+
+/// The section `server`.
+#[rustfmt::skip]
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        section: "server",
+        key: "listen",
+        slot: Slot::Text {
+            get: |settings| settings.server.listen.to_string(),
+            set: |settings, text| {
+                settings.server.listen = text.parse().map_err(|_not_an_address| {
+                    format!("'{text}' is no address; write it like 127.0.0.1:7420")
+                })?;
+                Ok(())
+            },
+            range: "an address with a port; port 0 takes a free one",
+        },
+        takes: Takes::Restart,
+        doc: "where to listen",
+    },
+    Setting {
+        section: "server",
+        key: "insecure",
+        slot: Slot::Flag {
+            get: |settings| settings.server.insecure,
+            set: |settings, flag| settings.server.insecure = flag,
+        },
+        takes: Takes::Restart,
+        doc: "listen beyond loopback although callers are not authenticated",
+    },
+    number!(Size, "server", "max_frame_bytes", server.max_frame_bytes, 64 * KIB, 16 * MIB, Restart,
+        "largest gRPC message from a client"),
+    number!(Count, "server", "max_connections", server.max_connections, 1, 1_000_000, Restart,
+        "most connections at a time; one more is closed at once"),
+    number!(Count, "server", "max_streams", server.max_streams, 1, 1_000_000, Restart,
+        "most streams and calls at a time over one connection"),
+    number!(Size, "server", "max_waiting_bytes", server.max_waiting_bytes, 64 * KIB, 64 * GIB, Restart,
+        "most bytes that wait for a client that does not read, until its stream is ended"),
+    span!("server", "hello_deadline", server.hello_deadline, 100, HOUR, Restart,
+        "how long a client may take to introduce itself"),
+    span!("server", "drain_grace", server.drain_grace, 0, DAY, Restart,
+        "how long to wait at shutdown for held work to end"),
+];
