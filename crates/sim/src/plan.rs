@@ -2,10 +2,12 @@
 //! draws its own mix, so that rare combinations come up as often as common ones.
 
 use crate::model::Rules;
+use crate::world::SmallRules;
+use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::EngineConfig;
 use trunkline_log::LogConfig;
-use trunkline_types::Limits;
+use trunkline_types::{Limits, Routing, WhenFull};
 
 /// Chances are in thousandths.
 #[derive(Clone, Debug)]
@@ -15,6 +17,10 @@ pub(crate) struct Plan {
     pub(crate) steps: u32,
     pub(crate) engine: EngineConfig,
     pub(crate) log: LogConfig,
+    /// Whether idempotency keys leave memory for an index.
+    pub(crate) indexed: bool,
+    /// How often the driver evaluates the filters before it brings a frame.
+    pub(crate) verdicts: u32,
     pub(crate) agents: usize,
     pub(crate) clients: usize,
     pub(crate) wire: Wire,
@@ -39,6 +45,8 @@ pub(crate) struct Faults {
     pub(crate) stop: u64,
     pub(crate) pause: u64,
     pub(crate) freeze: u64,
+    /// Other settings come into force.
+    pub(crate) configure: u64,
     pub(crate) jump: u64,
     pub(crate) disk_error: u64,
     pub(crate) full: u64,
@@ -52,6 +60,8 @@ pub(crate) struct Traffic {
     /// Mean time between two actions of one actor in nanoseconds.
     pub(crate) pace: u64,
     pub(crate) burst: u32,
+    /// Whether everything is logged.
+    pub(crate) pure: bool,
     pub(crate) ephemeral: u32,
     pub(crate) buffered: u32,
     pub(crate) topics: u32,
@@ -61,6 +71,18 @@ pub(crate) struct Traffic {
     pub(crate) keyed: u32,
     pub(crate) cancel: u32,
     pub(crate) unserved: u32,
+    pub(crate) filters: u32,
+    pub(crate) groups: u32,
+    pub(crate) pending: u32,
+    pub(crate) gather: u32,
+    pub(crate) max_run: u32,
+    pub(crate) nested: u32,
+    pub(crate) control: u32,
+    pub(crate) settings: u32,
+    pub(crate) schedules: u32,
+    pub(crate) letters: u32,
+    pub(crate) directory: u32,
+    pub(crate) unregister: u32,
     pub(crate) urgent: u32,
     pub(crate) cut: u32,
     pub(crate) goodbye: u32,
@@ -109,6 +131,19 @@ impl Plan {
             ended_tasks: if few_ended { rng.usize(3..=30) } else { 100_000 },
             task_events: if rng.u8(..) < 40 { rng.usize(2..=6) } else { 10_000 },
             limits: Limits::default(),
+            rules: Arc::new(SmallRules),
+            priority_weights: [1, 2, 4, 8].map(|most| rng.u8(1..=most)),
+            when_full: WhenFull::ALL[rng.usize(..WhenFull::ALL.len())],
+            wait: Duration::from_millis(rng.u64(1..=400)),
+            waiting_outside: if tight { rng.usize(1..=4) } else { 1000 },
+            warning: rng.u8(30..=100),
+            routing: Routing::ALL[rng.usize(..Routing::ALL.len())],
+            breaker_failures: if rng.bool() { 0 } else { rng.u32(2..=6) },
+            breaker_window: Duration::from_millis(rng.u64(100..=2000)),
+            breaker_open: Duration::from_millis(rng.u64(20..=600)),
+            breaker_probes: rng.u32(1..=2),
+            pending_events: if tight { rng.usize(2..=8) } else { 100_000 },
+            ended_messages: rng.usize(4..=200),
             ..EngineConfig::default()
         };
         let log = LogConfig {
@@ -123,6 +158,8 @@ impl Plan {
             steps: rng.u32(800..=4000),
             engine,
             log,
+            indexed: rng.bool(),
+            verdicts: sometimes(rng, 1000),
             agents: rng.usize(1..=4),
             clients: rng.usize(1..=3),
             wire: Wire {
@@ -138,17 +175,32 @@ impl Plan {
 
     /// What the model must know of it.
     pub(crate) fn rules(&self) -> Rules {
-        let config = &self.engine;
-        Rules {
-            lease: config.lease,
-            resume_grace: config.resume_grace,
-            backoff_base: config.backoff_base,
-            backoff_cap: config.backoff_cap,
-            losses: config.losses,
-            tight: config.inbox_ephemeral < 100,
-            ended_tasks: config.ended_tasks,
-            task_events: config.task_events,
-        }
+        rules(&self.engine)
+    }
+}
+
+/// What the model must know of an engine's settings.
+pub(crate) fn rules(config: &EngineConfig) -> Rules {
+    Rules {
+        inbox_logged: config.inbox_logged,
+        inbox_ephemeral: u64::from(config.inbox_ephemeral),
+        waiting_outside: config.waiting_outside,
+        pending_events: config.pending_events,
+        warning: config.warning,
+        pressure_pace: config.pressure_pace,
+        weights: config.priority_weights,
+        lease: config.lease,
+        resume_grace: config.resume_grace,
+        backoff_base: config.backoff_base,
+        backoff_cap: config.backoff_cap,
+        losses: config.losses,
+        tight: config.inbox_ephemeral < 100,
+        when_full: config.when_full,
+        breaker_failures: config.breaker_failures,
+        breaker_window: config.breaker_window,
+        breaker_open: config.breaker_open,
+        ended_tasks: config.ended_tasks,
+        task_events: config.task_events,
     }
 }
 
@@ -169,6 +221,7 @@ impl Faults {
             stop: every(rng, 300, 2500),
             pause: every(rng, 60, 1000),
             freeze: every(rng, lease, 1500),
+            configure: every(rng, 100, 1500),
             jump: every(rng, 60, 1000),
             disk_error: every(rng, 150, 1500),
             full: every(rng, 100, 1500),
@@ -182,6 +235,7 @@ impl Traffic {
         Self {
             pace: rng.u64(5..=50) * MS,
             burst: rng.u32(1..=4),
+            pure: rng.u8(..) < 60,
             ephemeral: sometimes(rng, 600),
             buffered: sometimes(rng, 400),
             topics: sometimes(rng, 400),
@@ -191,6 +245,18 @@ impl Traffic {
             keyed: sometimes(rng, 300),
             cancel: sometimes(rng, 80),
             unserved: sometimes(rng, 60),
+            filters: sometimes(rng, 600),
+            groups: sometimes(rng, 600),
+            pending: sometimes(rng, 300),
+            gather: sometimes(rng, 200),
+            max_run: sometimes(rng, 200),
+            nested: sometimes(rng, 300),
+            control: sometimes(rng, 60),
+            settings: sometimes(rng, 60),
+            schedules: sometimes(rng, 40),
+            letters: sometimes(rng, 200),
+            directory: sometimes(rng, 60),
+            unregister: sometimes(rng, 8),
             urgent: rng.u32(0..=900),
             cut: sometimes(rng, 60),
             goodbye: sometimes(rng, 20),

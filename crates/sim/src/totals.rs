@@ -66,6 +66,29 @@ counts! {
     Events = "events", 50;
     TaskEvents = "task events", 200;
     Replies = "replies", 50;
+    Controls = "agents set", 20;
+    Settings = "inboxes set", 20;
+    Schedules = "schedules set", 20;
+    Fired = "scheduled messages", 20;
+    Redrives = "redrives", 10;
+    Purges = "purges", 5;
+    Unregistered = "agents unregistered", 2;
+    Gathers = "gathered requests", 20;
+    Pending = "pending events", 10;
+    Routed = "routed events", 5;
+    Drops = "dropped events", 2;
+    Pressures = "pressure signals", 5;
+    News = "directory news", 50;
+    Nested = "nested requests", 20;
+    Deadlocks = "deadlock refusals", 2;
+    Verdicts = "verdicts", 20;
+    Indexed = "indexed keys", 20;
+    Configured = "reloaded settings", 20;
+    Outside = "publishes that waited outside", 20;
+    Missed = "numbers told to be missed", 10;
+    Overruns = "handlers that ran too long", 5;
+    Breakers = "open circuit breakers", 5;
+    Grouped = "events for groups", 10;
     Reads = "reads", 100;
     Replays = "replay checks", 100;
 }
@@ -73,6 +96,10 @@ counts! {
 impl Totals {
     pub(crate) fn add(&mut self, count: Count) {
         self.counts[count as usize] += 1;
+    }
+
+    pub(crate) fn add_many(&mut self, count: Count, many: u64) {
+        self.counts[count as usize] += many;
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {

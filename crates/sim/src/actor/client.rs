@@ -1,7 +1,7 @@
 //! How an actor speaks the session protocol: connects, numbers its operations, sends again what
 //! is not answered, keeps its leases.
 
-use super::person::{Pending, State};
+use super::person::{Pending, State, subscription};
 use crate::totals::Count;
 use crate::world::{Event, Link, ToBroker, ToClient, World};
 use trunkline_types::session::{
@@ -9,6 +9,7 @@ use trunkline_types::session::{
 };
 use trunkline_types::{
     MessageId, Outcome, Partition, Principal, Refusal, RefusalCode, SessionId, Settle, TaskUpdate,
+    TopicPattern,
 };
 
 impl World {
@@ -172,7 +173,12 @@ impl World {
                     actor.old_tokens.push(token);
                 }
             }
-            SessionItem::Reply(_) | SessionItem::GoAway { .. } => {}
+            SessionItem::Reply(_)
+            | SessionItem::Gathered(_)
+            | SessionItem::Pressure(_)
+            | SessionItem::Agent(_)
+            | SessionItem::Drain { .. }
+            | SessionItem::GoAway { .. } => {}
         }
     }
 
@@ -281,16 +287,23 @@ impl World {
         let pattern = ["t.*", "t.a", "t.>", "t.b.*"][self.rng.usize(..4)];
         let pattern = pattern.parse().expect("the patterns are valid");
         let durable = agent && self.rng.bool();
-        let subscription = Subscription { pattern, durable };
+        let subscription = self.subscription(pattern, durable);
+        let leave = self.rng.bool();
         let own = &mut self.actors[number].subscriptions;
-        let operation = if own.contains(&subscription) {
-            own.retain(|other| *other != subscription);
+        let known = own.iter().any(|other| other.same_place(&subscription));
+        own.retain(|other| !other.same_place(&subscription));
+        let operation = if known && leave {
             Operation::Unsubscribe(subscription)
         } else {
             own.push(subscription.clone());
             Operation::Subscribe(subscription)
         };
         self.operate(number, vec![operation]);
+    }
+
+    fn subscription(&mut self, pattern: TopicPattern, durable: bool) -> Subscription {
+        let (filters, groups) = (self.plan.traffic.filters, self.plan.traffic.groups);
+        subscription(&mut self.rng, (filters, groups), pattern, durable)
     }
 
     /// Counts what an actor did on purpose.

@@ -1,10 +1,12 @@
 //! What actors do of their own accord, and how they get well.
 
-use super::person::State;
+use super::person::{State, skill};
 use crate::totals::Count;
 use crate::world::{Event, ToBroker, World};
 use trunkline_types::session::{ClientFrame, Credit, Operation};
-use trunkline_types::{AgentFilter, DeadLetterFilter, MessageId, Query, TaskFilter};
+use trunkline_types::{
+    AgentFilter, DeadLetterFilter, InboxAddress, MessageId, Query, ScheduleFilter, TaskFilter,
+};
 
 impl World {
     /// An actor does something.
@@ -33,6 +35,7 @@ impl World {
             self.vanish(number, link);
             return;
         }
+        self.look_after(number);
         match self.rng.u8(..20) {
             0 => self.ask_something(link),
             1 | 2 => self.follow(number),
@@ -63,10 +66,13 @@ impl World {
 
     fn ask_something(&mut self, link: u64) {
         let task = self.any_task();
-        let query = match self.rng.u8(..6) {
+        let query = match self.rng.u8(..9) {
             0 => Query::Stats,
+            6 => Query::Inbox(InboxAddress::Skill(skill(self.rng.usize(..2)))),
             1 => Query::Agents(AgentFilter::default()),
             2 => Query::DeadLetters(DeadLetterFilter::default()),
+            4 => Query::Message(task),
+            5 => Query::Schedules(ScheduleFilter::default()),
             3 => Query::Tasks(TaskFilter { limit: 5, ..TaskFilter::default() }),
             _ => Query::Task(task),
         };
@@ -95,7 +101,7 @@ impl World {
     fn call_off(&mut self, number: usize) {
         let task = self.any_task();
         let reason = "no longer wanted".to_owned();
-        self.operate(number, vec![Operation::Cancel { task, reason }]);
+        self.operate(number, vec![Operation::Cancel { id: task, reason }]);
     }
 
     fn change_credit(&mut self, number: usize) {

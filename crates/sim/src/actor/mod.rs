@@ -2,6 +2,7 @@
 
 mod client;
 mod habits;
+mod operating;
 mod person;
 mod sending;
 mod working;

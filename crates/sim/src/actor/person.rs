@@ -3,7 +3,9 @@
 use crate::plan::Plan;
 use std::collections::{BTreeMap, VecDeque};
 use trunkline_types::session::{Delivery, Operation, Subscription};
-use trunkline_types::{AgentCard, AgentId, MessageId, SessionId, SkillName, Token};
+use trunkline_types::{
+    AgentCard, AgentId, MessageId, SessionId, SkillName, Token, TopicPattern, WhenFull,
+};
 
 /// How an actor is connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +96,8 @@ impl Actor {
                 if rng.u8(..) < 80 {
                     let durable = agent && rng.bool();
                     let pattern = pattern.parse().expect("the patterns are valid");
-                    actor.subscriptions.push(Subscription { pattern, durable });
+                    let odds = (plan.traffic.filters, plan.traffic.groups);
+                    actor.subscriptions.push(subscription(rng, odds, pattern, durable));
                 }
             }
         }
@@ -119,10 +122,31 @@ impl Actor {
     }
 }
 
+/// A subscription, now and then with a filter or in a group.
+pub(crate) fn subscription(
+    rng: &mut fastrand::Rng,
+    (filters, groups): (u32, u32),
+    pattern: TopicPattern,
+    durable: bool,
+) -> Subscription {
+    let filter = (rng.u32(..1000) < filters).then(|| ["h=a", "h=b"][rng.usize(..2)]);
+    let group = (rng.u32(..1000) < groups).then(|| ["g", "h"][rng.usize(..2)]);
+    let when_full = if rng.bool() { WhenFull::Reject } else { WhenFull::DropOldest };
+    Subscription {
+        durable,
+        filter: filter.map(|text| text.parse().expect("the filters are valid")),
+        group: group.map(|name| name.parse().expect("the groups are valid")),
+        when_full,
+        ..Subscription::new(pattern)
+    }
+}
+
 /// The card of an agent. The skills depend on the agent alone, so that all its sessions agree.
 fn card(name: usize, plan: &Plan) -> AgentCard {
     let mut card = AgentCard::new(agent(name));
     card.skills = vec![skill(0)];
+    let tier = if name.is_multiple_of(2) { "gold" } else { "tin" };
+    card.labels = vec![("tier".into(), tier.into())];
     if (plan.seed >> (name % 8)) & 1 == 1 || plan.agents == 1 {
         card.skills.push(skill(1));
     }

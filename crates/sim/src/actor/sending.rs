@@ -1,13 +1,14 @@
 //! What actors send: every kind of envelope to every kind of destination, with every option.
 
 use super::person::{agent, skill};
+use crate::totals::Count;
 use crate::world::World;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Operation;
 use trunkline_types::{
-    Absent, Destination, Durability, Envelope, IdempotencyKey, Kind, MessageId, OrderingKey,
-    Partition, Payload, Priority, Publish,
+    Absent, Destination, Durability, Envelope, Gather, GatherRule, IdempotencyKey, Kind, MessageId,
+    OrderingKey, Partition, Payload, Priority, Publish, PublishOptions, WallTime,
 };
 
 impl World {
@@ -18,7 +19,7 @@ impl World {
         self.operate(number, operations);
     }
 
-    fn publish(&mut self, number: usize) -> Operation {
+    pub(crate) fn publish(&mut self, number: usize) -> Operation {
         let traffic = self.plan.traffic.clone();
         self.ids += 1;
         let id = MessageId::from_parts(self.clock.now().wall.0, Partition(0), self.ids);
@@ -39,7 +40,9 @@ impl World {
             options.task = self.rng.bool();
             options.reply = self.rng.bool();
         }
-        if self.rng.u32(..1000) < traffic.ephemeral {
+        if traffic.pure {
+            options.durability = Some(Durability::Synced);
+        } else if self.rng.u32(..1000) < traffic.ephemeral {
             options.durability = Some(Durability::Ephemeral);
         } else if self.rng.u32(..1000) < traffic.buffered {
             options.durability = Some(Durability::Buffered);
@@ -50,11 +53,31 @@ impl World {
             options.attempts = Some(self.rng.u32(1..=5));
         }
         let topic = matches!(publish.envelope.destination, Destination::Topic(_));
-        if !topic && self.rng.u32(..1000) < traffic.delay {
+        let delayed = if topic { traffic.pending } else { traffic.delay };
+        if self.rng.u32(..1000) < delayed {
             options.delay = Some(Duration::from_millis(self.rng.u64(0..=600)));
         }
+        if self.rng.u32(..1000) < delayed / 3 {
+            let wall = self.clock.now().wall;
+            let at = WallTime(wall.0.saturating_sub(200) + self.rng.u64(0..=800));
+            options.not_before = Some(at);
+        }
+        if self.rng.u32(..1000) < traffic.max_run {
+            options.max_run = Some(Duration::from_millis(self.rng.u64(20..=400)));
+        }
+        if topic && self.rng.u32(..1000) < traffic.pending {
+            options.absent = Some(Absent::Park);
+            publish.envelope.ttl = Some(Duration::from_millis(self.rng.u64(100..=2000)));
+        }
+        if topic && self.rng.bool() {
+            let value = ["a", "b"][self.rng.usize(..2)];
+            publish.envelope.headers.push(("h".into(), value.into()));
+        }
         if self.rng.u8(..) < 8 {
-            options.absent = Absent::Fail;
+            options.absent = Some(Absent::Fail);
+        }
+        if !traffic.pure && self.chance(traffic.gather) {
+            return self.gather(publish);
         }
         let logged = publish.durability().is_logged();
         if logged && self.chance(traffic.ordered) {
@@ -67,6 +90,33 @@ impl World {
             self.give_key(number, &mut publish);
         }
         Operation::Publish(Arc::new(publish))
+    }
+
+    /// Makes a request to several agents of it.
+    fn gather(&mut self, publish: Publish) -> Operation {
+        self.did(Count::Gathers);
+        let agents = self.plan.agents;
+        let Publish { mut envelope, .. } = publish;
+        envelope.kind = Kind::Request;
+        envelope.destination = match self.rng.u8(..3) {
+            0 => Destination::All,
+            1 => Destination::Skill(skill(self.rng.usize(..2))),
+            _ => Destination::Agents(vec![agent(0), agent(self.rng.usize(..agents))]),
+        };
+        envelope.ttl = Some(Duration::from_millis(self.rng.u64(1..=1500)));
+        let rule = match self.rng.u8(..3) {
+            0 => GatherRule::First,
+            1 => GatherRule::All,
+            _ => GatherRule::Quorum(self.rng.u32(1..=3)),
+        };
+        let reply_bytes = if self.rng.u8(..) < 40 { 12 } else { Gather::REPLY_BYTES };
+        let options = PublishOptions {
+            reply: true,
+            durability: Some(Durability::Ephemeral),
+            gather: Some(Gather { rule, reply_bytes }),
+            ..PublishOptions::default()
+        };
+        Operation::Publish(Arc::new(Publish { envelope, options }))
     }
 
     /// A key that is new, or one used before, with the same content or, now and then, another.

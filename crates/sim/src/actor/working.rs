@@ -1,11 +1,14 @@
 //! How an agent works: on time, late, twice, with stale tokens, or not at all.
 
-use super::person::Held;
+use super::person::{Held, skill};
+use crate::totals::Count;
 use crate::world::{Event, World};
+use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::{Delivery, Operation, Update, UpdateBody};
 use trunkline_types::{
-    ArtifactChunk, MessageId, Outcome, PauseReason, Payload, Progress, Settle, Token,
+    ArtifactChunk, Destination, Durability, Kind, MessageId, Outcome, PauseReason, Payload,
+    Progress, Publish, PublishOptions, Settle, Token,
 };
 
 impl World {
@@ -27,6 +30,10 @@ impl World {
         }
         while self.chance(self.plan.work.update) && operations.len() < 4 {
             operations.push(update(token, self.news_of_work()));
+        }
+        if self.chance(self.plan.traffic.nested) {
+            let nested = self.nested(number, &delivery);
+            operations.push(nested);
         }
         self.actors[number].held.insert(token, Held { delivery, stalled });
         if !operations.is_empty() {
@@ -68,6 +75,32 @@ impl World {
             operations.push(Operation::Settle(Settle { token, outcome }));
         }
         self.operate(number, operations);
+    }
+
+    /// A request made while handling something, now and then one that would wait for itself.
+    fn nested(&mut self, number: usize, cause: &Delivery) -> Operation {
+        self.did(Count::Nested);
+        let Operation::Publish(publish) = self.publish(number) else {
+            unreachable!("an actor publishes publishes")
+        };
+        let mut publish = Publish::clone(&publish);
+        let envelope = &mut publish.envelope;
+        let cause = &cause.publish.envelope;
+        envelope.kind = Kind::Request;
+        envelope.destination = cause.destination.clone();
+        if !matches!(envelope.destination, Destination::Agent(_) | Destination::Skill(_)) {
+            envelope.destination = Destination::Skill(skill(0));
+        }
+        envelope.causation_id = Some(cause.id);
+        envelope.root_id = cause.root_id.or(Some(cause.id));
+        envelope.ordering_key.clone_from(&cause.ordering_key);
+        envelope.idempotency_key = None;
+        publish.options = PublishOptions {
+            reply: true,
+            durability: Some(Durability::Synced),
+            ..PublishOptions::default()
+        };
+        Operation::Publish(Arc::new(publish))
     }
 
     fn outcome(&mut self, delivery: &Delivery) -> Outcome {

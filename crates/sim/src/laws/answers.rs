@@ -1,11 +1,14 @@
 //! Every operation is answered once for each time it is sent, always alike, and not before what
 //! it led to is as durable as promised (law 1). A refusal has a reason.
 
+use super::nested::{self, Chain};
+use super::outside;
 use crate::check::{Check, ensure};
-use crate::model::{Asked, Fence, Model};
+use crate::model::{Asked, Fence, Gathering, Model};
 use trunkline_types::session::{Accepted, Operation, UpdateBody};
 use trunkline_types::{
-    Absent, Destination, Durability, MessageId, Outcome, Refusal, RefusalCode, SessionId, Token,
+    Absent, Destination, Durability, Gather, GatherRule, InboxAddress, MessageId, Outcome, Publish,
+    Refusal, RefusalCode, SessionId, Token,
 };
 
 /// An operation is said to be done.
@@ -34,7 +37,7 @@ pub(crate) fn done(
                 let several = matches!(
                     publish.envelope.destination,
                     Destination::Topic(_) | Destination::All
-                );
+                ) || publish.absent() == Absent::Discard;
                 ensure!(
                     asked.record.is_some() || several,
                     "1 durable",
@@ -57,12 +60,30 @@ pub(crate) fn done(
         ensure!(
             model.reached(at, level),
             "1 durable",
-            "operation {number} is confirmed before its record {} is {level}",
+            "operation {number} is confirmed before its record {} is {level}: {operation:?}",
             at.0
         );
     }
+    if let Operation::Publish(publish) = &operation
+        && !level.is_logged()
+        && !asked.done
+        && publish.options.gather.is_none()
+        && accepted.is_none_or(|accepted| accepted.targets == 1)
+        && let Some(inbox) = only_inbox(publish)
+    {
+        outside::admitted(model, Some((session, number)), &[inbox], false)?;
+    }
     settle_up(model, session, number, &operation);
     Ok(())
+}
+
+/// The inbox of the only one that an envelope goes to.
+pub(super) fn only_inbox(publish: &Publish) -> Option<InboxAddress> {
+    match &publish.envelope.destination {
+        Destination::Agent(id) => Some(InboxAddress::Agent(id.clone())),
+        Destination::Skill(skill) => Some(InboxAddress::Skill(skill.clone())),
+        Destination::Agents(_) | Destination::Topic(_) | Destination::All => None,
+    }
 }
 
 /// An operation is refused.
@@ -80,20 +101,34 @@ pub(crate) fn refused(
     }
     let asked = answer(model, session, number)?;
     // What follows a task is a connection: it is asked for anew over each one.
-    let anew = matches!(asked.operation, Operation::Watch { .. } | Operation::Unwatch { .. });
+    let anew = matches!(
+        asked.operation,
+        Operation::Watch { .. }
+            | Operation::Unwatch { .. }
+            | Operation::WatchAgents(_)
+            | Operation::UnwatchAgents
+    );
     ensure!(!asked.done || anew, "answers", "operation {number} is refused after it was done");
     // Called off in an earlier life of the broker: that it is over already, or over and
     // forgotten, says as much.
     let forgotten = asked.recovered
         && matches!(refusal.code, RefusalCode::WrongState | RefusalCode::NotFound)
         && matches!(asked.operation, Operation::Cancel { .. });
+    // Settings are not remembered as done: what was set in an earlier life is set again.
+    let set_again = asked.recovered
+        && matches!(refusal.code, RefusalCode::NotFound | RefusalCode::DiskFull)
+        && matches!(asked.operation, Operation::SetAgent { .. } | Operation::SetInbox { .. });
     ensure!(
-        asked.record.is_none() || forgotten,
+        asked.record.is_none() || forgotten || set_again,
         "answers",
         "operation {number} is refused ({refusal}), but a record says it was done: {:?}",
         asked.operation
     );
-    let right = has_reason(model, &asked, refusal.code);
+    let dismissed = model.sessions.get(&session).is_some_and(|session| session.dismissed);
+    let orphan =
+        dismissed && matches!(asked.operation, Operation::Subscribe(_) | Operation::Unsubscribe(_));
+    let right =
+        has_reason(model, &asked, refusal.code) || (orphan && refusal.code == RefusalCode::Invalid);
     ensure!(
         right,
         "refusals",
@@ -103,6 +138,7 @@ pub(crate) fn refused(
     );
     if let Operation::Publish(publish) = &asked.operation {
         let id = publish.envelope.id;
+        model.gatherings.remove(&id);
         model.fleeting.retain(|key, _| key.0 != id);
     }
     if let Some(asked) = model.sessions.get_mut(&session).and_then(|s| s.asked.get_mut(&number)) {
@@ -147,21 +183,25 @@ fn level(model: &Model, operation: &Operation) -> Durability {
             UpdateBody::Artifact(_) => of_token(&update.token).min(Durability::Buffered),
             UpdateBody::Started | UpdateBody::Progress(_) => Durability::Ephemeral,
         },
-        Operation::Cancel { task, .. } | Operation::Continue { task, .. } => of(*task),
+        Operation::Cancel { id, .. } | Operation::Continue { task: id, .. } => of(*id),
+        Operation::SetAgent { .. }
+        | Operation::Unregister { .. }
+        | Operation::SetInbox { .. }
+        | Operation::Purge(_)
+        | Operation::SetSchedule(_)
+        | Operation::RemoveSchedule { .. } => Durability::Synced,
+        Operation::Redrive(redrive) => of(redrive.letter.id),
         Operation::Subscribe(_)
         | Operation::Unsubscribe(_)
         | Operation::Watch { .. }
-        | Operation::Unwatch { .. } => Durability::Ephemeral,
+        | Operation::Unwatch { .. }
+        | Operation::WatchAgents(_)
+        | Operation::UnwatchAgents => Durability::Ephemeral,
     }
 }
 
 /// A repeat under an idempotency key names the envelope that came first.
-fn repeated(
-    model: &Model,
-    number: u64,
-    first: MessageId,
-    publish: &trunkline_types::Publish,
-) -> Check {
+fn repeated(model: &Model, number: u64, first: MessageId, publish: &Publish) -> Check {
     let key = publish.envelope.idempotency_key.as_ref();
     let known = key.and_then(|key| model.book.keys.get(key));
     ensure!(
@@ -181,11 +221,25 @@ fn settle_up(model: &mut Model, session: SessionId, number: u64, operation: &Ope
     if let Some(asked) = model.sessions.get_mut(&session).and_then(|s| s.asked.get_mut(&number)) {
         asked.done = true;
     }
+    if let Operation::Settle(settle) = operation
+        && matches!(settle.outcome, Outcome::Complete { .. })
+        && let Some(grant) = model.granted.get(&settle.token)
+        && model.gatherings.get(&grant.id).is_some_and(|row| !row.told)
+        && let Some(agent) = model.sessions.get(&session).and_then(|session| session.agent.clone())
+    {
+        model.completed.insert((grant.id, agent));
+    }
     if let Operation::Publish(publish) = operation {
         let id = publish.envelope.id;
         let range = model.fleeting.iter_mut().filter(|(key, _)| key.0 == id);
         for (_, fleeting) in range {
             fleeting.accepted = true;
+        }
+        // It may have ended before its acceptance was told.
+        let connection = model.sessions.get(&session).and_then(|session| session.connection);
+        let here = |row: &Gathering| !row.told && row.connection == connection;
+        if connection.is_some() && model.gatherings.get(&id).is_some_and(here) {
+            model.replies.insert((session, id));
         }
     }
 }
@@ -205,19 +259,54 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
         (Operation::Publish(publish), RefusalCode::DiskFull) => {
             publish.durability().is_logged() && model.was_full
         }
+        (Operation::Publish(publish), RefusalCode::Invalid) => {
+            // A quorum of more agents than there are, or a life too short to become due.
+            let (ttl, delay) = (publish.envelope.ttl, publish.options.delay);
+            matches!(publish.options.gather, Some(Gather { rule: GatherRule::Quorum(_), .. }))
+                || ttl.is_some_and(|ttl| delay.is_some_and(|delay| ttl <= delay))
+        }
         (
-            Operation::Update(_) | Operation::Continue { .. } | Operation::Subscribe(_),
+            Operation::Update(_)
+            | Operation::Continue { .. }
+            | Operation::Subscribe(_)
+            | Operation::Redrive(_)
+            | Operation::SetAgent { .. }
+            | Operation::Unregister { .. }
+            | Operation::SetInbox { .. }
+            | Operation::Purge(_)
+            | Operation::SetSchedule(_)
+            | Operation::RemoveSchedule { .. },
             RefusalCode::DiskFull,
         ) => model.was_full,
-        (Operation::Publish(_), RefusalCode::InboxFull) => model.rules.tight,
+        (Operation::Redrive(redrive), RefusalCode::NobodyThere) => {
+            let letter = model.published.get(&redrive.letter.id);
+            letter.is_some_and(|letter| letter.absent() == Absent::Fail)
+        }
+        (Operation::Publish(publish), RefusalCode::Deadlock) => {
+            asked.blocked || nested::chain(model, publish) != Chain::Free
+        }
+        (Operation::Publish(_) | Operation::Redrive(_), RefusalCode::InboxFull) => {
+            model.rules.tight
+        }
         (Operation::Publish(publish), RefusalCode::NobodyThere) => {
-            publish.options.absent == Absent::Fail
+            publish.absent() == Absent::Fail || publish.options.gather.is_some()
         }
         (Operation::Settle(settle), RefusalCode::Invalid) => {
             matches!(settle.outcome, Outcome::Pause { .. })
         }
         (Operation::Settle(_), RefusalCode::StaleToken) => asked.fence != Fence::Good,
-        (Operation::Update(_), RefusalCode::StaleToken | RefusalCode::Invalid)
+        // Cleared before, by somebody else or in an earlier life; or dead in several inboxes.
+        (
+            Operation::Redrive(_) | Operation::Purge(_),
+            RefusalCode::NotFound | RefusalCode::Invalid,
+        )
+        | (
+            Operation::SetAgent { .. }
+            | Operation::Unregister { .. }
+            | Operation::RemoveSchedule { .. },
+            RefusalCode::NotFound,
+        )
+        | (Operation::Update(_), RefusalCode::StaleToken | RefusalCode::Invalid)
         | (
             Operation::Watch { .. }
             | Operation::Unwatch { .. }

@@ -1,10 +1,10 @@
 //! What a session is handed is what was sent, under the lease that the record tells of.
 
-use super::{leases, order};
+use super::{breakers, leases, numbers, order, shares};
 use crate::check::{Check, ensure};
 use crate::model::Model;
-use trunkline_types::SessionId;
 use trunkline_types::session::Delivery;
+use trunkline_types::{InboxAddress, SessionId};
 
 /// Checks a delivery that a session is told of.
 pub(crate) fn delivered(model: &mut Model, session: SessionId, delivery: &Delivery) -> Check {
@@ -29,7 +29,17 @@ pub(crate) fn delivered(model: &mut Model, session: SessionId, delivery: &Delive
     ensure!(*attempt == count, "attempts", "{id} is delivered as attempt {attempt}, it is {count}");
     let times = (*accepted_at, *expires_at) == (entry.accepted_at, entry.expires_at());
     ensure!(times, "timers", "{id} is delivered with the times {accepted_at:?} {expires_at:?}");
-    Ok(())
+    numbers::told(model, session, delivery)
+}
+
+/// The inbox that a delivery comes from. What is gathered lies in those of the agents, whatever
+/// was asked for.
+pub(super) fn lies_in(model: &Model, session: SessionId, delivery: &Delivery) -> InboxAddress {
+    let agent = model.sessions.get(&session).and_then(|session| session.agent.clone());
+    match agent.filter(|_| delivery.publish.options.gather.is_some()) {
+        Some(agent) => InboxAddress::Agent(agent),
+        None => delivery.inbox.clone(),
+    }
 }
 
 fn fleeting(model: &mut Model, session: SessionId, delivery: &Delivery) -> Check {
@@ -40,16 +50,22 @@ fn fleeting(model: &mut Model, session: SessionId, delivery: &Delivery) -> Check
     let key = (id, inbox.clone());
     if model.fleeting.get(&key).is_some_and(|entry| entry.latest.is_none()) {
         order::next_fleeting(model, id, inbox)?;
-        let due = publish.options.delay.map(|delay| delivery.accepted_at.after(delay));
+        let due = Some(publish.due(delivery.accepted_at));
         let early = due.filter(|due| *due > model.now.wall && !model.jumped);
         ensure!(early.is_none(), "timers", "ephemeral {id} is delivered before {early:?}");
     }
+    if publish.options.gather.is_none() && !model.unsettled {
+        leases::fit(model, id, inbox, publish.envelope.priority, session)?;
+    }
+    let lies_in = lies_in(model, session, delivery);
+    breakers::fleeting(model, session, &lies_in);
+    shares::served(model, &lies_in, publish.envelope.priority);
     leases::grant(model, *token, id, inbox.clone(), session, None)?;
     if let Some(entry) = model.fleeting.get_mut(&key) {
         ensure!(entry.publish == *publish, "routing", "{id} is not delivered as it was sent");
         entry.latest = Some(*token);
     }
-    Ok(())
+    numbers::told(model, session, delivery)
 }
 
 #[cfg(test)]
@@ -70,6 +86,9 @@ mod tests {
             expires_at: None,
             backlog: 0,
             messages: Vec::new(),
+            number: 0,
+            missed: Vec::new(),
+            max_run: None,
         }
     }
 

@@ -1,8 +1,9 @@
 //! An entry ends once, for a reason, and for the right one.
 
 use super::returns::{self, counts, losses, settle_of};
+use super::{breakers, drops, numbers, shares};
 use crate::check::{Check, ensure};
-use crate::model::{Cause, Ending, Entry, Model, Place};
+use crate::model::{Cause, Ending, Entry, Model, Place, pending};
 use trunkline_types::session::Operation;
 use trunkline_types::{Outcome, Sequence};
 
@@ -29,6 +30,7 @@ pub(crate) fn ended(model: &mut Model, at: Sequence, number: u64, how: &Ending) 
             Ending::DeadLettered => exhausted(model, entry)?,
             Ending::Expired => entry.expires_at().is_some_and(|end| end <= model.now.wall),
             Ending::Canceled => canceled(model, entry),
+            Ending::Dropped => drops::right(model, entry)?,
             Ending::Completed(_) | Ending::Failed | Ending::Rejected => false,
         };
     let law = if *how == Ending::Expired { "timers" } else { "5 fencing" };
@@ -45,6 +47,23 @@ pub(crate) fn ended(model: &mut Model, at: Sequence, number: u64, how: &Ending) 
     {
         model.cancels.insert((holder, token));
     }
+    let entry = entry.clone();
+    if entry.place == Place::Leased {
+        match how {
+            Ending::Completed(_) => breakers::succeeded(model, &entry),
+            Ending::Failed => breakers::failed(model, &entry),
+            Ending::DeadLettered if settle.is_some() => breakers::failed(model, &entry),
+            Ending::DeadLettered => breakers::lost(model, &entry),
+            _ => {}
+        }
+    }
+    if *how == Ending::Expired {
+        // Its turn may have come when it was found to be too late.
+        shares::served(model, &entry.inbox, entry.priority());
+    }
+    if *how == Ending::Dropped && entry.inbox != pending() {
+        numbers::dropped(model, &entry.inbox);
+    }
     let (sender, token) = (entry.sender, entry.token);
     if entry.publish.options.reply
         && model.sessions.get(&sender).is_some_and(|sender| sender.connection.is_some())
@@ -53,6 +72,7 @@ pub(crate) fn ended(model: &mut Model, at: Sequence, number: u64, how: &Ending) 
     }
     if let Some(grant) = token.and_then(|token| model.granted.get_mut(&token)) {
         grant.settled = true;
+        grant.heard |= settle.is_some() && entry.place == Place::Leased;
     }
     if let Ending::Canceled = how {
         note_cancels(model, id, at);
@@ -76,9 +96,10 @@ fn exhausted(model: &Model, entry: &Entry) -> Result<bool, crate::check::Violati
 fn canceled(model: &Model, entry: &Entry) -> bool {
     let Cause::Frame { session, handled } = &model.cause else { return false };
     let Some(session) = model.sessions.get(session) else { return false };
-    handled.iter().filter_map(|number| session.asked.get(number)).any(
-        |asked| matches!(&asked.operation, Operation::Cancel { task, .. } if *task == entry.id()),
-    )
+    handled
+        .iter()
+        .filter_map(|number| session.asked.get(number))
+        .any(|asked| matches!(&asked.operation, Operation::Cancel { id, .. } if *id == entry.id()))
 }
 
 fn note_cancels(model: &mut Model, id: trunkline_types::MessageId, at: Sequence) {
@@ -86,7 +107,7 @@ fn note_cancels(model: &mut Model, id: trunkline_types::MessageId, at: Sequence)
     let Some(session) = model.sessions.get_mut(session) else { return };
     for number in handled {
         if let Some(asked) = session.asked.get_mut(number)
-            && matches!(&asked.operation, Operation::Cancel { task, .. } if *task == id)
+            && matches!(&asked.operation, Operation::Cancel { id: of, .. } if *of == id)
         {
             asked.record = Some(at);
         }

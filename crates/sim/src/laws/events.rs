@@ -1,38 +1,52 @@
 //! Events of a session's own subscriptions: numbered without gaps, sent again from the first one
 //! not acknowledged, wanted by one of its patterns, and within its credit.
 
+use super::groups;
 use crate::check::{Check, ensure};
-use crate::model::Model;
+use crate::model::{Model, wants};
+use trunkline_types::SessionId;
 use trunkline_types::session::EventDelivery;
-use trunkline_types::{Destination, SessionId};
 
 /// Checks an event that a session is told of.
 pub(crate) fn told(model: &mut Model, session: SessionId, event: &EventDelivery) -> Check {
     let id = event.publish.envelope.id;
     let Some(row) = model.sessions.get_mut(&session) else { return Ok(()) };
-    let wanted = match &event.publish.envelope.destination {
-        Destination::Topic(topic) => row.patterns.iter().any(|pattern| pattern.matches(topic)),
-        _ => false,
-    };
+    let wanted = row.subscriptions.iter().any(|own| wants::subscribed(own, &event.publish));
     ensure!(wanted, "routing", "event {id} goes to session {session}, which does not want it");
     let events = &mut row.events;
-    let sent = events.sent.len() as u64;
+    let sent = events.last();
     let number = event.number;
     if let Some(again) = events.again.filter(|again| *again <= sent) {
-        ensure!(number == again, "events", "event {number} is sent again instead of {again}");
-        let place = usize::try_from(number - 1).unwrap_or(usize::MAX);
-        let before = events.sent.get(place);
-        ensure!(before == Some(&id), "events", "event {number} is {id}, it was {before:?}");
-        events.again = Some(again + 1);
-        return Ok(());
+        // Numbers that were used up by what was dropped are not sent again.
+        let dropped = |number: u64| events.sent.get(&number) == Some(&None);
+        let again = (again..=sent).find(|number| !dropped(*number)).unwrap_or(sent + 1);
+        if again <= sent {
+            ensure!(number == again, "events", "event {number} is sent again instead of {again}");
+            let before = events.sent.get(&number);
+            ensure!(
+                before == Some(&Some(id)),
+                "events",
+                "event {number} is {id}, it was {before:?}"
+            );
+            events.again = Some(again + 1);
+            return Ok(());
+        }
     }
     events.again = None;
-    ensure!(number == sent + 1, "events", "event {number} follows event {sent}");
-    events.sent.push(id);
-    let open = number - events.acknowledged;
-    let credit = u64::from(row.credit.events);
+    let missed = event.missed;
+    ensure!(
+        number == sent + 1 + missed,
+        "events",
+        "event {number} follows event {sent}, {missed} were missed"
+    );
+    for dropped in sent + 1..number {
+        events.sent.insert(dropped, None);
+    }
+    events.sent.insert(number, Some(id));
+    let open = events.sent.range(events.acknowledged + 1..).filter(|(_, id)| id.is_some()).count();
+    let credit = row.credit.events as usize;
     ensure!(open <= credit, "events", "{open} events are not acknowledged, the credit is {credit}");
-    Ok(())
+    groups::told(model, session, &event.publish)
 }
 
 #[cfg(test)]
@@ -40,7 +54,7 @@ mod tests {
     use super::told;
     use crate::model::testing::{SENDER, Scene, broken, publish};
     use std::sync::Arc;
-    use trunkline_types::session::EventDelivery;
+    use trunkline_types::session::{EventDelivery, Subscription};
     use trunkline_types::{Destination, Kind};
 
     fn event(number: u64) -> EventDelivery {
@@ -55,7 +69,7 @@ mod tests {
         let mut scene = Scene::new();
         broken(told(&mut scene.model, SENDER, &event(1)), "routing", "does not want it");
         let session = scene.model.sessions.get_mut(&SENDER).unwrap();
-        session.patterns.insert("t.*".parse().unwrap());
+        session.note(&Subscription::new("t.*".parse().unwrap()));
         assert_eq!(told(&mut scene.model, SENDER, &event(1)), Ok(()));
         broken(told(&mut scene.model, SENDER, &event(3)), "events", "follows event 1");
         assert_eq!(told(&mut scene.model, SENDER, &event(2)), Ok(()));

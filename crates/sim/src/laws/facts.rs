@@ -1,9 +1,10 @@
 //! Which laws look at which fact, before it is entered in the book.
 
-use super::{ending, leases, returns, routing};
+use super::{ending, leases, letters, returns, routing, schedules};
 use crate::check::{Check, ensure};
-use crate::model::{Fact, Model, Place};
-use trunkline_types::{Outcome, Sequence, SessionId};
+use crate::model::{Cause, Fact, Model, Place};
+use trunkline_types::session::Operation;
+use trunkline_types::{AgentChange, AgentControl, Outcome, Sequence, SessionId};
 
 /// Checks a fact against every law that concerns it.
 pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
@@ -45,10 +46,81 @@ pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
             note_record(model, *session, *operation, at);
             Ok(())
         }
-        Fact::Agent { .. } | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } | Fact::Lost => {
+        Fact::Scheduled { schedule, next, session, operation } => {
+            note_record(model, *session, *operation, at);
+            schedules::scheduled(model, schedule, *next)
+        }
+        Fact::Fired { name, due, next, accepted } => {
+            schedules::fired(model, name, *due, *next, accepted)
+        }
+        Fact::Redriven { letter, inbox, accepted } => {
+            letters::redriven(model, at, *letter, inbox, accepted)
+        }
+        Fact::Purged { letter, inbox, session, operation } => {
+            letters::purged(model, at, *letter, inbox, *session, *operation)
+        }
+        Fact::Unscheduled { name, session, operation } => {
+            let known = model.book.schedules.contains_key(name);
+            ensure!(known, "schedules", "{name} is removed, but was not there");
+            note_record(model, *session, *operation, at);
             Ok(())
         }
+        Fact::AgentSet { agent, control } => {
+            let before = model.book.controls.get(agent).copied().unwrap_or_default();
+            let leads = |change: &AgentChange| {
+                let weight = change.weight.unwrap_or(before.weight);
+                let draining = change.draining.unwrap_or(before.draining);
+                let healthy = change.healthy.unwrap_or(before.healthy);
+                *control == AgentControl { weight, draining, healthy }
+            };
+            let found = note_cause(
+                model,
+                at,
+                |asked| matches!(asked, Operation::SetAgent { agent: own, change } if own == agent && leads(change)),
+            );
+            let news = *control != before;
+            ensure!(found && news, "control", "{agent} is set to {control:?}, was {before:?}");
+            Ok(())
+        }
+        Fact::AgentGone { agent, session, operation } => {
+            let known = model.book.agents.contains_key(agent);
+            ensure!(known, "directory", "{agent} is unregistered, but was not there");
+            note_record(model, *session, *operation, at);
+            Ok(())
+        }
+        Fact::InboxSet { inbox, settings } => {
+            let before = model.book.settings.get(inbox).cloned().unwrap_or_default();
+            let found = note_cause(
+                model,
+                at,
+                |asked| matches!(asked, Operation::SetInbox { inbox: own, change } if own == inbox && before.clone().changed(change) == **settings),
+            );
+            ensure!(found, "control", "{inbox} is set to {settings:?}, was {before:?}");
+            Ok(())
+        }
+        Fact::Routed { entry, inboxes, .. } => routing::routed(model, *entry, inboxes),
+        Fact::Agent(_) | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } | Fact::Lost => Ok(()),
     }
+}
+
+/// One of the operations being handled led to a record, the first that fits and has none yet.
+/// Returns whether there was one.
+fn note_cause(model: &mut Model, at: Sequence, fits: impl Fn(&Operation) -> bool) -> bool {
+    let Cause::Frame { session, handled } = &model.cause else { return false };
+    let Some(session) = model.sessions.get_mut(session) else { return false };
+    // What was done in an earlier life of the broker may be done again: it sets what it set.
+    for again in [false, true] {
+        for number in handled {
+            if let Some(asked) = session.asked.get_mut(number)
+                && (asked.record.is_none() || (again && asked.recovered))
+                && fits(&asked.operation)
+            {
+                asked.record = Some(at);
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// An operation led to a record.

@@ -1,7 +1,7 @@
 //! Law 5: a lease is granted on what waits, under a token that never was. Law 1: on what is as
 //! durable as promised. And not before its time, nor after it.
 
-use super::order;
+use super::{breakers, order, shares};
 use crate::check::{Check, ensure};
 use crate::model::{Cause, Grant, Model, Place};
 use trunkline_types::{SessionId, Token};
@@ -39,7 +39,8 @@ pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: Sess
     can_take(model, number, session)?;
     order::next_in_lane(model, entry)?;
     order::next_of_key(model, entry)?;
-    let inbox = entry.inbox.clone();
+    let (inbox, priority) = (entry.inbox.clone(), entry.priority());
+    shares::next(model, &inbox, priority);
     grant(model, token, id, inbox, session, Some(number))
 }
 
@@ -56,9 +57,21 @@ pub(crate) fn grant(
     ensure!(token.epoch == epoch, "5 fencing", "token {token} is granted in epoch {}", epoch.0);
     let connection = model.sessions.get(&session).and_then(|session| session.connection);
     let (renewed, absent) = (model.now.mono, model.absent);
-    let settled = false;
-    let grant =
-        Grant { id, inbox, session, connection, entry, renewed, absent, touched: renewed, settled };
+    let (settled, heard, overran, granted) = (false, false, false, (renewed, absent));
+    let grant = Grant {
+        id,
+        inbox,
+        session,
+        connection,
+        entry,
+        renewed,
+        absent,
+        granted,
+        touched: renewed,
+        settled,
+        heard,
+        overran,
+    };
     let old = model.granted.insert(token, grant);
     ensure!(old.is_none(), "5 fencing", "token {token} for {id} was granted before: {old:?}");
     Ok(())
@@ -69,6 +82,8 @@ fn regrant(model: &mut Model, token: Token) -> Check {
     ensure!(hello, "5 fencing", "token {token} is granted again, but its holder did not come back");
     let (renewed, absent) = (model.now.mono, model.absent);
     if let Some(grant) = model.granted.get_mut(&token) {
+        ensure!(!grant.overran, "timers", "token {token} is granted again after it was called off");
+        // How long its handler may run goes on from where it was.
         (grant.renewed, grant.touched, grant.absent) = (renewed, renewed, absent);
     }
     Ok(())
@@ -85,15 +100,47 @@ fn can_take(model: &Model, number: u64, session: SessionId) -> Check {
     let serves = agent.is_some_and(|agent| match inbox {
         trunkline_types::InboxAddress::Agent(wanted) => agent == wanted,
         trunkline_types::InboxAddress::Skill(skill) => {
-            model.book.agents.get(agent).is_some_and(|skills| skills.contains(skill))
+            model.book.agents.get(agent).is_some_and(|card| card.skills.contains(skill))
         }
     });
     ensure!(serves, "routing", "{id} of inbox {inbox} is delivered to {agent:?}");
+    fit(model, id, inbox, entry.priority(), session)?;
+    if let Some(agent) = agent {
+        breakers::passes(model, id, agent, inbox)?;
+    }
     let credit = taker.map_or(0, |taker| taker.credit.deliveries);
     let leased = model.book.open_entries().filter(|e| e.place == Place::Leased);
     let held = leased.filter(|e| e.holder == Some(session)).count();
     let room = u32::try_from(held).is_ok_and(|held| held < credit);
     ensure!(room, "routing", "{id} is delivered to a session that holds {held} of {credit}");
+    Ok(())
+}
+
+/// Checks that operators let the agent of a session take an envelope of this priority.
+pub(crate) fn fit(
+    model: &Model,
+    id: trunkline_types::MessageId,
+    inbox: &trunkline_types::InboxAddress,
+    priority: trunkline_types::Priority,
+    session: SessionId,
+) -> Check {
+    let agent = model.sessions.get(&session).and_then(|session| session.agent.as_ref());
+    let Some(agent) = agent else { return Ok(()) };
+    let control = model.book.controls.get(agent).copied().unwrap_or_default();
+    ensure!(!control.draining, "control", "{id} is delivered to {agent}, which is draining");
+    ensure!(control.healthy, "control", "{id} is delivered to {agent}, which is not healthy");
+    let settings = model.book.settings.get(inbox);
+    let binding = settings
+        .and_then(|settings| settings.bindings.iter().find(|binding| binding.priority == priority));
+    if let Some(binding) = binding {
+        let label = (binding.key.clone(), binding.value.clone());
+        let carries = model.book.agents.get(agent).is_some_and(|card| card.labels.contains(&label));
+        ensure!(
+            carries,
+            "control",
+            "{id} of priority {priority} is delivered to {agent}, which is not {label:?}"
+        );
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use crate::check::{Check, ensure};
 use crate::model::{Entry, Model, Place};
-use trunkline_types::{InboxAddress, MessageId};
+use trunkline_types::{InboxAddress, MessageId, Publish, WhenFull};
 
 /// Checks that no entry of the same lane should have been delivered before this one.
 pub(crate) fn next_in_lane(model: &Model, entry: &Entry) -> Check {
@@ -55,7 +55,14 @@ pub(crate) fn next_of_key(model: &Model, entry: &Entry) -> Check {
 /// Checks that no ephemeral entry of the same lane, told to be accepted earlier, still waits.
 pub(crate) fn next_fleeting(model: &Model, id: MessageId, inbox: &InboxAddress) -> Check {
     let Some(entry) = model.fleeting.get(&(id, inbox.clone())) else { return Ok(()) };
-    if entry.publish.options.delay.is_some() || entry.publish.envelope.ordering_key.is_some() {
+    // Of what waited outside a full inbox, and of what was dropped for something newer, no record
+    // tells.
+    let settings = model.book.settings.contains_key(inbox);
+    let rejects = model.rules.when_full == WhenFull::Reject && !model.reconfigured;
+    if model.rules.tight && (settings || !rejects) {
+        return Ok(());
+    }
+    if is_timed(&entry.publish) || entry.publish.envelope.ordering_key.is_some() {
         return Ok(());
     }
     let passed = model.fleeting.iter().find(|((_, address), other)| {
@@ -68,12 +75,17 @@ pub(crate) fn next_fleeting(model: &Model, id: MessageId, inbox: &InboxAddress) 
             && envelope.priority == entry.publish.envelope.priority
             && envelope.ttl.is_none()
             && envelope.ordering_key.is_none()
-            && other.publish.options.delay.is_none()
+            && !is_timed(&other.publish)
     });
     if let Some(((passed, _), _)) = passed {
         ensure!(false, "7 order", "ephemeral {id} is delivered from {inbox} before {passed}");
     }
     Ok(())
+}
+
+/// Whether an envelope waits for a time.
+fn is_timed(publish: &Publish) -> bool {
+    publish.options.delay.is_some() || publish.options.not_before.is_some()
 }
 
 #[cfg(test)]

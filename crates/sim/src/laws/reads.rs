@@ -1,10 +1,13 @@
 //! An answer never shows what a crash could take back, nor less than was told before.
 
+use super::bounds;
 use super::tasks::{self, state_of};
 use crate::check::{Check, ensure};
 use crate::model::{Ending, Model, Place};
+use std::collections::BTreeSet;
 use trunkline_types::{
-    Answer, DeadLetter, MessageId, Query, Refusal, RefusalCode, Stats, TaskSnapshot, TaskState,
+    AgentId, Answer, CopyState, DeadLetter, MessageId, MessageStatus, Query, Refusal, RefusalCode,
+    Stats, TaskSnapshot, TaskState,
 };
 
 /// What an answer must not fall behind: known when the question was asked.
@@ -17,13 +20,24 @@ pub(crate) struct Question {
     events: u64,
     /// Whether the task in question must be there.
     there: bool,
+    /// The agents that were registered: an answer may be told after one of them has gone.
+    agents: BTreeSet<AgentId>,
 }
 
 impl Question {
     pub(crate) fn new(model: &Model, query: Query) -> Self {
-        let Query::Task(task) = query else {
-            return Self { query, ended: None, events: 0, there: false };
-        };
+        if let Query::Message(id) = query {
+            let there = model
+                .book
+                .entries_of(id)
+                .any(|entry| entry.is_open() && model.reached(entry.accepted, entry.durability()));
+            return Self { there, ..Self::bare(query) };
+        }
+        if let Query::Agents(_) = query {
+            let agents = model.book.agents.keys().cloned().collect();
+            return Self { agents, ..Self::bare(query) };
+        }
+        let Query::Task(task) = query else { return Self::bare(query) };
         let told = model.told.get(&task).filter(|_| model.lasting.contains(&task));
         let known = told.and_then(|told| told.events.last_key_value());
         let present =
@@ -33,7 +47,11 @@ impl Question {
         let there = sent.is_some_and(|sent| {
             sent.publish.is_task() && model.reached(sent.at, sent.publish.durability())
         });
-        Self { query, ended: tasks::told_end(model, task), events, there }
+        Self { ended: tasks::told_end(model, task), events, there, ..Self::bare(query) }
+    }
+
+    fn bare(query: Query) -> Self {
+        Self { query, ended: None, events: 0, there: false, agents: BTreeSet::new() }
     }
 }
 
@@ -74,15 +92,30 @@ pub(crate) fn answered(
         }
         Ok(Answer::Stats(stats)) => figures(stats),
         Ok(Answer::Agents(page)) => {
-            let unknown = page.agents.iter().find(|a| !model.book.agents.contains_key(&a.card.id));
+            let known = |id| model.book.agents.contains_key(id) || question.agents.contains(id);
+            let unknown = page.agents.iter().find(|agent| !known(&agent.card.id));
             ensure!(unknown.is_none(), "1 durable", "an agent without a record: {unknown:?}");
             Ok(())
         }
+        Ok(Answer::Message(status)) => message(model, status),
+        Ok(Answer::Inbox(info)) => bounds::shown(model, info),
+        Ok(Answer::Schedules(_)) => Ok(()),
         Err(refusal) => missing(model, question, refusal),
     }
 }
 
 fn missing(model: &Model, question: &Question, refusal: &Refusal) -> Check {
+    if let Query::Message(id) = question.query {
+        let right = refusal.code == RefusalCode::NotFound && !question.there;
+        ensure!(right, "messages", "{id} is refused, though it lies there: {refusal}");
+        return Ok(());
+    }
+    if let Query::Inbox(_) = question.query {
+        // Nobody has sent anything there yet.
+        let right = refusal.code == RefusalCode::NotFound;
+        ensure!(right, "answers", "{:?} is refused: {refusal}", question.query);
+        return Ok(());
+    }
     let Query::Task(task) = question.query else {
         ensure!(false, "answers", "{:?} is refused: {refusal}", question.query);
         return Ok(());
@@ -95,6 +128,34 @@ fn missing(model: &Model, question: &Question, refusal: &Refusal) -> Check {
         "1 durable",
         "task {task} is not found, but its record is durable"
     );
+    Ok(())
+}
+
+/// Checks that a message is shown as it is.
+fn message(model: &Model, status: &MessageStatus) -> Check {
+    let id = status.id;
+    for copy in &status.copies {
+        let entry = model.book.entries_of(id).find(|entry| entry.inbox == copy.inbox);
+        let Some(entry) = entry else { continue };
+        if let (true, Some(end)) = (copy.state.is_ended(), &entry.end) {
+            let right = match end {
+                Ending::Completed(_) => CopyState::Completed,
+                Ending::Failed => CopyState::Failed,
+                Ending::Rejected => CopyState::Rejected,
+                Ending::Expired => CopyState::Expired,
+                Ending::Canceled => CopyState::Canceled,
+                Ending::DeadLettered => CopyState::DeadLettered,
+                Ending::Dropped => CopyState::Dropped,
+            };
+            ensure!(copy.state == right, "messages", "{id} is shown {}, it is {right}", copy.state);
+        }
+        ensure!(
+            !copy.state.is_ended() || entry.end.is_some(),
+            "1 durable",
+            "{id} is shown {} before a record says so",
+            copy.state
+        );
+    }
     Ok(())
 }
 

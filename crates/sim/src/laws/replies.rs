@@ -42,7 +42,8 @@ pub(crate) fn told(model: &mut Model, session: SessionId, reply: &Reply) -> Chec
 
 fn code(end: &Ending) -> Option<FailureCode> {
     match end {
-        Ending::Completed(_) => None,
+        // Only events are dropped, and no event has a reply.
+        Ending::Completed(_) | Ending::Dropped => None,
         Ending::Failed => Some(FailureCode::Failed),
         Ending::Rejected => Some(FailureCode::Rejected),
         Ending::Expired => Some(FailureCode::Expired),

@@ -2,6 +2,7 @@
 //! law 6: never because the broker was away. Attempts count as the design says, and backoff stays
 //! within its bounds.
 
+use super::breakers;
 use super::facts::note_record;
 use crate::check::{Check, ensure};
 use crate::model::{Cause, Entry, Model, Place, ReturnedFact, nanos};
@@ -16,6 +17,8 @@ pub(crate) enum Loss {
     Lapsed,
     /// The session was lost, said goodbye or came back without it.
     Lost,
+    /// It ran for as long as it may.
+    Overran,
 }
 
 /// Checks that an entry comes back for a reason, and with the right count.
@@ -65,6 +68,21 @@ pub(crate) fn returned(model: &mut Model, at: Sequence, fact: ReturnedFact) -> C
             );
         }
     }
+    let entry = entry.clone();
+    if settle.is_none()
+        && losses(model, &entry)? == [Loss::Overran]
+        && let Some(grant) = entry.token.and_then(|token| model.granted.get_mut(&token))
+    {
+        grant.overran = true;
+    }
+    if let Some(grant) = entry.token.and_then(|token| model.granted.get_mut(&token)) {
+        grant.heard |= settle.is_some();
+    }
+    match settle.and_then(|(session, number)| outcome(model, session, number)) {
+        Some(Outcome::Retry { .. }) => breakers::failed(model, &entry),
+        Some(_) => {}
+        None => breakers::lost(model, &entry),
+    }
     credit(model, settle, at);
     Ok(())
 }
@@ -103,7 +121,10 @@ pub(crate) fn outcome(model: &Model, session: SessionId, number: u64) -> Option<
 /// The attempts and losses that may count after a delivery was lost.
 pub(crate) fn counts(model: &Model, entry: &Entry, loss: Loss) -> Vec<(u32, u32)> {
     let attempt = (entry.attempts + 1, entry.losses);
-    if loss == Loss::Lapsed || entry.begun || entry.losses >= model.rules.losses {
+    if matches!(loss, Loss::Lapsed | Loss::Overran)
+        || entry.begun
+        || entry.losses >= model.rules.losses
+    {
         vec![attempt]
     } else {
         vec![(entry.attempts, entry.losses + 1)]
@@ -134,8 +155,12 @@ pub(crate) fn losses(model: &Model, entry: &Entry) -> Result<Vec<Loss>, crate::c
     let grace = if holder.restarted { rules.lease } else { rules.resume_grace };
     let away = holder.lost_at.map(|at| model.elapsed(at.mono, holder.lost_absent));
     let gone = away.is_some_and(|away| away >= nanos(grace));
-    if goodbye || without || gone {
+    if goodbye || without || gone || holder.dismissed {
         found.push(Loss::Lost);
+    }
+    let ran = model.elapsed(grant.granted.0, grant.granted.1);
+    if entry.publish.options.max_run.is_some_and(|most| ran >= nanos(most)) {
+        found.push(Loss::Overran);
     }
     let (silent, away) = (Duration::from_nanos(silent), away.map(Duration::from_nanos));
     ensure!(

@@ -2,18 +2,19 @@
 //! An idempotency key is accepted once too.
 
 use super::facts::note_record;
+use super::groups;
+use super::nested::{self, Chain};
+use super::{bounds, outside, pending};
 use crate::check::{Check, ensure};
-use crate::model::{AcceptedFact, Model};
+use crate::model::{self, AcceptedFact, Model};
 use std::collections::BTreeSet;
 use trunkline_types::session::Operation;
 use trunkline_types::{Destination, InboxAddress, Publish, Sequence};
 
 /// Checks that an envelope may be accepted as the record says.
 pub(crate) fn accepted(model: &mut Model, at: Sequence, fact: &AcceptedFact) -> Check {
-    let AcceptedFact { publish, session, operation, inboxes, .. } = fact;
+    let AcceptedFact { publish, session, operation, .. } = fact;
     let id = publish.envelope.id;
-    let known = model.book.sent.contains_key(&id);
-    ensure!(!known, "5 fencing", "envelope {id} is accepted twice");
     let asked = model.sessions.get(session).and_then(|session| session.asked.get(operation));
     let same = asked.is_some_and(|asked| match &asked.operation {
         Operation::Publish(sent) => sent.envelope.id == id && asked.handled,
@@ -24,29 +25,88 @@ pub(crate) fn accepted(model: &mut Model, at: Sequence, fact: &AcceptedFact) -> 
         "answers",
         "envelope {id} is accepted, but operation {operation} did not send it"
     );
+    let blocked = nested::chain(model, publish) == Chain::Blocked;
+    ensure!(!blocked, "nested", "request {id} is accepted, and would wait for itself");
+    outside::admitted(model, Some((*session, *operation)), &fact.inboxes, true)?;
+    new_message(model, fact)?;
+    note_record(model, *session, *operation, at);
+    Ok(())
+}
+
+/// Checks that a new message may be accepted, whoever made it, and where it goes.
+pub(crate) fn new_message(model: &mut Model, fact: &AcceptedFact) -> Check {
+    let AcceptedFact { publish, inboxes, .. } = fact;
+    let id = publish.envelope.id;
+    let known = model.book.sent.contains_key(&id);
+    ensure!(!known, "5 fencing", "envelope {id} is accepted twice");
     ensure!(model.ample, "refusals", "envelope {id} is accepted although the disk is full");
     if let Some(key) = &publish.envelope.idempotency_key {
         let first = model.book.keys.get(key);
         ensure!(first.is_none(), "keys", "key {key} is accepted again: {id} after {first:?}");
     }
-    let wanted = targets(model, publish);
     let found: BTreeSet<_> = inboxes.iter().cloned().collect();
     ensure!(
         found.len() == inboxes.len(),
         "routing",
         "envelope {id} goes twice to one of {inboxes:?}"
     );
+    bounds::room(model, inboxes)?;
+    if fact.pending {
+        bounds::room_for_pending(model)?;
+        ensure!(found.is_empty(), "routing", "event {id} is pending and goes to {found:?}");
+        return Ok(());
+    }
+    goes_to(model, publish, &found)
+}
+
+/// Checks that an event that waited may go where the record says.
+pub(crate) fn routed(model: &mut Model, number: u64, inboxes: &[InboxAddress]) -> Check {
+    let Some(entry) = model.book.entries.get(&number).cloned() else {
+        ensure!(false, "routing", "entry {number} is routed, but was never accepted");
+        return Ok(());
+    };
+    let (id, wall) = (entry.id(), model.now.wall);
+    let waits = entry.inbox == model::pending() && entry.is_open();
+    ensure!(waits, "routing", "{id} is routed, but does not wait for that: {entry:?}");
+    let due = entry.due;
+    ensure!(due <= wall, "timers", "{id} is routed at {wall:?}, before it is due at {due:?}");
+    let late = entry.expires_at().filter(|at| *at <= wall);
+    ensure!(late.is_none(), "timers", "{id} is routed at {wall:?}, expired since {late:?}");
+    ensure!(
+        model.reached(entry.accepted, entry.durability()),
+        "1 durable",
+        "{id} is routed before its record {} is durable",
+        entry.accepted.0
+    );
+    let found: BTreeSet<_> = inboxes.iter().cloned().collect();
+    let once = found.len() == inboxes.len();
+    ensure!(once, "routing", "{id} is routed twice to one of {inboxes:?}");
+    bounds::room(model, inboxes)?;
+    outside::admitted(model, None, inboxes, true)?;
+    pending::reaches_somebody(model, &entry.publish, found.len())?;
+    goes_to(model, &entry.publish, &found)
+}
+
+/// Checks that an envelope goes where its sender said.
+pub(crate) fn goes_to(
+    model: &mut Model,
+    publish: &Publish,
+    found: &BTreeSet<InboxAddress>,
+) -> Check {
+    let id = publish.envelope.id;
+    let Some(wanted) = targets(model, publish) else {
+        return groups::inboxes(model, publish, found);
+    };
     // Over its bound an inbox may be left out of a fan-out, and that is told.
-    let right = if model.rules.tight { found.is_subset(&wanted) } else { found == wanted };
+    let right = if model.rules.tight { found.is_subset(&wanted) } else { *found == wanted };
     ensure!(right, "routing", "envelope {id} goes to {found:?} instead of {wanted:?}");
-    note_record(model, *session, *operation, at);
     Ok(())
 }
 
-/// The inboxes that should get an envelope.
-fn targets(model: &Model, publish: &Publish) -> BTreeSet<InboxAddress> {
+/// The inboxes that should get an envelope; `None` if that is for subscriptions to say.
+fn targets(model: &Model, publish: &Publish) -> Option<BTreeSet<InboxAddress>> {
     let agents = model.book.agents.keys();
-    match &publish.envelope.destination {
+    Some(match &publish.envelope.destination {
         Destination::Agent(id) => [InboxAddress::Agent(id.clone())].into(),
         Destination::Skill(skill) => [InboxAddress::Skill(skill.clone())].into(),
         Destination::Agents(ids) => ids.iter().cloned().map(InboxAddress::Agent).collect(),
@@ -54,12 +114,8 @@ fn targets(model: &Model, publish: &Publish) -> BTreeSet<InboxAddress> {
             let others = agents.filter(|id| Some(*id) != publish.envelope.source.as_ref());
             others.cloned().map(InboxAddress::Agent).collect()
         }
-        Destination::Topic(topic) => {
-            let subscribed = &model.book.subscriptions;
-            let wanting = subscribed.iter().filter(|(_, pattern)| pattern.matches(topic));
-            wanting.map(|(agent, _)| InboxAddress::Agent(agent.clone())).collect()
-        }
-    }
+        Destination::Topic(_) => return None,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Nothing vanishes silently: at the end of a run, with everybody healthy and no more faults,
 //! everything has ended or waits for somebody who does not exist.
 
+use super::{directory, pending, pressure};
 use crate::check::{Check, ensure};
 use crate::model::{Model, Place};
 use trunkline_types::{InboxAddress, SessionId};
@@ -11,12 +12,15 @@ pub(crate) fn nothing_left(model: &Model, present: &[SessionId]) -> Check {
         let served = match &entry.inbox {
             InboxAddress::Agent(agent) => model.book.agents.contains_key(agent),
             InboxAddress::Skill(skill) => {
-                model.book.agents.values().any(|skills| skills.contains(skill))
+                model.book.agents.values().any(|card| card.skills.contains(skill))
             }
         };
         let parked = entry.place == Place::Waiting && !served;
         ensure!(parked, "silence", "{} never ended: {entry:?}", entry.id());
     }
+    pending::nothing_overdue(model)?;
+    pressure::is_over(model, present)?;
+    directory::right(model, present)?;
     let owed = model.replies.first();
     ensure!(owed.is_none(), "silence", "a reply was never told: {owed:?}");
     let owed = model.cancels.first();

@@ -134,7 +134,9 @@ pub(crate) fn state_of(end: &Ending) -> TaskState {
         Ending::Completed(_) => TaskState::Completed,
         Ending::Rejected => TaskState::Rejected,
         Ending::Canceled => TaskState::Canceled,
-        Ending::Failed | Ending::Expired | Ending::DeadLettered => TaskState::Failed,
+        Ending::Failed | Ending::Expired | Ending::DeadLettered | Ending::Dropped => {
+            TaskState::Failed
+        }
     }
 }
 

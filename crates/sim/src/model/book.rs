@@ -4,9 +4,11 @@
 use super::entry::Sent;
 use super::{AcceptedFact, Entry, Fact, Place, ReturnedFact};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use trunkline_types::session::Subscription;
 use trunkline_types::{
-    AgentId, Epoch, IdempotencyKey, InboxAddress, MessageId, Sequence, SkillName, Token,
-    TopicPattern, WallTime,
+    AgentCard, AgentControl, AgentId, Epoch, IdempotencyKey, InboxAddress, InboxSettings,
+    MessageId, Publish, Schedule, ScheduleName, Sequence, SessionId, SkillName, Token, WallTime,
 };
 
 /// What the records say, folded.
@@ -19,25 +21,41 @@ pub(crate) struct Book {
     pub(crate) open: BTreeMap<InboxAddress, BTreeSet<u64>>,
     /// The envelope that came first under each idempotency key.
     pub(crate) keys: BTreeMap<IdempotencyKey, MessageId>,
-    pub(crate) agents: BTreeMap<AgentId, Vec<SkillName>>,
+    pub(crate) agents: BTreeMap<AgentId, AgentCard>,
     /// Tokens with which a delivery was settled.
     pub(crate) used: BTreeSet<Token>,
-    pub(crate) subscriptions: BTreeSet<(AgentId, TopicPattern)>,
+    pub(crate) subscriptions: Vec<(AgentId, Subscription)>,
+    /// What operators have set about agents.
+    pub(crate) controls: BTreeMap<AgentId, AgentControl>,
+    /// Schedules, and when they are due.
+    pub(crate) schedules: BTreeMap<ScheduleName, Recurring>,
+    /// Dead letters that were sent again or deleted.
+    pub(crate) cleared: BTreeSet<(MessageId, InboxAddress)>,
+    /// How inboxes are run.
+    pub(crate) settings: BTreeMap<InboxAddress, InboxSettings>,
+}
+
+/// A schedule, and when it is due.
+#[derive(Clone, Debug)]
+pub(crate) struct Recurring {
+    pub(crate) schedule: Schedule,
+    pub(crate) next: Option<WallTime>,
+    /// The latest due time for which it has made a message.
+    pub(crate) last: Option<WallTime>,
 }
 
 impl Book {
     pub(crate) fn enter(&mut self, at: Sequence, fact: &Fact) {
         match fact {
             Fact::Boot { epoch } => self.epoch = *epoch,
-            Fact::Agent { agent, skills } => {
-                self.agents.insert(agent.clone(), skills.clone());
+            Fact::Agent(card) => {
+                self.agents.insert(card.id.clone(), (**card).clone());
             }
-            Fact::Subscribed { agent, pattern } => {
-                self.subscriptions.insert((agent.clone(), pattern.clone()));
+            Fact::Subscribed { agent, subscription } => {
+                self.unsubscribe(agent, subscription);
+                self.subscriptions.push((agent.clone(), subscription.clone()));
             }
-            Fact::Unsubscribed { agent, pattern } => {
-                self.subscriptions.remove(&(agent.clone(), pattern.clone()));
-            }
+            Fact::Unsubscribed { agent, subscription } => self.unsubscribe(agent, subscription),
             Fact::Accepted(fact) => self.accept(at, fact),
             Fact::Leased { entry, token, session } => self.change(at, *entry, |entry| {
                 entry.place = Place::Leased;
@@ -66,11 +84,49 @@ impl Book {
                     entry.token = None;
                     entry.end = Some(how.clone());
                 });
-                if let Some(ended) = self.entries.get(entry)
-                    && let Some(open) = self.open.get_mut(&ended.inbox)
-                {
-                    open.remove(entry);
+                if let Some(ended) = self.entries.get(entry).cloned() {
+                    self.leave(&ended);
                 }
+            }
+            Fact::AgentSet { agent, control } => {
+                self.controls.insert(agent.clone(), *control);
+            }
+            Fact::AgentGone { agent, .. } => {
+                self.agents.remove(agent);
+                self.controls.remove(agent);
+                self.subscriptions.retain(|(owner, _)| owner != agent);
+            }
+            Fact::InboxSet { inbox, settings } => {
+                self.settings.insert(inbox.clone(), (**settings).clone());
+            }
+            Fact::Scheduled { schedule, next, .. } => {
+                let last = self.schedules.get(&schedule.name).and_then(|known| known.last);
+                let recurring = Recurring { schedule: (**schedule).clone(), next: *next, last };
+                self.schedules.insert(schedule.name.clone(), recurring);
+            }
+            Fact::Unscheduled { name, .. } => {
+                self.schedules.remove(name);
+            }
+            Fact::Fired { name, due, next, accepted } => {
+                if let Some(known) = self.schedules.get_mut(name) {
+                    known.next = *next;
+                    known.last = Some(*due);
+                }
+                self.accept(at, accepted);
+            }
+            Fact::Redriven { letter, inbox, accepted } => {
+                self.cleared.insert((*letter, inbox.clone()));
+                self.accept(at, accepted);
+            }
+            Fact::Purged { letter, inbox, .. } => {
+                self.cleared.insert((*letter, inbox.clone()));
+            }
+            Fact::Routed { entry, first_entry, inboxes } => {
+                self.change(at, *entry, |entry| entry.place = Place::Ended);
+                let Some(pending) = self.entries.get(entry).cloned() else { return };
+                self.leave(&pending);
+                let (sender, accepted_at) = (pending.sender, pending.accepted_at);
+                self.place(at, &pending.publish, sender, accepted_at, *first_entry, inboxes);
             }
             Fact::Artifact { .. } | Fact::Lost => {}
         }
@@ -85,6 +141,13 @@ impl Book {
     /// The entries that have not ended.
     pub(crate) fn open_entries(&self) -> impl Iterator<Item = &Entry> {
         self.open.values().flatten().filter_map(|number| self.entries.get(number))
+    }
+
+    fn unsubscribe(&mut self, agent: &AgentId, subscription: &Subscription) {
+        let same = |(owner, known): &(AgentId, Subscription)| {
+            owner == agent && known.same_place(subscription)
+        };
+        self.subscriptions.retain(|row| !same(row));
     }
 
     fn change(&mut self, at: Sequence, number: u64, change: impl FnOnce(&mut Entry)) {
@@ -112,19 +175,43 @@ impl Book {
         });
     }
 
+    /// An entry has left its inbox.
+    fn leave(&mut self, entry: &Entry) {
+        if let Some(open) = self.open.get_mut(&entry.inbox) {
+            open.remove(&entry.number);
+        }
+    }
+
     fn accept(&mut self, at: Sequence, fact: &AcceptedFact) {
         let AcceptedFact { publish, session, at: accepted_at, first_entry, inboxes, .. } = fact;
+        let waiting = [pending()];
+        let inboxes = if fact.pending { &waiting[..] } else { &inboxes[..] };
+        self.place(at, publish, *session, *accepted_at, *first_entry, inboxes);
+        if let Some(key) = &publish.envelope.idempotency_key {
+            self.keys.entry(key.clone()).or_insert(publish.envelope.id);
+        }
+    }
+
+    fn place(
+        &mut self,
+        at: Sequence,
+        publish: &Arc<Publish>,
+        session: SessionId,
+        accepted_at: WallTime,
+        first_entry: u64,
+        inboxes: &[InboxAddress],
+    ) {
         let id = publish.envelope.id;
-        let due = publish.options.delay.map(|delay| accepted_at.after(delay));
+        let due = Some(publish.due(accepted_at)).filter(|due| due.0 > 0);
         let sent = Sent { at, publish: publish.clone(), entries: Vec::new() };
         let sent = self.sent.entry(id).or_insert(sent);
-        for (number, inbox) in (*first_entry..).zip(inboxes) {
+        for (number, inbox) in (first_entry..).zip(inboxes) {
             let entry = Entry {
                 number,
                 publish: publish.clone(),
                 inbox: inbox.clone(),
-                sender: *session,
-                accepted_at: *accepted_at,
+                sender: session,
+                accepted_at,
                 accepted: at,
                 latest: at,
                 place: Place::Waiting,
@@ -144,8 +231,11 @@ impl Book {
             self.open.entry(inbox.clone()).or_default().insert(number);
             sent.entries.push(number);
         }
-        if let Some(key) = &publish.envelope.idempotency_key {
-            self.keys.entry(key.clone()).or_insert(id);
-        }
     }
+}
+
+/// Stands for the queue, which nobody can address, of events that wait for their time or for
+/// somebody to be there.
+pub(crate) fn pending() -> InboxAddress {
+    InboxAddress::Skill(SkillName::new("pending-events").expect("letters are a name"))
 }

@@ -1,27 +1,100 @@
 //! Facts: what a record says, in the model's own words.
 
 use std::sync::Arc;
+use trunkline_types::session::Subscription;
 use trunkline_types::{
-    AgentId, Epoch, InboxAddress, Payload, Publish, SessionId, SkillName, Token, TopicPattern,
-    WallTime,
+    AgentCard, AgentControl, AgentId, Epoch, InboxAddress, InboxSettings, MessageId, Payload,
+    Publish, Schedule, ScheduleName, SessionId, Token, WallTime,
 };
 
 /// What one record says. Entries are named by the numbers that the records use.
 #[derive(Clone, Debug)]
 pub(crate) enum Fact {
-    Boot { epoch: Epoch },
-    Agent { agent: AgentId, skills: Vec<SkillName> },
-    Subscribed { agent: AgentId, pattern: TopicPattern },
-    Unsubscribed { agent: AgentId, pattern: TopicPattern },
+    Boot {
+        epoch: Epoch,
+    },
+    Agent(Box<AgentCard>),
+    Subscribed {
+        agent: AgentId,
+        subscription: Subscription,
+    },
+    Unsubscribed {
+        agent: AgentId,
+        subscription: Subscription,
+    },
     Accepted(Box<AcceptedFact>),
-    Leased { entry: u64, token: Token, session: SessionId },
-    Begun { entry: u64 },
+    Leased {
+        entry: u64,
+        token: Token,
+        session: SessionId,
+    },
+    Begun {
+        entry: u64,
+    },
     Returned(ReturnedFact),
-    Paused { entry: u64 },
-    Continued { entry: u64, session: SessionId, operation: u64 },
-    Ended { entry: u64, how: Ending },
-    Artifact { session: SessionId, operation: u64 },
+    Paused {
+        entry: u64,
+    },
+    Continued {
+        entry: u64,
+        session: SessionId,
+        operation: u64,
+    },
+    Ended {
+        entry: u64,
+        how: Ending,
+    },
+    Artifact {
+        session: SessionId,
+        operation: u64,
+    },
     Lost,
+    AgentSet {
+        agent: AgentId,
+        control: AgentControl,
+    },
+    AgentGone {
+        agent: AgentId,
+        session: SessionId,
+        operation: u64,
+    },
+    InboxSet {
+        inbox: InboxAddress,
+        settings: Box<InboxSettings>,
+    },
+    Scheduled {
+        schedule: Box<Schedule>,
+        next: Option<WallTime>,
+        session: SessionId,
+        operation: u64,
+    },
+    Unscheduled {
+        name: ScheduleName,
+        session: SessionId,
+        operation: u64,
+    },
+    Fired {
+        name: ScheduleName,
+        due: WallTime,
+        next: Option<WallTime>,
+        accepted: Box<AcceptedFact>,
+    },
+    Redriven {
+        letter: MessageId,
+        inbox: InboxAddress,
+        accepted: Box<AcceptedFact>,
+    },
+    Purged {
+        letter: MessageId,
+        inbox: InboxAddress,
+        session: SessionId,
+        operation: u64,
+    },
+    Routed {
+        entry: u64,
+        first_entry: u64,
+        inboxes: Vec<InboxAddress>,
+    },
 }
 
 /// An envelope was accepted.
@@ -34,6 +107,8 @@ pub(crate) struct AcceptedFact {
     /// The first of as many consecutive entries as there are inboxes.
     pub(crate) first_entry: u64,
     pub(crate) inboxes: Vec<InboxAddress>,
+    /// Whether it is one entry that waits for its time or for a first subscriber.
+    pub(crate) pending: bool,
 }
 
 /// An entry went back to its inbox.
@@ -55,4 +130,5 @@ pub(crate) enum Ending {
     Expired,
     Canceled,
     DeadLettered,
+    Dropped,
 }

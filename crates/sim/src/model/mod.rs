@@ -9,13 +9,14 @@ mod reference;
 mod rules;
 mod session;
 mod tell;
+pub(crate) mod wants;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use book::Book;
+pub(crate) use book::{Book, Recurring, pending};
 pub(crate) use entry::{Entry, Place};
 pub(crate) use fact::{AcceptedFact, Ending, Fact, ReturnedFact};
-pub(crate) use reference::{Cause, Grant, Model};
+pub(crate) use reference::{Admitted, Cause, Gathering, Grant, Model};
 pub(crate) use rules::{Moment, Rules, nanos};
-pub(crate) use session::{Asked, Fence, Session};
+pub(crate) use session::{Asked, Directory, Fence, Session};

@@ -2,10 +2,13 @@
 
 use super::reference::Fleeting;
 use super::rules::nanos;
-use super::session::Fence;
-use super::{Asked, Book, Cause, Fact, Model, Moment, Session};
+use super::session::{Arrival, Fence};
+use super::{Asked, Book, Cause, Directory, Fact, Gathering, Model, Moment, Rules, Session};
 use crate::check::Check;
 use crate::laws;
+use crate::laws::breakers::Guard;
+use crate::laws::nested::{self, Chain};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::session::{ClientFrame, Hello, Operation};
 use trunkline_types::{Destination, InboxAddress, Outcome, Publish, Sequence, SessionId, Token};
@@ -15,6 +18,12 @@ impl Model {
     pub(crate) fn at(&mut self, now: Moment) {
         self.now = now;
         self.cause = Cause::Other;
+        self.unsettled = false;
+        self.command += 1;
+        self.before = (self.written, self.synced);
+        self.latest = self.journal.last().map_or(Sequence(0), |(at, _)| *at);
+        self.admitted.clear();
+        laws::numbers::pass(self);
     }
 
     /// The broker was away, and can tell so.
@@ -29,6 +38,15 @@ impl Model {
         for entry in self.book.entries.values_mut().filter(|entry| entry.due <= wall) {
             entry.due = trunkline_types::WallTime(0);
         }
+    }
+
+    /// Other settings are in force from now on.
+    pub(crate) fn configure(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.reconfigured = true;
+        // What opens a breaker has changed in between, and so have the shares of a round.
+        self.guards.values_mut().for_each(Guard::blur);
+        self.passed.clear();
     }
 
     pub(crate) fn ticking(&mut self) {
@@ -55,21 +73,30 @@ impl Model {
         session.steady = steady;
         session.credit = hello.credit;
         session.draining = false;
+        session.dismissed = false;
         for subscription in hello.subscriptions.iter().filter(|wanted| !wanted.durable) {
-            session.patterns.insert(subscription.pattern.clone());
+            session.note(subscription);
         }
         if let Some(old) = session.connection.replace(connection) {
             self.connections.remove(&old);
         }
         session.watches.clear();
+        session.directory = None;
+        session.followed = false;
+        session.pressed.clear();
         session.next = hello.next_operation;
         session.lost_at = None;
+        // How long its handlers have run is not known after a restart: they may run anew.
+        let anew = std::mem::take(&mut session.restarted);
         self.connections.insert(connection, id);
         self.forgive(id);
         for token in &hello.held {
             if let Some(grant) = self.granted.get_mut(token).filter(|grant| grant.session == id) {
                 grant.connection = Some(connection);
                 grant.touched = self.now.mono;
+                if anew {
+                    grant.granted = (self.now.mono, self.absent);
+                }
             }
         }
     }
@@ -84,6 +111,9 @@ impl Model {
             session.lost_absent = self.absent;
             session.restarted = false;
             session.watches.clear();
+            session.directory = None;
+            session.followed = false;
+            session.pressed.clear();
             self.forgive(id);
         }
     }
@@ -104,8 +134,7 @@ impl Model {
             ClientFrame::Acknowledge { through } => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     let events = &mut session.events;
-                    events.acknowledged =
-                        events.acknowledged.max(*through).min(events.sent.len() as u64);
+                    events.acknowledged = events.acknowledged.max(*through).min(events.last());
                 }
             }
             ClientFrame::Drain => {
@@ -124,6 +153,23 @@ impl Model {
     pub(crate) fn fact(&mut self, at: Sequence, fact: Fact) -> Check {
         laws::fact(self, at, &fact)?;
         self.book.enter(at, &fact);
+        self.unsettled |= matches!(
+            fact,
+            Fact::AgentSet { .. } | Fact::AgentGone { .. } | Fact::InboxSet { .. } | Fact::Agent(_)
+        );
+        match &fact {
+            // What the broker makes of itself was published by nobody.
+            Fact::Fired { accepted, .. } | Fact::Redriven { accepted, .. } => {
+                let publish = &accepted.publish;
+                self.published.insert(publish.envelope.id, publish.clone());
+            }
+            Fact::AgentGone { agent, .. } => {
+                self.guards.retain(|(guarded, _), _| guarded != agent);
+                let own = |session: &&mut Session| session.agent.as_ref() == Some(agent);
+                self.sessions.values_mut().filter(own).for_each(|session| session.dismissed = true);
+            }
+            _ => {}
+        }
         self.journal.push((at, fact));
         Ok(())
     }
@@ -140,13 +186,24 @@ impl Model {
         self.connections.clear();
         self.fleeting.clear();
         self.replies.clear();
+        self.guards.clear();
+        self.numbers.clear();
+        self.passed.clear();
+        // A sender may send again what the crash took, and it may go to another member.
+        self.grouped.clear();
+        self.gatherings.clear();
+        self.completed.clear();
         self.cancels.clear();
         self.ample = true;
         for session in self.sessions.values_mut() {
             session.connection = None;
             session.lost_at = None;
             session.restarted = true;
+            session.dismissed = false;
             session.watches.clear();
+            session.directory = None;
+            session.followed = false;
+            session.pressed.clear();
             session.events = super::session::Events::default();
             for asked in session.asked.values_mut() {
                 asked.handled = false;
@@ -167,6 +224,8 @@ impl Model {
             grant.renewed = now.mono;
             grant.touched = now.mono;
             grant.absent = absent;
+            grant.granted = (now.mono, absent);
+            grant.overran = false;
         }
         for session in self.sessions.values_mut() {
             session.lost_at = Some(now);
@@ -193,6 +252,7 @@ impl Model {
 
     fn operations(&mut self, id: SessionId, first: u64, operations: &[Operation]) {
         let mut handled = Vec::new();
+        let mut gone = Vec::new();
         for (number, operation) in (first..).zip(operations) {
             let Some(session) = self.sessions.get_mut(&id) else { return };
             let next = session.next;
@@ -204,6 +264,9 @@ impl Model {
                 done: false,
                 handled: false,
                 fence: Fence::Open,
+                blocked: false,
+                arrived: None,
+                waited: false,
                 record: None,
                 recovered: false,
                 early: false,
@@ -217,6 +280,10 @@ impl Model {
                 continue;
             }
             session.next += 1;
+            self.arrivals += 1;
+            let (command, order) = (self.command, self.arrivals);
+            asked.arrived =
+                session.connection.map(|connection| Arrival { command, order, connection });
             if asked.refused {
                 asked.refused = false;
                 asked.handled = false;
@@ -228,18 +295,38 @@ impl Model {
                 asked.recovered = false;
             }
             if std::mem::replace(&mut asked.handled, true) {
-                if matches!(operation, Operation::Watch { .. }) {
+                // Asked for anew over each connection.
+                if matches!(
+                    operation,
+                    Operation::Watch { .. }
+                        | Operation::Unwatch { .. }
+                        | Operation::WatchAgents(_)
+                        | Operation::UnwatchAgents
+                ) {
                     self.note(id, operation);
                 }
                 continue;
             }
             let before = asked.record.is_some() || asked.answers > 0;
             let fence = if before { Fence::Open } else { self.fence(id, operation, &handled) };
+            let blocked = match operation {
+                Operation::Publish(publish) => nested::chain(self, publish) != Chain::Free,
+                _ => false,
+            };
             if let Some(asked) = self.sessions.get_mut(&id).and_then(|s| s.asked.get_mut(&number)) {
                 asked.fence = fence;
+                asked.blocked = blocked;
             }
             handled.push(number);
             self.note(id, operation);
+            if let (Operation::Publish(publish), true) = (operation, !gone.is_empty())
+                && let Some(row) = self.gatherings.get_mut(&publish.envelope.id)
+            {
+                row.unsure.extend(gone.iter().cloned());
+            }
+            if let Operation::Unregister { agent } = operation {
+                gone.push(agent.clone());
+            }
         }
         self.cause = Cause::Frame { session: id, handled };
     }
@@ -266,10 +353,13 @@ impl Model {
     /// What an operation changes in what the model expects.
     fn note(&mut self, id: SessionId, operation: &Operation) {
         match operation {
-            Operation::Publish(publish) => self.note_publish(publish),
+            Operation::Publish(publish) => {
+                self.note_publish(publish);
+                self.note_gathering(id, publish);
+            }
             Operation::Subscribe(wanted) if !wanted.durable => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.patterns.insert(wanted.pattern.clone());
+                    session.note(wanted);
                 }
             }
             Operation::Watch { task, after } => {
@@ -277,12 +367,24 @@ impl Model {
                     session.watches.insert(*task, after + 1);
                 }
             }
+            Operation::WatchAgents(filter) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    let filter = (**filter).clone();
+                    let again = std::mem::replace(&mut session.followed, true);
+                    session.directory = Some(Directory { filter, again, view: BTreeMap::new() });
+                }
+            }
+            Operation::UnwatchAgents => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.directory = None;
+                }
+            }
             Operation::Unwatch { task } => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.watches.remove(task);
                 }
             }
-            Operation::Cancel { task, .. } => {
+            Operation::Cancel { id: task, .. } => {
                 for (key, fleeting) in &mut self.fleeting {
                     fleeting.over |= key.0 == *task;
                 }
@@ -302,9 +404,31 @@ impl Model {
         }
     }
 
+    fn note_gathering(&mut self, asker: SessionId, publish: &Publish) {
+        let Some(gather) = &publish.options.gather else { return };
+        let envelope = &publish.envelope;
+        let registered = self.book.agents.iter();
+        let asked = match &envelope.destination {
+            Destination::Agents(ids) => ids.iter().cloned().collect(),
+            Destination::All => registered
+                .filter(|(id, _)| Some(*id) != envelope.source.as_ref())
+                .map(|(id, _)| id.clone())
+                .collect(),
+            Destination::Skill(skill) => registered
+                .filter(|(_, card)| card.skills.contains(skill))
+                .map(|(id, _)| id.clone())
+                .collect(),
+            Destination::Agent(_) | Destination::Topic(_) => return,
+        };
+        let connection = self.sessions.get(&asker).and_then(|session| session.connection);
+        let (rule, unsure) = (gather.rule, BTreeSet::new());
+        let row = Gathering { asker, connection, asked, unsure, rule, told: false };
+        self.gatherings.entry(envelope.id).or_insert(row);
+    }
+
     fn note_publish(&mut self, publish: &Arc<Publish>) {
         self.published.entry(publish.envelope.id).or_insert_with(|| publish.clone());
-        if publish.durability().is_logged() {
+        if publish.durability().is_logged() || publish.options.gather.is_some() {
             return;
         }
         let inbox = match &publish.envelope.destination {

@@ -1,10 +1,14 @@
 //! The model itself: what it holds between observations.
 
 use super::{Book, Fact, Moment, Rules, Session};
+use crate::laws::breakers::Guard;
+use crate::laws::groups::Member;
+use crate::laws::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::{
-    Durability, InboxAddress, MessageId, Publish, Sequence, SessionId, TaskEvent, Token,
+    AgentId, Durability, GatherRule, GroupName, InboxAddress, MessageId, Publish, Sequence,
+    SessionId, TaskEvent, Token,
 };
 
 /// What the broker is handling while it makes records.
@@ -23,6 +27,30 @@ pub(crate) enum Cause {
     Tick,
 }
 
+/// A request to several agents.
+#[derive(Clone, Debug)]
+pub(crate) struct Gathering {
+    pub(crate) asker: SessionId,
+    /// The connection over which it was asked.
+    pub(crate) connection: Option<u64>,
+    /// Who is to be asked.
+    pub(crate) asked: BTreeSet<AgentId>,
+    /// Which of them may have left the directory right before.
+    pub(crate) unsure: BTreeSet<AgentId>,
+    pub(crate) rule: GatherRule,
+    pub(crate) told: bool,
+}
+
+/// Something that got into an inbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) inbox: InboxAddress,
+    /// The place of its operation among all that came in; none if no session sent it.
+    pub(crate) order: Option<u64>,
+    /// Whether a record tells of it. Records are seen before what is told.
+    pub(crate) logged: bool,
+}
+
 /// A delivery that was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
@@ -36,10 +64,16 @@ pub(crate) struct Grant {
     pub(crate) renewed: u64,
     /// How long the broker had been away in all by then.
     pub(crate) absent: u64,
+    /// When it was granted, and how long the broker had been away in all by then.
+    pub(crate) granted: (u64, u64),
     /// When it may have been renewed last.
     pub(crate) touched: u64,
     /// Whether something final was said about it.
     pub(crate) settled: bool,
+    /// Whether its holder has given it up or ended it, and so has had it.
+    pub(crate) heard: bool,
+    /// Whether it was called off because its handler ran for too long.
+    pub(crate) overran: bool,
 }
 
 /// An ephemeral entry, of which no record tells.
@@ -59,6 +93,7 @@ pub(crate) struct Told {
 }
 
 /// The reference model.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) rules: Rules,
@@ -72,6 +107,29 @@ pub(crate) struct Model {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) connections: BTreeMap<u64, SessionId>,
     pub(crate) cause: Cause,
+    /// How many things the broker has handled.
+    pub(crate) command: u64,
+    /// Whether other settings ever came into force.
+    pub(crate) reconfigured: bool,
+    /// How many publishes waited outside a full inbox.
+    pub(crate) waited: u64,
+    /// How many events went to one member of a group.
+    pub(crate) shared: u64,
+    /// How many circuit breakers opened, as far as that can be told.
+    pub(crate) opened: u64,
+    /// How far the log had got before.
+    pub(crate) before: (Sequence, Sequence),
+    /// The latest record before.
+    pub(crate) latest: Sequence,
+    /// What was accepted while the present one is handled.
+    pub(crate) admitted: Vec<Admitted>,
+    /// The numbers that deliveries of each inbox have had since the broker started.
+    pub(crate) numbers: BTreeMap<InboxAddress, Numbers>,
+    /// How often each priority of an inbox was passed over while it had work.
+    pub(crate) passed: BTreeMap<InboxAddress, [u32; 4]>,
+    /// Whether what is being handled has changed how agents or inboxes are set. What left no
+    /// record may have been delivered before that.
+    pub(crate) unsettled: bool,
     pub(crate) granted: BTreeMap<Token, Grant>,
     pub(crate) fleeting: BTreeMap<(MessageId, InboxAddress), Fleeting>,
     pub(crate) arrivals: u64,
@@ -80,6 +138,14 @@ pub(crate) struct Model {
     pub(crate) told: BTreeMap<MessageId, Told>,
     /// Tasks of which everything told was durable, so that no crash may change it.
     pub(crate) lasting: BTreeSet<MessageId>,
+    /// Requests to several agents that the broker has taken in during its present life.
+    pub(crate) gatherings: BTreeMap<MessageId, Gathering>,
+    /// Who has completed which of them.
+    pub(crate) completed: BTreeSet<(MessageId, AgentId)>,
+    /// What is known of circuit breakers.
+    pub(crate) guards: BTreeMap<(AgentId, InboxAddress), Guard>,
+    /// Who got an event on behalf of a group.
+    pub(crate) grouped: BTreeMap<(MessageId, GroupName), Member>,
     /// Replies that connected requesters are owed.
     pub(crate) replies: BTreeSet<(SessionId, MessageId)>,
     /// Cancels that connected holders are owed.
@@ -106,12 +172,27 @@ impl Model {
             sessions: BTreeMap::new(),
             connections: BTreeMap::new(),
             cause: Cause::Other,
+            command: 0,
+            reconfigured: false,
+            waited: 0,
+            opened: 0,
+            shared: 0,
+            before: (Sequence(0), Sequence(0)),
+            latest: Sequence(0),
+            admitted: Vec::new(),
+            numbers: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            unsettled: false,
             granted: BTreeMap::new(),
             fleeting: BTreeMap::new(),
             arrivals: 0,
             published: BTreeMap::new(),
             told: BTreeMap::new(),
             lasting: BTreeSet::new(),
+            gatherings: BTreeMap::new(),
+            completed: BTreeSet::new(),
+            guards: BTreeMap::new(),
+            grouped: BTreeMap::new(),
             replies: BTreeSet::new(),
             cancels: BTreeSet::new(),
             absent: 0,

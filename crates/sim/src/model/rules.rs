@@ -1,7 +1,7 @@
 //! The settings the model must know, and its idea of time.
 
 use std::time::Duration;
-use trunkline_types::WallTime;
+use trunkline_types::{WallTime, WhenFull};
 
 /// The engine's settings as far as laws depend on them.
 #[derive(Clone, Debug)]
@@ -11,8 +11,27 @@ pub(crate) struct Rules {
     pub(crate) backoff_base: Duration,
     pub(crate) backoff_cap: Duration,
     pub(crate) losses: u32,
+    /// Most logged envelopes in one inbox.
+    pub(crate) inbox_logged: u64,
+    /// Most ephemeral envelopes in one inbox.
+    pub(crate) inbox_ephemeral: u64,
+    /// Most publishes that wait outside one inbox.
+    pub(crate) waiting_outside: usize,
+    /// Most events that wait for their time or for somebody.
+    pub(crate) pending_events: usize,
+    /// From which percentage on senders are told to slow down, and to which pace at most.
+    pub(crate) warning: u8,
+    pub(crate) pressure_pace: Duration,
+    /// How many deliveries the priorities get out of each round.
+    pub(crate) weights: [u8; 4],
     /// Whether bounds on inboxes are small enough to be met.
     pub(crate) tight: bool,
+    /// What happens when an inbox is full whose settings say nothing else.
+    pub(crate) when_full: WhenFull,
+    /// How many failures open a circuit breaker; 0 for none.
+    pub(crate) breaker_failures: u32,
+    pub(crate) breaker_window: Duration,
+    pub(crate) breaker_open: Duration,
     /// Most ended tasks that stay readable.
     pub(crate) ended_tasks: usize,
     /// Most events kept of one task.

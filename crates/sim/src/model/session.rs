@@ -2,10 +2,13 @@
 
 use super::Moment;
 use std::collections::{BTreeMap, BTreeSet};
-use trunkline_types::session::{Credit, Operation};
-use trunkline_types::{AgentId, MessageId, Sequence, SessionId, TopicPattern};
+use trunkline_types::session::{Credit, Operation, Subscription};
+use trunkline_types::{
+    AgentCard, AgentControl, AgentFilter, AgentId, InboxAddress, MessageId, Sequence, SessionId,
+};
 
 /// One session across its connections.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
@@ -21,12 +24,20 @@ pub(crate) struct Session {
     pub(crate) steady: bool,
     pub(crate) credit: Credit,
     pub(crate) draining: bool,
+    /// Whether its agent was unregistered since it said hello.
+    pub(crate) dismissed: bool,
     /// The number that the broker expects next.
     pub(crate) next: u64,
     pub(crate) asked: BTreeMap<u64, Asked>,
-    /// Every pattern that it ever subscribed to for itself.
-    pub(crate) patterns: BTreeSet<TopicPattern>,
+    /// Everything that it ever subscribed to for itself.
+    pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) events: Events,
+    /// The inboxes of which it was told over its present connection that they fill.
+    pub(crate) pressed: BTreeSet<InboxAddress>,
+    /// What it knows of the directory, while it follows it.
+    pub(crate) directory: Option<Directory>,
+    /// Whether it has followed the directory over its present connection.
+    pub(crate) followed: bool,
     /// The number that each followed task's next event must have.
     pub(crate) watches: BTreeMap<MessageId, u64>,
 }
@@ -48,12 +59,29 @@ pub(crate) struct Asked {
     pub(crate) handled: bool,
     /// What the fence says of it.
     pub(crate) fence: Fence,
+    /// Whether it may have waited for itself when it was handled.
+    pub(crate) blocked: bool,
+    /// When it came in its turn last: the command, its place among all that came, and over which
+    /// connection.
+    pub(crate) arrived: Option<Arrival>,
+    /// Whether it has waited outside a full inbox.
+    pub(crate) waited: bool,
     /// The record that it led to.
     pub(crate) record: Option<Sequence>,
     /// Whether that record is of an earlier life of the broker.
     pub(crate) recovered: bool,
     /// Whether a copy of it came before its turn.
     pub(crate) early: bool,
+}
+
+/// When something came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// The number of the command that brought it.
+    pub(crate) command: u64,
+    /// Its place in the order in which operations came in.
+    pub(crate) order: u64,
+    pub(crate) connection: u64,
 }
 
 /// What must become of something said about a delivery.
@@ -67,17 +95,40 @@ pub(crate) enum Fence {
     Open,
 }
 
+/// What a session that follows the directory was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    pub(crate) filter: AgentFilter,
+    /// Whether news of what it followed before may still be on its way.
+    pub(crate) again: bool,
+    pub(crate) view: BTreeMap<AgentId, (AgentCard, AgentControl)>,
+}
+
 /// The events of a session's own subscriptions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Events {
-    /// What was sent under each number.
-    pub(crate) sent: Vec<MessageId>,
+    /// What was sent under each number; nothing under the numbers of what was dropped.
+    pub(crate) sent: BTreeMap<u64, Option<MessageId>>,
     pub(crate) acknowledged: u64,
     /// The number that comes next while what was not acknowledged is sent again.
     pub(crate) again: Option<u64>,
 }
 
+impl Events {
+    /// The highest number so far.
+    pub(crate) fn last(&self) -> u64 {
+        self.sent.last_key_value().map_or(0, |(&number, _)| number)
+    }
+}
+
 impl Session {
+    /// Notes a subscription that it wants for itself.
+    pub(crate) fn note(&mut self, subscription: &Subscription) {
+        if !self.subscriptions.contains(subscription) {
+            self.subscriptions.push(subscription.clone());
+        }
+    }
+
     pub(crate) fn new(id: SessionId) -> Self {
         Self {
             id,
@@ -89,10 +140,14 @@ impl Session {
             steady: false,
             credit: Credit::default(),
             draining: false,
+            dismissed: false,
             next: 1,
             asked: BTreeMap::new(),
-            patterns: BTreeSet::new(),
+            subscriptions: Vec::new(),
             events: Events::default(),
+            pressed: BTreeSet::new(),
+            directory: None,
+            followed: false,
             watches: BTreeMap::new(),
         }
     }

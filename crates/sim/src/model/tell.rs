@@ -52,7 +52,10 @@ impl Model {
                 self.cancels.remove(&(id, *token));
                 Ok(())
             }
-            SessionItem::GoAway { .. } => Ok(()),
+            SessionItem::Gathered(gathered) => laws::gathers::told(self, id, gathered),
+            SessionItem::Agent(news) => laws::directory::told(self, id, news),
+            SessionItem::Pressure(pressure) => laws::pressure::told(self, id, pressure),
+            SessionItem::Drain { .. } | SessionItem::GoAway { .. } => Ok(()),
         }
     }
 

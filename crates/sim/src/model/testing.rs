@@ -8,6 +8,7 @@ use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
 use trunkline_types::{
     AgentCard, AgentId, Destination, Durability, Envelope, Epoch, InboxAddress, Kind, MessageId,
     Outcome, Partition, Payload, Publish, Sequence, SessionId, Settle, SkillName, Token, WallTime,
+    WhenFull,
 };
 
 /// The session of the sender.
@@ -32,7 +33,18 @@ impl Scene {
             backoff_base: Duration::from_millis(10),
             backoff_cap: Duration::from_millis(100),
             losses: 2,
+            inbox_logged: 3,
+            inbox_ephemeral: 3,
+            waiting_outside: 1,
+            pending_events: 1,
+            warning: 50,
+            pressure_pace: Duration::from_millis(20),
+            weights: [1; 4],
             tight: false,
+            when_full: WhenFull::Reject,
+            breaker_failures: 2,
+            breaker_window: Duration::from_millis(200),
+            breaker_open: Duration::from_millis(100),
             ended_tasks: 1000,
             task_events: 1000,
         };
@@ -54,8 +66,8 @@ impl Scene {
         let agent = AgentId::new(format!("a{}", session.0)).expect("a name");
         let card = (session != SENDER).then(|| AgentCard::new(agent.clone()));
         if card.is_some() {
-            let fact = Fact::Agent { agent, skills: vec![skill()] };
-            self.fact(fact).expect("registered");
+            let card = AgentCard { skills: vec![skill()], ..AgentCard::new(agent) };
+            self.fact(Fact::Agent(Box::new(card))).expect("registered");
         }
         let hello = Hello {
             session,
@@ -145,7 +157,15 @@ pub(crate) fn accepted(
 ) -> Fact {
     let inboxes = vec![InboxAddress::Skill(skill())];
     let session = SENDER;
-    Fact::Accepted(Box::new(AcceptedFact { publish, session, operation, at, first_entry, inboxes }))
+    Fact::Accepted(Box::new(AcceptedFact {
+        publish,
+        session,
+        operation,
+        at,
+        first_entry,
+        inboxes,
+        pending: false,
+    }))
 }
 
 /// Checks that a law was broken, and which.

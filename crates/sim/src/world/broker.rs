@@ -1,14 +1,15 @@
 //! The broker's side: an engine, its log on a faulty disk, and what is between them.
 
+use super::index::Index;
 use super::lying::LyingDisk;
 use super::wire::ToBroker;
 use crate::laws::reads::Question;
 use crate::plan::Plan;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use trunkline_engine::{Engine, EngineConfig, Output, QueryKey, Record};
+use trunkline_engine::{Engine, EngineConfig, KeyIndex, Output, QueryKey, Record};
 use trunkline_log::{Batch, Log, MemoryDisk, Storage};
-use trunkline_types::Sequence;
+use trunkline_types::{Filter, Sequence, TopicPattern};
 
 /// A defect of the driver or of the disk that can be planted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +63,9 @@ pub(crate) struct Broker {
     pub(crate) ample: bool,
     /// What waits in the sockets during a pause.
     pub(crate) sockets: VecDeque<(u64, ToBroker)>,
+    /// The filters of all subscriptions, as far as the engine has told of them.
+    pub(crate) filters: Vec<(TopicPattern, Filter)>,
+    pub(crate) index: Index,
     pub(crate) questions: BTreeMap<QueryKey, Question>,
     pub(crate) asked: u64,
     pub(crate) out: Output,
@@ -70,6 +74,10 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) fn new(plan: &Plan, config: EngineConfig, defect: Option<DriverDefect>) -> Self {
         let disk = MemoryDisk::new();
+        let index = Index::default();
+        let key_index: Option<Arc<dyn KeyIndex>> =
+            if plan.indexed { Some(Arc::new(index.clone())) } else { None };
+        let config = EngineConfig { key_index, ..config };
         let storage: Arc<dyn Storage> = match defect {
             Some(DriverDefect::LyingDisk) => Arc::new(LyingDisk(disk.clone())),
             _ => Arc::new(disk.clone()),
@@ -90,6 +98,8 @@ impl Broker {
             flush_planned: false,
             ample: true,
             sockets: VecDeque::new(),
+            filters: Vec::new(),
+            index,
             questions: BTreeMap::new(),
             asked: 0,
             out: Output::default(),
@@ -107,6 +117,7 @@ impl Broker {
     /// Which record it refused, and why.
     pub(crate) fn replayed(&self, records: &[(Sequence, Record)]) -> Result<Engine, String> {
         let mut engine = Engine::new(self.config.clone());
+        engine.indexed(self.index.through);
         for (at, record) in records {
             engine
                 .replay(*at, record.clone())

@@ -42,6 +42,7 @@ pub(crate) enum FaultKind {
     Stop,
     Pause,
     Freeze,
+    Configure,
     Jump,
     DiskError,
     Full,

@@ -40,7 +40,8 @@ impl World {
             }
             ToBroker::Frame(frame) => {
                 self.model.frame(link, &frame);
-                Command::Frame { connection, frame }
+                let verdicts = self.verdicts(&frame);
+                Command::Frame { connection, frame, verdicts }
             }
             ToBroker::Gone => {
                 self.model.disconnected(link);
@@ -62,7 +63,8 @@ impl World {
         self.model.ticking();
         self.trace.line(format_args!("{:?} tick", self.clock.now()));
         self.drive(Engine::tick)?;
-        laws::overdue::nothing(&self.model)
+        laws::overdue::nothing(&self.model)?;
+        laws::pending::nothing_overdue(&self.model)
     }
 
     fn ask(&mut self, query: trunkline_types::Query) -> Check {
@@ -88,7 +90,8 @@ impl World {
         out.clear();
         self.broker.out = out;
         self.plan_commit(flush);
-        Ok(())
+        laws::shares::nobody_starves(&self.model)?;
+        laws::outside::nobody_overtaken(&mut self.model)
     }
 
     fn append(&mut self, at: Sequence, record: Record) -> Check {
@@ -111,7 +114,10 @@ impl World {
 
     fn count(&mut self, fact: &Fact) {
         let count = match fact {
+            Fact::Accepted(fact) if fact.pending => Count::Pending,
             Fact::Accepted(_) => Count::Accepted,
+            Fact::Routed { .. } => Count::Routed,
+            Fact::Fired { .. } => Count::Fired,
             Fact::Leased { entry, .. } => {
                 let again = self.model.book.entries.get(entry).is_some_and(|e| e.leases > 0);
                 if again { Count::Redeliveries } else { return }
@@ -139,6 +145,7 @@ impl World {
                     Ending::Expired => Count::Expiries,
                     Ending::DeadLettered => Count::DeadLetters,
                     Ending::Canceled => Count::Canceled,
+                    Ending::Dropped => Count::Drops,
                     Ending::Failed | Ending::Rejected => return,
                 }
             }
@@ -176,6 +183,10 @@ impl World {
                 self.send_back(connection.0, ToClient::Gone);
                 Ok(())
             }
+            Effect::Filter { pattern, filter, wanted, .. } => {
+                self.note_filter(pattern, filter, wanted);
+                Ok(())
+            }
             Effect::Answer { query, result } => {
                 self.trace.bytes(&[4]);
                 self.totals.add(Count::Reads);
@@ -192,15 +203,24 @@ impl World {
 
     fn count_item(&mut self, item: &SessionItem) {
         let count = match item {
-            SessionItem::Delivery(_) => Count::Deliveries,
+            SessionItem::Delivery(delivery) => {
+                for _ in &delivery.missed {
+                    self.totals.add(Count::Missed);
+                }
+                Count::Deliveries
+            }
             SessionItem::Event(_) => Count::Events,
             SessionItem::Task { .. } => Count::TaskEvents,
             SessionItem::Reply(_) => Count::Replies,
+            SessionItem::Pressure(_) => Count::Pressures,
+            SessionItem::Cancel { reason, .. } if reason.contains("ran longer") => Count::Overruns,
+            SessionItem::Agent(_) => Count::News,
             SessionItem::Accepted(accepted) if accepted.duplicate => Count::Repeats,
             SessionItem::Refused { refusal, .. } => match refusal.code {
                 RefusalCode::StaleToken => Count::Stale,
                 RefusalCode::OutOfOrder => Count::OutOfOrder,
                 RefusalCode::DiskFull => Count::FullRefusals,
+                RefusalCode::Deadlock => Count::Deadlocks,
                 _ => return,
             },
             _ => return,

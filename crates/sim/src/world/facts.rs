@@ -1,29 +1,20 @@
 //! From records to facts: the only place where the model's words meet the engine's.
 
 use crate::model::{AcceptedFact, Ending, Fact, ReturnedFact};
-use trunkline_engine::{End, Record};
+use trunkline_engine::{AcceptedRecord, End, Record};
 
 /// Says in the model's words what a record says.
 pub(crate) fn fact(record: &Record) -> Fact {
     match record {
         Record::Boot { epoch, .. } => Fact::Boot { epoch: *epoch },
-        Record::Agent(record) => {
-            Fact::Agent { agent: record.card.id.clone(), skills: record.card.skills.clone() }
+        Record::Agent(record) => Fact::Agent(Box::new(record.card.clone())),
+        Record::Subscribed { agent, subscription, .. } => {
+            Fact::Subscribed { agent: agent.clone(), subscription: subscription.clone() }
         }
-        Record::Subscribed { agent, pattern, .. } => {
-            Fact::Subscribed { agent: agent.clone(), pattern: pattern.clone() }
+        Record::Unsubscribed { agent, subscription, .. } => {
+            Fact::Unsubscribed { agent: agent.clone(), subscription: subscription.clone() }
         }
-        Record::Unsubscribed { agent, pattern, .. } => {
-            Fact::Unsubscribed { agent: agent.clone(), pattern: pattern.clone() }
-        }
-        Record::Accepted(record) => Fact::Accepted(Box::new(AcceptedFact {
-            publish: record.publish.clone(),
-            session: record.session,
-            operation: record.operation,
-            at: record.at,
-            first_entry: record.first_entry.0,
-            inboxes: record.inboxes.clone(),
-        })),
+        Record::Accepted(record) => Fact::Accepted(Box::new(accepted(record))),
         Record::Leased { entry, token, session, .. } => {
             Fact::Leased { entry: entry.0, token: *token, session: *session }
         }
@@ -44,6 +35,56 @@ pub(crate) fn fact(record: &Record) -> Fact {
             Fact::Artifact { session: *session, operation: *operation }
         }
         Record::Lost { .. } => Fact::Lost,
+        Record::AgentSet { agent, control, .. } => {
+            Fact::AgentSet { agent: agent.clone(), control: *control }
+        }
+        Record::AgentGone { agent, session, operation, .. } => {
+            Fact::AgentGone { agent: agent.clone(), session: *session, operation: *operation }
+        }
+        Record::InboxSet { inbox, settings, .. } => {
+            Fact::InboxSet { inbox: inbox.clone(), settings: settings.clone() }
+        }
+        Record::Scheduled(record) => Fact::Scheduled {
+            schedule: Box::new(record.schedule.clone()),
+            next: record.next,
+            session: record.session,
+            operation: record.operation,
+        },
+        Record::Unscheduled { name, session, operation, .. } => {
+            Fact::Unscheduled { name: name.clone(), session: *session, operation: *operation }
+        }
+        Record::Fired { name, due, next, accepted: record } => Fact::Fired {
+            name: name.clone(),
+            due: *due,
+            next: *next,
+            accepted: Box::new(accepted(record)),
+        },
+        Record::Redriven { letter, inbox, accepted: record } => Fact::Redriven {
+            letter: *letter,
+            inbox: inbox.clone(),
+            accepted: Box::new(accepted(record)),
+        },
+        Record::Purged { letter, inbox, session, operation, .. } => Fact::Purged {
+            letter: *letter,
+            inbox: inbox.clone(),
+            session: *session,
+            operation: *operation,
+        },
+        Record::Routed { entry, first_entry, inboxes, .. } => {
+            Fact::Routed { entry: entry.0, first_entry: first_entry.0, inboxes: inboxes.clone() }
+        }
+    }
+}
+
+fn accepted(record: &AcceptedRecord) -> AcceptedFact {
+    AcceptedFact {
+        publish: record.publish.clone(),
+        session: record.session,
+        operation: record.operation,
+        at: record.at,
+        first_entry: record.first_entry.0,
+        inboxes: record.inboxes.clone(),
+        pending: record.pending,
     }
 }
 
@@ -55,5 +96,6 @@ fn ending(end: &End) -> Ending {
         End::Expired => Ending::Expired,
         End::Canceled { .. } => Ending::Canceled,
         End::DeadLettered { .. } => Ending::DeadLettered,
+        End::Dropped => Ending::Dropped,
     }
 }

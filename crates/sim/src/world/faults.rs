@@ -16,6 +16,7 @@ impl World {
             FaultKind::Stop,
             FaultKind::Pause,
             FaultKind::Freeze,
+            FaultKind::Configure,
             FaultKind::Jump,
             FaultKind::DiskError,
             FaultKind::Full,
@@ -31,6 +32,7 @@ impl World {
             FaultKind::Stop => faults.stop,
             FaultKind::Pause => faults.pause,
             FaultKind::Freeze => faults.freeze,
+            FaultKind::Configure => faults.configure,
             FaultKind::Jump => faults.jump,
             FaultKind::DiskError => faults.disk_error,
             FaultKind::Full => faults.full,
@@ -64,6 +66,7 @@ impl World {
                 Ok(())
             }
             FaultKind::Freeze => self.freeze(),
+            FaultKind::Configure => self.configure(),
             FaultKind::Jump => self.jump(),
             FaultKind::DiskError => {
                 let operation = match self.rng.u8(..4) {

@@ -7,14 +7,18 @@ mod clock;
 mod driver;
 mod facts;
 mod faults;
+mod index;
 mod lying;
 mod quiet;
 mod restart;
+mod rules;
 mod run;
+mod settings;
 mod wire;
 
 pub(crate) use broker::DriverDefect;
 pub(crate) use calendar::{Calendar, Event, FaultKind};
 pub(crate) use clock::Clock;
+pub(crate) use rules::SmallRules;
 pub(crate) use run::{Outcome, Planted, Setup, World, run};
 pub(crate) use wire::{Link, ToBroker, ToClient};

@@ -27,6 +27,8 @@ impl World {
         }
         let round = self.lease() + 300_000_000;
         for _ in 0..ROUNDS {
+            // Again, for a change that was refused or that an older one came after.
+            self.undo_settings(0);
             self.pass(round)?;
             // Again, for a broker that was not up when it was tried first.
             self.room()?;
@@ -99,7 +101,7 @@ impl World {
                 self.model.book.agents.contains_key(agent)
             }
             trunkline_types::InboxAddress::Skill(skill) => {
-                self.model.book.agents.values().any(|skills| skills.contains(skill))
+                self.model.book.agents.values().any(|card| card.skills.contains(skill))
             }
         };
         self.broker.mood == Mood::Up

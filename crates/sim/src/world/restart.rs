@@ -112,6 +112,11 @@ impl World {
         let same = kept.is_some_and(|kept| kept == found.as_slice());
         ensure!(same, "1 durable", "{} records were found that were never written so", found.len());
         self.broker.journal.truncate(found.len());
+        self.broker.filters.clear();
+        if self.broker.index.through > survived || self.rng.u8(..) < 40 {
+            // What was lost with its disk, or is of another log, is filled anew.
+            self.broker.index.lose();
+        }
         let engine = self.replay(&found)?;
         conserved(&engine)?;
         self.broker.engine = engine;

@@ -59,7 +59,10 @@ pub(crate) struct World {
 pub(crate) fn run(setup: Setup) -> Outcome {
     let mut world = World::new(setup);
     let failure = world.live().err();
-    let World { totals, trace, step, .. } = world;
+    let World { mut totals, trace, step, model, .. } = world;
+    totals.add_many(Count::Outside, model.waited);
+    totals.add_many(Count::Breakers, model.opened);
+    totals.add_many(Count::Grouped, model.shared);
     Outcome { totals, hash: trace.hash(), failure: failure.map(|violation| (step, violation)) }
 }
 
@@ -166,6 +169,7 @@ impl World {
                 let span = self.rng.u64(least..least * 10);
                 self.calendar.plan(self.clock.time + span, Event::Check);
                 if self.broker.mood == Mood::Up {
+                    self.feed_index()?;
                     self.compare_replay()?;
                     self.check_conservation()?;
                 }

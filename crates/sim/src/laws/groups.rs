@@ -1,0 +1,93 @@
+//! A group shares its events: each goes to one of the subscriptions in it that want it.
+
+use crate::check::{Check, ensure};
+use crate::model::{Model, wants};
+use std::collections::BTreeSet;
+use trunkline_types::session::Subscription;
+use trunkline_types::{AgentId, GroupName, InboxAddress, MessageId, Publish, SessionId};
+
+/// Who got an event on behalf of a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Member {
+    Agent(AgentId),
+    Session(SessionId),
+}
+
+/// Checks the inboxes that an event on a topic went to.
+pub(crate) fn inboxes(
+    model: &mut Model,
+    publish: &Publish,
+    found: &BTreeSet<InboxAddress>,
+) -> Check {
+    let id = publish.envelope.id;
+    let wanting: Vec<_> = model
+        .book
+        .subscriptions
+        .iter()
+        .filter(|(_, wanted)| wants::subscribed(wanted, publish))
+        .cloned()
+        .collect();
+    let alone: BTreeSet<_> = wanting
+        .iter()
+        .filter(|(_, wanted)| wanted.group.is_none())
+        .map(|(agent, _)| InboxAddress::Agent(agent.clone()))
+        .collect();
+    let all: BTreeSet<_> =
+        wanting.iter().map(|(agent, _)| InboxAddress::Agent(agent.clone())).collect();
+    ensure!(found.is_subset(&all), "routing", "event {id} goes to {found:?}, {all:?} want it");
+    let left_out = !alone.is_subset(found) && !model.rules.tight;
+    ensure!(!left_out, "routing", "event {id} goes to {found:?} instead of {alone:?}");
+    let groups: BTreeSet<_> = wanting.iter().filter_map(|(_, own)| own.group.clone()).collect();
+    for group in groups {
+        let members = wanting.iter().filter(|(_, own)| own.group.as_ref() == Some(&group));
+        let reached = members
+            .map(|(agent, _)| agent.clone())
+            .filter(|agent| found.contains(&InboxAddress::Agent(agent.clone())));
+        let reached: BTreeSet<_> = reached.collect();
+        let by_session = model.sessions.values().any(|session| {
+            session.subscriptions.iter().any(|own| own.group.as_ref() == Some(&group))
+        });
+        ensure!(
+            !reached.is_empty() || by_session || model.rules.tight,
+            "groups",
+            "event {id} goes to nobody of group {group}"
+        );
+        for agent in reached {
+            let own = wanting.iter().filter(|(owner, _)| *owner == agent).map(|(_, own)| own);
+            if sole_group(own, publish) == Some(&group) {
+                note(model, id, &group, &Member::Agent(agent))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that an event told to a session went to nobody else of its group.
+pub(crate) fn told(model: &mut Model, session: SessionId, publish: &Publish) -> Check {
+    let Some(row) = model.sessions.get(&session) else { return Ok(()) };
+    let Some(group) = sole_group(row.subscriptions.iter(), publish).cloned() else { return Ok(()) };
+    note(model, publish.envelope.id, &group, &Member::Session(session))
+}
+
+/// The group on whose behalf somebody with these subscriptions gets an event, if it can be no
+/// other and nothing else of his wants it.
+fn sole_group<'a>(
+    own: impl Iterator<Item = &'a Subscription>,
+    publish: &Publish,
+) -> Option<&'a GroupName> {
+    let mut groups = own.filter(|own| wants::subscribed(own, publish)).map(|own| &own.group);
+    let first = groups.next()?.as_ref()?;
+    groups.all(|other| other.as_ref() == Some(first)).then_some(first)
+}
+
+fn note(model: &mut Model, id: MessageId, group: &GroupName, member: &Member) -> Check {
+    let key = (id, group.clone());
+    model.shared += u64::from(!model.grouped.contains_key(&key));
+    let first = model.grouped.entry(key).or_insert_with(|| member.clone());
+    ensure!(
+        *first == *member,
+        "groups",
+        "event {id} goes to {member:?} and to {first:?}, both of group {group}"
+    );
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What the driver does beside commands and records: evaluates filters, feeds the index of
+//! idempotency keys, and brings other settings into force.
+
+use super::World;
+use super::broker::Mood;
+use crate::check::Check;
+use crate::model::wants;
+use crate::plan;
+use crate::totals::Count;
+use std::time::Duration;
+use trunkline_engine::{Command, Record, Verdicts};
+use trunkline_types::session::{ClientFrame, Operation};
+use trunkline_types::{Destination, Filter, Routing, TopicPattern, WhenFull};
+
+impl World {
+    /// Evaluates filters for the events of a frame, now and then, and now and then only some.
+    pub(crate) fn verdicts(&mut self, frame: &ClientFrame) -> Verdicts {
+        let ClientFrame::Operations { operations, .. } = frame else { return Vec::new() };
+        if self.broker.filters.is_empty() || !self.chance(self.plan.verdicts) {
+            return Vec::new();
+        }
+        let mut verdicts = Vec::new();
+        for (place, operation) in operations.iter().enumerate() {
+            let Operation::Publish(publish) = operation else { continue };
+            let Destination::Topic(topic) = &publish.envelope.destination else { continue };
+            let matching = self.broker.filters.iter().filter(|(pattern, _)| pattern.matches(topic));
+            let known: Vec<(Filter, bool)> = matching
+                .map(|(_, filter)| (filter.clone(), wants::wants(filter, publish)))
+                .collect();
+            if !known.is_empty() && self.rng.u8(..) < 200 {
+                self.totals.add(Count::Verdicts);
+                verdicts.push((place, known));
+            }
+        }
+        verdicts
+    }
+
+    /// A subscription with a filter came or went.
+    pub(crate) fn note_filter(&mut self, pattern: TopicPattern, filter: Filter, wanted: bool) {
+        let filters = &mut self.broker.filters;
+        if wanted {
+            filters.push((pattern, filter));
+        } else if let Some(at) =
+            filters.iter().position(|row| *row == (pattern.clone(), filter.clone()))
+        {
+            filters.swap_remove(at);
+        }
+    }
+
+    /// The index takes in some of the records that are on disk, and the engine is told.
+    pub(crate) fn feed_index(&mut self) -> Check {
+        if !self.plan.indexed || self.broker.mood != Mood::Up {
+            return Ok(());
+        }
+        let through = self.broker.index.through;
+        let synced = self.broker.synced;
+        let new = self.broker.journal.iter().filter(|(at, _)| *at > through && *at <= synced);
+        let count = new.clone().count();
+        if count == 0 {
+            return Ok(());
+        }
+        let window = self.broker.config.key_window;
+        let some = self.rng.usize(1..=count);
+        let (mut keys, mut last) = (0, through);
+        for (at, record) in new.take(some) {
+            let accepted = match record {
+                Record::Accepted(accepted) => Some(accepted),
+                Record::Fired { accepted, .. } | Record::Redriven { accepted, .. } => {
+                    Some(accepted)
+                }
+                _ => None,
+            };
+            if let Some(row) = accepted.and_then(|accepted| accepted.key_row(window)) {
+                self.broker.index.insert(row);
+                keys += 1;
+            }
+            last = *at;
+        }
+        self.broker.index.through = last;
+        for _ in 0..keys {
+            self.totals.add(Count::Indexed);
+        }
+        self.model.at(self.clock.moment());
+        self.command(Command::Indexed { through: last })
+    }
+
+    /// Other settings are in force from now on, as after a reload of the configuration.
+    pub(crate) fn configure(&mut self) -> Check {
+        self.totals.add(Count::Configured);
+        let rng = &mut self.rng;
+        let config = &mut self.broker.config;
+        config.priority_weights = [1, 2, 4, 8].map(|most| rng.u8(1..=most));
+        config.when_full = WhenFull::ALL[rng.usize(..WhenFull::ALL.len())];
+        config.wait = Duration::from_millis(rng.u64(1..=400));
+        config.warning = rng.u8(30..=100);
+        config.routing = Routing::ALL[rng.usize(..Routing::ALL.len())];
+        config.breaker_failures = if rng.bool() { 0 } else { rng.u32(2..=6) };
+        config.breaker_window = Duration::from_millis(rng.u64(100..=2000));
+        config.breaker_open = Duration::from_millis(rng.u64(20..=600));
+        config.backoff_base = Duration::from_millis(rng.u64(1..=60));
+        config.backoff_cap = Duration::from_millis(rng.u64(20..=400));
+        let config = self.broker.config.clone();
+        self.model.at(self.clock.moment());
+        self.model.configure(plan::rules(&config));
+        self.command(Command::Configure(Box::new(config)))
+    }
+}
