@@ -6,7 +6,7 @@ use crate::project;
 use super::finding::Finding;
 use super::metadata::Metadata;
 use super::tree::Tree;
-use super::{doubles, edges, layers, licences, links, module_docs, sizes, words};
+use super::{doubles, edges, layers, licences, links, module_docs, reference, sizes, words};
 
 /// Checks the tree and prints every finding.
 ///
@@ -52,6 +52,7 @@ fn check(tree: &Tree, metadata: &Metadata) -> Vec<Finding> {
     findings.extend(doubles::check(tree, metadata));
     findings.extend(words::check(tree));
     findings.extend(links::check(tree));
+    findings.extend(reference::check(tree));
     findings.sort();
     findings.dedup();
     findings

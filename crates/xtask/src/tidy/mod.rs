@@ -14,6 +14,7 @@ mod links;
 mod metadata;
 mod module_docs;
 mod paths;
+mod reference;
 mod sizes;
 mod spdx;
 mod tree;
