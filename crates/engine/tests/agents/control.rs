@@ -174,7 +174,7 @@ fn whoever_registers_the_id_next_does_not_speak_for_what_its_former_owner_held()
     world.publish(&mut client, 1);
     let token = world.deliveries(&agent).remove(0).token;
     world.ask(&mut client, unregister("a")).unwrap();
-    let same_id = trunkline_types::AgentCard::new("a".parse().unwrap());
+    let same_id = AgentCard::new("a".parse().unwrap());
     let mut other = world.connect_as("bob", Some(same_id)).unwrap();
     let settle = trunkline_types::Settle { token, outcome: done() };
     let refusal = world.ask(&mut other, Operation::Settle(settle)).unwrap_err();

@@ -31,7 +31,9 @@ impl World {
         while self.chance(self.plan.work.update) && operations.len() < 4 {
             operations.push(update(token, self.news_of_work()));
         }
-        if self.chance(self.plan.traffic.nested) {
+        // A chain of requests that each make another would never come to its end.
+        let first = delivery.publish.envelope.causation_id.is_none();
+        if !self.quiet && (first || self.rng.bool()) && self.chance(self.plan.traffic.nested) {
             let nested = self.nested(number, &delivery);
             operations.push(nested);
         }
