@@ -142,6 +142,8 @@ pub(crate) struct Model {
     pub(crate) gatherings: BTreeMap<MessageId, Gathering>,
     /// Who has completed which of them.
     pub(crate) completed: BTreeSet<(MessageId, AgentId)>,
+    /// Whether everything that is sent is logged, so that records tell of all of it.
+    pub(crate) pure: bool,
     /// What is known of circuit breakers.
     pub(crate) guards: BTreeMap<(AgentId, InboxAddress), Guard>,
     /// Who got an event on behalf of a group.
@@ -191,6 +193,7 @@ impl Model {
             lasting: BTreeSet::new(),
             gatherings: BTreeMap::new(),
             completed: BTreeSet::new(),
+            pure: false,
             guards: BTreeMap::new(),
             grouped: BTreeMap::new(),
             replies: BTreeSet::new(),

@@ -81,7 +81,7 @@ impl World {
             (0..plan.agents + plan.clients).map(|n| Actor::new(n, &plan, &mut rng)).collect();
         Self {
             broker: Broker::new(&plan, config, defect),
-            model: Model::new(plan.rules()),
+            model: Model { pure: plan.traffic.pure, ..Model::new(plan.rules()) },
             clock: Clock::new(),
             calendar: Calendar::default(),
             links: BTreeMap::new(),
