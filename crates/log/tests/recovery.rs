@@ -399,12 +399,12 @@ fn a_cut_or_newer_segment_is_refused() {
         assert!(matches!(error, OpenError::Corrupt { segment: 2, .. }), "{length}: {error}");
     }
     let mut newer = bytes;
-    newer[16] = 2;
+    newer[16] = 3;
     let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &newer[16..4096]);
     newer[8..16].copy_from_slice(&sum.to_le_bytes());
     disk.write_file(&segment(2), newer);
     let error = try_open(&disk).err().unwrap();
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, supported: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
 }
 
 #[test]
