@@ -32,9 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Small segments, because every start of a broker prepares two, and what must fit into them. A
 /// short grace and a short lease, because killed agents do not come back, and a broker that was
 /// restarted gives them a lease's time.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("TRUNKLINE_LOG__SEGMENT_BYTES", "4MiB"),
     ("TRUNKLINE_LOG__MAX_BODY_BYTES", "2MiB"),
+    // Little goes to many at once here, and the largest record must fit a small segment.
+    ("TRUNKLINE_BROKER__LOGGED_COPIES", "100"),
     ("TRUNKLINE_BROKER__RESUME_GRACE", "1s"),
     ("TRUNKLINE_BROKER__LEASE", "3s"),
 ];
