@@ -167,8 +167,13 @@ pub(crate) async fn run(args: AgentsArgs, output: &Output) -> Result<(), CliErro
         AgentsCommand::Set(args) => {
             let link = Link::new(&reach)?;
             let (id, change) = (args.id.clone(), args.change());
+            let drained = change.draining == Some(true);
             link.with(async |session| session.set_agent(id.clone(), change).await).await?;
-            show(&find(&link, id).await?, output)
+            match find(&link, id.clone()).await {
+                // One that holds nothing leaves so fast that it may be gone by now.
+                Err(error) if drained && error.exit == Exit::NotFound => left(&id, output),
+                found => show(&found?, output),
+            }
         }
         AgentsCommand::Unregister { id } => {
             let link = Link::new(&reach)?;
@@ -182,6 +187,13 @@ pub(crate) async fn run(args: AgentsArgs, output: &Output) -> Result<(), CliErro
             agents_watch::run(&reach, which.filter(), count, output).await
         }
     }
+}
+
+fn left(id: &AgentId, output: &Output) -> Result<(), CliError> {
+    if output.is_json() {
+        return output.value(&json!({ "id": id.to_string(), "done": "left" }));
+    }
+    output.line(format_args!("{id} has left"))
 }
 
 async fn find(link: &Link, id: AgentId) -> Result<AgentInfo, CliError> {
