@@ -70,6 +70,14 @@ pub enum Command {
         /// The place of the last of them.
         through: Sequence,
     },
+    /// Says all durable things again of which only records before a place tell, so that these may
+    /// go: a bounded part of it at a time. To be said again for as long as
+    /// [`Engine::cleaning`](crate::Engine::cleaning) tells that it goes on, with pauses while the
+    /// log is congested; meanwhile the place is the one that was said first.
+    Clean {
+        /// The place of the first record that is to stay.
+        before: Sequence,
+    },
     /// The broker is shutting down: nothing new is taken or delivered from now on, and every
     /// session is sent away as soon as it neither holds a delivery nor waits for the reply to one
     /// that is held. To be said again after whatever else is handled, until the end: that is when

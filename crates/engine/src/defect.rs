@@ -67,6 +67,10 @@ pub enum Defect {
     UntoldDrop,
     /// A publish overtakes those that wait outside a full inbox.
     WaiterOvertaken,
+    /// Cleaning now and then forgets to carry an entry forward.
+    ForgottenCarry,
+    /// Old records are given up before what says them again is flushed.
+    EarlyRemoval,
 }
 
 impl Defect {
@@ -104,5 +108,7 @@ impl Defect {
         Self::LostPending,
         Self::UntoldDrop,
         Self::WaiterOvertaken,
+        Self::ForgottenCarry,
+        Self::EarlyRemoval,
     ];
 }

@@ -40,6 +40,12 @@ pub enum Effect {
         /// Whether it came.
         wanted: bool,
     },
+    /// Everything durable is told of by records from this place on, and these are on disk: the
+    /// older ones may be given up.
+    Cleaned {
+        /// The place of the first record that must stay.
+        before: Sequence,
+    },
     /// A question is answered.
     Answer {
         /// Which question.

@@ -1,6 +1,7 @@
 //! The engine itself: its tables, its entry points and its clock.
 
 use crate::admission::Remembered;
+use crate::carry::{Origins, Sweep};
 use crate::command::{Command, ConnectionKey};
 use crate::config::EngineConfig;
 use crate::defect::Defect;
@@ -125,6 +126,14 @@ pub struct Engine {
     /// How long the broker was away in all: its own time runs that far behind the clock.
     pub(crate) away: Duration,
     pub(crate) next_serial: u64,
+
+    /// The sweep that is under way.
+    pub(crate) sweep: Option<Box<Sweep>>,
+    /// About how many bytes of records all that is durable would need, when that was counted
+    /// last.
+    pub(crate) live_bytes: u64,
+    /// What is known of the log's beginning.
+    pub(crate) origins: Origins,
 }
 
 impl Engine {
@@ -177,6 +186,9 @@ impl Engine {
             latest_wall: WallTime(0),
             away: Duration::ZERO,
             next_serial: 1,
+            sweep: None,
+            live_bytes: 0,
+            origins: Origins::default(),
             config,
         }
     }
@@ -204,6 +216,7 @@ impl Engine {
             Command::Space { ample } => self.ample = ample,
             Command::Congestion { congested } => self.set_congested(now, congested, out),
             Command::Indexed { through } => self.indexed(through),
+            Command::Clean { before } => self.clean(now, before, out),
             Command::Drain => self.drain(now, out),
             Command::Stop => self.stop(now, out),
         }

@@ -41,7 +41,10 @@ impl Engine {
             }
             Held::Ready(..) => self.planted(Defect::DeliverBeforeFlush),
             Held::Reply(..) => self.planted(Defect::ReplyBeforeFlush),
-            Held::Effect(_) => self.planted(Defect::ReadBeforeFlush),
+            Held::Effect(effect) => match **effect {
+                Effect::Cleaned { .. } => self.planted(Defect::EarlyRemoval),
+                _ => self.planted(Defect::ReadBeforeFlush),
+            },
             Held::Item(..) | Held::Event(..) | Held::Activate(..) | Held::Dismiss(..) => false,
         };
         let queue = match level {

@@ -7,6 +7,7 @@
 //! `dispatch`, `settle`, `task`, `stats`.
 
 mod admission;
+mod carry;
 mod command;
 mod config;
 mod defect;
@@ -39,7 +40,9 @@ pub use engine::Engine;
 pub use key_index::{KeyIndex, KeyRow};
 pub use now::{Deadline, Mono, Now};
 pub use record::{
-    AcceptedRecord, AgentRecord, DecodeError, End, EntryId, Record, ReturnedRecord, ScheduledRecord,
+    AcceptedRecord, AgentRecord, Carried, CarriedEnded, CarriedEntry, CarriedLease, CarriedLetter,
+    CarriedMarks, CarriedSchedule, CarriedTally, CarriedTask, CarriedToken, DecodeError, End,
+    EntryId, Part, PartOf, Record, ReturnedRecord, ScheduledRecord,
 };
 pub use replay::ReplayError;
 pub use rules::Rules;

@@ -50,16 +50,20 @@ impl Engine {
     /// [`ReplayError`] if it does not fit the ones before it. The engine is then of no use.
     #[allow(clippy::too_many_lines, reason = "one arm for each kind of record")]
     pub fn replay(&mut self, sequence: Sequence, record: Record) -> Result<(), ReplayError> {
-        if sequence != self.sequence.next() {
+        if self.origins.first.is_none() {
+            self.origins.first = Some(sequence);
+        } else if sequence != self.sequence.next() {
             return Err(ReplayError::Gap { last: self.sequence, found: sequence });
         }
         self.sequence = sequence;
         match record {
-            Record::Boot { epoch, .. } => {
+            Record::Boot { epoch, at } => {
+                self.replay_boot(epoch, at);
                 if !self.planted(Defect::RepeatedToken) {
                     self.epoch = epoch;
                 }
             }
+            Record::Carried(record) => self.replay_carried(sequence, *record)?,
             Record::Agent(record) => {
                 self.apply_agent(*record);
             }
@@ -75,7 +79,7 @@ impl Engine {
             }
             Record::Accepted(record) => self.replay_accepted(*record),
             Record::Leased { entry, token, session, agent, at } => {
-                let key = self.entry_key(sequence, entry)?;
+                let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
                 let session = self.replay_session(key, session, &agent);
                 let id = self.sessions[session].id;
                 let Some(agent) = self.sessions[session].agent else {
@@ -86,41 +90,41 @@ impl Engine {
                 self.apply_leased(key, token, session, id, agent, at);
             }
             Record::Begun { entry } => {
-                let key = self.entry_key(sequence, entry)?;
+                let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
                 if let Some(lease) = &mut self.entries[key].lease {
                     lease.begun = true;
                 }
             }
             Record::Returned(record) => {
-                let key = self.entry_key(sequence, record.entry)?;
+                let Some(key) = self.entry_key(sequence, record.entry)? else { return Ok(()) };
                 if !record.token_stays {
                     self.use_up_token(key, Some(Use::GivenBack));
                 }
                 self.apply_returned(key, *record);
             }
             Record::Paused { entry, reason, message, at } => {
-                let key = self.entry_key(sequence, entry)?;
+                let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
                 self.use_up_token(key, Some(Use::Paused));
                 self.apply_paused(key, reason, message, at);
             }
             Record::Continued { entry, payload, from, session, operation, at } => {
-                let key = self.entry_key(sequence, entry)?;
+                self.replay_operation(session, operation, at);
+                let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
                 if self.entries[key].place != Place::Paused {
                     let problem = "an entry is continued that was not paused";
                     return Err(ReplayError::Contradiction { at: sequence, problem });
                 }
-                self.replay_operation(session, operation, at);
                 self.apply_continued(key, payload, from, at);
             }
             Record::Settled { entry, end, at } => {
-                let key = self.entry_key(sequence, entry)?;
+                let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
                 self.replay_ids.remove(&entry);
                 self.use_up_token(key, Use::of_end(&end));
                 self.apply_ended(key, end, at);
             }
             Record::Artifact { entry, session, operation, chunk, at } => {
-                let key = self.entry_key(sequence, entry)?;
                 self.replay_operation(session, operation, at);
+                let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
                 if let Some(task) = self.entries[key].task {
                     self.task_artifact(task, chunk, at);
                 }
@@ -185,6 +189,7 @@ impl Engine {
     /// Ends recovery and begins an epoch. The record that says so must be durable before
     /// anything else is handled.
     pub fn start(&mut self, now: Now, out: &mut Output) {
+        self.finish_carried();
         self.replaying = false;
         self.replay_ids = crate::map::map(self.config.seed);
         self.written = self.sequence;
@@ -194,9 +199,11 @@ impl Engine {
         self.last_seen = now.mono;
         if self.config.logged {
             self.emit(Record::Boot { epoch: self.epoch, at: now.wall }, out);
+            self.replay_boot(self.epoch, now.wall);
             out.flush = true;
         }
         self.order_windows(now);
+        self.live_bytes = self.measure();
         self.await_sessions(now, out);
         self.arm_schedules();
         self.rewind_schedules(now, out);
@@ -229,7 +236,8 @@ impl Engine {
         if !self.planted(Defect::ForgottenKey) {
             self.apply_key(tenant, &publish, at, true);
         }
-        self.tenants[tenant].tally.accepted += 1;
+        self.tenants[tenant].tally.recorded.accepted += 1;
+        self.origins.accepted(first_entry);
         self.next_entry = first_entry;
         let mut inboxes: Vec<_> =
             inboxes.iter().map(|address| self.inbox(tenant, address)).collect();
@@ -253,7 +261,7 @@ impl Engine {
     ) -> Result<(), ReplayError> {
         let envelope = &accepted.publish.envelope;
         let (tenant, id) = (self.tenant_key(&envelope.tenant), envelope.id);
-        if !self.tenants[tenant].schedules.contains(name) {
+        if !self.tenants[tenant].schedules.contains(name) && !self.is_cleaned() {
             let problem = "a schedule fired that does not exist";
             return Err(ReplayError::Contradiction { at, problem });
         }
@@ -271,7 +279,12 @@ impl Engine {
         first: EntryId,
         inboxes: &[InboxAddress],
     ) -> Result<(), ReplayError> {
-        let key = self.entry_key(at, entry)?;
+        let Some(key) = self.entry_key(at, entry)? else {
+            // What it said is not known yet; its copies are said again like itself.
+            self.origins.missing.extend((first.0..).take(inboxes.len()).map(EntryId));
+            self.next_entry = EntryId(first.0.saturating_add(inboxes.len() as u64));
+            return Ok(());
+        };
         if !self.is_pending(key) {
             let problem = "an entry is routed that did not wait for that";
             return Err(ReplayError::Contradiction { at, problem });
@@ -299,19 +312,26 @@ impl Engine {
         }
     }
 
-    fn entry_key(&self, at: Sequence, entry: EntryId) -> Result<EntryKey, ReplayError> {
-        self.replay_ids.get(&entry).copied().ok_or(ReplayError::UnknownEntry { at, entry })
+    /// The entry that a record speaks of; `None` if it was accepted before what was kept of the
+    /// log, and was not said again yet: it then will be, or has ended.
+    fn entry_key(&self, at: Sequence, entry: EntryId) -> Result<Option<EntryKey>, ReplayError> {
+        let known = self.replay_ids.get(&entry).copied();
+        if known.is_none() && !(self.is_cleaned() && self.origins.precedes(entry)) {
+            return Err(ReplayError::UnknownEntry { at, entry });
+        }
+        Ok(known)
     }
 
     /// What a session says again about this token after the restart has been done.
     fn use_up_token(&mut self, key: EntryKey, used: Option<Use>) {
         if let (Some(lease), Some(used)) = (self.entries[key].lease, used) {
-            self.used_tokens.insert(lease.token, lease.agent, used);
+            let base = self.entries[key].base;
+            self.used_tokens.insert(base, lease.token, lease.agent, used);
         }
     }
 
     /// The row of a session that held something when the broker stopped.
-    fn replay_session(&mut self, entry: EntryKey, id: SessionId, agent: &AgentId) -> SessionKey {
+    pub(crate) fn replay_session(&mut self, entry: EntryKey, id: SessionId, agent: &AgentId) -> SessionKey {
         if let Some(&session) = self.session_keys.get(&id) {
             return session;
         }
@@ -335,9 +355,17 @@ impl Engine {
                 continue;
             }
             row.lost_until = Some(until);
-            if let Some(known) = self.windows.remove(&row.id) {
-                row.window = known.window;
+            let (id, agent) = (row.id, row.agent);
+            let (window, lasting) = self.recall(id);
+            // Who owns the agent may have been said after what it holds.
+            let known = agent.and_then(|agent| self.agents[agent].registration.as_ref());
+            let owner = known.map(|known| SmolStr::new(&known.owner));
+            let row = &mut self.sessions[session];
+            (row.window, row.lasting) = (window, lasting);
+            if let Some(owner) = owner {
+                row.owner = owner;
             }
+            self.bar_session(session);
             let leases: Vec<_> = self.sessions[session].leases.iter(&self.entries).collect();
             for key in leases {
                 if let Some(lease) = &mut self.entries[key].lease {

@@ -87,6 +87,11 @@ impl<K: Key, T> Table<K, T> {
         self.slots.get_mut(key.slot() as usize)
     }
 
+    /// No row is in this slot or in a later one.
+    pub(crate) fn slots(&self) -> u32 {
+        u32::try_from(self.slots.capacity()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }

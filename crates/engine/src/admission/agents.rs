@@ -138,7 +138,9 @@ impl Engine {
         let level = self.lasting_level();
         if let (true, Some(connection)) = (own, connection) {
             // Its own session ends by it, so it is answered first.
-            self.sessions[session].window.insert(operation);
+            let row = &mut self.sessions[session];
+            row.window.insert(operation);
+            row.lasting.insert(operation);
             let done = SessionItem::Done { first: operation, last: operation };
             self.hold(now, level, Held::Item(connection, done), out);
         }

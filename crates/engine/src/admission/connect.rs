@@ -55,9 +55,10 @@ impl Engine {
         let known = self.session_keys.get(&id).copied();
         let session = known.unwrap_or_else(|| {
             let session = self.new_session(id, tenant, principal.subject, agent);
-            let known = self.windows.remove(&id).unwrap_or_default();
-            self.sessions[session].window = known.window;
-            self.sessions[session].recovered = true;
+            let (window, lasting) = self.recall(id);
+            let row = &mut self.sessions[session];
+            (row.window, row.lasting) = (window, lasting);
+            row.recovered = true;
             session
         });
         self.leave_connection(session, out);
@@ -72,6 +73,7 @@ impl Engine {
         row.skills = skills;
         row.next_operation = next_operation.max(1);
         row.window.forget_before(next_operation);
+        row.lasting.forget_before(next_operation);
         let serial = row.serial;
         self.bar_session(session);
         self.serve_inboxes(session);

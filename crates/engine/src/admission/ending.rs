@@ -65,7 +65,7 @@ impl Engine {
         tally.sessions -= 1;
         tally.replies_dropped += row.pending.len() as u64;
         if loss != Loss::Goodbye {
-            self.remember_window(now, row.id, row.window);
+            self.remember_window(now, row.id, (row.window, row.lasting));
         }
     }
 
@@ -97,7 +97,7 @@ impl Engine {
             inbox.places[Place::Staged as usize] -= 1;
             inbox.ephemeral -= 1;
             inbox.ephemeral_bytes -= entry.size();
-            inbox.counters.lost += 1;
+            inbox.fleeting.lost += 1;
             *lost.entry(entry.inbox).or_default() += 1;
         }
         // Nobody is there any longer to be told of them.
@@ -110,11 +110,15 @@ impl Engine {
             let tenant = self.tenants[self.inboxes[inbox].tenant].id.clone();
             let address = self.address(inbox);
             self.emit(Record::Lost { tenant, inbox: address, count }, out);
+            let row = &mut self.inboxes[inbox];
+            row.fleeting.accepted -= count;
+            row.fleeting.lost -= count;
+            self.apply_lost(inbox, count);
         }
         out.flush = true;
     }
 
-    /// The state after a stop took ephemeral entries, as replay sees it.
+    /// The state after a record tells of ephemeral entries that a stop took.
     pub(crate) fn apply_lost(&mut self, inbox: InboxKey, count: u64) {
         let row = &mut self.inboxes[inbox];
         debug_assert!(row.owner != Owner::Bare, "bare subscriptions have no entries");

@@ -136,8 +136,12 @@ impl Engine {
         number: u64,
         result: &Result<Answered, Refusal>,
     ) {
-        if let Ok(Answered::Done(_) | Answered::Accepted(..)) = result {
-            self.sessions[session].window.insert(number);
+        if let Ok(Answered::Done(level) | Answered::Accepted(level, _)) = result {
+            let row = &mut self.sessions[session];
+            row.window.insert(number);
+            if level.is_logged() {
+                row.lasting.insert(number);
+            }
         }
     }
 

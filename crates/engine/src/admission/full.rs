@@ -145,8 +145,8 @@ impl Engine {
     /// An inbox misses an envelope: that is counted there, and told to who takes from it.
     pub(crate) fn leave_out(&mut self, inbox: InboxKey) {
         let row = &mut self.inboxes[inbox];
-        row.counters.accepted += 1;
-        row.counters.dropped += 1;
+        row.fleeting.accepted += 1;
+        row.fleeting.dropped += 1;
         row.arrived += 1;
         row.missed.push(row.arrived);
     }

@@ -93,6 +93,49 @@ impl Keys {
         }
     }
 
+    /// Takes out the first key in memory of which only records before a place tell, with what was
+    /// accepted under it, unless that is over. It is to be put back when it is said again.
+    pub(crate) fn take_older(
+        &mut self,
+        before: Sequence,
+        now: WallTime,
+    ) -> Option<(IdempotencyKey, KeyRow)> {
+        while let Some((sequence, key)) = self.recorded.pop_front_if(|(at, _)| *at < before) {
+            let Some(&(row, latest)) = self.rows.get(&key) else { continue };
+            if latest != Some(sequence) {
+                continue;
+            }
+            if row.expires_at > now {
+                return Some((key, row));
+            }
+            self.rows.remove(&key);
+        }
+        None
+    }
+
+    /// A key is said again at a place, which counts for nothing.
+    pub(crate) fn put_back(&mut self, at: Sequence, key: &IdempotencyKey, row: KeyRow) {
+        if self.rows.insert(key.clone(), (row, Some(at))).is_none() {
+            self.expiring.push_back((row.expires_at, key.clone()));
+        }
+        self.recorded.push_back((at, key.clone()));
+    }
+
+    /// How many keys expire by the latest at which times.
+    pub(crate) fn counts(&self) -> Vec<(WallTime, u64)> {
+        self.counts.iter().map(|(&at, &count)| (at, count)).collect()
+    }
+
+    /// Counts as many keys as were counted before.
+    pub(crate) fn recount(&mut self, counts: Vec<(WallTime, u64)>) {
+        self.counts = counts.into_iter().collect();
+    }
+
+    /// What was replayed may have come in another order than it expires in.
+    pub(crate) fn order_replayed(&mut self) {
+        self.expiring.make_contiguous().sort_by_key(|&(at, _)| at);
+    }
+
     /// All rows of recorded keys in memory in the order of their keys, for checks.
     pub(crate) fn sorted(&self) -> Vec<(&IdempotencyKey, &KeyRow)> {
         let recorded = self.rows.iter().filter(|(_, (_, sequence))| sequence.is_some());

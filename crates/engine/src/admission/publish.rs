@@ -173,7 +173,7 @@ impl Engine {
         let at = origin.at;
         self.apply_key(tenant, publish, at, recorded);
         let tally = &mut self.tenants[tenant].tally;
-        tally.accepted += 1;
+        *tally.accepted_of(recorded) += 1;
         tally.unrouted += u64::from(targets.is_empty() && targets.dropped == 0 && !pending);
         let reached = targets.reached();
         let mut accepted = Accepted {
@@ -356,6 +356,8 @@ impl Engine {
             deliveries: 0,
             losses: 0,
             returned: false,
+            rejoined: false,
+            base: self.sequence,
             accepted_at: at,
             expires_at: publish.envelope.ttl.map(|ttl| at.after(ttl)),
             due: publish.due(at),
@@ -370,7 +372,7 @@ impl Engine {
             missed: Vec::new(),
         });
         let row = &mut self.inboxes[inbox];
-        row.counters.accepted += 1;
+        row.counters_of(level.is_logged()).accepted += 1;
         row.places[Place::Staged as usize] += 1;
         if !level.is_logged() {
             row.ephemeral += 1;

@@ -93,7 +93,7 @@ impl Engine {
             settings: inbox.settings().clone(),
             stats: InboxStats {
                 address: Some(address.clone()),
-                counters: inbox.counters,
+                counters: inbox.totals(),
                 gauges: inbox.gauges(),
             },
             waiting_outside: u32::try_from(self.outside_count(key)).unwrap_or(u32::MAX),

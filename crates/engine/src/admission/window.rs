@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::now::Now;
 use trunkline_types::session::REACH;
-use trunkline_types::{SessionId, WallTime};
+use trunkline_types::{Sequence, SessionId, WallTime};
 
 /// The numbers of the operations that were done, as ranges.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,16 +51,28 @@ impl Window {
         self.ranges.is_empty()
     }
 
-    #[cfg(test)]
-    fn ranges(&self) -> &[(u64, u64)] {
+    /// The numbers as ranges, in ascending order.
+    pub(crate) fn ranges(&self) -> &[(u64, u64)] {
         &self.ranges
+    }
+
+    /// A window of these ranges, if they are in ascending order and apart.
+    pub(crate) fn of_ranges(ranges: Vec<(u64, u64)>) -> Option<Self> {
+        let whole = ranges.iter().all(|(first, last)| first <= last && *last < u64::MAX);
+        let apart = whole && ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0);
+        apart.then_some(Self { ranges })
     }
 }
 
 /// The window of a session that is gone, and until when it is remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
-    pub(crate) window: Window,
+    /// Which of its operations were done; empty for what is known from the log only.
+    window: Window,
+    /// Which of them a restart must know of.
+    pub(crate) lasting: Window,
+    /// The oldest record that a replay needs to rebuild it; none while that is not known.
+    pub(crate) base: Sequence,
     /// When the session was heard of last; while records are replayed, when the latest of its
     /// operations was accepted.
     pub(crate) used_at: WallTime,
@@ -68,11 +80,17 @@ pub(crate) struct Remembered {
 
 impl Engine {
     /// Remembers the operations of a session that is gone.
-    pub(crate) fn remember_window(&mut self, now: Now, id: SessionId, window: Window) {
+    pub(crate) fn remember_window(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        (window, lasting): (Window, Window),
+    ) {
         if window.is_empty() {
             return;
         }
-        self.windows.insert(id, Remembered { window, used_at: now.wall });
+        let base = Sequence(0);
+        self.windows.insert(id, Remembered { window, lasting, base, used_at: now.wall });
         self.forgetting.push_back((now.wall, id));
         self.forget_windows(now);
     }
@@ -80,8 +98,15 @@ impl Engine {
     /// Notes an operation that a replayed record says was done.
     pub(crate) fn replay_operation(&mut self, id: SessionId, operation: u64, at: WallTime) {
         let known = self.windows.entry(id).or_default();
-        known.window.insert(operation);
+        known.lasting.insert(operation);
         known.used_at = known.used_at.max(at);
+    }
+
+    /// What is known of a session that comes back: the operations that it has done, and those of
+    /// them that a restart must know of.
+    pub(crate) fn recall(&mut self, id: SessionId) -> (Window, Window) {
+        let Remembered { window, lasting, .. } = self.windows.remove(&id).unwrap_or_default();
+        if window.is_empty() { (lasting.clone(), lasting) } else { (window, lasting) }
     }
 
     /// Orders what was replayed by age, so that the oldest is forgotten first.

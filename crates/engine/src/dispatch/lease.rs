@@ -53,7 +53,7 @@ impl Engine {
         let entry = &mut self.entries[key];
         entry.deliveries += u32::from(!taken_up);
         let redelivered = entry.deliveries > 1 && !taken_up;
-        let (inbox, task) = (entry.inbox, entry.task);
+        let (inbox, task, logged) = (entry.inbox, entry.task, entry.is_logged());
         // In replay the deadline is set when the engine starts.
         let deadline = Mono(u64::MAX);
         entry.lease = Some(Lease {
@@ -67,7 +67,7 @@ impl Engine {
             called_off: false,
             probe: 0,
         });
-        self.inboxes[inbox].counters.redeliveries += u64::from(redelivered);
+        self.inboxes[inbox].counters_of(logged).redeliveries += u64::from(redelivered);
         self.tokens.insert(token, key);
         self.put(key, Place::Leased);
         let row = &mut self.sessions[holder];

@@ -55,6 +55,8 @@ pub(crate) struct Session {
     pub(crate) next_operation: u64,
     /// Which of its operations have been done.
     pub(crate) window: Window,
+    /// Which of them a restart must know of.
+    pub(crate) lasting: Window,
     /// What its latest hello said it holds, until it is welcomed.
     pub(crate) held: Vec<Token>,
     /// How requests ended while it was lost.
@@ -139,6 +141,7 @@ impl Engine {
             counted: false,
             next_operation: 1,
             window: Window::default(),
+            lasting: Window::default(),
             held: Vec::new(),
             pending: Vec::new(),
             watching: Vec::new(),

@@ -51,7 +51,8 @@ impl Engine {
         let wanted = wanted.map(|(agent, _)| agent);
         self.check_room_for_inboxes(tenant, &publish.envelope.destination, wanted)?;
         let level = self.note_gather_key(origin, publish, out)?;
-        self.tenants[tenant].tally.accepted += 1;
+        let recorded = level.is_logged();
+        *self.tenants[tenant].tally.accepted_of(recorded) += 1;
         let unserved = |(agent, why_not): &&Asked| {
             let inbox = self.tenants[tenant].agent_inboxes.get(agent);
             why_not.is_none() && !inbox.is_some_and(|&inbox| self.is_served(inbox))

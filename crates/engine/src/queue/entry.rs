@@ -6,7 +6,7 @@ use crate::record::EntryId;
 use crate::table::{AgentKey, GatherKey, InboxKey, SessionKey, TaskKey};
 use std::sync::Arc;
 use trunkline_types::session::NumberRange;
-use trunkline_types::{AttemptNote, Durability, Payload, Publish, SessionId, Token, WallTime};
+use trunkline_types::{AttemptNote, Durability, Payload, Publish, Sequence, SessionId, Token, WallTime};
 
 /// One envelope for one recipient.
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub(crate) struct Entry {
     pub(crate) losses: u32,
     /// Whether it was in its inbox before: it then goes before those that never left it.
     pub(crate) returned: bool,
+    /// Whether it was continued and not delivered since: it then does not hold its key.
+    pub(crate) rejoined: bool,
+    /// The oldest record that a replay needs to rebuild it.
+    pub(crate) base: Sequence,
     pub(crate) accepted_at: WallTime,
     pub(crate) expires_at: Option<WallTime>,
     /// Not to be delivered before.
@@ -96,6 +100,12 @@ impl Place {
 impl Entry {
     pub(crate) fn is_logged(&self) -> bool {
         self.durability.is_logged()
+    }
+
+    /// Whether it is in flight, or was and waits for another attempt: it then holds its ordering
+    /// key.
+    pub(crate) fn holds_key(&self) -> bool {
+        self.place == Place::Leased || (self.returned && !self.rejoined)
     }
 
     pub(crate) fn max_attempts(&self) -> u32 {

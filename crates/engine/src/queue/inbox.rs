@@ -9,7 +9,9 @@ use crate::map::Map;
 use crate::record::EntryId;
 use crate::table::{AgentKey, EntryKey, SessionKey, Table, TenantKey};
 use std::collections::{BTreeMap, VecDeque};
-use trunkline_types::{Counters, Gauges, InboxSettings, OrderingKey, Priority, SkillName};
+use trunkline_types::{
+    Counters, Gauges, InboxSettings, OrderingKey, Priority, Sequence, SkillName,
+};
 
 const LANES: usize = Priority::ALL.len();
 
@@ -40,7 +42,14 @@ pub(crate) struct Inbox {
     pub(crate) shut: u32,
     /// Entries in each place.
     pub(crate) places: [u32; Place::COUNT],
+    /// What records tell of what happened in it, which a replay rebuilds.
     pub(crate) counters: Counters,
+    /// What no record tells of.
+    pub(crate) fleeting: Counters,
+    /// The oldest record that a replay needs to rebuild its settings and counters.
+    pub(crate) base: Sequence,
+    /// What the counters came to when they were last written in full.
+    pub(crate) figured: u64,
     pub(crate) ephemeral: u32,
     pub(crate) ephemeral_bytes: u64,
     /// Entries with an ordering key, in order of acceptance. Boxed because most inboxes have none.
@@ -100,6 +109,9 @@ impl Inbox {
             shut: 0,
             places: [0; Place::COUNT],
             counters: Counters::default(),
+            fleeting: Counters::default(),
+            base: Sequence(0),
+            figured: 0,
             ephemeral: 0,
             ephemeral_bytes: 0,
             keys: None,
@@ -120,6 +132,18 @@ impl Inbox {
     pub(crate) fn logged(&self) -> u64 {
         let total: u32 = self.places.iter().sum();
         u64::from(total - self.ephemeral.min(total))
+    }
+
+    /// The counters of what records tell of, or of the rest.
+    pub(crate) fn counters_of(&mut self, logged: bool) -> &mut Counters {
+        if logged { &mut self.counters } else { &mut self.fleeting }
+    }
+
+    /// Everything that happened in it.
+    pub(crate) fn totals(&self) -> Counters {
+        let mut totals = self.counters;
+        totals.add(&self.fleeting);
+        totals
     }
 
     pub(crate) fn gauges(&self) -> Gauges {

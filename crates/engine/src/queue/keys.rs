@@ -16,19 +16,23 @@ impl Engine {
         keys.entry(ordering).or_default().push_back(key);
     }
 
-    /// Puts a continued entry back: first, unless another one is in flight.
+    /// Puts a continued entry back, in order of acceptance, but behind one that is in flight. So
+    /// where it stands depends on no history but its own and that of the one in flight.
     pub(crate) fn key_rejoin(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
         let Some(ordering) = entry.publish.envelope.ordering_key.clone() else { return };
         let seed = self.config.seed;
         let keys = self.inboxes[entry.inbox].keys.get_or_insert_with(|| Box::new(map(seed)));
         let queue = keys.entry(ordering).or_default();
-        let in_flight = queue.front().is_some_and(|&head| {
-            self.entries[head].place == Place::Leased || self.entries[head].returned
-        });
-        queue.insert(usize::from(in_flight), key);
+        let id = entry.id;
+        let holds = |head: &EntryKey| self.entries[*head].holds_key();
+        let in_flight = queue.front().is_some_and(holds);
+        let rest = queue.iter().skip(usize::from(in_flight));
+        let older = rest.take_while(|&&other| self.entries[other].id < id).count();
+        let at = if holds(&key) { 0 } else { usize::from(in_flight) + older };
+        queue.insert(at, key);
         // A head that had only been ready gives way again.
-        let displaced = (!in_flight).then(|| queue.get(1).copied()).flatten();
+        let displaced = (at == 0).then(|| queue.get(1).copied()).flatten();
         if let Some(head) = displaced.filter(|&head| self.entries[head].place == Place::Ready) {
             self.unqueue(head);
             self.put(head, Place::Blocked);

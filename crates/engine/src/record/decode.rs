@@ -1,5 +1,6 @@
 //! From bytes to records: the mirror of `encode`.
 
+use super::carried_decode;
 use super::codec::{DecodeError, Read};
 use super::kinds::{
     AcceptedRecord, AgentRecord, End, EntryId, Record, ReturnedRecord, ScheduledRecord,
@@ -139,23 +140,23 @@ fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
             inboxes: read.list("inboxes", |read| read.parse("inbox"))?,
             at: read.time("time")?,
         },
-        other => return Err(DecodeError::Tag(other)),
+        tag => Record::Carried(Box::new(carried_decode::decode(tag, read)?)),
     })
 }
 
-fn entry(read: &mut Read<'_>) -> Result<EntryId> {
+pub(super) fn entry(read: &mut Read<'_>) -> Result<EntryId> {
     read.number("entry").map(EntryId)
 }
 
-fn session(read: &mut Read<'_>) -> Result<SessionId> {
+pub(super) fn session(read: &mut Read<'_>) -> Result<SessionId> {
     read.wide("session").map(SessionId)
 }
 
-fn token(read: &mut Read<'_>) -> Result<Token> {
+pub(super) fn token(read: &mut Read<'_>) -> Result<Token> {
     Ok(Token { epoch: Epoch(read.small("epoch")?), counter: read.number("token")? })
 }
 
-fn agent(read: &mut Read<'_>) -> Result<AgentRecord> {
+pub(super) fn agent(read: &mut Read<'_>) -> Result<AgentRecord> {
     Ok(AgentRecord {
         tenant: read.parse("tenant")?,
         owner: read.text("owner")?.to_owned(),
@@ -176,7 +177,7 @@ fn agent(read: &mut Read<'_>) -> Result<AgentRecord> {
     })
 }
 
-fn subscription(read: &mut Read<'_>) -> Result<Subscription> {
+pub(super) fn subscription(read: &mut Read<'_>) -> Result<Subscription> {
     Ok(Subscription {
         pattern: read.parse("pattern")?,
         durable: read.flag("durable")?,
@@ -186,7 +187,7 @@ fn subscription(read: &mut Read<'_>) -> Result<Subscription> {
     })
 }
 
-fn inbox_settings(read: &mut Read<'_>) -> Result<InboxSettings> {
+pub(super) fn inbox_settings(read: &mut Read<'_>) -> Result<InboxSettings> {
     Ok(InboxSettings {
         when_full: read.option("policy for a full inbox", |read| {
             read.word("policy for a full inbox", WhenFull::from_number)
@@ -239,7 +240,7 @@ fn accepted(read: &mut Read<'_>) -> Result<AcceptedRecord> {
     })
 }
 
-fn options(read: &mut Read<'_>) -> Result<PublishOptions> {
+pub(super) fn options(read: &mut Read<'_>) -> Result<PublishOptions> {
     Ok(PublishOptions {
         task: read.flag("task")?,
         reply: read.flag("reply")?,
@@ -260,7 +261,7 @@ fn options(read: &mut Read<'_>) -> Result<PublishOptions> {
     })
 }
 
-fn envelope(read: &mut Read<'_>) -> Result<Envelope> {
+pub(super) fn envelope(read: &mut Read<'_>) -> Result<Envelope> {
     Ok(Envelope {
         id: message_id(read)?,
         tenant: read.parse("tenant")?,
@@ -284,7 +285,7 @@ fn envelope(read: &mut Read<'_>) -> Result<Envelope> {
     })
 }
 
-fn message_id(read: &mut Read<'_>) -> Result<MessageId> {
+pub(super) fn message_id(read: &mut Read<'_>) -> Result<MessageId> {
     let bytes = read.wide("message id")?.to_be_bytes();
     MessageId::from_bytes(bytes).ok_or_else(|| DecodeError::Field {
         field: "message id",
@@ -325,7 +326,7 @@ fn end(read: &mut Read<'_>) -> Result<End> {
     })
 }
 
-fn note(read: &mut Read<'_>) -> Result<AttemptNote> {
+pub(super) fn note(read: &mut Read<'_>) -> Result<AttemptNote> {
     Ok(AttemptNote {
         attempt: read.small("attempt")?,
         agent: read.option("agent", |read| read.parse("agent"))?,

@@ -1,5 +1,6 @@
 //! From records to bytes. The layout is in `docs/log-format.md`.
 
+use super::carried_encode;
 use super::codec::Write;
 use super::kinds::{AcceptedRecord, AgentRecord, End, Record, ReturnedRecord, ScheduledRecord};
 use trunkline_types::session::Subscription;
@@ -117,6 +118,7 @@ impl Record {
                 out.number(*operation);
                 out.time(*at);
             }
+            Self::Carried(record) => carried_encode::encode(out, record),
             Self::Routed { entry, first_entry, inboxes, at } => {
                 out.number(entry.0);
                 out.number(first_entry.0);
@@ -127,7 +129,7 @@ impl Record {
     }
 }
 
-fn subscription(out: &mut Vec<u8>, wanted: &Subscription) {
+pub(super) fn subscription(out: &mut Vec<u8>, wanted: &Subscription) {
     let Subscription { pattern, durable, filter, group, when_full } = wanted;
     out.text(pattern.as_str());
     out.number(u64::from(*durable));
@@ -136,7 +138,7 @@ fn subscription(out: &mut Vec<u8>, wanted: &Subscription) {
     out.number(u64::from(when_full.number()));
 }
 
-fn inbox_settings(out: &mut Vec<u8>, settings: &InboxSettings) {
+pub(super) fn inbox_settings(out: &mut Vec<u8>, settings: &InboxSettings) {
     let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
     out.option(*when_full, |out, policy| out.number(u64::from(policy.number())));
     out.option(*wait, Write::span);
@@ -166,7 +168,7 @@ fn scheduled(out: &mut Vec<u8>, record: &ScheduledRecord) {
     envelope(out, &publish.envelope);
 }
 
-fn agent(out: &mut Vec<u8>, record: &AgentRecord) {
+pub(super) fn agent(out: &mut Vec<u8>, record: &AgentRecord) {
     let AgentRecord { tenant, owner, card, at } = record;
     out.text(tenant.as_str());
     out.text(owner);
@@ -200,7 +202,7 @@ fn accepted(out: &mut Vec<u8>, record: &AcceptedRecord) {
     envelope(out, carried);
 }
 
-fn options(out: &mut Vec<u8>, options: &PublishOptions) {
+pub(super) fn options(out: &mut Vec<u8>, options: &PublishOptions) {
     // What gathers answers is ephemeral: of it only the use of its key is written.
     let PublishOptions {
         task,
@@ -228,7 +230,7 @@ fn options(out: &mut Vec<u8>, options: &PublishOptions) {
     });
 }
 
-fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
+pub(super) fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     let Envelope {
         id,
         tenant,
@@ -309,7 +311,7 @@ fn end(out: &mut Vec<u8>, end: &End) {
 }
 
 #[allow(clippy::ptr_arg, reason = "it is handed to Write::option as a function")]
-fn note(out: &mut Vec<u8>, note: &AttemptNote) {
+pub(super) fn note(out: &mut Vec<u8>, note: &AttemptNote) {
     let AttemptNote { attempt, agent, at, reason } = note;
     out.number(u64::from(*attempt));
     out.option(agent.as_ref(), |out, agent| out.text(agent.as_str()));
@@ -317,7 +319,7 @@ fn note(out: &mut Vec<u8>, note: &AttemptNote) {
     out.text(reason);
 }
 
-fn token(out: &mut Vec<u8>, token: Token) {
+pub(super) fn token(out: &mut Vec<u8>, token: Token) {
     out.number(u64::from(token.epoch.0));
     out.number(token.counter);
 }

@@ -1,6 +1,7 @@
 //! The kinds of record. Each carries decisions already taken (targets, due times), so that
 //! replaying it needs neither clock nor chance.
 
+use super::carried::Carried;
 use std::sync::Arc;
 use trunkline_types::session::Subscription;
 use trunkline_types::{
@@ -219,6 +220,8 @@ pub enum Record {
         /// When.
         at: WallTime,
     },
+    /// What is known of a thing, said again so that older records may go.
+    Carried(Box<Carried>),
 }
 
 /// A schedule was set.
@@ -355,6 +358,12 @@ impl Record {
             Self::Redriven { .. } => 20,
             Self::Purged { .. } => 21,
             Self::Routed { .. } => 22,
+            Self::Carried(record) => record.tag(),
         }
+    }
+
+    /// Whether it only says again what older records have told.
+    pub const fn is_carried(&self) -> bool {
+        matches!(self, Self::Carried(_))
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Agent {
     pub(crate) subscriptions: Vec<Arc<Subscription>>,
     /// The latest record about it.
     pub(crate) sequence: Sequence,
+    /// The oldest record that a replay needs to rebuild it.
+    pub(crate) base: Sequence,
 }
 
 /// What an agent registered.
@@ -49,6 +51,7 @@ impl Engine {
             sessions: Vec::new(),
             subscriptions: Vec::new(),
             sequence: Sequence(0),
+            base: Sequence(0),
         });
         self.tenants[tenant].agents.insert(id.clone(), key);
         key
@@ -61,6 +64,9 @@ impl Engine {
         let sequence = self.sequence;
         let agent = &mut self.agents[key];
         agent.sequence = sequence;
+        if agent.registration.is_none() {
+            agent.base = sequence;
+        }
         let at = agent.registration.as_ref().map_or(record.at, |known| known.at);
         agent.registration = Some(Registration { owner: record.owner, card: record.card, at });
         key

@@ -229,11 +229,16 @@ impl Engine {
             row.ephemeral -= 1;
             row.ephemeral_bytes -= entry.size();
         }
-        row.counters.settled += 1;
+        row.counters_of(entry.is_logged()).settled += 1;
         let (publish, sender): (Arc<Publish>, SessionId) = (entry.publish, entry.sender);
         let (at, level): (WallTime, Durability) = (entry.accepted_at, entry.durability);
-        let accepted =
-            inboxes.iter().map(|&to| self.apply_accepted(to, &publish, sender, at, level));
-        accepted.collect()
+        let mut copies = Vec::with_capacity(inboxes.len());
+        for &to in inboxes {
+            let copy = self.apply_accepted(to, &publish, sender, at, level);
+            // Only the record of its acceptance says what was sent.
+            self.entries[copy.0].base = entry.base;
+            copies.push(copy);
+        }
+        copies
     }
 }

@@ -6,9 +6,10 @@ use crate::admission::Keys;
 use crate::engine::Engine;
 use crate::map::{Map, map};
 use crate::queue::{Inbox, Owner};
+use crate::record::CarriedTally;
 use crate::schedule::Schedules;
 use crate::table::{AgentKey, InboxKey, SessionKey, TenantKey};
-use trunkline_types::{AgentId, InboxAddress, SkillName, TenantId};
+use trunkline_types::{AgentId, InboxAddress, Sequence, SkillName, TenantId};
 
 /// What belongs to one tenant.
 #[derive(Debug)]
@@ -51,7 +52,19 @@ pub(crate) struct Tally {
     pub(crate) overran: u64,
     pub(crate) redriven: u64,
     pub(crate) purged: u64,
-    pub(crate) scheduled: u64,
+    /// What records tell of, which a replay rebuilds; the other figures are what came to it.
+    pub(crate) recorded: CarriedTally,
+    /// The oldest record that a replay needs to rebuild these.
+    pub(crate) base: Sequence,
+    /// What they came to when they were last written in full.
+    pub(crate) figured: u64,
+}
+
+impl Tally {
+    /// The counter of publishes that were accepted, those in records or the others.
+    pub(crate) fn accepted_of(&mut self, recorded: bool) -> &mut u64 {
+        if recorded { &mut self.recorded.accepted } else { &mut self.accepted }
+    }
 }
 
 impl Engine {

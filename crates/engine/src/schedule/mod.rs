@@ -8,4 +8,4 @@ mod set;
 mod table;
 
 pub(crate) use fire::Firing;
-pub(crate) use table::Schedules;
+pub(crate) use table::{Row, Schedules};

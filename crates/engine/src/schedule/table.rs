@@ -7,7 +7,7 @@ use crate::record::ScheduledRecord;
 use crate::table::TenantKey;
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use trunkline_types::{MessageId, Refusal, Schedule, ScheduleName, WallTime};
+use trunkline_types::{MessageId, Refusal, Schedule, ScheduleName, Sequence, WallTime};
 
 /// The schedules of one tenant, in the order of their names.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Schedules {
 #[derive(Debug)]
 pub(crate) struct Row {
     /// The subject of the principal that set it.
-    pub(super) owner: String,
+    pub(crate) owner: String,
     pub(crate) schedule: Schedule,
     /// When it is due; overdue while its message cannot be published.
     pub(crate) next: Option<WallTime>,
@@ -27,6 +27,8 @@ pub(crate) struct Row {
     pub(crate) wake: Option<u64>,
     pub(crate) fired: u64,
     pub(crate) last: Option<(MessageId, WallTime)>,
+    /// The oldest record that a replay needs to rebuild it.
+    pub(crate) base: Sequence,
     pub(super) refused: Option<Refusal>,
 }
 
@@ -37,7 +39,25 @@ impl Row {
     }
 }
 
+impl Row {
+    /// A schedule that is said again at a place, with when it is due next, how often it was due,
+    /// and its latest message.
+    pub(crate) fn carried(
+        owner: String,
+        schedule: Schedule,
+        (next, fired, last): (Option<WallTime>, u64, Option<(MessageId, WallTime)>),
+        base: Sequence,
+    ) -> Self {
+        Self { owner, schedule, next, wake: None, fired, last, base, refused: None }
+    }
+}
+
 impl Schedules {
+    /// Sets or replaces one, which nobody looks at before all are.
+    pub(crate) fn insert(&mut self, name: ScheduleName, row: Row) {
+        self.rows.insert(name, row);
+    }
+
     pub(crate) const fn new() -> Self {
         Self { rows: BTreeMap::new() }
     }
@@ -54,7 +74,7 @@ impl Schedules {
         self.rows.get(name)
     }
 
-    pub(super) fn get_mut(&mut self, name: &ScheduleName) -> Option<&mut Row> {
+    pub(crate) fn get_mut(&mut self, name: &ScheduleName) -> Option<&mut Row> {
         self.rows.get_mut(name)
     }
 
@@ -76,8 +96,9 @@ impl Engine {
         let name = schedule.name.clone();
         self.disarm_schedule(tenant, &name);
         let rows = &mut self.tenants[tenant].schedules.rows;
-        let (fired, last) = rows.get(&name).map_or((0, None), |row| (row.fired, row.last));
-        let row = Row { owner, schedule, next, wake: None, fired, last, refused: None };
+        let known = rows.get(&name).map(|row| (row.fired, row.last, row.base));
+        let (fired, last, base) = known.unwrap_or((0, None, self.sequence));
+        let row = Row { owner, schedule, next, wake: None, fired, last, base, refused: None };
         rows.insert(name.clone(), row);
         self.arm_schedule(tenant, &name, next);
     }
@@ -98,7 +119,7 @@ impl Engine {
         next: Option<WallTime>,
     ) {
         self.disarm_schedule(tenant, name);
-        self.tenants[tenant].tally.scheduled += 1;
+        self.tenants[tenant].tally.recorded.scheduled += 1;
         let Some(row) = self.tenants[tenant].schedules.get_mut(name) else { return };
         row.next = next;
         row.fired += 1;

@@ -3,44 +3,93 @@
 use crate::table::TenantKey;
 use std::collections::{BTreeMap, BTreeSet};
 use trunkline_types::session::LetterAddress;
-use trunkline_types::{DeadLetter, InboxAddress, MessageId, Refusal, RefusalCode};
+use trunkline_types::{DeadLetter, InboxAddress, MessageId, Refusal, RefusalCode, Sequence};
 
 /// The dead letters of all tenants, oldest first. Logged and ephemeral ones are bounded apart, so
 /// that what is not in the log never decides what of it is forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetters {
-    letters: BTreeMap<u64, (TenantKey, DeadLetter)>,
+    letters: BTreeMap<u64, Kept>,
     /// The numbers of those that copies of one message became.
     ids: BTreeMap<(TenantKey, MessageId), Vec<u64>>,
     /// The numbers of the logged ones.
     logged: BTreeSet<u64>,
     /// The numbers of the ephemeral ones.
     ephemeral: BTreeSet<u64>,
-    next: u64,
-    /// How many were forgotten because there were too many.
-    pub(crate) forgotten: u64,
+    /// The number of the next; while records are replayed, letters are numbered by their places,
+    /// for those that are said again come late.
+    next: Option<u64>,
+}
+
+/// A dead letter that is kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) tenant: TenantKey,
+    pub(crate) letter: DeadLetter,
+    /// The oldest record that a replay needs to rebuild it; none if it is ephemeral.
+    pub(crate) base: Sequence,
+    /// The place of the record by which it died.
+    pub(crate) place: Sequence,
 }
 
 impl DeadLetters {
-    /// Keeps one, and forgets the oldest of its class if there are more than `bound`.
+    /// Keeps one, and forgets the oldest of its class if there are more than `bound`. With one
+    /// that is in the log come its base and the place of the record by which it died.
     pub(crate) fn push(
         &mut self,
         tenant: TenantKey,
         letter: DeadLetter,
-        is_logged: bool,
+        logged: Option<(Sequence, Sequence)>,
         bound: usize,
     ) {
         let id = letter.publish.envelope.id;
-        self.letters.insert(self.next, (tenant, letter));
-        self.ids.entry((tenant, id)).or_default().push(self.next);
-        let class = if is_logged { &mut self.logged } else { &mut self.ephemeral };
-        class.insert(self.next);
-        self.next += 1;
+        let (base, place) = logged.unwrap_or_default();
+        let number = self.next.unwrap_or(place.0);
+        self.letters.insert(number, Kept { tenant, letter, base, place });
+        let copies = self.ids.entry((tenant, id)).or_default();
+        if !copies.contains(&number) {
+            copies.push(number);
+        }
+        let class = if logged.is_some() { &mut self.logged } else { &mut self.ephemeral };
+        class.insert(number);
+        self.next = self.next.map(|next| next + 1);
         if class.len() > bound
             && let Some(oldest) = class.pop_first()
         {
             self.remove(oldest);
-            self.forgotten += 1;
+        }
+    }
+
+    /// Numbers what was replayed from 0 on, in the order in which it died.
+    pub(crate) fn number_replayed(&mut self) {
+        self.ids.clear();
+        self.logged.clear();
+        let letters = std::mem::take(&mut self.letters);
+        for (number, kept) in (0..).zip(letters.into_values()) {
+            let id = kept.letter.publish.envelope.id;
+            self.ids.entry((kept.tenant, id)).or_default().push(number);
+            self.logged.insert(number);
+            self.letters.insert(number, kept);
+        }
+        self.next = Some(self.letters.len() as u64);
+    }
+
+    /// The first in the log from a number on, with its number.
+    pub(crate) fn logged_from(&self, number: u64) -> Option<(u64, &Kept)> {
+        let number = *self.logged.range(number..).next()?;
+        self.letters.get(&number).map(|kept| (number, kept))
+    }
+
+    /// A letter by its number; while records are replayed, by the place of its record.
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Kept> {
+        self.letters.get_mut(&number)
+    }
+
+    /// While records are replayed: forgets those that died before a place.
+    pub(crate) fn forget_before(&mut self, place: Sequence) {
+        let kept = self.logged.split_off(&place.0);
+        for number in std::mem::replace(&mut self.logged, kept) {
+            self.remove(number);
         }
     }
 
@@ -57,9 +106,9 @@ impl DeadLetters {
         tenant: TenantKey,
         before: u64,
     ) -> impl Iterator<Item = (u64, &DeadLetter)> {
-        let of_tenant = move |(_, (owner, _)): &(&u64, &(TenantKey, DeadLetter))| *owner == tenant;
+        let of_tenant = move |(_, kept): &(&u64, &Kept)| kept.tenant == tenant;
         let older = self.letters.range(..before).rev().filter(of_tenant);
-        older.map(|(number, (_, letter))| (*number, letter))
+        older.map(|(number, kept)| (*number, &kept.letter))
     }
 
     /// The letter that an address names.
@@ -90,7 +139,7 @@ impl DeadLetters {
             }
         };
         let letter = found.and_then(|number| self.letters.get(&number));
-        letter.map(|(_, letter)| letter).ok_or_else(|| {
+        letter.map(|kept| &kept.letter).ok_or_else(|| {
             let place = inbox.as_ref().map_or_else(String::new, |inbox| format!(" of '{inbox}'"));
             let message = format!(
                 "dead letter {id}{place} is gone: it was redriven, purged or forgotten, or it \
@@ -100,13 +149,26 @@ impl DeadLetters {
         })
     }
 
-    /// Takes out the letter that a message became in an inbox. Whether there was one.
-    pub(crate) fn take(&mut self, tenant: TenantKey, id: MessageId, inbox: &InboxAddress) -> bool {
-        let Some(number) = self.number(tenant, id, inbox) else { return false };
-        self.logged.remove(&number);
+    /// Takes out the letter that a message became in an inbox. Whether it was in the log, if there
+    /// was one.
+    pub(crate) fn take(
+        &mut self,
+        tenant: TenantKey,
+        id: MessageId,
+        inbox: &InboxAddress,
+    ) -> Option<bool> {
+        let number = self.number(tenant, id, inbox)?;
+        let was_logged = self.logged.remove(&number);
         self.ephemeral.remove(&number);
         self.remove(number);
-        true
+        // A replay that begins behind the older of two would take the younger for it, which must
+        // therefore be said again.
+        for number in self.ids.get(&(tenant, id)).into_iter().flatten() {
+            if let Some(kept) = self.letters.get_mut(number) {
+                kept.base = Sequence(0);
+            }
+        }
+        Some(was_logged)
     }
 
     /// Whether letters, index and classes name the same letters, for checks.
@@ -119,7 +181,7 @@ impl DeadLetters {
 
     fn copies(&self, tenant: TenantKey, id: MessageId) -> impl Iterator<Item = &DeadLetter> {
         let numbers = self.ids.get(&(tenant, id)).into_iter().flatten();
-        numbers.filter_map(|number| self.letters.get(number).map(|(_, letter)| letter))
+        numbers.filter_map(|number| self.letters.get(number).map(|kept| &kept.letter))
     }
 
     /// The oldest that a message became in an inbox: of those in the log, if there is one, for
@@ -127,13 +189,13 @@ impl DeadLetters {
     fn number(&self, tenant: TenantKey, id: MessageId, inbox: &InboxAddress) -> Option<u64> {
         let numbers = self.ids.get(&(tenant, id))?.iter().copied();
         let meant = numbers.filter(|number| {
-            self.letters.get(number).is_some_and(|(_, letter)| letter.inbox == *inbox)
+            self.letters.get(number).is_some_and(|kept| kept.letter.inbox == *inbox)
         });
         meant.min_by_key(|number| (!self.logged.contains(number), *number))
     }
 
     fn remove(&mut self, number: u64) {
-        let Some((tenant, letter)) = self.letters.remove(&number) else { return };
+        let Some(Kept { tenant, letter, .. }) = self.letters.remove(&number) else { return };
         let place = (tenant, letter.publish.envelope.id);
         if let Some(copies) = self.ids.get_mut(&place) {
             copies.retain(|&other| other != number);

@@ -83,7 +83,7 @@ impl Engine {
             inbox.ephemeral -= 1;
             inbox.ephemeral_bytes -= entry.size();
         }
-        let counters = &mut inbox.counters;
+        let counters = inbox.counters_of(entry.is_logged());
         let counter = match &end {
             End::Completed { .. } | End::Failed { .. } | End::Rejected { .. } => {
                 &mut counters.settled
@@ -105,10 +105,13 @@ impl Engine {
                 accepted_at: entry.accepted_at,
                 attempts: std::mem::take(&mut entry.notes),
             };
-            self.dead_letters.push(tenant, letter, entry.is_logged(), bound);
+            let bases = entry.is_logged().then_some((entry.base, self.sequence));
+            self.dead_letters.push(tenant, letter, bases, bound);
         }
         if let Some(task) = entry.task {
             self.note_ended_task(task, entry.inbox, &end);
+            let row = &mut self.tasks.rows[task];
+            (row.base, row.place) = (entry.base, self.sequence);
             self.task_ended(task, end, entry.is_logged(), at);
         }
         Ended { entry, agent, next }

@@ -141,6 +141,7 @@ impl Engine {
         entry.losses = losses;
         entry.due = due;
         entry.returned = true;
+        entry.rejoined = false;
         let reason = note.as_ref().map(|note| note.reason.clone());
         entry.notes.extend(note);
         if let Some(task) = entry.task {

@@ -85,7 +85,12 @@ impl Engine {
         inbox: &InboxAddress,
     ) {
         let gone = self.dead_letters.take(tenant, letter, inbox);
-        self.tenants[tenant].tally.redriven += u64::from(gone);
+        let tally = &mut self.tenants[tenant].tally;
+        match gone {
+            Some(true) => tally.recorded.redriven += 1,
+            Some(false) => tally.redriven += 1,
+            None => {}
+        }
     }
 
     /// The state after a letter was deleted; shared by live commands and replay.
@@ -96,7 +101,12 @@ impl Engine {
         inbox: &InboxAddress,
     ) {
         let gone = self.dead_letters.take(tenant, letter, inbox);
-        self.tenants[tenant].tally.purged += u64::from(gone);
+        let tally = &mut self.tenants[tenant].tally;
+        match gone {
+            Some(true) => tally.recorded.purged += 1,
+            Some(false) => tally.purged += 1,
+            None => {}
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::map::{Map, map};
 use crate::record::End;
 use crate::table::AgentKey;
 use std::collections::VecDeque;
-use trunkline_types::{Outcome, Token};
+use trunkline_types::{Outcome, Sequence, Token};
 
 /// As many as all sessions together may reasonably have unanswered when a broker stops.
 const MOST: usize = 65_536;
@@ -13,18 +13,20 @@ const MOST: usize = 65_536;
 #[derive(Debug)]
 pub(crate) struct UsedTokens {
     tokens: Map<Token, (AgentKey, Use)>,
-    order: VecDeque<Token>,
+    /// In order, each with the oldest record that a replay needs to know it.
+    order: VecDeque<(Sequence, Token)>,
 }
 
 /// What a token was used for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub(crate) enum Use {
-    Completed,
-    Failed,
-    Rejected,
-    DeadLettered,
-    GivenBack,
-    Paused,
+    Completed = 1,
+    Failed = 2,
+    Rejected = 3,
+    DeadLettered = 4,
+    GivenBack = 5,
+    Paused = 6,
 }
 
 impl Use {
@@ -38,6 +40,19 @@ impl Use {
             End::DeadLettered { .. } => Some(Self::DeadLettered),
             End::Expired | End::Canceled { .. } | End::Dropped => None,
         }
+    }
+
+    /// The use with the number that records give it.
+    pub(crate) const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Completed,
+            2 => Self::Failed,
+            3 => Self::Rejected,
+            4 => Self::DeadLettered,
+            5 => Self::GivenBack,
+            6 => Self::Paused,
+            _ => return None,
+        })
     }
 
     /// Whether an outcome may have led to this use. A retry may, if it was the last attempt, have
@@ -60,15 +75,39 @@ impl UsedTokens {
         Self { tokens: map(seed), order: VecDeque::new() }
     }
 
-    pub(crate) fn insert(&mut self, token: Token, agent: AgentKey, used: Use) {
+    pub(crate) fn insert(&mut self, at: Sequence, token: Token, agent: AgentKey, used: Use) {
         if self.tokens.insert(token, (agent, used)).is_none() {
-            self.order.push_back(token);
+            self.order.push_back((at, token));
         }
         if self.order.len() > MOST
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((_, oldest)) = self.order.pop_front()
         {
             self.tokens.remove(&oldest);
         }
+    }
+
+    /// Those that only records before a place tell of.
+    pub(crate) fn older(&self, before: Sequence) -> Vec<Token> {
+        let older = self.order.iter().filter(|(at, _)| *at < before);
+        older.map(|&(_, token)| token).collect()
+    }
+
+    /// What became of a token.
+    pub(crate) fn get(&self, token: Token) -> Option<(AgentKey, Use)> {
+        self.tokens.get(&token).copied()
+    }
+
+    /// Records tell again, at a place, of all those that only records before another told of.
+    pub(crate) fn rebase(&mut self, before: Sequence, at: Sequence) {
+        for (base, _) in self.order.iter_mut().filter(|(base, _)| *base < before) {
+            *base = at;
+        }
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        self.tokens.clear();
+        self.order.clear();
     }
 
     /// Whether this agent has already said this with this token.

@@ -1,7 +1,7 @@
 //! The state as the simulator and property tests check it.
 
 use crate::engine::Engine;
-use crate::queue::{Droppable, Entry, Place};
+use crate::queue::{Droppable, Entry, Owner, Place};
 use crate::schedule::Firing;
 use crate::table::{EntryKey, InboxKey, TenantKey};
 use std::collections::BTreeMap;
@@ -31,9 +31,14 @@ impl Engine {
             }
         }
         for (key, inbox) in self.inboxes.iter() {
-            if let (Some(settings), Some(address)) = (&inbox.settings, self.address(key)) {
-                let tenant = &self.tenants[inbox.tenant].id;
+            let tenant = &self.tenants[inbox.tenant].id;
+            let address = self.address(key);
+            if let (Some(settings), Some(address)) = (&inbox.settings, &address) {
                 state.insert(format!("inbox {tenant} {address}"), format!("{settings:?}"));
+            }
+            if self.config.logged && inbox.owner != Owner::Bare && inbox.counters.accepted > 0 {
+                let name = format!("figures {tenant} {address:?}");
+                state.insert(name, format!("{:?}", inbox.counters));
             }
         }
         for (_, task) in self
@@ -49,17 +54,26 @@ impl Engine {
             state.insert(
                 format!("task {}", task.publish.envelope.id),
                 format!(
-                    "{} {:?} {:?} deliveries {} result {:?} last {}{events}",
+                    "{} {:?} {:?} deliveries {} result {:?} last {} notes {:?} at {:?} {:?} ended \
+                     {:?}{events}",
                     task.state,
                     task.reason,
                     task.agent,
                     task.deliveries,
                     task.result,
-                    task.last_event
+                    task.last_event,
+                    task.notes,
+                    task.created_at,
+                    task.updated_at,
+                    task.ended.map(|(inbox, state)| (self.address(inbox), state)),
                 ),
             );
         }
         for (_, tenant) in self.tenants.iter() {
+            if self.config.logged && tenant.tally.recorded.sum() > 0 {
+                let name = format!("figures {}", tenant.id);
+                state.insert(name, format!("{:?}", tenant.tally.recorded));
+            }
             for (key, row) in tenant.keys.sorted() {
                 state.insert(format!("key {} {key}", tenant.id), format!("{row:?}"));
             }
@@ -101,7 +115,7 @@ impl Engine {
         });
         format!(
             "{} {:?} {place} attempts {} losses {} due {:?} lease {lease:?} messages {} notes {:?} \
-             returned {} behind {behind:?}",
+             returned {} rejoined {} behind {behind:?} deliveries {} from {} at {:?}",
             entry.publish.envelope.id,
             self.address(entry.inbox),
             entry.attempts,
@@ -110,6 +124,10 @@ impl Engine {
             entry.messages.len(),
             entry.notes,
             entry.returned,
+            entry.rejoined,
+            entry.deliveries,
+            entry.sender,
+            entry.accepted_at,
         )
     }
 
@@ -201,7 +219,8 @@ impl Engine {
                     inbox.places
                 ));
             }
-            let (accepted, ended) = (inbox.counters.accepted, inbox.counters.ended());
+            let totals = inbox.totals();
+            let (accepted, ended) = (totals.accepted, totals.ended());
             let present = inbox.gauges().total();
             if accepted != ended + present {
                 return Err(format!(

@@ -199,25 +199,25 @@ impl Engine {
 
     fn stats(&self, now: Now, tenant: TenantKey) -> Stats {
         let row = &self.tenants[tenant];
-        let tally = &row.tally;
+        let (tally, recorded) = (&row.tally, &row.tally.recorded);
         let mut stats = Stats {
-            messages_accepted: tally.accepted,
+            messages_accepted: tally.accepted + recorded.accepted,
             messages_refused: tally.refused,
             messages_unrouted: tally.unrouted,
             duplicates: tally.duplicates,
             replies_dropped: tally.replies_dropped,
-            tasks_completed: tally.completed,
-            tasks_failed: tally.failed,
-            tasks_canceled: tally.canceled,
+            tasks_completed: tally.completed + recorded.completed,
+            tasks_failed: tally.failed + recorded.failed,
+            tasks_canceled: tally.canceled + recorded.canceled,
             tasks_open: tally.open,
-            tasks_forgotten: tally.forgotten,
+            tasks_forgotten: tally.forgotten + recorded.forgotten,
             dead_letters: self.dead_letters.of(tenant).count() as u64,
             sessions: tally.sessions,
             breakers_opened: tally.breakers_opened,
             overran: tally.overran,
-            redriven: tally.redriven,
-            purged: tally.purged,
-            scheduled: tally.scheduled,
+            redriven: tally.redriven + recorded.redriven,
+            purged: tally.purged + recorded.purged,
+            scheduled: recorded.scheduled,
             keys: row.keys.live(now.wall),
             epoch: self.epoch.0,
             uptime_ms: u64::try_from(now.wall.since(self.started_at).as_millis())
@@ -230,17 +230,17 @@ impl Engine {
             InboxStats { address: None, counters: Counters::default(), gauges: Gauges::default() };
         for (key, inbox) in self.inboxes.iter().filter(|(_, inbox)| inbox.tenant == tenant) {
             let gauges = inbox.gauges();
-            stats.counters.add(&inbox.counters);
+            let counters = inbox.totals();
+            stats.counters.add(&counters);
             stats.gauges.add(&gauges);
             stats.waiting_outside += self.outside_count(key) as u64;
             match self.address(key) {
-                _ if inbox.counters.accepted == 0 => {}
+                _ if counters.accepted == 0 => {}
                 None => {
-                    unaddressed.counters.add(&inbox.counters);
+                    unaddressed.counters.add(&counters);
                     unaddressed.gauges.add(&gauges);
                 }
                 address => {
-                    let counters = inbox.counters;
                     stats.inboxes.push(InboxStats { address, counters, gauges });
                 }
             }

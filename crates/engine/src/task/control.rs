@@ -132,9 +132,11 @@ impl Engine {
         at: WallTime,
     ) {
         self.put(key, Place::Staged);
-        self.key_rejoin(key);
         let entry = &mut self.entries[key];
         entry.returned = true;
+        entry.rejoined = true;
+        self.key_rejoin(key);
+        let entry = &mut self.entries[key];
         entry.due = at;
         entry.messages.push(payload.clone());
         if let Some(task) = entry.task {

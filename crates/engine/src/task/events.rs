@@ -44,6 +44,8 @@ impl Engine {
             watchers: Vec::new(),
             told: 0,
             told_when_synced: Sequence(0),
+            base: Sequence(0),
+            place: Sequence(0),
         });
         self.tasks.ids.insert(publish.envelope.id, key);
         self.tenants[tenant].tally.open += 1;
@@ -130,11 +132,15 @@ impl Engine {
         self.task_state(key, state, reason, at);
         let tally = &mut self.tenants[tenant].tally;
         tally.open -= 1;
-        match state {
-            TaskState::Completed => tally.completed += 1,
-            TaskState::Failed => tally.failed += 1,
-            _ => tally.canceled += 1,
-        }
+        let counter = match (state, is_logged) {
+            (TaskState::Completed, true) => &mut tally.recorded.completed,
+            (TaskState::Completed, false) => &mut tally.completed,
+            (TaskState::Failed, true) => &mut tally.recorded.failed,
+            (TaskState::Failed, false) => &mut tally.failed,
+            (_, true) => &mut tally.recorded.canceled,
+            (_, false) => &mut tally.canceled,
+        };
+        *counter += 1;
         let class = usize::from(!is_logged);
         let bytes = self.tasks.rows[key].bytes();
         self.tasks.ended[class].bytes += bytes;
@@ -144,7 +150,7 @@ impl Engine {
 
     /// Keeps no more ended tasks of a class than the bounds allow, oldest gone first; the latest
     /// is always kept.
-    fn forget_ended_tasks(&mut self, class: usize) {
+    pub(crate) fn forget_ended_tasks(&mut self, class: usize) {
         let (most, most_bytes) = (self.config.ended_tasks, self.config.ended_task_bytes);
         loop {
             let ended = &mut self.tasks.ended[class];
@@ -152,15 +158,25 @@ impl Engine {
             if !over || ended.queue.len() <= 1 {
                 return;
             }
-            let Some((key, id)) = ended.queue.pop_front() else { return };
-            self.tasks.ids.remove(&id);
-            let task = self.tasks.rows.remove(key);
-            self.tasks.ended[class].bytes -= task.bytes();
-            for watcher in task.watchers {
-                self.sessions[watcher].watching.retain(|&other| other != key);
-            }
-            self.tenants[task.tenant].tally.forgotten += 1;
+            self.forget_oldest_task(class, true);
         }
+    }
+
+    /// Forgets the task of a class that ended first, and counts that if it is news.
+    pub(crate) fn forget_oldest_task(&mut self, class: usize, news: bool) {
+        let Some((key, id)) = self.tasks.ended[class].queue.pop_front() else { return };
+        if self.tasks.ids.get(&id) == Some(&key) {
+            self.tasks.ids.remove(&id);
+        }
+        let task = self.tasks.rows.remove(key);
+        self.tasks.ended[class].bytes -= task.bytes();
+        for watcher in task.watchers {
+            self.sessions[watcher].watching.retain(|&other| other != key);
+        }
+        let tally = &mut self.tenants[task.tenant].tally;
+        let counter =
+            if class == 0 { &mut tally.recorded.forgotten } else { &mut tally.forgotten };
+        *counter += u64::from(news);
     }
 
     fn task_state(&mut self, key: TaskKey, state: TaskState, reason: Option<String>, at: WallTime) {
@@ -199,7 +215,7 @@ impl Engine {
 }
 
 /// Bytes of what an event carries.
-fn event_bytes(body: &TaskEventBody) -> u64 {
+pub(crate) fn event_bytes(body: &TaskEventBody) -> u64 {
     let bytes = match body {
         TaskEventBody::Status { reason, .. } => reason.as_ref().map_or(0, String::len),
         TaskEventBody::Artifact(chunk) => chunk.payload.data.len(),

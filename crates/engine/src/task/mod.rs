@@ -5,5 +5,6 @@ mod events;
 mod table;
 mod watch;
 
-pub(crate) use table::Tasks;
+pub(crate) use events::event_bytes;
+pub(crate) use table::{Task, Tasks};
 pub(crate) use watch::unknown_task;

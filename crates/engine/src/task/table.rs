@@ -54,6 +54,10 @@ pub(crate) struct Task {
     pub(crate) told: u64,
     /// Events up to this record are told when it is flushed; later ones must not overtake them.
     pub(crate) told_when_synced: Sequence,
+    /// Once it has ended: the oldest record that a replay needs to rebuild it.
+    pub(crate) base: Sequence,
+    /// Once it has ended: the place of the record that ended it.
+    pub(crate) place: Sequence,
 }
 
 impl Tasks {

@@ -1,0 +1,70 @@
+//! Where the log begins, and what a replay that begins there cannot know yet.
+
+use crate::engine::Engine;
+use crate::record::EntryId;
+use crate::table::TaskKey;
+use std::collections::{BTreeMap, BTreeSet};
+use trunkline_types::{Epoch, MessageId, Sequence, WallTime};
+
+/// What is known of the log's beginning.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    /// The place of the first record that was replayed.
+    pub(crate) first: Option<Sequence>,
+    /// When the broker was first started on the log.
+    pub(crate) born: Option<WallTime>,
+    /// The first entry that was accepted in what was kept.
+    first_entry: Option<EntryId>,
+    /// Later entries that are not known yet.
+    pub(crate) missing: BTreeSet<EntryId>,
+    /// Ended tasks that were said again, by the places of the records that ended them, until they
+    /// are put among the others.
+    pub(crate) ended: BTreeMap<Sequence, (TaskKey, MessageId)>,
+}
+
+impl Origins {
+    /// Entries from this one on were accepted in what was kept.
+    pub(crate) fn accepted(&mut self, first: EntryId) {
+        self.first_entry.get_or_insert(first);
+    }
+
+    /// Whether an entry may have been accepted before what was kept.
+    pub(crate) fn precedes(&self, entry: EntryId) -> bool {
+        self.first_entry.is_none_or(|first| entry < first) || self.missing.contains(&entry)
+    }
+}
+
+impl Engine {
+    /// Whether the beginning of the log that is replayed has been given up.
+    pub(crate) fn is_cleaned(&self) -> bool {
+        self.origins.first.is_some_and(|first| first.0 > 1)
+    }
+
+    /// When the broker was started for the first time on its log, which tells this log from
+    /// others. Known once the engine has been started.
+    pub fn born(&self) -> WallTime {
+        self.origins.born.unwrap_or_default()
+    }
+
+    /// Notes a start of the broker.
+    pub(crate) fn replay_boot(&mut self, epoch: Epoch, at: WallTime) {
+        if epoch.0 <= 1 {
+            self.origins.born.get_or_insert(at);
+        }
+        if self.replaying {
+            self.date_events(Epoch(epoch.0.saturating_sub(1)));
+        }
+    }
+
+    /// Events that were replayed before any record told the epoch are of this one.
+    pub(super) fn date_events(&mut self, epoch: Epoch) {
+        if self.epoch != Epoch(0) || !self.is_cleaned() {
+            return;
+        }
+        self.epoch = epoch;
+        for task in self.tasks.rows.iter_mut() {
+            let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
+            undated.for_each(|event| event.epoch = epoch);
+        }
+    }
+}

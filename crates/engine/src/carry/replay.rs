@@ -1,0 +1,385 @@
+//! Taking in what was said again: it replaces what is known of a thing, or makes it.
+
+use crate::admission::Window;
+use crate::engine::Engine;
+use crate::now::Mono;
+use crate::queue::{Entry, Lease, Link, Owner, Place};
+use crate::record::{
+    Carried, CarriedEnded, CarriedEntry, CarriedLease, CarriedLetter, CarriedMarks,
+    CarriedSchedule, CarriedTask, CarriedToken, EntryId, Part, PartOf,
+};
+use crate::replay::ReplayError;
+use crate::settle::Use;
+use crate::table::{EntryKey, InboxKey, Key, SessionKey, TaskKey, TenantKey};
+use crate::task::{Task, event_bytes};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use trunkline_types::{DeadLetter, Publish, Sequence};
+
+impl Engine {
+    /// Takes in a thing that is said again.
+    pub(crate) fn replay_carried(
+        &mut self,
+        at: Sequence,
+        carried: Carried,
+    ) -> Result<(), ReplayError> {
+        let wrong = |problem| ReplayError::Contradiction { at, problem };
+        match carried {
+            Carried::Entry(entry) => self.carried_entry(at, entry)?,
+            Carried::Ended(task) => self.carried_ended(task),
+            Carried::Parts { of, parts } => {
+                for part in parts {
+                    let known = self.carried_part(of, part);
+                    known.ok_or(wrong("parts of a thing are said again that is not known"))?;
+                }
+            }
+            Carried::Letter(letter) => self.carried_letter(at, letter),
+            Carried::Agent { record, control } => {
+                let key = self.apply_agent(record);
+                self.apply_agent_set(key, control);
+                self.agents[key].base = at;
+            }
+            Carried::Subscribed { tenant, agent, subscription } => {
+                let tenant = self.tenant_key(&tenant);
+                let agent = self.agent_key(tenant, &agent);
+                self.apply_subscribed(agent, &subscription, true);
+            }
+            Carried::Inbox { tenant, inbox, settings, counters } => {
+                let tenant = self.tenant_key(&tenant);
+                let inbox = match inbox {
+                    Some(address) => self.inbox(tenant, &address),
+                    None => self.pending_inbox(tenant),
+                };
+                self.apply_inbox_set(inbox, *settings);
+                let row = &mut self.inboxes[inbox];
+                row.counters = counters;
+                row.base = at;
+                row.figured = counters.ended() + counters.accepted + counters.redeliveries;
+            }
+            Carried::Tenant { tenant, tally, keys } => {
+                let tenant = self.tenant_key(&tenant);
+                let row = &mut self.tenants[tenant];
+                row.keys.recount(keys);
+                row.tally.recorded = tally;
+                (row.tally.base, row.tally.figured) = (at, tally.sum());
+            }
+            Carried::Schedule(schedule) => self.carried_schedule(at, schedule),
+            Carried::Window { session, ranges, at: used_at } => {
+                let lasting = Window::of_ranges(ranges);
+                let lasting = lasting.ok_or(wrong("the ranges of a session are not in order"))?;
+                let known = self.windows.entry(session).or_default();
+                known.lasting = lasting;
+                known.base = at;
+                known.used_at = known.used_at.max(used_at);
+            }
+            Carried::Key { tenant, key, row } => {
+                let tenant = self.tenant_key(&tenant);
+                if at > self.indexed {
+                    self.tenants[tenant].keys.put_back(at, &key, row);
+                }
+            }
+            Carried::Tokens(tokens) => self.carried_tokens(at, tokens)?,
+            Carried::Marks(marks) => self.carried_marks(marks),
+        }
+        Ok(())
+    }
+
+    fn carried_entry(&mut self, at: Sequence, said: CarriedEntry) -> Result<(), ReplayError> {
+        let wrong = |problem| Err(ReplayError::Contradiction { at, problem });
+        let level = said.publish.durability();
+        if !level.is_logged() || said.publish.is_task() != said.task.is_some() {
+            return wrong("an entry is said again that cannot be what it is said to be");
+        }
+        let tenant = self.tenant_key(&said.publish.envelope.tenant);
+        let inbox = match &said.inbox {
+            Some(address) => self.inbox(tenant, address),
+            None => self.pending_inbox(tenant),
+        };
+        if let Some(known) = self.replay_ids.remove(&said.entry) {
+            self.discard(known);
+        }
+        let key = self.insert_carried(at, inbox, &said);
+        self.replay_ids.insert(said.entry, key);
+        self.origins.missing.remove(&said.entry);
+        if let Some(task) = said.task {
+            let entry = Some((key, said.entry));
+            let task = self.insert_task(tenant, said.publish.clone(), task, entry);
+            self.entries[key].task = Some(task);
+        }
+        if said.paused {
+            self.put(key, Place::Paused);
+            return Ok(());
+        }
+        if let Some(lease) = said.lease
+            && !self.carried_lease(key, lease)
+        {
+            return wrong("a session without an agent holds a lease");
+        }
+        if self.inboxes[inbox].owner != Owner::Pending {
+            self.key_rejoin(key);
+        }
+        Ok(())
+    }
+
+    /// Gives an entry its lease back. Whether its session can have it.
+    fn carried_lease(&mut self, key: EntryKey, said: CarriedLease) -> bool {
+        let CarriedLease { token, session: id, agent, begun, called_off, held } = said;
+        let mut holder = SessionKey::from_slot(0);
+        if held {
+            holder = self.replay_session(key, id, &agent);
+            if self.sessions[holder].agent.is_none() {
+                return false;
+            }
+        }
+        let tenant = self.inboxes[self.entries[key].inbox].tenant;
+        let agent = self.agent_key(tenant, &agent);
+        // A token that stays good is of no session any more.
+        let lease = Lease {
+            token,
+            agent,
+            session: id,
+            holder,
+            deadline: Mono(u64::MAX),
+            begun,
+            run_until: None,
+            called_off,
+            probe: 0,
+        };
+        self.entries[key].lease = Some(lease);
+        self.tokens.insert(token, key);
+        if held {
+            self.put(key, Place::Leased);
+            let row = &mut self.sessions[holder];
+            row.leases.push_back(&mut self.entries, key);
+            row.in_flight += 1;
+            row.held_bytes += self.entries[key].size();
+            self.count_available(holder);
+        }
+        true
+    }
+
+    fn insert_carried(&mut self, at: Sequence, inbox: InboxKey, said: &CarriedEntry) -> EntryKey {
+        let publish = &said.publish;
+        let key = self.entries.insert(Entry {
+            id: said.entry,
+            publish: publish.clone(),
+            inbox,
+            place: Place::Staged,
+            number: 0,
+            durability: publish.durability(),
+            attempts: said.attempts,
+            deliveries: said.deliveries,
+            losses: said.losses,
+            returned: said.returned,
+            rejoined: said.rejoined,
+            base: at,
+            accepted_at: said.accepted_at,
+            expires_at: publish.envelope.ttl.map(|ttl| said.accepted_at.after(ttl)),
+            due: said.due,
+            timer: None,
+            lease: None,
+            link: Link::default(),
+            task: None,
+            gather: None,
+            sender: said.session,
+            notes: Vec::new(),
+            messages: Vec::new(),
+            missed: Vec::new(),
+        });
+        self.inboxes[inbox].places[Place::Staged as usize] += 1;
+        self.messages.add(publish.envelope.id, key);
+        key
+    }
+
+    /// Takes out what is known of an entry, for another word about it.
+    fn discard(&mut self, key: EntryKey) {
+        self.unqueue(key);
+        self.key_leave(key);
+        self.forget_token(key);
+        let entry = self.entries.remove(key);
+        self.messages.remove(entry.publish.envelope.id, key);
+        self.inboxes[entry.inbox].places[Place::Staged as usize] -= 1;
+        if let Some(task) = entry.task {
+            let task = self.tasks.rows.remove(task);
+            self.tasks.ids.remove(&task.publish.envelope.id);
+            self.tenants[task.tenant].tally.open -= 1;
+        }
+    }
+
+    fn insert_task(
+        &mut self,
+        tenant: TenantKey,
+        publish: Arc<Publish>,
+        said: CarriedTask,
+        entry: Option<(EntryKey, EntryId)>,
+    ) -> TaskKey {
+        let CarriedTask { state, reason, agent, deliveries, last_event, created_at, updated_at } =
+            said;
+        let id = publish.envelope.id;
+        self.tenants[tenant].tally.open += u64::from(entry.is_some());
+        let key = self.tasks.rows.insert(Task {
+            tenant,
+            publish,
+            entry,
+            ended: None,
+            state,
+            reason,
+            agent,
+            deliveries,
+            notes: Vec::new(),
+            progress: None,
+            result: None,
+            events: VecDeque::new(),
+            event_bytes: 0,
+            last_event,
+            created_at,
+            updated_at,
+            watchers: Vec::new(),
+            told: 0,
+            told_when_synced: Sequence(0),
+            base: self.sequence,
+            place: Sequence(0),
+        });
+        self.tasks.ids.insert(id, key);
+        key
+    }
+
+    fn carried_ended(&mut self, said: CarriedEnded) {
+        let CarriedEnded { publish, task, ended, place } = said;
+        let (tenant, id) = (self.tenant_key(&publish.envelope.tenant), publish.envelope.id);
+        let ended = ended.map(|(address, state)| (self.inbox(tenant, &address), state));
+        let known = self.tasks.ids.get(&id).copied();
+        let known = known.filter(|&key| self.tasks.rows[key].place == place);
+        if let Some(key) = known {
+            // It has not changed since it ended; only its parts are said again.
+            let row = &mut self.tasks.rows[key];
+            let before = row.bytes();
+            (row.notes, row.result) = (Vec::new(), None);
+            (row.events, row.event_bytes) = (VecDeque::new(), 0);
+            let gone = before - row.bytes();
+            row.base = self.sequence;
+            if !self.origins.ended.contains_key(&place) {
+                self.tasks.ended[0].bytes -= gone;
+            }
+            return;
+        }
+        let key = self.insert_task(tenant, publish, task, None);
+        let row = &mut self.tasks.rows[key];
+        (row.ended, row.place) = (ended, place);
+        self.origins.ended.insert(place, (key, id));
+    }
+
+    fn carried_letter(&mut self, at: Sequence, said: CarriedLetter) {
+        let CarriedLetter { publish, inbox, reason, at: died_at, accepted_at, place } = said;
+        let tenant = self.tenant_key(&publish.envelope.tenant);
+        let attempts = Vec::new();
+        let letter = DeadLetter { publish, inbox, reason, at: died_at, accepted_at, attempts };
+        let bound = self.config.dead_letters;
+        self.dead_letters.push(tenant, letter, Some((at, place)), bound);
+    }
+
+    fn carried_part(&mut self, of: PartOf, part: Part) -> Option<()> {
+        let task = match of {
+            PartOf::Entry(id) => {
+                let entry = &mut self.entries[*self.replay_ids.get(&id)?];
+                match part {
+                    Part::Note(note) => return Some(entry.notes.push(note)),
+                    Part::Message(message) => return Some(entry.messages.push(message)),
+                    Part::TaskNote(_) | Part::Event(_) | Part::Result(_) => entry.task?,
+                }
+            }
+            PartOf::Task(id) => *self.tasks.ids.get(&id)?,
+            PartOf::Letter(place) => {
+                // With too many of them it may have been forgotten at once.
+                let letter = self.dead_letters.get_mut(place.0);
+                if let (Some(kept), Part::Note(note)) = (letter, part) {
+                    kept.letter.attempts.push(note);
+                }
+                return Some(());
+            }
+        };
+        let row = &mut self.tasks.rows[task];
+        let before = row.bytes();
+        match part {
+            Part::TaskNote(note) => row.notes.push(note),
+            Part::Event(event) => {
+                row.event_bytes += event_bytes(&event.body);
+                row.events.push_back(event);
+            }
+            Part::Result(result) => row.result = Some(result),
+            Part::Note(_) | Part::Message(_) => return None,
+        }
+        let (more, ended) = (row.bytes() - before, row.entry.is_none());
+        if ended && !self.origins.ended.contains_key(&row.place) {
+            self.tasks.ended[0].bytes += more;
+        }
+        Some(())
+    }
+
+    fn carried_schedule(&mut self, at: Sequence, said: CarriedSchedule) {
+        let CarriedSchedule { tenant, owner, schedule, next, fired, last } = said;
+        let (tenant, name) = (self.tenant_key(&tenant), schedule.name.clone());
+        let row = crate::schedule::Row::carried(owner, schedule, (next, fired, last), at);
+        self.tenants[tenant].schedules.insert(name, row);
+    }
+
+    fn carried_tokens(
+        &mut self,
+        at: Sequence,
+        tokens: Vec<CarriedToken>,
+    ) -> Result<(), ReplayError> {
+        for CarriedToken { tenant, agent, token, used } in tokens {
+            let tenant = self.tenant_key(&tenant);
+            let agent = self.agent_key(tenant, &agent);
+            let problem = "a token was used for something that is not known";
+            let used = Use::from_number(used);
+            let used = used.ok_or(ReplayError::Contradiction { at, problem })?;
+            self.used_tokens.insert(at, token, agent, used);
+        }
+        Ok(())
+    }
+
+    /// Everything has been said: what the engine had forgotten by then is forgotten here too.
+    fn carried_marks(&mut self, marks: CarriedMarks) {
+        let CarriedMarks { epoch, born, next_entry, oldest_task, oldest_letter } = marks;
+        self.date_events(epoch);
+        self.epoch = self.epoch.max(epoch);
+        self.origins.born.get_or_insert(born);
+        self.next_entry = self.next_entry.max(next_entry);
+        self.order_ended();
+        let older = |engine: &Self| {
+            let first = engine.tasks.ended[0].queue.front();
+            first.is_some_and(|(key, _)| engine.tasks.rows[*key].place < oldest_task)
+        };
+        while older(self) {
+            // The figures that follow, or came before, have counted it.
+            self.forget_oldest_task(0, false);
+        }
+        self.dead_letters.forget_before(oldest_letter);
+    }
+
+    /// Puts ended tasks that were said again among the others, in the order in which they ended.
+    fn order_ended(&mut self) {
+        if self.origins.ended.is_empty() {
+            return;
+        }
+        let rows = &self.tasks.rows;
+        let said = std::mem::take(&mut self.origins.ended);
+        let bytes: u64 = said.values().map(|(key, _)| rows[*key].bytes()).sum();
+        let ended = &mut self.tasks.ended[0];
+        ended.queue.extend(said.into_values());
+        ended.queue.make_contiguous().sort_by_key(|(key, _)| rows[*key].place);
+        ended.bytes += bytes;
+    }
+
+    /// Ends what only a replay needs: everything is in its order afterwards.
+    pub(crate) fn finish_carried(&mut self) {
+        self.order_ended();
+        self.forget_ended_tasks(0);
+        self.dead_letters.number_replayed();
+        for tenant in self.tenants.iter_mut() {
+            tenant.keys.order_replayed();
+        }
+        self.origins.missing.clear();
+    }
+}
