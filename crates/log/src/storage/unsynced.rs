@@ -100,6 +100,14 @@ impl Storage for DropUnsynced {
         self.inner.sync_directory()
     }
 
+    fn begin_writing(&self) -> io::Result<()> {
+        self.inner.begin_writing()
+    }
+
+    fn quarantine(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        self.inner.quarantine(name, bytes)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.inner.path(name)
     }
