@@ -277,6 +277,13 @@ fn start_index(
             partition.let_go();
         }
     };
-    let started = index?.start(clock, on_commit);
+    let target = Arc::downgrade(partition);
+    let on_kept = move |through| {
+        if let Some(partition) = target.upgrade() {
+            partition.bring(Input::IndexKept { through });
+            partition.let_go();
+        }
+    };
+    let started = index?.start(clock, on_commit, on_kept);
     started.inspect_err(|error| tracing::warn!(%error, "the key index is not filled")).ok()
 }

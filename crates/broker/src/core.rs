@@ -1,5 +1,6 @@
 //! What the combining lock guards: the engine and everything that goes with a turn of it.
 
+use crate::cleaning::Cleaning;
 use crate::clock::Clock;
 use crate::filters::FilterTable;
 use crate::index::{IndexThread, row_of};
@@ -29,6 +30,8 @@ pub(crate) enum Input {
     Ask { principal: Principal, question: Query, asker: Asker },
     /// The log has got further: places on this partition's log.
     Durable { written: Sequence, synced: Sequence, space: Space },
+    /// The index is on disk up to a place.
+    IndexKept { through: Sequence },
     /// The log failed.
     Failed { reason: Arc<str> },
     /// It is time.
@@ -58,7 +61,7 @@ pub(crate) struct Core {
     pub(crate) partition: u16,
     /// Told which filters there are.
     filters: Arc<FilterTable>,
-    out: Output,
+    pub(crate) out: Output,
     batch: Batch,
     ports: HashMap<ConnectionKey, Arc<Port>>,
     askers: HashMap<QueryKey, Asker>,
@@ -72,7 +75,8 @@ pub(crate) struct Core {
     over: Option<Refusal>,
     stopping: Option<oneshot::Sender<Threads>>,
     draining: bool,
-    congested: bool,
+    pub(crate) congested: bool,
+    pub(crate) cleaning: Cleaning,
     pub(crate) log: LogStats,
     /// Commands of this turn; kept for its allocation.
     pub(crate) inputs: Vec<Input>,
@@ -105,6 +109,7 @@ impl Core {
             stopping: None,
             draining: false,
             congested: false,
+            cleaning: Cleaning::default(),
             log: LogStats::default(),
             inputs: Vec::new(),
         }
@@ -131,13 +136,14 @@ impl Core {
             self.engine.handle(now, Command::Drain, &mut self.out);
             self.perform();
         }
+        let more = self.over.is_none() && self.clean(now);
         self.finish();
         if let Some(closer) = self.stopping.take() {
             // Whoever stops the broker may have given up waiting; dropping it closes it too.
             let _ = closer.send(std::mem::take(&mut self.threads));
         }
         self.take_dirty(dirty);
-        Clock::wake_at(now, self.engine.deadline())
+        if more { Some(now.mono) } else { Clock::wake_at(now, self.engine.deadline()) }
     }
 
     /// Hands over the ports that got something.
@@ -165,6 +171,7 @@ impl Core {
                 Input::Stop(closer) => self.stopping = Some(closer),
                 Input::Command(_)
                 | Input::Durable { .. }
+                | Input::IndexKept { .. }
                 | Input::Failed { .. }
                 | Input::Tick
                 | Input::Drain => {}
@@ -202,10 +209,14 @@ impl Core {
                     self.engine.handle(now, Command::Space { ample }, &mut self.out);
                 }
                 self.log.flushes += 1;
+                self.cleaning.news = true;
                 self.engine.durable(now, written, synced, &mut self.out);
                 if let Some(index) = &self.threads.index {
                     index.feed().synced(synced);
                 }
+            }
+            Input::IndexKept { through } => {
+                self.cleaning.indexed = self.cleaning.indexed.max(through);
             }
             Input::Failed { reason } => self.fail(&reason),
             Input::Tick => self.engine.tick(now, &mut self.out),
@@ -244,9 +255,15 @@ impl Core {
             {
                 index.feed().push(row);
             }
-            let result = self.batch.push(self.partition, sequence.0, record.tag(), |body| {
-                Record::encode(&record, body);
-            });
+            let write = |body: &mut Vec<u8>| Record::encode(&record, body);
+            let (partition, tag, before) = (self.partition, record.tag(), self.batch.bytes());
+            let result = if record.is_carried() {
+                let pushed = self.batch.push_carried(partition, sequence.0, tag, write);
+                self.log.carried_bytes += (self.batch.bytes() - before) as u64;
+                pushed
+            } else {
+                self.batch.push(partition, sequence.0, tag, write)
+            };
             if let Err(too_large) = result {
                 // Admission bounds every part of a record, so this is a defect of the broker.
                 too_long = Some(format!("cannot write record {}: {too_large}", sequence.0));
@@ -265,7 +282,7 @@ impl Core {
         }
     }
 
-    fn perform(&mut self) {
+    pub(crate) fn perform(&mut self) {
         let mut effects = std::mem::take(&mut self.out.effects);
         for effect in effects.drain(..) {
             match effect {
@@ -281,6 +298,10 @@ impl Core {
                 }
                 Effect::Filter { tenant, pattern, filter, wanted } => {
                     self.filters.note(tenant, pattern, filter, wanted);
+                }
+                Effect::Cleaned { before } => {
+                    self.cleaning.cleaned = Some(before);
+                    self.cleaning.news = true;
                 }
                 Effect::Answer { query, result } => self.answer(query, result),
             }
@@ -303,6 +324,7 @@ impl Core {
 
     fn answer(&mut self, query: QueryKey, mut result: Result<Answer, Refusal>) {
         if let (Ok(Answer::Stats(stats)), true) = (&mut result, self.threads.committer.is_some()) {
+            self.look_at_log();
             stats.log = Some(self.log);
         }
         if let Some(asker) = self.askers.remove(&query) {

@@ -6,6 +6,7 @@
 //! then `partition`, where everything meets.
 
 mod broker;
+mod cleaning;
 mod clock;
 mod combine;
 mod config;

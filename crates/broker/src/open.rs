@@ -12,7 +12,7 @@ use std::sync::Arc;
 use trunkline_engine::{Engine, EngineConfig, KeyIndex, Output, Record};
 use trunkline_log::{Directory, Log, LogConfig, Recovery, Storage};
 use trunkline_rules::Rulebook;
-use trunkline_types::Sequence;
+use trunkline_types::{Epoch, Sequence};
 
 /// The folder of the index within a data directory.
 const INDEX: &str = "index";
@@ -85,9 +85,12 @@ fn open_log(
     core.engine.start(clock.now(), &mut out);
     // The epoch must be on disk before any token of it is used.
     let first_write = |error: String| OpenError::FirstWrite(error);
+    if let Some(index) = &mut index {
+        index.identify(first_record(&core.engine));
+    }
     for (sequence, record) in out.records.drain(..) {
         if let Some(index) = &mut index {
-            index.note(sequence, &record, || encoded(&record), config.key_window, clock.now().wall);
+            index.note(sequence, &record, config.key_window, clock.now().wall);
         }
         batch
             .push(core.partition, sequence.0, record.tag(), |body| record.encode(body))
@@ -134,10 +137,15 @@ fn replay(
             let record = Record::decode(found.tag, found.body)?;
             let place = Sequence(found.sequence);
             if let Some(index) = &mut index {
-                index.note(place, &record, || found.body.to_vec(), config.key_window, now);
+                index.note(place, &record, config.key_window, now);
             }
             Ok(engine.replay(place, record)?)
         })?;
+        if let Some(index) = &mut index
+            && engine.sequence() > Sequence(0)
+        {
+            index.identify(first_record(&engine));
+        }
         match index {
             Some(other) if !other.fits(engine.sequence()) => {
                 tracing::warn!("the key index belongs to another log and is made again from this");
@@ -160,8 +168,9 @@ fn new_core(engine: Engine, clock: Clock, settings: &Settings, filters: &Arc<Fil
     core
 }
 
-fn encoded(record: &Record) -> Vec<u8> {
+/// The first record that the engine's log ever had.
+fn first_record(engine: &Engine) -> Vec<u8> {
     let mut body = Vec::new();
-    record.encode(&mut body);
+    Record::Boot { epoch: Epoch(1), at: engine.born() }.encode(&mut body);
     body
 }

@@ -78,6 +78,12 @@ fn check_ranges(engine: &EngineConfig) -> Result<(), String> {
              starve"
         ));
     }
+    if engine.clean_percent < 150 {
+        return Err(format!(
+            "clean_percent is {}; it is at least 150, or cleaning writes more than it frees",
+            engine.clean_percent
+        ));
+    }
     if !(1..=100).contains(&engine.warning) {
         return Err(format!("warning is {}, the range is 1 to 100 percent", engine.warning));
     }
@@ -153,6 +159,7 @@ mod tests {
                 refused(|it| it.priority_weights[0] = 0),
                 "priority 'low' is 0, the range is 1 to 255",
             ),
+            (refused(|it| it.clean_percent = 149), "clean_percent is 149; it is at least 150"),
             (refused(|it| it.warning = 101), "warning is 101, the range is 1 to 100"),
             (refused(|it| it.breaker_probes = 0), "breaker_probes is 0"),
             (refused(|it| it.gather_agents = 0), "gather_agents is 0"),

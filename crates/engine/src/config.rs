@@ -125,6 +125,15 @@ pub struct EngineConfig {
     pub ended_messages: usize,
     /// Most agents that one session may follow in the directory. Default 10,000.
     pub watched_agents: usize,
+    /// The log is not cleaned while its segments have no more bytes than this. Default 256 MiB.
+    pub clean_min_bytes: u64,
+    /// The log is cleaned when its segments have more bytes than so many percent of what is live in
+    /// it; at least 150. With everything else, records are written `percent / (percent - 100)`
+    /// times at most in the long run. Default 250.
+    pub clean_percent: u32,
+    /// About how many bytes of records one step of cleaning writes; the last thing of a step may
+    /// exceed it. Default 256 KiB.
+    pub clean_step_bytes: u64,
     /// Which defect is planted, to prove that the simulator finds it.
     #[cfg(feature = "defects")]
     pub defect: Option<crate::Defect>,
@@ -182,6 +191,9 @@ impl Default for EngineConfig {
             pending_events: 100_000,
             ended_messages: 65_536,
             watched_agents: 10_000,
+            clean_min_bytes: 256 << 20,
+            clean_percent: 250,
+            clean_step_bytes: 256 << 10,
             #[cfg(feature = "defects")]
             defect: None,
         }

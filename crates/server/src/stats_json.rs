@@ -116,12 +116,29 @@ fn inbox(of: &InboxStats) -> Value {
 }
 
 fn log(of: &LogStats) -> Value {
-    let LogStats { records, bytes, flushes, recovered, disk_full } = of;
+    let LogStats {
+        records,
+        bytes,
+        flushes,
+        recovered,
+        disk_full,
+        carried_bytes,
+        segments,
+        disk_bytes,
+        live_bytes,
+        removed_segments,
+    } = of;
     json!({
         "records": records,
         "bytes": bytes,
         "flushes": flushes,
         "recovered": recovered,
         "disk_full": disk_full,
+        "carried_bytes": carried_bytes,
+        "amplification_percent": of.amplification_percent(),
+        "segments": segments,
+        "disk_bytes": disk_bytes,
+        "live_bytes": live_bytes,
+        "removed_segments": removed_segments,
     })
 }

@@ -50,6 +50,8 @@ pub(crate) struct Faults {
     pub(crate) jump: u64,
     pub(crate) disk_error: u64,
     pub(crate) full: u64,
+    /// A sweep of cleaning begins.
+    pub(crate) clean: u64,
     /// Longest time from a write to its flush in nanoseconds.
     pub(crate) flush: u64,
 }
@@ -144,6 +146,7 @@ impl Plan {
             breaker_probes: rng.u32(1..=2),
             pending_events: if tight { rng.usize(2..=8) } else { 100_000 },
             ended_messages: rng.usize(4..=200),
+            clean_step_bytes: cleaning(seed).1,
             ..EngineConfig::default()
         };
         let log = LogConfig {
@@ -167,7 +170,7 @@ impl Plan {
                 duplicated: sometimes(rng, 60),
                 reordered: sometimes(rng, 60),
             },
-            faults: Faults::draw(rng, lease),
+            faults: Faults { clean: cleaning(seed).0, ..Faults::draw(rng, lease) },
             traffic: Traffic::draw(rng),
             work: Work::draw(rng, lease),
         }
@@ -204,6 +207,14 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
     }
 }
 
+/// How often cleaning begins, and how much it does at a time. Drawn apart, so that it changes
+/// nothing else about a seed.
+fn cleaning(seed: u64) -> (u64, u64) {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0xC1EA);
+    let most = [1, 500, 2_000, 100_000][rng.usize(..4)];
+    (every(&mut rng, 20, 600), rng.u64(1..=most))
+}
+
 /// A feature that is off in a third of the runs.
 fn sometimes(rng: &mut fastrand::Rng, most: u32) -> u32 {
     if rng.u8(..) < 85 { 0 } else { rng.u32(1..=most) }
@@ -225,6 +236,7 @@ impl Faults {
             jump: every(rng, 60, 1000),
             disk_error: every(rng, 150, 1500),
             full: every(rng, 100, 1500),
+            clean: 0,
             flush: rng.u64(1..=12) * MS,
         }
     }

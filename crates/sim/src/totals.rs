@@ -38,6 +38,8 @@ counts! {
     Full = "full disks", 5;
     FullRefusals = "disk-full refusals", 5;
     Flips = "flipped bits", 20;
+    Carried = "carried records", 200;
+    Sweeps = "sweeps", 20;
     Pauses = "pauses", 20;
     Freezes = "freezes", 20;
     Jumps = "wall jumps", 20;

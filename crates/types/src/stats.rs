@@ -124,6 +124,27 @@ pub struct LogStats {
     pub recovered: u64,
     /// Whether new durable work is refused for want of disk space.
     pub disk_full: bool,
+    /// Those of the bytes written since the start that cleaning wrote to say again what older
+    /// records had told.
+    pub carried_bytes: u64,
+    /// Segments whose records are needed, the one being written to included.
+    pub segments: u64,
+    /// Bytes of all files of the log, prepared ones and those that wait to be used again included.
+    pub disk_bytes: u64,
+    /// About how many bytes of records all that is durable needs, as counted at the start or when
+    /// the log was cleaned last.
+    pub live_bytes: u64,
+    /// Segments given up since the start.
+    pub removed_segments: u64,
+}
+
+impl LogStats {
+    /// How often everything was written on average: all bytes over those that are no repeats, in
+    /// percent. 100 while nothing was carried.
+    pub fn amplification_percent(&self) -> u64 {
+        let new = self.bytes.saturating_sub(self.carried_bytes);
+        if new == 0 { 100 } else { self.bytes.saturating_mul(100) / new }
+    }
 }
 
 /// A broker's figures for one tenant.

@@ -39,6 +39,8 @@ struct State {
     rows: VecDeque<Row>,
     /// Up to where records are on disk.
     synced: Sequence,
+    /// Up to where it must survive a crash of the machine, if somebody waits for that.
+    wanted: Option<Sequence>,
     closing: bool,
     /// Whether nobody takes rows any longer. The log has them: the index is made up for at the
     /// next start, and until then keys stay in the engine's memory.
@@ -82,11 +84,25 @@ impl Feed {
         }
     }
 
+    /// Asks for everything up to a place to survive a crash of the machine. It is reported once
+    /// that is so.
+    pub(crate) fn keep(&self, through: Sequence) {
+        let mut state = self.state.lock();
+        state.wanted = state.wanted.max(Some(through));
+        self.changed.notify_one();
+    }
+
+    /// Whether somebody waits for what is committed up to a place to survive; nobody does then.
+    fn take_wanted(&self, through: Sequence) -> bool {
+        let mut state = self.state.lock();
+        state.wanted.take_if(|wanted| *wanted <= through).is_some()
+    }
+
     /// Waits for rows whose records are on disk, and takes them out, with how far the index goes
     /// once it has them. `None` when the thread is to end.
     fn take(&self) -> Option<(Vec<Row>, Sequence)> {
         let mut state = self.state.lock();
-        while !state.ready() && !state.closing {
+        while !state.ready() && !state.is_wanted() && !state.closing {
             self.changed.wait(&mut state);
         }
         if state.closing {
@@ -113,6 +129,11 @@ impl Feed {
 }
 
 impl State {
+    /// Whether nothing but a flush is left to do for somebody who waits.
+    fn is_wanted(&self) -> bool {
+        self.wanted.is_some_and(|wanted| wanted <= self.synced)
+    }
+
     fn ready(&self) -> bool {
         self.rows.front().is_some_and(|row| row.place <= self.synced)
     }
@@ -120,7 +141,8 @@ impl State {
 
 impl IndexThread {
     /// Starts the thread. `log` tells the log, whose records it takes, from others; `on_commit` is
-    /// called on the thread with how far the index goes.
+    /// called on the thread with how far the index goes, `on_kept` with how far it survives a crash
+    /// of the machine, if that was asked for with [`Feed::keep`].
     ///
     /// # Errors
     /// If the operating system refuses another thread.
@@ -130,11 +152,12 @@ impl IndexThread {
         log: Vec<u8>,
         clock: Clock,
         on_commit: impl Fn(Sequence) + Send + 'static,
+        on_kept: impl Fn(Sequence) + Send + 'static,
     ) -> io::Result<Self> {
         let worker = Worker { store, feed: feed.clone(), log, clock };
         let thread = thread::Builder::new()
             .name("trunkline-index".into())
-            .spawn(move || worker.run(on_commit))?;
+            .spawn(move || worker.run(on_commit, on_kept))?;
         Ok(Self { feed, thread: Some(thread) })
     }
 }
@@ -168,7 +191,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, on_commit: impl Fn(Sequence)) {
+    fn run(mut self, on_commit: impl Fn(Sequence), on_kept: impl Fn(Sequence)) {
         while let Some((rows, through)) = self.feed.take() {
             while let Err(error) = self.commit(&rows, through) {
                 if !self.goes_on(&error, rows.len()) {
@@ -176,6 +199,14 @@ impl Worker {
                 }
             }
             on_commit(through);
+            if self.feed.take_wanted(through) {
+                while let Err(error) = self.store.keep() {
+                    if !self.goes_on(&error, 0) {
+                        return;
+                    }
+                }
+                on_kept(through);
+            }
         }
     }
 

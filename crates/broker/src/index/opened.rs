@@ -22,7 +22,7 @@ pub(crate) struct Index {
     pub(crate) through: Sequence,
     /// The first record of the log that it belongs to; empty for one that is new.
     belongs_to: Vec<u8>,
-    /// The first record of the log that was read.
+    /// The first record that the log that was read ever had.
     log: Vec<u8>,
     feed: Arc<Feed>,
 }
@@ -39,13 +39,9 @@ impl Index {
         &mut self,
         place: Sequence,
         record: &Record,
-        body: impl FnOnce() -> Vec<u8>,
         window: Duration,
         now: WallTime,
     ) {
-        if self.log.is_empty() {
-            self.log = body();
-        }
         if place <= self.through {
             return;
         }
@@ -53,6 +49,12 @@ impl Index {
         if let Some(row) = row_of(place, record, window).filter(lives) {
             self.feed.push(row);
         }
+    }
+
+    /// Notes the first record that the log ever had, which tells it from others. It may have been
+    /// given up long since.
+    pub(crate) fn identify(&mut self, first: Vec<u8>) {
+        self.log = first;
     }
 
     /// Whether it belongs to the log that was read, whose last record is at a place. A log that
@@ -82,8 +84,9 @@ impl Index {
         self,
         clock: Clock,
         on_commit: impl Fn(Sequence) + Send + 'static,
+        on_kept: impl Fn(Sequence) + Send + 'static,
     ) -> io::Result<IndexThread> {
-        IndexThread::start(self.store, self.feed, self.log, clock, on_commit)
+        IndexThread::start(self.store, self.feed, self.log, clock, on_commit, on_kept)
     }
 
     fn new(store: Store) -> Result<Self, String> {

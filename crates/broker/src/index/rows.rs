@@ -1,7 +1,7 @@
 //! What the index takes from a record.
 
 use std::time::Duration;
-use trunkline_engine::{KeyRow, Record};
+use trunkline_engine::{Carried, KeyRow, Record};
 use trunkline_types::{IdempotencyKey, Sequence, TenantId};
 
 /// A key, what was accepted under it, and the place of the record that says so.
@@ -15,7 +15,13 @@ pub(crate) struct Row {
 
 /// The row of a record that accepted something under a key.
 pub(crate) fn row_of(place: Sequence, record: &Record, window: Duration) -> Option<Row> {
-    let Record::Accepted(record) = record else { return None };
-    let (tenant, key, accepted) = record.key_row(window)?;
+    let (tenant, key, accepted) = match record {
+        Record::Accepted(record) => record.key_row(window)?,
+        Record::Carried(carried) => {
+            let Carried::Key { tenant, key, row } = &**carried else { return None };
+            (tenant.clone(), key.clone(), *row)
+        }
+        _ => return None,
+    };
     Some(Row { place, tenant, key, accepted })
 }

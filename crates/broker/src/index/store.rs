@@ -121,6 +121,11 @@ impl Store {
         transaction.commit()
     }
 
+    /// Sees to it that what was committed survives a crash of the machine.
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
     /// Deletes the oldest rows whose window was over at a time, at most so many; how many it were.
     pub(crate) fn expire(&mut self, until: WallTime, most: usize) -> Result<usize, Error> {
         const OLDEST: &str = "SELECT place, expires FROM keys ORDER BY place LIMIT ?1";

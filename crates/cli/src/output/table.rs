@@ -81,11 +81,18 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
     for (name, value) in counters(&stats.counters).into_iter().chain(gauges(&stats.gauges)) {
         row(&format!("entries {name}"), count(value));
     }
-    if let Some(LogStats { records, bytes, flushes, recovered, disk_full }) = stats.log {
+    if let Some(log) = stats.log {
+        let LogStats { records, bytes, flushes, recovered, disk_full, .. } = log;
         row("log records written", count(records));
         row("log bytes written", size(bytes));
         row("log flushes", count(flushes));
         row("log records recovered", count(recovered));
+        row("log bytes carried forward", size(log.carried_bytes));
+        row("log write amplification", format!("{} %", log.amplification_percent()));
+        row("log segments", count(log.segments));
+        row("log segments given up", count(log.removed_segments));
+        row("log bytes on disk", size(log.disk_bytes));
+        row("log bytes live", size(log.live_bytes));
         if disk_full {
             row("disk", "full: new durable work is refused".into());
         }

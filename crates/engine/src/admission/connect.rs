@@ -1,6 +1,7 @@
 //! Hellos: who may open a session, and what a session finds when it comes back.
 
 use crate::command::ConnectionKey;
+use crate::dispatch::Session;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::gate::Held;
@@ -14,6 +15,12 @@ use trunkline_types::session::{Hello, SessionItem, Subscription, Welcome};
 use trunkline_types::{
     AgentCard, AgentEvent, Durability, Presence, Principal, Refusal, RefusalCode, SessionId, Token,
 };
+
+/// Whether a session is known from the log only, and nothing is left there that tells whose it is:
+/// its agent was unregistered, and the records of its registration were given up.
+fn is_unclaimed(row: &Session) -> bool {
+    row.recovered && row.owner.is_empty()
+}
 
 /// What a hello did to the registration of its agent.
 enum Registered {
@@ -52,7 +59,7 @@ impl Engine {
             }
             None => (None, Registered::Known),
         };
-        let known = self.session_keys.get(&id).copied();
+        let (known, owner) = (self.session_keys.get(&id).copied(), principal.subject.clone());
         let session = known.unwrap_or_else(|| {
             let session = self.new_session(id, tenant, principal.subject, agent);
             let (window, lasting) = self.recall(id);
@@ -65,6 +72,9 @@ impl Engine {
         self.connections.insert(connection, session);
         let credit = self.capped(credit);
         let row = &mut self.sessions[session];
+        if is_unclaimed(row) {
+            row.owner = owner;
+        }
         row.connection = Some(connection);
         row.active = false;
         row.draining = false;
@@ -130,7 +140,7 @@ impl Engine {
         connection: ConnectionKey,
         out: &mut Output,
     ) {
-        let waits = |row: &crate::dispatch::Session| {
+        let waits = |row: &Session| {
             row.serial == serial && row.connection == Some(connection) && !row.active
         };
         if !self.sessions.get(session).is_some_and(waits) {
@@ -256,7 +266,7 @@ impl Engine {
             let row = &self.sessions[session];
             let agent = row.agent.map(|agent| &self.agents[agent].id);
             let same = row.tenant == tenant
-                && row.owner == principal.subject
+                && (row.owner == principal.subject || is_unclaimed(row))
                 && agent == hello.card.as_ref().map(|card| &card.id);
             if !same {
                 let message = format!("session id {} is somebody else's", hello.session);

@@ -11,9 +11,6 @@ use trunkline_types::{Durability, ScheduleName, Sequence, SessionId};
 /// Most slots of tables that one step looks at.
 const SLOTS: u32 = 8192;
 
-/// About how many bytes of records one step writes; the last thing may exceed it.
-const BYTES: u64 = 256 << 10;
-
 /// A sweep that is under way.
 #[derive(Debug)]
 pub(crate) struct Sweep {
@@ -30,6 +27,8 @@ pub(crate) struct Sweep {
     live: u64,
     slots: u32,
     bytes: u64,
+    /// How many bytes a step may write.
+    most: u64,
 }
 
 /// What a sweep is at.
@@ -80,12 +79,13 @@ impl Sweep {
             live: 0,
             slots: 0,
             bytes: 0,
+            most: 0,
         }
     }
 
     /// The next slot of a table, if there is one and this step may look at more.
     fn slot(&mut self, slots: u32) -> Step<u32> {
-        if self.slots >= SLOTS || self.bytes >= BYTES {
+        if self.is_over() {
             return Step::Pause;
         }
         let Some(slot) = u32::try_from(self.at).ok().filter(|&slot| slot < slots) else {
@@ -94,6 +94,11 @@ impl Sweep {
         self.at += 1;
         self.slots += 1;
         Step::At(slot)
+    }
+
+    /// Whether this step has done enough.
+    fn is_over(&self) -> bool {
+        self.slots >= SLOTS || self.bytes >= self.most
     }
 
     /// Counts a thing, and whether it was said again.
@@ -143,6 +148,13 @@ impl Engine {
         self.live_bytes
     }
 
+    /// Whether a log whose segments have so many bytes should be cleaned.
+    pub fn wants_cleaning(&self, log_bytes: u64) -> bool {
+        let percent = u64::from(self.config.clean_percent);
+        let most = self.live_bytes.saturating_mul(percent) / 100;
+        self.config.logged && log_bytes > most.max(self.config.clean_min_bytes)
+    }
+
     /// Begins a sweep or goes on with it, for one step.
     pub(crate) fn clean(&mut self, now: Now, before: Sequence, out: &mut Output) {
         if !self.config.logged {
@@ -152,6 +164,7 @@ impl Engine {
         let sweep = self.sweep.take();
         let mut sweep = sweep.unwrap_or_else(|| Box::new(Sweep::new(before)));
         (sweep.slots, sweep.bytes) = (0, 0);
+        sweep.most = self.config.clean_step_bytes.max(1);
         while self.sweep_stage(now, &mut sweep, out) {
             sweep.stage = sweep.stage.next();
             sweep.at = 0;
@@ -165,6 +178,14 @@ impl Engine {
             }
         }
         self.sweep = Some(sweep);
+    }
+
+    /// The copies of an event that waited rest on the record of its acceptance. They may lie in
+    /// slots that the sweep has been at, so it is said again before they are made.
+    pub(crate) fn say_before_routing(&mut self, key: EntryKey, out: &mut Output) {
+        if self.sweep.as_ref().is_some_and(|sweep| self.entries[key].base < sweep.before) {
+            self.say_entry(key, out);
+        }
     }
 
     /// Goes on with a stage. Whether it is over.
@@ -223,7 +244,7 @@ impl Engine {
 
     fn sweep_letters(&mut self, sweep: &mut Sweep, out: &mut Output) -> bool {
         loop {
-            if sweep.slots >= SLOTS || sweep.bytes >= BYTES {
+            if sweep.is_over() {
                 return false;
             }
             let Some((number, kept)) = self.dead_letters.logged_from(sweep.at) else { return true };
@@ -313,7 +334,7 @@ impl Engine {
     /// before.
     fn sweep_gone(&mut self, now: Now, sweep: &mut Sweep, out: &mut Output) -> bool {
         loop {
-            if sweep.slots >= SLOTS || sweep.bytes >= BYTES {
+            if sweep.is_over() {
                 return false;
             }
             let at = usize::try_from(sweep.at).unwrap_or(usize::MAX);

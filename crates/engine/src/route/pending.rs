@@ -199,6 +199,7 @@ impl Engine {
         self.leave_out_full(now, &publish, level, &mut targets, out);
         let first_entry = self.next_entry;
         if level.is_logged() {
+            self.say_before_routing(key, out);
             let addresses = targets.inboxes.iter().filter_map(|&inbox| self.address(inbox));
             let (inboxes, at) = (addresses.collect(), now.wall);
             self.emit(Record::Routed { entry: id, first_entry, inboxes, at }, out);

@@ -32,7 +32,18 @@ same_fields!(Counters {
     redeliveries,
 });
 same_fields!(Gauges { staged, delayed, waiting, parked, paused, leased });
-same_fields!(LogStats { records, bytes, flushes, recovered, disk_full });
+same_fields!(LogStats {
+    records,
+    bytes,
+    flushes,
+    recovered,
+    disk_full,
+    carried_bytes,
+    segments,
+    disk_bytes,
+    live_bytes,
+    removed_segments,
+});
 
 impl From<InboxStats> for v1::InboxStats {
     fn from(InboxStats { address, counters, gauges }: InboxStats) -> Self {

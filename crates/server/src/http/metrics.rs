@@ -155,6 +155,11 @@ impl Page<'_, '_> {
         self.counter("log_bytes", "Bytes written", log.bytes)?;
         self.counter("log_flushes", "Flushes to disk", log.flushes)?;
         self.gauge("log_recovered_records", "Records found at the start", log.recovered)?;
+        self.counter("log_carried_bytes", "Bytes written by cleaning", log.carried_bytes)?;
+        self.counter("log_removed_segments", "Segments given up", log.removed_segments)?;
+        self.gauge("log_segments", "Segments needed", log.segments)?;
+        self.gauge("log_disk_bytes", "Bytes of all files of the log", log.disk_bytes)?;
+        self.gauge("log_live_bytes", "Bytes of what is durable, roughly", log.live_bytes)?;
         self.gauge("disk_full", "Whether durable work is refused", u64::from(log.disk_full))
     }
 

@@ -128,7 +128,7 @@ impl Book {
                 let (sender, accepted_at) = (pending.sender, pending.accepted_at);
                 self.place(at, &pending.publish, sender, accepted_at, *first_entry, inboxes);
             }
-            Fact::Artifact { .. } | Fact::Lost => {}
+            Fact::Artifact { .. } | Fact::Lost | Fact::Carried => {}
         }
     }
 

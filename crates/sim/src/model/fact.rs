@@ -49,6 +49,8 @@ pub(crate) enum Fact {
         operation: u64,
     },
     Lost,
+    /// Something that was told is said again.
+    Carried,
     AgentSet {
         agent: AgentId,
         control: AgentControl,

@@ -51,6 +51,10 @@ pub(crate) struct Broker {
     pub(crate) log: Option<Log>,
     pub(crate) disk: MemoryDisk,
     pub(crate) storage: Arc<dyn Storage>,
+    /// The place from which records are kept: of what is before, nothing may be needed.
+    pub(crate) kept_from: Sequence,
+    /// The place before which records are to be given up.
+    pub(crate) removing: Option<Sequence>,
     /// Records that are not written yet.
     pub(crate) batch: Batch,
     /// Every record of which no crash has taken anything.
@@ -90,6 +94,8 @@ impl Broker {
             log: None,
             disk,
             storage,
+            kept_from: Sequence(1),
+            removing: None,
             batch: plan.log.batch(),
             journal: Vec::new(),
             written: Sequence(0),
@@ -109,6 +115,12 @@ impl Broker {
     /// The place of the latest record.
     pub(crate) fn latest(&self) -> Sequence {
         self.journal.last().map_or(Sequence(0), |(at, _)| *at)
+    }
+
+    /// The records from a place on.
+    pub(crate) fn journal_from(&self, from: Sequence) -> &[(Sequence, Record)] {
+        let skipped = usize::try_from(from.0.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.journal.get(skipped..).unwrap_or_default()
     }
 
     /// An engine that has replayed these records and was not started.

@@ -46,6 +46,7 @@ pub(crate) enum FaultKind {
     Jump,
     DiskError,
     Full,
+    Clean,
 }
 
 /// The events to come.

@@ -98,11 +98,17 @@ impl World {
         self.trace.line(format_args!("  record {} {record:?}", at.0));
         self.totals.add(Count::Records);
         let trace = &mut self.trace;
-        let pushed = self.broker.batch.push(0, at.0, record.tag(), |body| {
+        let mut write = |body: &mut Vec<u8>| {
             let start = body.len();
             record.encode(body);
             trace.bytes(&body[start..]);
-        });
+        };
+        let pushed = if record.is_carried() {
+            self.totals.add(Count::Carried);
+            self.broker.batch.push_carried(0, at.0, record.tag(), &mut write)
+        } else {
+            self.broker.batch.push(0, at.0, record.tag(), &mut write)
+        };
         if let Err(error) = pushed {
             return Err(Violation::new("log", format!("record {} does not fit: {error}", at.0)));
         }
@@ -185,6 +191,10 @@ impl World {
             }
             Effect::Filter { pattern, filter, wanted, .. } => {
                 self.note_filter(pattern, filter, wanted);
+                Ok(())
+            }
+            Effect::Cleaned { before } => {
+                self.cleaned(before);
                 Ok(())
             }
             Effect::Answer { query, result } => {

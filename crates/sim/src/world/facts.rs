@@ -35,6 +35,7 @@ pub(crate) fn fact(record: &Record) -> Fact {
             Fact::Artifact { session: *session, operation: *operation }
         }
         Record::Lost { .. } => Fact::Lost,
+        Record::Carried(_) => Fact::Carried,
         Record::AgentSet { agent, control, .. } => {
             Fact::AgentSet { agent: agent.clone(), control: *control }
         }

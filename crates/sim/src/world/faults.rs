@@ -20,6 +20,7 @@ impl World {
             FaultKind::Jump,
             FaultKind::DiskError,
             FaultKind::Full,
+            FaultKind::Clean,
         ] {
             self.plan_fault(kind);
         }
@@ -36,6 +37,7 @@ impl World {
             FaultKind::Jump => faults.jump,
             FaultKind::DiskError => faults.disk_error,
             FaultKind::Full => faults.full,
+            FaultKind::Clean => faults.clean,
         };
         if mean > 0 && !self.calendar.has_fault(kind) {
             let at = self.clock.time + self.rng.u64(mean / 4..=mean * 7 / 4);
@@ -79,6 +81,7 @@ impl World {
                 Ok(())
             }
             FaultKind::Full => self.fill(),
+            FaultKind::Clean => self.begin_cleaning(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod broker;
 mod calendar;
+mod cleaning;
 mod clock;
 mod driver;
 mod facts;

@@ -106,19 +106,25 @@ impl World {
             found.pop();
         }
         let survived = found.last().map_or(Sequence(0), |(at, _)| *at);
+        self.leave_out_removed(&mut found)?;
         self.trace.line(format_args!("{:?} found {}", self.clock.now(), survived.0));
         laws::survived(self.broker.synced, survived)?;
-        let kept = self.broker.journal.get(..found.len());
+        let length = usize::try_from(survived.0).unwrap_or(usize::MAX);
+        let from = found.first().map_or(Sequence(1), |(at, _)| *at);
+        let kept = self.broker.journal_from(from).get(..found.len());
         let same = kept.is_some_and(|kept| kept == found.as_slice());
         ensure!(same, "1 durable", "{} records were found that were never written so", found.len());
-        self.broker.journal.truncate(found.len());
+        self.broker.journal.truncate(length);
         self.broker.filters.clear();
-        if self.broker.index.through > survived || self.rng.u8(..) < 40 {
+        // What only removed records told of cannot be filled in again.
+        let whole = self.broker.kept_from == Sequence(1);
+        if self.broker.index.through > survived || (whole && self.rng.u8(..) < 40) {
             // What was lost with its disk, or is of another log, is filled anew.
             self.broker.index.lose();
         }
         let engine = self.replay(&found)?;
         conserved(&engine)?;
+        self.compare_with_whole(&engine)?;
         self.broker.engine = engine;
         self.broker.log = Some(log);
         self.broker.batch = self.plan.log.batch();
@@ -153,16 +159,21 @@ impl World {
     /// Law 2: the live engine is, in all that is durable, what a replay of its records gives.
     pub(crate) fn compare_replay(&mut self) -> Check {
         self.totals.add(Count::Replays);
-        let replayed = self.replay(&self.broker.journal)?.durable_state();
-        let live = self.broker.engine.durable_state();
-        if live == replayed {
+        self.compare_replay_from(self.broker.kept_from)
+    }
+
+    /// The same, of a replay that begins at a place.
+    pub(super) fn compare_replay_from(&self, from: Sequence) -> Check {
+        let replayed = self.replay(self.broker.journal_from(from))?;
+        same_state(&self.broker.engine, &replayed)
+    }
+
+    /// What is left of a cleaned log says what the whole log says.
+    fn compare_with_whole(&self, engine: &Engine) -> Check {
+        if self.broker.kept_from == Sequence(1) {
             return Ok(());
         }
-        let differs = |key: &&String| live.get(*key) != replayed.get(*key);
-        let key = live.keys().chain(replayed.keys()).find(differs);
-        let (live, replayed) = (key.and_then(|k| live.get(k)), key.and_then(|k| replayed.get(k)));
-        let message = format!("{key:?} is {live:?}, replay gives {replayed:?}");
-        Err(Violation::new("2 replay", message))
+        same_state(&self.replay(&self.broker.journal)?, engine)
     }
 
     /// Law 4: every accepted entry is somewhere.
@@ -187,25 +198,40 @@ impl World {
         }
         self.totals.add(Count::Flips);
         let journal = &self.broker.journal;
-        let mut place = 0;
+        let (mut place, mut count) = (None, 0);
         let mut wrong = None;
         let storage: Arc<dyn Storage> = Arc::new(copy);
         // An error is the right answer; what counts is what was served before it.
         let _ = trunkline_log::verify(&storage, |record| {
             let found = Record::decode(record.tag, record.body).ok();
-            let same = journal.get(place).is_some_and(|(at, written)| {
+            let first = *place.get_or_insert(record.sequence);
+            let skipped = usize::try_from(first.max(1) - 1 + count).unwrap_or(usize::MAX);
+            let same = journal.get(skipped).is_some_and(|(at, written)| {
                 at.0 == record.sequence && found.as_ref() == Some(written)
             });
             if !same {
                 wrong = Some(record.location);
             }
-            place += 1;
+            count += 1;
             Ok(())
         });
         let name = &file.name;
         ensure!(wrong.is_none(), "1 durable", "a flipped bit in {name} is served at {wrong:?}");
         Ok(())
     }
+}
+
+/// Checks that two engines are the same in all that is durable.
+fn same_state(live: &Engine, replayed: &Engine) -> Check {
+    let (live, replayed) = (live.durable_state(), replayed.durable_state());
+    if live == replayed {
+        return Ok(());
+    }
+    let differs = |key: &&String| live.get(*key) != replayed.get(*key);
+    let key = live.keys().chain(replayed.keys()).find(differs);
+    let (live, replayed) = (key.and_then(|k| live.get(k)), key.and_then(|k| replayed.get(k)));
+    let message = format!("{key:?} is {live:?}, replay gives {replayed:?}");
+    Err(Violation::new("2 replay", message))
 }
 
 fn conserved(engine: &Engine) -> Check {

@@ -117,6 +117,7 @@ impl World {
     pub(crate) fn step(&mut self) -> Check {
         self.step += 1;
         self.totals.add(Count::Steps);
+        self.go_on_cleaning()?;
         let event_at = self.calendar.next_at().unwrap_or(u64::MAX);
         let up = self.broker.mood == Mood::Up;
         let deadline = self.broker.engine.deadline();

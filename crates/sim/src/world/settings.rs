@@ -8,7 +8,7 @@ use crate::model::wants;
 use crate::plan;
 use crate::totals::Count;
 use std::time::Duration;
-use trunkline_engine::{Command, Record, Verdicts};
+use trunkline_engine::{Carried, Command, Record, Verdicts};
 use trunkline_types::session::{ClientFrame, Operation};
 use trunkline_types::{Destination, Filter, Routing, TopicPattern, WhenFull};
 
@@ -63,6 +63,12 @@ impl World {
         let some = self.rng.usize(1..=count);
         let (mut keys, mut last) = (0, through);
         for (at, record) in new.take(some) {
+            if let Record::Carried(carried) = record
+                && let Carried::Key { tenant, key, row } = &**carried
+            {
+                self.broker.index.insert((tenant.clone(), key.clone(), *row));
+                keys += 1;
+            }
             let accepted = match record {
                 Record::Accepted(accepted) => Some(accepted),
                 Record::Fired { accepted, .. } | Record::Redriven { accepted, .. } => {

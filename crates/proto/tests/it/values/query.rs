@@ -123,13 +123,18 @@ fn inbox_stats() -> impl Strategy<Value = InboxStats> {
 }
 
 fn log_stats() -> impl Strategy<Value = LogStats> {
-    any::<(u64, u64, u64, u64, bool)>().prop_map(
-        |(records, bytes, flushes, recovered, disk_full)| LogStats {
+    any::<((u64, u64, u64, u64, bool), (u64, u64, u64, u64, u64))>().prop_map(
+        |((records, bytes, flushes, recovered, disk_full), cleaning)| LogStats {
             records,
             bytes,
             flushes,
             recovered,
             disk_full,
+            carried_bytes: cleaning.0,
+            segments: cleaning.1,
+            disk_bytes: cleaning.2,
+            live_bytes: cleaning.3,
+            removed_segments: cleaning.4,
         },
     )
 }

@@ -1,0 +1,300 @@
+//! The beginning of the log may go once everything durable is said again: what is left rebuilds
+//! the same engine.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+use trunkline_engine::{Command, Effect, EngineConfig, Record};
+use trunkline_types::session::{Operation, Update, UpdateBody};
+use trunkline_types::{
+    Absent, AgentChange, ArtifactChunk, Durability, Kind, Outcome, InboxChange, PauseReason, Publish, Sequence, Settle,
+};
+use world::{Peer, World, config, durable};
+
+fn sure(mut publish: Publish) -> Publish {
+    publish.options.durability = Some(Durability::Synced);
+    publish
+}
+
+fn task(world: &mut World) -> Publish {
+    let mut publish = world.envelope(Kind::Request, "skill:s");
+    publish.options.task = true;
+    publish
+}
+
+/// Cleans as far as it goes; returns how many records the largest step wrote.
+fn clean(world: &mut World) -> usize {
+    let before = world.records.last().unwrap().0.next();
+    let (mut most, mut told) = (0, false);
+    while !told {
+        let records = world.records.len();
+        world.handle(Command::Clean { before });
+        most = most.max(world.records.len() - records);
+        told = world.effects.contains(&Effect::Cleaned { before });
+    }
+    // The records before are gone.
+    world.records.retain(|(at, _)| *at >= before);
+    most
+}
+
+/// Stops the broker and starts it on what is left of the log; what is durable must be the same,
+/// but for the epoch.
+fn same_after_restart(world: World) -> World {
+    let mut before = world.engine.durable_state();
+    let world = world.killed();
+    let mut after = world.engine.durable_state();
+    before.remove("next");
+    after.remove("next");
+    assert_eq!(before, after);
+    world
+}
+
+/// A world with an agent that holds nothing, and the agent.
+fn with_agent(config: EngineConfig) -> (World, Peer) {
+    let mut world = World::new(config);
+    let agent = world.agent(1, "a");
+    (world, agent)
+}
+
+#[test]
+fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
+    let (mut world, mut agent) = with_agent(config());
+    world.ask(&mut agent, Operation::Subscribe(durable("news.>"))).unwrap();
+    let mut client = world.client(2);
+    let ended = task(&mut world);
+    world.publish(&mut client, &ended).unwrap();
+    let delivery = world.deliveries(agent).remove(0);
+    let chunk = ArtifactChunk {
+        name: "out".into(),
+        append: false,
+        last: true,
+        payload: "a piece".into(),
+    };
+    let update = Update { token: delivery.token, body: UpdateBody::Artifact(chunk) };
+    world.ask(&mut agent, Operation::Update(update)).unwrap();
+    world.complete(&mut agent, &delivery);
+    let dead = task(&mut world);
+    world.publish(&mut client, &dead).unwrap();
+    let token = world.deliveries(agent)[0].token;
+    let reason = "cannot".to_owned();
+    world.settle(&mut agent, token, Outcome::DeadLetter { reason });
+    let paused = task(&mut world);
+    world.publish(&mut client, &paused).unwrap();
+    let token = world.deliveries(agent)[0].token;
+    let message = Some("which one?".into());
+    world.settle(&mut agent, token, Outcome::Pause { reason: PauseReason::Input, message });
+    let retried = task(&mut world);
+    world.publish(&mut client, &retried).unwrap();
+    let token = world.deliveries(agent)[0].token;
+    let delay = Some(Duration::from_secs(60));
+    world.settle(&mut agent, token, Outcome::Retry { reason: "later".to_owned(), delay });
+    let mut keyed = world.envelope(Kind::Request, "skill:s");
+    keyed.envelope.idempotency_key = Some("once".parse().unwrap());
+    world.publish(&mut client, &keyed).unwrap();
+    let mut parked = sure(world.event("topic:nobody.here"));
+    parked.options.absent = Some(Absent::Park);
+    world.publish(&mut client, &parked).unwrap();
+    world.credit(agent, 0, 0);
+    for _ in 0..3 {
+        let mut waiting = task(&mut world);
+        waiting.envelope.ordering_key = Some("k".parse().unwrap());
+        world.publish(&mut client, &waiting).unwrap();
+    }
+    let change = InboxChange { limit: Some(77), ..InboxChange::default() };
+    let inbox = "skill:s".parse().unwrap();
+    world.ask(&mut client, Operation::SetInbox { inbox, change: Box::new(change) }).unwrap();
+    let change = AgentChange { weight: Some(7), ..AgentChange::default() };
+    let id = "a".parse().unwrap();
+    world.ask(&mut client, Operation::SetAgent { agent: id, change }).unwrap();
+    let before = world.stats();
+
+    clean(&mut world);
+    assert!(world.records.iter().all(|(_, record)| record.is_carried()));
+    let mut world = same_after_restart(world);
+    let after = world.stats();
+    assert_eq!(before.counters, after.counters);
+    assert_eq!(
+        (before.messages_accepted, before.tasks_completed, before.tasks_failed, before.tasks_open),
+        (after.messages_accepted, after.tasks_completed, after.tasks_failed, after.tasks_open)
+    );
+    assert_eq!((before.dead_letters, before.keys), (after.dead_letters, after.keys));
+    let mut client = world.client(3);
+    let again = Publish { envelope: keyed.envelope.clone(), ..keyed.clone() };
+    assert!(world.accepted(&mut client, &again).duplicate, "the key is still known");
+}
+
+#[test]
+fn a_lease_outlives_the_records_that_granted_it() {
+    let (mut world, mut agent) = with_agent(config());
+    let mut client = world.client(2);
+    let work = task(&mut world);
+    world.publish(&mut client, &work).unwrap();
+    let delivery = world.deliveries(agent).remove(0);
+    clean(&mut world);
+    let mut world = same_after_restart(world);
+    let mut hello = world::hello(1, Some("a"));
+    hello.held = vec![delivery.token];
+    hello.next_operation = agent.next;
+    agent = world.try_connect(hello).unwrap();
+    world.complete(&mut agent, &delivery);
+    assert_eq!(world.stats().tasks_completed, 1);
+}
+
+#[test]
+fn what_a_session_sends_again_is_done_once_although_its_records_are_gone() {
+    let (mut world, mut agent) = with_agent(config());
+    let mut client = world.client(2);
+    let work = task(&mut world);
+    let publish = Operation::Publish(Arc::new(work));
+    let first = client;
+    world.ask(&mut client, publish.clone()).unwrap();
+    let delivery = world.deliveries(agent).remove(0);
+    let settled = agent;
+    world.complete(&mut agent, &delivery);
+    clean(&mut world);
+    let mut world = same_after_restart(world);
+    let mut client = world.try_connect(world::hello(2, None)).unwrap();
+    client.next = first.next;
+    assert_eq!(world.ask(&mut client, publish), Ok(None), "it was accepted before");
+    let mut hello = world::hello(1, Some("a"));
+    hello.next_operation = settled.next;
+    let mut agent = world.try_connect(hello).unwrap();
+    let outcome = Outcome::Complete { reply: None };
+    let again = Operation::Settle(Settle { token: delivery.token, outcome });
+    assert_eq!(world.ask(&mut agent, again), Ok(None), "it was settled before");
+    let stats = world.stats();
+    assert_eq!((stats.messages_accepted, stats.tasks_completed), (1, 1));
+}
+
+#[test]
+fn a_step_writes_no_more_than_it_may_and_what_comes_meanwhile_is_kept() {
+    let (mut world, agent) =
+        with_agent(EngineConfig { clean_step_bytes: 1000, ..config() });
+    world.credit(agent, 0, 0);
+    let mut client = world.client(2);
+    for _ in 0..200 {
+        let work = task(&mut world);
+        world.publish(&mut client, &work).unwrap();
+    }
+    let before = world.records.last().unwrap().0.next();
+    let mut steps = 0;
+    loop {
+        let records = world.records.len();
+        world.handle(Command::Clean { before });
+        assert!(world.records.len() - records <= 20, "{}", world.records.len() - records);
+        steps += 1;
+        if world.effects.contains(&Effect::Cleaned { before }) {
+            break;
+        }
+        let work = task(&mut world);
+        world.publish(&mut client, &work).unwrap();
+    }
+    assert!(steps > 20, "{steps} steps");
+    world.records.retain(|(at, _)| *at >= before);
+    same_after_restart(world);
+}
+
+#[test]
+fn a_sweep_that_a_stop_cuts_short_does_no_harm() {
+    let (mut world, agent) = with_agent(EngineConfig { clean_step_bytes: 1, ..config() });
+    world.credit(agent, 0, 0);
+    let mut client = world.client(2);
+    for _ in 0..10 {
+        let work = task(&mut world);
+        world.publish(&mut client, &work).unwrap();
+    }
+    let before = world.records.last().unwrap().0.next();
+    for _ in 0..5 {
+        world.handle(Command::Clean { before });
+    }
+    assert_eq!(world.engine.cleaning(), Some(before));
+    let mut world = same_after_restart(world);
+    assert_eq!(world.engine.cleaning(), None);
+    clean(&mut world);
+    same_after_restart(world);
+}
+
+#[test]
+fn a_full_disk_is_no_reason_not_to_clean() {
+    let (mut world, mut agent) = with_agent(config());
+    let mut client = world.client(2);
+    let work = task(&mut world);
+    world.publish(&mut client, &work).unwrap();
+    let delivery = world.deliveries(agent).remove(0);
+    world.handle(Command::Space { ample: false });
+    world.complete(&mut agent, &delivery);
+    clean(&mut world);
+    same_after_restart(world);
+}
+
+#[test]
+fn a_log_wants_cleaning_when_it_is_large_and_little_of_it_is_live() {
+    let quiet = EngineConfig { clean_min_bytes: 5000, clean_percent: 300, ..config() };
+    let (mut world, agent) = with_agent(quiet);
+    world.credit(agent, 0, 0);
+    assert!(!world.engine.wants_cleaning(5000));
+    assert!(world.engine.wants_cleaning(5001));
+    let mut client = world.client(2);
+    for _ in 0..20 {
+        let work = task(&mut world);
+        world.publish(&mut client, &work).unwrap();
+    }
+    clean(&mut world);
+    let live = world.engine.live_bytes();
+    assert!(live > 4000, "{live}");
+    assert!(!world.engine.wants_cleaning(live * 3));
+    assert!(world.engine.wants_cleaning(live * 3 + 1));
+    world.configure(|config| config.clean_percent = 200);
+    assert!(world.engine.wants_cleaning(live * 2 + 1));
+    world.configure(|config| config.clean_min_bytes = u64::MAX);
+    assert!(!world.engine.wants_cleaning(live * 100));
+}
+
+#[test]
+fn half_live_data_is_written_less_than_twice() {
+    let (mut world, mut agent) = with_agent(config());
+    let mut client = world.client(2);
+    world.credit(agent, 1, 0);
+    let size = |records: &[(Sequence, Record)]| -> u64 {
+        let mut body = Vec::new();
+        records.iter().for_each(|(_, record)| record.encode(&mut body));
+        body.len() as u64 + 24 * records.len() as u64
+    };
+    // As many tasks stay as one round leaves; all others end at once.
+    let (mut all, mut carried, mut log_from) = (0, 0, 0_usize);
+    for round in 0..40 {
+        let mut kept = world.envelope(Kind::Request, "agent:nobody");
+        kept.options.task = true;
+        kept.envelope.payload = vec![7_u8; 1000].into();
+        if round < 20 {
+            world.publish(&mut client, &kept).unwrap();
+        }
+        for _ in 0..5 {
+            let mut work = task(&mut world);
+            work.envelope.payload = vec![7_u8; 500].into();
+            work.options.task = false;
+            let work = sure(work);
+            world.publish(&mut client, &work).unwrap();
+            let delivery = world.deliveries(agent).remove(0);
+            world.complete(&mut agent, &delivery);
+        }
+        let bytes = size(&world.records[log_from..]);
+        if world.engine.live_bytes() * 5 / 2 < bytes && bytes > 20_000 {
+            let records = world.records.len();
+            let before = world.records.last().unwrap().0.next();
+            let mut told = false;
+            while !told {
+                world.handle(Command::Clean { before });
+                told = world.effects.contains(&Effect::Cleaned { before });
+            }
+            carried += size(&world.records[records..]);
+            log_from = records;
+        }
+    }
+    all += size(&world.records);
+    assert!(carried > 0);
+    assert!(all < 2 * (all - carried), "{all} bytes were written, {carried} of them carried");
+}
