@@ -95,6 +95,7 @@ fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
     keyed.envelope.idempotency_key = Some("once".parse().unwrap());
     world.publish(&mut client, &keyed).unwrap();
     let mut parked = sure(world.event("topic:nobody.here"));
+    parked.envelope.ttl = Some(Duration::from_secs(60));
     parked.options.absent = Some(Absent::Park);
     world.publish(&mut client, &parked).unwrap();
     world.credit(agent, 0, 0);
@@ -122,7 +123,8 @@ fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
     );
     assert_eq!((before.dead_letters, before.keys), (after.dead_letters, after.keys));
     let mut client = world.client(3);
-    let again = Publish { envelope: keyed.envelope.clone(), ..keyed.clone() };
+    let mut again = keyed.clone();
+    again.envelope.id = world.envelope(Kind::Request, "skill:s").envelope.id;
     assert!(world.accepted(&mut client, &again).duplicate, "the key is still known");
 }
 

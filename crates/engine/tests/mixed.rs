@@ -174,10 +174,17 @@ impl Run {
     }
 
     fn kill(&mut self) {
-        let before = self.world.engine.durable_state();
+        let mut before = self.world.engine.durable_state();
         let old = std::mem::replace(&mut self.world, World::new(config()));
-        self.world = if self.rng.bool() { old.killed() } else { old.restarted() };
+        let killed = self.rng.bool();
+        self.world = if killed { old.killed() } else { old.restarted() };
         let mut after = self.world.engine.durable_state();
+        if !killed {
+            // A stop counts what is lost with it.
+            let figures = |name: &String| name.starts_with("figures");
+            before.retain(|name, _| !figures(name));
+            after.retain(|name, _| !figures(name));
+        }
         after.insert("next".to_owned(), before["next"].clone());
         let odd: Vec<_> = before.iter().filter(|&(name, it)| after.get(name) != Some(it)).collect();
         let new: Vec<_> = after.iter().filter(|&(name, it)| before.get(name) != Some(it)).collect();

@@ -81,7 +81,7 @@ impl World {
         for (sequence, record) in records.clone() {
             engine.replay(sequence, record).unwrap();
         }
-        let ids = IdSource::new(records.len() as u64);
+        let ids = IdSource::new(records.last().map_or(0, |(at, _)| at.0));
         let (out, effects) = (Output::default(), Vec::new());
         let mut world = Self { engine, now, records, effects, config, out, ids, connections: 0 };
         world.engine.start(world.now, &mut world.out);
