@@ -9,7 +9,7 @@ use crate::now::Now;
 use crate::settle::Loss;
 use crate::table::SessionKey;
 use trunkline_types::session::{Accepted, ClientFrame, Credit, Operation, SessionItem};
-use trunkline_types::{Durability, Refusal, RefusalCode};
+use trunkline_types::{Durability, Refusal, RefusalCode, Sequence};
 
 /// How an operation is answered if it is not refused.
 pub(crate) enum Answered {
@@ -111,6 +111,7 @@ impl Engine {
                     | Operation::WatchAgents(_)
                     | Operation::UnwatchAgents
             );
+            let latest = self.sequence;
             let result = if count > limit {
                 let message = format!("the frame has {count} operations, the limit is {limit}");
                 Err(Refusal::new(RefusalCode::TooLarge, message))
@@ -122,24 +123,27 @@ impl Engine {
                 break;
             }
             if lasting {
-                self.remember(session, number, &result);
+                self.remember(session, number, latest, &result);
             }
             self.answer(now, connection, number, result, out);
         }
         self.verdicts.clear();
     }
 
-    /// Remembers an operation if it was done, so that it is not done again.
+    /// Remembers an operation if it was done, so that it is not done again; for good if it left a
+    /// record behind one that was the latest.
     pub(crate) fn remember(
         &mut self,
         session: SessionKey,
         number: u64,
+        latest: Sequence,
         result: &Result<Answered, Refusal>,
     ) {
+        let recorded = self.sequence > latest;
         if let Ok(Answered::Done(level) | Answered::Accepted(level, _)) = result {
             let row = &mut self.sessions[session];
             row.window.insert(number);
-            if level.is_logged() {
+            if recorded && level.is_logged() {
                 row.lasting.insert(number);
             }
         }

@@ -142,8 +142,9 @@ impl Engine {
             let Some(waiter) = crowd.and_then(|crowd| crowd.outside.pop_front()) else { return };
             let Waiter { session, connection, operation, came, publish } = waiter;
             self.sessions[session].outside.retain(|&(_, number, _)| number != operation);
+            let latest = self.sequence;
             let result = self.publish_in_turn(now, session, (operation, came), &publish, out);
-            self.remember(session, operation, &result);
+            self.remember(session, operation, latest, &result);
             self.answer(now, connection, operation, result, out);
         }
     }
