@@ -331,7 +331,12 @@ impl Engine {
     }
 
     /// The row of a session that held something when the broker stopped.
-    pub(crate) fn replay_session(&mut self, entry: EntryKey, id: SessionId, agent: &AgentId) -> SessionKey {
+    pub(crate) fn replay_session(
+        &mut self,
+        entry: EntryKey,
+        id: SessionId,
+        agent: &AgentId,
+    ) -> SessionKey {
         if let Some(&session) = self.session_keys.get(&id) {
             return session;
         }

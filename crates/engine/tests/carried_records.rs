@@ -65,12 +65,8 @@ fn samples() -> Vec<Carried> {
         at: WallTime(3),
         reason: "no".to_owned(),
     };
-    let chunk = ArtifactChunk {
-        name: "out".into(),
-        append: true,
-        last: false,
-        payload: payload.clone(),
-    };
+    let chunk =
+        ArtifactChunk { name: "out".into(), append: true, last: false, payload: payload.clone() };
     let message = TaskEventBody::Message { from: None, payload: payload.clone() };
     let status = TaskEventBody::Status { state: TaskState::Working, reason: None };
     let row = KeyRow {
@@ -105,11 +101,7 @@ fn samples() -> Vec<Carried> {
             settings: Box::new(InboxSettings::default()),
             counters: Counters { accepted: 5, settled: 4, redeliveries: 3, ..Counters::default() },
         },
-        Carried::Window {
-            session: SessionId(9),
-            ranges: vec![(1, 5), (8, 8)],
-            at: WallTime(7),
-        },
+        Carried::Window { session: SessionId(9), ranges: vec![(1, 5), (8, 8)], at: WallTime(7) },
         Carried::Key { tenant: tenant(), key: "k".parse().unwrap(), row },
         Carried::Tokens(vec![used]),
         Carried::Marks(CarriedMarks {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use trunkline_engine::{Command, Effect, EngineConfig, Record};
 use trunkline_types::session::{Operation, Update, UpdateBody};
 use trunkline_types::{
-    Absent, AgentChange, ArtifactChunk, Durability, Kind, Outcome, InboxChange, PauseReason, Publish, Sequence, Settle,
+    Absent, AgentChange, ArtifactChunk, Durability, InboxChange, Kind, Outcome, PauseReason,
+    Publish, Sequence, Settle,
 };
 use world::{Peer, World, config, durable};
 
@@ -67,12 +68,8 @@ fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
     let ended = task(&mut world);
     world.publish(&mut client, &ended).unwrap();
     let delivery = world.deliveries(agent).remove(0);
-    let chunk = ArtifactChunk {
-        name: "out".into(),
-        append: false,
-        last: true,
-        payload: "a piece".into(),
-    };
+    let chunk =
+        ArtifactChunk { name: "out".into(), append: false, last: true, payload: "a piece".into() };
     let update = Update { token: delivery.token, body: UpdateBody::Artifact(chunk) };
     world.ask(&mut agent, Operation::Update(update)).unwrap();
     world.complete(&mut agent, &delivery);
@@ -89,13 +86,13 @@ fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
     let retried = task(&mut world);
     world.publish(&mut client, &retried).unwrap();
     let token = world.deliveries(agent)[0].token;
-    let delay = Some(Duration::from_secs(60));
+    let delay = Some(Duration::from_mins(1));
     world.settle(&mut agent, token, Outcome::Retry { reason: "later".to_owned(), delay });
     let mut keyed = world.envelope(Kind::Request, "skill:s");
     keyed.envelope.idempotency_key = Some("once".parse().unwrap());
     world.publish(&mut client, &keyed).unwrap();
     let mut parked = sure(world.event("topic:nobody.here"));
-    parked.envelope.ttl = Some(Duration::from_secs(60));
+    parked.envelope.ttl = Some(Duration::from_mins(1));
     parked.options.absent = Some(Absent::Park);
     world.publish(&mut client, &parked).unwrap();
     world.credit(agent, 0, 0);
@@ -173,8 +170,7 @@ fn what_a_session_sends_again_is_done_once_although_its_records_are_gone() {
 
 #[test]
 fn a_step_writes_no_more_than_it_may_and_what_comes_meanwhile_is_kept() {
-    let (mut world, agent) =
-        with_agent(EngineConfig { clean_step_bytes: 1000, ..config() });
+    let (mut world, agent) = with_agent(EngineConfig { clean_step_bytes: 1000, ..config() });
     world.credit(agent, 0, 0);
     let mut client = world.client(2);
     for _ in 0..200 {
@@ -262,7 +258,9 @@ fn half_live_data_is_written_less_than_twice() {
     world.credit(agent, 1, 0);
     let size = |records: &[(Sequence, Record)]| -> u64 {
         let mut body = Vec::new();
-        records.iter().for_each(|(_, record)| record.encode(&mut body));
+        for (_, record) in records {
+            record.encode(&mut body);
+        }
         body.len() as u64 + 24 * records.len() as u64
     };
     // As many tasks stay as one round leaves; all others end at once.

@@ -143,7 +143,7 @@ impl LogStats {
     /// percent. 100 while nothing was carried.
     pub fn amplification_percent(&self) -> u64 {
         let new = self.bytes.saturating_sub(self.carried_bytes);
-        if new == 0 { 100 } else { self.bytes.saturating_mul(100) / new }
+        self.bytes.saturating_mul(100).checked_div(new).unwrap_or(100)
     }
 }
 

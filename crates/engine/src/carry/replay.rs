@@ -285,8 +285,14 @@ impl Engine {
             PartOf::Entry(id) => {
                 let entry = &mut self.entries[*self.replay_ids.get(&id)?];
                 match part {
-                    Part::Note(note) => return Some(entry.notes.push(note)),
-                    Part::Message(message) => return Some(entry.messages.push(message)),
+                    Part::Note(note) => {
+                        entry.notes.push(note);
+                        return Some(());
+                    }
+                    Part::Message(message) => {
+                        entry.messages.push(message);
+                        return Some(());
+                    }
                     Part::TaskNote(_) | Part::Event(_) | Part::Result(_) => entry.task?,
                 }
             }

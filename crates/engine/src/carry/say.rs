@@ -152,7 +152,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn say_schedule(&mut self, tenant: TenantKey, name: &ScheduleName, out: &mut Output) {
+    pub(super) fn say_schedule(
+        &mut self,
+        tenant: TenantKey,
+        name: &ScheduleName,
+        out: &mut Output,
+    ) {
         let owner = &self.tenants[tenant];
         let Some(row) = owner.schedules.get(name) else { return };
         let said = CarriedSchedule {
@@ -221,7 +226,12 @@ impl Engine {
     }
 
     /// Says the figures of a tenant, if they must be said again.
-    pub(super) fn say_tenant(&mut self, key: TenantKey, before: Sequence, out: &mut Output) -> bool {
+    pub(super) fn say_tenant(
+        &mut self,
+        key: TenantKey,
+        before: Sequence,
+        out: &mut Output,
+    ) -> bool {
         let tenant = &self.tenants[key];
         let (tally, sum) = (&tenant.tally, tenant.tally.recorded.sum());
         if sum == 0 || (tally.base >= before && tally.figured == sum) {

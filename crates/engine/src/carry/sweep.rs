@@ -296,7 +296,9 @@ impl Engine {
     fn sweep_keys(&mut self, now: Now, sweep: &mut Sweep, out: &mut Output) -> bool {
         each!(sweep, TenantKey, self.tenants.slots(), |key| {
             let Some(tenant) = self.tenants.get_mut(key) else { continue };
-            let Some((used, row)) = tenant.keys.take_older(sweep.before, now.wall) else { continue };
+            let Some((used, row)) = tenant.keys.take_older(sweep.before, now.wall) else {
+                continue;
+            };
             self.say_key(key, &used, row, out);
             sweep.saw(super::say::REST, true);
             sweep.at -= 1;

@@ -6,7 +6,9 @@ use crate::record::EntryId;
 use crate::table::{AgentKey, GatherKey, InboxKey, SessionKey, TaskKey};
 use std::sync::Arc;
 use trunkline_types::session::NumberRange;
-use trunkline_types::{AttemptNote, Durability, Payload, Publish, Sequence, SessionId, Token, WallTime};
+use trunkline_types::{
+    AttemptNote, Durability, Payload, Publish, Sequence, SessionId, Token, WallTime,
+};
 
 /// One envelope for one recipient.
 #[derive(Debug)]

@@ -243,8 +243,7 @@ fn figures(out: &mut Vec<u8>, counters: &Counters) {
         lost,
         redeliveries,
     } = *counters;
-    for count in
-        [accepted, settled, dead_lettered, expired, canceled, dropped, lost, redeliveries]
+    for count in [accepted, settled, dead_lettered, expired, canceled, dropped, lost, redeliveries]
     {
         out.number(count);
     }

@@ -174,8 +174,7 @@ impl Engine {
             self.sessions[watcher].watching.retain(|&other| other != key);
         }
         let tally = &mut self.tenants[task.tenant].tally;
-        let counter =
-            if class == 0 { &mut tally.recorded.forgotten } else { &mut tally.forgotten };
+        let counter = if class == 0 { &mut tally.recorded.forgotten } else { &mut tally.forgotten };
         *counter += u64::from(news);
     }
 

@@ -99,7 +99,11 @@ pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
             Ok(())
         }
         Fact::Routed { entry, inboxes, .. } => routing::routed(model, *entry, inboxes),
-        Fact::Agent(_) | Fact::Subscribed { .. } | Fact::Unsubscribed { .. } | Fact::Lost | Fact::Carried => Ok(()),
+        Fact::Agent(_)
+        | Fact::Subscribed { .. }
+        | Fact::Unsubscribed { .. }
+        | Fact::Lost
+        | Fact::Carried => Ok(()),
     }
 }
 

@@ -51,9 +51,9 @@ impl World {
         self.compare_replay_from(before)?;
         let Some(log) = self.broker.log.as_mut() else { return Ok(()) };
         let segments = log.segments();
-        let whole = segments.windows(2).take_while(|pair| {
-            pair[1].first_of(0).is_some_and(|first| first <= before.0)
-        });
+        let whole = segments
+            .windows(2)
+            .take_while(|pair| pair[1].first_of(0).is_some_and(|first| first <= before.0));
         let Some(keep) = whole.last().map(|pair| pair[1].number) else { return Ok(()) };
         match log.remove_before(keep) {
             Ok(()) | Err(WriteError::Full { .. }) => Ok(()),
