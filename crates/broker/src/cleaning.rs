@@ -6,7 +6,8 @@
 //! time, for whatever is carried forward needs room itself.
 
 use crate::core::Core;
-use trunkline_engine::{Command, Now};
+use std::time::Duration;
+use trunkline_engine::{Command, Mono, Now};
 use trunkline_log::SegmentInfo;
 use trunkline_types::Sequence;
 
@@ -19,6 +20,13 @@ const SHARE: usize = 4;
 /// Out of how many parts of a segment one must be written, on a full disk on which cleaning gains
 /// nothing, before it is tried again.
 const AGAIN: u64 = 8;
+
+/// How often a full disk is looked at while nothing else happens, for files come free without a
+/// word.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often at most a full disk is cleaned on which it seems to be worth it, but was not last time.
+const WORTH: Duration = Duration::from_secs(1);
 
 /// What is known of cleaning.
 #[derive(Debug, Default)]
@@ -35,6 +43,8 @@ pub(crate) struct Cleaning {
     freed: u64,
     /// Bytes carried forward, and bytes of other records, when the latest sweep began.
     begun: (u64, u64),
+    /// When it began.
+    begun_at: Mono,
 }
 
 impl Core {
@@ -45,9 +55,10 @@ impl Core {
             return false;
         }
         self.remove_cleaned();
+        self.cleaning.news |= self.log.disk_full;
         if self.engine.cleaning().is_none()
             && std::mem::take(&mut self.cleaning.news)
-            && let Some(before) = self.cleaning_due()
+            && let Some(before) = self.cleaning_due(now)
         {
             self.engine.handle(now, Command::Clean { before }, &mut self.out);
             self.perform();
@@ -66,7 +77,7 @@ impl Core {
     }
 
     /// The place of the first record that is to stay, if cleaning is due.
-    fn cleaning_due(&mut self) -> Option<Sequence> {
+    fn cleaning_due(&mut self, now: Now) -> Option<Sequence> {
         let committer = self.threads.committer.as_ref()?;
         if self.cleaning.cleaned.is_some() || committer.figures().segments < 2 {
             return None;
@@ -81,7 +92,9 @@ impl Core {
         let full = self.log.disk_full;
         let gained = carried - self.cleaning.begun.0 < self.cleaning.freed / 4 * 3;
         let moved = fresh - self.cleaning.begun.1 >= segments[0].bytes / AGAIN;
-        let useful = gained || moved || self.cleaning.keep == 0;
+        let dead = bytes.saturating_sub(self.engine.live_bytes());
+        let worth = dead >= segments[0].bytes && now.mono >= self.cleaning.begun_at.after(WORTH);
+        let useful = gained || moved || worth || self.cleaning.keep == 0;
         let due = if full { useful } else { self.engine.wants_cleaning(bytes) };
         if !due {
             return None;
@@ -90,9 +103,15 @@ impl Core {
         let (keep, before) = first_kept(&segments, many, self.partition)?;
         self.cleaning.keep = keep;
         self.cleaning.begun = (carried, fresh);
+        self.cleaning.begun_at = now.mono;
         let freed = segments.iter().take_while(|segment| segment.number < keep);
         self.cleaning.freed = freed.map(|segment| segment.bytes).sum();
         Some(before)
+    }
+
+    /// When a full disk is to be looked at again.
+    pub(crate) fn look_again(&self, now: Now) -> Option<Mono> {
+        (self.log.disk_full && self.threads.committer.is_some()).then(|| now.mono.after(LOOK))
     }
 
     /// Gives up the segments that nothing needs any longer.

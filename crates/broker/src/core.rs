@@ -143,7 +143,11 @@ impl Core {
             let _ = closer.send(std::mem::take(&mut self.threads));
         }
         self.take_dirty(dirty);
-        if more { Some(now.mono) } else { Clock::wake_at(now, self.engine.deadline()) }
+        if more {
+            return Some(now.mono);
+        }
+        let wake = Clock::wake_at(now, self.engine.deadline());
+        wake.into_iter().chain(self.look_again(now)).min()
     }
 
     /// Hands over the ports that got something.
