@@ -1,7 +1,7 @@
 //! The engine itself: its tables, its entry points and its clock.
 
 use crate::admission::Remembered;
-use crate::command::{Command, ConnectionKey};
+use crate::command::{Command, ConnectionKey, Verdict};
 use crate::config::EngineConfig;
 use crate::defect::Defect;
 use crate::dispatch::{Alarm, Session};
@@ -71,7 +71,7 @@ pub struct Engine {
     /// returns.
     pub(crate) roomy: VecDeque<InboxKey>,
     /// What the driver found out about filters for the operation being handled.
-    pub(crate) verdicts: Vec<(Filter, bool)>,
+    pub(crate) verdicts: Vec<(Filter, Verdict)>,
     /// Whether the log has room for new work.
     pub(crate) ample: bool,
     /// Whether the log is as far behind as it may be.

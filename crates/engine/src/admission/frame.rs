@@ -98,7 +98,7 @@ impl Engine {
                 continue;
             }
             if done && !self.planted(Defect::RepeatedOperation) {
-                let item = self.repeated(session, number, &operation);
+                let item = self.repeated(session, number);
                 self.hold(now, Durability::Synced, Held::Item(connection, item), out);
                 continue;
             }
@@ -136,8 +136,14 @@ impl Engine {
         number: u64,
         result: &Result<Answered, Refusal>,
     ) {
+        let window = &mut self.sessions[session].window;
         if let Ok(Answered::Done(_) | Answered::Accepted(..)) = result {
-            self.sessions[session].window.insert(number);
+            window.insert(number);
+        }
+        if let Ok(Answered::Accepted(_, accepted)) = result
+            && accepted.duplicate
+        {
+            window.insert_repeat(number, accepted.id);
         }
     }
 
@@ -161,14 +167,8 @@ impl Engine {
 
     /// The answer to an operation that was done before. A publish that was itself a repeat under
     /// an idempotency key is told again which envelope came first.
-    fn repeated(&self, session: SessionKey, number: u64, operation: &Operation) -> SessionItem {
-        let tenant = self.sessions[session].tenant;
-        if let Operation::Publish(publish) = operation
-            && let Some(key) = &publish.envelope.idempotency_key
-            && let Some(first) =
-                self.first_under(tenant, key).filter(|&id| id != publish.envelope.id)
-        {
-            let id = first;
+    fn repeated(&self, session: SessionKey, number: u64) -> SessionItem {
+        if let Some(id) = self.sessions[session].window.repeat_of(number) {
             let accepted = Accepted {
                 operation: number,
                 id,
@@ -234,10 +234,10 @@ impl Engine {
                 self.remove_schedule(now, session, number, name, out).map(Answered::Done)
             }
             Operation::SetInbox { inbox, change } => {
-                self.set_inbox(now, session, &inbox, &change, out)
+                self.set_inbox(now, session, number, (&inbox, &change), out)
             }
             Operation::SetAgent { agent, change } => {
-                self.set_agent(now, session, &agent, change, out)
+                self.set_agent(now, session, number, (&agent, change), out)
             }
             Operation::Unregister { agent } => self.unregister(now, session, number, &agent, out),
             Operation::WatchAgents(filter) => {

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Accepted;
 use trunkline_types::{
-    Absent, Destination, Durability, Publish, Refusal, RefusalCode, SessionId, WallTime, WhenFull,
+    Absent, Destination, Durability, Publish, Refusal, RefusalCode, SessionId, Span, WallTime,
+    WhenFull,
 };
 
 /// What was decided about an envelope before it is taken in.
@@ -73,6 +74,7 @@ impl Engine {
         let cause = Cause::Sender;
         let origin = Origin { tenant, session: id, operation, at, sender, in_turn, cause };
         let checked = self.check_publish(session, publish);
+        let checked = checked.and_then(|()| Self::check_headers(&publish.envelope));
         let checked = checked.and_then(|()| self.check_new_id(publish));
         let result = checked.and_then(|()| self.admit(now, &origin, publish, out));
         if result.is_err() {
@@ -163,7 +165,7 @@ impl Engine {
         placed: Placed,
         out: &mut Output,
     ) -> Answered {
-        let Placed { level, recorded, targets, pending } = placed;
+        let Placed { level, recorded, mut targets, pending } = placed;
         let (sender, tenant) = (origin.session, origin.tenant);
         if recorded {
             let kept = if level.is_logged() { &targets.inboxes[..] } else { &[] };
@@ -172,6 +174,7 @@ impl Engine {
         }
         let at = origin.at;
         self.apply_key(tenant, publish, at, recorded);
+        targets.dropped += self.miss_left_out(tenant, &targets.left_out);
         let tally = &mut self.tenants[tenant].tally;
         tally.accepted += 1;
         tally.unrouted += u64::from(targets.is_empty() && targets.dropped == 0 && !pending);
@@ -302,9 +305,9 @@ impl Engine {
         let Some(row) = self.key_row(now, tenant, key)? else {
             if self.tenants[tenant].keys.live(now.wall) >= bound as u64 {
                 let message = format!(
-                    "the tenant has {bound} idempotency keys, which is the limit; they expire {:?} \
+                    "the tenant has {bound} idempotency keys, which is the limit; they expire {} \
                      after their use",
-                    self.config.key_window
+                    Span(self.config.key_window)
                 );
                 return Err(Refusal::new(RefusalCode::KeyCap, message));
             }
@@ -375,6 +378,9 @@ impl Engine {
         if !level.is_logged() {
             row.ephemeral += 1;
             row.ephemeral_bytes += publish.envelope.payload.data.len() as u64;
+        } else if row.owner == Owner::Pending {
+            let size = publish.envelope.payload.data.len() as u64;
+            self.tenants[row.tenant].pending.logged_bytes += size;
         }
         let tenant = row.tenant;
         self.messages.add(publish.envelope.id, key);

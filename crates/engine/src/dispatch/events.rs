@@ -124,6 +124,17 @@ impl Engine {
         true
     }
 
+    /// A session misses an event for which it was not found out whether it wants it.
+    pub(crate) fn miss_event(&mut self, session: SessionKey) {
+        let row = &mut self.sessions[session];
+        let inbox = &mut self.inboxes[self.tenants[row.tenant].bare];
+        inbox.counters.accepted += 1;
+        inbox.counters.dropped += 1;
+        let events = row.events.get_or_insert_default();
+        events.last += 1;
+        events.missed += 1;
+    }
+
     /// Sends events for as long as there is credit.
     pub(crate) fn send_events(&mut self, now: Now, session: SessionKey, out: &mut Output) {
         let row = &mut self.sessions[session];

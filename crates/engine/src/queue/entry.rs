@@ -5,6 +5,7 @@ use crate::now::Mono;
 use crate::record::EntryId;
 use crate::table::{AgentKey, GatherKey, InboxKey, SessionKey, TaskKey};
 use std::sync::Arc;
+use std::time::Duration;
 use trunkline_types::session::NumberRange;
 use trunkline_types::{AttemptNote, Durability, Payload, Publish, SessionId, Token, WallTime};
 
@@ -65,6 +66,11 @@ pub(crate) struct Lease {
     pub(crate) begun: bool,
     /// Until when the handler may run, in the engine's own time, if that is bounded.
     pub(crate) run_until: Option<Mono>,
+    /// When its timer goes off: then, or before that to note how long it has run.
+    pub(crate) run_timer: Option<Mono>,
+    /// How long the handler has run as far as that was noted, in whole milliseconds; a restart
+    /// goes on from there.
+    pub(crate) ran: Duration,
     /// Whether its holder was told to stop, because it ran too long.
     pub(crate) called_off: bool,
     /// The round of its circuit breaker's probes that it is one of; 0 for none.

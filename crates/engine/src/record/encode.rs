@@ -33,6 +33,10 @@ impl Record {
                 out.time(*at);
             }
             Self::Begun { entry } => out.number(entry.0),
+            Self::Ran { entry, ran } => {
+                out.number(entry.0);
+                out.span(*ran);
+            }
             Self::Returned(record) => returned(out, record),
             Self::Paused { entry, reason, message, at } => {
                 out.number(entry.0);
@@ -68,13 +72,15 @@ impl Record {
                 out.option(inbox.as_ref(), |out, inbox| out.text(&inbox.to_string()));
                 out.number(*count);
             }
-            Self::AgentSet { tenant, agent, control, at } => {
+            Self::AgentSet { tenant, agent, control, session, operation, at } => {
                 let AgentControl { weight, draining, healthy } = control;
                 out.text(tenant.as_str());
                 out.text(agent.as_str());
                 out.number(u64::from(*weight));
                 out.number(u64::from(*draining));
                 out.number(u64::from(*healthy));
+                out.wide(session.0);
+                out.number(*operation);
                 out.time(*at);
             }
             Self::AgentGone { tenant, agent, session, operation, at } => {
@@ -84,10 +90,12 @@ impl Record {
                 out.number(*operation);
                 out.time(*at);
             }
-            Self::InboxSet { tenant, inbox, settings, at } => {
+            Self::InboxSet { tenant, inbox, settings, session, operation, at } => {
                 out.text(tenant.as_str());
                 out.text(&inbox.to_string());
                 inbox_settings(out, settings);
+                out.wide(session.0);
+                out.number(*operation);
                 out.time(*at);
             }
             Self::Scheduled(record) => scheduled(out, record),
@@ -270,12 +278,14 @@ fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
 }
 
 fn returned(out: &mut Vec<u8>, record: &ReturnedRecord) {
-    let ReturnedRecord { entry, attempts, losses, due, token_stays, note: last, at } = record;
+    let ReturnedRecord { entry, attempts, losses, due, token_stays, called_off, note: last, at } =
+        record;
     out.number(entry.0);
     out.number(u64::from(*attempts));
     out.number(u64::from(*losses));
     out.time(*due);
     out.number(u64::from(*token_stays));
+    out.number(u64::from(*called_off));
     out.option(last.as_ref(), note);
     out.time(*at);
 }

@@ -1,5 +1,6 @@
 //! From a destination to the inboxes and sessions that get a copy.
 
+use super::topics::Subscriber;
 use crate::engine::Engine;
 use crate::table::{InboxKey, SessionKey, TenantKey};
 use trunkline_types::{AgentId, Destination, Kind, Publish, Refusal, RefusalCode, WhenFull};
@@ -12,6 +13,8 @@ pub(crate) struct Targets {
     pub(crate) sessions: Vec<(SessionKey, WhenFull)>,
     /// How many copies were dropped because their recipient was over its bound.
     pub(crate) dropped: u32,
+    /// Subscribers whose filters were not evaluated, for there was too much work with the event.
+    pub(crate) left_out: Vec<Subscriber>,
 }
 
 impl Targets {

@@ -49,6 +49,7 @@ pub(crate) struct Tally {
     pub(crate) sessions: u64,
     pub(crate) breakers_opened: u64,
     pub(crate) overran: u64,
+    pub(crate) letters_forgotten: u64,
     pub(crate) redriven: u64,
     pub(crate) purged: u64,
     pub(crate) scheduled: u64,

@@ -12,35 +12,52 @@ pub(crate) struct DeadLetters {
     letters: BTreeMap<u64, (TenantKey, DeadLetter)>,
     /// The numbers of those that copies of one message became.
     ids: BTreeMap<(TenantKey, MessageId), Vec<u64>>,
-    /// The numbers of the logged ones.
-    logged: BTreeSet<u64>,
-    /// The numbers of the ephemeral ones.
-    ephemeral: BTreeSet<u64>,
+    logged: Class,
+    ephemeral: Class,
     next: u64,
-    /// How many were forgotten because there were too many.
-    pub(crate) forgotten: u64,
+}
+
+/// The dead letters of one class.
+#[derive(Debug, Default)]
+struct Class {
+    numbers: BTreeSet<u64>,
+    bytes: u64,
+}
+
+/// How many dead letters of a class there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) letters: usize,
+    pub(crate) bytes: u64,
 }
 
 impl DeadLetters {
-    /// Keeps one, and forgets the oldest of its class if there are more than `bound`.
+    /// Keeps one, and forgets the oldest of its class for as long as there are more than there may
+    /// be; the latest is always kept. Returns whose were forgotten.
     pub(crate) fn push(
         &mut self,
         tenant: TenantKey,
         letter: DeadLetter,
         is_logged: bool,
-        bound: usize,
-    ) {
-        let id = letter.publish.envelope.id;
+        most: Most,
+    ) -> Vec<TenantKey> {
+        let (id, size) = (letter.publish.envelope.id, size(&letter));
         self.letters.insert(self.next, (tenant, letter));
         self.ids.entry((tenant, id)).or_default().push(self.next);
         let class = if is_logged { &mut self.logged } else { &mut self.ephemeral };
-        class.insert(self.next);
+        class.numbers.insert(self.next);
+        class.bytes += size;
         self.next += 1;
-        if class.len() > bound
-            && let Some(oldest) = class.pop_first()
-        {
+        let mut forgotten = Vec::new();
+        loop {
+            let class = if is_logged { &self.logged } else { &self.ephemeral };
+            let over = class.numbers.len() > most.letters || class.bytes > most.bytes;
+            let oldest = class.numbers.first().copied();
+            let Some(oldest) = oldest.filter(|_| over && class.numbers.len() > 1) else {
+                return forgotten;
+            };
+            forgotten.extend(self.letters.get(&oldest).map(|&(tenant, _)| tenant));
             self.remove(oldest);
-            self.forgotten += 1;
         }
     }
 
@@ -103,8 +120,6 @@ impl DeadLetters {
     /// Takes out the letter that a message became in an inbox. Whether there was one.
     pub(crate) fn take(&mut self, tenant: TenantKey, id: MessageId, inbox: &InboxAddress) -> bool {
         let Some(number) = self.number(tenant, id, inbox) else { return false };
-        self.logged.remove(&number);
-        self.ephemeral.remove(&number);
         self.remove(number);
         true
     }
@@ -112,9 +127,11 @@ impl DeadLetters {
     /// Whether letters, index and classes name the same letters, for checks.
     pub(crate) fn is_consistent(&self) -> bool {
         let indexed: BTreeSet<_> = self.ids.values().flatten().copied().collect();
-        let classed: BTreeSet<_> = self.logged.union(&self.ephemeral).copied().collect();
+        let (logged, ephemeral) = (&self.logged, &self.ephemeral);
+        let classed: BTreeSet<_> = logged.numbers.union(&ephemeral.numbers).copied().collect();
         let kept: BTreeSet<_> = self.letters.keys().copied().collect();
-        indexed == kept && classed == kept
+        let sizes: u64 = self.letters.values().map(|(_, letter)| size(letter)).sum();
+        indexed == kept && classed == kept && sizes == logged.bytes + ephemeral.bytes
     }
 
     fn copies(&self, tenant: TenantKey, id: MessageId) -> impl Iterator<Item = &DeadLetter> {
@@ -129,11 +146,16 @@ impl DeadLetters {
         let meant = numbers.filter(|number| {
             self.letters.get(number).is_some_and(|(_, letter)| letter.inbox == *inbox)
         });
-        meant.min_by_key(|number| (!self.logged.contains(number), *number))
+        meant.min_by_key(|number| (!self.logged.numbers.contains(number), *number))
     }
 
     fn remove(&mut self, number: u64) {
         let Some((tenant, letter)) = self.letters.remove(&number) else { return };
+        for class in [&mut self.logged, &mut self.ephemeral] {
+            if class.numbers.remove(&number) {
+                class.bytes -= size(&letter);
+            }
+        }
         let place = (tenant, letter.publish.envelope.id);
         if let Some(copies) = self.ids.get_mut(&place) {
             copies.retain(|&other| other != number);
@@ -142,4 +164,13 @@ impl DeadLetters {
             }
         }
     }
+}
+
+/// Bytes of what a dead letter keeps of what others said.
+fn size(letter: &DeadLetter) -> u64 {
+    let envelope = &letter.publish.envelope;
+    let headers = envelope.headers.iter().map(|(name, value)| name.len() + value.len());
+    let reasons = letter.attempts.iter().map(|note| note.reason.len());
+    let texts = headers.chain(reasons).sum::<usize>() + letter.reason.len();
+    (envelope.payload.data.len() + texts) as u64
 }

@@ -1,11 +1,12 @@
 //! The end of an entry.
 
+use super::dead_letters::Most;
 use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::queue::{Entry, Place};
+use crate::queue::{Entry, Owner, Place};
 use crate::record::{End, Record};
 use crate::table::EntryKey;
 use trunkline_types::session::{Reply, SessionItem};
@@ -75,13 +76,16 @@ impl Engine {
             End::Dropped => self.planted(Defect::UntoldDrop),
             _ => false,
         };
-        let bound = self.config.dead_letters;
+        let config = &self.config;
+        let most = Most { letters: config.dead_letters, bytes: config.dead_letter_bytes };
         let address = matches!(end, End::DeadLettered { .. }).then(|| self.address(entry.inbox));
         let inbox = &mut self.inboxes[entry.inbox];
         inbox.places[Place::Staged as usize] -= 1;
         if !entry.is_logged() {
             inbox.ephemeral -= 1;
             inbox.ephemeral_bytes -= entry.size();
+        } else if inbox.owner == Owner::Pending {
+            self.tenants[inbox.tenant].pending.logged_bytes -= entry.size();
         }
         let counters = &mut inbox.counters;
         let counter = match &end {
@@ -105,7 +109,9 @@ impl Engine {
                 accepted_at: entry.accepted_at,
                 attempts: std::mem::take(&mut entry.notes),
             };
-            self.dead_letters.push(tenant, letter, entry.is_logged(), bound);
+            for owner in self.dead_letters.push(tenant, letter, entry.is_logged(), most) {
+                self.tenants[owner].tally.letters_forgotten += 1;
+            }
         }
         if let Some(task) = entry.task {
             self.note_ended_task(task, entry.inbox, &end);

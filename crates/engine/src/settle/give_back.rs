@@ -117,7 +117,9 @@ impl Engine {
         let (id, level, holder) = (entry.id, entry.durability, self.holder(key));
         let GiveBack { attempts, losses, due, token_stays, note } = back;
         let at = now.wall;
-        let record = ReturnedRecord { entry: id, attempts, losses, due, token_stays, note, at };
+        let called_off = entry.lease.is_some_and(|lease| lease.called_off);
+        let record =
+            ReturnedRecord { entry: id, attempts, losses, due, token_stays, called_off, note, at };
         if entry.is_logged() {
             self.emit(Record::Returned(Box::new(record.clone())), out);
         }
@@ -131,12 +133,16 @@ impl Engine {
 
     /// The state after an entry came back; shared by live commands and replay.
     pub(crate) fn apply_returned(&mut self, key: EntryKey, record: ReturnedRecord) {
-        let ReturnedRecord { entry: _, attempts, losses, due, token_stays, note, at } = record;
+        let ReturnedRecord { entry: _, attempts, losses, due, token_stays, called_off, note, at } =
+            record;
         self.unqueue(key);
         if !token_stays {
             self.forget_token(key);
         }
         let entry = &mut self.entries[key];
+        if let Some(lease) = &mut entry.lease {
+            lease.called_off = called_off;
+        }
         entry.attempts = attempts;
         entry.losses = losses;
         entry.due = due;

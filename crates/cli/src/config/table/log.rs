@@ -12,6 +12,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "longest record"),
     number!(Count, "log", "free_segments", log.free_segments, 0, 1_024, Restart,
         "dead segment files that wait to be used again; more are deleted"),
+    number!(Count, "log", "reserve_segments", log.reserve_segments, 0, 64, Restart,
+        "prepared segments that new work may not use, so that a full disk can be cleaned"),
     span!("log", "flush_within", log.flush_within, 0, 10 * SECOND, Restart,
         "after how long at most a buffered record is flushed"),
     number!(Size, "log", "pending_bytes", log.pending_bytes, 64 * KIB, 64 * GIB, Restart,
