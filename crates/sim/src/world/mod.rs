@@ -4,6 +4,7 @@
 mod broker;
 mod calendar;
 mod clock;
+mod draining;
 mod driver;
 mod facts;
 mod faults;
@@ -14,6 +15,7 @@ mod restart;
 mod rules;
 mod run;
 mod settings;
+mod tenants;
 mod wire;
 
 pub(crate) use broker::DriverDefect;
@@ -21,4 +23,5 @@ pub(crate) use calendar::{Calendar, Event, FaultKind};
 pub(crate) use clock::Clock;
 pub(crate) use rules::SmallRules;
 pub(crate) use run::{Outcome, Planted, Setup, World, run};
+pub(crate) use tenants::{principal, tenant};
 pub(crate) use wire::{Link, ToBroker, ToClient};
