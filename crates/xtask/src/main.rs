@@ -11,6 +11,7 @@
 )]
 
 mod failure;
+mod fuzz;
 mod project;
 mod run;
 mod suite;
@@ -56,6 +57,16 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         extra: Vec<String>,
     },
+    /// Run the fuzz targets, each for a while, from the inputs kept in `fuzz/corpus`
+    #[command(after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz frames --seconds 600")]
+    Fuzz {
+        /// Only these targets
+        #[arg(value_name = "TARGET")]
+        targets: Vec<String>,
+        /// How long each target runs
+        #[arg(long, value_name = "N", default_value_t = fuzz::SECONDS)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,6 +75,7 @@ fn main() -> ExitCode {
         Task::Test { list: true, .. } => suite::list(),
         Task::Test { only: Some(step), .. } => suite::one(step),
         Task::Test { .. } => suite::all(),
+        Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Task::Torture { kills, extra } => suite::torture(kills, &extra),
     };
     match done {

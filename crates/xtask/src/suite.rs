@@ -24,6 +24,13 @@ const BUILD: [&str; 5] = ["build", "--release", "--locked", "-p", "trunkline-cli
 /// either asks for, and what the simulator switches on has no place in what users run.
 const BUILD_SIM: [&str; 5] = ["build", "--release", "--locked", "-p", "trunkline-sim"];
 
+/// Runs every test but those in documentation. The examples are tests too, of one program; as
+/// programs of their own they are checked by clippy, and linking them here would take minutes.
+const TEST: [&str; 5] = ["test", "--workspace", "--release", "--locked", "--tests"];
+
+/// Runs what is written as code in documentation.
+const TEST_DOCS: [&str; 5] = ["test", "--workspace", "--release", "--locked", "--doc"];
+
 /// One step of `cargo xtask test`, in the order of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
@@ -60,7 +67,7 @@ impl Step {
         let sim = |args: &[&str]| Program::new(target.join("release/trunkline-sim"), args);
         match self {
             Self::Build => vec![build(), build_sim()],
-            Self::Tests => vec![Program::cargo(&["test", "--workspace", "--release", "--locked"])],
+            Self::Tests => vec![Program::cargo(&TEST), Program::cargo(&TEST_DOCS)],
             Self::Sim => vec![build_sim(), sim(&["--seeds", &seeds])],
             Self::Planted => vec![build_sim(), sim(&["--planted"])],
             Self::Torture => vec![build(), torture_program(target, KILLS)],
