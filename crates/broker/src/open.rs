@@ -5,6 +5,7 @@ use crate::config::{BrokerConfig, Store};
 use crate::core::Core;
 use crate::error::OpenError;
 use crate::filters::FilterTable;
+use crate::gaps::Gaps;
 use crate::index::Index;
 use crate::settings;
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use trunkline_rules::Rulebook;
 use trunkline_types::Sequence;
 
 /// The folder of the index within a data directory.
-const INDEX: &str = "index";
+pub(crate) const INDEX: &str = "index";
 
 /// What a store was opened to.
 pub(crate) struct Opened {
@@ -130,14 +131,16 @@ fn replay(
             engine.indexed(index.through);
         }
         let now = clock.now().wall;
+        let mut gaps = Gaps::default();
         let (log, recovery) = Log::open(storage.clone(), log_config.clone(), |found| {
             let record = Record::decode(found.tag, found.body)?;
             let place = Sequence(found.sequence);
             if let Some(index) = &mut index {
                 index.note(place, &record, || found.body.to_vec(), config.key_window, now);
             }
-            Ok(engine.replay(place, record)?)
+            Ok(gaps.replay(&mut engine, place, record, found.after_damage)?)
         })?;
+        Gaps::finish(&mut engine, &recovery);
         match index {
             Some(other) if !other.fits(engine.sequence()) => {
                 tracing::warn!("the key index belongs to another log and is made again from this");
@@ -145,7 +148,10 @@ fn replay(
                 config.key_index = None;
                 index = other.reset();
             }
-            index => return Ok((engine, log, recovery, index)),
+            index => {
+                gaps.tell(&recovery);
+                return Ok((engine, log, recovery, index));
+            }
         }
     }
 }

@@ -44,6 +44,36 @@ impl Batch {
         tag: u8,
         body: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), RecordTooLarge> {
+        self.push_frame(partition, sequence, tag, false, body)
+    }
+
+    /// As [`Batch::push`], of a record that cleaning writes to say again what an older one said.
+    /// The mark is for the figures: what is read back says so in
+    /// [`Record::carried`](crate::Record::carried).
+    ///
+    /// # Errors
+    /// [`RecordTooLarge`]; the batch is then as it was.
+    ///
+    /// # Panics
+    /// If `body` makes the buffer shorter than it was.
+    pub fn push_carried(
+        &mut self,
+        partition: u16,
+        sequence: u64,
+        tag: u8,
+        body: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), RecordTooLarge> {
+        self.push_frame(partition, sequence, tag, true, body)
+    }
+
+    fn push_frame(
+        &mut self,
+        partition: u16,
+        sequence: u64,
+        tag: u8,
+        carried: bool,
+        body: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), RecordTooLarge> {
         let start = self.buffer.len();
         let body_start = start + FRAME_HEADER;
         self.buffer.resize(body_start, 0);
@@ -55,7 +85,7 @@ impl Batch {
             .expect("a record's body only appends to the buffer");
         match u32::try_from(bytes) {
             Ok(body_bytes) if bytes <= self.max_body_bytes => {
-                let header = FrameHeader { body_bytes, sequence, partition, tag };
+                let header = FrameHeader { body_bytes, sequence, partition, tag, carried };
                 header.write(&mut self.buffer[start..body_start]);
             }
             _ => {

@@ -18,7 +18,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use self::worker::Worker;
-use crate::{Batch, Log, Space, error::CloseError, log::UpkeepDone};
+use crate::{Batch, Log, LogFigures, SegmentInfo, Space, error::CloseError, log::UpkeepDone};
 
 /// One thread that owns a [`Log`] and commits what is submitted, in order.
 pub struct Committer {
@@ -71,11 +71,13 @@ impl Committer {
     pub fn start(log: Log, on_progress: Box<dyn Fn(Progress) + Send>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(log.config().batch(), log.written())),
+            table: Mutex::new(Table::default()),
             changed: Condvar::new(),
             pending_bytes: AtomicUsize::new(0),
             congested_from: log.config().pending_bytes,
         });
         let worker = Worker::new(log, Arc::clone(&shared), on_progress);
+        worker.show_table();
         let thread =
             thread::Builder::new().name("trunkline-log".into()).spawn(move || worker.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -125,6 +127,17 @@ impl Committer {
         if wake {
             self.shared.changed.notify_one();
         }
+    }
+
+    /// The segments that are needed, in order, as of the latest report of progress or later; the
+    /// last one is being written to.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.shared.table.lock().segments.clone()
+    }
+
+    /// The log's figures as of the latest report of progress or later.
+    pub fn figures(&self) -> LogFigures {
+        self.shared.table.lock().figures
     }
 
     /// Bytes that were submitted and are not written yet.
@@ -182,11 +195,23 @@ struct Shared {
     /// What submitters and the thread hand each other. A mutex, held for a swap or a copy: both
     /// sides are in it for well under a microsecond, and order must be that of submission.
     state: Mutex<State>,
+    /// What the thread shows of the log to those who ask. A mutex of its own, so that a copy of the
+    /// table is not in the way of submitters.
+    table: Mutex<Table>,
     /// Told when the thread has something to do and is not at it already.
     changed: Condvar,
     /// Bytes submitted and not written. Atomic, so that asking costs submitters nothing.
     pending_bytes: AtomicUsize,
     congested_from: usize,
+}
+
+/// A copy of the log's table and figures.
+#[derive(Debug, Default)]
+struct Table {
+    segments: Vec<SegmentInfo>,
+    /// The version of the table that was copied last.
+    seen: u64,
+    figures: LogFigures,
 }
 
 struct State {

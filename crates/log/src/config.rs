@@ -7,11 +7,15 @@ use std::{
 
 use crate::{Batch, error::OpenError, layout};
 
+/// More reserve than this is a mistake.
+const MOST_RESERVE: usize = 64;
+
 /// Settings of a log and its committer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogConfig {
     /// Length of a new segment file in bytes. Default 64 MiB; 64 KiB to 1 GiB, rounded up to a
-    /// multiple of 4096. Twice this much disk is held ready (current and spare), and recovery reads
+    /// multiple of 4096. Twice this much disk is held ready (current and spare) besides
+    /// `reserve_segments`, and recovery reads
     /// a segment whole, so it costs this much memory while opening. Can change between runs.
     pub segment_bytes: u64,
     /// Longest record body in bytes. Default 16 MiB; at most `segment_bytes` less 8,287 bytes for
@@ -20,6 +24,11 @@ pub struct LogConfig {
     /// Dead segment files that wait to be recycled; more are deleted. Default 2; any number.
     /// Each holds `segment_bytes` of disk and saves writing a new file full of zeros.
     pub free_segments: usize,
+    /// Prepared segments that new work may not use. Default 1; 0 to 64. When the disk has no room
+    /// for more than these, the log reports [`Space::Reserve`](crate::Space::Reserve), so that what
+    /// was begun can be settled and a whole segment can be carried forward and given up. Each holds
+    /// `segment_bytes` of disk, besides the segment being written to and the next one.
+    pub reserve_segments: usize,
     /// Latest time after which a record submitted as [`Buffered`](crate::Urgency::Buffered) is
     /// flushed. Default 50 ms; zero flushes it like a synced one.
     pub flush_within: Duration,
@@ -40,6 +49,7 @@ impl Default for LogConfig {
             segment_bytes: 64 << 20,
             max_body_bytes: 16 << 20,
             free_segments: 2,
+            reserve_segments: 1,
             flush_within: Duration::from_millis(50),
             pending_bytes: 32 << 20,
             retry_space_after: Duration::from_secs(1),
@@ -63,6 +73,13 @@ impl LogConfig {
                 setting: "segment_bytes",
                 value: self.segment_bytes,
                 allowed: format!("{} to {}", range.start(), range.end()),
+            });
+        }
+        if self.reserve_segments > MOST_RESERVE {
+            return Err(OpenError::Config {
+                setting: "reserve_segments",
+                value: self.reserve_segments as u64,
+                allowed: format!("0 to {MOST_RESERVE}"),
             });
         }
         let bytes = self.segment_bytes.next_multiple_of(layout::PAGE);

@@ -6,7 +6,10 @@
 use crc_fast::{crc32_iscsi, crc64_nvme};
 
 /// The format this version writes, and the highest it reads.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
+/// The oldest format this version reads. Format 3 added the flag of carried records and changed
+/// nothing else, so that what 2 wrote reads as it is.
+pub(crate) const OLDEST_FORMAT: u32 = 2;
 
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const MIN_SEGMENT_BYTES: u64 = 64 << 10;
@@ -24,6 +27,9 @@ pub(crate) const RECORD_OVERHEAD: u64 =
     SEGMENT_HEADER as u64 + BATCH_HEADER as u64 + FRAME_HEADER as u64 + FRAME_ALIGN as u64 - 1
         + TAIL_RESERVE;
 
+/// The bit of a frame's flags that says it was carried forward.
+const CARRIED: u8 = 1;
+
 const MAGIC: &[u8; 8] = b"TRNKLOG\0";
 
 const _: () = assert!(SEGMENT_HEADER.is_multiple_of(FRAME_ALIGN));
@@ -33,7 +39,14 @@ const _: () = assert!(RECORD_OVERHEAD < MIN_SEGMENT_BYTES);
 // A batch's length field has 32 bits.
 const _: () = assert!(MAX_SEGMENT_BYTES <= u32::MAX as u64);
 
-pub(crate) fn segment_name(number: u64) -> String {
+/// CRC-64/NVME: the checksum of headers, batches and copies of them. It tells rot from what was
+/// written, and is no protection against anybody who wants to deceive.
+pub fn checksum(bytes: &[u8]) -> u64 {
+    crc64_nvme(bytes)
+}
+
+/// The name of a segment's file.
+pub fn segment_name(number: u64) -> String {
     format!("{number:020}.log")
 }
 
@@ -42,7 +55,7 @@ pub(crate) fn free_name(id: u64) -> String {
 }
 
 /// The number in a segment's file name, if it is one.
-pub(crate) fn segment_number(name: &str) -> Option<u64> {
+pub fn segment_number(name: &str) -> Option<u64> {
     twenty_digits(name).filter(|number| *number > 0)
 }
 
@@ -92,6 +105,23 @@ impl SegmentHeader {
         (bytes, sum)
     }
 
+    /// The header and chain that a damaged header must have had, if the first batch behind it and
+    /// what is left of it agree: the batch follows a header of that checksum, or the header names
+    /// the batch's salt. A recycled file can hold whole batches of an older use, so a batch alone
+    /// proves nothing. `None` also if the header is that of another segment.
+    pub(crate) fn infer(segment: &[u8], number: u64) -> Option<(Self, u64)> {
+        let head = segment.get(..SEGMENT_HEADER)?;
+        let salt = BatchHeader::peek(&segment[SEGMENT_HEADER..])?.salt;
+        let (batch, ..) = BatchHeader::read(segment, SEGMENT_HEADER, salt)?;
+        if SegmentHeader::decode(head).is_ok_and(|(header, _)| header.number != number) {
+            return None;
+        }
+        let named = get_u64(head, 24) == number && get_u64(head, 40) == salt;
+        let follows = get_u64(head, 8) == batch.chain;
+        let header = Self { number, bytes: segment.len() as u64, salt };
+        (named || follows).then_some((header, batch.chain))
+    }
+
     /// Reads a header of [`SEGMENT_HEADER`] bytes and its checksum.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u64), SegmentHeaderError> {
         use SegmentHeaderError::{Corrupt, Newer};
@@ -103,7 +133,7 @@ impl SegmentHeader {
             return Err(Corrupt("segment header's checksum does not match"));
         }
         match get_u32(bytes, 16) {
-            FORMAT_VERSION => {}
+            OLDEST_FORMAT..=FORMAT_VERSION => {}
             version if version > FORMAT_VERSION => return Err(Newer(version)),
             _ => return Err(Corrupt("segment header's format version is unknown")),
         }
@@ -115,6 +145,11 @@ impl SegmentHeader {
             bytes: get_u64(bytes, 32),
             salt: get_u64(bytes, 40),
         };
+        // Every length that can be configured leaves room to seal the segment.
+        let lengths = MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES;
+        if !lengths.contains(&header.bytes) || !header.bytes.is_multiple_of(PAGE) {
+            return Err(Corrupt("segment header names a length that no segment has"));
+        }
         Ok((header, sum))
     }
 }
@@ -229,6 +264,8 @@ pub(crate) struct FrameHeader {
     pub(crate) sequence: u64,
     pub(crate) partition: u16,
     pub(crate) tag: u8,
+    /// Whether cleaning wrote it to say again what an older record said.
+    pub(crate) carried: bool,
 }
 
 impl FrameHeader {
@@ -239,7 +276,8 @@ impl FrameHeader {
         put_u64(frame, 8, self.sequence);
         frame[16..18].copy_from_slice(&self.partition.to_le_bytes());
         frame[18] = self.tag;
-        frame[19..24].fill(0);
+        frame[19] = if self.carried { CARRIED } else { 0 };
+        frame[20..24].fill(0);
     }
 
     /// Reads the header at the start of `bytes` and the length of the whole frame, if it is there
@@ -254,14 +292,15 @@ impl FrameHeader {
             sequence: get_u64(header, 8),
             partition: u16::from_le_bytes([header[16], header[17]]),
             tag: header[18],
+            carried: header[19] & CARRIED != 0,
         };
         (frame_bytes <= bytes.len()).then_some((header, frame_bytes))
     }
 }
 
-/// Whether the bytes of a frame that have no meaning yet are zero.
+/// Whether the bits of a frame that have no meaning yet are zero.
 pub(crate) fn frame_is_plain(frame: &[u8]) -> bool {
-    frame[19..24] == [0; 5]
+    frame[19] & !CARRIED == 0 && frame[20..24] == [0; 4]
 }
 
 pub(crate) fn seal_frame(frame: &mut [u8]) {
@@ -330,15 +369,21 @@ mod tests {
         let (bytes, sum) = header.encode();
         assert_eq!(&bytes[..8], b"TRNKLOG\0");
         assert_eq!(bytes[8..16], sum.to_le_bytes());
-        assert_eq!(bytes[16..24], [2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[16..24], [3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[24..32], [3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[32..40], [0, 0, 1, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[40..48], [8, 7, 6, 5, 4, 3, 2, 1]);
         assert_eq!(SegmentHeader::decode(&bytes), Ok((header, sum)));
 
         let mut frame = [0xff; 32];
-        FrameHeader { body_bytes: 5, sequence: 6, partition: 0x0708, tag: 9 }
-            .write(&mut frame[..24]);
+        let plain =
+            FrameHeader { body_bytes: 5, sequence: 6, partition: 0x0708, tag: 9, carried: false };
+        FrameHeader { carried: true, ..plain }.write(&mut frame[..24]);
+        assert_eq!(frame[16..24], [8, 7, 9, 1, 0, 0, 0, 0]);
+        assert!(frame_is_plain(&frame));
+        frame[19] = 2;
+        assert!(!frame_is_plain(&frame), "a flag that nobody knows");
+        plain.write(&mut frame[..24]);
         frame[24..].copy_from_slice(b"hello\0\0\0");
         seal_frame(&mut frame);
         assert_eq!(frame[..4], crc32_iscsi(&frame[4..]).to_le_bytes());
@@ -372,6 +417,18 @@ mod tests {
         assert_eq!(BatchHeader::read(&batch, 0, 1), Some((header, sum, &frame[..])));
         assert_eq!(BatchHeader::read(&batch, 0, 2), None, "another salt");
         assert_eq!(BatchHeader::read(&batch[..95], 0, 1), None, "cut short");
+    }
+
+    #[test]
+    fn a_header_whose_length_no_segment_can_have_is_refused() {
+        let decode =
+            |bytes| SegmentHeader::decode(&SegmentHeader { number: 1, bytes, salt: 1 }.encode().0);
+        assert!(decode(MIN_SEGMENT_BYTES).is_ok() && decode(MAX_SEGMENT_BYTES).is_ok());
+        // Without room for a seal the log would go on in a segment that nothing announces.
+        for bytes in [0, 4160, MIN_SEGMENT_BYTES - PAGE, MIN_SEGMENT_BYTES + 8, u64::MAX] {
+            let refused = decode(bytes);
+            assert!(matches!(refused, Err(SegmentHeaderError::Corrupt(_))), "{bytes}: {refused:?}");
+        }
     }
 
     #[test]

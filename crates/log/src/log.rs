@@ -4,19 +4,24 @@
 //! failed write or flush, because it is then unknown what the disk holds. It has no thread: see
 //! [`Committer`](crate::Committer) for that, and [`upkeep`] for the slow work on files.
 
+mod open;
+mod room;
 mod segment;
+mod table;
 mod upkeep;
 
 use std::{collections::VecDeque, sync::Arc};
 
+pub(crate) use table::SegmentTable;
+pub use table::{LogFigures, SegmentInfo};
 pub use upkeep::{Upkeep, UpkeepDone};
 
 use self::segment::Segment;
 use crate::{
     Batch, LogConfig,
-    error::{OpenError, PrepareError, VisitError, WriteError},
+    error::{PrepareError, WriteError},
     layout::{self, BATCH_HEADER, FrameHeader, Kind},
-    recovery::{self, Location, Record, Recovery, Sequences},
+    recovery::{Location, Sequences},
     storage::Storage,
 };
 
@@ -28,8 +33,11 @@ pub struct Log {
     /// Length of new segments.
     segment_bytes: u64,
     current: Segment,
-    /// Prepared segments, next first; one is kept ready.
+    /// Prepared segments, next first; one is kept ready besides the reserve.
     spares: VecDeque<Segment>,
+    /// What the segments hold that are still needed, `current` included.
+    table: SegmentTable,
+    figures: LogFigures,
     /// Lowest number of a segment that still has its file.
     first: u64,
     /// Lowest number of a segment that is needed.
@@ -38,7 +46,7 @@ pub struct Log {
     sequences: Sequences,
     files: upkeep::Files,
     upkeep: UpkeepState,
-    /// The last attempt to make a spare segment failed.
+    /// An attempt to make a spare segment failed, and the reserve is not whole again since.
     starved: bool,
     /// Records written and flushed since opening.
     written: u64,
@@ -53,10 +61,11 @@ pub struct Log {
 /// How much room there is for what comes next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Space {
-    /// A spare segment is ready or being made.
+    /// The next segment and the reserve are ready, or being made.
     Ample,
-    /// The disk is full: what is left of the current segment is all there is. New work should be
-    /// refused, so that what was begun can be finished.
+    /// The disk is full: what is left of the current segment and the reserve
+    /// ([`LogConfig::reserve_segments`]) are all there is. New work should be refused, so that what
+    /// was begun can be finished and old segments can be given up.
     Reserve,
     /// A write has been refused.
     Exhausted,
@@ -74,51 +83,6 @@ enum UpkeepState {
 }
 
 impl Log {
-    /// Opens a log, replaying every record in order through `visit`, and writes down that it did.
-    ///
-    /// # Errors
-    /// [`OpenError::Corrupt`] if bytes that were flushed are damaged, [`OpenError::Refused`] if
-    /// `visit` fails, [`OpenError::Config`], [`OpenError::NewerFormat`], [`OpenError::Full`] or
-    /// [`OpenError::Io`]. What was visited before an error must not be used.
-    pub fn open(
-        storage: Arc<dyn Storage>,
-        config: LogConfig,
-        visit: impl FnMut(Record<'_>) -> Result<(), VisitError>,
-    ) -> Result<(Self, Recovery), OpenError> {
-        let segment_bytes = config.checked_segment_bytes()?;
-        let scan = recovery::scan(storage.as_ref(), visit)?;
-        let mut recovery = scan.recovery;
-        let mut files = upkeep::Files::new(scan.free);
-        let open = |tail| Segment::open(storage.as_ref(), tail);
-        let current = match scan.current {
-            Some(tail) => open(tail)?,
-            None => upkeep::first_segment(&storage, &config, segment_bytes, &mut files)?,
-        };
-        let spares = scan.spares.into_iter().map(open).collect::<Result<_, _>>()?;
-        recovery.epoch = recovery.epoch.saturating_add(1);
-        let mut log = Self {
-            storage,
-            config,
-            segment_bytes,
-            current,
-            spares,
-            first: scan.first_segment,
-            oldest: scan.oldest.max(scan.first_segment),
-            epoch: recovery.epoch,
-            sequences: scan.sequences,
-            files,
-            upkeep: UpkeepState::Due,
-            starved: false,
-            written: 0,
-            synced: 0,
-            refused: false,
-            poison: None,
-            parts: Vec::new(),
-        };
-        log.write_opening()?;
-        Ok((log, recovery))
-    }
-
     /// Writes all records of `batch`, in order, and clears it. They survive a crash after the next
     /// [`Log::sync`].
     ///
@@ -171,16 +135,7 @@ impl Log {
         Ok(())
     }
 
-    /// How much room there is.
-    pub fn space(&self) -> Space {
-        match (self.spares.is_empty(), self.refused, self.starved) {
-            (true, true, _) => Space::Exhausted,
-            (true, false, true) => Space::Reserve,
-            (true, false, false) | (false, ..) => Space::Ample,
-        }
-    }
-
-    /// Makes a spare segment if there is none, here and now, which can take as long as writing a
+    /// Makes a spare segment if one is lacking, here and now, which can take as long as writing a
     /// whole segment. See [`Log::begin_upkeep`] for doing it elsewhere.
     ///
     /// # Errors
@@ -194,19 +149,20 @@ impl Log {
 
     /// Whether there is work for [`Log::begin_upkeep`] that has not just failed.
     pub fn wants_upkeep(&self) -> bool {
-        let work = self.spares.is_empty() || self.files.has_dead();
+        let work = self.lacks_spares() || self.files.has_dead();
         work && self.upkeep == UpkeepState::Due && self.poison.is_none()
     }
 
     /// Hands out the slow work on files (making a spare segment, putting removed ones aside), to be
     /// run on any thread and given back. `None` if there is none or it is already handed out.
     pub fn begin_upkeep(&mut self) -> Option<Upkeep> {
-        let work = self.spares.is_empty() || self.files.has_dead();
+        let work = self.lacks_spares() || self.files.has_dead();
         if !work || self.upkeep == UpkeepState::Running || self.poison.is_some() {
             return None;
         }
         self.upkeep = UpkeepState::Running;
-        let prepare = self.spares.is_empty().then_some(self.current.number() + 1);
+        let next = self.current.number() + self.spares.len() as u64 + 1;
+        let prepare = self.lacks_spares().then_some(next);
         let files = std::mem::take(&mut self.files);
         let storage = Arc::clone(&self.storage);
         Some(Upkeep::new(storage, &self.config, self.segment_bytes, files, prepare))
@@ -217,15 +173,19 @@ impl Log {
     /// # Errors
     /// [`PrepareError`] if the work failed; the log is sound and the work can be tried again.
     pub fn finish_upkeep(&mut self, done: UpkeepDone) -> Result<(), PrepareError> {
-        let UpkeepDone { files, prepared, result } = done;
+        let UpkeepDone { files, prepared, recycled, result } = done;
         let removed_meanwhile = std::mem::replace(&mut self.files, files);
         self.files.add_dead_of(removed_meanwhile);
         if let Some(segment) = prepared {
             self.spares.push_back(segment);
             self.refused = false;
+            self.figures.recycled += u64::from(recycled);
         }
-        self.starved = self.spares.is_empty() && result.is_err();
+        // New work waits until the whole reserve is there again, lest it is let in and refused in
+        // turns with every file that comes free.
+        self.starved = self.lacks_spares() && (self.starved || result.is_err());
         self.upkeep = if result.is_ok() { UpkeepState::Due } else { UpkeepState::Later };
+        self.count_disk();
         result
     }
 
@@ -248,8 +208,11 @@ impl Log {
             return Err(error);
         }
         self.sync()?;
-        self.files.add_dead(self.first..self.oldest);
+        self.files.add_dead(self.dead_segments());
+        self.figures.removed += self.oldest - self.first;
         self.first = self.oldest;
+        self.table.remove_before(self.oldest);
+        self.count_disk();
         // The files that come free are a reason to try again at once.
         self.hurry_upkeep();
         Ok(())
@@ -266,6 +229,16 @@ impl Log {
             Err(WriteError::Full { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// The segments that are needed, in order; the last one is being written to.
+    pub fn segments(&self) -> &[SegmentInfo] {
+        self.table.segments()
+    }
+
+    /// The figures so far.
+    pub fn figures(&self) -> LogFigures {
+        self.figures
     }
 
     /// Where the next batch goes.
@@ -300,7 +273,7 @@ impl Log {
 
     /// Whether there is work for [`Log::begin_upkeep`] that has failed and is to be tried again.
     pub(crate) fn upkeep_is_put_off(&self) -> bool {
-        let work = self.spares.is_empty() || self.files.has_dead();
+        let work = self.lacks_spares() || self.files.has_dead();
         work && self.upkeep == UpkeepState::Later && self.poison.is_none()
     }
 
@@ -309,66 +282,15 @@ impl Log {
         self.upkeep == UpkeepState::Running
     }
 
+    /// What is copied for those who ask on other threads.
+    pub(crate) fn table(&self) -> &SegmentTable {
+        &self.table
+    }
+
     fn hurry_upkeep(&mut self) {
         if self.upkeep == UpkeepState::Later {
             self.upkeep = UpkeepState::Due;
         }
-    }
-
-    fn write_opening(&mut self) -> Result<(), OpenError> {
-        let path = self.storage.path(&layout::segment_name(self.current.number()));
-        let result = self.write_control(Kind::Opening).and_then(|()| self.sync());
-        result.map_err(|error| match error {
-            WriteError::Full { needed, .. } => {
-                OpenError::Full { path, bytes: needed, source: None }
-            }
-            WriteError::Poisoned(reason) => {
-                OpenError::io("write", &path, std::io::Error::other(reason.to_string()))
-            }
-        })
-    }
-
-    /// Decides which frames go into which segment, into `self.parts`, making spares if it must.
-    fn plan(&mut self, batch: &mut Batch) -> Result<(), WriteError> {
-        let buffer = batch.buffer_mut();
-        self.parts.clear();
-        let mut at = BATCH_HEADER;
-        let mut left = 0;
-        for index in 0.. {
-            let room = match index {
-                0 => Some(self.current.room()),
-                _ => self.spare_room(index - 1),
-            };
-            let Some(room) = room else {
-                self.refused = true;
-                let needed = (buffer.len() - BATCH_HEADER) as u64;
-                return Err(WriteError::Full { needed, left });
-            };
-            left += room as u64;
-            at += fitting(&buffer[at..], room);
-            self.parts.push(at);
-            if at == buffer.len() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Room for frames in a spare segment, which is made if need be and possible.
-    fn spare_room(&mut self, index: usize) -> Option<usize> {
-        if index >= self.spares.len() && self.upkeep != UpkeepState::Running {
-            self.make_spare();
-        }
-        self.spares.get(index).map(Segment::room)
-    }
-
-    fn make_spare(&mut self) {
-        let number = self.current.number() + self.spares.len() as u64 + 1;
-        let files = std::mem::take(&mut self.files);
-        let storage = Arc::clone(&self.storage);
-        let upkeep = Upkeep::new(storage, &self.config, self.segment_bytes, files, Some(number));
-        // A failure shows in `space` and in the refusal that follows.
-        let _ = self.finish_upkeep(upkeep.run());
     }
 
     /// Fills in the checksums and checks the sequences.
@@ -398,13 +320,19 @@ impl Log {
         self.poison_on("seal", result)?;
         self.synced = self.written;
         self.current = self.spares.pop_front().expect("the plan counted the spares");
+        self.table.push(SegmentInfo::new(self.current.header()));
+        self.figures.segments = self.table.segments().len() as u64;
         // Whatever failed earlier, the next spare is asked for once now.
         self.hurry_upkeep();
         Ok(())
     }
 
     fn write_records(&mut self, part: &mut [u8]) -> Result<u32, WriteError> {
-        let result = self.current.write_records(part, self.epoch, self.oldest);
+        let info = self.table.last_mut();
+        let carried = info.carried_bytes;
+        let result = self.current.write_records(part, self.epoch, self.oldest, info);
+        self.figures.written_bytes += (part.len() - BATCH_HEADER) as u64;
+        self.figures.carried_bytes += info.carried_bytes - carried;
         self.poison_on("write", result)
     }
 
@@ -440,19 +368,4 @@ impl Log {
         self.poison = Some(Arc::clone(&reason));
         WriteError::Poisoned(reason)
     }
-}
-
-/// How many bytes of whole frames at the start of `frames` fit into `room`.
-fn fitting(frames: &[u8], room: usize) -> usize {
-    if frames.len() <= room {
-        return frames.len();
-    }
-    let mut at = 0;
-    while let Some((_, bytes)) = FrameHeader::peek(&frames[at..]) {
-        if at + bytes > room {
-            break;
-        }
-        at += bytes;
-    }
-    at
 }

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Position, Progress, Shared, State, Wants};
+use super::{Position, Progress, Shared, State, Table, Wants};
 use crate::{
     Batch, Log, Space,
     error::{CloseError, WriteError},
@@ -179,7 +179,10 @@ impl Worker {
             return Ok(());
         }
         match self.log.remove_before(self.remove_before) {
-            Ok(()) => self.remove_before = 0,
+            Ok(()) => {
+                self.remove_before = 0;
+                self.show_table();
+            }
             // Tried again when there is room.
             Err(WriteError::Full { .. }) => {}
             Err(error @ WriteError::Poisoned(_)) => return Err(error),
@@ -245,6 +248,7 @@ impl Worker {
     fn take_back(&mut self, done: UpkeepDone) {
         // A failure shows as space running out, and is tried again in a while.
         let _ = self.log.finish_upkeep(done);
+        self.show_table();
         self.join_helper();
     }
 
@@ -258,6 +262,7 @@ impl Worker {
     fn report(&mut self) {
         let now = (self.log.written(), self.log.synced(), self.log.space());
         if self.reported.replace(now) != Some(now) {
+            self.show_table();
             let (written, synced, space) = now;
             (self.on_progress)(Progress::Advanced {
                 written: Position(written),
@@ -265,6 +270,14 @@ impl Worker {
                 space,
             });
         }
+    }
+
+    /// Copies what others may see of the log; cheap unless a segment came or went.
+    pub(super) fn show_table(&self) {
+        let mut table = self.shared.table.lock();
+        let Table { segments, seen, figures } = &mut *table;
+        self.log.table().copy_to(segments, seen);
+        *figures = self.log.figures();
     }
 
     fn discard(&mut self) {

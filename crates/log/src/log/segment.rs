@@ -4,6 +4,7 @@
 
 use std::io;
 
+use super::table::SegmentInfo;
 use crate::{
     error::OpenError,
     layout::{
@@ -39,6 +40,10 @@ impl Segment {
         Ok(Self { file, tail: Tail { header, offset: start, synced: start, chain } })
     }
 
+    pub(crate) fn header(&self) -> SegmentHeader {
+        self.tail.header
+    }
+
     pub(crate) fn number(&self) -> u64 {
         self.tail.header.number
     }
@@ -59,16 +64,19 @@ impl Segment {
         self.tail.offset + 2 * BATCH_HEADER as u64 <= self.tail.header.bytes
     }
 
-    /// Writes frames that have room for a batch header before them; returns how many there are.
+    /// Writes frames that have room for a batch header before them, notes them in `info`, and
+    /// returns how many there are.
     pub(crate) fn write_records(
         &mut self,
         batch: &mut [u8],
         epoch: u32,
         oldest: u64,
+        info: &mut SegmentInfo,
     ) -> io::Result<u32> {
         let mut records = 0;
         let mut at = BATCH_HEADER;
-        while let Some((_, bytes)) = FrameHeader::peek(&batch[at..]) {
+        while let Some((frame, bytes)) = FrameHeader::peek(&batch[at..]) {
+            info.note(&frame, bytes);
             records += 1;
             at += bytes;
         }

@@ -4,7 +4,7 @@
 //! never waits for a file being filled with zeros. It owns the list of free files meanwhile. A
 //! failure here is never doubt about records: it only means less room.
 
-use std::{io, ops::Range, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use super::segment::Segment;
 use crate::{
@@ -31,6 +31,8 @@ pub struct Upkeep {
 pub struct UpkeepDone {
     pub(super) files: Files,
     pub(super) prepared: Option<Segment>,
+    /// Whether the segment was made of the file of an older one.
+    pub(super) recycled: bool,
     pub(super) result: Result<(), PrepareError>,
 }
 
@@ -50,18 +52,23 @@ impl Upkeep {
     pub fn run(mut self) -> UpkeepDone {
         let mut result = self.put_dead_aside();
         let mut prepared = None;
+        let mut recycled = false;
         if let Some(number) = self.prepare {
+            let waiting = self.files.free.len();
             match self.make(number) {
-                Ok(segment) => prepared = Some(segment),
+                Ok(segment) => {
+                    prepared = Some(segment);
+                    recycled = self.files.free.len() < waiting;
+                }
                 Err(error) => result = Err(error),
             }
         }
-        UpkeepDone { files: self.files, prepared, result }
+        UpkeepDone { files: self.files, prepared, recycled, result }
     }
 
     /// Renames dead segments to free files, oldest first, or deletes them if enough are waiting.
     fn put_dead_aside(&mut self) -> Result<(), PrepareError> {
-        while let Some(&number) = self.files.dead.first() {
+        while let Some(&(number, bytes)) = self.files.dead.first() {
             let name = layout::segment_name(number);
             // The one that is about to become the spare does not count as waiting.
             let limit = self.free_limit + usize::from(self.prepare.is_some());
@@ -69,7 +76,7 @@ impl Upkeep {
                 let id = self.files.next_id();
                 let renamed = self.storage.rename(&name, &layout::free_name(id));
                 self.check("rename", &name, renamed)?;
-                self.files.free.push(id);
+                self.files.free.push((id, bytes));
             } else {
                 let removed = self.storage.remove(&name);
                 self.check("remove", &name, removed)?;
@@ -104,7 +111,7 @@ impl Upkeep {
 
     /// A file of the right length that nobody needs: a recycled one, or a new one.
     fn free_file(&mut self) -> Result<(u64, Box<dyn crate::StorageFile>), PrepareError> {
-        while let Some(id) = self.files.free.pop() {
+        while let Some((id, _)) = self.files.free.pop() {
             let name = layout::free_name(id);
             let opened = self.storage.open(&name).and_then(|file| Ok((file.size()?, file)));
             let (bytes, file) = self.check("open", &name, opened)?;
@@ -134,26 +141,42 @@ impl Upkeep {
 /// Files that are not part of the log, and dead segments that soon are not.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    /// Free files by id.
-    free: Vec<u64>,
+    /// Free files: ids and lengths.
+    free: Vec<(u64, u64)>,
     next_id: u64,
-    /// Dead segments whose files still have their names, in order.
-    dead: Vec<u64>,
+    /// Dead segments whose files still have their names, in order: numbers and lengths.
+    dead: Vec<(u64, u64)>,
 }
 
 impl Files {
     /// From the ids and lengths that were found.
     pub(super) fn new(found: Vec<(u64, u64)>) -> Self {
         let next_id = found.iter().map(|(id, _)| id.saturating_add(1)).max().unwrap_or(0);
-        let free = found.into_iter().map(|(id, _)| id).collect();
-        Self { free, next_id, dead: Vec::new() }
+        Self { free: found, next_id, dead: Vec::new() }
+    }
+
+    /// Makes a free file of a prepared segment that cannot be written to.
+    pub(super) fn take_in(&mut self, storage: &dyn Storage, number: u64) -> Result<(), OpenError> {
+        let name = layout::segment_name(number);
+        let io = |error| OpenError::io("rename", &storage.path(&name), error);
+        let id = self.next_id();
+        let file = storage.open(&name).map_err(io)?;
+        storage.rename(&name, &layout::free_name(id)).map_err(io)?;
+        storage.sync_directory().map_err(io)?;
+        self.free.push((id, file.size().map_err(io)?));
+        Ok(())
+    }
+
+    /// The length of all of them together.
+    pub(super) fn bytes(&self) -> u64 {
+        self.free.iter().chain(&self.dead).map(|(_, bytes)| bytes).sum()
     }
 
     pub(super) fn has_dead(&self) -> bool {
         !self.dead.is_empty()
     }
 
-    pub(super) fn add_dead(&mut self, segments: Range<u64>) {
+    pub(super) fn add_dead(&mut self, segments: impl IntoIterator<Item = (u64, u64)>) {
         self.dead.extend(segments);
     }
 
@@ -169,15 +192,16 @@ impl Files {
     }
 }
 
-/// Makes the very first segment of a log.
+/// Makes a segment while a log is opened that has none to write to.
 pub(super) fn first_segment(
     storage: &Arc<dyn Storage>,
     config: &LogConfig,
     segment_bytes: u64,
     files: &mut Files,
+    number: u64,
 ) -> Result<Segment, OpenError> {
     let handed = std::mem::take(files);
-    let upkeep = Upkeep::new(Arc::clone(storage), config, segment_bytes, handed, Some(1));
+    let upkeep = Upkeep::new(Arc::clone(storage), config, segment_bytes, handed, Some(number));
     let done = upkeep.run();
     *files = done.files;
     match (done.prepared, done.result) {
@@ -191,7 +215,7 @@ pub(super) fn first_segment(
             Err(OpenError::Io { action, path, source })
         }
         (None, Ok(())) => {
-            let path: PathBuf = storage.path(&layout::segment_name(1));
+            let path: PathBuf = storage.path(&layout::segment_name(number));
             Err(OpenError::io("prepare", &path, io::Error::other("no segment was made")))
         }
     }

@@ -48,6 +48,39 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Whatever the disk reports.
     fn sync_directory(&self) -> io::Result<()>;
 
+    /// Called once a log has been read and before anything is written to it: whatever says which
+    /// format the files have is brought up to date. Does nothing unless the disk keeps such a note.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    fn begin_writing(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Keeps a copy of damaged bytes under a name of the same rules as a file's, where no log ever
+    /// touches it again, and returns its path once it survives a crash. A copy of that name is
+    /// replaced.
+    ///
+    /// # Errors
+    /// As [`Storage::create`].
+    fn quarantine(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let name = format!("quarantine-{name}");
+        let file = match self.create(&name, bytes.len() as u64) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.open(&name)?,
+            created => created?,
+        };
+        file.write_at(bytes, 0)?;
+        file.sync()?;
+        self.sync_directory()?;
+        Ok(self.path(&name))
+    }
+
+    /// The path of a copy that was put aside under a name, if there is one.
+    fn quarantined(&self, name: &str) -> Option<PathBuf> {
+        let name = format!("quarantine-{name}");
+        self.open(&name).ok().map(|_| self.path(&name))
+    }
+
     /// The path that names a file in messages to people.
     fn path(&self, name: &str) -> PathBuf;
 }

@@ -1,13 +1,15 @@
 //! A directory of a real file system, owned by one process at a time.
 //!
 //! It owns the `LOCK` and `FORMAT` files. It refuses a directory that another process holds, that a
-//! newer version wrote, or that holds segments without saying which format they have.
+//! newer version wrote, or that holds segments without saying which format they have. Copies of
+//! damaged bytes go into the folder `quarantine`, from where nothing is ever deleted.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use super::{FileInfo, Storage, StorageFile};
@@ -16,6 +18,8 @@ use crate::{error::OpenError, layout};
 const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";
 const FORMAT_NEW: &str = "FORMAT.new";
+/// The folder of copies of damaged bytes.
+const QUARANTINE: &str = "quarantine";
 const FORMAT_PREFIX: &str = "trunkline-log ";
 /// Zeros are written in pieces of this many bytes.
 const ZEROS: usize = 1 << 20;
@@ -28,6 +32,9 @@ pub struct Directory {
     handle: File,
     /// Holds the `flock`; the lock ends when it is closed.
     _lock: File,
+    /// Whether the files may be of an older format than this version writes. Atomic, because the
+    /// trait takes `&self`.
+    older: AtomicBool,
 }
 
 impl Directory {
@@ -49,7 +56,37 @@ impl Directory {
                 OpenError::io("write", &file, error)
             })?;
         }
-        Ok(Self { path, handle, _lock: lock })
+        let older = AtomicBool::new(format == Format::Older);
+        Ok(Self { path, handle, _lock: lock, older })
+    }
+
+    /// Locks a directory that is there already, to be read: nothing is created or changed but the
+    /// lock file.
+    ///
+    /// # Errors
+    /// As [`Directory::open`], and [`OpenError::UnknownFormat`] if there is no format file.
+    pub fn inspect(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref().to_path_buf();
+        let handle = File::open(&path).map_err(|error| OpenError::io("open", &path, error))?;
+        check_format(&path)?;
+        let lock = lock(&path)?;
+        let older = AtomicBool::new(read_format(&path)? == Format::Older);
+        Ok(Self { path, handle, _lock: lock, older })
+    }
+}
+
+/// Whether this version reads the format that a directory says it has.
+///
+/// # Errors
+/// [`OpenError::NewerFormat`], [`OpenError::UnknownFormat`], also if it says nothing, or
+/// [`OpenError::Io`].
+pub fn check_format(directory: &Path) -> Result<(), OpenError> {
+    match read_format(directory)? {
+        Format::Older | Format::Current => Ok(()),
+        Format::Missing => {
+            let found = "no such file".into();
+            Err(OpenError::UnknownFormat { path: directory.join(FORMAT), found })
+        }
     }
 }
 
@@ -105,6 +142,36 @@ impl Storage for Directory {
         self.handle.sync_all()
     }
 
+    fn begin_writing(&self) -> io::Result<()> {
+        // An older version must refuse what is written from here on.
+        if self.older.load(Ordering::Relaxed) {
+            write_format(&self.path, &self.handle)?;
+            self.older.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let folder = self.path.join(QUARANTINE);
+        fs::create_dir_all(&folder)?;
+        let (path, new) = (folder.join(name), folder.join(format!("{name}.new")));
+        let mut file = File::create(&new)?;
+        if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+            // Half a copy helps nobody and holds room; the error to tell is still the first one.
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
+        fs::rename(&new, &path)?;
+        File::open(&folder)?.sync_all()?;
+        self.handle.sync_all()?;
+        Ok(path)
+    }
+
+    fn quarantined(&self, name: &str) -> Option<PathBuf> {
+        let path = self.path.join(QUARANTINE).join(name);
+        path.is_file().then_some(path)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -131,6 +198,8 @@ impl StorageFile for File {
 #[derive(Debug, Eq, PartialEq)]
 enum Format {
     Missing,
+    /// One that this version reads and no longer writes.
+    Older,
     Current,
 }
 
@@ -151,6 +220,7 @@ fn read_format(path: &Path) -> Result<Format, OpenError> {
     let version = text.strip_prefix(FORMAT_PREFIX).and_then(|rest| rest.trim_end().parse().ok());
     match version {
         Some(layout::FORMAT_VERSION) => Ok(Format::Current),
+        Some(layout::OLDEST_FORMAT..layout::FORMAT_VERSION) => Ok(Format::Older),
         Some(found) if found > layout::FORMAT_VERSION => {
             Err(OpenError::NewerFormat { path: file, found, supported: layout::FORMAT_VERSION })
         }

@@ -84,7 +84,7 @@ impl MemoryDisk {
         self.state.lock().capacity = bytes;
     }
 
-    /// The sum of all file lengths in bytes.
+    /// The sum of all lengths of files and copies of damaged bytes.
     pub fn used_bytes(&self) -> u64 {
         self.state.lock().used_bytes()
     }
@@ -116,6 +116,11 @@ impl MemoryDisk {
         let state = self.state.lock();
         let id = state.names.get(name)?;
         state.files.get(id).map(|file| file.bytes.clone())
+    }
+
+    /// The copy of damaged bytes that was put aside under a name.
+    pub fn read_quarantined(&self, name: &str) -> Option<Vec<u8>> {
+        self.state.lock().quarantine.get(name).cloned()
     }
 
     /// Replaces a file's content, synced and whatever its length; creates it if there is none.
@@ -189,6 +194,23 @@ impl Storage for MemoryDisk {
         state.changes.clear();
         state.forget_nameless();
         Ok(())
+    }
+
+    fn quarantine(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let mut state = self.state.lock();
+        state.attempt(Operation::Create)?;
+        state.quarantine.remove(name);
+        let needed = bytes.len() as u64;
+        if state.capacity.is_some_and(|capacity| state.used_bytes() + needed > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.quarantine.insert(name.to_owned(), bytes.to_vec());
+        Ok(PathBuf::from("memory/quarantine").join(name))
+    }
+
+    fn quarantined(&self, name: &str) -> Option<PathBuf> {
+        let copy = self.read_quarantined(name);
+        copy.map(|_| PathBuf::from("memory/quarantine").join(name))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -267,6 +289,8 @@ struct State {
     /// What happened to `synced_names` since, in order, to become `names`.
     changes: Vec<Change>,
     files: BTreeMap<u64, Content>,
+    /// Copies of damaged bytes, durable at once.
+    quarantine: BTreeMap<String, Vec<u8>>,
     next_id: u64,
     life: u64,
     capacity: Option<u64>,
@@ -312,7 +336,8 @@ impl State {
 
     fn used_bytes(&self) -> u64 {
         let length = |id: &u64| self.files.get(id).map_or(0, |file| file.bytes.len() as u64);
-        self.names.values().map(length).sum()
+        let copies = self.quarantine.values().map(|copy| copy.len() as u64);
+        self.names.values().map(length).sum::<u64>() + copies.sum::<u64>()
     }
 
     fn change(&mut self, change: Change) {

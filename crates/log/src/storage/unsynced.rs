@@ -100,6 +100,18 @@ impl Storage for DropUnsynced {
         self.inner.sync_directory()
     }
 
+    fn begin_writing(&self) -> io::Result<()> {
+        self.inner.begin_writing()
+    }
+
+    fn quarantine(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        self.inner.quarantine(name, bytes)
+    }
+
+    fn quarantined(&self, name: &str) -> Option<PathBuf> {
+        self.inner.quarantined(name)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.inner.path(name)
     }
