@@ -6,7 +6,7 @@ use crate::dispatch::EventCopy;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::Place;
+use crate::queue::{Entry, Place};
 use crate::record::EntryId;
 use crate::table::{EntryKey, SessionKey, TenantKey};
 use trunkline_types::session::SessionItem;
@@ -59,6 +59,22 @@ impl Engine {
         queue.push_back((self.sequence, held));
     }
 
+    /// Lets an entry go on as soon as every record so far is as durable as `level` says. What need
+    /// not wait, as hardly anything ephemeral need, is spared the way through the queue.
+    pub(crate) fn hold_ready(
+        &mut self,
+        now: Now,
+        level: Durability,
+        (key, id): (EntryKey, EntryId),
+        out: &mut Output,
+    ) {
+        if level.is_logged() {
+            self.hold(now, level, Held::Ready(key, id), out);
+        } else {
+            self.let_in(now, key, id, out);
+        }
+    }
+
     /// Does what waited for the log and need wait no longer.
     pub(crate) fn release_held(&mut self, now: Now, out: &mut Output) {
         while self.until_written.front().is_some_and(|&(at, _)| at <= self.written) {
@@ -89,19 +105,21 @@ impl Engine {
                 }
             }
             Held::Effect(effect) => out.effects.push(*effect),
-            Held::Ready(key, id) => {
-                let waits =
-                    |entry: &crate::queue::Entry| entry.id == id && entry.place == Place::Staged;
-                if self.entries.get(key).is_some_and(waits) {
-                    self.make_ready(now, key, out);
-                }
-            }
+            Held::Ready(key, id) => self.let_in(now, key, id, out),
             Held::Activate(session, serial, connection) => {
                 self.activate(now, session, serial, connection, out);
             }
             Held::Dismiss(session, serial, connection) => {
                 self.dismiss(now, session, serial, connection, out);
             }
+        }
+    }
+
+    /// Lets an entry go on, if it is still there and staged.
+    fn let_in(&mut self, now: Now, key: EntryKey, id: EntryId, out: &mut Output) {
+        let waits = |entry: &Entry| entry.id == id && entry.place == Place::Staged;
+        if self.entries.get(key).is_some_and(waits) {
+            self.make_ready(now, key, out);
         }
     }
 }

@@ -117,14 +117,20 @@ impl Engine {
             } else {
                 self.operation(now, session, number, operation, out)
             };
-            if self.session_of(connection) != Some(session) {
+            if !self.is_over(session, connection) {
                 // It ended the session that it came from, and was answered before that.
                 break;
             }
             if lasting {
                 self.remember(session, number, &result);
             }
-            self.answer(now, connection, number, result, out);
+            if let Ok(Answered::Done(Durability::Ephemeral)) = result {
+                // The plain case has nothing to wait for, and the connection was just looked at.
+                let item = SessionItem::Done { first: number, last: number };
+                out.effects.push(Effect::Item { connection, item });
+            } else {
+                self.answer(now, connection, number, result, out);
+            }
         }
         self.verdicts.clear();
     }

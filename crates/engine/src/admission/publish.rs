@@ -195,12 +195,12 @@ impl Engine {
         if pending {
             let inbox = self.pending_inbox(tenant);
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
-            self.hold(now, seen, Held::Ready(key, id), out);
+            self.hold_ready(now, seen, (key, id), out);
         }
         for &inbox in &targets.inboxes {
             accepted.parked += u32::from(!self.is_served(inbox));
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
-            self.hold(now, seen, Held::Ready(key, id), out);
+            self.hold_ready(now, seen, (key, id), out);
             if let Some(session) = origin.sender {
                 self.note_pressure(inbox, session, level, out);
             }

@@ -48,12 +48,27 @@ impl Engine {
         let mut targets = Targets::default();
         match &envelope.destination {
             Destination::Agent(id) => {
-                self.check_room_for_inbox(tenant, &envelope.destination)?;
-                targets.inboxes.push(self.agent_inbox(tenant, id));
+                // Known nearly always, so it is looked up before anything else is asked.
+                let known = self.tenants[tenant].agent_inboxes.get(id).copied();
+                let inbox = match known {
+                    Some(inbox) => inbox,
+                    None => {
+                        self.check_room_for_inbox(tenant, &envelope.destination)?;
+                        self.agent_inbox(tenant, id)
+                    }
+                };
+                targets.inboxes.push(inbox);
             }
             Destination::Skill(skill) => {
-                self.check_room_for_inbox(tenant, &envelope.destination)?;
-                targets.inboxes.push(self.skill_inbox(tenant, skill));
+                let known = self.tenants[tenant].skill_inboxes.get(skill).copied();
+                let inbox = match known {
+                    Some(inbox) => inbox,
+                    None => {
+                        self.check_room_for_inbox(tenant, &envelope.destination)?;
+                        self.skill_inbox(tenant, skill)
+                    }
+                };
+                targets.inboxes.push(inbox);
             }
             Destination::Agents(ids) => {
                 self.check_room_for_inboxes(tenant, &envelope.destination, ids.iter())?;

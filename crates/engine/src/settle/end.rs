@@ -52,9 +52,13 @@ impl Engine {
             self.gathered_part(now, gather, entry.inbox, result.clone(), out);
         } else if let Some(result) = reply {
             let request = entry.publish.envelope.id;
-            let reply = Box::new(SessionItem::Reply(Reply { request, agent, result }));
+            let reply = SessionItem::Reply(Reply { request, agent, result });
             let tenant = self.inboxes[entry.inbox].tenant;
-            self.hold(now, level, Held::Reply(tenant, entry.sender, reply), out);
+            if level.is_logged() {
+                self.hold(now, level, Held::Reply(tenant, entry.sender, Box::new(reply)), out);
+            } else {
+                self.tell_reply(tenant, entry.sender, reply, out);
+            }
         }
         self.let_go(level, next);
         self.dispatch_holder(now, holder, out);
