@@ -79,9 +79,13 @@ impl Engine {
     ) {
         let (count, limit) = (operations.len(), self.config.limits.operations_per_frame);
         let mut verdicts = verdicts.into_iter().peekable();
-        for (place, (number, operation)) in (first..).zip(operations).enumerate() {
+        // Numbered by hand: adapters would carry each operation around once more.
+        let mut next = first;
+        for operation in operations {
+            let number = next;
+            next = number.saturating_add(1);
             self.verdicts.clear();
-            while let Some((_, known)) = verdicts.next_if(|&(at, _)| at <= place) {
+            while let Some((_, known)) = verdicts.next_if(|&(at, _)| at as u64 <= number - first) {
                 self.verdicts = known;
             }
             let expected = self.sessions[session].next_operation;

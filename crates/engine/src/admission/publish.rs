@@ -110,7 +110,9 @@ impl Engine {
             self.targets(tenant, publish, envelope.source.as_ref())?
         };
         self.check_deadlock(tenant, publish, &targets)?;
-        let unserved = targets.sessions.is_empty()
+        // What is parked anyway need not be looked for.
+        let unserved = absent != Absent::Park
+            && targets.sessions.is_empty()
             && !targets.inboxes.iter().any(|&inbox| self.is_served(inbox));
         if unserved && absent == Absent::Fail {
             return Err(nobody(&envelope.destination));
@@ -163,7 +165,7 @@ impl Engine {
         placed: Placed,
         out: &mut Output,
     ) -> Answered {
-        let Placed { level, recorded, targets, pending } = placed;
+        let Placed { level, recorded, mut targets, pending } = placed;
         let (sender, tenant) = (origin.session, origin.tenant);
         if recorded {
             let kept = if level.is_logged() { &targets.inboxes[..] } else { &[] };
@@ -205,7 +207,7 @@ impl Engine {
                 self.note_pressure(inbox, session, level, out);
             }
         }
-        for (subscriber, when_full) in targets.sessions {
+        for (subscriber, when_full) in targets.sessions.drain(..) {
             let event = EventCopy::new(publish, at, when_full);
             // What is dropped at once can still be told to the sender.
             let drops = when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
@@ -216,6 +218,7 @@ impl Engine {
                 accepted.dropped += 1;
             }
         }
+        self.reuse(targets);
         let one =
             matches!(publish.envelope.destination, Destination::Agent(_) | Destination::Skill(_));
         if one && reached == 1 && accepted.parked == 0 {
@@ -365,9 +368,7 @@ impl Engine {
             task: None,
             gather: None,
             sender,
-            notes: Vec::new(),
-            messages: Vec::new(),
-            missed: Vec::new(),
+            past: None,
         });
         let row = &mut self.inboxes[inbox];
         row.counters.accepted += 1;

@@ -14,7 +14,20 @@ pub(crate) struct Targets {
     pub(crate) dropped: u32,
 }
 
+/// How many recipients an empty list may have room for that is kept for the next envelope.
+const SPARE: usize = 1024;
+
 impl Targets {
+    /// Empties the lists, but keeps their allocations unless they are large.
+    fn emptied(mut self) -> Self {
+        self.inboxes.clear();
+        self.inboxes.shrink_to(SPARE);
+        self.sessions.clear();
+        self.sessions.shrink_to(SPARE);
+        self.dropped = 0;
+        self
+    }
+
     /// Whether nobody gets a copy.
     pub(crate) fn is_empty(&self) -> bool {
         self.inboxes.is_empty() && self.sessions.is_empty()
@@ -45,7 +58,7 @@ impl Engine {
             );
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
-        let mut targets = Targets::default();
+        let mut targets = std::mem::take(&mut self.spare_targets);
         match &envelope.destination {
             Destination::Agent(id) => {
                 // Known nearly always, so it is looked up before anything else is asked.
@@ -96,6 +109,11 @@ impl Engine {
             }
         }
         Ok(targets)
+    }
+
+    /// Keeps the lists of an envelope that was taken in for the next one.
+    pub(crate) fn reuse(&mut self, targets: Targets) {
+        self.spare_targets = targets.emptied();
     }
 
     /// Whether the inboxes of several agents may be made, as far as they are not there yet.

@@ -141,7 +141,7 @@ impl Engine {
         entry.due = due;
         entry.returned = true;
         let reason = note.as_ref().map(|note| note.reason.clone());
-        entry.notes.extend(note);
+        entry.add_note(note);
         if let Some(task) = entry.task {
             self.task_returned(task, reason, at);
         }
