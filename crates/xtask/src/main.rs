@@ -11,6 +11,7 @@
 )]
 
 mod failure;
+mod instructions;
 mod project;
 mod run;
 mod suite;
@@ -46,6 +47,13 @@ enum Task {
         #[arg(long, conflicts_with = "only")]
         list: bool,
     },
+    /// Count what one message takes in the engine, and compare it with the kept figures
+    #[command(after_help = "Examples:\n  cargo xtask instructions\n  cargo xtask instructions --update")]
+    Instructions {
+        /// Keep the figures of this tree instead
+        #[arg(long)]
+        update: bool,
+    },
     /// Kill the release binary under load, again and again, and account for every task
     #[command(after_help = "Example:\n  cargo xtask torture --kills 1000")]
     Torture {
@@ -64,6 +72,7 @@ fn main() -> ExitCode {
         Task::Test { list: true, .. } => suite::list(),
         Task::Test { only: Some(step), .. } => suite::one(step),
         Task::Test { .. } => suite::all(),
+        Task::Instructions { update } => instructions::run(update),
         Task::Torture { kills, extra } => suite::torture(kills, &extra),
     };
     match done {
