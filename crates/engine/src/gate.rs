@@ -15,8 +15,11 @@ use trunkline_types::{Durability, SessionId};
 /// Something that waits for the log.
 #[derive(Debug)]
 pub(crate) enum Held {
-    /// Tell a session, if it is still on the same connection; otherwise it will ask again.
-    Item(ConnectionKey, SessionItem),
+    /// Tell a session that an operation is done, if it is still on the same connection; otherwise
+    /// it will ask again. Most of what waits is this, so it is not an item, which is large.
+    Done(ConnectionKey, u64),
+    /// Tell a session something else, under the same condition.
+    Item(ConnectionKey, Box<SessionItem>),
     /// Tell a session how its request ended, over whatever connection it has.
     Reply(TenantKey, SessionId, Box<SessionItem>),
     /// Queue an event for a session; the number tells it from a later one in the same row.
@@ -36,7 +39,8 @@ impl Engine {
     /// Does something as soon as every record so far is as durable as `level` says.
     pub(crate) fn hold(&mut self, now: Now, level: Durability, held: Held, out: &mut Output) {
         let hasty = match &held {
-            Held::Item(_, SessionItem::Done { .. } | SessionItem::Accepted(_)) => {
+            Held::Done(..) => self.planted(Defect::AcceptBeforeFlush),
+            Held::Item(_, item) if matches!(**item, SessionItem::Accepted(_)) => {
                 self.planted(Defect::AcceptBeforeFlush)
             }
             Held::Ready(..) => self.planted(Defect::DeliverBeforeFlush),
@@ -57,6 +61,30 @@ impl Engine {
             return self.perform(now, held, out);
         }
         queue.push_back((self.sequence, held));
+    }
+
+    /// Tells a session something as soon as every record so far is as durable as `level` says, if
+    /// it is then still on the same connection.
+    pub(crate) fn hold_item(
+        &mut self,
+        now: Now,
+        level: Durability,
+        (connection, item): (ConnectionKey, SessionItem),
+        out: &mut Output,
+    ) {
+        match item {
+            item if !level.is_logged() => self.tell(connection, item, out),
+            SessionItem::Done { first, last } if first == last => {
+                self.hold(now, level, Held::Done(connection, first), out);
+            }
+            item => self.hold(now, level, Held::Item(connection, Box::new(item)), out),
+        }
+    }
+
+    fn tell(&self, connection: ConnectionKey, item: SessionItem, out: &mut Output) {
+        if self.connections.contains_key(&connection) {
+            out.effects.push(Effect::Item { connection, item });
+        }
     }
 
     /// Lets an entry go on as soon as every record so far is as durable as `level` says. What need
@@ -91,11 +119,11 @@ impl Engine {
 
     fn perform(&mut self, now: Now, held: Held, out: &mut Output) {
         match held {
-            Held::Item(connection, item) => {
-                if self.connections.contains_key(&connection) {
-                    out.effects.push(Effect::Item { connection, item });
-                }
+            Held::Done(connection, number) => {
+                let item = SessionItem::Done { first: number, last: number };
+                self.tell(connection, item, out);
             }
+            Held::Item(connection, item) => self.tell(connection, *item, out),
             Held::Reply(tenant, session, reply) => {
                 self.tell_reply(tenant, session, *reply, out);
             }

@@ -103,7 +103,7 @@ impl Engine {
             }
             if done && !self.planted(Defect::RepeatedOperation) {
                 let item = self.repeated(session, number, &operation);
-                self.hold(now, Durability::Synced, Held::Item(connection, item), out);
+                self.hold_item(now, Durability::Synced, (connection, item), out);
                 continue;
             }
             // What follows a task or the directory is its connection, so it is asked for anew over
@@ -163,10 +163,13 @@ impl Engine {
         let (level, item) = match result {
             Err(refusal) => return refuse(connection, number, refusal, out),
             Ok(Answered::Already | Answered::Later) => return,
+            Ok(Answered::Done(level)) if level.is_logged() => {
+                return self.hold(now, level, Held::Done(connection, number), out);
+            }
             Ok(Answered::Done(level)) => (level, SessionItem::Done { first: number, last: number }),
             Ok(Answered::Accepted(level, accepted)) => (level, SessionItem::Accepted(accepted)),
         };
-        self.hold(now, level, Held::Item(connection, item), out);
+        self.hold_item(now, level, (connection, item), out);
     }
 
     /// The answer to an operation that was done before. A publish that was itself a repeat under

@@ -44,6 +44,7 @@ impl Engine {
         }
         found.sort_unstable();
         found.dedup_by_key(|&mut (who, _)| who);
+        targets.sessions.reserve(found.len());
         for (who, Reverse(when_full)) in found {
             match who {
                 Subscriber::Session(session) => targets.sessions.push((session, when_full)),

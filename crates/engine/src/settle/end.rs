@@ -10,9 +10,7 @@ use crate::record::{End, Record};
 use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey};
 use std::sync::Arc;
 use trunkline_types::session::{Reply, SessionItem};
-use trunkline_types::{
-    DeadLetter, Failure, FailureCode, Payload, Publish, SessionId, WallTime,
-};
+use trunkline_types::{DeadLetter, Failure, FailureCode, Payload, Publish, SessionId, WallTime};
 
 /// What remains to be told after an entry ended.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ impl Engine {
             && let Some(connection) = self.sessions[lease.holder].connection
         {
             let item = SessionItem::Cancel { token: lease.token, reason };
-            self.hold(now, level, Held::Item(connection, item), out);
+            self.hold_item(now, level, (connection, item), out);
         }
         let Ended { publish, inbox, task, gather, sender, agent, next } =
             self.apply_ended(key, end, now.wall);
