@@ -48,7 +48,9 @@ enum Task {
         list: bool,
     },
     /// Count what one message takes in the engine, and compare it with the kept figures
-    #[command(after_help = "Examples:\n  cargo xtask instructions\n  cargo xtask instructions --update")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask instructions\n  cargo xtask instructions --update"
+    )]
     Instructions {
         /// Keep the figures of this tree instead
         #[arg(long)]

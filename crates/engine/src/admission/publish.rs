@@ -210,8 +210,7 @@ impl Engine {
         for (subscriber, when_full) in targets.sessions.drain(..) {
             let event = EventCopy::new(publish, at, when_full);
             // What is dropped at once can still be told to the sender.
-            let drops =
-                || when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
+            let drops = || when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
             if seen.is_logged() && !drops() {
                 let serial = self.sessions[subscriber].serial;
                 self.hold(now, seen, Held::Event(subscriber, serial, event), out);

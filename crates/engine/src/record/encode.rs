@@ -65,7 +65,7 @@ impl Record {
             }
             Self::Lost { tenant, inbox, count } => {
                 out.text(tenant.as_str());
-                out.option(inbox.as_ref(), |out, inbox| address(out, inbox));
+                out.option(inbox.as_ref(), address);
                 out.number(*count);
             }
             Self::AgentSet { tenant, agent, control, at } => {
@@ -120,7 +120,7 @@ impl Record {
             Self::Routed { entry, first_entry, inboxes, at } => {
                 out.number(entry.0);
                 out.number(first_entry.0);
-                out.list(inboxes, |out, inbox| address(out, inbox));
+                out.list(inboxes, address);
                 out.time(*at);
             }
         }
@@ -193,7 +193,7 @@ fn accepted(out: &mut Vec<u8>, record: &AcceptedRecord) {
     out.number(*operation);
     out.time(*at);
     out.number(first_entry.0);
-    out.list(inboxes, |out, inbox| address(out, inbox));
+    out.list(inboxes, address);
     out.number(u64::from(*pending));
     let Publish { envelope: carried, options: asked } = &**publish;
     options(out, asked);

@@ -63,23 +63,21 @@ impl Engine {
             Destination::Agent(id) => {
                 // Known nearly always, so it is looked up before anything else is asked.
                 let known = self.tenants[tenant].agent_inboxes.get(id).copied();
-                let inbox = match known {
-                    Some(inbox) => inbox,
-                    None => {
-                        self.check_room_for_inbox(tenant, &envelope.destination)?;
-                        self.agent_inbox(tenant, id)
-                    }
+                let inbox = if let Some(inbox) = known {
+                    inbox
+                } else {
+                    self.check_room_for_inbox(tenant, &envelope.destination)?;
+                    self.agent_inbox(tenant, id)
                 };
                 targets.inboxes.push(inbox);
             }
             Destination::Skill(skill) => {
                 let known = self.tenants[tenant].skill_inboxes.get(skill).copied();
-                let inbox = match known {
-                    Some(inbox) => inbox,
-                    None => {
-                        self.check_room_for_inbox(tenant, &envelope.destination)?;
-                        self.skill_inbox(tenant, skill)
-                    }
+                let inbox = if let Some(inbox) = known {
+                    inbox
+                } else {
+                    self.check_room_for_inbox(tenant, &envelope.destination)?;
+                    self.skill_inbox(tenant, skill)
                 };
                 targets.inboxes.push(inbox);
             }
