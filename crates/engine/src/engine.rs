@@ -12,7 +12,7 @@ use crate::map::{Map, map};
 use crate::now::{Deadline, Mono, Now};
 use crate::queue::{Entry, Inbox, Messages};
 use crate::record::{EntryId, Record};
-use crate::route::{Agent, Tenant};
+use crate::route::{Agent, Targets, Tenant};
 use crate::schedule::Firing;
 use crate::settle::{DeadLetters, UsedTokens};
 use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, SessionKey, Table, TenantKey};
@@ -70,6 +70,8 @@ pub struct Engine {
     /// Inboxes in which room was made that somebody may wait for, to be seen to before the call
     /// returns.
     pub(crate) roomy: VecDeque<InboxKey>,
+    /// Empty lists of recipients, for the next envelope to fill.
+    pub(crate) spare_targets: Targets,
     /// What the driver found out about filters for the operation being handled.
     pub(crate) verdicts: Vec<(Filter, Verdict)>,
     /// Whether the log has room for new work.
@@ -144,6 +146,7 @@ impl Engine {
             unblocked: VecDeque::new(),
             stirred: VecDeque::new(),
             roomy: VecDeque::new(),
+            spare_targets: Targets::default(),
             verdicts: Vec::new(),
             ample: true,
             congested: false,

@@ -139,6 +139,9 @@ impl Publish {
             let message = format!("attempts is {attempts}, the range is 1 to {}", limits.attempts);
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
+        if let (None, None, None) = (self.envelope.ttl, self.options.delay, self.options.max_run) {
+            return Ok(());
+        }
         for (what, span) in [
             ("time to live", self.envelope.ttl),
             ("delay", self.options.delay),

@@ -12,6 +12,7 @@
 
 mod failure;
 mod fuzz;
+mod instructions;
 mod project;
 mod run;
 mod suite;
@@ -47,6 +48,15 @@ enum Task {
         #[arg(long, conflicts_with = "only")]
         list: bool,
     },
+    /// Count what one message takes in the engine, and compare it with the kept figures
+    #[command(
+        after_help = "Examples:\n  cargo xtask instructions\n  cargo xtask instructions --update"
+    )]
+    Instructions {
+        /// Keep the figures of this tree instead
+        #[arg(long)]
+        update: bool,
+    },
     /// Kill the release binary under load, again and again, and account for every task
     #[command(after_help = "Example:\n  cargo xtask torture --kills 1000")]
     Torture {
@@ -76,6 +86,7 @@ fn main() -> ExitCode {
         Task::Test { only: Some(step), .. } => suite::one(step),
         Task::Test { .. } => suite::all(),
         Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Task::Instructions { update } => instructions::run(update),
         Task::Torture { kills, extra } => suite::torture(kills, &extra),
     };
     match done {

@@ -38,6 +38,8 @@ pub(crate) enum Step {
     Build,
     /// Every unit, integration and documentation test of the workspace
     Tests,
+    /// What a message takes in the engine: no more than is kept
+    Instructions,
     /// The simulator over many seeds: the laws hold
     Sim,
     /// The simulator over planted defects: it catches each of them
@@ -51,6 +53,7 @@ impl Step {
         match self {
             Self::Build => "build",
             Self::Tests => "tests",
+            Self::Instructions => "instructions",
             Self::Sim => "sim",
             Self::Planted => "planted",
             Self::Torture => "torture",
@@ -68,6 +71,7 @@ impl Step {
         match self {
             Self::Build => vec![build(), build_sim()],
             Self::Tests => vec![Program::cargo(&TEST), Program::cargo(&TEST_DOCS)],
+            Self::Instructions => vec![Program::cargo(&["xtask", "instructions"])],
             Self::Sim => vec![build_sim(), sim(&["--seeds", &seeds])],
             Self::Planted => vec![build_sim(), sim(&["--planted"])],
             Self::Torture => vec![build(), torture_program(target, KILLS)],
@@ -106,9 +110,9 @@ pub(crate) fn all() -> Result<(), Failure> {
     let times = steps.iter().map(|step| step.run(&target)).collect::<Result<Vec<_>, _>>()?;
     println!("\nall {} test steps passed", steps.len());
     for (step, time) in steps.iter().zip(&times) {
-        println!("  {:<8} {:>7.1} s", step.name(), time.as_secs_f64());
+        println!("  {:<12} {:>7.1} s", step.name(), time.as_secs_f64());
     }
-    println!("  {:<8} {:>7.1} s", "total", times.iter().sum::<Duration>().as_secs_f64());
+    println!("  {:<12} {:>7.1} s", "total", times.iter().sum::<Duration>().as_secs_f64());
     Ok(())
 }
 
@@ -128,7 +132,7 @@ pub(crate) fn list() -> Result<(), Failure> {
     let target = project::target_dir()?;
     for step in Step::value_variants() {
         let programs: Vec<String> = step.programs(&target).iter().map(Program::to_string).collect();
-        println!("{:<8} {}", step.name(), programs.join(" && "));
+        println!("{:<12} {}", step.name(), programs.join(" && "));
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ impl Engine {
                 && !before.draining
                 && let Some(connection) = self.sessions[session].connection
             {
-                self.hold(now, level, Held::Item(connection, drained(id)), out);
+                self.hold_item(now, level, (connection, drained(id)), out);
             }
             self.dispatch_session(now, session, out);
         }
@@ -141,7 +141,7 @@ impl Engine {
             // Its own session ends by it, so it is answered first.
             self.sessions[session].window.insert(operation);
             let done = SessionItem::Done { first: operation, last: operation };
-            self.hold(now, level, Held::Item(connection, done), out);
+            self.hold_item(now, level, (connection, done), out);
         }
         for session in self.agents[key].sessions.clone() {
             let row = &self.sessions[session];

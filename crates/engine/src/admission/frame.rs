@@ -79,9 +79,13 @@ impl Engine {
     ) {
         let (count, limit) = (operations.len(), self.config.limits.operations_per_frame);
         let mut verdicts = verdicts.into_iter().peekable();
-        for (place, (number, operation)) in (first..).zip(operations).enumerate() {
+        // Numbered by hand: adapters would carry each operation around once more.
+        let mut next = first;
+        for operation in operations {
+            let number = next;
+            next = number.saturating_add(1);
             self.verdicts.clear();
-            while let Some((_, known)) = verdicts.next_if(|&(at, _)| at <= place) {
+            while let Some((_, known)) = verdicts.next_if(|&(at, _)| at as u64 <= number - first) {
                 self.verdicts = known;
             }
             let expected = self.sessions[session].next_operation;
@@ -99,7 +103,7 @@ impl Engine {
             }
             if done && !self.planted(Defect::RepeatedOperation) {
                 let item = self.repeated(session, number);
-                self.hold(now, Durability::Synced, Held::Item(connection, item), out);
+                self.hold_item(now, Durability::Synced, (connection, item), out);
                 continue;
             }
             // What follows a task or the directory is its connection, so it is asked for anew over
@@ -117,14 +121,20 @@ impl Engine {
             } else {
                 self.operation(now, session, number, operation, out)
             };
-            if self.session_of(connection) != Some(session) {
+            if !self.is_over(session, connection) {
                 // It ended the session that it came from, and was answered before that.
                 break;
             }
             if lasting {
                 self.remember(session, number, &result);
             }
-            self.answer(now, connection, number, result, out);
+            if let Ok(Answered::Done(Durability::Ephemeral)) = result {
+                // The plain case has nothing to wait for, and the connection was just looked at.
+                let item = SessionItem::Done { first: number, last: number };
+                out.effects.push(Effect::Item { connection, item });
+            } else {
+                self.answer(now, connection, number, result, out);
+            }
         }
         self.verdicts.clear();
     }
@@ -159,10 +169,13 @@ impl Engine {
         let (level, item) = match result {
             Err(refusal) => return refuse(connection, number, refusal, out),
             Ok(Answered::Already | Answered::Later) => return,
+            Ok(Answered::Done(level)) if level.is_logged() => {
+                return self.hold(now, level, Held::Done(connection, number), out);
+            }
             Ok(Answered::Done(level)) => (level, SessionItem::Done { first: number, last: number }),
             Ok(Answered::Accepted(level, accepted)) => (level, SessionItem::Accepted(accepted)),
         };
-        self.hold(now, level, Held::Item(connection, item), out);
+        self.hold_item(now, level, (connection, item), out);
     }
 
     /// The answer to an operation that was done before. A publish that was itself a repeat under

@@ -112,7 +112,9 @@ impl Engine {
             self.targets(tenant, publish, envelope.source.as_ref())?
         };
         self.check_deadlock(tenant, publish, &targets)?;
-        let unserved = targets.sessions.is_empty()
+        // What is parked anyway need not be looked for.
+        let unserved = absent != Absent::Park
+            && targets.sessions.is_empty()
             && !targets.inboxes.iter().any(|&inbox| self.is_served(inbox));
         if unserved && absent == Absent::Fail {
             return Err(nobody(&envelope.destination));
@@ -198,27 +200,28 @@ impl Engine {
         if pending {
             let inbox = self.pending_inbox(tenant);
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
-            self.hold(now, seen, Held::Ready(key, id), out);
+            self.hold_ready(now, seen, (key, id), out);
         }
         for &inbox in &targets.inboxes {
             accepted.parked += u32::from(!self.is_served(inbox));
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
-            self.hold(now, seen, Held::Ready(key, id), out);
+            self.hold_ready(now, seen, (key, id), out);
             if let Some(session) = origin.sender {
                 self.note_pressure(inbox, session, level, out);
             }
         }
-        for (subscriber, when_full) in targets.sessions {
+        for (subscriber, when_full) in targets.sessions.drain(..) {
             let event = EventCopy::new(publish, at, when_full);
             // What is dropped at once can still be told to the sender.
-            let drops = when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
-            if seen.is_logged() && !drops {
+            let drops = || when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
+            if seen.is_logged() && !drops() {
                 let serial = self.sessions[subscriber].serial;
                 self.hold(now, seen, Held::Event(subscriber, serial, event), out);
             } else if !self.queue_event(now, subscriber, event, out) {
                 accepted.dropped += 1;
             }
         }
+        self.reuse(targets);
         let one =
             matches!(publish.envelope.destination, Destination::Agent(_) | Destination::Skill(_));
         if one && reached == 1 && accepted.parked == 0 {
@@ -368,9 +371,7 @@ impl Engine {
             task: None,
             gather: None,
             sender,
-            notes: Vec::new(),
-            messages: Vec::new(),
-            missed: Vec::new(),
+            past: None,
         });
         let row = &mut self.inboxes[inbox];
         row.counters.accepted += 1;

@@ -91,7 +91,10 @@ impl Engine {
         if let Some(lease) = &mut self.entries[key].lease {
             lease.deadline = deadline;
         }
-        self.arm_session(session);
+        // A timer that goes off before it runs out looks at all leases then.
+        if self.sessions[session].timer.is_none_or(|at| deadline.0 < at) {
+            self.arm_session(session);
+        }
     }
 
     /// Renews the leases that a session says it holds.
@@ -127,14 +130,17 @@ impl Engine {
 
     /// The holder of a delivery has said something about it, so it has what came with it.
     pub(crate) fn was_received(&mut self, key: EntryKey) {
-        self.entries[key].missed = Vec::new();
+        if let Some(past) = &mut self.entries[key].past {
+            past.missed.clear();
+        }
     }
 
     /// Whether a delivery that is lost ever arrived is not known: what it told as missed is told
     /// with the next one.
     fn tell_missed_again(&mut self, key: EntryKey) {
         let entry = &mut self.entries[key];
-        let missed = std::mem::take(&mut entry.missed);
+        let Some(past) = &mut entry.past else { return };
+        let missed = std::mem::take(&mut past.missed);
         self.inboxes[entry.inbox].missed.put_back(&missed);
     }
 
@@ -163,7 +169,9 @@ impl Engine {
 
     fn delivery(&mut self, now: Now, key: EntryKey, token: Token) -> Delivery {
         let missed = self.inboxes[self.entries[key].inbox].missed.take();
-        self.entries[key].missed.clone_from(&missed);
+        if !missed.is_empty() {
+            self.entries[key].past.get_or_insert_default().missed.clone_from(&missed);
+        }
         let entry = &self.entries[key];
         let inbox = &self.inboxes[entry.inbox];
         Delivery {
@@ -177,7 +185,7 @@ impl Engine {
             backlog_age: inbox
                 .oldest(&self.entries)
                 .map_or(Duration::ZERO, |at| now.wall.since(at)),
-            messages: entry.messages.clone(),
+            messages: entry.messages().to_vec(),
             number: entry.number,
             missed,
             max_run: self.max_run(key),

@@ -110,6 +110,12 @@ impl Engine {
         self.connections.get(&connection).copied()
     }
 
+    /// Whether a session is over a connection now, without a search for it: a connection belongs to
+    /// one session for good.
+    pub(crate) fn is_over(&self, session: SessionKey, connection: ConnectionKey) -> bool {
+        self.sessions.get(session).is_some_and(|row| row.connection == Some(connection))
+    }
+
     /// Makes a session row.
     pub(crate) fn new_session(
         &mut self,

@@ -43,6 +43,13 @@ pub(crate) struct Entry {
     pub(crate) gather: Option<GatherKey>,
     /// The session that sent it, to which a reply goes.
     pub(crate) sender: SessionId,
+    /// What few entries have. Boxed because most have none of it.
+    pub(crate) past: Option<Box<Past>>,
+}
+
+/// What an entry gathers that is not simply delivered and settled.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
     /// What became of the attempts that did not succeed.
     pub(crate) notes: Vec<AttemptNote>,
     /// What its caller said after it was paused.
@@ -102,6 +109,23 @@ impl Place {
 impl Entry {
     pub(crate) fn is_logged(&self) -> bool {
         self.durability.is_logged()
+    }
+
+    /// What became of the attempts that did not succeed.
+    pub(crate) fn notes(&self) -> &[AttemptNote] {
+        self.past.as_ref().map_or(&[], |past| &past.notes)
+    }
+
+    /// What its caller said after it was paused.
+    pub(crate) fn messages(&self) -> &[Payload] {
+        self.past.as_ref().map_or(&[], |past| &past.messages)
+    }
+
+    /// Adds what became of an attempt that did not succeed, if there is anything to add.
+    pub(crate) fn add_note(&mut self, note: Option<AttemptNote>) {
+        if let Some(note) = note {
+            self.past.get_or_insert_default().notes.push(note);
+        }
     }
 
     pub(crate) fn max_attempts(&self) -> u32 {

@@ -76,13 +76,13 @@ impl Messages {
 
     /// A copy is gone.
     pub(crate) fn remove(&mut self, id: MessageId, key: EntryKey) {
-        if let Some(Copies::Many(many)) = self.open.get_mut(&id) {
+        // Taken out first, for nearly always that is all: one search instead of two.
+        if let Some(Copies::Many(mut many)) = self.open.remove(&id) {
             many.remove(&key);
             if !many.is_empty() {
-                return;
+                self.open.insert(id, Copies::Many(many));
             }
         }
-        self.open.remove(&id);
     }
 
     /// Whether any tenant has an open copy of a message with this id.

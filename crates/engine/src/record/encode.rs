@@ -4,8 +4,8 @@ use super::codec::Write;
 use super::kinds::{AcceptedRecord, AgentRecord, End, Record, ReturnedRecord, ScheduledRecord};
 use trunkline_types::session::Subscription;
 use trunkline_types::{
-    Absent, AgentCard, AgentControl, AttemptNote, Binding, Durability, Envelope, InboxSettings,
-    Publish, PublishOptions, Schedule, Token,
+    Absent, AgentCard, AgentControl, AttemptNote, Binding, Destination, Durability, Envelope,
+    InboxAddress, InboxSettings, Publish, PublishOptions, Schedule, Token,
 };
 
 impl Record {
@@ -69,7 +69,7 @@ impl Record {
             }
             Self::Lost { tenant, inbox, count } => {
                 out.text(tenant.as_str());
-                out.option(inbox.as_ref(), |out, inbox| out.text(&inbox.to_string()));
+                out.option(inbox.as_ref(), address);
                 out.number(*count);
             }
             Self::AgentSet { tenant, agent, control, session, operation, at } => {
@@ -92,7 +92,7 @@ impl Record {
             }
             Self::InboxSet { tenant, inbox, settings, session, operation, at } => {
                 out.text(tenant.as_str());
-                out.text(&inbox.to_string());
+                address(out, inbox);
                 inbox_settings(out, settings);
                 out.wide(session.0);
                 out.number(*operation);
@@ -114,13 +114,13 @@ impl Record {
             }
             Self::Redriven { letter, inbox, accepted: record } => {
                 out.wide(letter.as_u128());
-                out.text(&inbox.to_string());
+                address(out, inbox);
                 accepted(out, record);
             }
             Self::Purged { tenant, letter, inbox, session, operation, at } => {
                 out.text(tenant.as_str());
                 out.wide(letter.as_u128());
-                out.text(&inbox.to_string());
+                address(out, inbox);
                 out.wide(session.0);
                 out.number(*operation);
                 out.time(*at);
@@ -128,7 +128,7 @@ impl Record {
             Self::Routed { entry, first_entry, inboxes, at } => {
                 out.number(entry.0);
                 out.number(first_entry.0);
-                out.list(inboxes, |out, inbox| out.text(&inbox.to_string()));
+                out.list(inboxes, address);
                 out.time(*at);
             }
         }
@@ -201,11 +201,35 @@ fn accepted(out: &mut Vec<u8>, record: &AcceptedRecord) {
     out.number(*operation);
     out.time(*at);
     out.number(first_entry.0);
-    out.list(inboxes, |out, inbox| out.text(&inbox.to_string()));
+    out.list(inboxes, address);
     out.number(u64::from(*pending));
     let Publish { envelope: carried, options: asked } = &**publish;
     options(out, asked);
     envelope(out, carried);
+}
+
+/// Writes an address as its text, without making that text first.
+fn address(out: &mut Vec<u8>, inbox: &InboxAddress) {
+    match inbox {
+        InboxAddress::Agent(id) => named(out, "agent:", id.as_str()),
+        InboxAddress::Skill(skill) => named(out, "skill:", skill.as_str()),
+    }
+}
+
+/// Writes a destination as its text, which is made only where it is long.
+fn destination(out: &mut Vec<u8>, to: &Destination) {
+    match to {
+        Destination::Agent(id) => named(out, "agent:", id.as_str()),
+        Destination::Skill(skill) => named(out, "skill:", skill.as_str()),
+        Destination::Topic(topic) => named(out, "topic:", topic.as_str()),
+        Destination::All | Destination::Agents(_) => out.text(&to.to_string()),
+    }
+}
+
+fn named(out: &mut Vec<u8>, kind: &str, name: &str) {
+    out.number((kind.len() + name.len()) as u64);
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(name.as_bytes());
 }
 
 fn options(out: &mut Vec<u8>, options: &PublishOptions) {
@@ -260,7 +284,7 @@ fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     out.text(tenant.as_str());
     out.number(u64::from(kind.number()));
     out.option(source.as_ref(), |out, agent| out.text(agent.as_str()));
-    out.text(&destination.to_string());
+    self::destination(out, destination);
     out.number(u64::from(priority.number()));
     out.option(*ttl, Write::span);
     out.option(ordering_key.as_ref(), |out, key| out.text(key.as_str()));

@@ -61,6 +61,7 @@ impl Engine {
         targets.left_out.sort_unstable();
         targets.left_out.dedup();
         targets.left_out.retain(|left| found.iter().all(|(who, _)| who != left));
+        targets.sessions.reserve(found.len());
         for (who, Reverse(when_full)) in found {
             match who {
                 Subscriber::Session(session) => targets.sessions.push((session, when_full)),

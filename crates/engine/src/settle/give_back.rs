@@ -3,7 +3,6 @@
 use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
-use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::Place;
 use crate::record::{End, Record, ReturnedRecord};
@@ -126,7 +125,7 @@ impl Engine {
         self.apply_returned(key, record);
         self.tell_watchers(now, key, out);
         if !self.planted(Defect::LostRetry) || attempts == 0 {
-            self.hold(now, level, Held::Ready(key, id), out);
+            self.hold_ready(now, level, (key, id), out);
         }
         self.dispatch_holder(now, holder, out);
     }
@@ -148,7 +147,7 @@ impl Engine {
         entry.due = due;
         entry.returned = true;
         let reason = note.as_ref().map(|note| note.reason.clone());
-        entry.notes.extend(note);
+        entry.add_note(note);
         if let Some(task) = entry.task {
             self.task_returned(task, reason, at);
         }
@@ -187,7 +186,7 @@ impl Engine {
     pub(crate) fn work_off_unblocked(&mut self, now: Now, out: &mut Output) {
         loop {
             if let Some((level, key, id)) = self.unblocked.pop_front() {
-                self.hold(now, level, Held::Ready(key, id), out);
+                self.hold_ready(now, level, (key, id), out);
             } else if let Some(inbox) = self.stirred.pop_front() {
                 self.dispatch_inbox(now, inbox, out);
             } else if let Some(inbox) = self.roomy.pop_front() {

@@ -109,8 +109,8 @@ impl Engine {
             entry.attempts,
             entry.losses,
             entry.due,
-            entry.messages.len(),
-            entry.notes,
+            entry.messages().len(),
+            entry.notes(),
             entry.returned,
         )
     }
