@@ -68,7 +68,9 @@ enum Task {
         extra: Vec<String>,
     },
     /// Run the fuzz targets, each for a while, from the inputs kept in `fuzz/corpus`
-    #[command(after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz frames --seconds 600")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz frames --seconds 600"
+    )]
     Fuzz {
         /// Only these targets
         #[arg(value_name = "TARGET")]
