@@ -8,7 +8,7 @@ use trunkline_agent::{Handler, batch, prelude::*};
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let insert = batch(10, |tasks: Vec<Task>| async move {
         println!("inserts {} rows at once", tasks.len());

@@ -9,7 +9,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{Binding, InboxChange};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let urgent = Binding { priority: Priority::Urgent, key: "tier".into(), value: "gold".into() };
     let change = InboxChange::default().bindings([urgent]);
@@ -20,10 +20,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _trainee = answer("trainee").label("tier", "basic").start().await?;
     let ask = |priority| {
         let request = broker.request(Destination::skill("help").expect("a name"), "");
-        request.priority(priority).timeout(Duration::from_millis(500))
+        request.priority(priority)
     };
     assert_eq!(ask(Priority::Normal).await?.text(), "trainee");
-    let nobody = ask(Priority::Urgent).await.expect_err("there is no gold");
+    let nobody = ask(Priority::Urgent).timeout(Duration::from_millis(500)).await;
+    let nobody = nobody.expect_err("there is no gold");
     println!("urgent, with the trainee alone: {nobody}");
 
     let _expert = answer("expert").label("tier", "gold").start().await?;

@@ -9,13 +9,13 @@ use trunkline_agent::{blocking, prelude::*};
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let (go, goes) = mpsc::channel();
     let goes = tokio::sync::Mutex::new(goes);
     let compute = blocking(move |_: Task| {
         // Keeps its thread until it is told to go on.
-        goes.blocking_lock().recv_timeout(Duration::from_secs(5))?;
+        goes.blocking_lock().recv_timeout(Duration::from_mins(1))?;
         Ok("computed")
     });
     let agent = broker
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let ask = |skill| {
         let request = broker.request(Destination::skill(skill).expect("a name"), "");
-        request.timeout(Duration::from_secs(5))
+        request.timeout(Duration::from_mins(1))
     };
     let computed = tokio::spawn(ask("compute").into_future());
     println!("meanwhile: {}", ask("ask").await?.text());

@@ -11,7 +11,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::Encoding;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let text = "the quick brown fox jumps over the lazy dog. ".repeat(1000);
     for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::Lz4] {
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let reader = broker.session_with(options).await?;
             let mut events = reader.subscribe("fox".parse()?).await?;
             sender.publish("fox".parse()?, text.as_str()).await?;
-            let event = timeout(Duration::from_secs(5), events.next()).await?.ok_or("no more")?;
+            let event = timeout(Duration::from_mins(1), events.next()).await?.ok_or("no more")?;
             let payload = event.payload();
             println!("within {most}: {}, {} bytes", payload.encoding, payload.data.len());
             assert_eq!(payload.to_text() == text, unpacked);

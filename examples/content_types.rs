@@ -11,7 +11,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 type Order = BTreeMap<String, u32>;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let count = |order: &Order| order.values().sum::<u32>();
     let agent = broker
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (json, packed) = (Json(&order).encode()?, MsgPack(&order).encode()?);
     let ask = async |skill, payload: &Payload| {
         let request = broker.request(Destination::skill(skill)?, payload.clone());
-        request.timeout(Duration::from_secs(5)).await.map_err(Box::<dyn std::error::Error>::from)
+        request.timeout(Duration::from_mins(1)).await.map_err(Box::<dyn std::error::Error>::from)
     };
     for payload in [&json, &packed, &Payload::text("hi"), &Payload::new("image/png", vec![0x89])] {
         println!("{} bytes of {}", payload.data.len(), ask("what", payload).await?.text());

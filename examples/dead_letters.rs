@@ -8,7 +8,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::DeadLetterFilter;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let agent = broker
         .agent("parser")

@@ -8,7 +8,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{CopyState, TaskState};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let agent = broker.agent("clock").skill("remind", |_: Task| async { Ok("now") });
     let _agent = agent.start().await?;
@@ -20,8 +20,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let delayed = send().delay(span).await?.id;
     // With both, the later of the two counts.
     let both = send().delay(span).not_before(now().after(span * 2)).await?.id;
+    let later = send().delay(Duration::from_hours(1)).await?.id;
+    assert_eq!(session.message(later).await?.copies[0].state, CopyState::Delayed);
     for (id, span) in [(delayed, span), (both, span * 2)] {
-        assert_eq!(session.message(id).await?.copies[0].state, CopyState::Delayed);
         session.wait(id).await?;
         println!("{id} was done after {:?}", begun.elapsed());
         // A wall clock counts in whole milliseconds.

@@ -9,7 +9,7 @@ use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let (heard, mut hears) = mpsc::unbounded_channel();
     let mut agents = Vec::new();
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let all = ann.broadcast("all").await?;
     assert_eq!([one, two, any, all].map(|acceptance| acceptance.targets), [1, 2, 1, 2]);
     for _ in 0..6 {
-        let (id, text) = timeout(Duration::from_secs(5), hears.recv()).await?.ok_or("no more")?;
+        let (id, text) = timeout(Duration::from_mins(1), hears.recv()).await?.ok_or("no more")?;
         println!("{id} hears '{text}'");
         assert!(id != "ann" || text == "anyone", "a broadcast does not come back");
     }

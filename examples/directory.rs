@@ -11,7 +11,7 @@ use trunkline_types::AgentEvent::{Changed, Gone, Joined, Left, Present};
 use trunkline_types::{AgentChange, AgentFilter};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let card = |id| broker.agent(id).agent_type("biller").capability("refunds");
     let ann = card("ann").label("tier", "gold").region("north").start().await?;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for expected in
         [("ann", Present), ("bob", Joined), ("ann", Changed), ("bob", Left), ("bob", Gone)]
     {
-        let news = timeout(Duration::from_secs(5), watch.next()).await?.ok_or("no more")?;
+        let news = timeout(Duration::from_mins(1), watch.next()).await?.ok_or("no more")?;
         println!("{}: {}, now {}", news.event, news.agent.card.id, news.agent.presence);
         assert_eq!((news.agent.card.id.as_str(), news.event), expected);
     }

@@ -9,7 +9,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::session::Subscription;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let orders = Subscription::new("orders.>".parse()?);
     let filter = "payload.total > 100 && headers.env == 'prod'".parse()?;
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("an order of {total} in {env} goes to {} subscriber(s)", accepted.targets);
         assert_eq!(accepted.targets, wanted);
     }
-    let event = timeout(Duration::from_secs(5), large.next()).await?.ok_or("no more")?;
+    let event = timeout(Duration::from_mins(1), large.next()).await?.ok_or("no more")?;
     assert_eq!(event.json::<BTreeMap<String, u32>>()?["total"], 500);
 
     // What does not compile is refused when it is asked for, with what is wrong.

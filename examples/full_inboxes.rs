@@ -8,7 +8,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{CopyState, InboxAddress, InboxChange, RefusalCode, WhenFull};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let inbox: InboxAddress = "skill:log".parse()?;
     let tell = |text: &str| broker.tell(Destination::skill("log").expect("a name"), text);

@@ -10,7 +10,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::session::Subscription;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let alone = Subscription::new("jobs.>".parse()?);
     let member = alone.clone().group("workers".parse()?);
@@ -23,12 +23,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         assert_eq!(accepted.targets, 2, "one of the group, and the one that is alone");
     }
     for number in 1..=10 {
-        let event = timeout(Duration::from_secs(5), audit.next()).await?.ok_or("no more")?;
+        let event = timeout(Duration::from_mins(1), audit.next()).await?.ok_or("no more")?;
         assert_eq!(event.text(), number.to_string());
         let (member, event) = tokio::select! {
             event = one.next() => ("one", event),
             event = two.next() => ("two", event),
-            () = tokio::time::sleep(Duration::from_secs(5)) => return Err("one is missing".into()),
+            () = tokio::time::sleep(Duration::from_mins(1)) => return Err("one is missing".into()),
         };
         println!("{member} has job {}", event.ok_or("no more")?.text());
     }

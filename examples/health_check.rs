@@ -10,7 +10,7 @@ use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let disk = Arc::new(AtomicBool::new(false));
     let looked_at = Arc::clone(&disk);
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", store(Duration::from_millis(200)).await.expect_err("it gets no work"));
     assert_eq!(agent.stats().handled, 0);
     disk.store(true, SeqCst);
-    println!("{}", store(Duration::from_secs(5)).await?.text());
+    println!("{}", store(Duration::from_mins(1)).await?.text());
     assert_eq!(agent.stats().handled, 1);
     Ok(())
 }

@@ -9,7 +9,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::RefusalCode;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let skill = Destination::skill("charge")?;
     let mut ids = Vec::new();

@@ -13,7 +13,7 @@ fn word_count(payload: &Payload) -> usize {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let counter = broker
         .agent("counter")
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let text = "the quick brown fox jumps over the lazy dog";
     let reply = broker
         .request(Destination::skill("count-words")?, text)
-        .timeout(Duration::from_secs(5))
+        .timeout(Duration::from_mins(1))
         .await?;
     println!("{} words", reply.text());
     assert_eq!(reply.text(), "9");

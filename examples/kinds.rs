@@ -9,7 +9,7 @@ use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let (heard, mut hears) = mpsc::unbounded_channel();
     let boss = broker.agent("boss").workers(1..=1).on_message(move |task: Task| {
@@ -27,9 +27,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let _digger = digger.start().await?;
     let request = boss.session().request(Destination::skill("dig")?, "").context("garden".parse()?);
-    let id = request.timeout(Duration::from_secs(5)).await?.request;
+    let id = request.timeout(Duration::from_mins(1)).await?.request;
     for kind in [Kind::Status, Kind::Error, Kind::ContextShare, Kind::Response, Kind::Broadcast] {
-        let said = timeout(Duration::from_secs(5), hears.recv()).await?.ok_or("no more")?;
+        let said = timeout(Duration::from_mins(1), hears.recv()).await?.ok_or("no more")?;
         println!("{}: {}, about {:?}", said.kind, said.payload.to_text(), said.correlation_id);
         assert_eq!((said.kind, said.causation_id, said.root_id), (kind, Some(id), Some(id)));
         assert_eq!(said.context_id, Some("garden".parse()?));

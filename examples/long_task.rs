@@ -7,7 +7,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{TaskEventBody, TaskState, TaskUpdate};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let writer = broker.agent("writer").skill("write", |task: Task| async move {
         for number in 1..=3_u8 {

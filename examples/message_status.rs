@@ -9,11 +9,11 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::CopyState::{self, Canceled, Completed, Leased, Parked};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let id = broker.tell("agents:quick,slow".parse::<Destination>()?, "a message").await?.id;
     let is = async |wanted: [CopyState; 2]| -> Result<(), Box<dyn std::error::Error>> {
-        for _ in 0..1000 {
+        for _ in 0..10_000 {
             let copies = broker.message(id).await?.copies;
             if copies.iter().map(|copy| copy.state).eq(wanted) {
                 println!("in its inboxes it is {} and {}", wanted[0], wanted[1]);

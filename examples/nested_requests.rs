@@ -8,7 +8,7 @@ use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let mut agents = Vec::new();
     for (own, other) in [("ping", "pong"), ("pong", "ping")] {
@@ -24,12 +24,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         agents.push(agent.start().await?);
     }
     let ask = || broker.request(Destination::skill("ping").expect("a name"), "1 2 3 4");
-    let reply = ask().timeout(Duration::from_secs(5)).await?;
+    let reply = ask().timeout(Duration::from_mins(1)).await?;
     println!("{}", reply.text());
     assert_eq!(reply.text(), "ping pong ping pong");
 
     // With one key the third would wait for the first, which waits for it.
-    let keyed = ask().ordering_key("k".parse()?).timeout(Duration::from_secs(5)).await;
+    let keyed = ask().ordering_key("k".parse()?).timeout(Duration::from_mins(1)).await;
     let error = keyed.expect_err("it waits for itself");
     println!("{error}");
     assert!(error.to_string().contains("would wait for itself: ping"));

@@ -10,7 +10,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{Absent, RefusalCode};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let tell = |text| broker.tell(Destination::agent("ann").expect("a name"), text);
     let refusal = tell("now or never").absent(Absent::Fail).await.expect_err("she is not there");
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         async move { Ok(heard.send(task.text().into_owned())?) }
     };
     let ann = broker.agent("ann").on_message(hear.clone()).on_event("news", hear).start().await?;
-    let soon = Duration::from_secs(5);
+    let soon = Duration::from_mins(1);
     let two = [timeout(soon, hears.recv()).await?, timeout(soon, hears.recv()).await?];
     println!("{} hears {two:?}", ann.id());
     assert!(["a message", "an event"].iter().all(|text| two.contains(&Some((*text).to_owned()))));

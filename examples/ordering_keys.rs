@@ -9,7 +9,7 @@ use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let (done, mut order) = mpsc::unbounded_channel();
     let agent = broker.agent("teller").workers(1..=8).skill("book", move |task: Task| {
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut booked = BTreeMap::<String, Vec<u64>>::new();
     for _ in 0..15 {
-        let next = timeout(Duration::from_secs(5), order.recv()).await?.ok_or("no more")?;
+        let next = timeout(Duration::from_mins(1), order.recv()).await?.ok_or("no more")?;
         booked.entry(next.0).or_default().push(next.1);
     }
     println!("{booked:?}");

@@ -10,7 +10,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::RefusalCode;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = BrokerConfig::ephemeral();
     config.engine.inbox_ephemeral = 10;
     config.engine.warning = 50; // percent

@@ -9,7 +9,7 @@ use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = BrokerConfig::ephemeral();
     config.engine.priority_weights = [1, 2, 3, 6]; // low, normal, high, urgent
     let broker = Broker::open(config).await?;
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _agent = agent.start().await?;
     let mut first = Vec::new();
     while first.len() < 12 {
-        first.push(timeout(Duration::from_secs(5), order.recv()).await?.ok_or("no more")?);
+        first.push(timeout(Duration::from_mins(1), order.recv()).await?.ok_or("no more")?);
     }
     println!("the first twelve: {}", first.join(" "));
     let share = |word| first.iter().filter(|said| *said == word).count();

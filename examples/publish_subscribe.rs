@@ -8,7 +8,7 @@ use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     // Belongs to the session: events come as they are, and are gone with it.
     let mut done = broker.subscribe("build.*.done".parse()?).await?;
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let accepted = broker.publish("build.linux.done".parse()?, "second").await?;
     assert_eq!(accepted.targets, 2);
 
-    let soon = Duration::from_secs(5);
+    let soon = Duration::from_mins(1);
     let event = timeout(soon, done.next()).await?.ok_or("the session ended")?;
     println!("the session has '{}'", event.payload().to_text());
     assert_eq!(event.topic().map(Topic::as_str), Some("build.linux.done"));

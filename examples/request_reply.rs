@@ -8,7 +8,7 @@ use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let agent =
         broker.agent("calculator").workers(1..=1).skill("factorial", |task: Task| async move {
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _agent = agent.start().await?;
     let ask = |n: &str| {
         let skill = Destination::skill("factorial").expect("a name");
-        broker.request(skill, n.to_owned()).timeout(Duration::from_secs(5))
+        broker.request(skill, n.to_owned()).timeout(Duration::from_mins(1))
     };
     println!("10! is {}", ask("10").await?.text());
     assert_eq!(ask("10").await?.text(), "3628800");

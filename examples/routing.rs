@@ -8,7 +8,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{InboxChange, Routing};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let mut agents = Vec::new();
     for id in ["ann", "bob", "eve"] {
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..60 {
             let request = broker.request(Destination::skill("work")?, "");
             let request = request.ordering_key("customer-9".parse()?);
-            let reply = request.timeout(Duration::from_secs(5)).await?;
+            let reply = request.timeout(Duration::from_mins(1)).await?;
             *shares.entry(reply.text().into_owned()).or_default() += 1;
         }
         println!("{policy}: {shares:?}");

@@ -9,7 +9,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{DUE_HEADER, Schedule, ScheduleFilter};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let mut ticks = broker.subscribe("clock.tick".parse()?).await?;
     let publish = Arc::new(broker.publish("clock.tick".parse()?, "tick").into_publish());
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut due = Vec::new();
     for _ in 0..2 {
-        let tick = timeout(Duration::from_secs(5), ticks.next()).await?.ok_or("no more")?;
+        let tick = timeout(Duration::from_mins(1), ticks.next()).await?.ok_or("no more")?;
         let header = tick.envelope().headers.iter().find(|(name, _)| name == DUE_HEADER);
         due.push(header.ok_or("when was it due?")?.1.parse::<u64>()?);
         println!("{} was due at {} ms", tick.payload().to_text(), due[due.len() - 1]);

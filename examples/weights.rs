@@ -8,7 +8,7 @@ use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{AgentChange, RefusalCode, Routing};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = BrokerConfig::ephemeral();
     config.engine.routing = Routing::Weighted;
     let broker = Broker::open(config).await?;
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut count = 0;
         for _ in 0..200 {
             let request = broker.request(Destination::skill("work")?, "");
-            count += usize::from(request.timeout(Duration::from_secs(5)).await?.text() == of);
+            count += usize::from(request.timeout(Duration::from_mins(1)).await?.text() == of);
         }
         println!("{of} has {count} of 200");
         Ok(count)
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(share("small").await?, 200);
     set("big", AgentChange::default().healthy(true)).await?;
     set("small", AgentChange::default().draining(true)).await?;
-    let reason = tokio::time::timeout(Duration::from_secs(5), small.ended()).await?;
+    let reason = tokio::time::timeout(Duration::from_mins(1), small.ended()).await?;
     println!("small leaves: {reason}");
     assert_eq!((reason.code, share("big").await?), (RefusalCode::Draining, 200));
     Ok(())

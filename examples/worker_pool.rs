@@ -9,7 +9,7 @@ use trunkline_agent::{Profile, prelude::*};
 use trunkline_broker::{Broker, BrokerConfig};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(BrokerConfig::ephemeral()).await?;
     let agent = broker.agent("painter").skill("paint", |task: Task| async move {
         assert!(task.text() != "7" || task.attempt() > 1, "the paint is spilt");
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for number in 1..=40 {
         broker.send(Destination::skill("paint")?, number.to_string()).await?;
     }
-    for _ in 0..1000 {
+    for _ in 0..10_000 {
         if agent.stats().completed < 40 {
             sleep(Duration::from_millis(5)).await;
         }

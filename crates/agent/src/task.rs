@@ -124,6 +124,11 @@ impl Task {
         self.delivery().backlog
     }
 
+    /// How long ago the oldest of those was accepted; zero if there were none.
+    pub fn backlog_age(&self) -> Duration {
+        self.delivery().backlog_age
+    }
+
     /// Its number in the order in which its inbox took envelopes in since the broker started,
     /// from 1.
     pub fn number(&self) -> u64 {

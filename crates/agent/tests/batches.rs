@@ -1,10 +1,6 @@
 //! Handlers that take several deliveries at once, against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Line, Script, reply_text, retry_reason};
+use crate::common::{Line, Script, reply_text, retry_reason};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;

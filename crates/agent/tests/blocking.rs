@@ -1,10 +1,6 @@
 //! Handlers that block, against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Script, reply_text, retry_reason};
+use crate::common::{Line, Script, reply_text, retry_reason};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -35,7 +31,7 @@ async fn a_blocking_handler_holds_up_neither_the_thread_nor_the_leases() {
     let agent = agent.workers(1..=2).start().await.unwrap();
     let line = script.line(0);
     let token = line.deliver("waits", "it");
-    let beats = move |line: &common::Line| {
+    let beats = move |line: &Line| {
         let frames = line.frames();
         let of_it = |frame: &&ClientFrame| match frame {
             ClientFrame::Heartbeat { tokens } => tokens.contains(&token),

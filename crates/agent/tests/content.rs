@@ -1,10 +1,6 @@
 //! What a session and an agent do to payloads, against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Line, Script, id, request};
+use crate::common::{Line, Script, id, request};
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -242,7 +238,7 @@ async fn values_travel_as_json_and_messagepack() {
     assert!(reason.starts_with("the value cannot be written as JSON"), "{reason}");
     // What cannot be read is the handler's to judge; by `?` it is tried again.
     let token = line.deliver("json", "no JSON");
-    let reason = common::retry_reason(line.outcome_of(token).await);
+    let reason = crate::common::retry_reason(line.outcome_of(token).await);
     assert!(reason.starts_with("the payload cannot be read as JSON"), "{reason}");
     agent.stop().await;
 }

@@ -1,10 +1,6 @@
 //! Commands, questions, subscriptions and the directory, against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Line, Script, id};
+use crate::common::{Line, Script, id};
 use std::sync::Arc;
 use trunkline_agent::prelude::*;
 use trunkline_agent::{Event, SessionOptions};
@@ -15,8 +11,8 @@ use trunkline_types::session::{
 use trunkline_types::{
     AgentCard, AgentChange, AgentControl, AgentEvent, AgentFilter, AgentInfo, AgentNews, AgentPage,
     Answer, Counters, DeadLetterFilter, DeadLetterPage, Envelope, Gauges, InboxAddress,
-    InboxChange, InboxInfo, InboxSettings, InboxStats, MessageStatus, Presence, Publish, Refusal,
-    RefusalCode, Schedule, ScheduleFilter, SchedulePage, WallTime, WhenFull,
+    InboxChange, InboxEffective, InboxInfo, InboxSettings, InboxStats, MessageStatus, Presence,
+    Publish, Refusal, RefusalCode, Schedule, ScheduleFilter, SchedulePage, WallTime, WhenFull,
 };
 
 fn inbox() -> InboxAddress {
@@ -124,6 +120,7 @@ async fn every_question_has_its_answer_and_no_other() {
     };
     let info = InboxInfo {
         settings: InboxSettings::default(),
+        effective: InboxEffective::default(),
         stats: InboxStats {
             address: Some(inbox()),
             counters: Counters::default(),
@@ -234,7 +231,7 @@ async fn an_agent_subscribes_with_filter_and_group_and_its_handler_gets_the_even
     let delivery = line.delivery_of(envelope, InboxAddress::Agent("a".parse().unwrap()));
     let token = delivery.token;
     line.say([SessionItem::Delivery(delivery)]);
-    assert_eq!(common::reply_text(line.outcome_of(token).await), "got it");
+    assert_eq!(crate::common::reply_text(line.outcome_of(token).await), "got it");
     worker.stop().await;
 }
 

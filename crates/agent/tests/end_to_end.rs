@@ -1,7 +1,5 @@
 //! Agents and sessions on a broker in this process.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,11 +1,6 @@
 //! Executables as handlers, against a scripted broker. The programs are small shell scripts.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-#![cfg(unix)]
-
-mod common;
-
-use common::{Line, Script, reply_text, retry_reason};
+use crate::common::{Line, Script, reply_text, retry_reason};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +71,7 @@ async fn a_reply_over_its_bound_fails_the_attempt() {
 #[tokio::test]
 async fn the_environment_describes_the_delivery() {
     let (_agent, line) = agent(shell("env")).await;
-    let mut envelope = common::request("s", "");
+    let mut envelope = crate::common::request("s", "");
     envelope.source = Some("caller".parse().unwrap());
     envelope.headers = vec![("x-tone".into(), "ki\0nd".into())];
     let mut delivery = line.delivery_of(envelope, "skill:s".parse().unwrap());

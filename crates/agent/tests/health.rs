@@ -1,10 +1,6 @@
 //! An agent's own check, against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Line, Script};
+use crate::common::{Line, Script};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,9 +42,12 @@ async fn a_session_that_is_not_fit_takes_nothing_and_gives_back_what_it_has_not_
     let script = Script::prompt();
     let state = Arc::new(Mutex::new(Check::Passes));
     let open = Arc::new(Semaphore::new(0));
+    let begun = Arc::new(Semaphore::new(0));
     let (gate, now) = (Arc::clone(&open), Arc::clone(&state));
+    let begins = Arc::clone(&begun);
     let handler = move |_: Task| {
         let gate = Arc::clone(&gate);
+        begins.add_permits(1);
         async move {
             gate.acquire().await?.forget();
             Ok(())
@@ -73,6 +72,7 @@ async fn a_session_that_is_not_fit_takes_nothing_and_gives_back_what_it_has_not_
     let both = [line.delivery("s", "1"), line.delivery("s", "2")];
     let tokens = both.clone().map(|delivery| delivery.token);
     line.say(both.map(SessionItem::Delivery));
+    begun.acquire().await.unwrap().forget();
     *state.lock() = Check::Fails;
     says(&line, &[true, false]).await;
     assert_eq!(line.outcome_of(tokens[1]).await, Outcome::Release);

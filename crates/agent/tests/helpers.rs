@@ -1,7 +1,5 @@
 //! What makes a program shorter, against a broker in this process.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::time::Duration;
 use trunkline_agent::now;
 use trunkline_agent::prelude::*;

@@ -1,10 +1,6 @@
 //! Everything that can be said of a message, and every kind of it, as a broker sees it.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Line, Script, id, poll, request};
+use crate::common::{Line, Script, id, poll, request};
 use std::future::IntoFuture;
 use std::time::Duration;
 use trunkline_agent::prelude::*;
@@ -271,9 +267,9 @@ async fn a_handler_that_gathers_lends_its_place() {
     };
     let request = line.wait(first).await;
     let other = line.deliver("quick", "");
-    assert_eq!(common::reply_text(line.outcome_of(other).await), "quick");
+    assert_eq!(crate::common::reply_text(line.outcome_of(other).await), "quick");
     line.say([SessionItem::Gathered(gathered(request))]);
-    assert_eq!(common::reply_text(line.outcome_of(asking).await), "1 missing");
+    assert_eq!(crate::common::reply_text(line.outcome_of(asking).await), "1 missing");
     worker.stop().await;
 }
 
@@ -297,7 +293,7 @@ async fn a_request_that_would_wait_for_itself_fails_at_once_with_the_chain() {
     let chain = "the request would wait for itself: a > b > a hold the ordering key 'k'";
     let refusal = Refusal::new(RefusalCode::Deadlock, chain);
     line.say([SessionItem::Refused { operation, refusal }]);
-    assert_eq!(common::reply_text(line.outcome_of(token).await), chain);
+    assert_eq!(crate::common::reply_text(line.outcome_of(token).await), chain);
     assert_eq!(worker.stats().lent, 0);
     drop(worker);
 }
@@ -329,7 +325,7 @@ async fn a_task_tells_its_number_and_what_its_inbox_missed() {
     delivery.missed = vec![trunkline_types::session::NumberRange { first: 3, last: 8 }];
     let token = delivery.token;
     line.say([SessionItem::Delivery(delivery)]);
-    assert_eq!(common::reply_text(line.outcome_of(token).await), "9 [(3, 8)]");
+    assert_eq!(crate::common::reply_text(line.outcome_of(token).await), "9 [(3, 8)]");
     worker.stop().await;
 }
 
@@ -356,7 +352,7 @@ async fn an_agent_that_is_told_to_leave_finishes_what_it_holds_and_says_why() {
     line.wait(drains).await;
     assert!(!line.is_closed());
     gate.add_permits(1);
-    assert_eq!(common::reply_text(line.outcome_of(token).await), "done");
+    assert_eq!(crate::common::reply_text(line.outcome_of(token).await), "done");
     let reason = worker.ended().await;
     assert_eq!(reason, Refusal::new(RefusalCode::Draining, "replaced by version 2"));
     assert!(line.is_closed());

@@ -1,7 +1,5 @@
 //! Requests from inside handlers on a broker in this process.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::future::IntoFuture;
 use std::time::Duration;
 use tokio::sync::mpsc;

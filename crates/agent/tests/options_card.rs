@@ -1,7 +1,5 @@
 //! What an agent says of itself: each part is in the directory and can be asked for.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::{AgentFilter, Presence};

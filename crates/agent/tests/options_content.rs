@@ -1,10 +1,6 @@
 //! From how many bytes on a session compresses, seen by who gets what it sends.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod options_peer;
-
-use options_peer::{Peer, broker, hello};
+use crate::options_peer::{Peer, broker, hello};
 use trunkline_agent::prelude::*;
 use trunkline_agent::{Compression, SessionOptions};
 use trunkline_types::{Encoding, Publish};

@@ -1,10 +1,6 @@
 //! The bounds on what a client may send: what is at the bound is taken, what is over it refused.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod options_peer;
-
-use options_peer::{Peer, broker, hello, message, task};
+use crate::options_peer::{Peer, broker, hello, message, task};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_agent::Host;

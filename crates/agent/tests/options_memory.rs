@@ -1,10 +1,6 @@
 //! What a broker remembers of keys, sessions and breakers, and for how long.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod options_peer;
-
-use options_peer::{Peer, broker, given_up, hello, message, millis, soon, task};
+use crate::options_peer::{Peer, broker, given_up, hello, message, millis, soon, task};
 use std::time::Duration;
 use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};

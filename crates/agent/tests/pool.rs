@@ -1,10 +1,6 @@
 //! The worker pool against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Line, Script, reply_text, request};
+use crate::common::{Line, Script, reply_text, request};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -162,8 +158,8 @@ async fn a_handler_that_awaits_a_reply_lends_its_permit() {
             })
         })
         .await;
-    assert_eq!(publish.envelope.causation_id, Some(common::id(7)));
-    assert_eq!(publish.envelope.root_id, Some(common::id(7)));
+    assert_eq!(publish.envelope.causation_id, Some(crate::common::id(7)));
+    assert_eq!(publish.envelope.root_id, Some(crate::common::id(7)));
     assert_eq!(publish.envelope.source.as_ref().unwrap().as_str(), "a");
     line.wait(|line| credits(line).contains(&2).then_some(())).await;
 

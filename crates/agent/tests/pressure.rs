@@ -1,10 +1,6 @@
 //! How a session behaves towards inboxes under pressure, against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Line, Script, poll};
+use crate::common::{Line, Script, poll};
 use std::future::IntoFuture;
 use std::time::Duration;
 use trunkline_agent::SessionOptions;

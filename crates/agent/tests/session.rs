@@ -1,10 +1,6 @@
 //! A client session against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-
-use common::{Line, Script, id, poll};
+use crate::common::{Line, Script, id, poll};
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! What the API asks of a broker, seen to act on a broker in this process.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};

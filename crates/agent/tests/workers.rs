@@ -1,13 +1,7 @@
 //! How many workers there are, what they hold, and what they have done, against a scripted broker.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
-#[path = "common/gate.rs"]
-mod gate;
-
-use common::{Line, Script, reply_text};
-use gate::{Gate, begun, deliver, ended, warm_up};
+use crate::common::gate::{Gate, begun, deliver, ended, warm_up};
+use crate::common::{Line, Script, reply_text};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_agent::prelude::*;

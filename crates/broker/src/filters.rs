@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use trunkline_engine::{Rules, Verdicts};
+use trunkline_engine::{Rules, Verdict, Verdicts};
 use trunkline_rules::Rulebook;
 use trunkline_types::session::{ClientFrame, Operation, Subscription};
 use trunkline_types::{
@@ -115,14 +115,14 @@ impl FilterTable {
         verdicts
     }
 
-    fn judge_one(&self, tenant: &TenantId, publish: &Publish) -> Vec<(Filter, bool)> {
+    fn judge_one(&self, tenant: &TenantId, publish: &Publish) -> Vec<(Filter, Verdict)> {
         match &publish.envelope.destination {
             Destination::Topic(topic) => {
                 let judged = self.rules.verdicts(publish, self.filters_for(tenant, topic));
                 if judged.left_out > 0 {
                     tracing::warn!(%topic, event = %publish.envelope.id, filters = judged.left_out,
                         "an event has so many filters that take long that some are not evaluated; \
-                         their subscribers do not get it");
+                         their subscribers miss it");
                 }
                 judged.verdicts
             }
@@ -183,7 +183,8 @@ mod tests {
     fn judge(table: &FilterTable, operations: Vec<Operation>) -> Vec<(usize, Vec<(String, bool)>)> {
         let frame = ClientFrame::Operations { first: 1, operations };
         let verdicts = table.judge(&TenantId::default(), &frame, || WallTime(0)).into_iter();
-        let text = |(filter, wanted): (Filter, bool)| (filter.to_string(), wanted);
+        let text =
+            |(filter, verdict): (Filter, Verdict)| (filter.to_string(), verdict == Verdict::Wanted);
         verdicts.map(|(place, list)| (place, list.into_iter().map(text).collect())).collect()
     }
 

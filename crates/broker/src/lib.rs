@@ -5,6 +5,7 @@
 //! [`Connector`](trunkline_types::session::Connector), whoever they are. Read [`Broker`] first,
 //! then `partition`, where everything meets.
 
+mod backup;
 mod broker;
 mod cleaning;
 mod clock;
@@ -14,6 +15,7 @@ mod connection;
 mod core;
 mod error;
 mod filters;
+mod gaps;
 mod index;
 mod open;
 mod partition;
@@ -21,10 +23,13 @@ mod port;
 mod settings;
 mod sync;
 mod timer;
+mod verify;
 
+pub use backup::{BackedUp, BackupError, backup, restore};
 pub use broker::{Broker, BrokerHandle, BrokerState};
 pub use config::{BrokerConfig, Store};
 pub use error::OpenError;
 pub use settings::check;
 pub use trunkline_engine::EngineConfig;
 pub use trunkline_log::LogConfig;
+pub use verify::{Fault, Repair, Verified, verify};

@@ -5,6 +5,7 @@ use crate::config::{BrokerConfig, Store};
 use crate::core::Core;
 use crate::error::OpenError;
 use crate::filters::FilterTable;
+use crate::gaps::Gaps;
 use crate::index::Index;
 use crate::settings;
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use trunkline_rules::Rulebook;
 use trunkline_types::{Epoch, Sequence};
 
 /// The folder of the index within a data directory.
-const INDEX: &str = "index";
+pub(crate) const INDEX: &str = "index";
 
 /// What a store was opened to.
 pub(crate) struct Opened {
@@ -133,14 +134,16 @@ fn replay(
             engine.indexed(index.through);
         }
         let now = clock.now().wall;
+        let mut gaps = Gaps::default();
         let (log, recovery) = Log::open(storage.clone(), log_config.clone(), |found| {
             let record = Record::decode(found.tag, found.body)?;
             let place = Sequence(found.sequence);
             if let Some(index) = &mut index {
                 index.note(place, &record, config.key_window, now);
             }
-            Ok(engine.replay(place, record)?)
+            Ok(gaps.replay(&mut engine, place, record, found.after_damage)?)
         })?;
+        Gaps::finish(&mut engine, &recovery);
         if let Some(index) = &mut index
             && engine.sequence() > Sequence(0)
         {
@@ -153,7 +156,10 @@ fn replay(
                 config.key_index = None;
                 index = other.reset();
             }
-            index => return Ok((engine, log, recovery, index)),
+            index => {
+                gaps.tell(&recovery);
+                return Ok((engine, log, recovery, index));
+            }
         }
     }
 }
@@ -168,8 +174,8 @@ fn new_core(engine: Engine, clock: Clock, settings: &Settings, filters: &Arc<Fil
     core
 }
 
-/// The first record that the engine's log ever had.
-fn first_record(engine: &Engine) -> Vec<u8> {
+/// The first record that the engine's log ever had, by which an index knows its log.
+pub(crate) fn first_record(engine: &Engine) -> Vec<u8> {
     let mut body = Vec::new();
     Record::Boot { epoch: Epoch(1), at: engine.born() }.encode(&mut body);
     body

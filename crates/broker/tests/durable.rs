@@ -93,12 +93,14 @@ async fn a_full_disk_refuses_new_work_goes_on_delivering_and_recovers() {
     let mut sender = Peer::open(&broker, hello(1, None)).await.unwrap();
     disk.set_capacity(Some(disk.used_bytes()));
     let mut accepted = 0;
+    // Small, so that a segment has room for many while another thread finds out that there is no
+    // room for the next segment: what is accepted after its end waits instead of being refused.
     let refusal = loop {
-        match sender.publish(task("count", &"x".repeat(4000))).await {
+        match sender.publish(task("count", "x")).await {
             Ok(_) => accepted += 1,
             Err(refusal) => break refusal,
         }
-        assert!(accepted < 1000, "a full disk was never noticed");
+        assert!(accepted < 10_000, "a full disk was never noticed");
     };
     assert_eq!(refusal.code, RefusalCode::DiskFull);
     assert!(refusal.retry_after.is_some());

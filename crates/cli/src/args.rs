@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    agent, agents, bench, completions, config, dead, inbox, message, publish, request, schedule,
-    send, serve, stats, subscribe, task,
+    agent, agents, backup, bench, completions, config, dead, inbox, message, publish, request,
+    restore, schedule, send, serve, stats, subscribe, task, verify,
 };
 use crate::{demo, torture};
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -105,6 +105,12 @@ pub(crate) enum Command {
     Stats(stats::StatsArgs),
     /// See or check the broker's configuration.
     Config(config::ConfigArgs),
+    /// Check the data of a stopped broker, and put damage aside.
+    Verify(verify::VerifyArgs),
+    /// Back up a data directory, also while a broker works on it.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup.
+    Restore(restore::RestoreArgs),
     /// Measure how fast messages are delivered and acknowledged.
     Bench(bench::BenchCommand),
     /// Show a broker and agents at work on real files.

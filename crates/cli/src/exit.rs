@@ -38,6 +38,8 @@ pub(crate) enum Exit {
     Mismatch = 15,
     /// Not as many agents answered as were wanted.
     Incomplete = 16,
+    /// Data or a backup is damaged, and what is damaged has not been put aside.
+    Damaged = 17,
     /// A signal ended the process, or a second one before it had drained.
     Interrupted = 130,
     /// Whoever read the output has gone: what a program killed by SIGPIPE ends with.

@@ -2,8 +2,8 @@
 
 use crate::args::{Cli, Command, Global};
 use crate::commands::{
-    agent, agents, bench, completions, config, dead, inbox, message, publish, request, schedule,
-    send, serve, stats, subscribe, task,
+    agent, agents, backup, bench, completions, config, dead, inbox, message, publish, request,
+    restore, schedule, send, serve, stats, subscribe, task, verify,
 };
 use crate::config::check_environment;
 use crate::error::CliError;
@@ -78,6 +78,9 @@ fn threads(command: &Command) -> Option<usize> {
         | Command::Dead(_)
         | Command::Stats(_)
         | Command::Config(_)
+        | Command::Verify(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Completions(_) => Some(1),
     }
 }
@@ -125,6 +128,9 @@ async fn run(command: Command, output: &Output) -> Result<(), CliError> {
         Command::Dead(args) => Box::pin(dead::run(args, output)).await,
         Command::Stats(args) => Box::pin(stats::run(args, output)).await,
         Command::Config(args) => config::run(args, output),
+        Command::Verify(args) => verify::run(&args, output),
+        Command::Backup(args) => backup::run(&args, output),
+        Command::Restore(args) => restore::run(&args, output),
         Command::Bench(args) => Box::pin(bench::run(args, output)).await,
         Command::Demo(args) => Box::pin(demo::run(args, output)).await,
         Command::Torture(args) => Box::pin(torture::run(args, output)).await,

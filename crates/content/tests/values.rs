@@ -42,6 +42,14 @@ proptest! {
 }
 
 #[test]
+fn a_number_in_json_is_the_same_to_the_last_bit() {
+    for number in [2.222_222_222_222_222_2e33, f64::MIN_POSITIVE, 0.1 + 0.2, -1.0e-310] {
+        let Json(back) = Json::<f64>::decode(&Json(number).encode().unwrap()).unwrap();
+        assert_eq!(back.to_bits(), number.to_bits(), "{number:e} came back as {back:e}");
+    }
+}
+
+#[test]
 fn fields_may_come_and_go_in_both() {
     #[derive(Deserialize)]
     struct Newer {

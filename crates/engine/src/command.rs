@@ -16,7 +16,26 @@ pub struct QueryKey(pub u64);
 /// filters that were evaluated and whether they want it. What is not said here the engine finds
 /// out for itself, which costs the partition the time; so a driver that knows the subscriptions
 /// evaluates their filters before it brings the frame.
-pub type Verdicts = Vec<(usize, Vec<(Filter, bool)>)>;
+pub type Verdicts = Vec<(usize, Vec<(Filter, Verdict)>)>;
+
+/// What a filter says of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It wants it.
+    Wanted,
+    /// It does not want it.
+    Unwanted,
+    /// It was not evaluated, because nothing was left of the work that there may be with one
+    /// event. Who has the filter misses the event; that is counted as dropped, and told to the
+    /// sender and to who misses it.
+    LeftOut,
+}
+
+impl From<bool> for Verdict {
+    fn from(wanted: bool) -> Self {
+        if wanted { Self::Wanted } else { Self::Unwanted }
+    }
+}
 
 /// What an engine is told.
 #[derive(Clone, Debug)]

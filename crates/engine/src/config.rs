@@ -19,7 +19,8 @@ pub struct EngineConfig {
     pub logged: bool,
     /// Bounds on envelopes and sessions.
     pub limits: Limits,
-    /// How long a lease lasts unless renewed. Default 30 s.
+    /// How long a lease lasts unless renewed. A session is told with its welcome, and its leases
+    /// last so long until its next one, whatever is set meanwhile. Default 30 s.
     pub lease: Duration,
     /// How long a lost session may take to come back and keep its deliveries. Default 5 s.
     pub resume_grace: Duration,
@@ -67,6 +68,10 @@ pub struct EngineConfig {
     pub sessions: usize,
     /// Most dead letters; the oldest are forgotten and counted. Default 100,000.
     pub dead_letters: usize,
+    /// Most bytes of dead letters, logged and ephemeral ones each: their payloads, headers and
+    /// reasons. The oldest are forgotten and counted; the latest is kept however large. Default
+    /// 256 MiB.
+    pub dead_letter_bytes: u64,
     /// How long the operations of a lost session are remembered, so that what it sends again is
     /// done once. Default 1 h.
     pub session_memory: Duration,
@@ -86,6 +91,8 @@ pub struct EngineConfig {
     pub wait: Duration,
     /// Most publishes that wait outside one full inbox; what comes then is refused. Default 1,000.
     pub waiting_outside: usize,
+    /// Most bytes of their payloads; what comes then is refused. Default 16 MiB.
+    pub waiting_outside_bytes: u64,
     /// From which percentage of its bound an inbox puts pressure on those who send to it, 1 to
     /// 100; the pressure ends 20 below. Default 80.
     pub warning: u8,
@@ -109,6 +116,8 @@ pub struct EngineConfig {
     pub max_run: Option<Duration>,
     /// Most schedules of one tenant. Default 10,000.
     pub schedules: usize,
+    /// Most bytes of the schedules of one tenant: what they publish and when. Default 64 MiB.
+    pub schedule_bytes: u64,
     /// Most inboxes that one logged envelope goes to, for one record names them all. Default
     /// 10,000.
     pub logged_copies: usize,
@@ -120,6 +129,9 @@ pub struct EngineConfig {
     /// Most events of one tenant that wait for their time or for a first subscriber. Default
     /// 100,000.
     pub pending_events: usize,
+    /// Most bytes of the payloads of those that are logged; of the ephemeral ones there are as many
+    /// as one inbox may hold. Default 256 MiB.
+    pub pending_event_bytes: u64,
     /// Most messages, tasks apart, whose end is remembered for those who ask; the oldest are
     /// forgotten. Default 65,536.
     pub ended_messages: usize,
@@ -168,6 +180,7 @@ impl Default for EngineConfig {
             task_message_bytes: 4 << 20,
             sessions: 1_000_000,
             dead_letters: 100_000,
+            dead_letter_bytes: 256 << 20,
             session_memory: Duration::from_hours(1),
             remembered_sessions: 100_000,
             rules: Arc::new(NoRules),
@@ -176,6 +189,7 @@ impl Default for EngineConfig {
             when_full: WhenFull::Reject,
             wait: Duration::from_secs(5),
             waiting_outside: 1000,
+            waiting_outside_bytes: 16 << 20,
             warning: 80,
             pressure_pace: Duration::from_millis(20),
             routing: Routing::LeastLoaded,
@@ -185,10 +199,12 @@ impl Default for EngineConfig {
             breaker_probes: 1,
             max_run: None,
             schedules: 10_000,
+            schedule_bytes: 64 << 20,
             logged_copies: 10_000,
             gather_agents: 1000,
             gather_bytes: 64 << 20,
             pending_events: 100_000,
+            pending_event_bytes: 256 << 20,
             ended_messages: 65_536,
             watched_agents: 10_000,
             clean_min_bytes: 256 << 20,

@@ -2,7 +2,7 @@
 
 use crate::admission::Remembered;
 use crate::carry::{Origins, Sweep};
-use crate::command::{Command, ConnectionKey};
+use crate::command::{Command, ConnectionKey, Verdict};
 use crate::config::EngineConfig;
 use crate::defect::Defect;
 use crate::dispatch::{Alarm, Session};
@@ -13,7 +13,7 @@ use crate::map::{Map, map};
 use crate::now::{Deadline, Mono, Now};
 use crate::queue::{Entry, Inbox, Messages};
 use crate::record::{EntryId, Record};
-use crate::route::{Agent, Tenant};
+use crate::route::{Agent, Targets, Tenant};
 use crate::schedule::Firing;
 use crate::settle::{DeadLetters, UsedTokens};
 use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, SessionKey, Table, TenantKey};
@@ -71,8 +71,10 @@ pub struct Engine {
     /// Inboxes in which room was made that somebody may wait for, to be seen to before the call
     /// returns.
     pub(crate) roomy: VecDeque<InboxKey>,
+    /// Empty lists of recipients, for the next envelope to fill.
+    pub(crate) spare_targets: Targets,
     /// What the driver found out about filters for the operation being handled.
-    pub(crate) verdicts: Vec<(Filter, bool)>,
+    pub(crate) verdicts: Vec<(Filter, Verdict)>,
     /// Whether the log has room for new work.
     pub(crate) ample: bool,
     /// Whether the log is as far behind as it may be.
@@ -153,6 +155,7 @@ impl Engine {
             unblocked: VecDeque::new(),
             stirred: VecDeque::new(),
             roomy: VecDeque::new(),
+            spare_targets: Targets::default(),
             verdicts: Vec::new(),
             ample: true,
             congested: false,

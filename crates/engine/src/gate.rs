@@ -6,7 +6,7 @@ use crate::dispatch::EventCopy;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::Place;
+use crate::queue::{Entry, Place};
 use crate::record::EntryId;
 use crate::table::{EntryKey, SessionKey, TenantKey};
 use trunkline_types::session::SessionItem;
@@ -15,8 +15,11 @@ use trunkline_types::{Durability, SessionId};
 /// Something that waits for the log.
 #[derive(Debug)]
 pub(crate) enum Held {
-    /// Tell a session, if it is still on the same connection; otherwise it will ask again.
-    Item(ConnectionKey, SessionItem),
+    /// Tell a session that an operation is done, if it is still on the same connection; otherwise
+    /// it will ask again. Most of what waits is this, so it is not an item, which is large.
+    Done(ConnectionKey, u64),
+    /// Tell a session something else, under the same condition.
+    Item(ConnectionKey, Box<SessionItem>),
     /// Tell a session how its request ended, over whatever connection it has.
     Reply(TenantKey, SessionId, Box<SessionItem>),
     /// Queue an event for a session; the number tells it from a later one in the same row.
@@ -36,7 +39,8 @@ impl Engine {
     /// Does something as soon as every record so far is as durable as `level` says.
     pub(crate) fn hold(&mut self, now: Now, level: Durability, held: Held, out: &mut Output) {
         let hasty = match &held {
-            Held::Item(_, SessionItem::Done { .. } | SessionItem::Accepted(_)) => {
+            Held::Done(..) => self.planted(Defect::AcceptBeforeFlush),
+            Held::Item(_, item) if matches!(**item, SessionItem::Accepted(_)) => {
                 self.planted(Defect::AcceptBeforeFlush)
             }
             Held::Ready(..) => self.planted(Defect::DeliverBeforeFlush),
@@ -62,6 +66,46 @@ impl Engine {
         queue.push_back((self.sequence, held));
     }
 
+    /// Tells a session something as soon as every record so far is as durable as `level` says, if
+    /// it is then still on the same connection.
+    pub(crate) fn hold_item(
+        &mut self,
+        now: Now,
+        level: Durability,
+        (connection, item): (ConnectionKey, SessionItem),
+        out: &mut Output,
+    ) {
+        match item {
+            item if !level.is_logged() => self.tell(connection, item, out),
+            SessionItem::Done { first, last } if first == last => {
+                self.hold(now, level, Held::Done(connection, first), out);
+            }
+            item => self.hold(now, level, Held::Item(connection, Box::new(item)), out),
+        }
+    }
+
+    fn tell(&self, connection: ConnectionKey, item: SessionItem, out: &mut Output) {
+        if self.connections.contains_key(&connection) {
+            out.effects.push(Effect::Item { connection, item });
+        }
+    }
+
+    /// Lets an entry go on as soon as every record so far is as durable as `level` says. What need
+    /// not wait, as hardly anything ephemeral need, is spared the way through the queue.
+    pub(crate) fn hold_ready(
+        &mut self,
+        now: Now,
+        level: Durability,
+        (key, id): (EntryKey, EntryId),
+        out: &mut Output,
+    ) {
+        if level.is_logged() {
+            self.hold(now, level, Held::Ready(key, id), out);
+        } else {
+            self.let_in(now, key, id, out);
+        }
+    }
+
     /// Does what waited for the log and need wait no longer.
     pub(crate) fn release_held(&mut self, now: Now, out: &mut Output) {
         while self.until_written.front().is_some_and(|&(at, _)| at <= self.written) {
@@ -78,11 +122,11 @@ impl Engine {
 
     fn perform(&mut self, now: Now, held: Held, out: &mut Output) {
         match held {
-            Held::Item(connection, item) => {
-                if self.connections.contains_key(&connection) {
-                    out.effects.push(Effect::Item { connection, item });
-                }
+            Held::Done(connection, number) => {
+                let item = SessionItem::Done { first: number, last: number };
+                self.tell(connection, item, out);
             }
+            Held::Item(connection, item) => self.tell(connection, *item, out),
             Held::Reply(tenant, session, reply) => {
                 self.tell_reply(tenant, session, *reply, out);
             }
@@ -92,19 +136,21 @@ impl Engine {
                 }
             }
             Held::Effect(effect) => out.effects.push(*effect),
-            Held::Ready(key, id) => {
-                let waits =
-                    |entry: &crate::queue::Entry| entry.id == id && entry.place == Place::Staged;
-                if self.entries.get(key).is_some_and(waits) {
-                    self.make_ready(now, key, out);
-                }
-            }
+            Held::Ready(key, id) => self.let_in(now, key, id, out),
             Held::Activate(session, serial, connection) => {
                 self.activate(now, session, serial, connection, out);
             }
             Held::Dismiss(session, serial, connection) => {
                 self.dismiss(now, session, serial, connection, out);
             }
+        }
+    }
+
+    /// Lets an entry go on, if it is still there and staged.
+    fn let_in(&mut self, now: Now, key: EntryKey, id: EntryId, out: &mut Output) {
+        let waits = |entry: &Entry| entry.id == id && entry.place == Place::Staged;
+        if self.entries.get(key).is_some_and(waits) {
+            self.make_ready(now, key, out);
         }
     }
 }

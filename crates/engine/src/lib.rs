@@ -22,6 +22,7 @@ mod now;
 mod queue;
 mod record;
 mod replay;
+mod replay_gap;
 mod route;
 mod rules;
 mod schedule;
@@ -31,7 +32,7 @@ mod table;
 mod task;
 mod timer;
 
-pub use command::{Command, ConnectionKey, QueryKey, Verdicts};
+pub use command::{Command, ConnectionKey, QueryKey, Verdict, Verdicts};
 pub use config::EngineConfig;
 #[cfg(feature = "defects")]
 pub use defect::Defect;

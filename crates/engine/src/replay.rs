@@ -95,6 +95,10 @@ impl Engine {
                     lease.begun = true;
                 }
             }
+            Record::Ran { entry, ran } => {
+                let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
+                self.apply_ran(key, ran);
+            }
             Record::Returned(record) => {
                 let Some(key) = self.entry_key(sequence, record.entry)? else { return Ok(()) };
                 if !record.token_stays {
@@ -137,12 +141,14 @@ impl Engine {
                 };
                 self.apply_lost(inbox, count);
             }
-            Record::InboxSet { tenant, inbox, settings, at: _ } => {
+            Record::InboxSet { tenant, inbox, settings, session, operation, at } => {
+                self.replay_operation(session, operation, at);
                 let tenant = self.tenant_key(&tenant);
                 let inbox = self.inbox(tenant, &inbox);
                 self.apply_inbox_set(inbox, *settings);
             }
-            Record::AgentSet { tenant, agent, control, at: _ } => {
+            Record::AgentSet { tenant, agent, control, session, operation, at } => {
+                self.replay_operation(session, operation, at);
                 let tenant = self.tenant_key(&tenant);
                 let agent = self.agent_key(tenant, &agent);
                 if !self.planted(Defect::ForgottenControl) {
@@ -376,6 +382,7 @@ impl Engine {
                 if let Some(lease) = &mut self.entries[key].lease {
                     lease.deadline = until;
                 }
+                self.start_run(now, key);
             }
             self.arm_session(session);
         }

@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::time::Duration;
 use trunkline_engine::{
     Carried, CarriedEntry, CarriedLease, CarriedMarks, CarriedTask, CarriedToken, EntryId, KeyRow,
     Part, PartOf, Record,
@@ -55,6 +56,7 @@ fn samples() -> Vec<Carried> {
             agent: "a".parse().unwrap(),
             begun: true,
             called_off: false,
+            ran: Duration::from_millis(1_500),
             held: true,
         }),
         task: Some(task),

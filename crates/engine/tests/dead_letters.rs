@@ -6,11 +6,11 @@ mod stage;
 
 use stage::{Peer, Stage, accepted, config, deliveries, hello, millis, settle};
 use std::time::Duration;
-use trunkline_engine::{Effect, EngineConfig};
-use trunkline_types::session::{Delivery, LetterAddress, Operation, Redrive};
+use trunkline_engine::{Command, Effect, EngineConfig};
+use trunkline_types::session::{ClientFrame, Delivery, LetterAddress, Operation, Redrive};
 use trunkline_types::{
-    Answer, DeadLetter, DeadLetterFilter, Destination, Durability, Gather, GatherRule, Kind,
-    MessageId, Outcome, Priority, Publish, Query, RefusalCode, WallTime,
+    Absent, Answer, DeadLetter, DeadLetterFilter, Destination, Durability, Gather, GatherRule,
+    Kind, MessageId, Outcome, Priority, Publish, Query, RefusalCode, WallTime,
 };
 
 /// Makes a good redrive a bad one.
@@ -237,7 +237,7 @@ fn a_full_disk_refuses_to_redrive_and_lets_purge() {
     let (mut stage, mut agent, mut client) = pair(config());
     let publish = task(&mut stage);
     die(&mut stage, &mut agent, &mut client, &publish, "poison");
-    stage.handle(trunkline_engine::Command::Space { ample: false });
+    stage.handle(Command::Space { ample: false });
     let redriven = again(publish.envelope.id, stage.id());
     let refusal = stage.ask(&mut client, redrive(&redriven)).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::DiskFull);
@@ -325,4 +325,51 @@ fn a_part_of_a_gathering_that_died_is_redriven_alone() {
     let delivery = only(&stage.ask(&mut client, redrive(&redriven)).unwrap());
     assert_eq!(delivery.publish.options.gather, None);
     assert_eq!(delivery.publish.envelope.destination.to_string(), "agent:a");
+}
+
+#[test]
+fn a_letter_is_redriven_to_wait_for_somebody_whatever_its_sender_wanted() {
+    let mut stage = Stage::new(config());
+    let mut agent = stage.agent(2, "a");
+    let mut client = stage.client(1);
+    let mut publish = stage.message(Kind::Event, "skill:s");
+    publish.options.durability = Some(Durability::Synced);
+    publish.options.absent = Some(Absent::Discard);
+    let effects = stage.publish(&mut client, &publish).unwrap();
+    stage.ask(&mut agent, settle(deliveries(&effects)[0].token, dead("no"))).unwrap();
+    let (connection, frame) = (agent.connection, ClientFrame::Goodbye);
+    stage.handle(Command::Frame { connection, frame, verdicts: Vec::new() });
+    let id = stage.id();
+    let effects = stage.ask(&mut client, redrive(&again(publish.envelope.id, id))).unwrap();
+    assert_eq!((accepted(&effects)[0].targets, accepted(&effects)[0].parked), (1, 1));
+    assert_eq!(letters(&mut stage, DeadLetterFilter::default()).len(), 0);
+    let mut stage = stage.restarted(Duration::from_secs(1));
+    assert_eq!(letters(&mut stage, DeadLetterFilter::default()).len(), 0);
+    let (_, effects) = stage.connect(hello(3, Some("b")));
+    assert_eq!(deliveries(&effects)[0].publish.envelope.id, id);
+}
+
+#[test]
+fn letters_beyond_the_bytes_that_may_be_are_forgotten_and_counted() {
+    let settings = EngineConfig { dead_letter_bytes: 250, ..config() };
+    let (mut stage, mut agent, mut client) = pair(settings);
+    let mut kill = |stage: &mut Stage, size: usize| {
+        let mut publish = task(stage);
+        publish.envelope.payload = vec![0; size].into();
+        die(stage, &mut agent, &mut client, &publish, "x");
+        publish.envelope.id
+    };
+    let ids = [90, 90, 90].map(|size| kill(&mut stage, size));
+    let kept = |stage: &mut Stage| -> Vec<_> {
+        let letters = letters(stage, DeadLetterFilter::default()).into_iter();
+        letters.map(|letter| letter.publish.envelope.id).collect()
+    };
+    assert_eq!(kept(&mut stage), [ids[2], ids[1]], "each has two reasons besides");
+    assert_eq!(stage.stats().dead_letters_forgotten, 1);
+    let large = kill(&mut stage, 1000);
+    assert_eq!(kept(&mut stage), [large], "the latest is kept however large");
+    assert_eq!(stage.stats().dead_letters_forgotten, 3);
+    let mut stage = stage.restarted(millis(10));
+    assert_eq!(kept(&mut stage), [large]);
+    assert_eq!(stage.stats().dead_letters_forgotten, 3, "the log says the same");
 }

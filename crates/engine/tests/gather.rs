@@ -7,11 +7,12 @@ mod stage;
 use stage::{
     Peer, Stage, accepted, cancels, config, deliveries, gathered, hello, millis, replies, settle,
 };
+use std::time::Duration;
 use trunkline_engine::{Effect, EngineConfig};
 use trunkline_types::session::Operation;
 use trunkline_types::{
-    Absent, FailureCode, Gather, GatherRule, Gathered, InboxAddress, Kind, Outcome, Publish,
-    RefusalCode,
+    Absent, Durability, FailureCode, Gather, GatherRule, Gathered, InboxAddress, Kind, Outcome,
+    Payload, Publish, Query, RefusalCode,
 };
 
 /// Three agents that offer the skill `s`, `a` to `c`, and a client.
@@ -306,7 +307,7 @@ fn a_key_makes_a_gathering_request_be_asked_once() {
     let (mut stage, _, mut client) = three();
     let mut publish = request(&mut stage, "skill:s", GatherRule::All);
     publish.envelope.idempotency_key = Some("k".parse().unwrap());
-    publish.options.durability = Some(trunkline_types::Durability::Ephemeral);
+    publish.options.durability = Some(Durability::Ephemeral);
     stage.publish(&mut client, &publish).unwrap();
     let first = publish.envelope.id;
     publish.envelope.id = stage.id();
@@ -321,4 +322,77 @@ fn unknown_agents_make_no_more_inboxes_than_there_may_be() {
     let publish = request(&mut stage, "agents:a,nobody", GatherRule::First);
     let refusal = stage.publish(&mut client, &publish).unwrap_err();
     assert!(refusal.message.contains("'agents:a,nobody' is unknown as to 1"), "{refusal}");
+}
+
+fn gathering(stage: &mut Stage, destination: &str) -> Publish {
+    let mut publish = stage.message(Kind::Request, destination);
+    publish.options.reply = true;
+    publish.envelope.ttl = Some(Duration::from_hours(1));
+    publish.options.gather = Some(Gather::new(GatherRule::All));
+    publish
+}
+
+#[test]
+fn the_key_of_a_gathering_survives_a_restart() {
+    let mut stage = Stage::new(config());
+    let mut client = stage.client(1);
+    stage.agent(2, "a");
+    let mut publish = gathering(&mut stage, "agents:a");
+    publish.envelope.idempotency_key = Some("k".parse().unwrap());
+    publish.options.durability = Some(Durability::Ephemeral);
+    stage.publish(&mut client, &publish).unwrap();
+    let mut stage = stage.restarted(millis(10));
+    stage.agent(2, "a");
+    let mut client = stage.client(7);
+    let effects = stage.publish(&mut client, &publish).unwrap();
+    assert!(deliveries(&effects).is_empty());
+    assert!(accepted(&effects)[0].duplicate);
+}
+
+fn knows(stage: &mut Stage, inbox: &str) -> bool {
+    stage.query(Query::Inbox(inbox.parse().unwrap())).is_ok()
+}
+
+#[test]
+fn a_gathering_that_is_refused_makes_no_inboxes() {
+    let mut stage = Stage::new(EngineConfig { inboxes: 10, ..config() });
+    let mut client = stage.client(1);
+    let ids: Vec<String> = (0..50).map(|number| format!("x{number}")).collect();
+    let everybody = format!("agents:{}", ids.join(","));
+    let mut publish = gathering(&mut stage, &everybody);
+    let refusal = stage.publish(&mut client, &publish).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::InboxFull);
+    assert!(refusal.message.contains("there would be 51; the limit is 10"), "{refusal}");
+    publish.options.absent = Some(Absent::Fail);
+    let refusal = stage.publish(&mut client, &publish).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::NobodyThere);
+    let publish = stage.message(Kind::Event, &everybody);
+    stage.publish(&mut client, &publish).unwrap_err();
+    assert!(!ids.iter().any(|id| knows(&mut stage, &format!("agent:{id}"))));
+    let publish = gathering(&mut stage, "agents:x1,x2");
+    stage.publish(&mut client, &publish).unwrap();
+    assert!(knows(&mut stage, "agent:x2"));
+}
+
+#[test]
+fn the_answers_that_all_gatherings_of_a_tenant_hold_are_bounded() {
+    let mut stage = Stage::new(EngineConfig { gather_bytes: 1000, ..config() });
+    let mut agent = stage.agent(2, "a");
+    let mut client = stage.client(1);
+    let large = Payload::new("application/octet-stream", vec![0_u8; 600]);
+    let mut answer = |stage: &mut Stage, destination: &str| {
+        let publish = gathering(stage, destination);
+        let effects = stage.publish(&mut client, &publish).unwrap();
+        let token = deliveries(&effects)[0].token;
+        let reply = Some(large.clone());
+        stage.ask(&mut agent, settle(token, Outcome::Complete { reply })).unwrap()
+    };
+    answer(&mut stage, "agents:a,away");
+    let effects = answer(&mut stage, "agents:a");
+    let failure = gathered(&effects)[0].parts[0].result.clone().unwrap_err();
+    assert_eq!(failure.code, FailureCode::LeftOut);
+    assert!(failure.reason.contains("is 1000, of which 400 are left"), "{}", failure.reason);
+    stage.pass(Duration::from_hours(1));
+    let effects = answer(&mut stage, "agents:a");
+    assert!(gathered(&effects)[0].complete, "the first one has ended");
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trunkline_engine::{Command, EngineConfig, KeyIndex, KeyRow, Record};
-use trunkline_types::session::Operation;
+use trunkline_types::session::{Operation, Subscription};
 use trunkline_types::{
     Durability, Encoding, IdempotencyKey, Kind, Publish, RefusalCode, Sequence, TenantId,
 };
@@ -248,4 +248,34 @@ fn while_the_index_cannot_be_read_nothing_new_is_accepted_under_a_key() {
     let mut plain = stage.message(Kind::Event, "agent:a");
     plain.envelope.id = stage.id();
     stage.publish(&mut client, &plain).unwrap();
+}
+
+#[test]
+fn a_key_survives_a_restart_although_its_message_does_not() {
+    for (destination, durability) in [
+        ("topic:t", None),
+        ("topic:nobody", None),
+        ("agent:a", Some(Durability::Ephemeral)),
+        ("topic:t", Some(Durability::Ephemeral)),
+    ] {
+        let mut stage = Stage::new(config());
+        let mut client = stage.client(1);
+        stage.agent(2, "a");
+        stage
+            .ask(&mut client, Operation::Subscribe(Subscription::new("t".parse().unwrap())))
+            .unwrap();
+        let mut publish = stage.message(Kind::Event, destination);
+        publish.envelope.idempotency_key = Some("k".parse().unwrap());
+        publish.options.durability = durability;
+        stage.is_fast = false;
+        let effects = stage.publish(&mut client, &publish).unwrap();
+        assert!(accepted(&effects).is_empty(), "the key is not on disk yet: {destination}");
+        stage.is_fast = true;
+        stage.commit();
+        let mut stage = stage.restarted(millis(10));
+        assert_eq!(stage.stats().gauges.total(), 0, "{destination}");
+        let mut client = stage.client(7);
+        let effects = stage.publish(&mut client, &publish).unwrap();
+        assert!(accepted(&effects)[0].duplicate, "{destination}");
+    }
 }

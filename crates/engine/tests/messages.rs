@@ -9,6 +9,7 @@ use trunkline_engine::EngineConfig;
 use trunkline_types::session::{Operation, SessionItem};
 use trunkline_types::{
     Absent, CopyState, Durability, FailureCode, Kind, MessageId, Outcome, PauseReason, RefusalCode,
+    WallTime,
 };
 use world::{World, config, ephemeral, with_ttl};
 
@@ -65,7 +66,8 @@ fn every_copy_of_a_message_shows_and_how_it_ended() {
     assert_eq!(world.states(id), states);
     world.ask(&mut sender, cancel(id)).unwrap();
     let status = world.status(id).unwrap();
-    assert_eq!(status.kind, None, "only the ends are remembered");
+    assert_eq!((status.kind, status.destination), (Some(Kind::Event), None), "their ends and kind");
+    let status = world.status(id).unwrap();
     let states: Vec<_> = status.copies.iter().map(|copy| copy.state).collect();
     let ended =
         [CopyState::Completed, CopyState::Rejected, CopyState::Canceled, CopyState::Canceled];
@@ -134,7 +136,8 @@ fn an_event_that_waits_for_its_first_subscriber_can_be_called_off() {
     let id = event.envelope.id;
     world.accepted(&mut sender, &event);
     let status = world.status(id).unwrap();
-    assert_eq!((status.kind, status.copies.len()), (Some(Kind::Event), 0), "it is nowhere yet");
+    let copy = status.copies[0].clone();
+    assert_eq!((copy.inbox, copy.state), (None, CopyState::Parked), "it is nowhere yet");
     world.ask(&mut sender, cancel(id)).unwrap();
     let stats = world.stats();
     assert_eq!((stats.counters.canceled, stats.gauges.total()), (1, 0));
@@ -172,4 +175,60 @@ fn a_message_belongs_to_its_tenant() {
     let refusal = world.ask(&mut stranger, cancel(event.envelope.id)).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::NotFound);
     assert_eq!(world.states(event.envelope.id), [CopyState::Parked]);
+}
+
+#[test]
+fn how_an_event_ended_that_nobody_came_for_is_remembered() {
+    let mut world = World::new(ephemeral());
+    let mut sender = world.client(1);
+    let parked = |world: &mut World| {
+        let mut event = with_ttl(world.event("topic:t"), 60_000);
+        event.options.absent = Some(Absent::Park);
+        event
+    };
+    let (expires, canceled) = (parked(&mut world), parked(&mut world));
+    let mut drops = world.event("topic:t");
+    drops.options.delay = Some(Duration::from_secs(1));
+    let ids = [&expires, &canceled, &drops].map(|event| {
+        world.accepted(&mut sender, event);
+        event.envelope.id
+    });
+    let places = ids.map(|id| world.states(id)[0]);
+    assert_eq!(places, [CopyState::Parked, CopyState::Parked, CopyState::Delayed]);
+    world.ask(&mut sender, cancel(ids[1])).unwrap();
+    world.pass(Duration::from_secs(1));
+    world.pass(Duration::from_secs(59));
+    let ends = [CopyState::Expired, CopyState::Canceled, CopyState::Dropped];
+    for (id, end) in ids.into_iter().zip(ends) {
+        let status = world.status(id).unwrap();
+        assert_eq!(status.copies.len(), 1);
+        assert_eq!((&status.copies[0].inbox, status.copies[0].state), (&None, end));
+        let to = status.destination.map(|to| to.to_string());
+        assert_eq!((status.kind, to.as_deref()), (Some(Kind::Event), Some("topic:t")));
+        assert_eq!(status.accepted_at, Some(WallTime(0)));
+    }
+}
+
+#[test]
+fn a_delivery_tells_how_many_more_wait_and_how_old_the_oldest_is() {
+    let mut world = World::new(ephemeral());
+    let agent = world.agent(1, "a");
+    world.credit(agent, 0, 0);
+    let mut sender = world.client(2);
+    let low = |world: &mut World| {
+        let mut event = world.event("agent:a");
+        event.envelope.priority = trunkline_types::Priority::Low;
+        event
+    };
+    for event in [low(&mut world), world.event("agent:a"), world.event("agent:a")] {
+        world.publish(&mut sender, &event).unwrap();
+        world.pass(Duration::from_secs(1));
+    }
+    let mut told = Vec::new();
+    for credit in 1..=3 {
+        world.credit(agent, credit, 0);
+        let delivery = world.deliveries(agent).remove(0);
+        told.push((delivery.backlog, delivery.backlog_age.as_secs()));
+    }
+    assert_eq!(told, [(2, 3), (1, 3), (0, 0)], "the low one waits longest");
 }

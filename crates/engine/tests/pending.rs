@@ -280,6 +280,33 @@ fn how_many_events_wait_is_bounded() {
 }
 
 #[test]
+fn how_many_bytes_of_logged_events_wait_is_bounded() {
+    let mut world = World::new(EngineConfig { pending_event_bytes: 100, ..config() });
+    let mut sender = world.client(1);
+    let sized = |world: &mut World, size: usize| {
+        let mut event = logged(parked_event(world));
+        event.envelope.payload = vec![0; size].into();
+        event
+    };
+    let first = sized(&mut world, 60);
+    world.accepted(&mut sender, &first);
+    let event = sized(&mut world, 41);
+    let refusal = world.publish(&mut sender, &event).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::InboxFull);
+    assert!(refusal.message.contains("would have 101 bytes, the limit is 100"), "{refusal}");
+    let mut world = world.killed();
+    let mut sender = world.client(2);
+    assert!(world.publish(&mut sender, &event).is_err(), "a restart frees nothing");
+    let cancel = Operation::Cancel { id: first.envelope.id, reason: String::new() };
+    world.ask(&mut sender, cancel).unwrap();
+    world.accepted(&mut sender, &event);
+    let mut subscriber = world.client(3);
+    subscribe(&mut world, &mut subscriber, "t");
+    let event = delayed(sized(&mut world, 100), SECOND);
+    world.accepted(&mut sender, &event);
+}
+
+#[test]
 fn an_event_without_a_time_to_live_is_not_parked_for_a_first_subscriber() {
     let mut world = World::new(ephemeral());
     let mut sender = world.client(1);

@@ -231,6 +231,7 @@ fn returned() -> impl Strategy<Value = Record> {
                 losses,
                 due: WallTime(due),
                 token_stays,
+                called_off: token_stays && losses % 2 == 0,
                 note,
                 at: WallTime(at),
             }))
@@ -263,7 +264,7 @@ fn routed() -> impl Strategy<Value = Record> {
 fn small() -> impl Strategy<Value = Record> {
     let numbers = (any::<u64>(), any::<u64>(), any::<u128>(), any::<u32>());
     let whose = (tenant(), agent_id(), subscription());
-    (0..9, numbers, whose, payload(), end(), text()).prop_map(
+    (0..10, numbers, whose, payload(), end(), text()).prop_map(
         move |(which, (entry, at, session, epoch), whose, payload, end, text)| {
             let (tenant, agent, subscription) = whose;
             let (entry, at, session) = (EntryId(entry), WallTime(at), SessionId(session));
@@ -284,6 +285,7 @@ fn small() -> impl Strategy<Value = Record> {
                     Record::Continued { entry, payload, from: Some(agent), session, operation, at }
                 }
                 7 => Record::Settled { entry, end, at },
+                8 => Record::Ran { entry, ran: Duration::from_millis(operation) },
                 _ => {
                     let chunk =
                         ArtifactChunk { name: text.into(), append: true, last: false, payload };
@@ -303,7 +305,7 @@ fn control() -> impl Strategy<Value = Record> {
                 return Record::AgentGone { tenant, agent, session, operation, at };
             }
             let control = AgentControl { weight, draining, healthy };
-            Record::AgentSet { tenant, agent, control, at }
+            Record::AgentSet { tenant, agent, control, session, operation, at }
         },
     )
 }
@@ -323,11 +325,12 @@ fn inbox_set() -> impl Strategy<Value = Record> {
         agent_id().prop_map(InboxAddress::Agent),
         name().prop_map(|text| InboxAddress::Skill(SkillName::new(text).unwrap())),
     ];
-    (tenant(), inbox, settings, any::<u64>()).prop_map(
-        |(tenant, inbox, (when_full, wait, limit, routing, bindings), at)| {
+    (tenant(), inbox, settings, any::<u64>(), any::<u128>()).prop_map(
+        |(tenant, inbox, (when_full, wait, limit, routing, bindings), at, session)| {
+            let (session, operation, at) = (SessionId(session), at ^ 5, WallTime(at));
             let wait = wait.map(Duration::from_millis);
             let settings = Box::new(InboxSettings { when_full, wait, limit, routing, bindings });
-            Record::InboxSet { tenant, inbox, settings, at: WallTime(at) }
+            Record::InboxSet { tenant, inbox, settings, session, operation, at }
         },
     )
 }
@@ -382,5 +385,15 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(tag in any::<u8>(), body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Record::decode(tag, &body);
+    }
+}
+
+#[test]
+fn a_number_of_more_than_64_bits_is_refused_and_not_cut() {
+    let begun = |last: u8| Record::decode(7, &[&[0xFF; 9][..], &[last]].concat());
+    assert_eq!(begun(1), Ok(Record::Begun { entry: EntryId(u64::MAX) }));
+    for last in [2, 0x7F, 0x81] {
+        let error = begun(last).unwrap_err().to_string();
+        assert!(error.contains("more than 64 bits"), "{error}");
     }
 }

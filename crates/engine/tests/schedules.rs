@@ -367,3 +367,30 @@ fn limits_that_are_lowered_hold_a_message_up_that_is_over_them() {
     stage.pass(millis(1000));
     assert_eq!(info(&mut stage, "tick").refused.unwrap().code, RefusalCode::TooLarge);
 }
+
+#[test]
+fn how_many_bytes_of_schedules_there_are_is_bounded() {
+    let mut stage = Stage::new(EngineConfig { schedule_bytes: 200, ..config() });
+    let mut client = stage.client(1);
+    let sized = |stage: &mut Stage, name: &str, size: usize| {
+        let mut sized = schedule(stage, name, "every 1000", "agent:a");
+        Arc::make_mut(&mut sized.publish).envelope.payload = vec![0; size].into();
+        sized
+    };
+    let first = sized(&mut stage, "a", 100);
+    stage.ask(&mut client, set(&first)).unwrap();
+    let second = sized(&mut stage, "b", 100);
+    let refusal = stage.ask(&mut client, set(&second)).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::TooLarge);
+    let message = "with schedule 'b' the schedules would have 222 bytes, the limit is 200";
+    assert!(refusal.message.starts_with(message), "{refusal}");
+    let replaced = sized(&mut stage, "a", 60);
+    stage.ask(&mut client, set(&replaced)).unwrap();
+    stage.ask(&mut client, set(&second)).unwrap();
+    let mut stage = stage.restarted(millis(1));
+    let mut client = stage.client(5);
+    let third = sized(&mut stage, "c", 10);
+    stage.ask(&mut client, set(&third)).unwrap_err();
+    stage.ask(&mut client, Operation::RemoveSchedule { name: second.name }).unwrap();
+    stage.ask(&mut client, set(&third)).unwrap();
+}

@@ -6,8 +6,8 @@ mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use trunkline_engine::{Command, Effect, EngineConfig};
-use trunkline_types::session::{ClientFrame, Operation, Subscription};
+use trunkline_engine::{Command, Effect, EngineConfig, Verdict};
+use trunkline_types::session::{ClientFrame, NumberRange, Operation, Subscription};
 use trunkline_types::{Filter, Kind, RefusalCode, WhenFull};
 use world::{
     HeaderRules, Peer, World, config, durable, ephemeral, filtered, grouped, hello, own,
@@ -68,6 +68,22 @@ fn a_subscription_cannot_let_events_wait() {
 }
 
 #[test]
+fn a_durable_subscription_does_not_say_what_happens_when_it_is_full() {
+    let mut world = World::new(config());
+    let mut agent = world.agent(1, "a");
+    let drops = durable("t").drop_oldest();
+    let refusal = world.ask(&mut agent, Operation::Subscribe(drops.clone())).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Invalid);
+    assert!(refusal.message.contains("'t' cannot say drop-oldest"), "{refusal}");
+    assert!(refusal.message.contains("the inbox of its agent"), "{refusal}");
+    let mut greeting = hello(2, Some("b"));
+    greeting.subscriptions = vec![drops];
+    assert_eq!(world.try_connect(greeting).unwrap_err().message, refusal.message);
+    subscribe(&mut world, &mut agent, own("t").drop_oldest());
+    subscribe(&mut world, &mut agent, durable("t"));
+}
+
+#[test]
 fn another_subscription_at_the_same_place_replaces_the_first() {
     let mut world = World::new(ephemeral());
     let mut client = world.client(1);
@@ -125,11 +141,43 @@ fn a_filter_is_evaluated_once_for_an_event_and_not_at_all_if_the_driver_has_done
         [other, unwanted].into_iter().map(|it| Operation::Publish(Arc::new(it))).collect();
     let first = sender.next;
     let frame = ClientFrame::Operations { first, operations };
-    let verdicts = vec![(0, vec![(filter.clone(), true)]), (1, vec![(filter, false)])];
+    let verdicts =
+        vec![(0, vec![(filter.clone(), true.into())]), (1, vec![(filter, false.into())])];
     world.handle(Command::Frame { connection: sender.connection, frame, verdicts });
     let targets = |number| world.answer(sender, number).unwrap().unwrap().unwrap().targets;
     assert_eq!((targets(first), targets(first + 1)), (10, 0), "the driver's word is taken");
     assert_eq!(rules.evaluated.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn who_misses_an_event_because_its_filter_was_left_out_is_told_and_so_is_the_sender() {
+    let mut world = World::new(config());
+    let (mut agent, mut client) = (world.agent(1, "a"), world.client(2));
+    let (mut member, mut other) = (world.client(3), world.client(4));
+    subscribe(&mut world, &mut agent, filtered(durable("t"), "a=1"));
+    subscribe(&mut world, &mut client, filtered(own("t"), "a=1"));
+    subscribe(&mut world, &mut member, filtered(grouped(own("t"), "g"), "a=1"));
+    subscribe(&mut world, &mut other, grouped(own("t"), "g"));
+    let mut sender = world.client(20);
+    let mut judged = |world: &mut World, verdict: Verdict| {
+        let event = with_header(world.event("topic:t"), "a", "1");
+        let (first, operations) = (sender.next, vec![Operation::Publish(Arc::new(event))]);
+        sender.next += 1;
+        let frame = ClientFrame::Operations { first, operations };
+        let verdicts = vec![(0, vec![("a=1".parse().unwrap(), verdict)])];
+        world.handle(Command::Frame { connection: sender.connection, frame, verdicts });
+        world.answer(sender, first).unwrap().unwrap().unwrap()
+    };
+    let accepted = judged(&mut world, Verdict::LeftOut);
+    assert_eq!((accepted.targets, accepted.dropped), (1, 2), "of the group one has it");
+    assert_eq!(world.stats().counters.dropped, 2);
+    let accepted = judged(&mut world, Verdict::Wanted);
+    assert_eq!((accepted.targets, accepted.dropped), (3, 0));
+    assert_eq!(world.deliveries(agent)[0].missed, [NumberRange { first: 1, last: 1 }]);
+    let event = &world.events(client)[0];
+    assert_eq!((event.number, event.missed), (2, 1));
+    let accepted = judged(&mut world, Verdict::Unwanted);
+    assert_eq!((accepted.targets, accepted.dropped), (1, 0));
 }
 
 #[test]

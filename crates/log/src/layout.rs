@@ -39,12 +39,14 @@ const _: () = assert!(RECORD_OVERHEAD < MIN_SEGMENT_BYTES);
 // A batch's length field has 32 bits.
 const _: () = assert!(MAX_SEGMENT_BYTES <= u32::MAX as u64);
 
-/// The checksum of headers and batches, also used to tell copies of damaged bytes apart.
-pub(crate) fn checksum(bytes: &[u8]) -> u64 {
+/// CRC-64/NVME: the checksum of headers, batches and copies of them. It tells rot from what was
+/// written, and is no protection against anybody who wants to deceive.
+pub fn checksum(bytes: &[u8]) -> u64 {
     crc64_nvme(bytes)
 }
 
-pub(crate) fn segment_name(number: u64) -> String {
+/// The name of a segment's file.
+pub fn segment_name(number: u64) -> String {
     format!("{number:020}.log")
 }
 
@@ -53,7 +55,7 @@ pub(crate) fn free_name(id: u64) -> String {
 }
 
 /// The number in a segment's file name, if it is one.
-pub(crate) fn segment_number(name: &str) -> Option<u64> {
+pub fn segment_number(name: &str) -> Option<u64> {
     twenty_digits(name).filter(|number| *number > 0)
 }
 
@@ -419,9 +421,8 @@ mod tests {
 
     #[test]
     fn a_header_whose_length_no_segment_can_have_is_refused() {
-        let decode = |bytes| {
-            SegmentHeader::decode(&SegmentHeader { number: 1, bytes, salt: 1 }.encode().0)
-        };
+        let decode =
+            |bytes| SegmentHeader::decode(&SegmentHeader { number: 1, bytes, salt: 1 }.encode().0);
         assert!(decode(MIN_SEGMENT_BYTES).is_ok() && decode(MAX_SEGMENT_BYTES).is_ok());
         // Without room for a seal the log would go on in a segment that nothing announces.
         for bytes in [0, 4160, MIN_SEGMENT_BYTES - PAGE, MIN_SEGMENT_BYTES + 8, u64::MAX] {

@@ -17,8 +17,12 @@ pub use batch::Batch;
 pub use committer::{Committer, Position, Progress, Urgency};
 pub use config::LogConfig;
 pub use error::{CloseError, OpenError, PrepareError, RecordTooLarge, VisitError, WriteError};
+pub use layout::{checksum, segment_name, segment_number};
 pub use log::{Log, LogFigures, SegmentInfo, Space, Upkeep, UpkeepDone};
-pub use recovery::{Damage, Location, Missing, Record, Recovery, TornTail, inspect, verify};
+pub use recovery::{
+    Damage, Location, Missing, Record, Recovery, Survey, TornTail, inspect, quarantine, verify,
+};
 pub use storage::{
     Directory, DropUnsynced, FileInfo, Loss, MemoryDisk, Operation, Storage, StorageFile,
+    check_format,
 };

@@ -7,10 +7,12 @@
 mod damage;
 mod scanner;
 mod search;
+mod survey;
 
 use std::sync::Arc;
 
 pub use damage::{Damage, Missing};
+pub use survey::Survey;
 
 use self::scanner::Scanner;
 use crate::{
@@ -99,7 +101,8 @@ pub fn verify(
 }
 
 /// As [`verify`], but goes on behind damage as [`Log::open`](crate::Log::open) does. Nothing is
-/// written: what is damaged is named and not copied.
+/// written: what is damaged is named and not copied, and the copy of an earlier opening is named if
+/// there is one.
 ///
 /// # Errors
 /// Those of [`Log::open`](crate::Log::open) that reading can meet.
@@ -108,6 +111,18 @@ pub fn inspect(
     visit: impl FnMut(Record<'_>) -> Result<(), VisitError>,
 ) -> Result<Recovery, OpenError> {
     Ok(scan(storage.as_ref(), Policy::Name, visit)?.recovery)
+}
+
+/// As [`inspect`], but copies what is damaged as [`Log::open`](crate::Log::open) does. Nothing else
+/// is written.
+///
+/// # Errors
+/// Those of [`Log::open`](crate::Log::open) that reading and copying can meet.
+pub fn quarantine(
+    storage: &Arc<dyn Storage>,
+    visit: impl FnMut(Record<'_>) -> Result<(), VisitError>,
+) -> Result<Recovery, OpenError> {
+    Ok(scan(storage.as_ref(), Policy::Quarantine, visit)?.recovery)
 }
 
 /// What to do about damage.

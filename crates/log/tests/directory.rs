@@ -8,7 +8,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use common::{SEGMENT, assert_prefix, config, fill, open_with, segment};
 use tempfile::TempDir;
-use trunkline_log::{Directory, DropUnsynced, OpenError, Storage};
+use trunkline_log::{Directory, DropUnsynced, OpenError, Storage, verify};
 
 fn directory(path: &Path) -> Arc<dyn Storage> {
     Arc::new(Directory::open(path).expect("the directory opens"))
@@ -41,7 +41,7 @@ fn a_log_in_a_directory_comes_back() {
                 let id = fs::read_to_string(entry.path()).unwrap();
                 assert_eq!(id.trim(), std::process::id().to_string());
             }
-            "FORMAT" => assert_eq!(fs::read_to_string(entry.path()).unwrap(), "trunkline-log 2\n"),
+            "FORMAT" => assert_eq!(fs::read_to_string(entry.path()).unwrap(), "trunkline-log 3\n"),
             _ => assert_eq!(entry.metadata().unwrap().len(), SEGMENT, "{name}"),
         }
     }
@@ -88,12 +88,12 @@ fn a_second_owner_is_told_who_has_it_and_what_to_do() {
 #[test]
 fn a_newer_format_is_refused_and_nothing_is_touched() {
     let home = TempDir::new().unwrap();
-    fs::write(home.path().join("FORMAT"), "trunkline-log 3\n").unwrap();
+    fs::write(home.path().join("FORMAT"), "trunkline-log 4\n").unwrap();
     let error = Directory::open(home.path()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "{} has log format 3, this version reads up to 2: \
+            "{} has log format 4, this version reads up to 3: \
              use the newer version, or another data directory",
             home.path().join("FORMAT").display()
         )
@@ -131,10 +131,71 @@ fn a_flip_in_a_real_file_is_named_with_its_path() {
     let file = home.path().join(segment(1));
     let mut bytes = fs::read(&file).unwrap();
     bytes[4500] ^= 1;
-    fs::write(&file, bytes).unwrap();
-    let error = open_with(directory(home.path()), config()).err().unwrap().to_string();
+    fs::write(&file, &bytes).unwrap();
+    let error = verify(&directory(home.path()), |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
     assert!(error.contains("(segment 1), offset 4"), "{error}");
+    assert!(!home.path().join("quarantine").exists(), "looking copies nothing");
+
+    // To go on, the damaged bytes are put aside first.
+    let opened = open_with(directory(home.path()), config()).unwrap();
+    let damage = &opened.recovery.damage[0];
+    let copy = damage.copy.clone().unwrap();
+    assert_eq!(copy.parent(), Some(home.path().join("quarantine").as_path()));
+    let start = usize::try_from(damage.location.offset).unwrap();
+    let end = start + usize::try_from(damage.bytes).unwrap();
+    assert!(fs::read(copy).unwrap() == bytes[start..end]);
+}
+
+#[test]
+fn a_directory_of_the_format_before_opens_and_says_so_only_once_it_is_written_to() {
+    let home = TempDir::new().unwrap();
+    let mut log = open_with(directory(home.path()), config()).unwrap().log;
+    common::write(&mut log, 0..10);
+    log.close().unwrap();
+    // What format 2 wrote differs in nothing but the numbers.
+    let (format, first) = (home.path().join("FORMAT"), home.path().join(segment(1)));
+    fs::write(&format, "trunkline-log 2\n").unwrap();
+    let mut bytes = fs::read(&first).unwrap();
+    bytes[16] = 2;
+    let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &bytes[16..4096]);
+    bytes[8..16].copy_from_slice(&sum.to_le_bytes());
+    rechain(&mut bytes, sum);
+    fs::write(&first, bytes).unwrap();
+
+    let storage: Arc<dyn Storage> = Arc::new(Directory::inspect(home.path()).unwrap());
+    assert_eq!(verify(&storage, |_| Ok(())).unwrap().records, 10);
+    drop(storage);
+    assert_eq!(fs::read_to_string(&format).unwrap(), "trunkline-log 2\n");
+    let opened = open_with(directory(home.path()), config()).unwrap();
+    assert_prefix(&opened.records, 10, 100);
+    assert_eq!(fs::read_to_string(&format).unwrap(), "trunkline-log 3\n");
+    opened.log.close().unwrap();
+    assert_prefix(&open_with(directory(home.path()), config()).unwrap().records, 10, 100);
+}
+
+/// Gives the batches of a segment the chain that follows from its header's checksum.
+fn rechain(bytes: &mut [u8], mut chain: u64) {
+    let salt = bytes[40..48].to_vec();
+    let mut at = 4096;
+    while bytes[at..at + 8] == salt {
+        let length = 64 + u32::from_le_bytes(bytes[at + 48..at + 52].try_into().unwrap()) as usize;
+        bytes[at + 16..at + 24].copy_from_slice(&chain.to_le_bytes());
+        let body = &bytes[at + 16..at + length];
+        chain = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, body);
+        bytes[at + 8..at + 16].copy_from_slice(&chain.to_le_bytes());
+        at += length;
+    }
+}
+
+#[test]
+fn looking_at_a_directory_neither_makes_one_nor_writes_its_format() {
+    let home = TempDir::new().unwrap();
+    let error = Directory::inspect(home.path().join("none")).unwrap_err();
+    assert!(matches!(error, OpenError::Io { action: "open", .. }), "{error}");
+    let error = Directory::inspect(home.path()).unwrap_err();
+    assert!(matches!(error, OpenError::UnknownFormat { .. }), "{error}");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
 #[test]

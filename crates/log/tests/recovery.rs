@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{HEADER, SEGMENT, assert_prefix, config, fill, open, segment, try_open, write};
+use common::{HEADER, SEGMENT, assert_prefix, config, fill, open, segment, try_open, write, wrong};
 use trunkline_log::{Log, Loss, MemoryDisk, OpenError, Storage, verify};
 
 #[test]
@@ -289,7 +289,7 @@ fn a_flipped_bit_anywhere_in_a_closed_log_is_named() {
         let bit = u8::try_from(byte % 8).unwrap();
         let flipped = disk.fork();
         assert!(flipped.flip_bit(&segment(number), byte, bit));
-        match try_open(&flipped).err() {
+        match wrong(&flipped) {
             Some(OpenError::Corrupt { segment: found, offset, what, .. }) => {
                 assert_eq!(found, number, "byte {byte}: {what}");
                 let header = byte < HEADER;
@@ -314,7 +314,7 @@ fn the_damaged_record_itself_is_named() {
     let damaged = &records[11];
     let byte = damaged.location.offset + 26;
     disk.flip_bit(&segment(1), byte, 3);
-    let error = try_open(&disk).err().unwrap();
+    let error = wrong(&disk).unwrap();
     assert_eq!(
         error.to_string(),
         format!(
@@ -352,7 +352,7 @@ fn after_a_crash_a_flip_below_what_was_known_synced_is_corruption() {
         let flipped = disk.fork();
         flipped.flip_bit(&segment(1), byte, 5);
         if byte < ends[3] {
-            let error = try_open(&flipped).err().expect("the flip is seen");
+            let error = wrong(&flipped).expect("the flip is seen");
             assert!(matches!(error, OpenError::Corrupt { segment: 1, .. }), "{byte}: {error}");
         } else {
             // Nothing later vouches for the last batch: it may have been torn.
@@ -395,16 +395,16 @@ fn a_cut_or_newer_segment_is_refused() {
     for length in [0, 100, 4096, bytes.len() - 1] {
         let cut = disk.fork();
         cut.write_file(&segment(2), bytes[..length].to_vec());
-        let error = try_open(&cut).err().unwrap();
+        let error = wrong(&cut).unwrap();
         assert!(matches!(error, OpenError::Corrupt { segment: 2, .. }), "{length}: {error}");
     }
     let mut newer = bytes;
-    newer[16] = 3;
+    newer[16] = 4;
     let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &newer[16..4096]);
     newer[8..16].copy_from_slice(&sum.to_le_bytes());
     disk.write_file(&segment(2), newer);
     let error = try_open(&disk).err().unwrap();
-    assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 4, supported: 3, .. }), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::cron::Timetables;
 use crate::filter::{EVENT_WORK, Event, Programs, Read};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use trunkline_engine::Rules;
+use trunkline_engine::{Rules, Verdict};
 use trunkline_types::{Filter, Publish, WallTime};
 
 /// Reads filters and cron expressions. What was compiled is kept, up to a bound, so that each is
@@ -33,10 +33,9 @@ pub struct Rulebook {
 /// What filters say of an event.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Judged {
-    /// Each filter with whether it wants the event, in the order in which they were asked.
-    pub verdicts: Vec<(Filter, bool)>,
-    /// For how many of them nothing was left of the work that there may be with an event; they
-    /// count as not wanting it.
+    /// Each filter with what it says of the event, in the order in which they were asked.
+    pub verdicts: Vec<(Filter, Verdict)>,
+    /// For how many of them nothing was left of the work that there may be with an event.
     pub left_out: usize,
 }
 
@@ -63,17 +62,17 @@ impl Rulebook {
             if let Ok(program) = self.programs.get(&filter) {
                 programs.push((program.cost(&event), place, program));
             }
-            judged.verdicts.push((filter, false));
+            judged.verdicts.push((filter, Verdict::Unwanted));
         }
         programs.sort_unstable_by_key(|&(cost, place, _)| (cost, place));
         let mut left = EVENT_WORK;
         for (cost, place, program) in programs {
-            match left.checked_sub(cost) {
-                Some(rest) => {
-                    left = rest;
-                    judged.verdicts[place].1 = program.wants(&event);
-                }
-                None => judged.left_out += 1,
+            if let Some(rest) = left.checked_sub(cost) {
+                left = rest;
+                judged.verdicts[place].1 = program.wants(&event).into();
+            } else {
+                judged.verdicts[place].1 = Verdict::LeftOut;
+                judged.left_out += 1;
             }
         }
         judged
@@ -149,10 +148,16 @@ mod tests {
         filters.push(filter("topic == 't'"));
         filters.push(filter("topic =="));
         let judged = rules.verdicts(&large, filters.clone());
-        let wanted = judged.verdicts.iter().filter(|(_, wanted)| *wanted).count();
+        let count = |of| judged.verdicts.iter().filter(|&&(_, verdict)| verdict == of).count();
+        let wanted = count(Verdict::Wanted);
         assert!(judged.left_out > 0 && wanted > 1);
+        assert_eq!(count(Verdict::LeftOut), judged.left_out);
         assert_eq!(wanted + judged.left_out + 1, filters.len(), "one does not compile");
-        assert!(judged.verdicts[28].1, "the cheap one is judged whatever the others take");
+        assert_eq!(
+            judged.verdicts[28].1,
+            Verdict::Wanted,
+            "the cheap one is judged whatever the others take"
+        );
         assert!(judged.verdicts.iter().map(|(filter, _)| filter).eq(&filters));
         let small = rules.verdicts(&event("[1]"), filters);
         assert_eq!(small.left_out, 0);

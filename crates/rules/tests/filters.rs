@@ -31,7 +31,7 @@ fn wants(filter: &str, publish: &Publish) -> bool {
     let filter = Filter::new(filter).unwrap();
     rules.check_filter(&filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
     let wanted = rules.matches(&filter, publish);
-    assert_eq!(rules.verdicts(publish, [filter.clone()]).verdicts, [(filter, wanted)]);
+    assert_eq!(rules.verdicts(publish, [filter.clone()]).verdicts, [(filter, wanted.into())]);
     wanted
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) verdicts: u32,
     pub(crate) agents: usize,
     pub(crate) clients: usize,
+    /// How many agents another tenant has; it has one client if it has any.
+    pub(crate) strangers: usize,
     pub(crate) wire: Wire,
     pub(crate) faults: Faults,
     pub(crate) traffic: Traffic,
@@ -111,6 +113,8 @@ pub(crate) struct Work {
 }
 
 const MS: u64 = 1_000_000;
+/// A day in milliseconds.
+const DAY: u64 = 86_400_000;
 
 impl Plan {
     pub(crate) fn draw(seed: u64) -> Self {
@@ -147,6 +151,7 @@ impl Plan {
             pending_events: if tight { rng.usize(2..=8) } else { 100_000 },
             ended_messages: rng.usize(4..=200),
             clean_step_bytes: cleaning(seed).1,
+            key_window: Duration::from_millis(if rng.bool() { DAY } else { rng.u64(100..=4000) }),
             ..EngineConfig::default()
         };
         let log = LogConfig {
@@ -165,6 +170,8 @@ impl Plan {
             verdicts: sometimes(rng, 1000),
             agents: rng.usize(1..=4),
             clients: rng.usize(1..=3),
+            // Ended tasks are bounded for all tenants together, which no model of one can follow.
+            strangers: if few_ended || rng.bool() { 0 } else { rng.usize(1..=2) },
             wire: Wire {
                 delay: (grace * MS / 12).min(rng.u64(1..=8) * MS),
                 duplicated: sometimes(rng, 60),
@@ -202,6 +209,7 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         breaker_failures: config.breaker_failures,
         breaker_window: config.breaker_window,
         breaker_open: config.breaker_open,
+        key_window: config.key_window,
         ended_tasks: config.ended_tasks,
         task_events: config.task_events,
     }

@@ -50,8 +50,11 @@ counts! {
     Resumes = "resumes", 20;
     Goodbyes = "goodbyes", 5;
     Drains = "drains", 2;
+    Drained = "broker drains", 2;
+    SentAway = "sessions sent away", 10;
     Vanished = "vanished sessions", 5;
     Accepted = "accepted", 2_000;
+    Strangers = "accepted of another tenant", 100;
     Deliveries = "deliveries", 2_000;
     Redeliveries = "redeliveries", 100;
     Completed = "completed", 500;
@@ -89,7 +92,7 @@ counts! {
     Outside = "publishes that waited outside", 20;
     Missed = "numbers told to be missed", 10;
     Overruns = "handlers that ran too long", 5;
-    Breakers = "open circuit breakers", 5;
+    Breakers = "open circuit breakers", 2;
     Grouped = "events for groups", 10;
     Reads = "reads", 100;
     Replays = "replay checks", 100;

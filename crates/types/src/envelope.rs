@@ -41,11 +41,15 @@ pub struct Envelope {
     pub context_id: Option<ContextId>,
     /// The W3C `traceparent` of the sender, carried through.
     pub traceparent: Option<SmolStr>,
-    /// Free fields of the sender.
+    /// Free fields of the sender. Names that begin with [`RESERVED_HEADERS`] are the broker's.
     pub headers: Headers,
     /// What the payload is and its bytes.
     pub payload: Payload,
 }
+
+/// With what the names of headers begin that the broker sets itself, in whatever case; a sender
+/// that sets one is refused.
+pub const RESERVED_HEADERS: &str = "trunkline-";
 
 /// Free fields of a sender, in its order.
 pub type Headers = Vec<(SmolStr, SmolStr)>;
@@ -135,6 +139,15 @@ impl Envelope {
             headers: Headers::new(),
             payload,
         }
+    }
+
+    /// The first header whose name only the broker may use.
+    pub fn reserved_header(&self) -> Option<&str> {
+        let reserved = |name: &&str| {
+            let start = name.get(..RESERVED_HEADERS.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_HEADERS))
+        };
+        self.headers.iter().map(|(name, _)| name.as_str()).find(reserved)
     }
 
     /// Checks the envelope against the limits. Names are valid by their types.

@@ -1,7 +1,7 @@
 //! Settings of one inbox, which can be changed while it is at work.
 
 use crate::kind::{UnknownWord, words};
-use crate::{InboxAddress, InboxStats, Priority, Refusal, RefusalCode};
+use crate::{InboxAddress, InboxStats, Priority, Refusal, RefusalCode, Span};
 use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
@@ -86,11 +86,41 @@ pub struct InboxChange {
     pub reset: bool,
 }
 
+/// How an inbox is run: what is set about it, and where nothing is set the broker's settings. The
+/// default is how a broker runs one about which nothing is set anywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InboxEffective {
+    /// What happens when it is full.
+    pub when_full: WhenFull,
+    /// How long an envelope waits outside while it is full.
+    pub wait: Duration,
+    /// Most ephemeral envelopes in it.
+    pub ephemeral: u32,
+    /// Most durable envelopes in it.
+    pub logged: u64,
+    /// Who gets what; `None` for the inbox of one agent, where nobody else does.
+    pub routing: Option<Routing>,
+}
+
+impl Default for InboxEffective {
+    fn default() -> Self {
+        Self {
+            when_full: WhenFull::Reject,
+            wait: Duration::from_secs(5),
+            ephemeral: 10_000,
+            logged: 10_000_000,
+            routing: None,
+        }
+    }
+}
+
 /// An inbox as it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InboxInfo {
-    /// How it is run.
+    /// What is set about it.
     pub settings: InboxSettings,
+    /// How it is run: what is set about it, or else by the broker.
+    pub effective: InboxEffective,
     /// Its figures.
     pub stats: InboxStats,
     /// How many publishes wait outside for room.
@@ -177,8 +207,8 @@ impl InboxChange {
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
         if let Some(wait) = self.wait.filter(|&wait| wait > longest) {
-            let message =
-                format!("the wait of '{inbox}' is {wait:?}, the range is 0 to {longest:?}");
+            let (wait, longest) = (Span(wait), Span(longest));
+            let message = format!("the wait of '{inbox}' is {wait}, the range is 0 to {longest}");
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
         let bindings = self.bindings.as_deref().unwrap_or_default();

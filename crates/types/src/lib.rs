@@ -43,11 +43,13 @@ pub use card::{
     BreakerState, Presence,
 };
 pub use destination::{Destination, DestinationError, InboxAddress};
-pub use envelope::{Envelope, Headers, Payload};
+pub use envelope::{Envelope, Headers, Payload, RESERVED_HEADERS};
 pub use filter::{Filter, FilterError};
 pub use gather::{Gather, GatherRule, Gathered, GatheredPart};
 pub use id::{Epoch, IdSource, MessageId, MessageIdError, Partition, Sequence, SessionId, Token};
-pub use inbox::{Binding, InboxChange, InboxInfo, InboxSettings, Routing, WhenFull};
+pub use inbox::{
+    Binding, InboxChange, InboxEffective, InboxInfo, InboxSettings, Routing, WhenFull,
+};
 pub use kind::{Durability, Encoding, Kind, Priority, UnknownWord};
 pub use limits::Limits;
 pub use message::{CopyState, CopyStatus, MessageStatus};
@@ -68,5 +70,5 @@ pub use stats::{Counters, Gauges, InboxStats, LogStats, Stats};
 pub use task::{
     ArtifactChunk, Progress, TaskEvent, TaskEventBody, TaskSnapshot, TaskState, TaskUpdate,
 };
-pub use time::WallTime;
+pub use time::{Span, WallTime};
 pub use topic::{Topic, TopicPattern};

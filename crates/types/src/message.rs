@@ -49,16 +49,17 @@ impl CopyState {
 
 /// A message as it stands. What went to the subscriptions of sessions is not among its copies:
 /// it is delivered or missed, and the subscriber is told. An event that waits for its time or for
-/// a first subscriber has no copies yet.
+/// a first subscriber is one copy in no inbox; once it is routed, its copies are those that its
+/// recipients got.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MessageStatus {
     /// Which message.
     pub id: MessageId,
-    /// What it is; `None` if every copy has ended and only that is remembered.
+    /// What it is; `None` if a broker does not say.
     pub kind: Option<Kind>,
     /// Where it was sent; `None` if every copy has ended and only that is remembered.
     pub destination: Option<Destination>,
-    /// When it was accepted; `None` if every copy has ended and only that is remembered.
+    /// When it was accepted; `None` if a broker does not say.
     pub accepted_at: Option<WallTime>,
     /// Its copies, one for each inbox it went to.
     pub copies: Vec<CopyStatus>,
@@ -67,8 +68,9 @@ pub struct MessageStatus {
 /// One copy of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CopyStatus {
-    /// In which inbox.
-    pub inbox: InboxAddress,
+    /// In which inbox; `None` for an event that waits, or waited until its end, for its time or for
+    /// a first subscriber.
+    pub inbox: Option<InboxAddress>,
     /// Where it is, or how it ended.
     pub state: CopyState,
     /// How many attempts count.

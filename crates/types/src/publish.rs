@@ -2,7 +2,7 @@
 
 use crate::{
     Destination, Durability, Envelope, Gather, GatherRule, Kind, Limits, Refusal, RefusalCode,
-    WallTime,
+    Span, WallTime,
 };
 use std::time::Duration;
 
@@ -139,22 +139,26 @@ impl Publish {
             let message = format!("attempts is {attempts}, the range is 1 to {}", limits.attempts);
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
+        if let (None, None, None) = (self.envelope.ttl, self.options.delay, self.options.max_run) {
+            return Ok(());
+        }
         for (what, span) in [
             ("time to live", self.envelope.ttl),
             ("delay", self.options.delay),
             ("longest run", self.options.max_run),
         ] {
             if span.is_some_and(|span| span > limits.longest_span) {
-                let (span, limit) = (span.unwrap_or_default(), limits.longest_span);
-                let message = format!("{what} is {span:?}, the limit is {limit:?}");
+                let (span, limit) = (Span(span.unwrap_or_default()), Span(limits.longest_span));
+                let message = format!("{what} is {span}, the limit is {limit}");
                 return Err(Refusal::new(RefusalCode::TooLarge, message));
             }
         }
         if let (Some(ttl), Some(delay)) = (self.envelope.ttl, self.options.delay)
             && ttl <= delay
         {
+            let (ttl, delay) = (Span(ttl), Span(delay));
             let message = format!(
-                "time to live is {ttl:?} and delay is {delay:?}: it would expire before it is due; \
+                "time to live is {ttl} and delay is {delay}: it would expire before it is due; \
                  both count from its arrival"
             );
             return Err(Refusal::new(RefusalCode::Invalid, message));

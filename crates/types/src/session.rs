@@ -86,8 +86,8 @@ pub struct Subscription {
     /// group that want it, one that is connected if there is one.
     pub group: Option<GroupName>,
     /// What happens to an event for a session that has as many as it may: `Reject` drops the new
-    /// one, `DropOldest` the oldest that waits. Of no effect on a durable one, whose inbox has a
-    /// setting of its own; `Wait` is refused.
+    /// one, `DropOldest` the oldest that waits. `Wait` is refused, and so is anything but `Reject`
+    /// for a durable one: its events go by the setting of its agent's inbox.
     pub when_full: WhenFull,
 }
 
@@ -354,7 +354,8 @@ pub struct Accepted {
     pub duplicate: bool,
     /// How many inboxes and subscriptions it went to.
     pub targets: u32,
-    /// How many were over their bound, so that it was dropped for them.
+    /// How many were over their bound, so that it was dropped for them; and how many have a filter
+    /// that was not evaluated, because there was too much work with the event's filters.
     pub dropped: u32,
     /// How many of the inboxes nobody serves at the moment, so that it is parked there; 1 and no
     /// targets for an event that waits for its time or for its first subscriber.
@@ -390,6 +391,8 @@ pub struct Delivery {
     pub expires_at: Option<WallTime>,
     /// How many more wait in the inbox.
     pub backlog: u32,
+    /// How long ago the oldest of them was accepted; zero if there are none.
+    pub backlog_age: Duration,
     /// What its caller said since, if it was paused.
     pub messages: Vec<Payload>,
     /// Its number in the order in which its inbox took envelopes in since the broker started,

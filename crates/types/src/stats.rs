@@ -26,8 +26,9 @@ pub struct Counters {
     pub expired: u64,
     /// Entries that were cancelled.
     pub canceled: u64,
-    /// Entries dropped by rule: for a subscriber that left or was over its bound, for a newer
-    /// event, or because nobody was there when their time came.
+    /// Entries dropped by rule: for a subscriber that left, was over its bound or has a filter that
+    /// was not evaluated because there was too much work with the event, for a newer event, or
+    /// because nobody was there when their time came.
     pub dropped: u64,
     /// Ephemeral entries that a stop of the broker took.
     pub lost: u64,
@@ -176,6 +177,8 @@ pub struct Stats {
     pub tasks_forgotten: u64,
     /// Dead letters held now.
     pub dead_letters: u64,
+    /// Dead letters forgotten because there were more, or more bytes of them, than may be.
+    pub dead_letters_forgotten: u64,
     /// Dead letters that were sent again.
     pub redriven: u64,
     /// Dead letters that were deleted on request.

@@ -11,6 +11,8 @@
 )]
 
 mod failure;
+mod fuzz;
+mod instructions;
 mod project;
 mod run;
 mod suite;
@@ -46,6 +48,15 @@ enum Task {
         #[arg(long, conflicts_with = "only")]
         list: bool,
     },
+    /// Count what one message takes in the engine, and compare it with the kept figures
+    #[command(
+        after_help = "Examples:\n  cargo xtask instructions\n  cargo xtask instructions --update"
+    )]
+    Instructions {
+        /// Keep the figures of this tree instead
+        #[arg(long)]
+        update: bool,
+    },
     /// Kill the release binary under load, again and again, and account for every task
     #[command(after_help = "Example:\n  cargo xtask torture --kills 1000")]
     Torture {
@@ -56,6 +67,18 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         extra: Vec<String>,
     },
+    /// Run the fuzz targets, each for a while, from the inputs kept in `fuzz/corpus`
+    #[command(
+        after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz frames --seconds 600"
+    )]
+    Fuzz {
+        /// Only these targets
+        #[arg(value_name = "TARGET")]
+        targets: Vec<String>,
+        /// How long each target runs
+        #[arg(long, value_name = "N", default_value_t = fuzz::SECONDS)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,6 +87,8 @@ fn main() -> ExitCode {
         Task::Test { list: true, .. } => suite::list(),
         Task::Test { only: Some(step), .. } => suite::one(step),
         Task::Test { .. } => suite::all(),
+        Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Task::Instructions { update } => instructions::run(update),
         Task::Torture { kills, extra } => suite::torture(kills, &extra),
     };
     match done {

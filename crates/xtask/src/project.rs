@@ -57,9 +57,20 @@ fn read_metadata(extra: &[&str]) -> Result<Value, Failure> {
         .map_err(|error| Failure::new(format!("cargo metadata is not JSON: {error}")))
 }
 
+/// The version of the compiler, in its own words.
+///
+/// # Errors
+/// When rustc cannot be run.
+pub(crate) fn rustc_version() -> Result<String, Failure> {
+    output_of(Command::new(rustc()).arg("-V"), "rustc -V").map(|text| text.trim().to_owned())
+}
+
+fn rustc() -> OsString {
+    env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())
+}
+
 fn host_triple() -> Result<String, Failure> {
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let text = output_of(Command::new(rustc).arg("-vV"), "rustc -vV")?;
+    let text = output_of(Command::new(rustc()).arg("-vV"), "rustc -vV")?;
     text.lines()
         .find_map(|line| line.strip_prefix("host: "))
         .map(str::to_owned)

@@ -1,10 +1,11 @@
-//! Runs one program in the foreground, with its output untouched.
+//! Runs one program in the foreground, with its output untouched or watched line by line.
 //!
 //! Owns the meaning of a child's end; knows nothing of steps and tests.
 
 use std::ffi::OsString;
 use std::fmt;
-use std::process::{Command, ExitStatus};
+use std::io::{self, BufRead, BufReader};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::failure::Failure;
 use crate::project;
@@ -38,18 +39,43 @@ impl Program {
     /// # Errors
     /// When it cannot be started, or ends with anything but success: then with its exit code.
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let status = Command::new(&self.path)
-            .args(&self.args)
-            .current_dir(project::root())
-            .status()
-            .map_err(|error| Failure {
-                message: format!("{self}: could not be started: {error}"),
-                code: 127,
-            })?;
+        self.ended(self.command().status())
+    }
+
+    /// Runs the program to its end, as [`Self::run`] does, and hands over every line that it
+    /// writes to standard error, without the end of the line.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`].
+    pub(crate) fn watch(&self, mut each: impl FnMut(&str)) -> Result<(), Failure> {
+        let child = self.command().stderr(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| self.not_started(&error))?;
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut line = Vec::new();
+        // Not everything that a program writes need be UTF-8.
+        while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+            each(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']));
+            line.clear();
+        }
+        self.ended(child.wait())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.args).current_dir(project::root());
+        command
+    }
+
+    fn ended(&self, status: io::Result<ExitStatus>) -> Result<(), Failure> {
+        let status = status.map_err(|error| self.not_started(&error))?;
         if status.success() {
             return Ok(());
         }
         Err(Failure { message: format!("{self}: {status}"), code: code_of(status) })
+    }
+
+    fn not_started(&self, error: &io::Error) -> Failure {
+        Failure { message: format!("{self}: could not be started: {error}"), code: 127 }
     }
 }
 
@@ -95,6 +121,15 @@ mod tests {
         let failure = Program::new("no-such-program", &[]).run().unwrap_err();
         assert_eq!(failure.code, 127);
         assert!(failure.message.starts_with("no-such-program: "), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_program_that_is_watched_hands_over_what_it_says_and_how_it_ends() {
+        let program = Program::new("sh", &["-c", "echo one >&2; printf '\\377two' >&2; exit 3"]);
+        let mut lines = Vec::new();
+        let failure = program.watch(|line| lines.push(line.to_owned())).unwrap_err();
+        assert_eq!(failure.code, 3);
+        assert_eq!(lines, ["one", "\u{fffd}two"]);
     }
 
     #[test]

@@ -24,6 +24,13 @@ const BUILD: [&str; 5] = ["build", "--release", "--locked", "-p", "trunkline-cli
 /// either asks for, and what the simulator switches on has no place in what users run.
 const BUILD_SIM: [&str; 5] = ["build", "--release", "--locked", "-p", "trunkline-sim"];
 
+/// Runs every test but those in documentation. The examples are tests too, of one program; as
+/// programs of their own they are checked by clippy, and linking them here would take minutes.
+const TEST: [&str; 5] = ["test", "--workspace", "--release", "--locked", "--tests"];
+
+/// Runs what is written as code in documentation.
+const TEST_DOCS: [&str; 5] = ["test", "--workspace", "--release", "--locked", "--doc"];
+
 /// One step of `cargo xtask test`, in the order of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
@@ -31,6 +38,8 @@ pub(crate) enum Step {
     Build,
     /// Every unit, integration and documentation test of the workspace
     Tests,
+    /// What a message takes in the engine: no more than is kept
+    Instructions,
     /// The simulator over many seeds: the laws hold
     Sim,
     /// The simulator over planted defects: it catches each of them
@@ -44,6 +53,7 @@ impl Step {
         match self {
             Self::Build => "build",
             Self::Tests => "tests",
+            Self::Instructions => "instructions",
             Self::Sim => "sim",
             Self::Planted => "planted",
             Self::Torture => "torture",
@@ -60,7 +70,8 @@ impl Step {
         let sim = |args: &[&str]| Program::new(target.join("release/trunkline-sim"), args);
         match self {
             Self::Build => vec![build(), build_sim()],
-            Self::Tests => vec![Program::cargo(&["test", "--workspace", "--release", "--locked"])],
+            Self::Tests => vec![Program::cargo(&TEST), Program::cargo(&TEST_DOCS)],
+            Self::Instructions => vec![Program::cargo(&["xtask", "instructions"])],
             Self::Sim => vec![build_sim(), sim(&["--seeds", &seeds])],
             Self::Planted => vec![build_sim(), sim(&["--planted"])],
             Self::Torture => vec![build(), torture_program(target, KILLS)],
@@ -99,9 +110,9 @@ pub(crate) fn all() -> Result<(), Failure> {
     let times = steps.iter().map(|step| step.run(&target)).collect::<Result<Vec<_>, _>>()?;
     println!("\nall {} test steps passed", steps.len());
     for (step, time) in steps.iter().zip(&times) {
-        println!("  {:<8} {:>7.1} s", step.name(), time.as_secs_f64());
+        println!("  {:<12} {:>7.1} s", step.name(), time.as_secs_f64());
     }
-    println!("  {:<8} {:>7.1} s", "total", times.iter().sum::<Duration>().as_secs_f64());
+    println!("  {:<12} {:>7.1} s", "total", times.iter().sum::<Duration>().as_secs_f64());
     Ok(())
 }
 
@@ -121,7 +132,7 @@ pub(crate) fn list() -> Result<(), Failure> {
     let target = project::target_dir()?;
     for step in Step::value_variants() {
         let programs: Vec<String> = step.programs(&target).iter().map(Program::to_string).collect();
-        println!("{:<8} {}", step.name(), programs.join(" && "));
+        println!("{:<12} {}", step.name(), programs.join(" && "));
     }
     Ok(())
 }

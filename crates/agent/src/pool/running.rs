@@ -297,6 +297,7 @@ mod tests {
             accepted_at: WallTime(0),
             expires_at: None,
             backlog: 0,
+            backlog_age: std::time::Duration::ZERO,
             messages: vec![packed],
             number: 1,
             missed: Vec::new(),

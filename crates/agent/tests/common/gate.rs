@@ -1,8 +1,6 @@
 //! Handlers whose end a test decides, and work for them.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
-use super::common::Line;
+use super::Line;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -72,17 +70,21 @@ pub(crate) async fn begun(line: &Arc<Line>, count: usize) {
 
 /// Lets the clock of the test go on until a delivery has ended.
 pub(crate) async fn ended(line: &Line, token: Token) -> Outcome {
+    let begun = std::time::Instant::now();
     loop {
         if let Some(outcome) = line.outcome(token) {
             return outcome;
         }
+        assert!(begun.elapsed() < Duration::from_mins(1), "it never ended");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
 /// Has a skill whose handlers take microseconds run until its agent knows.
 pub(crate) async fn warm_up(line: &Arc<Line>, agent: &Agent, skill: &str) {
+    let begun = std::time::Instant::now();
     while agent.stats().handler_time >= Duration::from_micros(10) {
+        assert!(begun.elapsed() < Duration::from_mins(1), "the handlers take too long");
         for token in deliver(line, skill, 64) {
             line.outcome_of(token).await;
         }

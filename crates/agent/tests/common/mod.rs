@@ -1,7 +1,7 @@
 //! A scripted broker: it notes every frame, checks that operations come numbered without gaps,
 //! and says only what a test has it say.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+pub(crate) mod gate;
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -213,6 +213,7 @@ impl Line {
             accepted_at: WallTime(0),
             expires_at: None,
             backlog: 0,
+            backlog_age: Duration::ZERO,
             messages: Vec::new(),
             number: state.tokens,
             missed: Vec::new(),

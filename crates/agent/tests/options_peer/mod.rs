@@ -1,8 +1,5 @@
 //! A session without a runtime on a broker in this process, for what the runtime would hide.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;

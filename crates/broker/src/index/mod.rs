@@ -4,10 +4,12 @@
 //! It holds nothing that the log does not hold: what is missing, behind or damaged is made again
 //! from the log. So nobody waits for it, its commits need not reach the disk at once, and a commit
 //! says in itself how far it goes. [`store`] is the file, [`feed`] the thread that fills it,
-//! [`reader`] what the engine asks, [`rows`] what is taken from a record. Why SQLite is in
+//! [`reader`] what the engine asks, [`rows`] what is taken from a record, [`inspect`] looks at it
+//! while no broker runs. Why SQLite is in
 //! `docs/adr/0001-key-index.md`.
 
 mod feed;
+pub(crate) mod inspect;
 mod opened;
 mod reader;
 mod rows;

@@ -10,7 +10,7 @@ use trunkline_engine::KeyRow;
 use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
 
 /// The version of the tables below. A file with another one is made again from the log.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 
 /// How a connection works: readers beside the writer, and no flush but when the write-ahead log
 /// is folded in, for what a crash takes is read from the log again.
@@ -84,9 +84,7 @@ impl Store {
     /// How far it goes, and which log it belongs to: the first record of that log, empty before
     /// the first commit.
     pub(crate) fn state(&self) -> Result<(Sequence, Vec<u8>), Error> {
-        self.connection.query_row("SELECT through, log FROM state", [], |row| {
-            Ok((Sequence(unsigned(row.get(0)?)), row.get(1)?))
-        })
+        state_of(&self.connection)
     }
 
     /// Takes rows in, and notes in the same commit that it goes through a place in a log.
@@ -197,6 +195,13 @@ impl Hashes {
         hasher.write(key.as_bytes());
         signed(hasher.finish())
     }
+}
+
+/// How far an index goes and which log it belongs to, over any connection.
+pub(super) fn state_of(connection: &Connection) -> Result<(Sequence, Vec<u8>), Error> {
+    connection.query_row("SELECT through, log FROM state", [], |row| {
+        Ok((Sequence(unsigned(row.get(0)?)), row.get(1)?))
+    })
 }
 
 /// What was accepted under a key, over any connection.

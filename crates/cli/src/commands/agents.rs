@@ -1,6 +1,6 @@
 //! `agents`: the directory, and what operators set about those in it.
 
-use super::agents_watch;
+use super::{agents_watch, paging};
 use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
@@ -169,10 +169,9 @@ pub(crate) async fn run(args: AgentsArgs, output: &Output) -> Result<(), CliErro
             let (id, change) = (args.id.clone(), args.change());
             let drained = change.draining == Some(true);
             link.with(async |session| session.set_agent(id.clone(), change).await).await?;
-            match find(&link, id.clone()).await {
-                // One that holds nothing leaves so fast that it may be gone by now.
-                Err(error) if drained && error.exit == Exit::NotFound => left(&id, output),
-                found => show(&found?, output),
+            match after_change(find(&link, id.clone()).await, drained)? {
+                Some(agent) => show(&agent, output),
+                None => left(&id, output),
             }
         }
         AgentsCommand::Unregister { id } => {
@@ -186,6 +185,19 @@ pub(crate) async fn run(args: AgentsArgs, output: &Output) -> Result<(), CliErro
         AgentsCommand::Watch { which, count } => {
             agents_watch::run(&reach, which.filter(), count, output).await
         }
+    }
+}
+
+/// What has become of an agent that was just changed; `None` if it has left. One that is drained
+/// and holds nothing leaves so fast that it may be gone before it is looked at, which is what was
+/// asked for.
+fn after_change(
+    found: Result<AgentInfo, CliError>,
+    drained: bool,
+) -> Result<Option<AgentInfo>, CliError> {
+    match found {
+        Err(error) if drained && error.exit == Exit::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 
@@ -205,18 +217,14 @@ async fn find(link: &Link, id: AgentId) -> Result<AgentInfo, CliError> {
 }
 
 /// Asks page by page until there are `most` or no more.
-async fn gather(link: &Link, mut filter: AgentFilter, most: usize) -> Result<AgentPage, CliError> {
-    let mut all = AgentPage::default();
-    loop {
-        filter.limit = super::page_limit(most - all.agents.len());
-        let page = link.agents(filter.clone()).await?;
-        all.agents.extend(page.agents);
-        all.next = page.next;
-        if all.next.is_none() || all.agents.len() >= most {
-            return Ok(all);
-        }
-        filter.after.clone_from(&all.next);
-    }
+async fn gather(link: &Link, filter: AgentFilter, most: usize) -> Result<AgentPage, CliError> {
+    let from = filter.after.clone();
+    let ask = async |limit, after| {
+        let filter = AgentFilter { limit, after, ..filter.clone() };
+        link.agents(filter).await.map(|page| (page.agents, page.next))
+    };
+    let (agents, next) = paging::gather(most, from, ask).await?;
+    Ok(AgentPage { agents, next })
 }
 
 fn list(page: &AgentPage, output: &Output) -> Result<(), CliError> {
@@ -307,4 +315,19 @@ fn breaker(breaker: &BreakerInfo) -> String {
 
 pub(super) fn joined(items: impl Iterator<Item = impl ToString>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_is_gone_after_it_was_told_to_drain_has_left_and_is_no_mistake() {
+        let gone = || Err(CliError::new(Exit::NotFound, "there is no agent 'a'"));
+        assert!(matches!(after_change(gone(), true), Ok(None)));
+        let error = after_change(gone(), false).unwrap_err();
+        assert_eq!(error.exit, Exit::NotFound, "whoever sets a weight wants the agent there");
+        let error = after_change(Err(CliError::usage("a name")), true).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+    }
 }

@@ -1,6 +1,7 @@
 //! `dead`: what ran out of attempts, with the reason of each.
 
 use super::dead_end::{self, PurgeArgs, RedriveArgs};
+use super::paging;
 use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
@@ -130,20 +131,16 @@ async fn find(
 /// Asks page by page until there are `most` or no more.
 async fn gather(
     link: &Link,
-    mut filter: DeadLetterFilter,
+    filter: DeadLetterFilter,
     most: usize,
 ) -> Result<DeadLetterPage, CliError> {
-    let mut all = DeadLetterPage::default();
-    loop {
-        filter.limit = super::page_limit(most - all.letters.len());
-        let page = link.dead_letters(filter.clone()).await?;
-        all.letters.extend(page.letters);
-        all.next = page.next;
-        if all.next.is_none() || all.letters.len() >= most {
-            return Ok(all);
-        }
-        filter.before = all.next;
-    }
+    let from = filter.before;
+    let ask = async |limit, before| {
+        let filter = DeadLetterFilter { limit, before, ..filter.clone() };
+        link.dead_letters(filter).await.map(|page| (page.letters, page.next))
+    };
+    let (letters, next) = paging::gather(most, from, ask).await?;
+    Ok(DeadLetterPage { letters, next })
 }
 
 fn list(page: &DeadLetterPage, output: &Output) -> Result<(), CliError> {

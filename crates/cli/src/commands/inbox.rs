@@ -110,17 +110,20 @@ fn show(inbox: &InboxInfo, output: &Output) -> Result<(), CliError> {
     if output.is_json() {
         return output.value(&output::inbox(inbox));
     }
-    let InboxInfo { settings, stats, waiting_outside, servers } = inbox;
+    let InboxInfo { settings, effective, stats, waiting_outside, servers } = inbox;
     let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
-    let own = |value: Option<String>| value.unwrap_or_else(|| "the broker's".into());
+    let from = |set: bool| if set { "set here" } else { "the broker's" };
+    let limit_of = |most: u64| format!("{} ({})", units::count(most), from(limit.is_some()));
+    let chosen = |policy: Routing| format!("{policy} ({})", from(routing.is_some()));
     let bound = |Binding { priority, key, value }: &Binding| format!("{priority}={key}:{value}");
     let (counters, gauges) = (&stats.counters, &stats.gauges);
     let fields = [
         ("inbox", stats.address.as_ref().map(ToString::to_string).unwrap_or_default()),
-        ("when full", own(when_full.map(|policy| policy.to_string()))),
-        ("wait", own(wait.map(exact_span))),
-        ("limit", own(limit.map(|limit| units::count(limit.into())))),
-        ("routing", own(routing.map(|policy| policy.to_string()))),
+        ("when full", format!("{} ({})", effective.when_full, from(when_full.is_some()))),
+        ("wait", format!("{} ({})", exact_span(effective.wait), from(wait.is_some()))),
+        ("most ephemeral", limit_of(effective.ephemeral.into())),
+        ("most durable", limit_of(effective.logged)),
+        ("routing", effective.routing.map(chosen).unwrap_or_default()),
         ("bindings", bindings.iter().map(bound).collect::<Vec<_>>().join(", ")),
         ("sessions that serve it", units::count((*servers).into())),
         ("publishes waiting outside", units::count((*waiting_outside).into())),

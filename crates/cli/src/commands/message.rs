@@ -84,7 +84,7 @@ fn show(message: &MessageStatus, output: &Output) -> Result<(), CliError> {
     }
     let row = |copy: &CopyStatus| {
         let CopyStatus { inbox, state, attempts, agent } = copy;
-        [inbox.to_string(), state.to_string(), attempts.to_string(), joined(agent.iter())]
+        [joined(inbox.iter()), state.to_string(), attempts.to_string(), joined(agent.iter())]
     };
     output.line("")?;
     let header = ["INBOX", "STATE", "ATTEMPTS", "AGENT"];

@@ -1,6 +1,7 @@
 //! `schedule`: messages that recur.
 
 use super::agents::joined;
+use super::paging;
 use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
@@ -123,20 +124,16 @@ async fn set(link: &Link, args: SetArgs, output: &Output) -> Result<(), CliError
 /// Asks page by page until there are `most` or no more.
 async fn gather(
     link: &Link,
-    mut filter: ScheduleFilter,
+    filter: ScheduleFilter,
     most: usize,
 ) -> Result<SchedulePage, CliError> {
-    let mut all = SchedulePage::default();
-    loop {
-        filter.limit = super::page_limit(most - all.schedules.len());
-        let page = link.schedules(filter.clone()).await?;
-        all.schedules.extend(page.schedules);
-        all.next = page.next;
-        if all.next.is_none() || all.schedules.len() >= most {
-            return Ok(all);
-        }
-        filter.after.clone_from(&all.next);
-    }
+    let from = filter.after.clone();
+    let ask = async |limit, after| {
+        let filter = ScheduleFilter { limit, after, ..filter.clone() };
+        link.schedules(filter).await.map(|page| (page.schedules, page.next))
+    };
+    let (schedules, next) = paging::gather(most, from, ask).await?;
+    Ok(SchedulePage { schedules, next })
 }
 
 fn list(page: &SchedulePage, output: &Output) -> Result<(), CliError> {

@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::time::Duration;
 use trunkline_agent::{Acceptance, Reply, RequestError, SendBuilder};
 use trunkline_types::{
-    CopyState, DeadLetterFilter, Destination, Failure, FailureCode, Kind, MessageId,
+    CopyState, DeadLetterFilter, Destination, Failure, FailureCode, Kind, MessageId, MessageStatus,
 };
 
 /// What `send` takes.
@@ -101,8 +101,9 @@ fn unanswered(to: &Destination) -> CliError {
 
 /// How long an answer may take before it is looked up whether anybody is there to give one.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often that is tried: what is not yet accepted is not there to be found.
-const LOOKS: u32 = 5;
+/// How long the pauses between looks grow at most, where one look after another finds nothing that
+/// is decided: a disk may be slow to take the message in.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// Waits for what comes of a message, and tells meanwhile if it waits because nobody serves its
 /// destination. What is answered soon costs no look.
@@ -113,14 +114,17 @@ pub(super) async fn unless_parked<T>(
     output: &Output,
 ) -> T {
     let look = async {
-        for _ in 0..LOOKS {
-            tokio::time::sleep(LOOK).await;
-            if let Ok(message) = link.message(id).await {
-                if message.copies.iter().any(|copy| copy.state == CopyState::Parked) {
+        let mut pause = LOOK;
+        loop {
+            tokio::time::sleep(pause).await;
+            let message = link.message(id).await;
+            if let Some(parked) = message.ok().and_then(|message| is_parked(&message)) {
+                if parked {
                     output.note(ABSENT);
                 }
                 return;
             }
+            pause = (pause * 2).min(LONGEST_LOOK);
         }
     };
     let mut result = pin!(result);
@@ -130,6 +134,16 @@ pub(super) async fn unless_parked<T>(
         () = look => {}
     }
     result.await
+}
+
+/// Whether a message waits for somebody to come; `None` while that is not decided yet: before it
+/// is accepted, and until its acceptance is as durable as was asked.
+fn is_parked(message: &MessageStatus) -> Option<bool> {
+    let states = || message.copies.iter().map(|copy| copy.state);
+    if message.copies.is_empty() || states().any(|state| state == CopyState::Staged) {
+        return None;
+    }
+    Some(states().any(|state| state == CopyState::Parked))
 }
 
 /// Said when nobody serves an agent or a skill.
@@ -252,5 +266,35 @@ fn with_remedy(failure: Failure, id: MessageId) -> CliError {
         error.hint(format_args!("every attempt's reason: `trunkline dead show {id}`"))
     } else {
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunkline_types::{CopyStatus, Partition};
+
+    #[test]
+    fn a_message_that_is_not_durable_yet_is_looked_at_again() {
+        let status = |states: &[CopyState]| {
+            let copy = |&state| CopyStatus { inbox: None, state, attempts: 0, agent: None };
+            MessageStatus {
+                id: MessageId::from_parts(1, Partition(0), 1),
+                kind: None,
+                destination: None,
+                accepted_at: None,
+                copies: states.iter().map(copy).collect(),
+            }
+        };
+        for (states, parked) in [
+            (&[][..], None),
+            (&[CopyState::Staged], None),
+            (&[CopyState::Parked, CopyState::Staged], None),
+            (&[CopyState::Parked], Some(true)),
+            (&[CopyState::Waiting], Some(false)),
+            (&[CopyState::Completed, CopyState::Parked], Some(true)),
+        ] {
+            assert_eq!(is_parked(&status(states)), parked, "{states:?}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::output::units::{exact_span, parse_span};
+use crate::torture::room::Room;
 use clap::Args;
 use serde_json::json;
 use std::io::Write;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trunkline_broker::{Broker, BrokerConfig, BrokerState, OpenError, Store};
-use trunkline_log::{Directory, DropUnsynced};
+use trunkline_log::{Directory, DropUnsynced, Storage};
 use trunkline_server::{Server, ServerConfig};
 
 /// What `serve` takes.
@@ -63,6 +64,10 @@ pub(crate) struct ServeArgs {
     /// The same, and never flush: a broker that breaks its promise, to show that it is noticed.
     #[arg(long, hide = true, conflicts_with = "ephemeral")]
     never_flush: bool,
+    /// Let the files of the log take no more bytes in all than are written in this file, which may
+    /// change at any time: a disk that runs full and has room again.
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "ephemeral")]
+    room: Option<PathBuf>,
 }
 
 impl ServeArgs {
@@ -157,14 +162,18 @@ async fn open(
 ) -> Result<Broker, CliError> {
     let store = match data {
         None => Store::Memory,
-        Some(path) if args.unflushed_lost || args.never_flush => {
-            let disk = Arc::new(Directory::open(path).map_err(|error| cannot_open(&error.into()))?);
-            let disk = if args.never_flush {
-                DropUnsynced::ignoring_sync(disk)
-            } else {
-                DropUnsynced::new(disk)
-            };
-            Store::Custom(Arc::new(disk))
+        Some(path) if args.unflushed_lost || args.never_flush || args.room.is_some() => {
+            let disk = Directory::open(path).map_err(|error| cannot_open(&error.into()))?;
+            let mut disk: Arc<dyn Storage> = Arc::new(disk);
+            if let Some(room) = &args.room {
+                disk = Arc::new(Room::new(disk, room.clone()));
+            }
+            if args.never_flush {
+                disk = Arc::new(DropUnsynced::ignoring_sync(disk));
+            } else if args.unflushed_lost {
+                disk = Arc::new(DropUnsynced::new(disk));
+            }
+            Store::Custom(disk)
         }
         Some(path) => Store::Directory(path),
     };

@@ -1,7 +1,7 @@
 //! `task`: tasks as they stand, and what their caller can do about them.
 
 use super::dead::{attempts_table, first_line};
-use super::page_limit;
+use super::paging;
 use super::task_watch;
 use crate::args::Reach;
 use crate::connect::Link;
@@ -134,21 +134,16 @@ fn told(id: MessageId, done: &str, output: &Output) -> Result<(), CliError> {
     }
 }
 
-/// Asks page by page until there are as many as the filter says or no more: one page may hold
-/// fewer if results are large.
-async fn gather(link: &Link, mut filter: TaskFilter) -> Result<TaskPage, CliError> {
+/// Asks page by page until there are as many as the filter says or no more.
+async fn gather(link: &Link, filter: TaskFilter) -> Result<TaskPage, CliError> {
     let most = filter.limit as usize;
-    let mut all = TaskPage::default();
-    loop {
-        filter.limit = page_limit(most - all.tasks.len());
-        let page = link.tasks(filter.clone()).await?;
-        all.tasks.extend(page.tasks);
-        all.next = page.next;
-        if all.next.is_none() || all.tasks.len() >= most {
-            return Ok(all);
-        }
-        filter.before = all.next;
-    }
+    let from = filter.before;
+    let ask = async |limit, before| {
+        let filter = TaskFilter { limit, before, ..filter.clone() };
+        link.tasks(filter).await.map(|page| (page.tasks, page.next))
+    };
+    let (tasks, next) = paging::gather(most, from, ask).await?;
+    Ok(TaskPage { tasks, next })
 }
 
 fn list(page: &TaskPage, output: &Output) -> Result<(), CliError> {

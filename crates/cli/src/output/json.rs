@@ -235,7 +235,7 @@ pub(crate) fn message(message: &MessageStatus) -> Value {
     let MessageStatus { id, kind, destination, accepted_at, copies } = message;
     let copy = |CopyStatus { inbox, state, attempts, agent }: &CopyStatus| {
         json!({
-            "inbox": inbox.to_string(),
+            "inbox": inbox.as_ref().map(ToString::to_string),
             "state": state.as_str(),
             "attempts": attempts,
             "agent": agent.as_ref().map(ToString::to_string),
@@ -250,9 +250,9 @@ pub(crate) fn message(message: &MessageStatus) -> Value {
     })
 }
 
-/// An inbox. A setting that is null is the broker's own.
+/// An inbox. A setting that is null is not set; `effective` says what is in force.
 pub(crate) fn inbox(inbox: &InboxInfo) -> Value {
-    let InboxInfo { settings, stats, waiting_outside, servers } = inbox;
+    let InboxInfo { settings, effective, stats, waiting_outside, servers } = inbox;
     let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
     let bound = |Binding { priority, key, value }: &Binding| json!({ "priority": priority.as_str(), "label": key.as_str(), "value": value.as_str() });
     let (counters, gauges) = (&stats.counters, &stats.gauges);
@@ -263,6 +263,13 @@ pub(crate) fn inbox(inbox: &InboxInfo) -> Value {
         "limit": limit,
         "routing": routing.map(Routing::as_str),
         "bindings": bindings.iter().map(bound).collect::<Value>(),
+        "effective": {
+            "when_full": effective.when_full.as_str(),
+            "wait_ms": u64::try_from(effective.wait.as_millis()).unwrap_or(u64::MAX),
+            "ephemeral": effective.ephemeral,
+            "logged": effective.logged,
+            "routing": effective.routing.map(Routing::as_str),
+        },
         "servers": servers,
         "waiting_outside": waiting_outside,
         "accepted": counters.accepted,

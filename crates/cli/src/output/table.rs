@@ -45,8 +45,18 @@ fn flush_left(table: &mut Table) {
 
 fn plain() -> Table {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    let arrangement = arrangement(table.width());
+    table.load_style(NOTHING).set_content_arrangement(arrangement);
     table
+}
+
+/// How a table goes into the width of the terminal. One that does not know its size says 0, and
+/// gets every line as long as it is instead of a column of single letters.
+fn arrangement(width: Option<u16>) -> ContentArrangement {
+    match width {
+        Some(0) => ContentArrangement::Disabled,
+        _ => ContentArrangement::Dynamic,
+    }
 }
 
 /// The broker's figures.
@@ -70,6 +80,7 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
     row("tasks cancelled or rejected", count(stats.tasks_canceled));
     row("tasks forgotten", count(stats.tasks_forgotten));
     row("dead letters", count(stats.dead_letters));
+    row("dead letters forgotten", count(stats.dead_letters_forgotten));
     row("dead letters sent again", count(stats.redriven));
     row("dead letters deleted", count(stats.purged));
     row("messages sent by schedules", count(stats.scheduled));
@@ -136,4 +147,20 @@ fn gauges(of: &Gauges) -> [(&'static str, u64); 6] {
         ("paused now", paused),
         ("leased now", leased),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_does_not_know_its_width_breaks_no_line() {
+        let table = |width| {
+            let mut table = fields([("description", "counts the words of a text".to_owned())]);
+            table.set_width(width).set_content_arrangement(arrangement(Some(width)));
+            table.trim_fmt()
+        };
+        assert_eq!(table(0), "description  counts the words of a text");
+        assert!(table(20).lines().count() > 1, "{}", table(20));
+    }
 }

@@ -3,12 +3,16 @@
 //! Filled by the witnesses while the broker is being killed, read by the verdict when all is
 //! quiet. It draws no conclusions but those that must be drawn on the spot.
 
+use crate::output::units::now;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
 use trunkline_types::session::{Accepted, Delivery, Welcome};
-use trunkline_types::{Epoch, IdempotencyKey, MessageId, Outcome, Publish, Refusal, Settle, Token};
+use trunkline_types::{
+    Epoch, IdempotencyKey, MessageId, Outcome, Publish, Refusal, RefusalCode, Settle, Token,
+    WallTime,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(super) struct Flow {
     pub(super) accepted: u64,
     /// Settlements confirmed.
     pub(super) settled: u64,
+    /// Publishes refused because the disk is full.
+    pub(super) full: u64,
 }
 
 /// The ledger's contents.
@@ -32,8 +38,8 @@ pub(super) struct Flow {
 pub(super) struct Books {
     /// Every publish, by the id of its envelope.
     pub(super) sent: HashMap<MessageId, Sent>,
-    /// Which ids were accepted under an idempotency key.
-    pub(super) keys: BTreeMap<IdempotencyKey, BTreeSet<MessageId>>,
+    /// What was accepted under each idempotency key.
+    pub(super) keys: BTreeMap<IdempotencyKey, Keyed>,
     /// Every delivery, by its token.
     pub(super) deliveries: HashMap<Token, Delivered>,
     /// Tokens that came twice.
@@ -44,8 +50,8 @@ pub(super) struct Books {
     pub(super) settles: HashMap<Token, Said>,
     /// How many operations were said.
     pub(super) operations: u64,
-    /// How many of them were answered.
-    pub(super) answered: u64,
+    /// When each of those that were answered was said, and when answered.
+    pub(super) answered: Vec<(WallTime, WallTime)>,
     /// Acceptances that were repeats under a key.
     pub(super) duplicates: u64,
     /// Deliveries with an attempt above the first.
@@ -65,8 +71,21 @@ pub(super) struct Books {
 pub(super) struct Sent {
     /// What was sent.
     pub(super) publish: Arc<Publish>,
+    /// When.
+    pub(super) at: WallTime,
     /// What the broker said.
     pub(super) answer: Option<Result<MessageId, Refusal>>,
+}
+
+/// What was accepted under one idempotency key.
+#[derive(Debug)]
+pub(super) struct Keyed {
+    /// Which ids.
+    pub(super) ids: BTreeSet<MessageId>,
+    /// When the first that was accepted was sent.
+    pub(super) from: WallTime,
+    /// When the last was accepted.
+    pub(super) until: WallTime,
 }
 
 /// A delivery.
@@ -74,6 +93,10 @@ pub(super) struct Sent {
 pub(super) struct Delivered {
     /// What was delivered.
     pub(super) id: MessageId,
+    /// When.
+    pub(super) at: WallTime,
+    /// Whether it is a task, which outlives its broker.
+    pub(super) is_task: bool,
 }
 
 /// A settlement.
@@ -85,6 +108,8 @@ pub(super) struct Said {
     pub(super) outcome: Outcome,
     /// What the broker said.
     pub(super) answer: Option<Result<(), Refusal>>,
+    /// When it said so.
+    pub(super) answered: Option<WallTime>,
 }
 
 impl Ledger {
@@ -105,7 +130,7 @@ impl Ledger {
 
     /// A publish leaves.
     pub(super) fn published(&self, publish: &Arc<Publish>) {
-        let sent = Sent { publish: Arc::clone(publish), answer: None };
+        let sent = Sent { publish: Arc::clone(publish), at: now(), answer: None };
         self.books().sent.insert(publish.envelope.id, sent);
     }
 
@@ -113,7 +138,7 @@ impl Ledger {
     pub(super) fn settling(&self, settle: &Settle) {
         let mut books = self.books();
         let id = books.deliveries.get(&settle.token).map(|delivered| delivered.id);
-        let said = Said { id, outcome: settle.outcome.clone(), answer: None };
+        let said = Said { id, outcome: settle.outcome.clone(), answer: None, answered: None };
         books.settles.insert(settle.token, said);
     }
 
@@ -122,9 +147,9 @@ impl Ledger {
         self.books().operations += operations as u64;
     }
 
-    /// An operation was answered.
-    pub(super) fn answered(&self) {
-        self.books().answered += 1;
+    /// An operation was answered that was said at that time.
+    pub(super) fn answered(&self, said: WallTime) {
+        self.books().answered.push((said, now()));
     }
 
     /// A publish was accepted.
@@ -135,7 +160,12 @@ impl Ledger {
         if let Some(sent) = books.sent.get_mut(&id) {
             sent.answer = Some(Ok(accepted));
             if let Some(key) = sent.publish.envelope.idempotency_key.clone() {
-                books.keys.entry(key).or_default().insert(accepted);
+                let (from, until) = (sent.at, now());
+                let fresh = || Keyed { ids: BTreeSet::new(), from, until };
+                let keyed = books.keys.entry(key).or_insert_with(fresh);
+                keyed.ids.insert(accepted);
+                keyed.from = keyed.from.min(from);
+                keyed.until = until;
             }
         }
         drop(books);
@@ -147,6 +177,9 @@ impl Ledger {
         if let Some(sent) = self.books().sent.get_mut(&id) {
             sent.answer = Some(Err(refusal.clone()));
         }
+        if refusal.code == RefusalCode::DiskFull {
+            self.flow.send_modify(|flow| flow.full += 1);
+        }
     }
 
     /// A settlement was answered.
@@ -156,6 +189,7 @@ impl Ledger {
         books.kept += u64::from(confirmed && token.epoch < books.epoch);
         if let Some(said) = books.settles.get_mut(&token) {
             said.answer = Some(answer);
+            said.answered = Some(now());
         }
         drop(books);
         if confirmed {
@@ -168,7 +202,8 @@ impl Ledger {
         let Delivery { token, publish, attempt, .. } = delivery;
         let id = publish.envelope.id;
         let mut books = self.books();
-        if books.deliveries.insert(*token, Delivered { id }).is_some() {
+        let delivered = Delivered { id, at: now(), is_task: publish.is_task() };
+        if books.deliveries.insert(*token, delivered).is_some() {
             books.repeated.push(*token);
         }
         books.retries += u64::from(*attempt > 1);
@@ -179,6 +214,21 @@ impl Ledger {
         if altered {
             books.altered.push(id);
         }
+    }
+
+    /// The leases on tasks under which agents of this process are at work, given since a time by
+    /// the broker that runs now. Those whose settlement is on its way are among them.
+    pub(super) fn leases(&self, since: WallTime) -> BTreeSet<Token> {
+        let books = self.books();
+        let epoch = books.deliveries.keys().map(|token| token.epoch).max();
+        let open = |token: &&Token| {
+            let said = books.settles.get(token);
+            said.is_none_or(|said| said.answer.is_none())
+        };
+        let young = |delivered: &Delivered| delivered.is_task && delivered.at >= since;
+        let tasks = books.deliveries.iter().filter(|(_, delivered)| young(delivered));
+        let now = tasks.map(|(token, _)| token).filter(|token| Some(token.epoch) == epoch);
+        now.filter(open).copied().collect()
     }
 
     /// A session came back.
@@ -214,11 +264,40 @@ mod tests {
             accepted_at: WallTime(0),
             expires_at: None,
             backlog: 0,
+            backlog_age: std::time::Duration::ZERO,
             messages: Vec::new(),
             number: 1,
             missed: Vec::new(),
             max_run: None,
         }
+    }
+
+    #[test]
+    fn leases_are_those_of_young_tasks_that_are_not_settled_at_the_latest_broker() {
+        let ledger = Ledger::new();
+        let task = |unique| {
+            let mut publish = (*publish(unique, "one")).clone();
+            publish.options.task = true;
+            Arc::new(publish)
+        };
+        let token = |epoch, counter| Token { epoch: Epoch(epoch), counter };
+        for (epoch, counter, publish) in [
+            (1, 1, task(1)),
+            (2, 2, task(2)),
+            (2, 3, task(3)),
+            // No task: it dies with its broker.
+            (2, 4, publish(4, "one")),
+        ] {
+            let delivery = Delivery { token: token(epoch, counter), ..delivery(counter, &publish) };
+            ledger.delivered(&delivery);
+        }
+        let outcome = Outcome::Complete { reply: None };
+        ledger.settling(&Settle { token: token(2, 2), outcome });
+        let all = BTreeSet::from([token(2, 2), token(2, 3)]);
+        assert_eq!(ledger.leases(WallTime(0)), all);
+        ledger.settled(token(2, 2), Ok(()));
+        assert_eq!(ledger.leases(WallTime(0)), BTreeSet::from([token(2, 3)]));
+        assert_eq!(ledger.leases(now().after(std::time::Duration::from_mins(1))), BTreeSet::new());
     }
 
     #[test]
@@ -241,7 +320,7 @@ mod tests {
         let sent = publish(1, "one");
         ledger.published(&sent);
         ledger.accepted(sent.envelope.id, None);
-        assert_eq!(*flow.borrow(), Flow { accepted: 1, settled: 0 });
+        assert_eq!(*flow.borrow(), Flow { accepted: 1, settled: 0, full: 0 });
         assert_eq!(ledger.books().sent[&sent.envelope.id].answer, Some(Ok(sent.envelope.id)));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::plan::{ECHO, Plan, UPPER, WORK, digest};
 use super::process::Process;
-use super::traffic::{Asked, Lane, Pace};
+use super::traffic::{ATTEMPTS, Asked, Lane, Pace};
 use super::witness::Witness;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use trunkline_agent::{Agent, Events, HandlerError, Host, Session, Task};
 use trunkline_types::{Destination, Payload, Refusal};
@@ -25,6 +26,15 @@ const LANES: u64 = 8;
 const WORKERS: usize = 3;
 /// Executables as agents.
 const EXECUTABLES: usize = 2;
+/// The longest run of what hangs. Long enough for the attempt after it on a busy machine.
+const LONGEST_RUN: Duration = Duration::from_secs(1);
+/// Words of a payload that fills a disk: about 240 KB.
+const LARGE: usize = 40_000;
+/// What the executables run. The first attempt at what is marked so stops itself.
+const COMMAND: &str = r#"case "$TRUNKLINE_ATTEMPT$TRUNKLINE_HEADER_TORTURE_STOP" in
+1yes) kill -STOP $$ ;;
+esac
+exec tr a-z A-Z"#;
 /// How long the load may take to come to rest after the last kill.
 const REST: Duration = Duration::from_mins(1);
 
@@ -32,14 +42,27 @@ const REST: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Load {
     agents: Vec<Agent>,
-    executables: Vec<Process>,
+    executables: Vec<Executable>,
     url: String,
     log: PathBuf,
+    prefix: String,
+    /// Serial number of what is sent beside the lanes.
+    extra: u64,
+    /// How many handlers hung and were ended.
+    ended: watch::Sender<u64>,
     sessions: Vec<Session>,
     lanes: JoinSet<Asked>,
     listener: JoinHandle<Heard>,
     listening: Session,
     stop: Arc<AtomicBool>,
+}
+
+/// An agent in a process of its own.
+#[derive(Debug)]
+struct Executable {
+    process: Process,
+    /// Whether it was stopped and has not gone on.
+    paused: bool,
 }
 
 /// What the subscriber heard.
@@ -78,13 +101,14 @@ impl Load {
         log: &Path,
     ) -> Result<Self, CliError> {
         let mut agents = Vec::new();
+        let ended = watch::Sender::new(0);
         for number in 0..WORKERS {
-            agents.push(worker(witness, number).await?);
+            agents.push(worker(witness, number, &ended).await?);
         }
         agents.push(echo(witness).await?);
         let mut executables = Vec::new();
         for number in 0..EXECUTABLES {
-            executables.push(executable(url, number, log)?);
+            executables.push(start(url, number, log)?);
         }
         let listening = witness.session().await?;
         let pattern = "torture.>".parse().map_err(mistake)?;
@@ -102,8 +126,67 @@ impl Load {
             }
             sessions.push(session);
         }
-        let (url, log) = (url.to_owned(), log.to_owned());
-        Ok(Self { agents, executables, url, log, sessions, lanes, listener, listening, stop })
+        let (url, log, prefix) = (url.to_owned(), log.to_owned(), prefix.to_owned());
+        Ok(Self {
+            agents,
+            executables,
+            url,
+            log,
+            prefix,
+            extra: 0,
+            ended,
+            sessions,
+            lanes,
+            listener,
+            listening,
+            stop,
+        })
+    }
+
+    /// Sends one task to a handler that hangs and one to an executable that stops itself.
+    ///
+    /// # Errors
+    /// The broker refuses them and does not say when to come back.
+    pub(super) async fn hang(&mut self) -> Result<(), CliError> {
+        for plan in [Plan::Hang, Plan::Stop] {
+            while let Err(refusal) = self.hang_once(plan).await? {
+                match refusal.retry_after {
+                    Some(span) => tokio::time::sleep(span).await,
+                    None => return Err(refusal.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn hang_once(&mut self, plan: Plan) -> Result<Result<(), Refusal>, CliError> {
+        let payload = plan.payload(&self.serial(), 2);
+        let to = Destination::skill(plan.skill()).map_err(mistake)?;
+        let mut task = self.sessions[0].send(to, payload);
+        if plan == Plan::Stop {
+            task = task.header("torture-stop", "yes");
+        }
+        Ok(task.attempts(ATTEMPTS).max_run(LONGEST_RUN).await.map(drop))
+    }
+
+    /// How many handlers of this process hung and were ended.
+    pub(super) fn ended_handlers(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    /// Sends one task that takes much room, and says whether it was accepted.
+    ///
+    /// # Errors
+    /// A mistake in this program.
+    pub(super) async fn fill(&mut self) -> Result<Result<(), Refusal>, CliError> {
+        let payload = Plan::Answer.payload(&self.serial(), LARGE);
+        let to = Destination::skill(Plan::Answer.skill()).map_err(mistake)?;
+        Ok(self.sessions[0].send(to, payload).attempts(ATTEMPTS).await.map(drop))
+    }
+
+    fn serial(&mut self) -> String {
+        self.extra += 1;
+        format!("{}-extra-{}", self.prefix, self.extra)
     }
 
     /// Kills an executable agent: nobody comes back for what it held. Tells whether there was one
@@ -112,12 +195,38 @@ impl Load {
     /// # Errors
     /// The system does not let it be killed.
     pub(super) async fn kill_executable(&mut self, number: usize) -> Result<bool, CliError> {
-        let process = &mut self.executables[number % EXECUTABLES];
+        let Executable { process, .. } = &mut self.executables[number % EXECUTABLES];
         let runs = process.is_running()?;
         if runs {
             process.kill().await?;
         }
         Ok(runs)
+    }
+
+    /// Stops an executable agent where it is. Tells whether there was one to stop.
+    ///
+    /// # Errors
+    /// The system does not let it be stopped.
+    pub(super) fn pause_executable(&mut self, number: usize) -> Result<bool, CliError> {
+        let Executable { process, paused } = &mut self.executables[number % EXECUTABLES];
+        let runs = process.is_running()? && !*paused;
+        if runs {
+            process.pause()?;
+            *paused = true;
+        }
+        Ok(runs)
+    }
+
+    /// Lets an executable agent that was stopped go on, if it was not killed meanwhile.
+    ///
+    /// # Errors
+    /// The system does not let it go on.
+    pub(super) fn resume_executable(&mut self, number: usize) -> Result<(), CliError> {
+        let Executable { process, paused } = &mut self.executables[number % EXECUTABLES];
+        if std::mem::take(paused) && process.is_running()? {
+            process.resume()?;
+        }
+        Ok(())
     }
 
     /// Starts the executable agents that were killed, and those that were started while there was
@@ -126,9 +235,9 @@ impl Load {
     /// # Errors
     /// One cannot be started.
     pub(super) fn revive(&mut self) -> Result<(), CliError> {
-        for (number, process) in self.executables.iter_mut().enumerate() {
-            if !process.is_running()? {
-                *process = executable(&self.url, number, &self.log)?;
+        for (number, executable) in self.executables.iter_mut().enumerate() {
+            if !executable.process.is_running()? {
+                *executable = start(&self.url, number, &self.log)?;
             }
         }
         Ok(())
@@ -173,7 +282,7 @@ impl Load {
             Ok(heard) => rest.heard = heard,
             Err(error) => rest.stuck.push(format!("the subscriber ended: {error}")),
         }
-        for process in &mut executables {
+        for Executable { process, .. } in &mut executables {
             if let Err(error) = process.stop(Duration::from_secs(5)).await {
                 rest.stuck.push(format!("an executable agent does not end: {error}"));
             }
@@ -187,7 +296,13 @@ fn mark() -> u64 {
     RUNS.fetch_add(1, Ordering::Relaxed)
 }
 
-async fn worker(witness: &Witness, number: usize) -> Result<Agent, Refusal> {
+async fn worker(
+    witness: &Witness,
+    number: usize,
+    ended: &watch::Sender<u64>,
+) -> Result<Agent, Refusal> {
+    let ended = ended.clone();
+    let work = move |task| work(task, ended.clone());
     witness
         .agent(&format!("torture-worker-{number}"))
         .skill(WORK, work)
@@ -196,7 +311,16 @@ async fn worker(witness: &Witness, number: usize) -> Result<Agent, Refusal> {
         .await
 }
 
-async fn work(task: Task) -> Result<Payload, HandlerError> {
+/// Counts a handler that hangs when it is dropped, which is the only end that it has.
+struct Hung(watch::Sender<u64>);
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        self.0.send_modify(|ended| *ended += 1);
+    }
+}
+
+async fn work(task: Task, ended: watch::Sender<u64>) -> Result<Payload, HandlerError> {
     let payload = task.payload().data.clone();
     let mark = mark();
     // Most work is over at once; some is at work when the broker is killed.
@@ -216,8 +340,14 @@ async fn work(task: Task) -> Result<Payload, HandlerError> {
                 return Err(HandlerError::fail("the reply is not what was asked"));
             }
         }
-        Some(Plan::Answer | Plan::Retry) => {}
-        Some(Plan::Upper) | None => return Err(HandlerError::fail("not for this agent")),
+        Some(Plan::Hang) if task.attempt() == 1 => {
+            let _hung = Hung(ended);
+            std::future::pending::<()>().await;
+        }
+        Some(Plan::Answer | Plan::Retry | Plan::Hang) => {}
+        Some(Plan::Upper | Plan::Stop) | None => {
+            return Err(HandlerError::fail("not for this agent"));
+        }
     }
     Ok(format!("{}#{mark}", digest(&payload)).into())
 }
@@ -227,12 +357,13 @@ async fn echo(witness: &Witness) -> Result<Agent, Refusal> {
     witness.agent("torture-echo").skill(ECHO, echo).workers(1..=4).start().await
 }
 
-fn executable(url: &str, number: usize, log: &Path) -> Result<Process, CliError> {
-    Process::start("an executable agent", log, |command| {
+fn start(url: &str, number: usize, log: &Path) -> Result<Executable, CliError> {
+    let process = Process::start("an executable agent", log, |command| {
         let id = format!("torture-executable-{number}");
         command.args(["agent", "--url", url, "--skill", UPPER, "--id", &id]);
-        command.args(["--concurrency", "2", "--", "tr", "a-z", "A-Z"]);
-    })
+        command.args(["--concurrency", "2", "--grace", "100ms", "--", "sh", "-c", COMMAND]);
+    })?;
+    Ok(Executable { process, paused: false })
 }
 
 async fn listen(mut events: Events) -> Heard {

@@ -28,11 +28,23 @@ pub(super) enum Plan {
     Dead,
     /// Answer with the payload in capitals.
     Upper,
+    /// Never return from the first attempt, then answer.
+    Hang,
+    /// Stop the process of the first attempt, then answer with the payload in capitals.
+    Stop,
 }
 
 impl Plan {
-    const ALL: [Self; 6] =
-        [Self::Answer, Self::Nested, Self::Retry, Self::Fail, Self::Dead, Self::Upper];
+    const ALL: [Self; 8] = [
+        Self::Answer,
+        Self::Nested,
+        Self::Retry,
+        Self::Fail,
+        Self::Dead,
+        Self::Upper,
+        Self::Hang,
+        Self::Stop,
+    ];
 
     fn word(self) -> &'static str {
         match self {
@@ -42,6 +54,8 @@ impl Plan {
             Self::Fail => "fail",
             Self::Dead => "dead",
             Self::Upper => "upper",
+            Self::Hang => "hang",
+            Self::Stop => "stop",
         }
     }
 
@@ -63,14 +77,21 @@ impl Plan {
 
     /// The skill that does it.
     pub(super) fn skill(self) -> &'static str {
-        if self == Self::Upper { UPPER } else { WORK }
+        if self.is_for_executables() { UPPER } else { WORK }
+    }
+
+    /// Whether executables do it, who settle in processes of their own.
+    pub(super) fn is_for_executables(self) -> bool {
+        matches!(self, Self::Upper | Self::Stop)
     }
 
     /// The state in which it must end.
     pub(super) fn end(self) -> TaskState {
         match self {
             Self::Fail | Self::Dead => TaskState::Failed,
-            Self::Answer | Self::Nested | Self::Retry | Self::Upper => TaskState::Completed,
+            Self::Answer | Self::Nested | Self::Retry | Self::Upper | Self::Hang | Self::Stop => {
+                TaskState::Completed
+            }
         }
     }
 
@@ -78,7 +99,7 @@ impl Plan {
     /// so that two runs never say the same.
     pub(super) fn accepts(self, payload: &[u8], result: &[u8]) -> bool {
         match self {
-            Self::Upper => result == payload.to_ascii_uppercase(),
+            Self::Upper | Self::Stop => result == payload.to_ascii_uppercase(),
             _ => result.split(|byte| *byte == b'#').next() == Some(digest(payload).as_bytes()),
         }
     }

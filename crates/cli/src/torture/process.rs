@@ -96,6 +96,31 @@ impl Process {
         Ok(())
     }
 
+    /// Stops it where it is (SIGSTOP).
+    ///
+    /// # Errors
+    /// It has ended, or the system does not let it be stopped.
+    pub(crate) fn pause(&mut self) -> Result<(), CliError> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// It has ended, or the system does not let it go on.
+    pub(crate) fn resume(&mut self) -> Result<(), CliError> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<(), CliError> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(self.ended(status));
+        }
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let sent = pid.map_or(Ok(()), |pid| kill_process(pid, signal));
+        sent.map_err(|error| CliError::from(io::Error::from(error)))
+    }
+
     /// Asks it to end (SIGTERM), waits for so long, then kills it.
     pub(crate) async fn stop(&mut self, grace: Duration) -> io::Result<ExitStatus> {
         if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
@@ -155,13 +180,25 @@ async fn is_ready(address: SocketAddr) -> io::Result<bool> {
     Ok(&status == b"HTTP/1.1 200")
 }
 
-fn last_words(log: &Path) -> io::Result<String> {
+/// How much processes have written to their log so far.
+pub(crate) fn words(log: &Path) -> u64 {
+    std::fs::metadata(log).map_or(0, |log| log.len())
+}
+
+/// What they have written to it after that much.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn words_since(log: &Path, before: u64) -> io::Result<String> {
     let mut file = File::open(log)?;
-    let size = file.metadata()?.len();
-    file.seek(SeekFrom::Start(size.saturating_sub(LAST_WORDS)))?;
+    file.seek(SeekFrom::Start(before))?;
     let mut words = Vec::new();
     file.read_to_end(&mut words)?;
     Ok(String::from_utf8_lossy(&words).into_owned())
+}
+
+fn last_words(log: &Path) -> io::Result<String> {
+    words_since(log, words(log).saturating_sub(LAST_WORDS))
 }
 
 /// A free port of this machine outside the range from which the system takes the ports of

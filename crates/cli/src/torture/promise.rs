@@ -1,5 +1,6 @@
 //! The promises that are checked, and how they fared.
 
+use super::fault::{Fault, Faults};
 use std::collections::BTreeMap;
 
 /// How many broken cases are told of one promise.
@@ -36,11 +37,21 @@ pub(super) enum Promise {
     Conserved,
     /// The broker is ready again, sessions come back and work flows.
     ComesBack,
+    /// A stopped broker does not take its own absence for an agent's silence.
+    LeasesKept,
+    /// A handler that never returns is ended at its longest run, and the work done again.
+    HungEnded,
+    /// New work is refused, with the reason, while the disk is full.
+    FullTold,
+    /// A broker whose log is damaged says where, whether it starts or not.
+    DamageNamed,
+    /// What is not in the damaged block is there.
+    DamageContained,
 }
 
 impl Promise {
     /// Every promise, in the order of the report.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::NothingLost,
         Self::BufferedKept,
         Self::EndsOnce,
@@ -55,6 +66,11 @@ impl Promise {
         Self::RecoveryFaithful,
         Self::Conserved,
         Self::ComesBack,
+        Self::LeasesKept,
+        Self::HungEnded,
+        Self::FullTold,
+        Self::DamageNamed,
+        Self::DamageContained,
     ];
 
     /// The promise in a few words.
@@ -74,6 +90,11 @@ impl Promise {
             Self::RecoveryFaithful => "recovery changes nothing seen before",
             Self::Conserved => "accepted = ended + still there",
             Self::ComesBack => "broker and sessions come back",
+            Self::LeasesKept => "a stopped broker takes no lease away",
+            Self::HungEnded => "a handler that hangs is ended",
+            Self::FullTold => "a full disk refuses, and says so",
+            Self::DamageNamed => "damage is named",
+            Self::DamageContained => "damage costs its own block at most",
         }
     }
 
@@ -87,10 +108,16 @@ impl Promise {
             Self::TokensUnique | Self::PayloadIntact => "deliveries",
             Self::EventsNumbered => "events",
             Self::KeysOnce => "keys",
-            Self::NothingInvented | Self::RecoveryFaithful => "tasks on record",
+            Self::NothingInvented | Self::RecoveryFaithful | Self::DamageContained => {
+                "tasks on record"
+            }
             Self::AllAnswered => "operations",
             Self::Conserved => "audits",
-            Self::ComesBack => "restarts",
+            Self::ComesBack => "returns",
+            Self::LeasesKept => "leases",
+            Self::HungEnded => "handlers",
+            Self::FullTold => "full disks",
+            Self::DamageNamed => "flipped bits",
         }
     }
 }
@@ -106,46 +133,74 @@ pub(super) struct Tally {
     pub(super) examples: Vec<String>,
 }
 
-/// How every promise fared.
+/// How every promise fared, in all and under each fault.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Tallies(BTreeMap<Promise, Tally>);
+pub(super) struct Tallies {
+    all: BTreeMap<Promise, Tally>,
+    /// Cases checked, and those of them that were broken.
+    under: BTreeMap<(Promise, Fault), (u64, u64)>,
+}
 
 impl Tallies {
-    /// Takes note of one case.
-    pub(super) fn check(&mut self, promise: Promise, held: bool, found: impl FnOnce() -> String) {
-        let tally = self.0.entry(promise).or_default();
-        tally.checked += 1;
-        if !held {
-            tally.broken += 1;
-            if tally.examples.len() < EXAMPLES {
-                tally.examples.push(found());
-            }
+    /// Takes note of one case, and of the faults that it met.
+    pub(super) fn check(
+        &mut self,
+        promise: Promise,
+        met: impl Into<Faults>,
+        held: bool,
+        found: impl FnOnce() -> String,
+    ) {
+        let met = met.into();
+        self.held(promise, met, 1);
+        if held {
+            return;
+        }
+        for fault in met.each() {
+            self.under.entry((promise, fault)).or_default().1 += 1;
+        }
+        let tally = self.all.entry(promise).or_default();
+        tally.broken += 1;
+        if tally.examples.len() < EXAMPLES {
+            tally.examples.push(found());
         }
     }
 
     /// Takes note of many cases that held.
-    pub(super) fn held(&mut self, promise: Promise, cases: u64) {
-        self.0.entry(promise).or_default().checked += cases;
+    pub(super) fn held(&mut self, promise: Promise, met: impl Into<Faults>, cases: u64) {
+        self.all.entry(promise).or_default().checked += cases;
+        for fault in met.into().each() {
+            self.under.entry((promise, fault)).or_default().0 += cases;
+        }
     }
 
     /// How a promise fared.
     pub(super) fn of(&self, promise: Promise) -> Tally {
-        self.0.get(&promise).cloned().unwrap_or_default()
+        self.all.get(&promise).cloned().unwrap_or_default()
+    }
+
+    /// How many cases met a fault, and how many of those were broken.
+    pub(super) fn under(&self, promise: Promise, fault: Fault) -> (u64, u64) {
+        self.under.get(&(promise, fault)).copied().unwrap_or_default()
     }
 
     /// Whether any promise was broken.
     pub(super) fn any_broken(&self) -> bool {
-        self.0.values().any(|tally| tally.broken > 0)
+        self.all.values().any(|tally| tally.broken > 0)
     }
 
     /// Adds another set.
     pub(super) fn add(&mut self, other: Self) {
-        for (promise, tally) in other.0 {
-            let mine = self.0.entry(promise).or_default();
+        for (promise, tally) in other.all {
+            let mine = self.all.entry(promise).or_default();
             mine.checked += tally.checked;
             mine.broken += tally.broken;
             let room = EXAMPLES.saturating_sub(mine.examples.len());
             mine.examples.extend(tally.examples.into_iter().take(room));
+        }
+        for (key, (checked, broken)) in other.under {
+            let mine = self.under.entry(key).or_default();
+            mine.0 += checked;
+            mine.1 += broken;
         }
     }
 }
@@ -157,9 +212,10 @@ mod tests {
     #[test]
     fn broken_cases_are_counted_and_the_first_are_told() {
         let mut tallies = Tallies::default();
-        tallies.held(Promise::NothingLost, 10);
+        tallies.held(Promise::NothingLost, Fault::Kill, 10);
         for number in 0..7 {
-            tallies.check(Promise::NothingLost, number == 0, || format!("case {number}"));
+            let met = if number < 3 { Faults::from(Fault::Cut) } else { Faults::NONE };
+            tallies.check(Promise::NothingLost, met, number == 0, || format!("case {number}"));
         }
         let mut sum = Tallies::default();
         sum.add(tallies.clone());
@@ -169,5 +225,8 @@ mod tests {
         assert_eq!(tally.examples, ["case 1", "case 2", "case 3", "case 4", "case 5"]);
         assert!(sum.any_broken());
         assert_eq!(sum.of(Promise::KeysOnce).checked, 0);
+        assert_eq!(sum.under(Promise::NothingLost, Fault::Kill), (20, 0));
+        assert_eq!(sum.under(Promise::NothingLost, Fault::Cut), (6, 4));
+        assert_eq!(sum.under(Promise::NothingLost, Fault::Stall), (0, 0));
     }
 }

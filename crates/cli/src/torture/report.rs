@@ -1,24 +1,36 @@
 //! What is printed of a run.
 
-use super::args::{Mode, TortureArgs};
+use super::args::TortureArgs;
+use super::counts::{COUNTS, Count, Counts};
+use super::fault::{Fault, Faults};
 use super::promise::{Promise, Tallies, Tally};
-use super::round::{Counts, Found};
+use super::round::Found;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::output::units::{count, span};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use serde_json::{Map, Value, json};
+use std::array::from_fn;
 use std::time::Duration;
+
+/// Faults of the broker and its disk: the columns of the first table.
+const BROKER: [Fault; 4] = [Fault::Kill, Fault::Unflushed, Fault::DiskFull, Fault::BitFlip];
+/// Faults of time, agents and network: the columns of the second.
+const AROUND: [Fault; 7] = [
+    Fault::Pause,
+    Fault::AgentKill,
+    Fault::AgentPause,
+    Fault::Hang,
+    Fault::Cut,
+    Fault::Delay,
+    Fault::Stall,
+];
 
 /// What a run found.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Report {
     /// Decided what was done when.
     pub(super) seed: u64,
-    /// Over each storage.
-    pub(super) disks: BTreeMap<&'static str, Found>,
-    /// Over all of them.
+    /// Over every round.
     pub(super) whole: Found,
     /// What the control experiment found, if there was one.
     pub(super) control: Option<Found>,
@@ -26,34 +38,6 @@ pub(super) struct Report {
     pub(super) cut_short: bool,
     /// How long it took.
     pub(super) seconds: Duration,
-}
-
-impl Report {
-    /// The command line that makes the same run.
-    fn command(&self, args: &TortureArgs) -> String {
-        let mode = match args.mode {
-            Mode::Kill => " --mode kill",
-            Mode::Unflushed => " --mode unflushed",
-            Mode::Both => "",
-        };
-        let mut command =
-            format!("trunkline torture --kills {} --seed {}{mode}", args.kills, self.seed);
-        for (flag, value, default) in [("--rate", args.rate, 1500), ("--round", args.round, 25)] {
-            if value != default {
-                // Writing to a string does not fail.
-                let _ = write!(command, " {flag} {value}");
-            }
-        }
-        for (flag, set) in
-            [("--never-flush", args.never_flush), ("--expect-loss", args.expect_loss)]
-        {
-            if set {
-                command.push(' ');
-                command.push_str(flag);
-            }
-        }
-        command
-    }
 }
 
 /// Prints a run, as text or JSON.
@@ -69,15 +53,10 @@ pub(super) fn print(
     if output.is_json() {
         return output.value(&value(report, args, failure));
     }
-    let rows = Promise::ALL.map(|promise| {
-        let tally = report.whole.tallies.of(promise);
-        [promise.text().to_owned(), word(&tally).to_owned(), evidence(promise, &tally)]
-    });
-    output.table(&crate::output::rows(["promise", "", "evidence"], &[], rows))?;
+    tables(&report.whole.tallies, args.faults(), output)?;
     for (promise, example) in examples(&report.whole.tallies) {
         output.line(format_args!("  {}: {example}", promise.text()))?;
     }
-    output.line("")?;
     output.table(&crate::output::fields(figures(report)))?;
     output.line("")?;
     if let Some(control) = &report.control {
@@ -87,21 +66,67 @@ pub(super) fn print(
         None => output.line(format_args!("passed in {}", span(report.seconds)))?,
         Some(why) => output.line(format_args!("failed after {}: {why}", span(report.seconds)))?,
     }
-    output.line(format_args!("again: {}", report.command(args)))
+    output.line(format_args!("again: {}", args.command(report.seed)))
+}
+
+/// Each promise, in all and under each fault that was wanted.
+fn tables(tallies: &Tallies, wanted: Faults, output: Output) -> Result<(), CliError> {
+    let header: [&str; BROKER.len() + 2] = from_fn(|column| match column {
+        0 => "promise",
+        1 => "in all",
+        _ => BROKER[column - 2].word(),
+    });
+    let rows = Promise::ALL.map(|promise| -> [String; BROKER.len() + 2] {
+        from_fn(|column| match column {
+            0 => promise.text().to_owned(),
+            1 => in_all(promise, &tallies.of(promise)),
+            _ => cell(tallies, promise, BROKER[column - 2]),
+        })
+    });
+    output.table(&crate::output::rows(header, &[2, 3, 4, 5], rows))?;
+    output.line("")?;
+    if !wanted.has_any(&AROUND) {
+        return Ok(());
+    }
+    let header: [&str; AROUND.len() + 1] = from_fn(|column| match column {
+        0 => "promise",
+        _ => AROUND[column - 1].word(),
+    });
+    let rows = Promise::ALL.map(|promise| -> [String; AROUND.len() + 1] {
+        from_fn(|column| match column {
+            0 => promise.text().to_owned(),
+            _ => cell(tallies, promise, AROUND[column - 1]),
+        })
+    });
+    output.table(&crate::output::rows(header, &[1, 2, 3, 4, 5, 6, 7], rows))?;
+    output.line("")
+}
+
+/// How a promise fared under a fault.
+fn cell(tallies: &Tallies, promise: Promise, fault: Fault) -> String {
+    match tallies.under(promise, fault) {
+        (0, _) => "not met".into(),
+        (cases, 0) => format!("held {}", count(cases)),
+        (cases, broken) => format!("BROKEN {} of {}", count(broken), count(cases)),
+    }
 }
 
 fn word(tally: &Tally) -> &'static str {
     match tally {
         Tally { broken: 1.., .. } => "BROKEN",
-        Tally { checked: 0, .. } => "not tried",
+        Tally { checked: 0, .. } => "not met",
         Tally { .. } => "held",
     }
 }
 
-fn evidence(promise: Promise, tally: &Tally) -> String {
+/// How a promise fared, and in how many cases.
+fn in_all(promise: Promise, tally: &Tally) -> String {
     let Tally { checked, broken, .. } = tally;
-    let checked = format!("{} {}", count(*checked), promise.unit());
-    if *broken > 0 { format!("{} of {checked}", count(*broken)) } else { checked }
+    let (word, checked, unit) = (word(tally), count(*checked), promise.unit());
+    match broken {
+        0 => format!("{word} {checked} {unit}"),
+        broken => format!("{word} {} of {checked} {unit}", count(*broken)),
+    }
 }
 
 fn examples(tallies: &Tallies) -> Vec<(Promise, String)> {
@@ -110,40 +135,21 @@ fn examples(tallies: &Tallies) -> Vec<(Promise, String)> {
 }
 
 fn figures(report: &Report) -> Vec<(&'static str, String)> {
-    let counts = &report.whole.counts;
-    let kills: Vec<String> = report
-        .disks
-        .iter()
-        .map(|(name, found)| format!("{} {name}", count(found.counts.kills)))
-        .collect();
-    let (middle, longest) = recoveries(counts);
-    vec![
-        ("kills", format!("{} ({})", count(counts.kills), kills.join(", "))),
-        ("of those while starting", count(counts.kills_while_starting)),
-        ("agents killed with it", count(counts.agents_killed)),
+    let Found { counts, faults, .. } = &report.whole;
+    let faults: Vec<String> =
+        faults.iter().map(|(fault, times)| format!("{} {}", count(*times), fault.word())).collect();
+    let (middle, longest) = counts.recovery();
+    let mut figures = vec![
+        ("faults", faults.join(", ")),
         ("ready again", format!("p50 {}, longest {}", span(middle), span(longest))),
-        ("publishes accepted", count(counts.accepted)),
-        ("of those synced tasks", count(counts.accepted_synced)),
-        ("repeats under a key", count(counts.duplicates)),
-        ("publishes refused", count(counts.refused)),
-        ("tasks completed", count(counts.completed)),
-        ("tasks failed as planned", count(counts.failed)),
-        ("of those dead letters", count(counts.dead_letters)),
-        ("deliveries seen", count(counts.deliveries)),
-        ("redelivered", count(counts.redeliveries)),
-        ("sessions that came back", count(counts.returns)),
-        ("deliveries kept over a kill", count(counts.kept)),
-        ("requests answered", count(counts.answered)),
-        ("requests told lost", count(counts.told_lost)),
-        ("events heard", count(counts.events)),
-        ("lost as permitted", count(counts.gone)),
-        ("log records", count(counts.records)),
-    ]
+    ];
+    figures.extend(COUNTS.map(|(figure, _, text)| (text, count(counts.of(figure)))));
+    figures
 }
 
 fn control_line(control: &Found) -> String {
     let lost = control.tallies.of(Promise::NothingLost);
-    let kills = control.counts.kills;
+    let kills = control.kills();
     if lost.broken > 0 {
         format!(
             "control: a broker that never flushes was caught: {} of {} accepted tasks lost in \
@@ -156,42 +162,41 @@ fn control_line(control: &Found) -> String {
     }
 }
 
-/// The middle one and the longest.
-fn recoveries(counts: &Counts) -> (Duration, Duration) {
-    let mut times = counts.recoveries.clone();
-    times.sort_unstable();
-    let middle = times.get(times.len() / 2).copied().unwrap_or_default();
-    (middle, times.last().copied().unwrap_or_default())
-}
-
 fn value(report: &Report, args: &TortureArgs, failure: Option<&String>) -> Value {
     let control = report.control.as_ref().map(|control| {
         let lost = control.tallies.of(Promise::NothingLost);
         json!({
-            "kills": control.counts.kills,
+            "kills": control.kills(),
             "accepted_synced": lost.checked,
             "lost": lost.broken,
             "caught": lost.broken > 0,
         })
     });
-    let disks: BTreeMap<_, _> =
-        report.disks.iter().map(|(name, found)| (*name, found.counts.kills)).collect();
+    let Found { tallies, counts, faults, .. } = &report.whole;
+    let faults: Map<_, _> =
+        faults.iter().map(|(fault, times)| (fault.word().to_owned(), json!(times))).collect();
     json!({
         "passed": failure.is_none(),
         "failure": failure,
         "seed": report.seed,
-        "command": report.command(args),
+        "command": args.command(report.seed),
         "seconds": report.seconds.as_secs_f64(),
-        "promises": promises(&report.whole.tallies),
-        "counts": counts(&report.whole.counts),
-        "kills_by_storage": disks,
+        "promises": promises(tallies, args.faults()),
+        "faults": faults,
+        "counts": figures_json(counts),
         "control": control,
     })
 }
 
-fn promises(tallies: &Tallies) -> Value {
+fn promises(tallies: &Tallies, wanted: Faults) -> Value {
     let promise = |promise: Promise| {
         let tally = tallies.of(promise);
+        let under = |fault: Fault| {
+            let (checked, broken) = tallies.under(promise, fault);
+            let outcome = word(&Tally { checked, broken, ..Tally::default() }).to_lowercase();
+            let cell = json!({ "outcome": outcome, "checked": checked, "broken": broken });
+            (fault.word().to_owned(), cell)
+        };
         json!({
             "promise": promise.text(),
             "outcome": word(&tally).to_lowercase(),
@@ -199,58 +204,19 @@ fn promises(tallies: &Tallies) -> Value {
             "unit": promise.unit(),
             "broken": tally.broken,
             "examples": tally.examples,
+            "under": wanted.each().map(under).collect::<Map<_, _>>(),
         })
     };
     Promise::ALL.into_iter().map(promise).collect()
 }
 
-fn counts(counts: &Counts) -> Value {
-    let (middle, longest) = recoveries(counts);
-    let Counts {
-        kills,
-        kills_while_starting,
-        agents_killed,
-        accepted,
-        accepted_synced,
-        duplicates,
-        refused,
-        completed,
-        failed,
-        dead_letters,
-        deliveries,
-        redeliveries,
-        gone,
-        returns,
-        kept,
-        answered,
-        told_lost,
-        events,
-        records,
-        recoveries: restarts,
-    } = counts;
-    json!({
-        "kills": kills,
-        "kills_while_starting": kills_while_starting,
-        "agents_killed": agents_killed,
-        "accepted": accepted,
-        "accepted_synced": accepted_synced,
-        "duplicates": duplicates,
-        "refused": refused,
-        "tasks_completed": completed,
-        "tasks_failed": failed,
-        "dead_letters": dead_letters,
-        "deliveries": deliveries,
-        "redeliveries": redeliveries,
-        "lost_as_permitted": gone,
-        "sessions_returned": returns,
-        "deliveries_kept": kept,
-        "requests_answered": answered,
-        "requests_told_lost": told_lost,
-        "events_heard": events,
-        "log_records": records,
-        "restarts": restarts.len(),
-        "ready_ms": { "p50": millis(middle), "max": millis(longest) },
-    })
+fn figures_json(counts: &Counts) -> Value {
+    let (middle, longest) = counts.recovery();
+    let figure = |(figure, key, _): (Count, &str, _)| (key.to_owned(), json!(counts.of(figure)));
+    let mut figures: Map<_, _> = COUNTS.into_iter().map(figure).collect();
+    figures.insert("restarts".into(), json!(counts.recoveries.len()));
+    figures.insert("ready_ms".into(), json!({ "p50": millis(middle), "max": millis(longest) }));
+    figures.into()
 }
 
 fn millis(span: Duration) -> u64 {
@@ -262,16 +228,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_promise_is_held_broken_or_was_not_tried() {
+    fn a_promise_is_held_broken_or_was_not_met() {
         let mut tallies = Tallies::default();
-        assert_eq!(word(&tallies.of(Promise::KeysOnce)), "not tried");
-        tallies.held(Promise::KeysOnce, 1_200);
+        assert_eq!(word(&tallies.of(Promise::KeysOnce)), "not met");
+        tallies.held(Promise::KeysOnce, Fault::Kill, 1_200);
         assert_eq!(word(&tallies.of(Promise::KeysOnce)), "held");
-        assert_eq!(evidence(Promise::KeysOnce, &tallies.of(Promise::KeysOnce)), "1,200 keys");
-        tallies.check(Promise::KeysOnce, false, || "two".into());
+        let all = |tallies: &Tallies| in_all(Promise::KeysOnce, &tallies.of(Promise::KeysOnce));
+        assert_eq!(all(&tallies), "held 1,200 keys");
+        tallies.check(Promise::KeysOnce, Fault::Cut, false, || "two".into());
         let tally = tallies.of(Promise::KeysOnce);
         assert_eq!(word(&tally), "BROKEN");
-        assert_eq!(evidence(Promise::KeysOnce, &tally), "1 of 1,201 keys");
+        assert_eq!(all(&tallies), "BROKEN 1 of 1,201 keys");
         assert_eq!(examples(&tallies), [(Promise::KeysOnce, "two".to_owned())]);
+        let cell = |fault| cell(&tallies, Promise::KeysOnce, fault);
+        assert_eq!(cell(Fault::Kill), "held 1,200");
+        assert_eq!(cell(Fault::Cut), "BROKEN 1 of 1");
+        assert_eq!(cell(Fault::Stall), "not met");
+    }
+
+    #[test]
+    fn every_fault_has_a_column() {
+        let columns: Faults = BROKER.into_iter().chain(AROUND).collect();
+        assert_eq!(columns, Fault::ALL.into_iter().collect());
     }
 }

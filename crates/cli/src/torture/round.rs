@@ -1,40 +1,42 @@
-//! One round: a data directory, a load, some kills, and a verdict.
+//! One round: a data directory, a load, what goes wrong, and a verdict.
 
 use super::args::Disk;
+use super::counts::{Count, Counts};
+use super::damage::{self, Flip};
 use super::evidence::{self, Evidence};
-use super::ledger::{Flow, Ledger};
+use super::fault::{Fault, Faults};
+use super::ledger::Ledger;
 use super::load::{Load, Rest};
-use super::process::Process;
+use super::process::{Process, words, words_since};
 use super::promise::{Promise, Tallies};
+use super::proxy::Proxy;
+use super::script;
+use super::strike::Stage;
 use super::verdict;
 use super::witness::Witness;
 use crate::error::CliError;
+use crate::output::units::now;
 use fastrand::Rng;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 use trunkline_agent::{Host, Session};
 use trunkline_client::{Client, ClientConfig};
-use trunkline_types::{Durability, TaskState};
+use trunkline_types::{Durability, MessageId, TaskSnapshot, TaskState};
 
-/// The longest time for which work flows between a restart and the next kill.
-const FLOWING: Duration = Duration::from_millis(300);
-/// The longest time after which a broker that is still starting is killed.
-const STARTING: Duration = Duration::from_millis(80);
-/// One kill in so many hits a broker that is still starting.
-const WHILE_STARTING: u32 = 10;
-/// At one kill in so many an agent is killed, too.
-const WITH_AGENT: u32 = 5;
-/// How long work may take to flow again after a restart.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a broker may take to end in order.
+const ORDERLY: Duration = Duration::from_secs(30);
+/// The most tasks that are sent to close a segment: more than three segments full.
+const FILLERS: usize = 64;
 /// Small segments, because every start of a broker prepares two, and what must fit into them. A
 /// short grace and a short lease, because killed agents do not come back, and a broker that was
 /// restarted gives them a lease's time.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("TRUNKLINE_LOG__SEGMENT_BYTES", "4MiB"),
     ("TRUNKLINE_LOG__MAX_BODY_BYTES", "2MiB"),
+    ("TRUNKLINE_LOG__RETRY_SPACE_AFTER", "100ms"),
     // Little goes to many at once here, and the largest record must fit a small segment.
     ("TRUNKLINE_BROKER__LOGGED_COPIES", "100"),
     ("TRUNKLINE_BROKER__RESUME_GRACE", "1s"),
@@ -46,63 +48,22 @@ const SETTINGS: [(&str, &str); 5] = [
 pub(super) struct Plan {
     /// What is under the broker.
     pub(super) disk: Disk,
-    /// How often it is killed.
-    pub(super) kills: u32,
+    /// How many steps there are, each of which ends in a kill if there are kills.
+    pub(super) steps: u32,
+    /// What goes wrong.
+    pub(super) faults: Faults,
     /// Decides when, and what is sent.
     pub(super) seed: u64,
     /// Most publishes a second.
     pub(super) rate: u32,
+    /// Settings of the broker.
+    pub(super) config: Option<PathBuf>,
     /// Where the broker keeps its data; made by the round.
     pub(super) directory: PathBuf,
     /// Makes serial numbers and keys unlike those of other rounds.
     pub(super) prefix: String,
-    /// No more kills after this.
+    /// No more steps after this.
     pub(super) until: Instant,
-}
-
-/// What happened.
-#[derive(Clone, Default, Debug)]
-pub(super) struct Counts {
-    /// Kills.
-    pub(super) kills: u64,
-    /// Kills that hit a broker that was still starting.
-    pub(super) kills_while_starting: u64,
-    /// Agents that were killed with the broker.
-    pub(super) agents_killed: u64,
-    /// Publishes accepted.
-    pub(super) accepted: u64,
-    /// Tasks accepted as `synced`, repeats not counted.
-    pub(super) accepted_synced: u64,
-    /// Publishes accepted as repeats.
-    pub(super) duplicates: u64,
-    /// Publishes refused.
-    pub(super) refused: u64,
-    /// Tasks completed.
-    pub(super) completed: u64,
-    /// Tasks failed, as planned.
-    pub(super) failed: u64,
-    /// Dead letters, as planned.
-    pub(super) dead_letters: u64,
-    /// Deliveries to agents in this process.
-    pub(super) deliveries: u64,
-    /// Deliveries beyond the first of an entry, by the broker's count.
-    pub(super) redeliveries: u64,
-    /// Tasks below `synced` that were accepted and are gone, as they may.
-    pub(super) gone: u64,
-    /// Sessions that came back.
-    pub(super) returns: u64,
-    /// Deliveries that were held over a kill and settled after it.
-    pub(super) kept: u64,
-    /// Requests answered.
-    pub(super) answered: u64,
-    /// Requests whose callers were told that a stop took them.
-    pub(super) told_lost: u64,
-    /// Events that came to the subscriber.
-    pub(super) events: u64,
-    /// Log records at the end of the round.
-    pub(super) records: u64,
-    /// How long each restart took to be ready, recovery included.
-    pub(super) recoveries: Vec<Duration>,
 }
 
 /// What a round found.
@@ -112,131 +73,242 @@ pub(super) struct Found {
     pub(super) tallies: Tallies,
     /// What happened.
     pub(super) counts: Counts,
+    /// How often each fault struck.
+    pub(super) faults: BTreeMap<Fault, u64>,
+    /// Steps that were made.
+    pub(super) steps: u32,
 }
 
-impl Counts {
+impl Found {
     /// Adds another round's.
     pub(super) fn add(&mut self, other: Self) {
-        let Self {
-            kills,
-            kills_while_starting,
-            agents_killed,
-            accepted,
-            accepted_synced,
-            duplicates,
-            refused,
-            completed,
-            failed,
-            dead_letters,
-            deliveries,
-            redeliveries,
-            gone,
-            returns,
-            kept,
-            answered,
-            told_lost,
-            events,
-            records,
-            recoveries,
-        } = other;
-        self.kills += kills;
-        self.kills_while_starting += kills_while_starting;
-        self.agents_killed += agents_killed;
-        self.accepted += accepted;
-        self.accepted_synced += accepted_synced;
-        self.duplicates += duplicates;
-        self.refused += refused;
-        self.completed += completed;
-        self.failed += failed;
-        self.dead_letters += dead_letters;
-        self.deliveries += deliveries;
-        self.redeliveries += redeliveries;
-        self.gone += gone;
-        self.returns += returns;
-        self.kept += kept;
-        self.answered += answered;
-        self.told_lost += told_lost;
-        self.events += events;
-        self.records += records;
-        self.recoveries.extend(recoveries);
+        let Self { tallies, counts, faults, steps } = other;
+        self.tallies.add(tallies);
+        self.counts.add(counts);
+        for (fault, times) in faults {
+            *self.faults.entry(fault).or_default() += times;
+        }
+        self.steps += steps;
+    }
+
+    /// How often the broker was killed under load.
+    pub(super) fn kills(&self) -> u64 {
+        [Fault::Kill, Fault::Unflushed].iter().filter_map(|fault| self.faults.get(fault)).sum()
     }
 }
 
-/// Runs one round. `killed` is told after every kill.
+/// Runs one round. `progress` is told what is being done, and whether that ends a step.
 ///
 /// # Errors
 /// A broker cannot be started or ended by itself, or the load cannot begin.
 pub(super) async fn run(
     plan: &Plan,
     address: SocketAddr,
-    killed: impl Fn(),
+    progress: impl Fn(Fault, bool),
 ) -> Result<Found, CliError> {
-    let mut found = Found::default();
     let mut rng = Rng::with_seed(plan.seed);
-    let log = log_path(&plan.directory);
-    let url = format!("http://{address}");
-    let mut broker = start(plan, address)?;
-    broker.ready(address).await?;
-    let ledger = Arc::new(Ledger::new());
-    let client = Client::new(&ClientConfig {
-        // A killed broker is back soon, and the load should be too.
-        backoff_min: Duration::from_millis(10),
-        backoff_max: Duration::from_millis(100),
-        ..ClientConfig::new(&url)
-    })?;
-    let witness = Witness::new(client.clone(), Arc::clone(&ledger));
-    let mut load = Load::start(&witness, &url, &plan.prefix, rng.u64(..), plan.rate, &log).await?;
-    let mut flow = ledger.flow();
-    for kill in 0..plan.kills {
-        if Instant::now() > plan.until {
-            break;
-        }
-        let starting = kill > 0 && rng.u32(0..WHILE_STARTING) == 0;
-        let delay = if starting { STARTING } else { FLOWING }.mul_f64(rng.f64());
-        if starting {
-            found.counts.kills_while_starting += 1;
-        } else {
-            if kill > 0 {
-                ready(&mut broker, address, &mut found.counts).await?;
-                load.revive()?;
-            }
-            if !flows(&mut flow, &mut found.tallies).await {
-                break;
-            }
-        }
-        // The deliberate moment of the kill.
-        tokio::time::sleep(delay).await;
-        if rng.u32(0..WITH_AGENT) == 0 {
-            let killed = load.kill_executable(rng.usize(..)).await?;
-            found.counts.agents_killed += u64::from(killed);
-        }
-        broker.kill().await?;
-        found.counts.kills += 1;
-        killed();
-        broker = start(plan, address)?;
+    let mut found = Found::default();
+    let mut stage = set(plan, address, &mut rng).await?;
+    let script = script::draw(&mut rng, plan.steps, plan.faults);
+    play(plan, address, script, &mut stage, &mut found, progress).await?;
+    if plan.faults.has(Fault::BitFlip) {
+        close_segment(plan, &mut stage).await?;
     }
-    ready(&mut broker, address, &mut found.counts).await?;
-    load.revive()?;
-    flows(&mut flow, &mut found.tallies).await;
-    let mut rest = load.rest().await;
-    let session = client.session().await?;
-    let tasks = verdict::accepted_tasks(&ledger.books());
-    let evidence = Evidence::gather(&session, tasks, load.end(&mut rest)).await?;
-    verdict::judge(plan.disk, &ledger.books(), &evidence, &mut found.tallies);
-    told(&rest, &mut found);
-    count(&ledger, &evidence, &mut found.counts);
-    drop(session);
+    let client = client(address)?;
+    let Left { mut broker, ledger, listed } = judge(plan, &client, stage, &mut found).await?;
 
     // Once more, with nothing going on: what is on record must be the same after a recovery.
     broker.kill().await?;
     broker = start(plan, address)?;
     broker.ready(address).await?;
-    let session: Session = client.session().await?;
-    let again = evidence::list(&session).await?;
-    verdict::compare(plan.disk, &ledger.books(), &evidence.listed, &again, &mut found.tallies);
-    session.close();
-    broker.kill().await?;
+    let again = list(&client).await?;
+    verdict::compare(plan.disk, &ledger.books(), &listed, &again, &mut found.tallies);
+    if plan.faults.has(Fault::BitFlip) {
+        flip(plan, address, broker, &again, &mut rng, &mut found).await?;
+    } else {
+        broker.kill().await?;
+    }
     Ok(found)
+}
+
+/// Starts a broker and a load on it.
+async fn set(plan: &Plan, address: SocketAddr, rng: &mut Rng) -> Result<Stage, CliError> {
+    let room = room_path(plan);
+    if let Some(room) = &room {
+        std::fs::write(room, u64::MAX.to_string())?;
+    }
+    let mut broker = start(plan, address)?;
+    broker.ready(address).await?;
+    let disturbed = plan.faults.has_any(&[Fault::Cut, Fault::Delay, Fault::Stall]);
+    let proxy = if disturbed { Some(Proxy::start(address).await?) } else { None };
+    let way = proxy.as_ref().map_or(address, Proxy::address);
+    let ledger = Arc::new(Ledger::new());
+    let witness = Witness::new(client(way)?, Arc::clone(&ledger));
+    let (url, log) = (format!("http://{way}"), log_path(&plan.directory));
+    let load = Load::start(&witness, &url, &plan.prefix, rng.u64(..), plan.rate, &log).await?;
+    Ok(Stage::new(broker, load, ledger, proxy, room))
+}
+
+fn client(address: SocketAddr) -> Result<Client, CliError> {
+    let config = ClientConfig {
+        // A killed broker is back soon, and the load should be too.
+        backoff_min: Duration::from_millis(10),
+        backoff_max: Duration::from_millis(100),
+        ..ClientConfig::new(format!("http://{address}"))
+    };
+    Ok(Client::new(&config)?)
+}
+
+/// Plays a script, as far as there is time.
+async fn play(
+    plan: &Plan,
+    address: SocketAddr,
+    script: Vec<script::Step>,
+    stage: &mut Stage,
+    found: &mut Found,
+    progress: impl Fn(Fault, bool),
+) -> Result<(), CliError> {
+    let fault = plan.disk.fault();
+    // The kill after which work has not been seen to flow again.
+    let mut killed = None;
+    let mut flows = stage.flows(None).await;
+    for step in script {
+        if Instant::now() > plan.until || !flows {
+            break;
+        }
+        let starting = step.kill.is_some_and(|kill| kill.starting);
+        if killed.is_some() && !starting {
+            ready(stage, address, &mut found.counts).await?;
+            flows = stage.flows(Some(fault)).await;
+            stage.end(killed.take());
+        }
+        for strike in step.strikes {
+            progress(strike.fault(), false);
+            flows = flows && stage.strike(strike).await?;
+        }
+        stage.lift(Instant::now())?;
+        if let Some(kill) = step.kill {
+            progress(fault, false);
+            // The deliberate moment of the kill.
+            tokio::time::sleep(kill.after).await;
+            if let Some(number) = kill.with_agent {
+                stage.kill_with(number).await?;
+            }
+            found.counts.more(Count::WhileStarting, u64::from(starting));
+            stage.end(killed.take());
+            killed = Some(stage.history.begin(fault, now()));
+            stage.broker.kill().await?;
+            stage.broker = start(plan, address)?;
+        }
+        found.steps += 1;
+        progress(fault, true);
+    }
+    if killed.is_some() {
+        ready(stage, address, &mut found.counts).await?;
+        stage.flows(Some(fault)).await;
+        stage.end(killed.take());
+    }
+    stage.lift_all().await?;
+    stage.load.revive()
+}
+
+/// Sends large tasks until there is a closed segment.
+async fn close_segment(plan: &Plan, stage: &mut Stage) -> Result<(), CliError> {
+    for _ in 0..FILLERS {
+        if damage::has_closed(&plan.directory)? {
+            break;
+        }
+        // One that is refused fills nothing, and the next one is tried.
+        let _ = stage.load.fill().await?;
+    }
+    Ok(())
+}
+
+/// What there is of a round after its load has gone.
+struct Left {
+    broker: Process,
+    ledger: Arc<Ledger>,
+    /// Every task on record.
+    listed: HashMap<MessageId, TaskSnapshot>,
+}
+
+/// Brings the load to rest, follows everything to its end and compares.
+async fn judge(
+    plan: &Plan,
+    client: &Client,
+    stage: Stage,
+    found: &mut Found,
+) -> Result<Left, CliError> {
+    // The proxy lives until the load has ended.
+    let Stage { broker, mut load, ledger, history, tallies, proxy, .. } = stage;
+    found.tallies.add(tallies);
+    let mut rest = load.rest().await;
+    let session = client.session().await?;
+    let tasks = verdict::accepted_tasks(&ledger.books());
+    let evidence = Evidence::gather(&session, tasks, load.end(&mut rest)).await?;
+    drop(proxy);
+    verdict::judge(plan.disk, &history, &ledger.books(), &evidence, &mut found.tallies);
+    told(&rest, history.all(), found);
+    count(&ledger, &evidence, &mut found.counts);
+    found.faults = history.counts();
+    Ok(Left { broker, ledger, listed: evidence.listed })
+}
+
+/// Flips a bit in a closed segment of the broker once it is stopped. It starts without the block
+/// and names it, or it names it and starts when it is mended.
+async fn flip(
+    plan: &Plan,
+    address: SocketAddr,
+    mut broker: Process,
+    before: &HashMap<MessageId, TaskSnapshot>,
+    rng: &mut Rng,
+    found: &mut Found,
+) -> Result<(), CliError> {
+    if rng.bool() {
+        broker.stop(ORDERLY).await?;
+    } else {
+        broker.kill().await?;
+    }
+    let Some(flip) = Flip::draw(&plan.directory, rng)? else { return Ok(()) };
+    *found.faults.entry(Fault::BitFlip).or_default() += 1;
+    let log = log_path(&plan.directory);
+    let said = words(&log);
+    broker = start(plan, address)?;
+    let ready = broker.ready(address).await;
+    let words = words_since(&log, said)?;
+    found.tallies.check(Promise::DamageNamed, Fault::BitFlip, flip.is_named_in(&words), || {
+        format!("a bit was flipped in {}, and the broker said '{}'", flip.place(), words.trim())
+    });
+    let lost = match ready {
+        Ok(()) => {
+            found.counts.more(Count::FlipsPassed, 1);
+            flip.records
+        }
+        Err(error) if broker.is_running()? => return Err(error),
+        Err(_) => {
+            found.counts.more(Count::FlipsRefused, 1);
+            flip.turn()?;
+            broker = start(plan, address)?;
+            broker.ready(address).await?;
+            0
+        }
+    };
+    let after = list(&client(address)?).await?;
+    verdict::contained(lost, before, &after, &mut found.tallies);
+    broker.kill().await
+}
+
+/// Every task on record.
+async fn list(client: &Client) -> Result<HashMap<MessageId, TaskSnapshot>, CliError> {
+    let session: Session = client.session().await?;
+    let listed = evidence::list(&session).await?;
+    session.close();
+    Ok(listed)
+}
+
+/// Where the room of a round's disk is written, if the disk is to run full.
+pub(super) fn room_path(plan: &Plan) -> Option<PathBuf> {
+    plan.faults.has(Fault::DiskFull).then(|| plan.directory.with_extension("room"))
 }
 
 /// Where the processes of a round write what they have to say.
@@ -248,69 +320,76 @@ fn start(plan: &Plan, address: SocketAddr) -> Result<Process, CliError> {
     Process::start("the broker", &log_path(&plan.directory), |command| {
         command.arg("serve").arg("--listen").arg(address.to_string());
         command.arg("--data").arg(&plan.directory).args(plan.disk.flags());
+        if let Some(room) = room_path(plan) {
+            command.arg("--room").arg(room);
+        }
+        if let Some(config) = &plan.config {
+            command.arg("--config").arg(config);
+        }
         command.envs(SETTINGS);
     })
 }
 
 async fn ready(
-    broker: &mut Process,
+    stage: &mut Stage,
     address: SocketAddr,
     counts: &mut Counts,
 ) -> Result<(), CliError> {
     let begun = Instant::now();
-    broker.ready(address).await?;
+    stage.broker.ready(address).await?;
     counts.recoveries.push(begun.elapsed());
-    Ok(())
-}
-
-/// Waits until work is accepted and settled again.
-async fn flows(flow: &mut watch::Receiver<Flow>, tallies: &mut Tallies) -> bool {
-    let before = *flow.borrow();
-    let again = flow.wait_for(|now| now.accepted > before.accepted && now.settled > before.settled);
-    let flows = matches!(tokio::time::timeout(PATIENCE, again).await, Ok(Ok(_)));
-    tallies.check(Promise::ComesBack, flows, || {
-        format!("no work was accepted and settled within {PATIENCE:?} of a restart")
-    });
-    flows
+    stage.load.revive()
 }
 
 /// Takes note of what the load saw by itself.
-fn told(rest: &Rest, found: &mut Found) {
+fn told(rest: &Rest, met: Faults, found: &mut Found) {
     let Rest { asked, heard, stuck } = rest;
-    found.tallies.held(Promise::AllAnswered, asked.answered + asked.lost);
+    found.tallies.held(Promise::AllAnswered, Faults::NONE, asked.answered + asked.lost);
     for wrong in asked.wrong.iter().chain(stuck) {
-        found.tallies.check(Promise::AllAnswered, false, || wrong.clone());
+        found.tallies.check(Promise::AllAnswered, met, false, || wrong.clone());
     }
-    found.tallies.held(Promise::PayloadIntact, heard.events);
+    found.tallies.held(Promise::PayloadIntact, Faults::NONE, heard.events);
     for _ in 0..heard.altered {
         let altered = || "an event came with another text".to_owned();
-        found.tallies.check(Promise::PayloadIntact, false, altered);
+        found.tallies.check(Promise::PayloadIntact, met, false, altered);
     }
-    found.counts.answered = asked.answered;
-    found.counts.told_lost = asked.lost;
-    found.counts.events = heard.events;
+    found.counts.more(Count::Answered, asked.answered);
+    found.counts.more(Count::ToldLost, asked.lost);
+    found.counts.more(Count::Events, heard.events);
 }
 
 fn count(ledger: &Ledger, evidence: &Evidence, counts: &mut Counts) {
     let books = ledger.books();
-    let accepted = books.sent.values().filter(|sent| matches!(sent.answer, Some(Ok(_))));
-    counts.accepted = accepted.count() as u64;
-    counts.refused =
-        books.sent.values().filter(|sent| matches!(sent.answer, Some(Err(_)))).count() as u64;
+    for sent in books.sent.values() {
+        let count = match sent.answer {
+            Some(Ok(_)) => Count::Accepted,
+            Some(Err(_)) => Count::Refused,
+            None => continue,
+        };
+        counts.more(count, 1);
+    }
     for id in verdict::accepted_tasks(&books) {
         let level = books.sent.get(&id).map(|sent| sent.publish.durability());
-        counts.accepted_synced += u64::from(level == Some(Durability::Synced));
-        let gone = level != Some(Durability::Synced) && !evidence.listed.contains_key(&id);
-        counts.gone += u64::from(gone);
+        if level == Some(Durability::Synced) {
+            counts.more(Count::AcceptedSynced, 1);
+        } else if !evidence.listed.contains_key(&id) {
+            counts.more(Count::Gone, 1);
+        }
     }
-    counts.duplicates = books.duplicates;
-    counts.deliveries = books.deliveries.len() as u64;
-    counts.returns = books.returns;
-    counts.kept = books.kept;
     let of = |state| evidence.listed.values().filter(|task| task.state == state).count() as u64;
-    counts.completed = of(TaskState::Completed);
-    counts.failed = of(TaskState::Failed);
-    counts.dead_letters = evidence.stats.dead_letters;
-    counts.redeliveries = evidence.stats.counters.redeliveries;
-    counts.records = evidence.stats.log.map_or(0, |log| log.recovered + log.records);
+    let stats = &evidence.stats;
+    for (count, by) in [
+        (Count::RefusedFull, ledger.flow().borrow().full),
+        (Count::Duplicates, books.duplicates),
+        (Count::Deliveries, books.deliveries.len() as u64),
+        (Count::Returns, books.returns),
+        (Count::Kept, books.kept),
+        (Count::Completed, of(TaskState::Completed)),
+        (Count::Failed, of(TaskState::Failed)),
+        (Count::DeadLetters, stats.dead_letters),
+        (Count::Redeliveries, stats.counters.redeliveries),
+        (Count::Records, stats.log.map_or(0, |log| log.recovered + log.records)),
+    ] {
+        counts.more(count, by);
+    }
 }

@@ -1,10 +1,12 @@
 //! The whole run: rounds over each storage, the control experiment, the report.
 
-use super::args::{Disk, Mode, TortureArgs};
+use super::args::{Disk, TortureArgs};
+use super::counts::Count;
+use super::fault::{Fault, Faults};
 use super::process::free_port;
 use super::promise::{Promise, Tallies};
 use super::report::{self, Report};
-use super::round::{self, Counts, Found, Plan};
+use super::round::{self, Found, Plan};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -30,7 +32,7 @@ pub(crate) async fn run(args: TortureArgs, output: &Output) -> Result<(), CliErr
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let report = tokio::select! {
-        report = rounds(&args, seed, &mut place, &bar) => report,
+        report = rounds(&args, seed, &mut place, &bar, *output) => report,
         // What has been started is killed when it is dropped.
         _ = terminate.recv() => return Err(interrupted()),
         _ = interrupt.recv() => return Err(interrupted()),
@@ -63,32 +65,31 @@ async fn rounds(
     seed: u64,
     place: &mut Place,
     bar: &ProgressBar,
+    output: Output,
 ) -> Result<Report, CliError> {
-    let until = Instant::now() + Duration::from_mins(u64::from(args.minutes));
+    let until = Instant::now() + Duration::from_mins(u64::from(args.minutes()));
     let address = free_port()?;
     let mut report = Report { seed, ..Report::default() };
-    for (disk, kills) in schedule(args) {
-        let plan = place.plan(disk, kills, seed, args.rate, until);
+    for (number, (disk, steps)) in (1..).zip(schedule(args)) {
         if Instant::now() > until {
-            report.cut_short = true;
+            // Without a number of kills, as many as there was time for are all.
+            report.cut_short = args.kills().is_some();
             break;
         }
-        bar.set_message(disk.name());
+        let plan = place.plan(args, disk, steps, seed, until);
         let found = one(&plan, address, bar).await?;
-        report.cut_short |= found.counts.kills < u64::from(kills);
+        report.cut_short |= args.kills().is_some() && found.steps < steps;
         // A broken promise leaves what there is to look at.
         if !found.tallies.any_broken() || args.expect_loss {
             clear(&plan);
         }
-        let sum = report.disks.entry(disk.name()).or_default();
-        sum.counts.add(found.counts.clone());
-        sum.tallies.add(found.tallies.clone());
-        report.whole.counts.add(found.counts);
-        report.whole.tallies.add(found.tallies);
+        note(number, disk, &found, bar, output);
+        report.whole.add(found);
     }
     if !args.never_flush && !report.cut_short {
-        bar.set_message("control experiment");
-        let plan = place.plan(Disk::NeverFlushed, CONTROL_KILLS, seed, args.rate, until);
+        let plan = place.plan(args, Disk::NeverFlushed, CONTROL_KILLS, seed, until);
+        let never = Instant::now() + Duration::from_hours(1);
+        let plan = Plan { faults: Fault::Unflushed.into(), until: never, ..plan };
         let control = one(&plan, address, bar).await?;
         clear(&plan);
         report.control = Some(control);
@@ -97,37 +98,73 @@ async fn rounds(
 }
 
 async fn one(plan: &Plan, address: SocketAddr, bar: &ProgressBar) -> Result<Found, CliError> {
-    Box::pin(round::run(plan, address, || bar.inc(1))).await
+    let progress = |fault: Fault, done: bool| {
+        bar.set_message(format!("{} · {}", plan.disk.name(), fault.word()));
+        bar.inc(u64::from(done));
+    };
+    Box::pin(round::run(plan, address, progress)).await
 }
 
-/// Which rounds there are: what is under the broker and how many kills.
-fn schedule(args: &TortureArgs) -> Vec<(Disk, u32)> {
-    let parts = if args.never_flush {
-        vec![(Disk::NeverFlushed, args.kills)]
-    } else {
-        match args.mode {
-            Mode::Kill => vec![(Disk::Plain, args.kills)],
-            Mode::Unflushed => vec![(Disk::Unflushed, args.kills)],
-            Mode::Both => {
-                let half = args.kills / 2;
-                vec![(Disk::Plain, args.kills - half), (Disk::Unflushed, half)]
-            }
-        }
-    };
-    let mut rounds = Vec::new();
-    for (disk, mut kills) in parts {
-        while kills > 0 {
-            let now = kills.min(args.round);
-            rounds.push((disk, now));
-            kills -= now;
-        }
+/// Tells on stderr that a round is over.
+fn note(number: u32, disk: Disk, found: &Found, bar: &ProgressBar, output: Output) {
+    if output.is_json() {
+        return;
     }
-    rounds
+    let faults: u64 = found.faults.values().sum();
+    let word = if found.tallies.any_broken() { "BROKEN" } else { "held" };
+    let said = format!("round {number}: {}, {faults} faults, promises {word}", disk.name());
+    bar.suspend(|| output.note(said));
+}
+
+/// Which rounds there are: what is under the broker and how many steps. Without a number of kills
+/// they do not end by themselves.
+fn schedule(args: &TortureArgs) -> Box<dyn Iterator<Item = (Disk, u32)> + Send> {
+    let disks = disks(args);
+    let most = args.round;
+    let Some(kills) = args.kills() else {
+        return Box::new(disks.into_iter().cycle().map(move |disk| (disk, most)));
+    };
+    let parts = match disks.as_slice() {
+        [first, second] => vec![(*first, kills - kills / 2), (*second, kills / 2)],
+        disks => disks.iter().map(|disk| (*disk, kills)).collect(),
+    };
+    Box::new(parts.into_iter().flat_map(move |(disk, kills)| {
+        let rounds = kills.div_ceil(most);
+        (0..rounds).map(move |round| (disk, most.min(kills - round * most)))
+    }))
+}
+
+fn disks(args: &TortureArgs) -> Vec<Disk> {
+    let faults = args.faults();
+    match (faults.has(Fault::Kill), faults.has(Fault::Unflushed)) {
+        (_, true) if args.never_flush => vec![Disk::NeverFlushed],
+        (true, true) => vec![Disk::Plain, Disk::Unflushed],
+        (false, true) => vec![Disk::Unflushed],
+        (_, false) => vec![Disk::Plain],
+    }
+}
+
+/// The faults of a round. The disk runs full where there is a layer over it in any case, so that
+/// a broker on a plain file system is as users have it, its index of keys included.
+fn faults(args: &TortureArgs, disk: Disk) -> Faults {
+    let all = args.faults();
+    let both = all.has(Fault::Kill) && all.has(Fault::Unflushed);
+    all.each()
+        .filter(|fault| match fault {
+            Fault::Kill => disk == Disk::Plain,
+            Fault::Unflushed => disk != Disk::Plain,
+            Fault::DiskFull => !both || disk == Disk::Unflushed,
+            _ => true,
+        })
+        .collect()
 }
 
 fn bar(args: &TortureArgs, output: Output) -> ProgressBar {
     let control = if args.never_flush { 0 } else { CONTROL_KILLS };
-    let bar = ProgressBar::new(u64::from(args.kills + control));
+    let bar = match args.kills() {
+        Some(kills) => ProgressBar::new(u64::from(kills + control)),
+        None => ProgressBar::no_length(),
+    };
     let target = if output.is_interactive() {
         ProgressDrawTarget::stderr()
     } else {
@@ -135,7 +172,7 @@ fn bar(args: &TortureArgs, output: Output) -> ProgressBar {
     };
     bar.set_draw_target(target);
     if let Ok(style) =
-        ProgressStyle::with_template("{bar:40} {pos}/{len} kills · {msg} · {elapsed}")
+        ProgressStyle::with_template("{bar:40} {pos}/{len} kills · {elapsed} · {msg}")
     {
         bar.set_style(style);
     }
@@ -169,16 +206,25 @@ impl Place {
         Ok(Self::Given(path.to_owned(), 0))
     }
 
-    fn plan(&mut self, disk: Disk, kills: u32, seed: u64, rate: u32, until: Instant) -> Plan {
+    fn plan(
+        &mut self,
+        args: &TortureArgs,
+        disk: Disk,
+        steps: u32,
+        seed: u64,
+        until: Instant,
+    ) -> Plan {
         let path = self.path().to_owned();
         let (Self::Given(_, number) | Self::Temporary(_, number)) = self;
         *number += 1;
         let mut rng = fastrand::Rng::with_seed(seed ^ u64::from(*number));
         Plan {
             disk,
-            kills,
+            steps,
+            faults: faults(args, disk),
             seed: rng.u64(..),
-            rate,
+            rate: args.rate,
+            config: args.config.clone(),
             directory: path.join(format!("round-{number}")),
             prefix: format!("r{number}"),
             until,
@@ -209,6 +255,9 @@ fn clear(plan: &Plan) {
     // What cannot be removed now is removed with the whole, or stays where it was wanted.
     let _ = std::fs::remove_dir_all(&plan.directory);
     let _ = std::fs::remove_file(round::log_path(&plan.directory));
+    if let Some(room) = round::room_path(plan) {
+        let _ = std::fs::remove_file(room);
+    }
 }
 
 impl Report {
@@ -228,10 +277,10 @@ impl Report {
             return Err("promises were broken".into());
         }
         if self.cut_short {
-            let kills = self.whole.counts.kills;
-            return Err(format!("only {kills} of {} kills were made in time", args.kills));
+            let (made, kills) = (self.whole.steps, args.kills().unwrap_or_default());
+            return Err(format!("only {made} of {kills} kills were made in time"));
         }
-        too_little(&self.whole.counts)?;
+        too_little(&self.whole, args.faults())?;
         match &self.control {
             Some(control) if lost(&control.tallies) == 0 => {
                 Err("the control experiment lost nothing, so this run would not notice loss".into())
@@ -242,15 +291,19 @@ impl Report {
 }
 
 /// A run in which nothing happened proves nothing.
-fn too_little(counts: &Counts) -> Result<(), String> {
-    let Counts { kills, accepted_synced, redeliveries, returns, .. } = counts;
-    if *accepted_synced < kills * 10 {
-        return Err(format!("only {accepted_synced} synced tasks were accepted in {kills} kills"));
+fn too_little(found: &Found, wanted: Faults) -> Result<(), String> {
+    let Found { counts, faults, .. } = found;
+    let (kills, synced) = (found.kills(), counts.of(Count::AcceptedSynced));
+    if synced < kills * 10 || synced == 0 {
+        return Err(format!("only {synced} synced tasks were accepted in {kills} kills"));
     }
-    if *redeliveries == 0 {
+    if let Some(missing) = wanted.each().find(|fault| !faults.contains_key(fault)) {
+        return Err(format!("there was no {}; let it run longer", missing.word()));
+    }
+    if kills > 0 && counts.of(Count::Redeliveries) == 0 {
         return Err("nothing was delivered again".into());
     }
-    if *returns == 0 {
+    if (kills > 0 || wanted.has(Fault::Cut)) && counts.of(Count::Returns) == 0 {
         return Err("no session came back".into());
     }
     Ok(())
@@ -271,53 +324,78 @@ mod tests {
         Line::parse_from(std::iter::once("torture").chain(line.split_whitespace())).args
     }
 
-    fn report(lost: u64) -> Report {
+    /// A run in which enough happened, and then what is taken from it is missing.
+    fn report(lost: u64, missing: Option<Count>) -> Report {
         let mut report = Report::default();
-        report.whole.counts = Counts {
-            kills: 2,
-            accepted_synced: 20,
-            redeliveries: 1,
-            returns: 1,
-            ..Counts::default()
-        };
-        report.whole.tallies.held(Promise::NothingLost, 20);
+        report.whole.faults = Fault::ALL.into_iter().map(|fault| (fault, 1)).collect();
+        for (count, by) in
+            [(Count::AcceptedSynced, 20), (Count::Redeliveries, 1), (Count::Returns, 1)]
+        {
+            report.whole.counts.more(count, by - u64::from(missing == Some(count)));
+        }
+        report.whole.tallies.held(Promise::NothingLost, Fault::Kill, 20);
         for _ in 0..lost {
-            report.whole.tallies.check(Promise::NothingLost, false, String::new);
+            report.whole.tallies.check(Promise::NothingLost, Fault::Kill, false, String::new);
         }
         report
     }
 
     #[test]
     fn kills_are_shared_out_over_rounds_and_storages() {
-        let plain = Disk::Plain;
-        let unflushed = Disk::Unflushed;
-        let rounds = schedule(&args("--kills 9 --round 3"));
-        assert_eq!(rounds, [(plain, 3), (plain, 2), (unflushed, 3), (unflushed, 1)]);
-        assert_eq!(schedule(&args("--kills 1")), [(plain, 1)]);
-        let rounds = schedule(&args("--kills 2 --never-flush"));
-        assert_eq!(rounds, [(Disk::NeverFlushed, 2)]);
+        let (plain, unflushed) = (Disk::Plain, Disk::Unflushed);
+        let rounds = |line| schedule(&args(line)).collect::<Vec<_>>();
+        assert_eq!(
+            rounds("--kills 9 --round 3"),
+            [(plain, 3), (plain, 2), (unflushed, 3), (unflushed, 1)]
+        );
+        assert_eq!(rounds("--kills 1"), [(plain, 1)]);
+        assert_eq!(rounds("--kills 2 --faults kill"), [(plain, 2)]);
+        assert_eq!(rounds("--kills 2 --faults unflushed,cut"), [(unflushed, 2)]);
+        assert_eq!(rounds("--kills 2 --faults cut"), [(plain, 2)]);
+        assert_eq!(rounds("--kills 2 --never-flush"), [(Disk::NeverFlushed, 2)]);
+        // With a time there is always another round.
+        let three: Vec<_> = schedule(&args("--minutes 1 --round 4")).take(3).collect();
+        assert_eq!(three, [(plain, 4), (unflushed, 4), (plain, 4)]);
+    }
+
+    #[test]
+    fn each_storage_has_its_own_faults() {
+        let has = |line, disk| {
+            let faults = faults(&args(line), disk);
+            [Fault::Kill, Fault::Unflushed, Fault::DiskFull, Fault::Cut]
+                .map(|fault| faults.has(fault))
+        };
+        assert_eq!(has("", Disk::Plain), [true, false, false, true]);
+        assert_eq!(has("", Disk::Unflushed), [false, true, true, true]);
+        assert_eq!(has("--faults kill,disk-full", Disk::Plain), [true, false, true, false]);
     }
 
     #[test]
     fn loss_fails_a_run_unless_it_is_expected() {
-        assert!(report(0).verdict(&args("")).is_ok());
-        assert!(report(1).verdict(&args("")).is_err());
-        assert!(report(1).verdict(&args("--expect-loss")).is_ok());
-        assert!(report(0).verdict(&args("--expect-loss")).is_err());
+        let verdict = |lost, line| report(lost, None).verdict(&args(line));
+        assert_eq!(verdict(0, ""), Ok(()));
+        assert!(verdict(1, "").is_err());
+        assert!(verdict(1, "--expect-loss").is_ok());
+        assert!(verdict(0, "--expect-loss").is_err());
     }
 
     #[test]
     fn a_run_in_which_too_little_happened_fails() {
-        let fails = |change: fn(&mut Report)| {
-            let mut report = report(0);
+        for missing in [Count::AcceptedSynced, Count::Redeliveries, Count::Returns] {
+            assert!(report(0, Some(missing)).verdict(&args("")).is_err(), "{missing:?}");
+        }
+        let verdict = |line, change: fn(&mut Report)| {
+            let mut report = report(0, None);
             change(&mut report);
-            report.verdict(&args("")).is_err()
+            report.verdict(&args(line))
         };
-        assert!(fails(|report| report.whole.counts.accepted_synced = 19));
-        assert!(fails(|report| report.whole.counts.redeliveries = 0));
-        assert!(fails(|report| report.whole.counts.returns = 0));
-        assert!(fails(|report| report.cut_short = true));
+        assert!(verdict("", |report| report.cut_short = true).is_err());
+        // A fault that was wanted and did not strike.
+        let no_flip =
+            |report: &mut Report| report.whole.faults.retain(|fault, _| *fault != Fault::BitFlip);
+        assert!(verdict("", no_flip).unwrap_err().contains("bit-flip"));
+        assert!(verdict("--faults kill,cut", no_flip).is_ok());
         // A control experiment that finds nothing.
-        assert!(fails(|report| report.control = Some(Found::default())));
+        assert!(verdict("", |report| report.control = Some(Found::default())).is_err());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use trunkline_agent::{RequestError, Session};
 use trunkline_types::{
-    Destination, Durability, FailureCode, IdempotencyKey, NameError, Refusal, Topic,
+    Destination, Durability, Failure, FailureCode, IdempotencyKey, NameError, Refusal, Topic,
 };
 
 /// How long a request may take, kills included.
@@ -17,7 +17,7 @@ const ANSWER: Duration = Duration::from_mins(1);
 const REPEATS: u64 = 3;
 /// How often what may be tried again is tried: lost connections cost attempts, and the load must
 /// tell a dead letter that it planned from one that it did not.
-const ATTEMPTS: u32 = 100;
+pub(super) const ATTEMPTS: u32 = 100;
 
 /// How fast every lane sends.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Pace {
 pub(super) struct Asked {
     /// Answered as they should be.
     pub(super) answered: u64,
-    /// Taken by a stop of the broker, and told so.
+    /// Taken by a stop of the broker or a lease that ran out, and told so.
     pub(super) lost: u64,
     /// Refused.
     pub(super) refused: u64,
@@ -174,9 +174,7 @@ impl Lane {
         match result {
             Ok(true) => self.asked.answered += 1,
             Ok(false) => self.asked.wrong.push(format!("{serial} has a wrong answer")),
-            Err(RequestError::Failed(failure))
-                if failure.code == FailureCode::Lost && may_be_lost =>
-            {
+            Err(RequestError::Failed(failure)) if may_be_lost && is_told(&failure) => {
                 self.asked.lost += 1;
             }
             Err(RequestError::Failed(failure)) => {
@@ -185,6 +183,16 @@ impl Lane {
             Err(RequestError::Refused(refusal)) => return Err(refusal),
         }
         Ok(())
+    }
+}
+
+/// Whether a plain request, which is attempted once and kept in memory only, was ended by a stop
+/// of the broker or by a lease that ran out, as behind a network that stalls.
+fn is_told(failure: &Failure) -> bool {
+    match failure.code {
+        FailureCode::Lost => true,
+        FailureCode::DeadLettered => failure.reason.contains("lease ran out"),
+        _ => false,
     }
 }
 

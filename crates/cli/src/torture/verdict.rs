@@ -4,13 +4,17 @@
 
 use super::args::Disk;
 use super::evidence::{Evidence, Story};
-use super::ledger::{Books, Said, Sent};
+use super::fault::{Fault, Faults, History};
+use super::ledger::{Books, Keyed, Said, Sent};
 use super::plan::Plan;
 use super::promise::{Promise, Tallies};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use trunkline_types::{
-    Durability, MessageId, Outcome, RefusalCode, TaskEventBody, TaskSnapshot, TaskState,
+    Durability, MessageId, Outcome, RefusalCode, TaskEventBody, TaskSnapshot, TaskState, WallTime,
 };
+
+/// What never ended was under way until then.
+const NEVER: WallTime = WallTime(u64::MAX);
 
 /// The tasks whose acceptance was seen: those that must, or may, be on record.
 pub(super) fn accepted_tasks(books: &Books) -> BTreeSet<MessageId> {
@@ -31,34 +35,56 @@ pub(super) fn survives(disk: Disk, level: Durability) -> bool {
     }
 }
 
-/// Checks every promise that the ledger and the evidence speak of.
-pub(super) fn judge(disk: Disk, books: &Books, evidence: &Evidence, tallies: &mut Tallies) {
-    let mut accepted = HashSet::new();
+/// Checks every promise that the ledger and the evidence speak of. Each case counts under the
+/// faults of the round's history that struck while it was under way.
+pub(super) fn judge(
+    disk: Disk,
+    history: &History,
+    books: &Books,
+    evidence: &Evidence,
+    tallies: &mut Tallies,
+) {
+    let mut accepted = HashMap::new();
     let settles = settles(books);
     for sent in books.sent.values() {
         let Some((id, level)) = accepted_task(sent) else { continue };
-        if !accepted.insert(id) {
+        if accepted.contains_key(&id) {
             // A repeat under an idempotency key.
             continue;
         }
-        let case =
-            Case { id, sent, level, disk, said: settles.get(&id).map_or(&[], Vec::as_slice) };
-        case.judge(evidence, tallies);
+        let met = history.met(sent.at, ended(evidence, id));
+        accepted.insert(id, met);
+        let said = settles.get(&id).map_or(&[] as &[_], Vec::as_slice);
+        Case { id, sent, level, disk, met, said }.judge(evidence, tallies);
     }
-    deliveries(books, tallies);
-    keys(books, tallies);
+    deliveries(history, books, tallies);
+    keys(history, books, tallies);
     for task in evidence.listed.values() {
-        let known = accepted.contains(&task.id);
-        tallies.check(Promise::NothingInvented, known, || {
+        let known = accepted.get(&task.id);
+        let met = known.copied().unwrap_or_else(|| history.all());
+        tallies.check(Promise::NothingInvented, met, known.is_some(), || {
             format!("task {} is on record, {}, and was not accepted", task.id, task.state)
         });
     }
-    let open = books.operations - books.answered;
-    tallies.held(Promise::AllAnswered, books.answered);
-    if open > 0 {
-        tallies.check(Promise::AllAnswered, false, || format!("{open} operations have no answer"));
+    for (said, answered) in &books.answered {
+        tallies.held(Promise::AllAnswered, history.met(*said, *answered), 1);
     }
-    conservation(evidence, tallies);
+    let open = books.operations - books.answered.len() as u64;
+    if open > 0 {
+        let found = || format!("{open} operations have no answer");
+        tallies.check(Promise::AllAnswered, history.all(), false, found);
+    }
+    conservation(history, evidence, tallies);
+}
+
+/// When a task ended on record.
+fn ended(evidence: &Evidence, id: MessageId) -> WallTime {
+    match (evidence.stories.get(&id), evidence.listed.get(&id)) {
+        (Some(Story::Ended { events, .. }), Some(_)) => {
+            events.last().map_or(NEVER, |event| event.at)
+        }
+        _ => NEVER,
+    }
 }
 
 /// The settlements of each task.
@@ -78,22 +104,24 @@ struct Case<'a> {
     sent: &'a Sent,
     level: Durability,
     disk: Disk,
+    met: Faults,
     said: &'a [&'a Said],
 }
 
 impl Case<'_> {
     fn judge(&self, evidence: &Evidence, tallies: &mut Tallies) {
-        let Self { id, level, .. } = self;
+        let Self { id, level, met, .. } = self;
+        let (level, met) = (*level, *met);
         let kept = match level {
             Durability::Synced => Some(Promise::NothingLost),
-            Durability::Buffered if survives(self.disk, *level) => Some(Promise::BufferedKept),
+            Durability::Buffered if survives(self.disk, level) => Some(Promise::BufferedKept),
             _ => None,
         };
         let story = evidence.stories.get(id);
         let snapshot = evidence.listed.get(id);
         if let Some(promise) = kept {
             let held = matches!(story, Some(Story::Ended { .. })) && snapshot.is_some();
-            tallies.check(promise, held, || match story {
+            tallies.check(promise, met, held, || match story {
                 Some(Story::Open(why)) => format!("task {id} was accepted and does not end: {why}"),
                 _ => format!("task {id} was accepted and is not there"),
             });
@@ -108,14 +136,14 @@ impl Case<'_> {
         let ends = ends.count();
         // Work that a crash may take back may also be done again.
         let confirmed = if kept.is_some() { self.confirmed().count() } else { 0 };
-        tallies.check(Promise::EndsOnce, ends == 1 && confirmed <= 1, || {
+        tallies.check(Promise::EndsOnce, met, ends == 1 && confirmed <= 1, || {
             format!("task {id} has {ends} ends on record and {confirmed} confirmed settlements")
         });
         self.end(snapshot, tallies);
         if kept.is_some() {
             for said in self.confirmed() {
                 let stands = stands(&said.outcome, snapshot);
-                tallies.check(Promise::SettledStays, stands, || {
+                tallies.check(Promise::SettledStays, met, stands, || {
                     format!("task {id} was settled {:?} and is {}", said.outcome, snapshot.state)
                 });
             }
@@ -131,8 +159,9 @@ impl Case<'_> {
     ) {
         let numbers: Vec<u64> = numbers.collect();
         let right = gaps.is_empty() && numbers.iter().copied().eq(1..=snapshot.last_event);
-        tallies.held(Promise::EventsNumbered, (numbers.len() as u64).saturating_sub(1));
-        tallies.check(Promise::EventsNumbered, right, || {
+        let others = (numbers.len() as u64).saturating_sub(1);
+        tallies.held(Promise::EventsNumbered, self.met, others);
+        tallies.check(Promise::EventsNumbered, self.met, right, || {
             let last = snapshot.last_event;
             format!("task {} has events {numbers:?} of {last}, gaps {gaps:?}", self.id)
         });
@@ -153,8 +182,7 @@ impl Case<'_> {
             (false, ..) => Some(format!("is {state}, planned was {}", plan.end())),
             (true, TaskState::Completed, Some(result)) => {
                 let replied = |said: &&Said| matches!(&said.outcome, Outcome::Complete { reply: Some(reply) } if reply == result);
-                // Executables settle in processes of their own.
-                let known = plan == Plan::Upper || self.said.iter().any(replied);
+                let known = plan.is_for_executables() || self.said.iter().any(replied);
                 let right = plan.accepts(payload, &result.data);
                 (!known || !right).then(|| format!("has the result {:?}", result.to_text()))
             }
@@ -165,7 +193,7 @@ impl Case<'_> {
                 (!planned).then(|| "failed otherwise than planned".to_owned())
             }
         };
-        tallies.check(Promise::EndsAsHandled, found.is_none(), || {
+        tallies.check(Promise::EndsAsHandled, self.met, found.is_none(), || {
             let reason = snapshot.reason.as_deref().unwrap_or("no reason");
             format!("task {id} {} ({reason})", found.as_deref().unwrap_or_default())
         });
@@ -197,38 +225,45 @@ fn stands(outcome: &Outcome, snapshot: &TaskSnapshot) -> bool {
     }
 }
 
-fn deliveries(books: &Books, tallies: &mut Tallies) {
-    let count = books.deliveries.len() as u64;
-    tallies.held(Promise::TokensUnique, count);
-    for token in &books.repeated {
-        tallies.check(Promise::TokensUnique, false, || format!("token {token} came twice"));
+fn deliveries(history: &History, books: &Books, tallies: &mut Tallies) {
+    for (token, delivered) in &books.deliveries {
+        let answered = books.settles.get(token).and_then(|said| said.answered);
+        let met = history.met(delivered.at, answered.unwrap_or(delivered.at));
+        tallies.held(Promise::TokensUnique, met, 1);
+        tallies.held(Promise::PayloadIntact, met, 1);
     }
-    tallies.held(Promise::PayloadIntact, count);
+    for token in &books.repeated {
+        let twice = || format!("token {token} came twice");
+        tallies.check(Promise::TokensUnique, history.all(), false, twice);
+    }
     for id in &books.altered {
-        tallies.check(Promise::PayloadIntact, false, || {
-            format!("{id} was delivered with another payload")
-        });
+        let altered = || format!("{id} was delivered with another payload");
+        tallies.check(Promise::PayloadIntact, history.all(), false, altered);
     }
 }
 
-fn keys(books: &Books, tallies: &mut Tallies) {
-    for (key, ids) in &books.keys {
-        tallies.check(Promise::KeysOnce, ids.len() == 1, || format!("key {key} made {ids:?}"));
+fn keys(history: &History, books: &Books, tallies: &mut Tallies) {
+    for (key, Keyed { ids, from, until }) in &books.keys {
+        let met = history.met(*from, *until);
+        let many = || format!("key {key} made {ids:?}");
+        tallies.check(Promise::KeysOnce, met, ids.len() == 1, many);
     }
     for sent in books.sent.values() {
         if let Some(Err(refusal)) = &sent.answer
             && refusal.code == RefusalCode::KeyReused
         {
-            tallies.check(Promise::KeysOnce, false, || refusal.message.clone());
+            let met = history.met(sent.at, NEVER);
+            tallies.check(Promise::KeysOnce, met, false, || refusal.message.clone());
         }
     }
 }
 
-fn conservation(evidence: &Evidence, tallies: &mut Tallies) {
+fn conservation(history: &History, evidence: &Evidence, tallies: &mut Tallies) {
     let Evidence { listed, stats, .. } = evidence;
     let (accepted, ended, there) =
         (stats.counters.accepted, stats.counters.ended(), stats.gauges.total());
-    tallies.check(Promise::Conserved, accepted == ended + there, || {
+    let met = history.all();
+    tallies.check(Promise::Conserved, met, accepted == ended + there, || {
         format!("{accepted} entries accepted, {ended} ended and {there} there")
     });
     if stats.tasks_forgotten == 0 {
@@ -236,7 +271,7 @@ fn conservation(evidence: &Evidence, tallies: &mut Tallies) {
             [(TaskState::Completed, stats.tasks_completed), (TaskState::Failed, stats.tasks_failed)]
         {
             let found = listed.values().filter(|task| task.state == state).count() as u64;
-            tallies.check(Promise::Conserved, found == counted, || {
+            tallies.check(Promise::Conserved, met, found == counted, || {
                 format!("{counted} tasks counted as {state}, {found} are on record")
             });
         }
@@ -264,9 +299,37 @@ pub(super) fn compare(
         let Some((id, level)) = accepted_task(sent) else { continue };
         let Some(before) = before.get(&id).filter(|_| survives(disk, level)) else { continue };
         let after = after.get(&id);
-        tallies.check(Promise::RecoveryFaithful, after == Some(before), || {
+        let same = after == Some(before);
+        tallies.check(Promise::RecoveryFaithful, disk.fault(), same, || {
             let after = after.map_or_else(|| "gone".to_owned(), brief);
             format!("task {id} was {} and is {after}", brief(before))
+        });
+    }
+}
+
+/// Compares the tasks on record before and after a block was lost in which that many records
+/// were. Each of them can have changed one task.
+pub(super) fn contained(
+    lost: u64,
+    before: &HashMap<MessageId, TaskSnapshot>,
+    after: &HashMap<MessageId, TaskSnapshot>,
+    tallies: &mut Tallies,
+) {
+    let mut changed: Vec<_> =
+        before.iter().filter(|(id, task)| after.get(id) != Some(task)).collect();
+    changed.sort_unstable_by_key(|(id, _)| **id);
+    let excused = usize::try_from(lost).unwrap_or(usize::MAX);
+    let same = before.len() - changed.len();
+    let held = same + changed.len().min(excused);
+    tallies.held(Promise::DamageContained, Fault::BitFlip, held as u64);
+    for (id, task) in changed.iter().skip(excused) {
+        tallies.check(Promise::DamageContained, Fault::BitFlip, false, || {
+            let after = after.get(id).map_or_else(|| "gone".to_owned(), brief);
+            let changed = changed.len();
+            format!(
+                "{changed} tasks changed with a block of {lost} records: {id} was {} and is {after}",
+                brief(task)
+            )
         });
     }
 }

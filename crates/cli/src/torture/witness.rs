@@ -5,6 +5,7 @@
 //! alone, and still nothing that the broker says goes unrecorded.
 
 use super::ledger::Ledger;
+use crate::output::units::now;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use trunkline_types::session::{
     BoxFuture, ClientFrame, Connected, Connection, Connector, Hello, Operation, SessionItem, Sink,
     Welcome,
 };
-use trunkline_types::{Answer, MessageId, Query, Refusal, Token};
+use trunkline_types::{Answer, MessageId, Query, Refusal, Token, WallTime};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -58,14 +59,15 @@ enum Said {
 /// Hears what the broker says to a session.
 struct Ear {
     ledger: Arc<Ledger>,
-    /// What was said and not yet answered. A lock, because answers come on other threads.
-    said: Mutex<HashMap<u64, Said>>,
+    /// What was said when and is not answered yet. A lock, because answers come on other threads.
+    said: Mutex<HashMap<u64, (Said, WallTime)>>,
     sink: Arc<dyn Sink>,
 }
 
 impl Ear {
     fn say(&self, first: u64, operations: &[Operation]) {
         self.ledger.said(operations.len());
+        let at = now();
         let mut said = self.said.lock();
         for (number, operation) in (first..).zip(operations) {
             let noted = match operation {
@@ -79,14 +81,14 @@ impl Ear {
                 }
                 _ => Said::Other,
             };
-            said.insert(number, noted);
+            said.insert(number, (noted, at));
         }
     }
 
     /// Takes an operation's first answer; a second one finds nothing.
     fn answered(&self, number: u64) -> Option<Said> {
-        let said = self.said.lock().remove(&number)?;
-        self.ledger.answered();
+        let (said, at) = self.said.lock().remove(&number)?;
+        self.ledger.answered(at);
         Some(said)
     }
 

@@ -10,9 +10,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// How long anything may take before the test is given up. Generous: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The command with nothing of the caller's environment that could change what it does.
 pub(crate) fn trunkline() -> Command {
@@ -170,6 +171,20 @@ pub(crate) struct Broker {
     address: String,
     directory: TempDir,
     extra: Vec<String>,
+    _port: Option<TcpSocket>,
+}
+
+/// Keeps a free port from everybody but a process that is told its number, so that a broker which
+/// is away for a while finds it free again. Whoever asks for any port gets another one.
+///
+/// Only Linux lets a second socket listen where a first is merely bound.
+fn kept_port() -> Option<TcpSocket> {
+    cfg!(target_os = "linux").then(|| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        socket
+    })
 }
 
 impl Broker {
@@ -190,7 +205,10 @@ impl Broker {
             std::fs::write(&file, settings).unwrap();
             extra.extend(["--config".to_owned(), file.to_str().unwrap().to_owned()]);
         }
-        let mut broker = Self { process: None, address: "127.0.0.1:0".into(), directory, extra };
+        let port = kept_port();
+        let address = port.as_ref().map(|port| port.local_addr().unwrap().to_string());
+        let address = address.unwrap_or_else(|| "127.0.0.1:0".into());
+        let mut broker = Self { process: None, address, directory, extra, _port: port };
         broker.restart();
         broker
     }

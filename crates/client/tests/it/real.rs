@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trunkline_broker::{Broker, BrokerConfig};
@@ -57,6 +58,14 @@ impl Running {
         };
         Client::new(&config).unwrap()
     }
+}
+
+/// Keeps a free port from everybody but who is told its number. Nobody listens on it yet.
+pub(crate) fn kept_port() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(LOOPBACK).unwrap();
+    socket
 }
 
 async fn session(client: &Client, card: Option<AgentCard>) -> (Arc<dyn Connection>, Ear) {
@@ -147,7 +156,11 @@ async fn a_request_goes_there_and_its_reply_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_outlives_its_broker_and_its_caller_still_hears_of_it() {
     let data = tempfile::tempdir().unwrap();
-    let running = Running::start(LOOPBACK, data.path()).await;
+    // Nobody else takes the port while the broker is away. Only Linux lets a second socket listen
+    // where a first is merely bound.
+    let port = cfg!(target_os = "linux").then(kept_port);
+    let listen = port.as_ref().map_or(LOOPBACK, |port| port.local_addr().unwrap());
+    let running = Running::start(listen, data.path()).await;
     let (address, client) = (running.address, running.client());
     let (caller, mut answers) = session(&client, None).await;
     send(&*caller, 1, [request(1, true), request(2, false)]);

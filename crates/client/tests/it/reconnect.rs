@@ -3,6 +3,7 @@
 use crate::broker::{
     FakeBroker, hello, id, operations, publish, send, subscription, token, welcome,
 };
+use crate::real::kept_port;
 use crate::sink::{Told, sink};
 use std::sync::Arc;
 use tonic::Status;
@@ -24,6 +25,7 @@ fn delivery(counter: u64) -> SessionItem {
         accepted_at: WallTime(1),
         expires_at: None,
         backlog: 0,
+        backlog_age: std::time::Duration::ZERO,
         messages: Vec::new(),
         number: counter,
         missed: Vec::new(),
@@ -237,9 +239,8 @@ async fn a_session_can_be_closed_and_refuse_operations_while_the_broker_is_away(
 
 #[tokio::test]
 async fn a_broker_that_is_not_there_is_named_with_the_remedy() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let nobody = kept_port();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
     let client = Client::new(&ClientConfig::new(&url)).unwrap();
     let refusal = client.connect(hello(), sink().0).await.unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Unavailable);

@@ -11,8 +11,8 @@ use trunkline_proto::v1::broker_server::Broker;
 use trunkline_proto::{metadata, v1};
 use trunkline_types::session::Hello;
 use trunkline_types::{
-    Counters, Gauges, InboxAddress, InboxInfo, InboxSettings, InboxStats, MessageId, MessageStatus,
-    ScheduleFilter, SchedulePage,
+    Counters, Gauges, InboxAddress, InboxEffective, InboxInfo, InboxSettings, InboxStats,
+    MessageId, MessageStatus, ScheduleFilter, SchedulePage,
 };
 
 type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -219,6 +219,7 @@ pub(crate) fn inbox(address: InboxAddress) -> InboxInfo {
     let (counters, gauges) = (Counters::default(), Gauges::default());
     InboxInfo {
         settings: InboxSettings { limit: Some(3), ..InboxSettings::default() },
+        effective: InboxEffective::default(),
         stats: InboxStats { address: Some(address), counters, gauges },
         waiting_outside: 1,
         servers: 2,

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use trunkline_types::session::{SessionItem, Sink, Welcome};
 
 /// Longer than anything takes here, so that a test that waits for nothing fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a sink was told.
 #[derive(Debug, PartialEq)]

@@ -24,8 +24,8 @@ impl Engine {
         &mut self,
         now: Now,
         session: SessionKey,
-        id: &AgentId,
-        change: AgentChange,
+        operation: u64,
+        (id, change): (&AgentId, AgentChange),
         out: &mut Output,
     ) -> Result<Answered, Refusal> {
         let AgentChange { weight, draining, healthy } = change;
@@ -43,14 +43,15 @@ impl Engine {
             healthy: healthy.unwrap_or(before.healthy),
         };
         let level = self.lasting_level();
-        if control == before {
-            return Ok(Answered::Done(level));
-        }
         if self.config.logged {
             self.check_log()?;
             let tenant = self.tenants[self.agents[key].tenant].id.clone();
-            let agent = id.clone();
-            self.emit(Record::AgentSet { tenant, agent, control, at: now.wall }, out);
+            let (agent, session, at) = (id.clone(), self.sessions[session].id, now.wall);
+            // Also if nothing changes: what is sent again after a restart must not be done then.
+            self.emit(Record::AgentSet { tenant, agent, control, session, operation, at }, out);
+        }
+        if control == before {
+            return Ok(Answered::Done(level));
         }
         self.apply_agent_set(key, control);
         self.tell_agent(now, key, AgentEvent::Changed, out);
@@ -59,7 +60,7 @@ impl Engine {
                 && !before.draining
                 && let Some(connection) = self.sessions[session].connection
             {
-                self.hold(now, level, Held::Item(connection, drained(id)), out);
+                self.hold_item(now, level, (connection, drained(id)), out);
             }
             self.dispatch_session(now, session, out);
         }
@@ -142,7 +143,7 @@ impl Engine {
             row.window.insert(operation);
             row.lasting.insert(operation);
             let done = SessionItem::Done { first: operation, last: operation };
-            self.hold(now, level, Held::Item(connection, done), out);
+            self.hold_item(now, level, (connection, done), out);
         }
         for session in self.agents[key].sessions.clone() {
             let row = &self.sessions[session];

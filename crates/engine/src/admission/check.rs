@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::route::Targets;
 use crate::table::{SessionKey, TenantKey};
-use trunkline_types::{Publish, Refusal, RefusalCode};
+use trunkline_types::{Envelope, Publish, RESERVED_HEADERS, Refusal, RefusalCode};
 
 impl Engine {
     /// Whether an envelope is well formed and the session's to send. Its id is another matter.
@@ -37,6 +37,16 @@ impl Engine {
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
         Ok(())
+    }
+
+    /// Whether the headers that a sender has set are its own to set.
+    pub(crate) fn check_headers(envelope: &Envelope) -> Result<(), Refusal> {
+        let Some(name) = envelope.reserved_header() else { return Ok(()) };
+        let message = format!(
+            "header '{name}' begins with '{RESERVED_HEADERS}', which is for what the broker says; \
+             use another name"
+        );
+        Err(Refusal::new(RefusalCode::Invalid, message))
     }
 
     /// Whether a message may have the id that its sender gave it.

@@ -80,6 +80,7 @@ impl Engine {
         row.draining = false;
         row.lost_until = None;
         row.credit = credit;
+        row.lease = self.config.lease;
         row.skills = skills;
         row.next_operation = next_operation.max(1);
         row.window.forget_before(next_operation);
@@ -153,7 +154,7 @@ impl Engine {
         let welcome = Welcome {
             epoch: self.epoch,
             resumed: !std::mem::replace(&mut row.recovered, false),
-            lease: self.config.lease,
+            lease: row.lease,
             revoked,
             limits: self.config.limits.clone(),
             now: now.wall,
@@ -340,12 +341,6 @@ impl Engine {
             let Ok(key) = self.held_entry(session, *token) else { continue };
             let entry = &self.entries[key];
             let Some(lease) = entry.lease else { continue };
-            let its_own = entry.place == Place::Leased && lease.holder == session;
-            if its_own && self.sessions[session].recovered {
-                // How long its handler has run is not known any more, so it may run anew.
-                self.start_run(now, key);
-                continue;
-            }
             // Its lease had run out, but nobody else has begun: it is the session's again, unless
             // it was told to stop because it ran too long.
             let back = matches!(entry.place, Place::Staged | Place::Ready | Place::Blocked);

@@ -71,6 +71,7 @@ impl Engine {
 
     /// The broker stops: what is ephemeral is lost, and that is counted and recorded.
     pub(crate) fn stop(&mut self, now: Now, out: &mut Output) {
+        self.note_runs(now, out);
         let sessions: Vec<_> = self.sessions.iter().map(|(key, _)| key).collect();
         for session in sessions {
             self.leave_connection(session, out);

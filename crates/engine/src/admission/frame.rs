@@ -79,9 +79,13 @@ impl Engine {
     ) {
         let (count, limit) = (operations.len(), self.config.limits.operations_per_frame);
         let mut verdicts = verdicts.into_iter().peekable();
-        for (place, (number, operation)) in (first..).zip(operations).enumerate() {
+        // Numbered by hand: adapters would carry each operation around once more.
+        let mut next = first;
+        for operation in operations {
+            let number = next;
+            next = number.saturating_add(1);
             self.verdicts.clear();
-            while let Some((_, known)) = verdicts.next_if(|&(at, _)| at <= place) {
+            while let Some((_, known)) = verdicts.next_if(|&(at, _)| at as u64 <= number - first) {
                 self.verdicts = known;
             }
             let expected = self.sessions[session].next_operation;
@@ -98,8 +102,8 @@ impl Engine {
                 continue;
             }
             if done && !self.planted(Defect::RepeatedOperation) {
-                let item = self.repeated(session, number, &operation);
-                self.hold(now, Durability::Synced, Held::Item(connection, item), out);
+                let item = self.repeated(session, number);
+                self.hold_item(now, Durability::Synced, (connection, item), out);
                 continue;
             }
             // What follows a task or the directory is its connection, so it is asked for anew over
@@ -118,14 +122,20 @@ impl Engine {
             } else {
                 self.operation(now, session, number, operation, out)
             };
-            if self.session_of(connection) != Some(session) {
+            if !self.is_over(session, connection) {
                 // It ended the session that it came from, and was answered before that.
                 break;
             }
             if lasting {
                 self.remember(session, number, latest, &result);
             }
-            self.answer(now, connection, number, result, out);
+            if let Ok(Answered::Done(Durability::Ephemeral)) = result {
+                // The plain case has nothing to wait for, and the connection was just looked at.
+                let item = SessionItem::Done { first: number, last: number };
+                out.effects.push(Effect::Item { connection, item });
+            } else {
+                self.answer(now, connection, number, result, out);
+            }
         }
         self.verdicts.clear();
     }
@@ -140,12 +150,18 @@ impl Engine {
         result: &Result<Answered, Refusal>,
     ) {
         let recorded = self.sequence > latest;
+        let row = &mut self.sessions[session];
         if let Ok(Answered::Done(level) | Answered::Accepted(level, _)) = result {
-            let row = &mut self.sessions[session];
             row.window.insert(number);
             if recorded && level.is_logged() {
                 row.lasting.insert(number);
             }
+        }
+        // A repeat leaves no record, so a restart looks its key up anew.
+        if let Ok(Answered::Accepted(_, accepted)) = result
+            && accepted.duplicate
+        {
+            row.window.insert_repeat(number, accepted.id);
         }
     }
 
@@ -161,22 +177,19 @@ impl Engine {
         let (level, item) = match result {
             Err(refusal) => return refuse(connection, number, refusal, out),
             Ok(Answered::Already | Answered::Later) => return,
+            Ok(Answered::Done(level)) if level.is_logged() => {
+                return self.hold(now, level, Held::Done(connection, number), out);
+            }
             Ok(Answered::Done(level)) => (level, SessionItem::Done { first: number, last: number }),
             Ok(Answered::Accepted(level, accepted)) => (level, SessionItem::Accepted(accepted)),
         };
-        self.hold(now, level, Held::Item(connection, item), out);
+        self.hold_item(now, level, (connection, item), out);
     }
 
     /// The answer to an operation that was done before. A publish that was itself a repeat under
     /// an idempotency key is told again which envelope came first.
-    fn repeated(&self, session: SessionKey, number: u64, operation: &Operation) -> SessionItem {
-        let tenant = self.sessions[session].tenant;
-        if let Operation::Publish(publish) = operation
-            && let Some(key) = &publish.envelope.idempotency_key
-            && let Some(first) =
-                self.first_under(tenant, key).filter(|&id| id != publish.envelope.id)
-        {
-            let id = first;
+    fn repeated(&self, session: SessionKey, number: u64) -> SessionItem {
+        if let Some(id) = self.sessions[session].window.repeat_of(number) {
             let accepted = Accepted {
                 operation: number,
                 id,
@@ -242,10 +255,10 @@ impl Engine {
                 self.remove_schedule(now, session, number, name, out).map(Answered::Done)
             }
             Operation::SetInbox { inbox, change } => {
-                self.set_inbox(now, session, &inbox, &change, out)
+                self.set_inbox(now, session, number, (&inbox, &change), out)
             }
             Operation::SetAgent { agent, change } => {
-                self.set_agent(now, session, &agent, change, out)
+                self.set_agent(now, session, number, (&agent, change), out)
             }
             Operation::Unregister { agent } => self.unregister(now, session, number, &agent, out),
             Operation::WatchAgents(filter) => {

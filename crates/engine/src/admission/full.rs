@@ -89,12 +89,10 @@ impl Engine {
                 let Some(session) = origin.sender else {
                     return Err(self.no_room(publish, &why));
                 };
-                let most = self.config.waiting_outside;
-                if self.outside_count(only) < most {
+                let Some(limit) = self.over_outside(only, size) else {
                     return Ok(Room::Outside(only, session));
-                }
-                let why = format!("{why}, and {most} wait outside, which is the limit");
-                Err(self.no_room(publish, &why))
+                };
+                Err(self.no_room(publish, &format!("{why}, and {limit}")))
             }
             WhenFull::DropOldest if self.drop_for(now, only, publish, level, out) => {
                 Ok(Room::Enough)

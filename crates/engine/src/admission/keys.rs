@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 use trunkline_types::{
-    IdempotencyKey, MessageId, Publish, Refusal, RefusalCode, Sequence, TenantId, WallTime,
+    IdempotencyKey, Publish, Refusal, RefusalCode, Sequence, TenantId, WallTime,
 };
 
 /// Into how many parts a window is divided to count the keys that are still within it.
@@ -194,11 +194,6 @@ impl Engine {
             Refusal::new(RefusalCode::StoreFailed, message)
         })?;
         Ok(row.filter(|row| row.expires_at > now.wall))
-    }
-
-    /// The envelope that came first under a key, whether its window is over or not.
-    pub(super) fn first_under(&self, tenant: TenantKey, key: &IdempotencyKey) -> Option<MessageId> {
-        self.any_key_row(tenant, key).ok().flatten().map(|row| row.id)
     }
 
     fn any_key_row(

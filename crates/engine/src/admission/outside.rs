@@ -22,6 +22,8 @@ use trunkline_types::{Durability, Publish, Refusal, RefusalCode, WallTime, WhenF
 pub(crate) struct Crowd {
     /// In order of arrival.
     pub(crate) outside: VecDeque<Waiter>,
+    /// Bytes of their payloads.
+    pub(crate) bytes: u64,
     /// The sessions that were told to slow down, and the percentage that they were told last.
     pub(crate) pressed: BTreeMap<SessionKey, u8>,
     /// Whether it is noted already that there is room.
@@ -41,6 +43,21 @@ pub(crate) struct Waiter {
     pub(crate) publish: Arc<Publish>,
 }
 
+impl Waiter {
+    fn size(&self) -> u64 {
+        self.publish.envelope.payload.data.len() as u64
+    }
+}
+
+impl Crowd {
+    /// Takes out one that waits.
+    fn remove(&mut self, at: usize) -> Option<Waiter> {
+        let waiter = self.outside.remove(at)?;
+        self.bytes -= waiter.size();
+        Some(waiter)
+    }
+}
+
 /// What a session has waiting outside: until when, in the engine's own time, which operation,
 /// where. The one whose time is over first in front.
 pub(crate) type Outside = BTreeSet<(Mono, u64, InboxKey)>;
@@ -49,6 +66,18 @@ impl Engine {
     /// How many publishes wait outside an inbox.
     pub(crate) fn outside_count(&self, inbox: InboxKey) -> usize {
         self.inboxes[inbox].crowd.as_ref().map_or(0, |crowd| crowd.outside.len())
+    }
+
+    /// What bounds those who wait outside an inbox, if one more of that size is too many.
+    pub(crate) fn over_outside(&self, inbox: InboxKey, size: u64) -> Option<String> {
+        let bytes = self.inboxes[inbox].crowd.as_ref().map_or(0, |crowd| crowd.bytes);
+        let (most, most_bytes) = (self.config.waiting_outside, self.config.waiting_outside_bytes);
+        if self.outside_count(inbox) >= most {
+            return Some(format!("{most} wait outside, which is the limit"));
+        }
+        (bytes + size > most_bytes).then(|| {
+            format!("with it {} bytes would wait outside, the limit is {most_bytes}", bytes + size)
+        })
     }
 
     /// Whether what comes now must wait behind others.
@@ -78,15 +107,29 @@ impl Engine {
         let until = self.present(now).after(wait);
         let waiter = Waiter { session, connection, operation, came, publish: publish.clone() };
         let overtakes = self.planted(Defect::WaiterOvertaken);
-        let outside = &mut self.inboxes[inbox].crowd.get_or_insert_default().outside;
+        let crowd = self.inboxes[inbox].crowd.get_or_insert_default();
+        crowd.bytes += waiter.size();
         if overtakes {
-            outside.push_front(waiter);
+            crowd.outside.push_front(waiter);
         } else {
-            outside.push_back(waiter);
+            crowd.outside.push_back(waiter);
         }
         self.sessions[session].outside.insert((until, operation, inbox));
         self.arm_session(session);
         Ok(Answered::Later)
+    }
+
+    /// Whether what has waited outside is still of use.
+    fn check_outside(now: Now, came: WallTime, publish: &Publish) -> Result<(), Refusal> {
+        let over = |ttl| came.after(ttl) <= now.wall;
+        if !publish.envelope.ttl.is_some_and(over) {
+            return Ok(());
+        }
+        let message = format!(
+            "the envelope's time to live has ended while it waited outside the full inbox of '{}'",
+            publish.envelope.destination
+        );
+        Err(Refusal::new(RefusalCode::InboxFull, message))
     }
 
     fn waited_in_vain(&self, publish: &Publish) -> Refusal {
@@ -139,11 +182,18 @@ impl Engine {
                 return;
             }
             let crowd = self.inboxes[inbox].crowd.as_mut();
-            let Some(waiter) = crowd.and_then(|crowd| crowd.outside.pop_front()) else { return };
+            let Some(waiter) = crowd.and_then(|crowd| crowd.remove(0)) else { return };
             let Waiter { session, connection, operation, came, publish } = waiter;
             self.sessions[session].outside.retain(|&(_, number, _)| number != operation);
             let latest = self.sequence;
-            let result = self.publish_in_turn(now, session, (operation, came), &publish, out);
+            let result = match Self::check_outside(now, came, &publish) {
+                Ok(()) => self.publish_in_turn(now, session, (operation, came), &publish, out),
+                Err(refusal) => {
+                    let tenant = self.sessions[session].tenant;
+                    self.tenants[tenant].tally.refused += 1;
+                    Err(refusal)
+                }
+            };
             self.remember(session, operation, latest, &result);
             self.answer(now, connection, operation, result, out);
         }
@@ -160,7 +210,7 @@ impl Engine {
             let Some(crowd) = &mut self.inboxes[inbox].crowd else { continue };
             let mine = |waiter: &Waiter| waiter.session == session && waiter.operation == operation;
             let at = crowd.outside.iter().position(mine);
-            let Some(waiter) = at.and_then(|at| crowd.outside.remove(at)) else { continue };
+            let Some(waiter) = at.and_then(|at| crowd.remove(at)) else { continue };
             let refusal = self.waited_in_vain(&waiter.publish);
             let tenant = self.sessions[session].tenant;
             self.tenants[tenant].tally.refused += 1;
@@ -177,6 +227,7 @@ impl Engine {
         for inbox in inboxes {
             if let Some(crowd) = &mut self.inboxes[inbox].crowd {
                 crowd.outside.retain(|waiter| waiter.session != session);
+                crowd.bytes = crowd.outside.iter().map(Waiter::size).sum();
             }
             self.room_made(inbox);
         }

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Accepted;
 use trunkline_types::{
-    Absent, Destination, Durability, Publish, Refusal, RefusalCode, SessionId, WallTime, WhenFull,
+    Absent, Destination, Durability, Publish, Refusal, RefusalCode, SessionId, Span, WallTime,
+    WhenFull,
 };
 
 /// What was decided about an envelope before it is taken in.
@@ -73,6 +74,7 @@ impl Engine {
         let cause = Cause::Sender;
         let origin = Origin { tenant, session: id, operation, at, sender, in_turn, cause };
         let checked = self.check_publish(session, publish);
+        let checked = checked.and_then(|()| Self::check_headers(&publish.envelope));
         let checked = checked.and_then(|()| self.check_new_id(publish));
         let result = checked.and_then(|()| self.admit(now, &origin, publish, out));
         if result.is_err() {
@@ -110,7 +112,9 @@ impl Engine {
             self.targets(tenant, publish, envelope.source.as_ref())?
         };
         self.check_deadlock(tenant, publish, &targets)?;
-        let unserved = targets.sessions.is_empty()
+        // What is parked anyway need not be looked for.
+        let unserved = absent != Absent::Park
+            && targets.sessions.is_empty()
             && !targets.inboxes.iter().any(|&inbox| self.is_served(inbox));
         if unserved && absent == Absent::Fail {
             return Err(nobody(&envelope.destination));
@@ -163,7 +167,7 @@ impl Engine {
         placed: Placed,
         out: &mut Output,
     ) -> Answered {
-        let Placed { level, recorded, targets, pending } = placed;
+        let Placed { level, recorded, mut targets, pending } = placed;
         let (sender, tenant) = (origin.session, origin.tenant);
         if recorded {
             let kept = if level.is_logged() { &targets.inboxes[..] } else { &[] };
@@ -172,6 +176,7 @@ impl Engine {
         }
         let at = origin.at;
         self.apply_key(tenant, publish, at, recorded);
+        targets.dropped += self.miss_left_out(tenant, &targets.left_out);
         let tally = &mut self.tenants[tenant].tally;
         *tally.accepted_of(recorded) += 1;
         tally.unrouted += u64::from(targets.is_empty() && targets.dropped == 0 && !pending);
@@ -195,27 +200,28 @@ impl Engine {
         if pending {
             let inbox = self.pending_inbox(tenant);
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
-            self.hold(now, seen, Held::Ready(key, id), out);
+            self.hold_ready(now, seen, (key, id), out);
         }
         for &inbox in &targets.inboxes {
             accepted.parked += u32::from(!self.is_served(inbox));
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
-            self.hold(now, seen, Held::Ready(key, id), out);
+            self.hold_ready(now, seen, (key, id), out);
             if let Some(session) = origin.sender {
                 self.note_pressure(inbox, session, level, out);
             }
         }
-        for (subscriber, when_full) in targets.sessions {
+        for (subscriber, when_full) in targets.sessions.drain(..) {
             let event = EventCopy::new(publish, at, when_full);
             // What is dropped at once can still be told to the sender.
-            let drops = when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
-            if seen.is_logged() && !drops {
+            let drops = || when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
+            if seen.is_logged() && !drops() {
                 let serial = self.sessions[subscriber].serial;
                 self.hold(now, seen, Held::Event(subscriber, serial, event), out);
             } else if !self.queue_event(now, subscriber, event, out) {
                 accepted.dropped += 1;
             }
         }
+        self.reuse(targets);
         let one =
             matches!(publish.envelope.destination, Destination::Agent(_) | Destination::Skill(_));
         if one && reached == 1 && accepted.parked == 0 {
@@ -302,9 +308,9 @@ impl Engine {
         let Some(row) = self.key_row(now, tenant, key)? else {
             if self.tenants[tenant].keys.live(now.wall) >= bound as u64 {
                 let message = format!(
-                    "the tenant has {bound} idempotency keys, which is the limit; they expire {:?} \
+                    "the tenant has {bound} idempotency keys, which is the limit; they expire {} \
                      after their use",
-                    self.config.key_window
+                    Span(self.config.key_window)
                 );
                 return Err(Refusal::new(RefusalCode::KeyCap, message));
             }
@@ -367,9 +373,7 @@ impl Engine {
             task: None,
             gather: None,
             sender,
-            notes: Vec::new(),
-            messages: Vec::new(),
-            missed: Vec::new(),
+            past: None,
         });
         let row = &mut self.inboxes[inbox];
         row.counters_of(level.is_logged()).accepted += 1;
@@ -377,6 +381,9 @@ impl Engine {
         if !level.is_logged() {
             row.ephemeral += 1;
             row.ephemeral_bytes += publish.envelope.payload.data.len() as u64;
+        } else if row.owner == Owner::Pending {
+            let size = publish.envelope.payload.data.len() as u64;
+            self.tenants[row.tenant].pending.logged_bytes += size;
         }
         let tenant = row.tenant;
         self.messages.add(publish.envelope.id, key);

@@ -7,8 +7,8 @@ use crate::now::Now;
 use crate::record::Record;
 use crate::table::{InboxKey, SessionKey, TenantKey};
 use trunkline_types::{
-    Destination, Durability, InboxAddress, InboxChange, InboxInfo, InboxSettings, InboxStats,
-    Refusal, RefusalCode,
+    Destination, Durability, InboxAddress, InboxChange, InboxEffective, InboxInfo, InboxSettings,
+    InboxStats, Refusal, RefusalCode,
 };
 
 impl Engine {
@@ -17,8 +17,8 @@ impl Engine {
         &mut self,
         now: Now,
         session: SessionKey,
-        address: &InboxAddress,
-        change: &InboxChange,
+        operation: u64,
+        (address, change): (&InboxAddress, &InboxChange),
         out: &mut Output,
     ) -> Result<Answered, Refusal> {
         let limits = &self.config.limits;
@@ -49,12 +49,15 @@ impl Engine {
         let inbox = self.inbox(tenant, address);
         let before = self.inboxes[inbox].settings();
         let settings = before.clone().changed(change);
-        if settings != *before {
-            if self.config.logged {
-                let (tenant, inbox) = (self.tenants[tenant].id.clone(), address.clone());
-                let settings = Box::new(settings.clone());
-                self.emit(Record::InboxSet { tenant, inbox, settings, at: now.wall }, out);
-            }
+        let changes = settings != *before;
+        if self.config.logged {
+            let (tenant, inbox) = (self.tenants[tenant].id.clone(), address.clone());
+            let (settings, session) = (Box::new(settings.clone()), self.sessions[session].id);
+            let at = now.wall;
+            // Also if nothing changes: what is sent again after a restart must not be done then.
+            self.emit(Record::InboxSet { tenant, inbox, settings, session, operation, at }, out);
+        }
+        if changes {
             self.apply_inbox_set(inbox, settings);
             // At once, so that what comes next finds nobody outside an inbox that is not to be
             // waited for.
@@ -88,9 +91,18 @@ impl Engine {
             return Err(Refusal::new(RefusalCode::NotFound, message));
         };
         let inbox = &self.inboxes[key];
+        let settings = inbox.settings();
+        let is_skill = matches!(address, InboxAddress::Skill(_));
         let serving = inbox.servers.iter().filter(|&&server| self.sessions[server].takes_work());
         Ok(InboxInfo {
-            settings: inbox.settings().clone(),
+            settings: settings.clone(),
+            effective: InboxEffective {
+                when_full: self.when_full(key),
+                wait: settings.wait.unwrap_or(self.config.wait),
+                ephemeral: self.ephemeral_limit(inbox),
+                logged: self.logged_limit(inbox),
+                routing: is_skill.then(|| settings.routing.unwrap_or(self.config.routing)),
+            },
             stats: InboxStats {
                 address: Some(address.clone()),
                 counters: inbox.totals(),

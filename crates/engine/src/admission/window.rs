@@ -2,14 +2,18 @@
 
 use crate::engine::Engine;
 use crate::now::Now;
+use std::collections::BTreeMap;
 use trunkline_types::session::REACH;
-use trunkline_types::{Sequence, SessionId, WallTime};
+use trunkline_types::{MessageId, Sequence, SessionId, WallTime};
 
 /// The numbers of the operations that were done, as ranges.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Window {
     /// Disjoint, ascending, not adjacent.
     ranges: Vec<(u64, u64)>,
+    /// Which envelope had come first, for the publishes that repeated an idempotency key: when
+    /// its window is over, the key itself tells it no longer.
+    repeats: BTreeMap<u64, MessageId>,
 }
 
 impl Window {
@@ -45,6 +49,20 @@ impl Window {
     pub(crate) fn forget_before(&mut self, number: u64) {
         let gone = self.ranges.partition_point(|&(_, last)| last < number);
         self.ranges.drain(..gone);
+        while self.repeats.first_key_value().is_some_and(|(&first, _)| first < number) {
+            self.repeats.pop_first();
+        }
+    }
+
+    /// Notes that a publish repeated the idempotency key of an envelope that had come first.
+    pub(crate) fn insert_repeat(&mut self, number: u64, first: MessageId) {
+        self.repeats.insert(number, first);
+        self.forget_before(number.saturating_sub(REACH));
+    }
+
+    /// Which envelope had come first, if a publish repeated an idempotency key.
+    pub(crate) fn repeat_of(&self, number: u64) -> Option<MessageId> {
+        self.repeats.get(&number).copied()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -60,7 +78,7 @@ impl Window {
     pub(crate) fn of_ranges(ranges: Vec<(u64, u64)>) -> Option<Self> {
         let whole = ranges.iter().all(|(first, last)| first <= last && *last < u64::MAX);
         let apart = whole && ranges.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0);
-        apart.then_some(Self { ranges })
+        apart.then_some(Self { ranges, ..Self::default() })
     }
 }
 

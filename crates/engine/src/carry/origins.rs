@@ -1,7 +1,7 @@
 //! Where the log begins, and what a replay that begins there cannot know yet.
 
 use crate::engine::Engine;
-use crate::record::EntryId;
+use crate::record::{EntryId, PartOf};
 use crate::table::TaskKey;
 use std::collections::{BTreeMap, BTreeSet};
 use trunkline_types::{Epoch, MessageId, Sequence, WallTime};
@@ -20,12 +20,27 @@ pub(crate) struct Origins {
     /// Ended tasks that were said again, by the places of the records that ended them, until they
     /// are put among the others.
     pub(crate) ended: BTreeMap<Sequence, (TaskKey, MessageId)>,
+    /// The thing that was said again last, to which parts belong that follow.
+    pub(super) said: Option<PartOf>,
+    /// Whether records are missing in the middle of what was kept.
+    has_gap: bool,
 }
 
 impl Origins {
     /// Entries from this one on were accepted in what was kept.
     pub(crate) fn accepted(&mut self, first: EntryId) {
         self.first_entry.get_or_insert(first);
+    }
+
+    /// Notes that records are missing.
+    pub(crate) fn gap(&mut self) {
+        self.said = None;
+        self.has_gap = true;
+    }
+
+    /// Whether parts may come without their thing: it was before what was kept, or is missing.
+    pub(super) fn may_lack_things(&self) -> bool {
+        self.has_gap || self.first.is_some_and(|first| first.0 > 1)
     }
 
     /// Whether an entry may have been accepted before what was kept.

@@ -25,17 +25,32 @@ impl Engine {
     ) -> Result<(), ReplayError> {
         let wrong = |problem| ReplayError::Contradiction { at, problem };
         match carried {
-            Carried::Entry(entry) => self.carried_entry(at, entry)?,
-            Carried::Ended(task) => self.carried_ended(task),
+            Carried::Entry(entry) => {
+                self.origins.said = Some(PartOf::Entry(entry.entry));
+                self.carried_entry(at, entry)?;
+            }
+            Carried::Ended(task) => {
+                self.origins.said = Some(PartOf::Task(task.publish.envelope.id));
+                self.carried_ended(task);
+            }
             Carried::Parts { of, parts } => {
-                for part in parts {
+                if self.origins.said != Some(of) {
                     // What is kept may begin within a thing, which is then said again.
-                    if self.carried_part(of, part).is_none() && !self.is_cleaned() {
-                        return Err(wrong("parts of a thing are said again that is not known"));
+                    if self.origins.may_lack_things() {
+                        return Ok(());
+                    }
+                    return Err(wrong("parts are said again without their thing"));
+                }
+                for part in parts {
+                    if self.carried_part(of, part).is_none() {
+                        return Err(wrong("a part is said again that its thing cannot have"));
                     }
                 }
             }
-            Carried::Letter(letter) => self.carried_letter(at, letter),
+            Carried::Letter(letter) => {
+                self.origins.said = Some(PartOf::Letter(letter.place));
+                self.carried_letter(at, letter);
+            }
             Carried::Agent { record, control } => {
                 let key = self.apply_agent(record);
                 self.apply_agent_set(key, control);
@@ -125,7 +140,7 @@ impl Engine {
 
     /// Gives an entry its lease back. Whether its session can have it.
     fn carried_lease(&mut self, key: EntryKey, said: CarriedLease) -> bool {
-        let CarriedLease { token, session: id, agent, begun, called_off, held } = said;
+        let CarriedLease { token, session: id, agent, begun, called_off, ran, held } = said;
         let mut holder = SessionKey::from_slot(0);
         if held {
             holder = self.replay_session(key, id, &agent);
@@ -144,6 +159,8 @@ impl Engine {
             deadline: Mono(u64::MAX),
             begun,
             run_until: None,
+            run_timer: None,
+            ran,
             called_off,
             probe: 0,
         };
@@ -184,11 +201,14 @@ impl Engine {
             task: None,
             gather: None,
             sender: said.session,
-            notes: Vec::new(),
-            messages: Vec::new(),
-            missed: Vec::new(),
+            past: None,
         });
-        self.inboxes[inbox].places[Place::Staged as usize] += 1;
+        let row = &mut self.inboxes[inbox];
+        row.places[Place::Staged as usize] += 1;
+        if row.owner == Owner::Pending {
+            let size = publish.envelope.payload.data.len() as u64;
+            self.tenants[row.tenant].pending.logged_bytes += size;
+        }
         self.messages.add(publish.envelope.id, key);
         key
     }
@@ -200,7 +220,11 @@ impl Engine {
         self.forget_token(key);
         let entry = self.entries.remove(key);
         self.messages.remove(entry.publish.envelope.id, key);
-        self.inboxes[entry.inbox].places[Place::Staged as usize] -= 1;
+        let inbox = &mut self.inboxes[entry.inbox];
+        inbox.places[Place::Staged as usize] -= 1;
+        if inbox.owner == Owner::Pending {
+            self.tenants[inbox.tenant].pending.logged_bytes -= entry.size();
+        }
         if let Some(task) = entry.task {
             let task = self.tasks.rows.remove(task);
             self.tasks.ids.remove(&task.publish.envelope.id);
@@ -276,8 +300,9 @@ impl Engine {
         let tenant = self.tenant_key(&publish.envelope.tenant);
         let attempts = Vec::new();
         let letter = DeadLetter { publish, inbox, reason, at: died_at, accepted_at, attempts };
-        let bound = self.config.dead_letters;
-        self.dead_letters.push(tenant, letter, Some((at, place)), bound);
+        let most = self.most_letters();
+        // The figures that follow count those that are forgotten.
+        self.dead_letters.push(tenant, letter, Some((at, place)), most);
     }
 
     fn carried_part(&mut self, of: PartOf, part: Part) -> Option<()> {
@@ -286,11 +311,11 @@ impl Engine {
                 let entry = &mut self.entries[*self.replay_ids.get(&id)?];
                 match part {
                     Part::Note(note) => {
-                        entry.notes.push(note);
+                        entry.add_note(Some(note));
                         return Some(());
                     }
                     Part::Message(message) => {
-                        entry.messages.push(message);
+                        entry.past.get_or_insert_default().messages.push(message);
                         return Some(());
                     }
                     Part::TaskNote(_) | Part::Event(_) | Part::Result(_) => entry.task?,
@@ -298,10 +323,8 @@ impl Engine {
             }
             PartOf::Task(id) => *self.tasks.ids.get(&id)?,
             PartOf::Letter(place) => {
-                // With too many of them it may have been forgotten at once.
-                let letter = self.dead_letters.get_mut(place.0);
-                if let (Some(kept), Part::Note(note)) = (letter, part) {
-                    kept.letter.attempts.push(note);
+                if let Part::Note(note) = part {
+                    self.dead_letters.add_attempt(place, note);
                 }
                 return Some(());
             }

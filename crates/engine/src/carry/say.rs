@@ -47,8 +47,8 @@ impl Engine {
     /// About how many bytes an entry needs, and the task that it is.
     pub(super) fn entry_bytes(&self, key: EntryKey) -> u64 {
         let entry = &self.entries[key];
-        let messages: usize = entry.messages.iter().map(|message| message.data.len()).sum();
-        let notes: usize = entry.notes.iter().map(|note| note.reason.len()).sum();
+        let messages: usize = entry.messages().iter().map(|message| message.data.len()).sum();
+        let notes: usize = entry.notes().iter().map(|note| note.reason.len()).sum();
         let events = entry.task.map_or(0, |task| self.tasks.rows[task].event_bytes);
         entry.size() + (messages + notes) as u64 + events + REST
     }
@@ -70,6 +70,7 @@ impl Engine {
             agent: self.agents[lease.agent].id.clone(),
             begun: lease.begun,
             called_off: lease.called_off,
+            ran: lease.ran,
             held: entry.place == Place::Leased,
         });
         let task = entry.task.map(|task| &self.tasks.rows[task]);
@@ -89,8 +90,8 @@ impl Engine {
             lease,
             task: task.map(carried_task),
         };
-        let notes = entry.notes.iter().cloned().map(Part::Note);
-        let messages = entry.messages.iter().cloned().map(Part::Message);
+        let notes = entry.notes().iter().cloned().map(Part::Note);
+        let messages = entry.messages().iter().cloned().map(Part::Message);
         let of_task = task.into_iter().flat_map(task_parts);
         let parts: Vec<_> = notes.chain(messages).chain(of_task).collect();
         self.say(Carried::Entry(said), out);
@@ -115,7 +116,7 @@ impl Engine {
     }
 
     pub(super) fn say_letter(&mut self, number: u64, out: &mut Output) {
-        let Some(kept) = self.dead_letters.get_mut(number) else { return };
+        let Some(kept) = self.dead_letters.get(number) else { return };
         let letter = &kept.letter;
         let said = CarriedLetter {
             publish: letter.publish.clone(),
@@ -127,9 +128,7 @@ impl Engine {
         };
         let (place, notes) = (kept.place, letter.attempts.clone());
         self.say(Carried::Letter(said), out);
-        if let Some(kept) = self.dead_letters.get_mut(number) {
-            kept.base = self.sequence;
-        }
+        self.dead_letters.rebase(number, self.sequence);
         self.say_parts(PartOf::Letter(place), notes.into_iter().map(Part::Note), out);
     }
 
@@ -234,7 +233,9 @@ impl Engine {
     ) -> bool {
         let tenant = &self.tenants[key];
         let (tally, sum) = (&tenant.tally, tenant.tally.recorded.sum());
-        if sum == 0 || (tally.base >= before && tally.figured == sum) {
+        // What was forgotten before they were written last, a replay may forget and count later.
+        let forgot = tally.recorded.forgotten + tally.recorded.letters_forgotten > 0;
+        if sum == 0 || (tally.base >= before && tally.figured == sum && !forgot) {
             return false;
         }
         let (id, keys) = (tenant.id.clone(), tenant.keys.counts());

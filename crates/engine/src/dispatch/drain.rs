@@ -4,7 +4,6 @@
 use crate::command::ConnectionKey;
 use crate::effect::Output;
 use crate::engine::Engine;
-use crate::gate::Held;
 use crate::now::Now;
 use crate::table::SessionKey;
 use std::collections::BTreeSet;
@@ -48,7 +47,7 @@ impl Engine {
         self.sent_away.get_or_insert_default().insert(connection);
         let reason = "the broker is shutting down".to_owned();
         let item = SessionItem::GoAway { reason, reconnect: true };
-        self.hold(now, Durability::Synced, Held::Item(connection, item), out);
+        self.hold_item(now, Durability::Synced, (connection, item), out);
     }
 
     /// The sessions that hold a delivery, and those that await the reply to one that is held. A

@@ -54,6 +54,12 @@ impl SessionEvents {
             || self.waiting_bytes + size > most_bytes
     }
 
+    /// Whether the session would take another one, if it may hold this many bytes.
+    fn has_credit(&self, credit: u32, most_bytes: u64) -> bool {
+        self.unacknowledged.len() < credit as usize
+            && (self.unacknowledged.is_empty() || self.unacknowledged_bytes < most_bytes)
+    }
+
     /// An event that was taken out is not sent: it and what was missed before it are told with
     /// the next one.
     fn note_missed(&mut self, item: &EventItem) {
@@ -92,6 +98,7 @@ impl Engine {
         let bare = self.tenants[row.tenant].bare;
         let inbox = &mut self.inboxes[bare];
         inbox.counters.accepted += 1;
+        let ready = row.connection.filter(|_| row.active);
         let events = row.events.get_or_insert_default();
         events.last += 1;
         let number = events.last;
@@ -112,16 +119,35 @@ impl Engine {
             inbox.counters.dropped += 1;
             return false;
         }
+        let missed = std::mem::take(&mut events.missed);
+        // What has nothing before it and need not wait goes out at once.
+        if let Some(connection) = ready
+            && events.waiting.is_empty()
+            && events.has_credit(row.credit.events, self.config.session_bytes)
+            && expires_at.is_none()
+        {
+            inbox.places[Place::Leased as usize] += 1;
+            events.unacknowledged_bytes += size;
+            events.unacknowledged.push_back((number, publish.clone(), missed));
+            tell(connection, number, publish, missed, out);
+            return true;
+        }
         inbox.places[Place::Ready as usize] += 1;
         events.waiting_bytes += size;
-        events.waiting.push_back(EventItem {
-            number,
-            publish,
-            expires_at,
-            missed: std::mem::take(&mut events.missed),
-        });
+        events.waiting.push_back(EventItem { number, publish, expires_at, missed });
         self.send_events(now, session, out);
         true
+    }
+
+    /// A session misses an event for which it was not found out whether it wants it.
+    pub(crate) fn miss_event(&mut self, session: SessionKey) {
+        let row = &mut self.sessions[session];
+        let inbox = &mut self.inboxes[self.tenants[row.tenant].bare];
+        inbox.counters.accepted += 1;
+        inbox.counters.dropped += 1;
+        let events = row.events.get_or_insert_default();
+        events.last += 1;
+        events.missed += 1;
     }
 
     /// Sends events for as long as there is credit.
@@ -132,9 +158,7 @@ impl Engine {
         let inbox = &mut self.inboxes[self.tenants[row.tenant].bare];
         // What a session does not read must not pile up on its way to it.
         let most_bytes = self.config.session_bytes;
-        while events.unacknowledged.len() < row.credit.events as usize
-            && (events.unacknowledged.is_empty() || events.unacknowledged_bytes < most_bytes)
-        {
+        while events.has_credit(row.credit.events, most_bytes) {
             let Some(item) = events.take_first() else { return };
             inbox.places[Place::Ready as usize] -= 1;
             if item.expires_at.is_some_and(|at| at <= now.wall) {

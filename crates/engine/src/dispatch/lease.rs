@@ -7,6 +7,7 @@ use crate::now::{Mono, Now};
 use crate::queue::{Lease, Place};
 use crate::record::Record;
 use crate::table::{AgentKey, EntryKey, SessionKey};
+use std::time::Duration;
 use trunkline_types::session::{Delivery, SessionItem};
 use trunkline_types::{SessionId, Token, WallTime};
 
@@ -33,7 +34,7 @@ impl Engine {
             self.emit(Record::Leased { entry, token, session: id, agent, at: now.wall }, out);
         }
         self.tell_watchers(now, key, out);
-        let delivery = self.delivery(key, token);
+        let delivery = self.delivery(now, key, token);
         out.effects.push(Effect::Item { connection, item: SessionItem::Delivery(delivery) });
     }
 
@@ -48,7 +49,8 @@ impl Engine {
         at: WallTime,
     ) {
         // The same token again is the same delivery, taken up by a session that came back.
-        let taken_up = self.entries[key].lease.is_some_and(|old| old.token == token);
+        let old = self.entries[key].lease.filter(|old| old.token == token);
+        let taken_up = old.is_some();
         self.forget_token(key);
         let entry = &mut self.entries[key];
         entry.deliveries += u32::from(!taken_up);
@@ -64,6 +66,8 @@ impl Engine {
             deadline,
             begun: false,
             run_until: None,
+            run_timer: None,
+            ran: old.map_or(Duration::ZERO, |old| old.ran),
             called_off: false,
             probe: 0,
         });
@@ -83,16 +87,19 @@ impl Engine {
 
     /// Lets a lease run from now.
     pub(crate) fn start_lease(&mut self, now: Now, key: EntryKey, session: SessionKey) {
-        let deadline = self.present(now).after(self.config.lease);
+        let deadline = self.present(now).after(self.sessions[session].lease);
         if let Some(lease) = &mut self.entries[key].lease {
             lease.deadline = deadline;
         }
-        self.arm_session(session);
+        // A timer that goes off before it runs out looks at all leases then.
+        if self.sessions[session].timer.is_none_or(|at| deadline.0 < at) {
+            self.arm_session(session);
+        }
     }
 
     /// Renews the leases that a session says it holds.
     pub(crate) fn heartbeat(&mut self, now: Now, session: SessionKey, tokens: &[Token]) {
-        let deadline = self.present(now).after(self.config.lease);
+        let deadline = self.present(now).after(self.sessions[session].lease);
         for token in tokens {
             let Some(&key) = self.tokens.get(token) else { continue };
             let Some(entry) = self.entries.get_mut(key) else { continue };
@@ -123,14 +130,17 @@ impl Engine {
 
     /// The holder of a delivery has said something about it, so it has what came with it.
     pub(crate) fn was_received(&mut self, key: EntryKey) {
-        self.entries[key].missed = Vec::new();
+        if let Some(past) = &mut self.entries[key].past {
+            past.missed.clear();
+        }
     }
 
     /// Whether a delivery that is lost ever arrived is not known: what it told as missed is told
     /// with the next one.
     fn tell_missed_again(&mut self, key: EntryKey) {
         let entry = &mut self.entries[key];
-        let missed = std::mem::take(&mut entry.missed);
+        let Some(past) = &mut entry.past else { return };
+        let missed = std::mem::take(&mut past.missed);
         self.inboxes[entry.inbox].missed.put_back(&missed);
     }
 
@@ -157,9 +167,11 @@ impl Engine {
         }
     }
 
-    fn delivery(&mut self, key: EntryKey, token: Token) -> Delivery {
+    fn delivery(&mut self, now: Now, key: EntryKey, token: Token) -> Delivery {
         let missed = self.inboxes[self.entries[key].inbox].missed.take();
-        self.entries[key].missed.clone_from(&missed);
+        if !missed.is_empty() {
+            self.entries[key].past.get_or_insert_default().missed.clone_from(&missed);
+        }
         let entry = &self.entries[key];
         let inbox = &self.inboxes[entry.inbox];
         Delivery {
@@ -170,7 +182,10 @@ impl Engine {
             accepted_at: entry.accepted_at,
             expires_at: entry.expires_at,
             backlog: inbox.ready(),
-            messages: entry.messages.clone(),
+            backlog_age: inbox
+                .oldest(&self.entries)
+                .map_or(Duration::ZERO, |at| now.wall.since(at)),
+            messages: entry.messages().to_vec(),
             number: entry.number,
             missed,
             max_run: self.max_run(key),

@@ -10,6 +10,7 @@ use crate::table::{AgentKey, InboxKey, SessionKey, TaskKey, TenantKey};
 use smol_str::SmolStr;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use trunkline_types::session::{Credit, SessionItem, Subscription};
 use trunkline_types::{AgentFilter, Publish, SessionId, SkillName, Token};
 
@@ -35,6 +36,9 @@ pub(crate) struct Session {
     /// Until when a lost session may come back, in the engine's own time.
     pub(crate) lost_until: Option<Mono>,
     pub(crate) credit: Credit,
+    /// How long its leases last: what was in force at its latest hello. It is told so with its
+    /// welcome and renews them by that, whatever is set later.
+    pub(crate) lease: Duration,
     pub(crate) in_flight: u32,
     /// Bytes of the payloads of what it holds.
     pub(crate) held_bytes: u64,
@@ -108,6 +112,12 @@ impl Engine {
         self.connections.get(&connection).copied()
     }
 
+    /// Whether a session is over a connection now, without a search for it: a connection belongs to
+    /// one session for good.
+    pub(crate) fn is_over(&self, session: SessionKey, connection: ConnectionKey) -> bool {
+        self.sessions.get(session).is_some_and(|row| row.connection == Some(connection))
+    }
+
     /// Makes a session row.
     pub(crate) fn new_session(
         &mut self,
@@ -131,6 +141,7 @@ impl Engine {
             barred: false,
             lost_until: None,
             credit: Credit::default(),
+            lease: self.config.lease,
             in_flight: 0,
             held_bytes: 0,
             leases: List::default(),

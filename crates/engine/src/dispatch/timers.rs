@@ -14,7 +14,7 @@ use trunkline_types::Token;
 pub(crate) enum Alarm {
     /// An open circuit breaker becomes half-open.
     Breaker(AgentKey, InboxKey),
-    /// The handler of this delivery has run for as long as it may.
+    /// The handler of this delivery has run for as long as it may, or for long enough to note it.
     Run(EntryKey, Token),
 }
 
@@ -73,7 +73,7 @@ impl Engine {
             self.alarms.fired();
             match alarm {
                 Alarm::Breaker(agent, inbox) => self.half_open(now, agent, inbox, out),
-                Alarm::Run(key, _) => self.overrun(now, key, out),
+                Alarm::Run(key, _) => self.run_due(now, key, out),
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::now::Mono;
 use crate::record::EntryId;
 use crate::table::{AgentKey, GatherKey, InboxKey, SessionKey, TaskKey};
 use std::sync::Arc;
+use std::time::Duration;
 use trunkline_types::session::NumberRange;
 use trunkline_types::{
     AttemptNote, Durability, Payload, Publish, Sequence, SessionId, Token, WallTime,
@@ -48,6 +49,13 @@ pub(crate) struct Entry {
     pub(crate) gather: Option<GatherKey>,
     /// The session that sent it, to which a reply goes.
     pub(crate) sender: SessionId,
+    /// What few entries have. Boxed because most have none of it.
+    pub(crate) past: Option<Box<Past>>,
+}
+
+/// What an entry gathers that is not simply delivered and settled.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
     /// What became of the attempts that did not succeed.
     pub(crate) notes: Vec<AttemptNote>,
     /// What its caller said after it was paused.
@@ -71,6 +79,11 @@ pub(crate) struct Lease {
     pub(crate) begun: bool,
     /// Until when the handler may run, in the engine's own time, if that is bounded.
     pub(crate) run_until: Option<Mono>,
+    /// When its timer goes off: then, or before that to note how long it has run.
+    pub(crate) run_timer: Option<Mono>,
+    /// How long the handler has run as far as that was noted, in whole milliseconds; a restart
+    /// goes on from there.
+    pub(crate) ran: Duration,
     /// Whether its holder was told to stop, because it ran too long.
     pub(crate) called_off: bool,
     /// The round of its circuit breaker's probes that it is one of; 0 for none.
@@ -108,6 +121,23 @@ impl Entry {
     /// key.
     pub(crate) fn holds_key(&self) -> bool {
         self.place == Place::Leased || (self.returned && !self.rejoined)
+    }
+
+    /// What became of the attempts that did not succeed.
+    pub(crate) fn notes(&self) -> &[AttemptNote] {
+        self.past.as_ref().map_or(&[], |past| &past.notes)
+    }
+
+    /// What its caller said after it was paused.
+    pub(crate) fn messages(&self) -> &[Payload] {
+        self.past.as_ref().map_or(&[], |past| &past.messages)
+    }
+
+    /// Adds what became of an attempt that did not succeed, if there is anything to add.
+    pub(crate) fn add_note(&mut self, note: Option<AttemptNote>) {
+        if let Some(note) = note {
+            self.past.get_or_insert_default().notes.push(note);
+        }
     }
 
     pub(crate) fn max_attempts(&self) -> u32 {

@@ -10,7 +10,7 @@ use crate::record::EntryId;
 use crate::table::{AgentKey, EntryKey, SessionKey, Table, TenantKey};
 use std::collections::{BTreeMap, VecDeque};
 use trunkline_types::{
-    Counters, Gauges, InboxSettings, OrderingKey, Priority, Sequence, SkillName,
+    Counters, Gauges, InboxSettings, OrderingKey, Priority, Sequence, SkillName, WallTime,
 };
 
 const LANES: usize = Priority::ALL.len();
@@ -212,6 +212,17 @@ impl Inbox {
     /// A bit for each lane that has something.
     pub(crate) fn filled(&self) -> u8 {
         self.filled
+    }
+
+    /// When the oldest entry that is ready was accepted. Each lane is in order, so only the first
+    /// of each are looked at, and those will be wanted next.
+    pub(crate) fn oldest(&self, entries: &Table<EntryKey, Entry>) -> Option<WallTime> {
+        let filled = self.lanes.iter().filter(|lane| !lane.is_empty());
+        let first = filled.flat_map(|lane| {
+            let returned = lane.returned.first_key_value().map(|(_, &key)| key);
+            [returned, lane.fresh.front()]
+        });
+        first.flatten().map(|key| entries[key].accepted_at).min()
     }
 
     /// The entry to deliver next out of the lanes in `mask`; it stays where it is. While several

@@ -4,7 +4,7 @@ use crate::map::{Map, map};
 use crate::table::{AgentKey, EntryKey, InboxKey, TenantKey};
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
-use trunkline_types::{CopyState, MessageId};
+use trunkline_types::{CopyState, Destination, Kind, MessageId, WallTime};
 
 /// Open copies by the id of their message, and the ends of others up to a bound. An id is the
 /// sender's word: several tenants may use the same.
@@ -28,10 +28,15 @@ enum Copies {
 }
 
 /// How a copy ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EndedCopy {
     pub(crate) id: MessageId,
     pub(crate) tenant: TenantKey,
+    pub(crate) kind: Kind,
+    pub(crate) accepted_at: WallTime,
+    /// Where an event was sent that waited to be routed until its end; of others the inbox says
+    /// enough. Boxed because few need it.
+    pub(crate) destination: Option<Box<Destination>>,
     pub(crate) inbox: InboxKey,
     pub(crate) state: CopyState,
     pub(crate) attempts: u32,
@@ -71,13 +76,13 @@ impl Messages {
 
     /// A copy is gone.
     pub(crate) fn remove(&mut self, id: MessageId, key: EntryKey) {
-        if let Some(Copies::Many(many)) = self.open.get_mut(&id) {
+        // Taken out first, for nearly always that is all: one search instead of two.
+        if let Some(Copies::Many(mut many)) = self.open.remove(&id) {
             many.remove(&key);
             if !many.is_empty() {
-                return;
+                self.open.insert(id, Copies::Many(many));
             }
         }
-        self.open.remove(&id);
     }
 
     /// Whether any tenant has an open copy of a message with this id.
@@ -138,7 +143,7 @@ impl Messages {
             let at = usize::try_from(next - oldest - 1).expect("it is one of those remembered");
             let Link { copy, before } = &self.ended[at];
             if copy.id == id && copy.tenant == tenant {
-                found.push(*copy);
+                found.push(copy.clone());
             }
             next = *before;
         }
@@ -165,6 +170,9 @@ mod tests {
         let copy = |number, tenant| EndedCopy {
             id: id(number),
             tenant: TenantKey::from_slot(tenant),
+            kind: Kind::Event,
+            accepted_at: WallTime(number),
+            destination: None,
             inbox: InboxKey::from_slot(0),
             state: CopyState::Completed,
             attempts: 1,

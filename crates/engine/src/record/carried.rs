@@ -6,6 +6,7 @@
 
 use super::kinds::{AgentRecord, EntryId};
 use std::sync::Arc;
+use std::time::Duration;
 use trunkline_types::session::Subscription;
 use trunkline_types::{
     AgentControl, AgentId, AttemptNote, CopyState, Counters, Epoch, IdempotencyKey, InboxAddress,
@@ -139,6 +140,8 @@ pub struct CarriedLease {
     pub begun: bool,
     /// Whether the holder was told to stop.
     pub called_off: bool,
+    /// How long the handler has run as far as that was noted, in whole milliseconds.
+    pub ran: Duration,
     /// Whether it is held, and has not run out.
     pub held: bool,
 }
@@ -231,6 +234,8 @@ pub struct CarriedTally {
     pub canceled: u64,
     /// Ended tasks that were forgotten.
     pub forgotten: u64,
+    /// Dead letters that were forgotten because there were too many.
+    pub letters_forgotten: u64,
     /// Dead letters sent again.
     pub redriven: u64,
     /// Dead letters deleted.
@@ -242,10 +247,21 @@ pub struct CarriedTally {
 impl CarriedTally {
     /// The sum of all, which changes whenever one of them does.
     pub(crate) fn sum(&self) -> u64 {
-        let Self { accepted, completed, failed, canceled, forgotten, redriven, purged, scheduled } =
-            self;
-        [accepted, completed, failed, canceled, forgotten, redriven, purged, scheduled]
+        let Self {
+            accepted,
+            completed,
+            failed,
+            canceled,
+            forgotten,
+            letters_forgotten,
+            redriven,
+            purged,
+            scheduled,
+        } = self;
+        let ended = [completed, failed, canceled, forgotten, letters_forgotten];
+        [accepted, redriven, purged, scheduled]
             .into_iter()
+            .chain(ended)
             .fold(0, |sum, count| sum.wrapping_add(*count))
     }
 }

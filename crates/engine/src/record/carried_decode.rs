@@ -127,6 +127,7 @@ fn carried_entry(read: &mut Read<'_>) -> Result<CarriedEntry> {
                 agent: read.parse("agent")?,
                 begun: read.flag("begun")?,
                 called_off: read.flag("called off")?,
+                ran: read.span("run")?,
                 held: read.flag("held")?,
             })
         })?,
@@ -210,6 +211,7 @@ fn tally(read: &mut Read<'_>) -> Result<CarriedTally> {
         failed: read.number("failed")?,
         canceled: read.number("canceled")?,
         forgotten: read.number("forgotten")?,
+        letters_forgotten: read.number("forgotten letters")?,
         redriven: read.number("redriven")?,
         purged: read.number("purged")?,
         scheduled: read.number("scheduled")?,

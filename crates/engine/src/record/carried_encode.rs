@@ -5,7 +5,7 @@ use super::carried::{
     CarriedSchedule, CarriedTally, CarriedTask, CarriedToken, Part, PartOf,
 };
 use super::codec::Write;
-use super::encode::{agent, envelope, inbox_settings, note, options, subscription, token};
+use super::encode::{self, agent, envelope, inbox_settings, note, options, subscription, token};
 use crate::key_index::KeyRow;
 use trunkline_types::{
     AgentControl, ArtifactChunk, Counters, InboxAddress, Publish, Schedule, TaskEvent,
@@ -98,7 +98,7 @@ pub(super) fn encode(out: &mut Vec<u8>, carried: &Carried) {
 }
 
 fn address(out: &mut Vec<u8>, inbox: Option<&InboxAddress>) {
-    out.option(inbox, |out, inbox| out.text(&inbox.to_string()));
+    out.option(inbox, encode::address);
 }
 
 fn publish(out: &mut Vec<u8>, publish: &Publish) {
@@ -135,12 +135,13 @@ fn entry(out: &mut Vec<u8>, record: &CarriedEntry) {
     out.number(u64::from(*rejoined));
     out.number(u64::from(*paused));
     out.option(lease.as_ref(), |out, lease| {
-        let CarriedLease { token: of, session, agent, begun, called_off, held } = lease;
+        let CarriedLease { token: of, session, agent, begun, called_off, ran, held } = lease;
         token(out, *of);
         out.wide(session.0);
         out.text(agent.as_str());
         out.number(u64::from(*begun));
         out.number(u64::from(*called_off));
+        out.span(*ran);
         out.number(u64::from(*held));
     });
     out.option(of.as_ref(), task);
@@ -163,7 +164,7 @@ fn ended(out: &mut Vec<u8>, record: &CarriedEnded) {
     let CarriedEnded { publish: sent, task: of, ended, place } = record;
     task(out, of);
     out.option(ended.as_ref(), |out, (inbox, state)| {
-        out.text(&inbox.to_string());
+        encode::address(out, inbox);
         out.number(u64::from(state.number()));
     });
     out.number(place.0);
@@ -172,7 +173,7 @@ fn ended(out: &mut Vec<u8>, record: &CarriedEnded) {
 
 fn letter(out: &mut Vec<u8>, record: &CarriedLetter) {
     let CarriedLetter { publish: sent, inbox, reason, at, accepted_at, place } = record;
-    out.text(&inbox.to_string());
+    encode::address(out, inbox);
     out.text(reason);
     out.time(*at);
     out.time(*accepted_at);
@@ -256,11 +257,22 @@ fn tallied(out: &mut Vec<u8>, tally: &CarriedTally) {
         failed,
         canceled,
         forgotten,
+        letters_forgotten,
         redriven,
         purged,
         scheduled,
     } = *tally;
-    for count in [accepted, completed, failed, canceled, forgotten, redriven, purged, scheduled] {
+    for count in [
+        accepted,
+        completed,
+        failed,
+        canceled,
+        forgotten,
+        letters_forgotten,
+        redriven,
+        purged,
+        scheduled,
+    ] {
         out.number(count);
     }
 }

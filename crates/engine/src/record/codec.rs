@@ -93,6 +93,10 @@ impl<'a> Read<'a> {
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.0.split_first().ok_or(DecodeError::Short(field))?;
             self.0 = rest;
+            // The tenth byte has room for one bit.
+            if shift == 63 && byte > 1 {
+                break;
+            }
             value |= u64::from(byte & 0x7F) << shift;
             if byte < 0x80 {
                 return Ok(value);

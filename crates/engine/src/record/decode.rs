@@ -92,6 +92,8 @@ fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
                 draining: read.flag("draining")?,
                 healthy: read.flag("healthy")?,
             },
+            session: session(read)?,
+            operation: read.number("operation")?,
             at: read.time("time")?,
         },
         15 => Record::AgentGone {
@@ -105,6 +107,8 @@ fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
             tenant: read.parse("tenant")?,
             inbox: read.parse("inbox")?,
             settings: Box::new(inbox_settings(read)?),
+            session: session(read)?,
+            operation: read.number("operation")?,
             at: read.time("time")?,
         },
         17 => Record::Scheduled(Box::new(scheduled(read)?)),
@@ -140,6 +144,7 @@ fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
             inboxes: read.list("inboxes", |read| read.parse("inbox"))?,
             at: read.time("time")?,
         },
+        23 => Record::Ran { entry: entry(read)?, ran: read.span("run")? },
         tag => Record::Carried(Box::new(carried_decode::decode(tag, read)?)),
     })
 }
@@ -300,6 +305,7 @@ fn returned(read: &mut Read<'_>) -> Result<ReturnedRecord> {
         losses: read.small("losses")?,
         due: read.time("due time")?,
         token_stays: read.flag("token stays")?,
+        called_off: read.flag("called off")?,
         note: read.option("note", note)?,
         at: read.time("time")?,
     })

@@ -5,8 +5,8 @@ use super::codec::Write;
 use super::kinds::{AcceptedRecord, AgentRecord, End, Record, ReturnedRecord, ScheduledRecord};
 use trunkline_types::session::Subscription;
 use trunkline_types::{
-    Absent, AgentCard, AgentControl, AttemptNote, Binding, Durability, Envelope, InboxSettings,
-    Publish, PublishOptions, Schedule, Token,
+    Absent, AgentCard, AgentControl, AttemptNote, Binding, Destination, Durability, Envelope,
+    InboxAddress, InboxSettings, Publish, PublishOptions, Schedule, Token,
 };
 
 impl Record {
@@ -34,6 +34,10 @@ impl Record {
                 out.time(*at);
             }
             Self::Begun { entry } => out.number(entry.0),
+            Self::Ran { entry, ran } => {
+                out.number(entry.0);
+                out.span(*ran);
+            }
             Self::Returned(record) => returned(out, record),
             Self::Paused { entry, reason, message, at } => {
                 out.number(entry.0);
@@ -66,16 +70,18 @@ impl Record {
             }
             Self::Lost { tenant, inbox, count } => {
                 out.text(tenant.as_str());
-                out.option(inbox.as_ref(), |out, inbox| out.text(&inbox.to_string()));
+                out.option(inbox.as_ref(), address);
                 out.number(*count);
             }
-            Self::AgentSet { tenant, agent, control, at } => {
+            Self::AgentSet { tenant, agent, control, session, operation, at } => {
                 let AgentControl { weight, draining, healthy } = control;
                 out.text(tenant.as_str());
                 out.text(agent.as_str());
                 out.number(u64::from(*weight));
                 out.number(u64::from(*draining));
                 out.number(u64::from(*healthy));
+                out.wide(session.0);
+                out.number(*operation);
                 out.time(*at);
             }
             Self::AgentGone { tenant, agent, session, operation, at } => {
@@ -85,10 +91,12 @@ impl Record {
                 out.number(*operation);
                 out.time(*at);
             }
-            Self::InboxSet { tenant, inbox, settings, at } => {
+            Self::InboxSet { tenant, inbox, settings, session, operation, at } => {
                 out.text(tenant.as_str());
-                out.text(&inbox.to_string());
+                address(out, inbox);
                 inbox_settings(out, settings);
+                out.wide(session.0);
+                out.number(*operation);
                 out.time(*at);
             }
             Self::Scheduled(record) => scheduled(out, record),
@@ -107,13 +115,13 @@ impl Record {
             }
             Self::Redriven { letter, inbox, accepted: record } => {
                 out.wide(letter.as_u128());
-                out.text(&inbox.to_string());
+                address(out, inbox);
                 accepted(out, record);
             }
             Self::Purged { tenant, letter, inbox, session, operation, at } => {
                 out.text(tenant.as_str());
                 out.wide(letter.as_u128());
-                out.text(&inbox.to_string());
+                address(out, inbox);
                 out.wide(session.0);
                 out.number(*operation);
                 out.time(*at);
@@ -122,7 +130,7 @@ impl Record {
             Self::Routed { entry, first_entry, inboxes, at } => {
                 out.number(entry.0);
                 out.number(first_entry.0);
-                out.list(inboxes, |out, inbox| out.text(&inbox.to_string()));
+                out.list(inboxes, address);
                 out.time(*at);
             }
         }
@@ -195,11 +203,35 @@ fn accepted(out: &mut Vec<u8>, record: &AcceptedRecord) {
     out.number(*operation);
     out.time(*at);
     out.number(first_entry.0);
-    out.list(inboxes, |out, inbox| out.text(&inbox.to_string()));
+    out.list(inboxes, address);
     out.number(u64::from(*pending));
     let Publish { envelope: carried, options: asked } = &**publish;
     options(out, asked);
     envelope(out, carried);
+}
+
+/// Writes an address as its text, without making that text first.
+pub(super) fn address(out: &mut Vec<u8>, inbox: &InboxAddress) {
+    match inbox {
+        InboxAddress::Agent(id) => named(out, "agent:", id.as_str()),
+        InboxAddress::Skill(skill) => named(out, "skill:", skill.as_str()),
+    }
+}
+
+/// Writes a destination as its text, which is made only where it is long.
+fn destination(out: &mut Vec<u8>, to: &Destination) {
+    match to {
+        Destination::Agent(id) => named(out, "agent:", id.as_str()),
+        Destination::Skill(skill) => named(out, "skill:", skill.as_str()),
+        Destination::Topic(topic) => named(out, "topic:", topic.as_str()),
+        Destination::All | Destination::Agents(_) => out.text(&to.to_string()),
+    }
+}
+
+fn named(out: &mut Vec<u8>, kind: &str, name: &str) {
+    out.number((kind.len() + name.len()) as u64);
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(name.as_bytes());
 }
 
 pub(super) fn options(out: &mut Vec<u8>, options: &PublishOptions) {
@@ -254,7 +286,7 @@ pub(super) fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     out.text(tenant.as_str());
     out.number(u64::from(kind.number()));
     out.option(source.as_ref(), |out, agent| out.text(agent.as_str()));
-    out.text(&destination.to_string());
+    self::destination(out, destination);
     out.number(u64::from(priority.number()));
     out.option(*ttl, Write::span);
     out.option(ordering_key.as_ref(), |out, key| out.text(key.as_str()));
@@ -272,12 +304,14 @@ pub(super) fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
 }
 
 fn returned(out: &mut Vec<u8>, record: &ReturnedRecord) {
-    let ReturnedRecord { entry, attempts, losses, due, token_stays, note: last, at } = record;
+    let ReturnedRecord { entry, attempts, losses, due, token_stays, called_off, note: last, at } =
+        record;
     out.number(entry.0);
     out.number(u64::from(*attempts));
     out.number(u64::from(*losses));
     out.time(*due);
     out.number(u64::from(*token_stays));
+    out.number(u64::from(*called_off));
     out.option(last.as_ref(), note);
     out.time(*at);
 }

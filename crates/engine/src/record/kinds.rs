@@ -3,6 +3,7 @@
 
 use super::carried::Carried;
 use std::sync::Arc;
+use std::time::Duration;
 use trunkline_types::session::Subscription;
 use trunkline_types::{
     AgentCard, AgentControl, AgentId, ArtifactChunk, AttemptNote, Epoch, InboxAddress,
@@ -63,6 +64,14 @@ pub enum Record {
     Begun {
         /// Which entry.
         entry: EntryId,
+    },
+    /// How long the handler of a leased entry has run, which bounds how long it may still run
+    /// after a restart.
+    Ran {
+        /// Which entry.
+        entry: EntryId,
+        /// How long, in whole milliseconds; the time in which the broker was away is not in it.
+        ran: Duration,
     },
     /// An entry came back to its inbox.
     Returned(Box<ReturnedRecord>),
@@ -131,6 +140,10 @@ pub enum Record {
         agent: AgentId,
         /// All that is set.
         control: AgentControl,
+        /// The session that said so.
+        session: SessionId,
+        /// The number of its operation.
+        operation: u64,
         /// When.
         at: WallTime,
     },
@@ -155,6 +168,10 @@ pub enum Record {
         inbox: InboxAddress,
         /// All that is set.
         settings: Box<InboxSettings>,
+        /// The session that said so.
+        session: SessionId,
+        /// The number of its operation.
+        operation: u64,
         /// When.
         at: WallTime,
     },
@@ -290,6 +307,9 @@ pub struct ReturnedRecord {
     /// Whether the last token is still good until a newer one is granted: the lease ran out or
     /// the session was lost. Otherwise its holder gave the entry back.
     pub token_stays: bool,
+    /// Whether its last holder was told to stop, so that it does not get the entry back by coming
+    /// back although the token is good.
+    pub called_off: bool,
     /// What became of the attempt, if it was one.
     pub note: Option<AttemptNote>,
     /// When.
@@ -358,6 +378,7 @@ impl Record {
             Self::Redriven { .. } => 20,
             Self::Purged { .. } => 21,
             Self::Routed { .. } => 22,
+            Self::Ran { .. } => 23,
             Self::Carried(record) => record.tag(),
         }
     }

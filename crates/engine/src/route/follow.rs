@@ -5,7 +5,6 @@
 
 use crate::effect::Output;
 use crate::engine::Engine;
-use crate::gate::Held;
 use crate::now::Now;
 use crate::table::{AgentKey, SessionKey};
 use trunkline_types::session::SessionItem;
@@ -64,7 +63,7 @@ impl Engine {
         for agent in present {
             let news = Box::new(AgentNews { event: AgentEvent::Present, agent });
             let item = SessionItem::Agent(news);
-            self.hold(now, Durability::Synced, Held::Item(connection, item), out);
+            self.hold_item(now, Durability::Synced, (connection, item), out);
         }
         Ok(())
     }
@@ -109,8 +108,8 @@ impl Engine {
             let (Some(connection), Some(filter)) = (row.connection, &row.follows) else { continue };
             if wants(filter, &info.card) || before.is_some_and(|card| wants(filter, card)) {
                 let news = Box::new(AgentNews { event, agent: info.clone() });
-                let held = Held::Item(connection, SessionItem::Agent(news));
-                self.hold(now, Durability::Synced, held, out);
+                let item = (connection, SessionItem::Agent(news));
+                self.hold_item(now, Durability::Synced, item, out);
             }
         }
     }

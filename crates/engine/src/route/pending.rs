@@ -28,6 +28,8 @@ pub(crate) struct Pending {
     topics: BTreeMap<Topic, BTreeMap<EntryId, EntryKey>>,
     /// Those that wait for an agent, whichever registers first.
     all: BTreeMap<EntryId, EntryKey>,
+    /// Bytes of the payloads of those that are logged.
+    pub(crate) logged_bytes: u64,
 }
 
 impl Pending {
@@ -103,6 +105,9 @@ impl Engine {
         let (count, limit) = (row.gauges().total(), self.config.pending_events);
         let bytes = row.ephemeral_bytes + publish.envelope.payload.data.len() as u64;
         let most_bytes = self.config.inbox_ephemeral_bytes;
+        let logged_bytes =
+            self.tenants[tenant].pending.logged_bytes + publish.envelope.payload.data.len() as u64;
+        let most_logged = self.config.pending_event_bytes;
         let message = if count >= limit as u64 {
             format!(
                 "{count} events of the tenant wait for their time or for a first subscriber, the \
@@ -112,6 +117,11 @@ impl Engine {
             format!(
                 "the events of the tenant that wait for their time or for a first subscriber \
                  would have {bytes} bytes, the limit is {most_bytes} unless they are logged"
+            )
+        } else if level.is_logged() && logged_bytes > most_logged {
+            format!(
+                "the logged events of the tenant that wait for their time or for a first \
+                 subscriber would have {logged_bytes} bytes, the limit is {most_logged}"
             )
         } else {
             return Ok(());
@@ -226,7 +236,9 @@ impl Engine {
         self.messages.remove(entry.publish.envelope.id, key);
         let row = &mut self.inboxes[entry.inbox];
         row.places[Place::Staged as usize] -= 1;
-        if !entry.is_logged() {
+        if entry.is_logged() {
+            self.tenants[row.tenant].pending.logged_bytes -= entry.size();
+        } else {
             row.ephemeral -= 1;
             row.ephemeral_bytes -= entry.size();
         }

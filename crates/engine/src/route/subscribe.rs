@@ -15,13 +15,22 @@ use trunkline_types::{Durability, Refusal, RefusalCode, WhenFull};
 const SHOWN: usize = 200;
 
 impl Engine {
-    /// Whether a subscription can be kept: its filter compiles, and nothing waits for it.
+    /// Whether a subscription can be kept: its filter compiles, and what it says of a full
+    /// recipient has an effect.
     pub(crate) fn check_subscription(&self, wanted: &Subscription) -> Result<(), Refusal> {
         if wanted.when_full == WhenFull::Wait {
             let message = format!(
                 "the subscription to '{}' cannot let events wait when it is full; it is reject or \
                  drop-oldest",
                 wanted.pattern
+            );
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        if wanted.durable && wanted.when_full != WhenFull::Reject {
+            let message = format!(
+                "the durable subscription to '{}' cannot say {} when it is full: its events go to \
+                 the inbox of its agent, whose own setting decides; set that instead",
+                wanted.pattern, wanted.when_full
             );
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }

@@ -2,6 +2,7 @@
 
 use super::targets::Targets;
 use super::topics::Subscriber;
+use crate::command::Verdict;
 use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::map::{Map, map};
@@ -25,11 +26,17 @@ impl Engine {
     ) {
         let mut found: Vec<Taker> = Vec::new();
         let mut grouped: Vec<(GroupName, Taker)> = Vec::new();
+        let mut left_out: Vec<(Option<GroupName>, Subscriber)> = Vec::new();
         let mut verdicts = None;
         for wanted in self.tenants[tenant].topics.to(topic) {
             let filter = wanted.what.filter.as_ref();
-            if !filter.is_none_or(|filter| self.wants(&mut verdicts, filter, publish)) {
-                continue;
+            match filter.map_or(Verdict::Wanted, |it| self.verdict(&mut verdicts, it, publish)) {
+                Verdict::Wanted => {}
+                Verdict::Unwanted => continue,
+                Verdict::LeftOut => {
+                    left_out.push((wanted.what.group.clone(), wanted.who));
+                    continue;
+                }
             }
             let taker = (wanted.who, Reverse(wanted.what.when_full));
             match &wanted.what.group {
@@ -39,11 +46,22 @@ impl Engine {
                 _ => found.push(taker),
             }
         }
+        // A group misses nothing that one of its members gets.
+        left_out.retain(|(own, _)| {
+            own.is_none() || grouped.iter().all(|(group, _)| Some(group) != own.as_ref())
+        });
+        left_out.sort_unstable();
+        left_out.dedup_by(|(group, _), (other, _)| group.is_some() && group == other);
         if !grouped.is_empty() {
             self.choose_members(tenant, publish, grouped, &mut found);
         }
         found.sort_unstable();
         found.dedup_by_key(|&mut (who, _)| who);
+        targets.left_out = left_out.into_iter().map(|(_, who)| who).collect();
+        targets.left_out.sort_unstable();
+        targets.left_out.dedup();
+        targets.left_out.retain(|left| found.iter().all(|(who, _)| who != left));
+        targets.sessions.reserve(found.len());
         for (who, Reverse(when_full)) in found {
             match who {
                 Subscriber::Session(session) => targets.sessions.push((session, when_full)),
@@ -55,28 +73,44 @@ impl Engine {
         }
     }
 
-    /// Whether a filter wants an event. Each filter is evaluated once for an event, by the driver
+    /// What a filter says of an event. Each filter is evaluated once for an event, by the driver
     /// or here.
-    fn wants(
+    fn verdict(
         &self,
-        verdicts: &mut Option<Map<Filter, bool>>,
+        verdicts: &mut Option<Map<Filter, Verdict>>,
         filter: &Filter,
         publish: &Publish,
-    ) -> bool {
+    ) -> Verdict {
         if self.planted(Defect::IgnoredFilter) {
-            return true;
+            return Verdict::Wanted;
         }
         let known = verdicts.get_or_insert_with(|| {
             let mut known = map(self.config.seed);
             known.extend(self.verdicts.iter().cloned());
             known
         });
-        if let Some(&wanted) = known.get(filter) {
-            return wanted;
+        if let Some(&verdict) = known.get(filter) {
+            return verdict;
         }
-        let wanted = self.config.rules.matches(filter, publish);
-        known.insert(filter.clone(), wanted);
-        wanted
+        let verdict = Verdict::from(self.config.rules.matches(filter, publish));
+        known.insert(filter.clone(), verdict);
+        verdict
+    }
+
+    /// Those whose filters were left out miss an event: that is counted, and told to them as
+    /// missed. Returns how many they are, which is told to the sender as dropped.
+    pub(crate) fn miss_left_out(&mut self, tenant: TenantKey, left_out: &[Subscriber]) -> u32 {
+        for &who in left_out {
+            match who {
+                Subscriber::Session(session) => self.miss_event(session),
+                Subscriber::Agent(agent) => {
+                    let id = self.agents[agent].id.clone();
+                    let inbox = self.agent_inbox(tenant, &id);
+                    self.leave_out(inbox);
+                }
+            }
+        }
+        u32::try_from(left_out.len()).unwrap_or(u32::MAX)
     }
 
     /// One member of each group, the one whose turn it is: of those that are connected and have

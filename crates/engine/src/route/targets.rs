@@ -1,5 +1,6 @@
 //! From a destination to the inboxes and sessions that get a copy.
 
+use super::topics::Subscriber;
 use crate::engine::Engine;
 use crate::table::{InboxKey, SessionKey, TenantKey};
 use trunkline_types::{AgentId, Destination, Kind, Publish, Refusal, RefusalCode, WhenFull};
@@ -12,9 +13,26 @@ pub(crate) struct Targets {
     pub(crate) sessions: Vec<(SessionKey, WhenFull)>,
     /// How many copies were dropped because their recipient was over its bound.
     pub(crate) dropped: u32,
+    /// Subscribers whose filters were not evaluated, for there was too much work with the event.
+    pub(crate) left_out: Vec<Subscriber>,
 }
 
+/// How many recipients an empty list may have room for that is kept for the next envelope.
+const SPARE: usize = 1024;
+
 impl Targets {
+    /// Empties the lists, but keeps their allocations unless they are large.
+    fn emptied(mut self) -> Self {
+        self.inboxes.clear();
+        self.inboxes.shrink_to(SPARE);
+        self.sessions.clear();
+        self.sessions.shrink_to(SPARE);
+        self.left_out.clear();
+        self.left_out.shrink_to(SPARE);
+        self.dropped = 0;
+        self
+    }
+
     /// Whether nobody gets a copy.
     pub(crate) fn is_empty(&self) -> bool {
         self.inboxes.is_empty() && self.sessions.is_empty()
@@ -45,15 +63,28 @@ impl Engine {
             );
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
-        let mut targets = Targets::default();
+        let mut targets = std::mem::take(&mut self.spare_targets);
         match &envelope.destination {
             Destination::Agent(id) => {
-                self.check_room_for_inbox(tenant, &envelope.destination)?;
-                targets.inboxes.push(self.agent_inbox(tenant, id));
+                // Known nearly always, so it is looked up before anything else is asked.
+                let known = self.tenants[tenant].agent_inboxes.get(id).copied();
+                let inbox = if let Some(inbox) = known {
+                    inbox
+                } else {
+                    self.check_room_for_inbox(tenant, &envelope.destination)?;
+                    self.agent_inbox(tenant, id)
+                };
+                targets.inboxes.push(inbox);
             }
             Destination::Skill(skill) => {
-                self.check_room_for_inbox(tenant, &envelope.destination)?;
-                targets.inboxes.push(self.skill_inbox(tenant, skill));
+                let known = self.tenants[tenant].skill_inboxes.get(skill).copied();
+                let inbox = if let Some(inbox) = known {
+                    inbox
+                } else {
+                    self.check_room_for_inbox(tenant, &envelope.destination)?;
+                    self.skill_inbox(tenant, skill)
+                };
+                targets.inboxes.push(inbox);
             }
             Destination::Agents(ids) => {
                 self.check_room_for_inboxes(tenant, &envelope.destination, ids.iter())?;
@@ -81,6 +112,11 @@ impl Engine {
             }
         }
         Ok(targets)
+    }
+
+    /// Keeps the lists of an envelope that was taken in for the next one.
+    pub(crate) fn reuse(&mut self, targets: Targets) {
+        self.spare_targets = targets.emptied();
     }
 
     /// Whether the inboxes of several agents may be made, as far as they are not there yet.

@@ -50,6 +50,7 @@ pub(crate) struct Tally {
     pub(crate) sessions: u64,
     pub(crate) breakers_opened: u64,
     pub(crate) overran: u64,
+    pub(crate) letters_forgotten: u64,
     pub(crate) redriven: u64,
     pub(crate) purged: u64,
     /// What records tell of, which a replay rebuilds; the other figures are what came to it.

@@ -34,6 +34,15 @@ impl Engine {
             );
             return Err(Refusal::new(RefusalCode::TooLarge, message));
         }
+        let (bytes, limit) = (schedules.bytes_with(&schedule), self.config.schedule_bytes);
+        if bytes > limit {
+            let message = format!(
+                "with schedule '{}' the schedules would have {bytes} bytes, the limit is {limit}; \
+                 remove those that are no longer wanted",
+                schedule.name
+            );
+            return Err(Refusal::new(RefusalCode::TooLarge, message));
+        }
         let row = &self.sessions[session];
         let record = ScheduledRecord {
             tenant: self.tenants[tenant].id.clone(),
@@ -134,9 +143,12 @@ impl Engine {
         }
     }
 
-    /// When a schedule is due before the time that it waits for.
+    /// When a schedule is due before the time that it waits for, or at all if it waits for none.
     fn earlier_due(&self, now: Now, row: &Row) -> Option<WallTime> {
-        let next = row.next.filter(|&next| next > now.wall)?;
+        let next = row.next.unwrap_or(WallTime(u64::MAX));
+        if next <= now.wall {
+            return None;
+        }
         let (cron, zone, after) = (&row.schedule.cron, &row.schedule.zone, row.not_before(now));
         let earlier = self.config.rules.next_due(cron, zone, after).ok().flatten();
         earlier.filter(|&earlier| earlier > after && earlier < next)
@@ -177,6 +189,7 @@ impl Engine {
             );
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
+        Self::check_headers(envelope)?;
         // With the id and the headers that each message will have.
         let id = trunkline_types::MessageId::from_parts(0, self.config.partition, 0);
         let message = self.scheduled_publish(schedule, id, WallTime(u64::MAX));

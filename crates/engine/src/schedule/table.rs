@@ -13,6 +13,8 @@ use trunkline_types::{MessageId, Refusal, Schedule, ScheduleName, Sequence, Wall
 #[derive(Debug)]
 pub(crate) struct Schedules {
     rows: BTreeMap<ScheduleName, Row>,
+    /// How large they are together, see [`size`].
+    bytes: u64,
 }
 
 /// One schedule. What it has made stays with its name when it is replaced.
@@ -53,17 +55,29 @@ impl Row {
 }
 
 impl Schedules {
-    /// Sets or replaces one, which nobody looks at before all are.
+    /// Sets or replaces one; whoever does so arms it.
     pub(crate) fn insert(&mut self, name: ScheduleName, row: Row) {
+        self.bytes = self.bytes_with(&row.schedule);
         self.rows.insert(name, row);
     }
 
     pub(crate) const fn new() -> Self {
-        Self { rows: BTreeMap::new() }
+        Self { rows: BTreeMap::new(), bytes: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// How large they would be together if one were set.
+    pub(crate) fn bytes_with(&self, schedule: &Schedule) -> u64 {
+        let known = self.rows.get(&schedule.name).map_or(0, |row| size(&row.schedule));
+        self.bytes - known + size(schedule)
+    }
+
+    /// Whether the bytes are those of the schedules that there are, for checks.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.bytes == self.rows.values().map(|row| size(&row.schedule)).sum::<u64>()
     }
 
     pub(crate) fn contains(&self, name: &ScheduleName) -> bool {
@@ -95,18 +109,21 @@ impl Engine {
         let tenant = self.tenant_key(&tenant);
         let name = schedule.name.clone();
         self.disarm_schedule(tenant, &name);
-        let rows = &mut self.tenants[tenant].schedules.rows;
-        let known = rows.get(&name).map(|row| (row.fired, row.last, row.base));
+        let schedules = &mut self.tenants[tenant].schedules;
+        let known = schedules.rows.get(&name).map(|row| (row.fired, row.last, row.base));
         let (fired, last, base) = known.unwrap_or((0, None, self.sequence));
         let row = Row { owner, schedule, next, wake: None, fired, last, base, refused: None };
-        rows.insert(name.clone(), row);
+        schedules.insert(name.clone(), row);
         self.arm_schedule(tenant, &name, next);
     }
 
     /// A schedule is removed.
     pub(crate) fn apply_unscheduled(&mut self, tenant: TenantKey, name: &ScheduleName) {
         self.disarm_schedule(tenant, name);
-        self.tenants[tenant].schedules.rows.remove(name);
+        let schedules = &mut self.tenants[tenant].schedules;
+        if let Some(row) = schedules.rows.remove(name) {
+            schedules.bytes -= size(&row.schedule);
+        }
     }
 
     /// A schedule has made a message.
@@ -160,4 +177,13 @@ impl Engine {
             self.arm_schedule(tenant, &name, next);
         }
     }
+}
+
+/// Bytes of what a schedule publishes and of what it says about when.
+fn size(schedule: &Schedule) -> u64 {
+    let Schedule { name, cron, zone, publish } = schedule;
+    let envelope = &publish.envelope;
+    let headers = envelope.headers.iter().map(|(name, value)| name.len() + value.len());
+    let texts = name.as_str().len() + cron.len() + zone.len() + headers.sum::<usize>();
+    (envelope.payload.data.len() + texts) as u64
 }

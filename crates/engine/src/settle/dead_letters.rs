@@ -3,7 +3,7 @@
 use crate::table::TenantKey;
 use std::collections::{BTreeMap, BTreeSet};
 use trunkline_types::session::LetterAddress;
-use trunkline_types::{DeadLetter, InboxAddress, MessageId, Refusal, RefusalCode, Sequence};
+use trunkline_types::{AttemptNote, DeadLetter, InboxAddress, MessageId, Refusal, RefusalCode, Sequence};
 
 /// The dead letters of all tenants, oldest first. Logged and ephemeral ones are bounded apart, so
 /// that what is not in the log never decides what of it is forgotten.
@@ -12,10 +12,8 @@ pub(crate) struct DeadLetters {
     letters: BTreeMap<u64, Kept>,
     /// The numbers of those that copies of one message became.
     ids: BTreeMap<(TenantKey, MessageId), Vec<u64>>,
-    /// The numbers of the logged ones.
-    logged: BTreeSet<u64>,
-    /// The numbers of the ephemeral ones.
-    ephemeral: BTreeSet<u64>,
+    logged: Class,
+    ephemeral: Class,
     /// The number of the next; while records are replayed, letters are numbered by their places,
     /// for those that are said again come late.
     next: Option<u64>,
@@ -32,43 +30,73 @@ pub(crate) struct Kept {
     pub(crate) place: Sequence,
 }
 
+/// The dead letters of one class.
+#[derive(Debug, Default)]
+struct Class {
+    numbers: BTreeSet<u64>,
+    bytes: u64,
+}
+
+/// How many dead letters of a class there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) letters: usize,
+    pub(crate) bytes: u64,
+}
+
 impl DeadLetters {
-    /// Keeps one, and forgets the oldest of its class if there are more than `bound`. With one
-    /// that is in the log come its base and the place of the record by which it died.
+    /// Keeps one, and forgets the oldest of its class for as long as there are more than there may
+    /// be; the latest is always kept. With one that is in the log come its base and the place of
+    /// the record by which it died. Returns whose were forgotten.
     pub(crate) fn push(
         &mut self,
         tenant: TenantKey,
         letter: DeadLetter,
         logged: Option<(Sequence, Sequence)>,
-        bound: usize,
-    ) {
-        let id = letter.publish.envelope.id;
+        most: Most,
+    ) -> Vec<TenantKey> {
+        let (id, size) = (letter.publish.envelope.id, size(&letter));
         let (base, place) = logged.unwrap_or_default();
         let number = self.next.unwrap_or(place.0);
+        // What is said again takes the place of what is known of it.
+        self.remove(number);
         self.letters.insert(number, Kept { tenant, letter, base, place });
-        let copies = self.ids.entry((tenant, id)).or_default();
-        if !copies.contains(&number) {
-            copies.push(number);
-        }
+        self.ids.entry((tenant, id)).or_default().push(number);
         let class = if logged.is_some() { &mut self.logged } else { &mut self.ephemeral };
-        class.insert(number);
+        class.numbers.insert(number);
+        class.bytes += size;
         self.next = self.next.map(|next| next + 1);
-        if class.len() > bound
-            && let Some(oldest) = class.pop_first()
-        {
+        let mut forgotten = Vec::new();
+        loop {
+            let class = if logged.is_some() { &self.logged } else { &self.ephemeral };
+            let over = class.numbers.len() > most.letters || class.bytes > most.bytes;
+            let oldest = class.numbers.first().copied();
+            let Some(oldest) = oldest.filter(|_| over && class.numbers.len() > 1) else {
+                return forgotten;
+            };
+            forgotten.extend(self.letters.get(&oldest).map(|kept| kept.tenant));
             self.remove(oldest);
+        }
+    }
+
+    /// While records are replayed: adds what became of an attempt to the letter with a place. With
+    /// too many of them it may have been forgotten at once.
+    pub(crate) fn add_attempt(&mut self, place: Sequence, note: AttemptNote) {
+        if let Some(kept) = self.letters.get_mut(&place.0) {
+            self.logged.bytes += note.reason.len() as u64;
+            kept.letter.attempts.push(note);
         }
     }
 
     /// Numbers what was replayed from 0 on, in the order in which it died.
     pub(crate) fn number_replayed(&mut self) {
         self.ids.clear();
-        self.logged.clear();
+        self.logged.numbers.clear();
         let letters = std::mem::take(&mut self.letters);
         for (number, kept) in (0..).zip(letters.into_values()) {
             let id = kept.letter.publish.envelope.id;
             self.ids.entry((kept.tenant, id)).or_default().push(number);
-            self.logged.insert(number);
+            self.logged.numbers.insert(number);
             self.letters.insert(number, kept);
         }
         self.next = Some(self.letters.len() as u64);
@@ -76,20 +104,26 @@ impl DeadLetters {
 
     /// The first in the log from a number on, with its number.
     pub(crate) fn logged_from(&self, number: u64) -> Option<(u64, &Kept)> {
-        let number = *self.logged.range(number..).next()?;
+        let number = *self.logged.numbers.range(number..).next()?;
         self.letters.get(&number).map(|kept| (number, kept))
     }
 
-    /// A letter by its number; while records are replayed, by the place of its record.
-    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Kept> {
-        self.letters.get_mut(&number)
+    /// Notes that a letter, by its number, can be rebuilt from a record on.
+    pub(crate) fn rebase(&mut self, number: u64, base: Sequence) {
+        if let Some(kept) = self.letters.get_mut(&number) {
+            kept.base = base;
+        }
+    }
+
+    /// A letter by its number.
+    pub(crate) fn get(&self, number: u64) -> Option<&Kept> {
+        self.letters.get(&number)
     }
 
     /// While records are replayed: forgets those that died before a place.
     pub(crate) fn forget_before(&mut self, place: Sequence) {
-        let kept = self.logged.split_off(&place.0);
-        for number in std::mem::replace(&mut self.logged, kept) {
-            self.remove(number);
+        while let Some(&oldest) = self.logged.numbers.first().filter(|&&number| number < place.0) {
+            self.remove(oldest);
         }
     }
 
@@ -158,8 +192,7 @@ impl DeadLetters {
         inbox: &InboxAddress,
     ) -> Option<bool> {
         let number = self.number(tenant, id, inbox)?;
-        let was_logged = self.logged.remove(&number);
-        self.ephemeral.remove(&number);
+        let was_logged = self.logged.numbers.contains(&number);
         self.remove(number);
         // A replay that begins behind the older of two would take the younger for it, which must
         // therefore be said again.
@@ -174,9 +207,11 @@ impl DeadLetters {
     /// Whether letters, index and classes name the same letters, for checks.
     pub(crate) fn is_consistent(&self) -> bool {
         let indexed: BTreeSet<_> = self.ids.values().flatten().copied().collect();
-        let classed: BTreeSet<_> = self.logged.union(&self.ephemeral).copied().collect();
+        let (logged, ephemeral) = (&self.logged, &self.ephemeral);
+        let classed: BTreeSet<_> = logged.numbers.union(&ephemeral.numbers).copied().collect();
         let kept: BTreeSet<_> = self.letters.keys().copied().collect();
-        indexed == kept && classed == kept
+        let sizes: u64 = self.letters.values().map(|kept| size(&kept.letter)).sum();
+        indexed == kept && classed == kept && sizes == logged.bytes + ephemeral.bytes
     }
 
     fn copies(&self, tenant: TenantKey, id: MessageId) -> impl Iterator<Item = &DeadLetter> {
@@ -191,11 +226,16 @@ impl DeadLetters {
         let meant = numbers.filter(|number| {
             self.letters.get(number).is_some_and(|kept| kept.letter.inbox == *inbox)
         });
-        meant.min_by_key(|number| (!self.logged.contains(number), *number))
+        meant.min_by_key(|number| (!self.logged.numbers.contains(number), *number))
     }
 
     fn remove(&mut self, number: u64) {
         let Some(Kept { tenant, letter, .. }) = self.letters.remove(&number) else { return };
+        for class in [&mut self.logged, &mut self.ephemeral] {
+            if class.numbers.remove(&number) {
+                class.bytes -= size(&letter);
+            }
+        }
         let place = (tenant, letter.publish.envelope.id);
         if let Some(copies) = self.ids.get_mut(&place) {
             copies.retain(|&other| other != number);
@@ -204,4 +244,13 @@ impl DeadLetters {
             }
         }
     }
+}
+
+/// Bytes of what a dead letter keeps of what others said.
+fn size(letter: &DeadLetter) -> u64 {
+    let envelope = &letter.publish.envelope;
+    let headers = envelope.headers.iter().map(|(name, value)| name.len() + value.len());
+    let reasons = letter.attempts.iter().map(|note| note.reason.len());
+    let texts = headers.chain(reasons).sum::<usize>() + letter.reason.len();
+    (envelope.payload.data.len() + texts) as u64
 }

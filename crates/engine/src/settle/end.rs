@@ -1,21 +1,28 @@
 //! The end of an entry.
 
+use super::dead_letters::Most;
 use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::queue::{Entry, Place};
+use crate::queue::{Entry, Owner, Place};
 use crate::record::{End, Record};
-use crate::table::EntryKey;
+use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey, TenantKey};
+use std::sync::Arc;
 use trunkline_types::session::{Reply, SessionItem};
-use trunkline_types::{AgentId, DeadLetter, Failure, FailureCode, Payload, WallTime};
+use trunkline_types::{DeadLetter, Failure, FailureCode, Payload, Publish, SessionId, WallTime};
 
 /// What remains to be told after an entry ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    entry: Entry,
-    agent: Option<AgentId>,
+    publish: Arc<Publish>,
+    inbox: InboxKey,
+    task: Option<TaskKey>,
+    gather: Option<GatherKey>,
+    sender: SessionId,
+    /// Who held it last.
+    agent: Option<AgentKey>,
     /// The entry that was blocked by it.
     next: Option<EntryKey>,
 }
@@ -42,19 +49,25 @@ impl Engine {
             && let Some(connection) = self.sessions[lease.holder].connection
         {
             let item = SessionItem::Cancel { token: lease.token, reason };
-            self.hold(now, level, Held::Item(connection, item), out);
+            self.hold_item(now, level, (connection, item), out);
         }
-        let Ended { entry, agent, next } = self.apply_ended(key, end, now.wall);
-        if let Some(task) = entry.task {
+        let Ended { publish, inbox, task, gather, sender, agent, next } =
+            self.apply_ended(key, end, now.wall);
+        if let Some(task) = task {
             self.tell_task_watchers(now, task, level, out);
         }
-        if let (Some(gather), Some(result)) = (entry.gather, &reply) {
-            self.gathered_part(now, gather, entry.inbox, result.clone(), out);
+        if let (Some(gather), Some(result)) = (gather, &reply) {
+            self.gathered_part(now, gather, inbox, result.clone(), out);
         } else if let Some(result) = reply {
-            let request = entry.publish.envelope.id;
-            let reply = Box::new(SessionItem::Reply(Reply { request, agent, result }));
-            let tenant = self.inboxes[entry.inbox].tenant;
-            self.hold(now, level, Held::Reply(tenant, entry.sender, reply), out);
+            let request = publish.envelope.id;
+            let agent = agent.map(|agent| self.agents[agent].id.clone());
+            let reply = SessionItem::Reply(Reply { request, agent, result });
+            let tenant = self.inboxes[inbox].tenant;
+            if level.is_logged() {
+                self.hold(now, level, Held::Reply(tenant, sender, Box::new(reply)), out);
+            } else {
+                self.tell_reply(tenant, sender, reply, out);
+            }
         }
         self.let_go(level, next);
         self.dispatch_holder(now, holder, out);
@@ -65,23 +78,24 @@ impl Engine {
         self.unqueue(key);
         self.clear_timer(key);
         let next = self.key_leave(key);
-        let holder = self.entries[key].lease.map(|lease| lease.agent);
-        let agent = holder.map(|agent| self.agents[agent].id.clone());
+        let agent = self.entries[key].lease.map(|lease| lease.agent);
         self.forget_token(key);
         let mut entry = self.entries.remove(key);
-        self.note_ended(key, &entry, holder, &end);
+        self.note_ended(key, &entry, agent, &end);
         let uncounted = match end {
             End::Expired => self.planted(Defect::UncountedExpiry),
             End::Dropped => self.planted(Defect::UntoldDrop),
             _ => false,
         };
-        let bound = self.config.dead_letters;
+        let most = self.most_letters();
         let address = matches!(end, End::DeadLettered { .. }).then(|| self.address(entry.inbox));
         let inbox = &mut self.inboxes[entry.inbox];
         inbox.places[Place::Staged as usize] -= 1;
         if !entry.is_logged() {
             inbox.ephemeral -= 1;
             inbox.ephemeral_bytes -= entry.size();
+        } else if inbox.owner == Owner::Pending {
+            self.tenants[inbox.tenant].pending.logged_bytes -= entry.size();
         }
         let counters = inbox.counters_of(entry.is_logged());
         let counter = match &end {
@@ -96,17 +110,18 @@ impl Engine {
         *counter += u64::from(!uncounted);
         let tenant = inbox.tenant;
         if let End::DeadLettered { reason, note } = &end {
-            entry.notes.extend(note.clone());
+            entry.add_note(note.clone());
             let letter = DeadLetter {
                 publish: entry.publish.clone(),
                 inbox: address.flatten().expect("bare subscriptions have no entries"),
                 reason: reason.clone(),
                 at,
                 accepted_at: entry.accepted_at,
-                attempts: std::mem::take(&mut entry.notes),
+                attempts: entry.past.take().map(|past| past.notes).unwrap_or_default(),
             };
             let bases = entry.is_logged().then_some((entry.base, self.sequence));
-            self.dead_letters.push(tenant, letter, bases, bound);
+            let forgotten = self.dead_letters.push(tenant, letter, bases, most);
+            self.count_forgotten(&forgotten, entry.is_logged());
         }
         if let Some(task) = entry.task {
             self.note_ended_task(task, entry.inbox, &end);
@@ -114,7 +129,26 @@ impl Engine {
             (row.base, row.place) = (entry.base, self.sequence);
             self.task_ended(task, end, entry.is_logged(), at);
         }
-        Ended { entry, agent, next }
+        let Entry { publish, inbox, task, gather, sender, .. } = entry;
+        Ended { publish, inbox, task, gather, sender, agent, next }
+    }
+
+    /// How many dead letters of a class there may be.
+    pub(crate) fn most_letters(&self) -> Most {
+        let config = &self.config;
+        Most { letters: config.dead_letters, bytes: config.dead_letter_bytes }
+    }
+
+    /// Counts dead letters that were forgotten because there were too many of theirs.
+    fn count_forgotten(&mut self, owners: &[TenantKey], is_logged: bool) {
+        for &owner in owners {
+            let tally = &mut self.tenants[owner].tally;
+            if is_logged {
+                tally.recorded.letters_forgotten += 1;
+            } else {
+                tally.letters_forgotten += 1;
+            }
+        }
     }
 }
 

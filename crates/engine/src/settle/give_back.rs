@@ -3,7 +3,6 @@
 use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
-use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::Place;
 use crate::record::{End, Record, ReturnedRecord};
@@ -117,33 +116,39 @@ impl Engine {
         let (id, level, holder) = (entry.id, entry.durability, self.holder(key));
         let GiveBack { attempts, losses, due, token_stays, note } = back;
         let at = now.wall;
-        let record = ReturnedRecord { entry: id, attempts, losses, due, token_stays, note, at };
+        let called_off = entry.lease.is_some_and(|lease| lease.called_off);
+        let record =
+            ReturnedRecord { entry: id, attempts, losses, due, token_stays, called_off, note, at };
         if entry.is_logged() {
             self.emit(Record::Returned(Box::new(record.clone())), out);
         }
         self.apply_returned(key, record);
         self.tell_watchers(now, key, out);
         if !self.planted(Defect::LostRetry) || attempts == 0 {
-            self.hold(now, level, Held::Ready(key, id), out);
+            self.hold_ready(now, level, (key, id), out);
         }
         self.dispatch_holder(now, holder, out);
     }
 
     /// The state after an entry came back; shared by live commands and replay.
     pub(crate) fn apply_returned(&mut self, key: EntryKey, record: ReturnedRecord) {
-        let ReturnedRecord { entry: _, attempts, losses, due, token_stays, note, at } = record;
+        let ReturnedRecord { entry: _, attempts, losses, due, token_stays, called_off, note, at } =
+            record;
         self.unqueue(key);
         if !token_stays {
             self.forget_token(key);
         }
         let entry = &mut self.entries[key];
+        if let Some(lease) = &mut entry.lease {
+            lease.called_off = called_off;
+        }
         entry.attempts = attempts;
         entry.losses = losses;
         entry.due = due;
         entry.returned = true;
         entry.rejoined = false;
         let reason = note.as_ref().map(|note| note.reason.clone());
-        entry.notes.extend(note);
+        entry.add_note(note);
         if let Some(task) = entry.task {
             self.task_returned(task, reason, at);
         }
@@ -182,7 +187,7 @@ impl Engine {
     pub(crate) fn work_off_unblocked(&mut self, now: Now, out: &mut Output) {
         loop {
             if let Some((level, key, id)) = self.unblocked.pop_front() {
-                self.hold(now, level, Held::Ready(key, id), out);
+                self.hold_ready(now, level, (key, id), out);
             } else if let Some(inbox) = self.stirred.pop_front() {
                 self.dispatch_inbox(now, inbox, out);
             } else if let Some(inbox) = self.roomy.pop_front() {

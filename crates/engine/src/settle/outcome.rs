@@ -8,8 +8,8 @@ use crate::queue::Place;
 use crate::record::{End, Record};
 use crate::table::{EntryKey, SessionKey};
 use trunkline_types::{
-    AttemptNote, Durability, Outcome, PauseReason, Payload, Refusal, RefusalCode, Settle, Token,
-    WallTime,
+    AttemptNote, Durability, Outcome, PauseReason, Payload, Refusal, RefusalCode, Settle, Span,
+    Token, WallTime,
 };
 
 impl Engine {
@@ -101,8 +101,8 @@ impl Engine {
         self.check_payload("the reply", payload)?;
         match outcome {
             Outcome::Retry { delay: Some(delay), .. } if *delay > limits.longest_span => {
-                let limit = limits.longest_span;
-                let message = format!("the delay is {delay:?}, the limit is {limit:?}");
+                let (delay, limit) = (Span(*delay), Span(limits.longest_span));
+                let message = format!("the delay is {delay}, the limit is {limit}");
                 Err(Refusal::new(RefusalCode::TooLarge, message))
             }
             Outcome::Pause { .. } if self.entries[key].task.is_none() => {

@@ -107,7 +107,9 @@ impl Engine {
             Place::Paused => "paused",
             Place::Staged | Place::Delayed | Place::Blocked | Place::Ready => "waiting",
         };
-        let lease = entry.lease.map(|lease| (lease.token, lease.session, lease.begun));
+        let lease = entry
+            .lease
+            .map(|lease| (lease.token, lease.session, lease.begun, lease.called_off, lease.ran));
         let behind = self.key_queue(key).and_then(|queue| {
             let before = queue.iter().take_while(|&&other| other != key);
             let logged = before.map(|&other| &self.entries[other]).filter(|it| it.is_logged());
@@ -121,8 +123,8 @@ impl Engine {
             entry.attempts,
             entry.losses,
             entry.due,
-            entry.messages.len(),
-            entry.notes,
+            entry.messages().len(),
+            entry.notes(),
             entry.returned,
             entry.rejoined,
             entry.deliveries,
@@ -196,6 +198,7 @@ impl Engine {
     pub fn conservation(&self) -> Result<(), String> {
         self.check_gathers()?;
         self.check_schedules()?;
+        self.check_bytes()?;
         if !self.dead_letters.is_consistent() {
             return Err("the index of dead letters names others than there are".to_owned());
         }
@@ -233,6 +236,24 @@ impl Engine {
         self.check_crowds()
     }
 
+    /// Checks the bytes of what waits and of schedules, by which they are bounded.
+    fn check_bytes(&self) -> Result<(), String> {
+        let mut waiting: BTreeMap<TenantKey, u64> = BTreeMap::new();
+        for (_, entry) in self.entries.iter().filter(|(_, entry)| entry.is_logged()) {
+            let inbox = &self.inboxes[entry.inbox];
+            if inbox.owner == Owner::Pending {
+                *waiting.entry(inbox.tenant).or_default() += entry.size();
+            }
+        }
+        for (key, tenant) in self.tenants.iter() {
+            let there = waiting.get(&key).copied().unwrap_or_default();
+            if !tenant.schedules.is_consistent() || tenant.pending.logged_bytes != there {
+                return Err(format!("tenant {} counts other bytes than it has", tenant.id));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what is noted of full inboxes against those who wait and what lies in them.
     fn check_crowds(&self) -> Result<(), String> {
         let mut outside = 0;
@@ -253,6 +274,11 @@ impl Engine {
             }
             let Some(crowd) = &inbox.crowd else { continue };
             outside += crowd.outside.len();
+            let sizes =
+                crowd.outside.iter().map(|it| it.publish.envelope.payload.data.len() as u64);
+            if sizes.sum::<u64>() != crowd.bytes {
+                return Err(format!("inbox {name:?} counts other bytes outside than there are"));
+            }
             for waiter in &crowd.outside {
                 let session = self.sessions.get(waiter.session);
                 let known = session.is_some_and(|session| {

@@ -29,12 +29,16 @@ impl Engine {
             accepted_at: None,
             copies: Vec::new(),
         };
-        let ended = ended.into_iter().filter_map(|copy| self.ended_status(&copy));
-        status.copies.extend(ended);
+        for copy in ended {
+            status.copies.push(self.ended_status(&copy));
+            status.kind = Some(copy.kind);
+            status.accepted_at = Some(copy.accepted_at);
+            status.destination = copy.destination.map(|it| *it).or(status.destination.take());
+        }
         for key in open {
             let entry = &self.entries[key];
             describe(&mut status, &entry.publish, entry.accepted_at);
-            status.copies.extend(self.open_status(entry));
+            status.copies.push(self.open_status(entry));
         }
         if let Some(key) = task {
             let task = &self.tasks.rows[key];
@@ -52,7 +56,7 @@ impl Engine {
         open
     }
 
-    fn open_status(&self, entry: &Entry) -> Option<CopyStatus> {
+    fn open_status(&self, entry: &Entry) -> CopyStatus {
         let inbox = &self.inboxes[entry.inbox];
         let leased = entry.place == Place::Leased;
         let state = match entry.place {
@@ -64,29 +68,29 @@ impl Engine {
             Place::Leased => CopyState::Leased,
         };
         let holder = entry.lease.filter(|_| leased).map(|lease| lease.agent);
-        Some(CopyStatus {
-            inbox: self.address(entry.inbox)?,
+        CopyStatus {
+            inbox: self.address(entry.inbox),
             state,
             attempts: entry.attempts + u32::from(leased),
             agent: holder.map(|agent| self.agents[agent].id.clone()),
-        })
+        }
     }
 
-    fn ended_status(&self, copy: &EndedCopy) -> Option<CopyStatus> {
+    fn ended_status(&self, copy: &EndedCopy) -> CopyStatus {
         let agent = copy.agent.and_then(|agent| self.agents.get(agent));
-        Some(CopyStatus {
-            inbox: self.address(copy.inbox)?,
+        CopyStatus {
+            inbox: self.address(copy.inbox),
             state: copy.state,
             attempts: copy.attempts,
             agent: agent.map(|agent| agent.id.clone()),
-        })
+        }
     }
 
     fn task_status(&self, key: TaskKey) -> Option<CopyStatus> {
         let task = &self.tasks.rows[key];
         let (inbox, state) = task.ended?;
         let (attempts, agent) = (task.deliveries, task.agent.clone());
-        Some(CopyStatus { inbox: self.address(inbox)?, state, attempts, agent })
+        Some(CopyStatus { inbox: self.address(inbox), state, attempts, agent })
     }
 
     /// Remembers how an entry ended that was just taken out: drops of it are told to whoever
@@ -113,9 +117,15 @@ impl Engine {
             End::DeadLettered { note, .. } => u32::from(note.is_some()),
             End::Expired | End::Canceled { .. } | End::Dropped => 0,
         };
+        let envelope = &entry.publish.envelope;
+        let row = &self.inboxes[entry.inbox];
+        let waited = row.owner == Owner::Pending;
         let copy = EndedCopy {
             id,
-            tenant: self.inboxes[entry.inbox].tenant,
+            tenant: row.tenant,
+            kind: envelope.kind,
+            accepted_at: entry.accepted_at,
+            destination: waited.then(|| Box::new(envelope.destination.clone())),
             inbox: entry.inbox,
             state: state_of(end),
             attempts: entry.attempts + tried,

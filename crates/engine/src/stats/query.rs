@@ -215,6 +215,7 @@ impl Engine {
             sessions: tally.sessions,
             breakers_opened: tally.breakers_opened,
             overran: tally.overran,
+            dead_letters_forgotten: tally.letters_forgotten + recorded.letters_forgotten,
             redriven: tally.redriven + recorded.redriven,
             purged: tally.purged + recorded.purged,
             scheduled: recorded.scheduled,

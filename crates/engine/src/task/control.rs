@@ -138,7 +138,7 @@ impl Engine {
         self.key_rejoin(key);
         let entry = &mut self.entries[key];
         entry.due = at;
-        entry.messages.push(payload.clone());
+        entry.past.get_or_insert_default().messages.push(payload.clone());
         if let Some(task) = entry.task {
             self.task_continued(task, payload, from, at);
         }
@@ -147,7 +147,7 @@ impl Engine {
     /// All messages travel with the next delivery, so there must not be too much of them.
     fn check_messages(&self, key: EntryKey, payload: &Payload) -> Result<(), Refusal> {
         let (most, most_bytes) = (self.config.task_messages, self.config.task_message_bytes);
-        let messages = &self.entries[key].messages;
+        let messages = self.entries[key].messages();
         let bytes = messages.iter().map(|message| message.data.len()).sum::<usize>();
         if messages.len() >= most || bytes + payload.data.len() > most_bytes {
             let message = format!(

@@ -185,7 +185,7 @@ impl Engine {
         }
         debug_assert!(task.state.may_become(state), "{} to {state}", task.state);
         if let (Some(_), TaskState::Submitted, Some((entry, _))) = (&reason, state, task.entry) {
-            task.notes.extend(self.entries[entry].notes.last().cloned());
+            task.notes.extend(self.entries[entry].notes().last().cloned());
             if task.notes.len() > NOTES {
                 task.notes.remove(0);
             }

@@ -3,7 +3,6 @@
 use crate::command::ConnectionKey;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
-use crate::gate::Held;
 use crate::now::Now;
 use crate::table::{EntryKey, SessionKey, TaskKey};
 use trunkline_types::session::SessionItem;
@@ -38,7 +37,7 @@ impl Engine {
         let open = !task.state.is_terminal();
         for update in updates {
             let item = SessionItem::Task { task: id, update };
-            self.hold(now, Durability::Synced, Held::Item(connection, item), out);
+            self.hold_item(now, Durability::Synced, (connection, item), out);
         }
         let sequence = self.sequence;
         let task = &mut self.tasks.rows[key];
@@ -108,7 +107,7 @@ impl Engine {
             for event in &news {
                 let update = TaskUpdate::Event(event.clone());
                 let item = SessionItem::Task { task: id, update };
-                self.hold(now, level, Held::Item(connection, item), out);
+                self.hold_item(now, level, (connection, item), out);
             }
             if ended {
                 self.sessions[session].watching.retain(|&other| other != key);

@@ -6,7 +6,7 @@ use trunkline_engine::{Command, EngineConfig};
 use trunkline_types::AgentCard;
 use trunkline_types::session::{ClientFrame, Operation, SessionItem, Subscription};
 use trunkline_types::{
-    AgentChange, AgentControl, Destination, InboxAddress, Presence, RefusalCode,
+    AgentChange, AgentControl, Destination, InboxAddress, InboxChange, Presence, RefusalCode,
 };
 
 fn draining(draining: bool) -> AgentChange {
@@ -125,7 +125,37 @@ fn an_unknown_agent_and_a_weight_out_of_range_are_refused() {
     world.handle(Command::Space { ample: false });
     let refusal = world.set(&mut client, "a", weight(1)).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::DiskFull);
-    world.set(&mut client, "a", weight(1000)).unwrap();
+}
+
+#[test]
+fn what_was_set_is_not_set_again_over_a_newer_setting_when_it_is_sent_again() {
+    let mut world = World::new(EngineConfig::default());
+    let (_agent, mut client) = (world.agent("a"), world.client());
+    let limit = |limit| {
+        let change = Box::new(InboxChange { limit: Some(limit), ..InboxChange::default() });
+        Operation::SetInbox { inbox: skill(), change }
+    };
+    let unheard = client.clone();
+    world.set(&mut client, "a", weight(7)).unwrap();
+    // Also what changes nothing has been done.
+    world.set(&mut client, "a", weight(7)).unwrap();
+    world.ask(&mut client, limit(7)).unwrap();
+    world.ask(&mut client, limit(7)).unwrap();
+    let mut world = world.restarted();
+    let mut other = world.client();
+    world.set(&mut other, "a", weight(8)).unwrap();
+    world.ask(&mut other, limit(8)).unwrap();
+    // The session has not heard that all this was done before the broker was killed.
+    let mut client = world.come_back(&unheard, Vec::new()).unwrap();
+    for _ in 0..2 {
+        world.set(&mut client, "a", weight(7)).unwrap();
+    }
+    for _ in 0..2 {
+        world.ask(&mut client, limit(7)).unwrap();
+    }
+    assert_eq!(world.info("a").unwrap().control.weight, 8);
+    assert_eq!(world.inbox(skill()).unwrap().settings.limit, Some(8));
+    world.assert_replays();
 }
 
 fn unregister(id: &str) -> Operation {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use trunkline_engine::EngineConfig;
 use trunkline_types::session::Operation;
 use trunkline_types::{
-    AgentId, Binding, InboxAddress, InboxChange, InboxSettings, Priority, RefusalCode, Routing,
-    WhenFull,
+    AgentId, Binding, InboxAddress, InboxChange, InboxEffective, InboxSettings, Priority,
+    RefusalCode, Routing, WhenFull,
 };
 
 fn binding(priority: Priority, key: &str) -> Binding {
@@ -60,6 +60,40 @@ fn an_inbox_shows_its_figures_and_who_takes_work_from_it() {
     let unknown = world.inbox(InboxAddress::Skill("nobody".parse().unwrap())).unwrap_err();
     assert_eq!(unknown.code, RefusalCode::NotFound);
     assert!(unknown.message.contains("'skill:nobody'"), "{unknown}");
+}
+
+#[test]
+fn an_inbox_shows_by_what_it_is_run_whether_that_is_set_there_or_for_the_broker() {
+    let mut world = World::plain(|config| {
+        config.when_full = WhenFull::Wait;
+        config.wait = Duration::from_secs(7);
+        (config.inbox_ephemeral, config.inbox_logged) = (30, 20);
+        config.routing = Routing::Random;
+    });
+    let (_agent, mut client) = (world.agent("a"), world.client());
+    let brokers = InboxEffective {
+        when_full: WhenFull::Wait,
+        wait: Duration::from_secs(7),
+        ephemeral: 30,
+        logged: 20,
+        routing: Some(Routing::Random),
+    };
+    let info = world.inbox(skill()).unwrap();
+    assert_eq!((info.effective, info.settings.is_default()), (brokers, true));
+    let own = world.inbox(InboxAddress::Agent(AgentId::new("a").unwrap())).unwrap();
+    assert_eq!(own.effective, InboxEffective { routing: None, ..brokers });
+    let change = InboxChange::default().limit(25).when_full(WhenFull::Reject);
+    world.set_inbox(&mut client, change.routing(Routing::Weighted).wait(Duration::ZERO));
+    let info = world.inbox(skill()).unwrap();
+    let expected = InboxEffective {
+        when_full: WhenFull::Reject,
+        wait: Duration::ZERO,
+        ephemeral: 25,
+        logged: 20,
+        routing: Some(Routing::Weighted),
+    };
+    assert_eq!(info.effective, expected);
+    assert_eq!(info.settings.limit, Some(25));
 }
 
 #[test]

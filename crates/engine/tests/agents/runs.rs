@@ -42,7 +42,7 @@ fn a_handler_that_only_heartbeats_is_ended_and_that_was_an_attempt() {
         panic!("{told:?}");
     };
     assert_eq!(*token, delivery.token);
-    assert!(reason.contains("ran longer than 90s"), "{reason}");
+    assert!(reason.contains("ran longer than 1m30s"), "{reason}");
     assert_eq!(again.attempt, 2);
     assert_eq!(world.stats().overran, 1);
     world.begin(&mut agent, again.token);
@@ -52,7 +52,7 @@ fn a_handler_that_only_heartbeats_is_ended_and_that_was_an_attempt() {
         panic!("other answer");
     };
     let notes: Vec<_> = page.letters[0].attempts.iter().map(|note| note.reason.as_str()).collect();
-    assert_eq!(notes, ["the handler ran longer than 90s"; 2]);
+    assert_eq!(notes, ["the handler ran longer than 1m30s"; 2]);
     assert_eq!(world.stats().overran, 2);
     world.assert_replays();
 }
@@ -116,16 +116,35 @@ fn a_settled_delivery_does_not_overrun_and_the_next_one_runs_anew() {
 }
 
 #[test]
-fn after_a_restart_the_bound_starts_anew_with_the_lease_that_is_taken_up() {
+fn after_a_kill_the_time_that_was_run_still_counts_to_a_quarter_of_the_bound() {
     let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(20)));
-    busy(&mut world, &agent, delivery.token, 15);
+    busy(&mut world, &agent, delivery.token, 17);
     let mut world = world.restarted();
-    world.pass(secs(10));
+    // However long the broker was away, that does not count.
+    world.now.wall = world.now.wall.after(secs(3600));
     let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
-    busy(&mut world, &agent, delivery.token, 19);
+    busy(&mut world, &agent, delivery.token, 4);
+    assert_eq!(world.stats().overran, 0, "it had run for 15 s when that was noted last");
+    busy(&mut world, &agent, delivery.token, 1);
+    assert_eq!(world.stats().overran, 1);
+    world.assert_replays();
+}
+
+#[test]
+fn after_a_stop_the_time_that_was_run_counts_in_full_also_while_the_session_is_away() {
+    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(20)));
+    busy(&mut world, &agent, delivery.token, 17);
+    world.handle(trunkline_engine::Command::Stop);
+    let mut world = world.restarted();
+    world.pass(secs(2));
+    let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
     assert_eq!(world.stats().overran, 0);
     busy(&mut world, &agent, delivery.token, 1);
     assert_eq!(world.stats().overran, 1);
+    let mut world = world.restarted();
+    let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
+    let again = world.deliveries(&agent).remove(0);
+    assert_ne!(again.token, delivery.token, "that it was called off is known after a restart");
 }
 
 #[test]

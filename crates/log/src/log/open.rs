@@ -41,12 +41,11 @@ impl Log {
         }
         let open = |tail| Segment::open(storage.as_ref(), tail);
         let mut segments = scan.segments;
-        let current = match scan.current {
-            Some(tail) => open(tail)?,
-            None => {
-                let number = scan.last_segment + 1;
-                upkeep::first_segment(&storage, &config, segment_bytes, &mut files, number)?
-            }
+        let current = if let Some(tail) = scan.current {
+            open(tail)?
+        } else {
+            let number = scan.last_segment + 1;
+            upkeep::first_segment(&storage, &config, segment_bytes, &mut files, number)?
         };
         if segments.last().is_none_or(|last| last.number != current.number()) {
             segments.push(SegmentInfo::new(current.header()));

@@ -16,7 +16,8 @@ pub struct Damage {
     pub what: &'static str,
     /// Sequences that were not found and may have been there.
     pub missing: Vec<Missing>,
-    /// Where a copy of the bytes is; `None` if the log was only looked at.
+    /// Where a copy of the bytes is; `None` if the log was only looked at and no earlier opening
+    /// made one.
     pub copy: Option<PathBuf>,
 }
 

@@ -75,6 +75,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
         Ok(self.path(&name))
     }
 
+    /// The path of a copy that was put aside under a name, if there is one.
+    fn quarantined(&self, name: &str) -> Option<PathBuf> {
+        let name = format!("quarantine-{name}");
+        self.open(&name).ok().map(|_| self.path(&name))
+    }
+
     /// The path that names a file in messages to people.
     fn path(&self, name: &str) -> PathBuf;
 }

@@ -68,14 +68,25 @@ impl Directory {
     pub fn inspect(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref().to_path_buf();
         let handle = File::open(&path).map_err(|error| OpenError::io("open", &path, error))?;
-        let format = read_format(&path)?;
-        if format == Format::Missing {
-            let found = "no such file".into();
-            return Err(OpenError::UnknownFormat { path: path.join(FORMAT), found });
-        }
+        check_format(&path)?;
         let lock = lock(&path)?;
-        let older = AtomicBool::new(format == Format::Older);
+        let older = AtomicBool::new(read_format(&path)? == Format::Older);
         Ok(Self { path, handle, _lock: lock, older })
+    }
+}
+
+/// Whether this version reads the format that a directory says it has.
+///
+/// # Errors
+/// [`OpenError::NewerFormat`], [`OpenError::UnknownFormat`], also if it says nothing, or
+/// [`OpenError::Io`].
+pub fn check_format(directory: &Path) -> Result<(), OpenError> {
+    match read_format(directory)? {
+        Format::Older | Format::Current => Ok(()),
+        Format::Missing => {
+            let found = "no such file".into();
+            Err(OpenError::UnknownFormat { path: directory.join(FORMAT), found })
+        }
     }
 }
 
@@ -154,6 +165,11 @@ impl Storage for Directory {
         File::open(&folder)?.sync_all()?;
         self.handle.sync_all()?;
         Ok(path)
+    }
+
+    fn quarantined(&self, name: &str) -> Option<PathBuf> {
+        let path = self.path.join(QUARANTINE).join(name);
+        path.is_file().then_some(path)
     }
 
     fn path(&self, name: &str) -> PathBuf {

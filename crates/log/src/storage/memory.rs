@@ -119,7 +119,7 @@ impl MemoryDisk {
     }
 
     /// The copy of damaged bytes that was put aside under a name.
-    pub fn quarantined(&self, name: &str) -> Option<Vec<u8>> {
+    pub fn read_quarantined(&self, name: &str) -> Option<Vec<u8>> {
         self.state.lock().quarantine.get(name).cloned()
     }
 
@@ -206,6 +206,11 @@ impl Storage for MemoryDisk {
         }
         state.quarantine.insert(name.to_owned(), bytes.to_vec());
         Ok(PathBuf::from("memory/quarantine").join(name))
+    }
+
+    fn quarantined(&self, name: &str) -> Option<PathBuf> {
+        let copy = self.read_quarantined(name);
+        copy.map(|_| PathBuf::from("memory/quarantine").join(name))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -9,6 +9,6 @@ mod memory;
 mod unsynced;
 
 pub use contract::{FileInfo, Storage, StorageFile};
-pub use directory::Directory;
+pub use directory::{Directory, check_format};
 pub use memory::{Loss, MemoryDisk, Operation};
 pub use unsynced::DropUnsynced;

@@ -108,6 +108,10 @@ impl Storage for DropUnsynced {
         self.inner.quarantine(name, bytes)
     }
 
+    fn quarantined(&self, name: &str) -> Option<PathBuf> {
+        self.inner.quarantined(name)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.inner.path(name)
     }

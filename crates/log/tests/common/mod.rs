@@ -13,7 +13,13 @@ pub(crate) const SEGMENT: u64 = 64 << 10;
 
 /// Small segments and repeatable salts.
 pub(crate) fn config() -> LogConfig {
-    LogConfig { segment_bytes: SEGMENT, max_body_bytes: 32 << 10, salt: 7, ..LogConfig::default() }
+    LogConfig {
+        segment_bytes: SEGMENT,
+        max_body_bytes: 32 << 10,
+        reserve_segments: 0,
+        salt: 7,
+        ..LogConfig::default()
+    }
 }
 
 /// A record as the tests remember it.
@@ -22,6 +28,8 @@ pub(crate) struct Kept {
     pub(crate) partition: u16,
     pub(crate) sequence: u64,
     pub(crate) tag: u8,
+    pub(crate) carried: bool,
+    pub(crate) after_damage: bool,
     pub(crate) body: Vec<u8>,
     pub(crate) location: Location,
 }
@@ -39,6 +47,8 @@ pub(crate) fn open_with(storage: Arc<dyn Storage>, config: LogConfig) -> Result<
             partition: record.partition,
             sequence: record.sequence,
             tag: record.tag,
+            carried: record.carried,
+            after_damage: record.after_damage,
             body: record.body.to_vec(),
             location: record.location,
         });
@@ -49,6 +59,12 @@ pub(crate) fn open_with(storage: Arc<dyn Storage>, config: LogConfig) -> Result<
 
 pub(crate) fn try_open(disk: &MemoryDisk) -> Result<Opened, OpenError> {
     open_with(Arc::new(disk.clone()), config())
+}
+
+/// What a strict reading finds wrong.
+pub(crate) fn wrong(disk: &MemoryDisk) -> Option<OpenError> {
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    trunkline_log::verify(&storage, |_| Ok(())).err()
 }
 
 pub(crate) fn open(disk: &MemoryDisk) -> Opened {

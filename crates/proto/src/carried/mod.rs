@@ -5,9 +5,11 @@
 //! would cost a handful of allocations in either direction. Reading never fails for what a field
 //! says: the first broken rule is kept and told when the publish is taken out.
 
+mod faults;
 mod read;
 mod write;
 
+use self::faults::Faults;
 use crate::decode::required;
 use crate::{DecodeError, v1};
 use bytes::{Buf, BufMut};
@@ -22,7 +24,7 @@ pub struct Carried {
     publish: Option<Arc<Publish>>,
     envelope: Part,
     seen: Seen,
-    error: Option<Box<DecodeError>>,
+    faults: Faults,
 }
 
 /// What is known of the envelope.
@@ -49,17 +51,15 @@ impl From<Arc<Publish>> for Carried {
     fn from(publish: Arc<Publish>) -> Self {
         let envelope = Part::Measured(write::envelope_len(&publish.envelope));
         let seen = Seen { id: true, kind: true, destination: true };
-        Self { publish: Some(publish), envelope, seen, error: None }
+        Self { publish: Some(publish), envelope, seen, faults: Faults::default() }
     }
 }
 
 impl TryFrom<Carried> for Arc<Publish> {
     type Error = DecodeError;
     fn try_from(carried: Carried) -> Result<Self, DecodeError> {
-        let Carried { publish, envelope, seen, error } = carried;
-        if let Some(error) = error {
-            return Err(*error);
-        }
+        let Carried { publish, envelope, seen, faults } = carried;
+        faults.into_result()?;
         required("publish.envelope", (envelope != Part::Missing).then_some(()))?;
         required("envelope.id", seen.id.then_some(()))?;
         required("envelope.kind", seen.kind.then_some(()))?;

@@ -1,6 +1,7 @@
 //! Reads a publish, field by field, as protobuf wants it: fields in any order, the last of
 //! several counts, unknown ones are skipped.
 
+use super::faults::{Fault, Faults};
 use super::{Carried, Part, Seen};
 use crate::convert::words;
 use crate::decode::{message_id, name, text_within};
@@ -21,9 +22,6 @@ use trunkline_types::{
 /// A field cannot even be cut out of the frame.
 type Broken = prost::DecodeError;
 
-/// The first field that breaks a rule.
-type Told = Option<Box<DecodeError>>;
-
 /// Reads a field of a publish.
 pub(super) fn field(
     carried: &mut Carried,
@@ -32,11 +30,11 @@ pub(super) fn field(
     buf: &mut impl Buf,
     context: DecodeContext,
 ) -> Result<(), Broken> {
-    let Carried { publish, envelope, seen, error } = carried;
+    let Carried { publish, envelope, seen, faults } = carried;
     let publish = Arc::make_mut(publish.get_or_insert_with(|| Arc::new(blank())));
     match tag {
         1 => {
-            let mut reader = EnvelopeReader { envelope: &mut publish.envelope, seen, error };
+            let mut reader = EnvelopeReader { envelope: &mut publish.envelope, seen, faults };
             fields(wire_type, buf, context, |tag, wire_type, buf, context| {
                 reader.field(tag, wire_type, buf, context)
             })?;
@@ -46,7 +44,7 @@ pub(super) fn field(
         2 => {
             let options = &mut publish.options;
             fields(wire_type, buf, context, |tag, wire_type, buf, context| {
-                option(options, error, tag, wire_type, buf, context)
+                option(options, faults, tag, wire_type, buf, context)
             })
         }
         _ => skip_field(wire_type, tag, buf, context),
@@ -99,20 +97,20 @@ fn cut_short() -> Broken {
     cut.expect_err("nothing has no four bytes")
 }
 
-/// Reads a text. One that is not UTF-8 breaks a rule of its field.
+/// Reads a text.
 fn text<R>(
     field: &'static str,
     wire_type: WireType,
     buf: &mut impl Buf,
     read: impl FnOnce(&str) -> Result<R, DecodeError>,
-) -> Result<Result<R, DecodeError>, Broken> {
+) -> Result<Result<R, Fault>, Broken> {
     bytes(wire_type, buf, |bytes| match std::str::from_utf8(bytes) {
-        Ok(text) => read(text),
-        Err(error) => Err(DecodeError::new(
+        Ok(text) => read(text).map_err(Fault::Rule),
+        Err(error) => Err(Fault::NoText(DecodeError::new(
             field,
             format_args!("'{}'", String::from_utf8_lossy(bytes)),
             format!("a text must be UTF-8: {error}"),
-        )),
+        ))),
     })
 }
 
@@ -120,27 +118,26 @@ fn small_text(
     field: &'static str,
     wire_type: WireType,
     buf: &mut impl Buf,
-) -> Result<Result<SmolStr, DecodeError>, Broken> {
+) -> Result<Result<SmolStr, Fault>, Broken> {
     text(field, wire_type, buf, |text| {
         text_within(field, text.len())?;
         Ok(SmolStr::new(text))
     })
 }
 
-/// Keeps what was read or, if nothing went wrong before, why it is wrong.
-fn keep<T>(error: &mut Told, result: Result<T, DecodeError>) -> Option<T> {
+/// Puts what was read in its place, or takes note why it is wrong.
+fn set<T>(
+    place: &mut T,
+    faults: &mut Faults,
+    field: &'static str,
+    result: Result<T, impl Into<Fault>>,
+) {
     match result {
-        Ok(value) => Some(value),
-        Err(wrong) => {
-            error.get_or_insert_with(|| Box::new(wrong));
-            None
+        Ok(value) => {
+            faults.forgive(field);
+            *place = value;
         }
-    }
-}
-
-fn set<T>(place: &mut T, error: &mut Told, result: Result<T, DecodeError>) {
-    if let Some(value) = keep(error, result) {
-        *place = value;
+        Err(fault) => faults.add(fault.into()),
     }
 }
 
@@ -158,7 +155,7 @@ fn varint(wire_type: WireType, buf: &mut impl Buf) -> Result<u64, Broken> {
 struct EnvelopeReader<'a> {
     envelope: &'a mut Envelope,
     seen: &'a mut Seen,
-    error: &'a mut Told,
+    faults: &'a mut Faults,
 }
 
 impl EnvelopeReader<'_> {
@@ -169,23 +166,23 @@ impl EnvelopeReader<'_> {
         buf: &mut B,
         context: DecodeContext,
     ) -> Result<(), Broken> {
-        let Self { envelope, seen, error } = self;
+        let Self { envelope, seen, faults } = self;
         macro_rules! optional_name {
             ($place:ident, $field:literal) => {{
                 let result = text($field, wire_type, buf, |text| name($field, text))?;
-                set(&mut envelope.$place, error, result.map(Some));
+                set(&mut envelope.$place, faults, $field, result.map(Some));
             }};
         }
         macro_rules! optional_id {
             ($place:ident, $field:literal) => {{
                 let result = bytes(wire_type, buf, |bytes| message_id($field, bytes))?;
-                set(&mut envelope.$place, error, result.map(Some));
+                set(&mut envelope.$place, faults, $field, result.map(Some));
             }};
         }
         match tag {
             1 => {
                 let result = bytes(wire_type, buf, |bytes| message_id("envelope.id", bytes))?;
-                set(&mut envelope.id, error, result);
+                set(&mut envelope.id, faults, "envelope.id", result);
                 seen.id = true;
             }
             2 => {
@@ -193,23 +190,23 @@ impl EnvelopeReader<'_> {
                     "" => Ok(TenantId::default()),
                     text => name("envelope.tenant", text),
                 })?;
-                set(&mut envelope.tenant, error, result);
+                set(&mut envelope.tenant, faults, "envelope.tenant", result);
             }
             3 => {
                 let result = words::kind("envelope.kind", number(wire_type, buf)?);
-                set(&mut envelope.kind, error, result);
+                set(&mut envelope.kind, faults, "envelope.kind", result);
                 seen.kind = true;
             }
             4 => optional_name!(source, "envelope.source"),
             5 => {
                 let place = &mut envelope.destination;
                 fields(wire_type, buf, context, |tag, wire_type, buf, context| {
-                    destination(place, seen, error, tag, wire_type, buf, context)
+                    destination(place, seen, faults, tag, wire_type, buf, context)
                 })?;
             }
             6 => {
                 let result = words::priority("envelope.priority", number(wire_type, buf)?);
-                set(&mut envelope.priority, error, result);
+                set(&mut envelope.priority, faults, "envelope.priority", result);
             }
             7 => envelope.ttl = Some(Duration::from_millis(varint(wire_type, buf)?)),
             8 => optional_name!(ordering_key, "envelope.ordering_key"),
@@ -220,18 +217,21 @@ impl EnvelopeReader<'_> {
             13 => optional_name!(context_id, "envelope.context_id"),
             14 => {
                 let result = small_text("envelope.traceparent", wire_type, buf)?;
-                set(&mut envelope.traceparent, error, result.map(Some));
+                set(&mut envelope.traceparent, faults, "envelope.traceparent", result.map(Some));
             }
             15 => {
                 let mut header = (SmolStr::default(), SmolStr::default());
+                let mut wrong = Faults::default();
                 fields(wire_type, buf, context, |tag, wire_type, buf, context| {
-                    match tag {
-                        1 => set(&mut header.0, error, small_text("header.name", wire_type, buf)?),
-                        2 => set(&mut header.1, error, small_text("header.value", wire_type, buf)?),
+                    let (place, field) = match tag {
+                        1 => (&mut header.0, "header.name"),
+                        2 => (&mut header.1, "header.value"),
                         _ => return skip_field(wire_type, tag, buf, context),
-                    }
+                    };
+                    set(place, &mut wrong, field, small_text(field, wire_type, buf)?);
                     Ok(())
                 })?;
+                faults.absorb(wrong);
                 envelope.headers.push(header);
             }
             16 => {
@@ -239,13 +239,13 @@ impl EnvelopeReader<'_> {
                 fields(wire_type, buf, context, |tag, wire_type, buf, context| match tag {
                     1 => {
                         let result = small_text("payload.content_type", wire_type, buf)?;
-                        set(&mut payload.content_type, error, result);
+                        set(&mut payload.content_type, faults, "payload.content_type", result);
                         Ok(())
                     }
                     2 => encoding::bytes::merge(wire_type, &mut payload.data, buf, context),
                     3 => {
                         let result = words::encoding("payload.encoding", number(wire_type, buf)?);
-                        set(&mut payload.encoding, error, result);
+                        set(&mut payload.encoding, faults, "payload.encoding", result);
                         Ok(())
                     }
                     _ => skip_field(wire_type, tag, buf, context),
@@ -261,7 +261,7 @@ impl EnvelopeReader<'_> {
 fn destination<B: Buf>(
     place: &mut Destination,
     seen: &mut Seen,
-    error: &mut Told,
+    faults: &mut Faults,
     tag: u32,
     wire_type: WireType,
     buf: &mut B,
@@ -285,30 +285,35 @@ fn destination<B: Buf>(
             })?;
             Ok(Destination::All)
         }
+        // A list that comes in pieces is all of them together, and wrong if one of them is.
         5 => {
             let mut list = v1::AgentList::default();
             encoding::message::merge(wire_type, &mut list, buf, context)?;
             let ids = list.ids.iter().map(|id| name("destination.agents", id));
             let ids: Result<Vec<AgentId>, _> = ids.collect();
             match (ids, &mut *place) {
-                // A list that comes in pieces is all of them together.
-                (Ok(more), Destination::Agents(ids)) => {
+                (Ok(_), _) if faults.has("destination.agents") => return Ok(()),
+                (Ok(more), Destination::Agents(ids)) if !faults.has("destination.") => {
                     ids.extend(more);
                     return Ok(());
                 }
-                (ids, _) => ids.map(Destination::Agents),
+                (ids, _) => ids.map(Destination::Agents).map_err(Fault::Rule),
             }
         }
         _ => return skip_field(wire_type, tag, buf, context),
     };
-    set(place, error, result);
+    // Whatever kind of destination comes last counts.
+    if result.is_err() {
+        faults.forgive("destination.");
+    }
+    set(place, faults, "destination.", result);
     seen.destination = true;
     Ok(())
 }
 
 fn option(
     options: &mut PublishOptions,
-    error: &mut Told,
+    faults: &mut Faults,
     tag: u32,
     wire_type: WireType,
     buf: &mut impl Buf,
@@ -320,7 +325,7 @@ fn option(
         3 => {
             let number = number(wire_type, buf)?;
             let result = words::durability("publish_options.durability", number);
-            set(&mut options.durability, error, result);
+            set(&mut options.durability, faults, "publish_options.durability", result);
         }
         4 => {
             let mut attempts = 0;
@@ -330,7 +335,7 @@ fn option(
         5 => options.delay = Some(Duration::from_millis(varint(wire_type, buf)?)),
         6 => {
             let result = words::absent("publish_options.absent", number(wire_type, buf)?);
-            set(&mut options.absent, error, result);
+            set(&mut options.absent, faults, "publish_options.absent", result);
         }
         7 => options.not_before = Some(WallTime(varint(wire_type, buf)?)),
         8 => options.max_run = Some(Duration::from_millis(varint(wire_type, buf)?)),

@@ -4,7 +4,9 @@ use crate::convert::words;
 use crate::decode::{all, each, millis, required, small_text};
 use crate::{DecodeError, v1};
 use std::time::Duration;
-use trunkline_types::{Binding, InboxAddress, InboxChange, InboxInfo, InboxSettings};
+use trunkline_types::{
+    Binding, InboxAddress, InboxChange, InboxEffective, InboxInfo, InboxSettings,
+};
 
 impl From<Binding> for v1::Binding {
     fn from(Binding { priority, key, value }: Binding) -> Self {
@@ -93,22 +95,57 @@ impl TryFrom<v1::GetInboxRequest> for InboxAddress {
     }
 }
 
+impl From<InboxEffective> for v1::InboxEffective {
+    fn from(effective: InboxEffective) -> Self {
+        let InboxEffective { when_full, wait, ephemeral, logged, routing } = effective;
+        Self {
+            when_full: v1::WhenFull::from(Some(when_full)).into(),
+            wait_ms: millis(wait),
+            ephemeral,
+            logged,
+            routing: v1::Routing::from(routing).into(),
+        }
+    }
+}
+
+impl TryFrom<v1::InboxEffective> for InboxEffective {
+    type Error = DecodeError;
+    fn try_from(effective: v1::InboxEffective) -> Result<Self, DecodeError> {
+        let v1::InboxEffective { when_full, wait_ms, ephemeral, logged, routing } = effective;
+        let policy = words::when_full("inbox_effective.when_full", when_full)?;
+        Ok(Self {
+            when_full: required("inbox_effective.when_full", policy)?,
+            wait: Duration::from_millis(wait_ms),
+            ephemeral,
+            logged,
+            routing: words::routing("inbox_effective.routing", routing)?,
+        })
+    }
+}
+
 impl From<InboxInfo> for v1::InboxInfo {
-    fn from(InboxInfo { settings, stats, waiting_outside, servers }: InboxInfo) -> Self {
-        let settings = (!settings.is_default()).then(|| settings.into());
-        Self { settings, stats: Some(stats.into()), waiting_outside, servers }
+    fn from(info: InboxInfo) -> Self {
+        let InboxInfo { settings, effective, stats, waiting_outside, servers } = info;
+        Self {
+            settings: (!settings.is_default()).then(|| settings.into()),
+            stats: Some(stats.into()),
+            waiting_outside,
+            servers,
+            effective: Some(effective.into()),
+        }
     }
 }
 
 impl TryFrom<v1::InboxInfo> for InboxInfo {
     type Error = DecodeError;
     fn try_from(info: v1::InboxInfo) -> Result<Self, DecodeError> {
-        let v1::InboxInfo { settings, stats, waiting_outside, servers } = info;
+        let v1::InboxInfo { settings, stats, waiting_outside, servers, effective } = info;
         Ok(Self {
             settings: settings.map(InboxSettings::try_from).transpose()?.unwrap_or_default(),
             stats: required("inbox_info.stats", stats)?.try_into()?,
             waiting_outside,
             servers,
+            effective: required("inbox_info.effective", effective)?.try_into()?,
         })
     }
 }

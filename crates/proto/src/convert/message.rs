@@ -1,9 +1,9 @@
 //! Messages as they stand.
 
 use crate::convert::words;
-use crate::decode::{all, each, id_bytes, message_id, optional_name, required};
+use crate::decode::{all, each, id_bytes, message_id, optional_name};
 use crate::{DecodeError, v1};
-use trunkline_types::{CopyStatus, Destination, MessageId, MessageStatus, WallTime};
+use trunkline_types::{CopyStatus, Destination, InboxAddress, MessageId, MessageStatus, WallTime};
 
 impl From<MessageId> for v1::GetMessageRequest {
     fn from(id: MessageId) -> Self {
@@ -21,7 +21,7 @@ impl TryFrom<v1::GetMessageRequest> for MessageId {
 impl From<CopyStatus> for v1::CopyStatus {
     fn from(CopyStatus { inbox, state, attempts, agent }: CopyStatus) -> Self {
         Self {
-            inbox: Some(inbox.into()),
+            inbox: inbox.map(Into::into),
             state: v1::CopyState::from(state).into(),
             attempts,
             agent: agent.as_ref().map(ToString::to_string),
@@ -33,7 +33,7 @@ impl TryFrom<v1::CopyStatus> for CopyStatus {
     type Error = DecodeError;
     fn try_from(copy: v1::CopyStatus) -> Result<Self, DecodeError> {
         Ok(Self {
-            inbox: required("copy_status.inbox", copy.inbox)?.try_into()?,
+            inbox: copy.inbox.map(InboxAddress::try_from).transpose()?,
             state: words::copy_state("copy_status.state", copy.state)?,
             attempts: copy.attempts,
             agent: optional_name("copy_status.agent", copy.agent.as_deref())?,

@@ -172,6 +172,7 @@ impl From<Delivery> for v1::Delivery {
             accepted_at,
             expires_at,
             backlog,
+            backlog_age,
             messages,
             number,
             missed,
@@ -189,6 +190,7 @@ impl From<Delivery> for v1::Delivery {
             number,
             missed: each(missed),
             max_run_ms: max_run.map(millis),
+            backlog_age_ms: millis(backlog_age),
         }
     }
 }
@@ -204,6 +206,7 @@ impl TryFrom<v1::Delivery> for Delivery {
             accepted_at: WallTime(delivery.accepted_at_ms),
             expires_at: delivery.expires_at_ms.map(WallTime),
             backlog: delivery.backlog,
+            backlog_age: Duration::from_millis(delivery.backlog_age_ms),
             messages: all(delivery.messages)?,
             number: delivery.number,
             missed: all(delivery.missed)?,

@@ -110,6 +110,7 @@ stats!(
     tasks_open,
     tasks_forgotten,
     dead_letters,
+    dead_letters_forgotten,
     redriven,
     purged,
     scheduled,

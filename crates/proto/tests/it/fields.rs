@@ -226,7 +226,7 @@ fn fields_of_what_operators_say_and_are_told() {
             })),
             "list_agents_request.presence is 6; it must be",
         ),
-        (error(CopyStatus::try_from(v1::CopyStatus::default())), "copy_status.inbox is missing"),
+        (error(CopyStatus::try_from(v1::CopyStatus::default())), "copy_status.state is not said"),
         (error(InboxInfo::try_from(v1::InboxInfo::default())), "inbox_info.stats is missing"),
     ] {
         assert!(message.starts_with(start), "{message}");

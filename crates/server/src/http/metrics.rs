@@ -94,6 +94,11 @@ impl Collector for Scrape {
             ("tasks_failed", "Tasks that ended failed", stats.tasks_failed),
             ("tasks_canceled", "Tasks that ended cancelled or rejected", stats.tasks_canceled),
             ("tasks_forgotten", "Ended tasks no longer readable", stats.tasks_forgotten),
+            (
+                "dead_letters_forgotten",
+                "Dead letters over the bounds",
+                stats.dead_letters_forgotten,
+            ),
             ("redriven", "Dead letters sent again", stats.redriven),
             ("purged", "Dead letters deleted on request", stats.purged),
             ("scheduled", "Messages made by schedules", stats.scheduled),

@@ -50,6 +50,7 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
         "trunkline_waiting_outside 15\n",
         "trunkline_breakers_opened_total 16\n",
         "trunkline_overran_total 17\n",
+        "trunkline_dead_letters_forgotten_total 18\n",
         "trunkline_connections 1\n",
         "trunkline_entries_total{inbox=\"all\",end=\"settled\"} 0\n",
         "trunkline_entries_now{inbox=\"all\",place=\"waiting\"} 0\n",
@@ -71,6 +72,7 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
         ("waiting_outside", 15),
         ("breakers_opened", 16),
         ("overran", 17),
+        ("dead_letters_forgotten", 18),
     ] {
         assert_eq!(body[name], value, "{name}");
     }

@@ -14,9 +14,9 @@ use trunkline_types::session::{
 use trunkline_types::{
     AgentCard, AgentChange, AgentControl, AgentEvent, AgentFilter, AgentId, AgentInfo, AgentNews,
     Answer, Destination, Envelope, Failure, FailureCode, Gather, GatherRule, Gathered,
-    GatheredPart, InboxAddress, InboxChange, InboxInfo, InboxSettings, InboxStats, Kind,
-    MessageStatus, Payload, Presence, Priority, Publish, Refusal, RefusalCode, Routing, Schedule,
-    ScheduleFilter, SchedulePage, WallTime, WhenFull,
+    GatheredPart, InboxAddress, InboxChange, InboxEffective, InboxInfo, InboxSettings, InboxStats,
+    Kind, MessageStatus, Payload, Presence, Priority, Publish, Refusal, RefusalCode, Routing,
+    Schedule, ScheduleFilter, SchedulePage, WallTime, WhenFull,
 };
 
 type Call<T> = JoinHandle<Result<Response<T>, Status>>;
@@ -194,6 +194,7 @@ async fn questions_of_operators_are_answered() {
     let (counters, gauges) = Default::default();
     let info = InboxInfo {
         settings: InboxSettings { limit: Some(9), ..InboxSettings::default() },
+        effective: InboxEffective::default(),
         stats: InboxStats { address: Some(inbox()), counters, gauges },
         waiting_outside: 1,
         servers: 2,

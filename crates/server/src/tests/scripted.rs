@@ -147,6 +147,7 @@ impl Connector for ScriptedConnector {
                 waiting_outside: 15,
                 breakers_opened: 16,
                 overran: 17,
+                dead_letters_forgotten: 18,
                 ..Stats::default()
             };
             return Box::pin(std::future::ready(Ok(Answer::Stats(Box::new(stats)))));

@@ -89,5 +89,5 @@ impl Running {
 
 /// How long something may take that must happen: a test that waits longer has failed.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work).await.expect("it happens in time")
+    tokio::time::timeout(Duration::from_mins(1), work).await.expect("it happens in time")
 }

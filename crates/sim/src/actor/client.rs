@@ -3,12 +3,12 @@
 
 use super::person::{Pending, State, subscription};
 use crate::totals::Count;
-use crate::world::{Event, Link, ToBroker, ToClient, World};
+use crate::world::{Event, Link, ToBroker, ToClient, World, principal};
 use trunkline_types::session::{
     ClientFrame, Credit, Hello, Operation, SessionItem, Subscription, Welcome,
 };
 use trunkline_types::{
-    MessageId, Outcome, Partition, Principal, Refusal, RefusalCode, SessionId, Settle, TaskUpdate,
+    MessageId, Outcome, Partition, Refusal, RefusalCode, SessionId, Settle, TaskUpdate,
     TopicPattern,
 };
 
@@ -48,7 +48,8 @@ impl World {
             next_operation: actor.first,
             held: actor.held.keys().copied().collect(),
         };
-        self.send(link, ToBroker::Hello(Box::new(hello), Principal::default()));
+        let principal = principal(actor.tenant);
+        self.send(link, ToBroker::Hello(Box::new(hello), principal));
     }
 
     /// A packet reaches a client.
@@ -66,7 +67,12 @@ impl World {
         }
         match packet {
             ToClient::Welcome(Ok(welcome)) => self.welcomed(number, link, &welcome),
-            ToClient::Welcome(Err(_)) | ToClient::Gone => {
+            // It tries again when it has planned to: who is refused must not come ever more often.
+            ToClient::Welcome(Err(_)) => {
+                self.links.remove(&link);
+                self.actors[number].state = State::Away;
+            }
+            ToClient::Gone => {
                 self.links.remove(&link);
                 self.lost(number);
             }
@@ -87,6 +93,7 @@ impl World {
         let actor = &mut self.actors[number];
         actor.session = id;
         actor.first = 1;
+        actor.resent = 1;
         actor.pending.clear();
         actor.held.clear();
         actor.event = 0;
@@ -96,6 +103,7 @@ impl World {
     fn welcomed(&mut self, number: usize, link: u64, welcome: &Welcome) {
         let actor = &mut self.actors[number];
         actor.state = State::Up(link);
+        actor.lease = crate::model::nanos(welcome.lease);
         actor.draining = false;
         if !welcome.resumed {
             actor.event = 0;
@@ -136,9 +144,9 @@ impl World {
     /// that does nothing.
     pub(crate) fn resend(&mut self, number: usize) {
         let actor = &mut self.actors[number];
-        actor.resend_planned = false;
         let Some(link) = actor.link() else { return };
         let first = actor.first;
+        actor.resent = first + actor.pending.len() as u64;
         let operations: Vec<_> =
             actor.pending.iter().map(|pending| pending.operation.clone()).collect();
         if !operations.is_empty() {
@@ -178,7 +186,13 @@ impl World {
             | SessionItem::Pressure(_)
             | SessionItem::Agent(_)
             | SessionItem::Drain { .. }
-            | SessionItem::GoAway { .. } => {}
+            | SessionItem::GoAway { reconnect: false, .. } => {}
+            SessionItem::GoAway { reconnect: true, .. } => {
+                if let Some(link) = self.actors[number].link() {
+                    self.cut(link);
+                    self.lost(number);
+                }
+            }
         }
     }
 
@@ -210,8 +224,8 @@ impl World {
 
     fn refused(&mut self, number: usize, operation: u64, refusal: &Refusal) {
         if refusal.code == RefusalCode::OutOfOrder {
-            let actor = &mut self.actors[number];
-            if !std::mem::replace(&mut actor.resend_planned, true) {
+            // What was sent again meanwhile is on its way, and comes in order.
+            if operation >= self.actors[number].resent {
                 self.resend(number);
             }
             return;
@@ -269,8 +283,14 @@ impl World {
             self.frame(number, ClientFrame::Heartbeat { tokens });
         }
         if !std::mem::replace(&mut self.actors[number].beating, true) {
-            self.calendar.plan(self.clock.time + self.lease() / 4, Event::Beat(number));
+            self.plan_beat(number);
         }
+    }
+
+    /// Plans the next heartbeat, in time for the lease that the actor was told.
+    pub(crate) fn plan_beat(&mut self, number: usize) {
+        let at = self.clock.time + self.actors[number].lease / 4;
+        self.calendar.plan(at, Event::Beat(number));
     }
 
     /// It is time to renew leases.

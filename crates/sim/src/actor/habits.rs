@@ -37,7 +37,7 @@ impl World {
         }
         self.look_after(number);
         match self.rng.u8(..20) {
-            0 => self.ask_something(link),
+            0 => self.ask_something(number, link),
             1 | 2 => self.follow(number),
             3 if self.chance(300) => self.resubscribe(number),
             4 if self.chance(300) => self.change_credit(number),
@@ -64,8 +64,8 @@ impl World {
         }
     }
 
-    fn ask_something(&mut self, link: u64) {
-        let task = self.any_task();
+    fn ask_something(&mut self, number: usize, link: u64) {
+        let task = self.any_task(number);
         let query = match self.rng.u8(..9) {
             0 => Query::Stats,
             6 => Query::Inbox(InboxAddress::Skill(skill(self.rng.usize(..2)))),
@@ -79,9 +79,12 @@ impl World {
         self.send(link, ToBroker::Ask(query));
     }
 
-    /// A task that somebody sent lately, perhaps one that is not accepted yet.
-    fn any_task(&mut self) -> MessageId {
-        let known: Vec<_> = self.model.published.iter().rev().take(24).collect();
+    /// A task that somebody sent lately, perhaps one that is not accepted yet, and now and then
+    /// one of another tenant.
+    fn any_task(&mut self, number: usize) -> MessageId {
+        let own = self.actors[number].tenant;
+        let tenant = if self.rng.u8(..) < 16 { self.rng.usize(..self.models.len()) } else { own };
+        let known: Vec<_> = self.models[tenant].published.iter().rev().take(24).collect();
         if known.is_empty() {
             return MessageId::from_parts(0, trunkline_types::Partition(0), 0);
         }
@@ -89,7 +92,7 @@ impl World {
     }
 
     fn follow(&mut self, number: usize) {
-        let task = self.any_task();
+        let task = self.any_task(number);
         let actor = &mut self.actors[number];
         if actor.followed.contains_key(&task) || actor.followed.len() > 6 {
             return;
@@ -99,7 +102,7 @@ impl World {
     }
 
     fn call_off(&mut self, number: usize) {
-        let task = self.any_task();
+        let task = self.any_task(number);
         let reason = "no longer wanted".to_owned();
         self.operate(number, vec![Operation::Cancel { id: task, reason }]);
     }

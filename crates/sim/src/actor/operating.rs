@@ -3,7 +3,7 @@
 use super::person::{agent, skill};
 use crate::model::Ending;
 use crate::totals::Count;
-use crate::world::World;
+use crate::world::{World, tenant};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::{LetterAddress, Operation, Redrive};
@@ -30,7 +30,7 @@ impl World {
             self.operate(number, vec![operation]);
         }
         if self.chance(traffic.letters)
-            && let Some(operation) = self.clear_letter()
+            && let Some(operation) = self.clear_letter(number)
         {
             self.operate(number, vec![operation]);
         }
@@ -54,7 +54,7 @@ impl World {
 
     /// Everything goes back to how it is by default, so that whatever waits comes to its end.
     pub(crate) fn undo_settings(&mut self, number: usize) {
-        let book = &self.model.book;
+        let book = &self.model_of(number).book;
         let mut operations = Vec::new();
         for (agent, control) in &book.controls {
             if control.draining || !control.healthy || control.weight == 0 {
@@ -133,6 +133,7 @@ impl World {
         let text = format!("scheduled {}", self.ids);
         let mut envelope = Envelope::new(nothing, kind, to, Payload::text(text));
         envelope.source = self.actors[number].agent().cloned();
+        envelope.tenant = tenant(self.actors[number].tenant);
         let mut publish = Publish::new(envelope);
         publish.options.durability = Some(Durability::Synced);
         let cron = format!("every {}", self.rng.u64(50..=2000));
@@ -142,11 +143,10 @@ impl World {
     }
 
     /// Sends a dead letter again or deletes it; now and then one that was cleared before.
-    fn clear_letter(&mut self) -> Option<Operation> {
-        let cleared = &self.model.book.cleared;
-        let dead: Vec<_> = self
-            .model
-            .book
+    fn clear_letter(&mut self, number: usize) -> Option<Operation> {
+        let book = &self.model_of(number).book;
+        let cleared = &book.cleared;
+        let dead: Vec<_> = book
             .entries
             .values()
             .filter(|entry| entry.end == Some(Ending::DeadLettered))

@@ -1,5 +1,6 @@
 //! An actor: one session at a time, what it waits for, and what it holds.
 
+use crate::model::nanos;
 use crate::plan::Plan;
 use std::collections::{BTreeMap, VecDeque};
 use trunkline_types::session::{Delivery, Operation, Subscription};
@@ -36,18 +37,23 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "independent habits and plans of one actor")]
 pub(crate) struct Actor {
+    /// The number of its tenant.
+    pub(crate) tenant: usize,
     pub(crate) session: SessionId,
     pub(crate) card: Option<AgentCard>,
     /// Whether it never stalls and always comes back in time.
     pub(crate) steady: bool,
     pub(crate) credit: u32,
+    /// The lease that it was told with its latest welcome, in nanoseconds.
+    pub(crate) lease: u64,
     pub(crate) state: State,
     /// Until when it stays away.
     pub(crate) away_until: u64,
     /// The number of the first of `pending`.
     pub(crate) first: u64,
     pub(crate) pending: VecDeque<Pending>,
-    pub(crate) resend_planned: bool,
+    /// Everything before this number was sent again over the present connection.
+    pub(crate) resent: u64,
     pub(crate) held: BTreeMap<Token, Held>,
     pub(crate) old_tokens: Vec<Token>,
     pub(crate) subscriptions: Vec<Subscription>,
@@ -65,22 +71,29 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    pub(crate) fn new(number: usize, plan: &Plan, rng: &mut fastrand::Rng) -> Self {
-        let agent = number < plan.agents;
+    /// One of a tenant, by number; the first so many of a tenant are agents.
+    pub(crate) fn new(
+        (tenant, number, agents): (usize, usize, usize),
+        plan: &Plan,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
+        let agent = number < agents;
         let steady = rng.u32(..1000) < plan.work.steady;
         // Two actors of one agent share its inbox.
         let name = if agent && number > 0 && rng.u8(..) < 60 { number - 1 } else { number };
         let card = agent.then(|| card(name, plan));
         let mut actor = Self {
+            tenant,
             session: SessionId(rng.u128(..)),
             card,
             steady,
             credit: rng.u32(1..=plan.work.credit),
+            lease: nanos(plan.engine.lease),
             state: State::Away,
             away_until: 0,
             first: 1,
             pending: VecDeque::new(),
-            resend_planned: false,
+            resent: 1,
             held: BTreeMap::new(),
             old_tokens: Vec::new(),
             subscriptions: Vec::new(),
@@ -131,7 +144,9 @@ pub(crate) fn subscription(
 ) -> Subscription {
     let filter = (rng.u32(..1000) < filters).then(|| ["h=a", "h=b"][rng.usize(..2)]);
     let group = (rng.u32(..1000) < groups).then(|| ["g", "h"][rng.usize(..2)]);
-    let when_full = if rng.bool() { WhenFull::Reject } else { WhenFull::DropOldest };
+    // The events of a durable one go to an inbox, whose own setting decides.
+    let drops = rng.bool() && !durable;
+    let when_full = if drops { WhenFull::DropOldest } else { WhenFull::Reject };
     Subscription {
         durable,
         filter: filter.map(|text| text.parse().expect("the filters are valid")),

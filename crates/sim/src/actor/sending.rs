@@ -2,7 +2,7 @@
 
 use super::person::{agent, skill};
 use crate::totals::Count;
-use crate::world::World;
+use crate::world::{World, tenant};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Operation;
@@ -27,6 +27,7 @@ impl World {
         let mut envelope =
             Envelope::new(id, kind, destination, Payload::text(format!("work {}", self.ids)));
         envelope.source = self.actors[number].agent().cloned();
+        envelope.tenant = tenant(self.actors[number].tenant);
         if self.chance(traffic.urgent) {
             envelope.priority = Priority::ALL[self.rng.usize(..Priority::ALL.len())];
         }
@@ -122,6 +123,11 @@ impl World {
     /// A key that is new, or one used before, with the same content or, now and then, another.
     fn give_key(&mut self, number: usize, publish: &mut Publish) {
         let fresh = self.ids;
+        if self.actors[number].tenant > 0 && self.rng.u8(..) < 80 {
+            // A key of another tenant, which is none in its own.
+            let others = self.actors[0].keys.last().copied();
+            self.actors[number].keys.extend(others);
+        }
         let keys = &mut self.actors[number].keys;
         let (key, content) = if keys.is_empty() || self.rng.bool() {
             keys.push((fresh, fresh));

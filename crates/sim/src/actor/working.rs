@@ -44,7 +44,7 @@ impl World {
         self.calendar.plan(self.clock.time + span, Event::Work { actor: number, token });
         if !self.actors[number].beating {
             self.actors[number].beating = true;
-            self.calendar.plan(self.clock.time + self.lease() / 4, Event::Beat(number));
+            self.plan_beat(number);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every operation is answered once for each time it is sent, always alike, and not before what
 //! it led to is as durable as promised (law 1). A refusal has a reason.
 
+use super::keys;
 use super::nested::{self, Chain};
 use super::outside;
 use crate::check::{Check, ensure};
@@ -32,7 +33,7 @@ pub(crate) fn done(
             let id = publish.envelope.id;
             let repeat = accepted.filter(|accepted| accepted.duplicate);
             if let Some(first) = repeat {
-                repeated(model, number, first.id, publish)?;
+                keys::repeated(model, number, &asked, first.id, publish)?;
             } else if level.is_logged() {
                 let several = matches!(
                     publish.envelope.destination,
@@ -114,12 +115,8 @@ pub(crate) fn refused(
     let forgotten = asked.recovered
         && matches!(refusal.code, RefusalCode::WrongState | RefusalCode::NotFound)
         && matches!(asked.operation, Operation::Cancel { .. });
-    // Settings are not remembered as done: what was set in an earlier life is set again.
-    let set_again = asked.recovered
-        && matches!(refusal.code, RefusalCode::NotFound | RefusalCode::DiskFull)
-        && matches!(asked.operation, Operation::SetAgent { .. } | Operation::SetInbox { .. });
     ensure!(
-        asked.record.is_none() || forgotten || set_again,
+        asked.record.is_none() || forgotten,
         "answers",
         "operation {number} is refused ({refusal}), but a record says it was done: {:?}",
         asked.operation
@@ -200,23 +197,6 @@ fn level(model: &Model, operation: &Operation) -> Durability {
     }
 }
 
-/// A repeat under an idempotency key names the envelope that came first.
-fn repeated(model: &Model, number: u64, first: MessageId, publish: &Publish) -> Check {
-    let key = publish.envelope.idempotency_key.as_ref();
-    let known = key.and_then(|key| model.book.keys.get(key));
-    ensure!(
-        known == Some(&first),
-        "keys",
-        "operation {number} repeats {first}, {known:?} was first"
-    );
-    let sent = model.book.sent.get(&first);
-    let same = sent.is_some_and(|sent| sent.publish.envelope.payload == publish.envelope.payload);
-    ensure!(same, "keys", "operation {number} repeats {first}, but says something else");
-    let durable = sent.is_some_and(|sent| model.reached(sent.at, sent.publish.durability()));
-    ensure!(durable, "1 durable", "operation {number} repeats {first}, which is not durable yet");
-    Ok(())
-}
-
 fn settle_up(model: &mut Model, session: SessionId, number: u64, operation: &Operation) {
     if let Some(asked) = model.sessions.get_mut(&session).and_then(|s| s.asked.get_mut(&number)) {
         asked.done = true;
@@ -248,13 +228,10 @@ fn settle_up(model: &mut Model, session: SessionId, number: u64, operation: &Ope
 fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
     match (&asked.operation, code) {
         (Operation::Publish(publish), RefusalCode::KeyReused) => {
-            let key = publish.envelope.idempotency_key.as_ref();
-            let first = key.and_then(|key| model.book.keys.get(key));
-            let first = first.and_then(|first| model.book.sent.get(first));
-            first.is_some_and(|first| {
-                first.publish.envelope.payload != publish.envelope.payload
-                    || first.publish.envelope.destination != publish.envelope.destination
-            })
+            keys::is_reused(model, asked, publish)
+        }
+        (Operation::Publish(_) | Operation::Redrive(_), RefusalCode::Draining) => {
+            model.draining.is_some()
         }
         (Operation::Publish(publish), RefusalCode::DiskFull) => {
             publish.durability().is_logged() && model.was_full
@@ -295,6 +272,9 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
             matches!(settle.outcome, Outcome::Pause { .. })
         }
         (Operation::Settle(_), RefusalCode::StaleToken) => asked.fence != Fence::Good,
+        // A crash may take events of a task that was not synced, or all of it: sent again under
+        // its id, it has fewer than its follower saw. Of a synced one nothing told is ever lost.
+        (Operation::Watch { task, .. }, RefusalCode::Invalid) => !model.lasting.contains(task),
         // Cleared before, by somebody else or in an earlier life; or dead in several inboxes.
         (
             Operation::Redrive(_) | Operation::Purge(_),

@@ -36,7 +36,9 @@ pub(crate) fn shown(model: &Model, info: &InboxInfo) -> Check {
 mod tests {
     use super::{room_for_pending, shown};
     use crate::model::testing::{Scene, broken, skill};
-    use trunkline_types::{Counters, Gauges, InboxAddress, InboxInfo, InboxSettings, InboxStats};
+    use trunkline_types::{
+        Counters, Gauges, InboxAddress, InboxEffective, InboxInfo, InboxSettings, InboxStats,
+    };
 
     #[test]
     fn an_inbox_takes_no_more_than_its_bound() {
@@ -53,8 +55,8 @@ mod tests {
         let address = Some(InboxAddress::Skill(skill()));
         let (counters, gauges) = (Counters::default(), Gauges { waiting: 6, ..Gauges::default() });
         let stats = InboxStats { address, counters, gauges };
-        let mut info =
-            InboxInfo { settings: InboxSettings::default(), stats, waiting_outside: 1, servers: 0 };
+        let (settings, effective) = (InboxSettings::default(), InboxEffective::default());
+        let mut info = InboxInfo { settings, effective, stats, waiting_outside: 1, servers: 0 };
         assert_eq!(shown(&scene.model, &info), Ok(()));
         info.waiting_outside = 2;
         broken(shown(&scene.model, &info), "10 bounds", "wait outside");

@@ -90,3 +90,61 @@ fn guard<'a>(model: &'a mut Model, entry: &Entry) -> Option<&'a mut Guard> {
     let agent = model.sessions.get(&entry.holder?)?.agent.clone()?;
     Some(model.guards.entry((agent, entry.inbox.clone())).or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{failed, lost, succeeded};
+    use crate::check::Check;
+    use crate::model::testing::{Scene, WORKERS, broken};
+    use crate::model::{Entry, Model};
+
+    /// A worker holds one entry, and another waits.
+    fn scene() -> (Scene, Entry) {
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.accept_synced(2);
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        let entry = scene.model.book.entries[&1].clone();
+        (scene, entry)
+    }
+
+    /// The worker is handed the second entry after this was seen of the first.
+    fn handed_out_after(seen: &[fn(&mut Model, &Entry)]) -> Check {
+        let (mut scene, entry) = scene();
+        for note in seen {
+            note(&mut scene.model, &entry);
+        }
+        scene.lease(2, 2, WORKERS[0])
+    }
+
+    #[test]
+    fn an_open_breaker_keeps_work_from_its_agent_only() {
+        assert_eq!(handed_out_after(&[failed]), Ok(()));
+        broken(handed_out_after(&[failed, failed]), "breakers", "after its breaker");
+        let (mut scene, entry) = scene();
+        failed(&mut scene.model, &entry);
+        failed(&mut scene.model, &entry);
+        assert_eq!(scene.lease(2, 2, WORKERS[1]), Ok(()));
+        assert_eq!(scene.model.opened, 1);
+    }
+
+    #[test]
+    fn it_opens_for_a_time_and_for_failures_close_to_each_other() {
+        let (mut scene, entry) = scene();
+        failed(&mut scene.model, &entry);
+        failed(&mut scene.model, &entry);
+        scene.at(1100);
+        assert_eq!(scene.lease(2, 2, WORKERS[0]), Ok(()), "it is open no longer");
+        let (mut scene, entry) = self::scene();
+        failed(&mut scene.model, &entry);
+        scene.at(1201);
+        failed(&mut scene.model, &entry);
+        assert_eq!(scene.lease(2, 2, WORKERS[0]), Ok(()), "the first is too long ago");
+    }
+
+    #[test]
+    fn where_it_is_not_certain_the_law_says_nothing() {
+        assert_eq!(handed_out_after(&[failed, succeeded, failed]), Ok(()));
+        assert_eq!(handed_out_after(&[lost, failed, failed]), Ok(()));
+    }
+}

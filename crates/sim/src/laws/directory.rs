@@ -44,3 +44,74 @@ pub(crate) fn right(model: &Model, present: &[SessionId]) -> Check {
 fn wants(filter: &AgentFilter, card: &AgentCard) -> bool {
     filter.skill.as_ref().is_none_or(|skill| card.skills.contains(skill))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{right, told};
+    use crate::check::Check;
+    use crate::model::testing::{SENDER, Scene, broken};
+    use trunkline_types::session::Operation;
+    use trunkline_types::{
+        AgentCard, AgentControl, AgentEvent, AgentFilter, AgentId, AgentInfo, AgentNews, Presence,
+        SkillName, WallTime,
+    };
+
+    fn tell(scene: &mut Scene, id: &str, event: AgentEvent, control: AgentControl) -> Check {
+        let id = AgentId::new(id).expect("a name");
+        let card = scene.model.book.agents.get(&id).cloned();
+        let agent = AgentInfo {
+            card: card.unwrap_or_else(|| AgentCard::new(id)),
+            owner: "local".into(),
+            presence: Presence::Ready,
+            sessions: 1,
+            in_flight: 0,
+            credit: 1,
+            waiting: 0,
+            registered_at: WallTime(1000),
+            control,
+            breakers: Vec::new(),
+        };
+        told(&mut scene.model, SENDER, &AgentNews { event, agent })
+    }
+
+    fn follows(filter: AgentFilter) -> Scene {
+        let mut scene = Scene::new();
+        scene.operate(SENDER, Operation::WatchAgents(Box::new(filter)));
+        scene
+    }
+
+    #[test]
+    fn who_follows_the_directory_sees_what_there_is() {
+        let plain = AgentControl::default();
+        let mut scene = follows(AgentFilter::default());
+        broken(right(&scene.model, &[SENDER]), "directory", "sees []");
+        tell(&mut scene, "a2", AgentEvent::Present, plain).unwrap();
+        tell(&mut scene, "a3", AgentEvent::Joined, plain).unwrap();
+        assert_eq!(right(&scene.model, &[SENDER]), Ok(()));
+        let draining = AgentControl { draining: true, ..plain };
+        tell(&mut scene, "a3", AgentEvent::Changed, draining).unwrap();
+        broken(right(&scene.model, &[SENDER]), "directory", "draining: true");
+        tell(&mut scene, "a3", AgentEvent::Changed, plain).unwrap();
+        assert_eq!(right(&scene.model, &[SENDER]), Ok(()));
+        tell(&mut scene, "a3", AgentEvent::Gone, plain).unwrap();
+        broken(right(&scene.model, &[SENDER]), "directory", "there is");
+    }
+
+    #[test]
+    fn nobody_is_in_the_snapshot_twice() {
+        let plain = AgentControl::default();
+        let mut scene = follows(AgentFilter::default());
+        tell(&mut scene, "a2", AgentEvent::Present, plain).unwrap();
+        let twice = tell(&mut scene, "a2", AgentEvent::Present, plain);
+        broken(twice, "directory", "was told before");
+    }
+
+    #[test]
+    fn who_follows_a_part_of_it_need_not_see_the_rest() {
+        let skill = SkillName::new("other").ok();
+        let mut scene = follows(AgentFilter { skill, ..AgentFilter::default() });
+        assert_eq!(right(&scene.model, &[SENDER]), Ok(()));
+        tell(&mut scene, "a2", AgentEvent::Changed, AgentControl::default()).unwrap();
+        assert_eq!(right(&scene.model, &[SENDER]), Ok(()));
+    }
+}

@@ -1,10 +1,10 @@
 //! Which laws look at which fact, before it is entered in the book.
 
-use super::{ending, leases, letters, returns, routing, schedules};
+use super::{ending, leases, letters, overrun, returns, routing, schedules};
 use crate::check::{Check, ensure};
-use crate::model::{Cause, Fact, Model, Place};
+use crate::model::{Fact, Model, Place};
 use trunkline_types::session::Operation;
-use trunkline_types::{AgentChange, AgentControl, Outcome, Sequence, SessionId};
+use trunkline_types::{AgentChange, AgentControl, InboxChange, Outcome, Sequence, SessionId};
 
 /// Checks a fact against every law that concerns it.
 pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
@@ -65,7 +65,7 @@ pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
             note_record(model, *session, *operation, at);
             Ok(())
         }
-        Fact::AgentSet { agent, control } => {
+        Fact::AgentSet { agent, control, session, operation } => {
             let before = model.book.controls.get(agent).copied().unwrap_or_default();
             let leads = |change: &AgentChange| {
                 let weight = change.weight.unwrap_or(before.weight);
@@ -73,13 +73,13 @@ pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
                 let healthy = change.healthy.unwrap_or(before.healthy);
                 *control == AgentControl { weight, draining, healthy }
             };
-            let found = note_cause(
-                model,
-                at,
-                |asked| matches!(asked, Operation::SetAgent { agent: own, change } if own == agent && leads(change)),
+            let found = matches!(
+                asked(model, *session, *operation),
+                Some(Operation::SetAgent { agent: own, change }) if own == agent && leads(change)
             );
-            let news = *control != before;
-            ensure!(found && news, "control", "{agent} is set to {control:?}, was {before:?}");
+            note_record(model, *session, *operation, at);
+            // Also one that changes nothing is written, so that it is done once.
+            ensure!(found, "control", "{agent} is set to {control:?}, was {before:?}");
             Ok(())
         }
         Fact::AgentGone { agent, session, operation } => {
@@ -88,43 +88,32 @@ pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
             note_record(model, *session, *operation, at);
             Ok(())
         }
-        Fact::InboxSet { inbox, settings } => {
+        Fact::InboxSet { inbox, settings, session, operation } => {
             let before = model.book.settings.get(inbox).cloned().unwrap_or_default();
-            let found = note_cause(
-                model,
-                at,
-                |asked| matches!(asked, Operation::SetInbox { inbox: own, change } if own == inbox && before.clone().changed(change) == **settings),
+            let leads = |change: &InboxChange| before.clone().changed(change) == **settings;
+            let found = matches!(
+                asked(model, *session, *operation),
+                Some(Operation::SetInbox { inbox: own, change }) if own == inbox && leads(change)
             );
+            note_record(model, *session, *operation, at);
             ensure!(found, "control", "{inbox} is set to {settings:?}, was {before:?}");
             Ok(())
         }
         Fact::Routed { entry, inboxes, .. } => routing::routed(model, *entry, inboxes),
+        Fact::Ran { entry, ran } => overrun::ran(model, *entry, *ran),
         Fact::Agent(_)
         | Fact::Subscribed { .. }
         | Fact::Unsubscribed { .. }
         | Fact::Lost
+        | Fact::Elsewhere
         | Fact::Carried => Ok(()),
     }
 }
 
-/// One of the operations being handled led to a record, the first that fits and has none yet.
-/// Returns whether there was one.
-fn note_cause(model: &mut Model, at: Sequence, fits: impl Fn(&Operation) -> bool) -> bool {
-    let Cause::Frame { session, handled } = &model.cause else { return false };
-    let Some(session) = model.sessions.get_mut(session) else { return false };
-    // What was done in an earlier life of the broker may be done again: it sets what it set.
-    for again in [false, true] {
-        for number in handled {
-            if let Some(asked) = session.asked.get_mut(number)
-                && (asked.record.is_none() || (again && asked.recovered))
-                && fits(&asked.operation)
-            {
-                asked.record = Some(at);
-                return true;
-            }
-        }
-    }
-    false
+/// An operation that the broker has handled and that has led to no record yet.
+fn asked(model: &Model, session: SessionId, operation: u64) -> Option<&Operation> {
+    let asked = model.sessions.get(&session)?.asked.get(&operation)?;
+    (asked.handled && asked.record.is_none()).then_some(&asked.operation)
 }
 
 /// An operation led to a record.

@@ -39,6 +39,13 @@ pub(crate) fn welcome(model: &Model, connection: u64, welcome: &Welcome) -> Chec
         let own = verdict(model, *id, *token) == Fence::Good;
         ensure!(!own, "6 absence", "token {token} is revoked although its lease runs");
     }
+    let lease = model.sessions.get(id).map(|session| session.lease);
+    ensure!(
+        lease.is_none_or(|lease| lease == welcome.lease),
+        "6 absence",
+        "a session is told a lease of {:?}, its leases last {lease:?}",
+        welcome.lease
+    );
     ensure!(
         welcome.epoch == model.book.epoch,
         "5 fencing",
@@ -84,6 +91,9 @@ mod tests {
         broken(welcome(&scene.model, 2, &answer), "6 absence", "is revoked");
         answer.revoked.clear();
         assert_eq!(welcome(&scene.model, 2, &answer), Ok(()));
+        answer.lease = Duration::from_secs(2);
+        broken(welcome(&scene.model, 2, &answer), "6 absence", "is told a lease of 2s");
+        answer.lease = Duration::from_secs(1);
         answer.epoch = Epoch(2);
         broken(welcome(&scene.model, 2, &answer), "5 fencing", "epoch 2 of 1");
     }

@@ -66,3 +66,107 @@ fn has_said(model: &Model, id: MessageId, agent: &AgentId, payload: &Payload) ->
         _ => false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+    use crate::check::Check;
+    use crate::model::Model;
+    use crate::model::testing::{SENDER, Scene, WORKERS, broken, id, publish};
+    use std::sync::Arc;
+    use trunkline_types::session::Operation;
+    use trunkline_types::{
+        AgentId, Destination, Durability, Failure, FailureCode, Gather, GatherRule, Gathered,
+        GatheredPart, Outcome, Payload,
+    };
+
+    fn agent(id: &str) -> AgentId {
+        AgentId::new(id).expect("a name")
+    }
+
+    /// The sender has asked both workers.
+    fn asked(rule: GatherRule) -> Scene {
+        let mut scene = Scene::new();
+        let mut request = publish(1);
+        request.envelope.destination = Destination::Agents(vec![agent("a2"), agent("a3")]);
+        request.options.gather = Some(Gather::new(rule));
+        request.options.durability = Some(Durability::Ephemeral);
+        scene.operate(SENDER, Operation::Publish(Arc::new(request)));
+        scene
+    }
+
+    fn none(id: &str, code: FailureCode) -> GatheredPart {
+        let result = Err(Failure { code, reason: String::new() });
+        GatheredPart { agent: agent(id), result }
+    }
+
+    fn tell(model: &mut Model, complete: bool, parts: &[GatheredPart]) -> Check {
+        told(model, SENDER, &Gathered { request: id(1), complete, parts: parts.to_vec() })
+    }
+
+    fn nobody() -> [GatheredPart; 2] {
+        [none("a2", FailureCode::Expired), none("a3", FailureCode::Expired)]
+    }
+
+    #[test]
+    fn a_gathering_ends_once_and_for_who_asked() {
+        let mut scene = Scene::new();
+        broken(tell(&mut scene.model, false, &nobody()), "gathering", "which nobody sent");
+        let mut scene = asked(GatherRule::All);
+        let gathered = Gathered { request: id(1), complete: false, parts: nobody().to_vec() };
+        let check = told(&mut scene.model, WORKERS[0], &gathered);
+        broken(check, "gathering", "go to another session");
+        assert_eq!(tell(&mut scene.model, false, &nobody()), Ok(()));
+        broken(tell(&mut scene.model, false, &nobody()), "gathering", "are told twice");
+    }
+
+    #[test]
+    fn everybody_who_was_asked_is_named_in_order() {
+        let mut scene = asked(GatherRule::All);
+        broken(tell(&mut scene.model, false, &nobody()[..1]), "gathering", "instead of");
+        let mut scene = asked(GatherRule::All);
+        let [one, two] = nobody();
+        broken(tell(&mut scene.model, false, &[two, one]), "gathering", "not in order");
+        let mut scene = asked(GatherRule::All);
+        let [one, _] = nobody();
+        let wrong = [one, none("a9", FailureCode::Expired)];
+        broken(tell(&mut scene.model, false, &wrong), "gathering", "instead of");
+    }
+
+    #[test]
+    fn it_is_complete_exactly_if_its_rule_says_so() {
+        for rule in [GatherRule::First, GatherRule::All, GatherRule::Quorum(1)] {
+            let mut scene = asked(rule);
+            broken(tell(&mut scene.model, true, &nobody()), "gathering", "0 of");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_what_its_agent_said_and_none_is_left_out() {
+        let mut scene = asked(GatherRule::First);
+        let said = GatheredPart { agent: agent("a2"), result: Ok(Payload::text("yes")) };
+        let parts = [said, none("a3", FailureCode::Canceled)];
+        broken(tell(&mut scene.model, true, &parts), "gathering", "never said");
+        let mut scene = asked(GatherRule::All);
+        scene.model.completed.insert((id(1), agent("a3")));
+        broken(tell(&mut scene.model, false, &nobody()), "gathering", "is said not to");
+        let mut scene = asked(GatherRule::All);
+        scene.model.completed.insert((id(1), agent("a3")));
+        let [one, _] = nobody();
+        let parts = [one, none("a3", FailureCode::LeftOut)];
+        assert_eq!(tell(&mut scene.model, false, &parts), Ok(()), "it was too large");
+    }
+
+    #[test]
+    fn what_was_said_under_the_delivery_counts() {
+        let mut scene = asked(GatherRule::First);
+        let skill = trunkline_types::InboxAddress::Agent(agent("a2"));
+        let token = crate::model::testing::token(7);
+        crate::laws::leases::grant(&mut scene.model, token, id(1), skill, WORKERS[0], None)
+            .expect("a new token");
+        scene.settle(WORKERS[0], 7, Outcome::Complete { reply: Some(Payload::text("yes")) });
+        let said = GatheredPart { agent: agent("a2"), result: Ok(Payload::text("yes")) };
+        let parts = [said, none("a3", FailureCode::Canceled)];
+        assert_eq!(tell(&mut scene.model, true, &parts), Ok(()));
+    }
+}

@@ -91,3 +91,72 @@ fn note(model: &mut Model, id: MessageId, group: &GroupName, member: &Member) ->
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{inboxes, told};
+    use crate::check::Check;
+    use crate::model::testing::{SENDER, Scene, broken, publish};
+    use crate::model::{Fact, Model};
+    use trunkline_types::session::Subscription;
+    use trunkline_types::{AgentId, Destination, InboxAddress, Publish};
+
+    fn agent(id: &str) -> AgentId {
+        AgentId::new(id).expect("a name")
+    }
+
+    fn event(number: u64) -> Publish {
+        let mut event = publish(number);
+        event.envelope.destination = Destination::topic("t.a").expect("a topic");
+        event
+    }
+
+    fn subscription(group: Option<&str>) -> Subscription {
+        let group = group.map(|group| group.parse().expect("a name"));
+        Subscription { group, ..Subscription::new("t.*".parse().expect("a pattern")) }
+    }
+
+    /// Both workers want the events of a topic kept for them.
+    fn scene(groups: [Option<&str>; 2]) -> Scene {
+        let mut scene = Scene::new();
+        for (id, group) in ["a2", "a3"].into_iter().zip(groups) {
+            let subscription = Subscription { durable: true, ..subscription(group) };
+            scene.fact(Fact::Subscribed { agent: agent(id), subscription }).expect("it may");
+        }
+        scene
+    }
+
+    fn goes_to(model: &mut Model, number: u64, agents: &[&str]) -> Check {
+        let found = agents.iter().map(|id| InboxAddress::Agent(agent(id))).collect();
+        inboxes(model, &event(number), &found)
+    }
+
+    #[test]
+    fn an_event_goes_to_one_member_of_a_group_and_stays_with_it() {
+        let mut scene = scene([Some("g"), Some("g")]);
+        assert_eq!(goes_to(&mut scene.model, 1, &["a2"]), Ok(()));
+        assert_eq!(goes_to(&mut scene.model, 1, &["a2"]), Ok(()), "again");
+        broken(goes_to(&mut scene.model, 1, &["a3"]), "groups", "both of group g");
+        broken(goes_to(&mut scene.model, 2, &["a2", "a3"]), "groups", "both of group g");
+        broken(goes_to(&mut scene.model, 3, &[]), "groups", "to nobody of group g");
+    }
+
+    #[test]
+    fn who_wants_an_event_alone_gets_it_whatever_groups_there_are() {
+        let mut scene = scene([None, Some("g")]);
+        assert_eq!(goes_to(&mut scene.model, 1, &["a2", "a3"]), Ok(()));
+        broken(goes_to(&mut scene.model, 2, &["a3"]), "routing", "instead of");
+        broken(goes_to(&mut scene.model, 3, &["a2", "a3", "a9"]), "routing", "want it");
+    }
+
+    #[test]
+    fn a_session_is_a_member_like_an_agent() {
+        let mut scene = scene([Some("g"), Some("h")]);
+        let own = scene.model.sessions.get_mut(&SENDER).expect("it is there");
+        own.subscriptions.push(subscription(Some("g")));
+        assert_eq!(told(&mut scene.model, SENDER, &event(1)), Ok(()));
+        broken(goes_to(&mut scene.model, 1, &["a2", "a3"]), "groups", "both of group g");
+        assert_eq!(goes_to(&mut scene.model, 2, &["a2", "a3"]), Ok(()));
+        broken(told(&mut scene.model, SENDER, &event(2)), "groups", "both of group g");
+    }
+}

@@ -1,7 +1,7 @@
 //! Law 5: a lease is granted on what waits, under a token that never was. Law 1: on what is as
 //! durable as promised. And not before its time, nor after it.
 
-use super::{breakers, order, shares};
+use super::{breakers, draining, order, shares};
 use crate::check::{Check, ensure};
 use crate::model::{Cause, Grant, Model, Place};
 use trunkline_types::{SessionId, Token};
@@ -30,6 +30,7 @@ pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: Sess
         // Its lease had run out, nobody else has begun, and its holder is back.
         return regrant(model, token);
     }
+    draining::hands_out_nothing(model, id)?;
     let (due, max) = (entry.due, entry.publish.attempts());
     ensure!(due <= wall, "timers", "{id} is delivered at {wall:?}, before it is due at {due:?}");
     let late = entry.expires_at().filter(|at| *at <= wall);
@@ -58,6 +59,7 @@ pub(crate) fn grant(
     let connection = model.sessions.get(&session).and_then(|session| session.connection);
     let (renewed, absent) = (model.now.mono, model.absent);
     let (settled, heard, overran, granted) = (false, false, false, (renewed, absent));
+    let (before, runs) = (0, true);
     let grant = Grant {
         id,
         inbox,
@@ -67,6 +69,8 @@ pub(crate) fn grant(
         renewed,
         absent,
         granted,
+        before,
+        runs,
         touched: renewed,
         settled,
         heard,
@@ -82,6 +86,10 @@ fn regrant(model: &mut Model, token: Token) -> Check {
     ensure!(hello, "5 fencing", "token {token} is granted again, but its holder did not come back");
     let (renewed, absent) = (model.now.mono, model.absent);
     if let Some(grant) = model.granted.get_mut(&token) {
+        if !std::mem::replace(&mut grant.runs, true) {
+            // It was not held when the broker started: its handler's time runs from here.
+            grant.granted = (renewed, absent);
+        }
         ensure!(!grant.overran, "timers", "token {token} is granted again after it was called off");
         // How long its handler may run goes on from where it was.
         (grant.renewed, grant.touched, grant.absent) = (renewed, renewed, absent);

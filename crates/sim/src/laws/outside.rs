@@ -5,7 +5,7 @@
 //! still there, and was neither recorded nor answered. What waits is looked at once everything is
 //! done that one thing led to, for it may have been refused, or have left, meanwhile.
 
-use super::answers;
+use super::{answers, keys};
 use crate::check::{Check, ensure};
 use crate::model::{Admitted, Asked, Model, Session};
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ fn waits(model: &Model, session: &Session, asked: &Asked) -> Option<(InboxAddres
     let envelope = &publish.envelope;
     // What repeats an idempotency key is answered once the first is durable.
     let repeats = envelope.idempotency_key.as_ref();
-    let repeats = repeats.is_some_and(|key| model.book.keys.contains_key(key));
+    let repeats = repeats.is_some_and(|key| keys::was_used(model, key));
     if repeats || publish.options.gather.is_some() {
         return None;
     }

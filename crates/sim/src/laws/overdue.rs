@@ -24,15 +24,15 @@ pub(crate) fn nothing(model: &Model) -> Check {
             continue;
         }
         let holder = entry.holder.and_then(|holder| model.sessions.get(&holder));
-        // After a restart a handler runs from when its session comes back.
-        let runs = grant.granted.1 == model.absent && holder.is_some_and(|h| !h.restarted);
+        let runs = grant.granted.1 == model.absent && grant.runs;
         if let (Some(most), true) = (entry.publish.options.max_run, runs) {
-            let ran = now.mono - grant.granted.0;
+            let ran = grant.before + now.mono - grant.granted.0;
             let late = ran > nanos(most) + SLACK;
             ensure!(!late, "timers", "{id} still runs after {ran} ns, {most:?} were allowed");
         }
         let silent = now.mono - grant.touched.max(grant.renewed);
-        let late = silent > nanos(model.rules.lease) + SLACK;
+        let lease = holder.map_or(model.rules.lease, |holder| holder.lease);
+        let late = silent > nanos(lease) + SLACK;
         ensure!(!late, "timers", "{id} is still leased, its holder is silent for {silent} ns");
         let Some(holder) = holder.filter(|h| !h.restarted && h.lost_absent == model.absent) else {
             continue;

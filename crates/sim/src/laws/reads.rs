@@ -135,7 +135,8 @@ fn missing(model: &Model, question: &Question, refusal: &Refusal) -> Check {
 fn message(model: &Model, status: &MessageStatus) -> Check {
     let id = status.id;
     for copy in &status.copies {
-        let entry = model.book.entries_of(id).find(|entry| entry.inbox == copy.inbox);
+        let entry =
+            model.book.entries_of(id).find(|entry| Some(&entry.inbox) == copy.inbox.as_ref());
         let Some(entry) = entry else { continue };
         if let (true, Some(end)) = (copy.state.is_ended(), &entry.end) {
             let right = match end {

@@ -1,11 +1,15 @@
 //! An entry comes back because its holder said so, its lease ran out, or its session was lost;
 //! law 6: never because the broker was away. Attempts count as the design says, and backoff stays
 //! within its bounds.
+//!
+//! A steady session never loses a lease by silence, with one exception: it renews no more what it
+//! has said to be over. If the wire brings that out of its turn the broker has not heard it, and
+//! then the lease runs out like any other.
 
 use super::breakers;
 use super::facts::note_record;
 use crate::check::{Check, ensure};
-use crate::model::{Cause, Entry, Model, Place, ReturnedFact, nanos};
+use crate::model::{Asked, Cause, Entry, Model, Place, ReturnedFact, Session, nanos};
 use std::time::Duration;
 use trunkline_types::session::Operation;
 use trunkline_types::{Outcome, Sequence, SessionId};
@@ -69,11 +73,12 @@ pub(crate) fn returned(model: &mut Model, at: Sequence, fact: ReturnedFact) -> C
         }
     }
     let entry = entry.clone();
-    if settle.is_none()
-        && losses(model, &entry)? == [Loss::Overran]
-        && let Some(grant) = entry.token.and_then(|token| model.granted.get_mut(&token))
-    {
-        grant.overran = true;
+    let causes = if settle.is_none() { losses(model, &entry)? } else { Vec::new() };
+    let may = causes.contains(&Loss::Overran);
+    let right = if fact.called_off { may } else { causes != [Loss::Overran] };
+    ensure!(right, "timers", "{id} is lost by {causes:?}, called off: {}", fact.called_off);
+    if let Some(grant) = entry.token.and_then(|token| model.granted.get_mut(&token)) {
+        grant.overran |= fact.called_off;
     }
     if let Some(grant) = entry.token.and_then(|token| model.granted.get_mut(&token)) {
         grant.heard |= settle.is_some();
@@ -147,18 +152,19 @@ pub(crate) fn losses(model: &Model, entry: &Entry) -> Result<Vec<Loss>, crate::c
     let silent = model.elapsed(grant.renewed, grant.absent);
     let goodbye = matches!(&model.cause, Cause::Goodbye(session) if *session == holder.id);
     let without = holder.connection.is_some() && grant.connection != holder.connection;
-    if silent >= nanos(rules.lease) {
-        let steady = holder.steady && holder.connection.is_some() && !without;
+    if silent >= nanos(holder.lease) {
+        let there = holder.connection.is_some() && !without;
+        let steady = holder.steady && there && !said_out_of_turn(holder, entry);
         ensure!(!steady, "6 absence", "{id}: the lease of a steady session ran out");
         found.push(Loss::Lapsed);
     }
-    let grace = if holder.restarted { rules.lease } else { rules.resume_grace };
+    let grace = if holder.restarted { holder.lease } else { rules.resume_grace };
     let away = holder.lost_at.map(|at| model.elapsed(at.mono, holder.lost_absent));
     let gone = away.is_some_and(|away| away >= nanos(grace));
     if goodbye || without || gone || holder.dismissed {
         found.push(Loss::Lost);
     }
-    let ran = model.elapsed(grant.granted.0, grant.granted.1);
+    let ran = grant.before + model.elapsed(grant.granted.0, grant.granted.1);
     if entry.publish.options.max_run.is_some_and(|most| ran >= nanos(most)) {
         found.push(Loss::Overran);
     }
@@ -167,20 +173,32 @@ pub(crate) fn losses(model: &Model, entry: &Entry) -> Result<Vec<Loss>, crate::c
         !found.is_empty(),
         "6 absence",
         "{id} is taken from its holder, silent for {silent:?} of {:?}, away for {away:?}",
-        rules.lease
+        holder.lease
     );
     Ok(found)
 }
 
+/// Whether a session has said that its delivery of an entry is over, but only out of turn.
+fn said_out_of_turn(holder: &Session, entry: &Entry) -> bool {
+    let settles = |asked: &Asked| match &asked.operation {
+        Operation::Settle(settle) => Some(settle.token) == entry.token,
+        _ => false,
+    };
+    holder.asked.values().any(|asked| asked.early && !asked.handled && settles(asked))
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::model::testing::{Scene, WORKERS, broken};
-    use crate::model::{Fact, ReturnedFact};
-    use trunkline_types::{Outcome, WallTime};
+    use crate::model::testing::{Scene, WORKERS, broken, token};
+    use crate::model::{Fact, ReturnedFact, Rules};
+    use std::time::Duration;
+    use trunkline_types::session::{ClientFrame, Operation};
+    use trunkline_types::{Outcome, Settle, WallTime};
 
     fn back(attempts: u32, due: u64, token_stays: bool) -> Fact {
         let due = WallTime(due);
-        Fact::Returned(ReturnedFact { entry: 1, attempts, losses: 0, due, token_stays })
+        let (losses, called_off) = (0, false);
+        Fact::Returned(ReturnedFact { entry: 1, attempts, losses, due, token_stays, called_off })
     }
 
     fn leased() -> Scene {
@@ -218,7 +236,7 @@ mod tests {
         broken(scene.fact(back(1, 1900, true)), "6 absence", "taken from its holder");
         let mut scene = leased();
         scene.at(2500);
-        scene.model.was_absent(std::time::Duration::from_secs(1));
+        scene.model.was_absent(Duration::from_secs(1));
         broken(scene.fact(back(1, 2500, true)), "6 absence", "silent for 500ms");
         let mut scene = leased();
         scene.at(2000);
@@ -231,5 +249,26 @@ mod tests {
         scene.model.sessions.get_mut(&WORKERS[0]).unwrap().steady = true;
         scene.at(2000);
         broken(scene.fact(back(1, 2000, true)), "6 absence", "steady");
+    }
+
+    #[test]
+    fn what_a_steady_session_has_said_to_be_over_may_lapse_if_that_came_out_of_turn() {
+        let mut scene = leased();
+        scene.model.sessions.get_mut(&WORKERS[0]).unwrap().steady = true;
+        let outcome = Outcome::Complete { reply: None };
+        let settle = Operation::Settle(Settle { token: token(1), outcome });
+        let frame = ClientFrame::Operations { first: 2, operations: vec![settle] };
+        scene.model.frame(2, &frame);
+        scene.at(2000);
+        assert_eq!(scene.fact(back(1, 2000, true)), Ok(()));
+    }
+
+    #[test]
+    fn a_lease_lasts_as_long_as_its_session_was_told_whatever_is_set_later() {
+        let mut scene = leased();
+        let rules = Rules { lease: Duration::from_millis(500), ..scene.model.rules.clone() };
+        scene.model.configure(rules);
+        scene.at(1600);
+        broken(scene.fact(back(1, 1600, true)), "6 absence", "silent for 600ms of 1s");
     }
 }

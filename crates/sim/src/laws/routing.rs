@@ -4,7 +4,7 @@
 use super::facts::note_record;
 use super::groups;
 use super::nested::{self, Chain};
-use super::{bounds, outside, pending};
+use super::{bounds, draining, keys, outside, pending};
 use crate::check::{Check, ensure};
 use crate::model::{self, AcceptedFact, Model};
 use std::collections::BTreeSet;
@@ -27,6 +27,7 @@ pub(crate) fn accepted(model: &mut Model, at: Sequence, fact: &AcceptedFact) -> 
     );
     let blocked = nested::chain(model, publish) == Chain::Blocked;
     ensure!(!blocked, "nested", "request {id} is accepted, and would wait for itself");
+    draining::takes_in_nothing(model, *session, *operation)?;
     outside::admitted(model, Some((*session, *operation)), &fact.inboxes, true)?;
     new_message(model, fact)?;
     note_record(model, *session, *operation, at);
@@ -41,8 +42,7 @@ pub(crate) fn new_message(model: &mut Model, fact: &AcceptedFact) -> Check {
     ensure!(!known, "5 fencing", "envelope {id} is accepted twice");
     ensure!(model.ample, "refusals", "envelope {id} is accepted although the disk is full");
     if let Some(key) = &publish.envelope.idempotency_key {
-        let first = model.book.keys.get(key);
-        ensure!(first.is_none(), "keys", "key {key} is accepted again: {id} after {first:?}");
+        keys::is_new(model, key, id)?;
     }
     let found: BTreeSet<_> = inboxes.iter().cloned().collect();
     ensure!(

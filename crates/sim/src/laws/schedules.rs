@@ -53,3 +53,89 @@ pub(crate) fn fired(
     outside::admitted(model, None, &accepted.inboxes, true)?;
     routing::new_message(model, accepted)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::check::Check;
+    use crate::model::testing::{SENDER, Scene, broken, publish, skill};
+    use crate::model::{AcceptedFact, Fact};
+    use std::sync::Arc;
+    use trunkline_types::{
+        DUE_HEADER, InboxAddress, Payload, Publish, Schedule, ScheduleName, WallTime,
+    };
+
+    fn name() -> ScheduleName {
+        ScheduleName::new("one").expect("a name")
+    }
+
+    fn set(scene: &mut Scene, cron: &str, next: u64) -> Check {
+        let publish = Arc::new(publish(1));
+        let schedule = Schedule { name: name(), cron: cron.into(), zone: "UTC".into(), publish };
+        let (session, operation, next) = (SENDER, 1, Some(WallTime(next)));
+        scene.fact(Fact::Scheduled { schedule: Box::new(schedule), next, session, operation })
+    }
+
+    fn fire(scene: &mut Scene, due: u64, next: u64, change: impl FnOnce(&mut Publish)) -> Check {
+        let mut publish = publish(100 + due);
+        publish.envelope.headers.push((DUE_HEADER.into(), due.to_string().into()));
+        change(&mut publish);
+        let accepted = AcceptedFact {
+            publish: Arc::new(publish),
+            session: SENDER,
+            operation: 0,
+            at: scene.model.now.wall,
+            first_entry: due,
+            inboxes: vec![InboxAddress::Skill(skill())],
+            pending: false,
+        };
+        let (due, next, accepted) = (WallTime(due), Some(WallTime(next)), Box::new(accepted));
+        scene.fact(Fact::Fired { name: name(), due, next, accepted })
+    }
+
+    /// It is due every 100 ms, first at 1100.
+    fn scheduled() -> Scene {
+        let mut scene = Scene::new();
+        set(&mut scene, "every 100", 1100).expect("nothing is wrong with it");
+        scene
+    }
+
+    #[test]
+    fn a_schedule_is_due_when_its_rhythm_says_so() {
+        broken(set(&mut Scene::new(), "every 100", 1200), "schedules", "first due");
+        let mut scene = scheduled();
+        broken(fire(&mut scene, 1100, 1200, |_| ()), "schedules", "before it is due");
+        scene.at(1101);
+        broken(fire(&mut scene, 1101, 1200, |_| ()), "schedules", "it was due at");
+        broken(fire(&mut scene, 1100, 1300, |_| ()), "schedules", "is next due");
+        assert_eq!(fire(&mut scene, 1100, 1200, |_| ()), Ok(()));
+        broken(fire(&mut Scene::new(), 1100, 1200, |_| ()), "schedules", "is not there");
+    }
+
+    #[test]
+    fn due_times_that_were_missed_make_one_message() {
+        let mut scene = scheduled();
+        scene.at(1350);
+        broken(fire(&mut scene, 1100, 1200, |_| ()), "schedules", "is next due");
+        assert_eq!(fire(&mut scene, 1100, 1400, |_| ()), Ok(()));
+    }
+
+    #[test]
+    fn no_due_time_comes_twice_though_the_clock_is_set_back() {
+        let mut scene = scheduled();
+        scene.at(1350);
+        fire(&mut scene, 1100, 1400, |_| ()).expect("it is due");
+        scene.at(1000);
+        broken(set(&mut scene, "every 50", 1050), "schedules", "first due");
+        assert_eq!(set(&mut scene, "every 50", 1150), Ok(()));
+    }
+
+    #[test]
+    fn its_message_is_the_one_that_was_asked_for_and_says_when_it_was_due() {
+        let mut scene = scheduled();
+        scene.at(1100);
+        let other = |publish: &mut Publish| publish.envelope.payload = Payload::text("other");
+        broken(fire(&mut scene, 1100, 1200, other), "schedules", "was not asked for");
+        let untold = |publish: &mut Publish| publish.envelope.headers.clear();
+        broken(fire(&mut scene, 1100, 1200, untold), "schedules", "its message says None");
+    }
+}

@@ -3,7 +3,7 @@
 
 use crate::check::{Check, ensure};
 use crate::model::{Entry, Model, Place};
-use trunkline_types::{Durability, InboxAddress, Priority};
+use trunkline_types::{InboxAddress, Priority};
 
 /// The largest round that any settings of a run make.
 const LARGEST: u32 = 15;
@@ -49,16 +49,6 @@ pub(crate) fn served(model: &mut Model, inbox: &InboxAddress, priority: Priority
     }
 }
 
-/// Whether the record of an entry was durable already before what is being handled.
-fn let_go(model: &Model, entry: &Entry) -> bool {
-    let (written, synced) = model.before;
-    match entry.durability() {
-        Durability::Ephemeral => true,
-        Durability::Buffered => entry.accepted <= written,
-        Durability::Synced => entry.accepted <= synced,
-    }
-}
-
 /// Which priorities have something that anybody might have now.
 fn ready(model: &Model, inbox: &InboxAddress) -> [bool; 4] {
     let open = model.book.open.get(inbox).into_iter().flatten();
@@ -67,7 +57,7 @@ fn ready(model: &Model, inbox: &InboxAddress) -> [bool; 4] {
             && entry.leases == 0
             && !entry.delayed
             && entry.publish.envelope.ordering_key.is_none()
-            && let_go(model, entry)
+            && model.had_reached(entry.accepted, entry.durability())
     };
     let mut found = [false; 4];
     for entry in open.filter_map(|number| model.book.entries.get(number)).filter(ready) {

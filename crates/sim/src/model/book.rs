@@ -5,6 +5,7 @@ use super::entry::Sent;
 use super::{AcceptedFact, Entry, Fact, Place, ReturnedFact};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use trunkline_types::session::Subscription;
 use trunkline_types::{
     AgentCard, AgentControl, AgentId, Epoch, IdempotencyKey, InboxAddress, InboxSettings,
@@ -19,8 +20,8 @@ pub(crate) struct Book {
     pub(crate) sent: BTreeMap<MessageId, Sent>,
     /// The entries of each inbox that have not ended, in order of acceptance.
     pub(crate) open: BTreeMap<InboxAddress, BTreeSet<u64>>,
-    /// The envelope that came first under each idempotency key.
-    pub(crate) keys: BTreeMap<IdempotencyKey, MessageId>,
+    /// The envelopes that were accepted under each idempotency key, and when.
+    pub(crate) keys: BTreeMap<IdempotencyKey, Vec<(MessageId, WallTime)>>,
     pub(crate) agents: BTreeMap<AgentId, AgentCard>,
     /// Tokens with which a delivery was settled.
     pub(crate) used: BTreeSet<Token>,
@@ -58,6 +59,10 @@ impl Book {
             Fact::Unsubscribed { agent, subscription } => self.unsubscribe(agent, subscription),
             Fact::Accepted(fact) => self.accept(at, fact),
             Fact::Leased { entry, token, session } => self.change(at, *entry, |entry| {
+                if entry.token != Some(*token) {
+                    entry.ran = Duration::ZERO;
+                }
+                entry.called_off = false;
                 entry.place = Place::Leased;
                 entry.token = Some(*token);
                 entry.last_token = Some(*token);
@@ -66,6 +71,7 @@ impl Book {
                 entry.leases += 1;
             }),
             Fact::Begun { entry } => self.change(at, *entry, |entry| entry.begun = true),
+            Fact::Ran { entry, ran } => self.change(at, *entry, |entry| entry.ran = *ran),
             Fact::Returned(fact) => self.give_back(at, *fact),
             Fact::Paused { entry } => self.change(at, *entry, |entry| {
                 entry.place = Place::Paused;
@@ -88,7 +94,7 @@ impl Book {
                     self.leave(&ended);
                 }
             }
-            Fact::AgentSet { agent, control } => {
+            Fact::AgentSet { agent, control, .. } => {
                 self.controls.insert(agent.clone(), *control);
             }
             Fact::AgentGone { agent, .. } => {
@@ -96,7 +102,7 @@ impl Book {
                 self.controls.remove(agent);
                 self.subscriptions.retain(|(owner, _)| owner != agent);
             }
-            Fact::InboxSet { inbox, settings } => {
+            Fact::InboxSet { inbox, settings, .. } => {
                 self.settings.insert(inbox.clone(), (**settings).clone());
             }
             Fact::Scheduled { schedule, next, .. } => {
@@ -128,7 +134,7 @@ impl Book {
                 let (sender, accepted_at) = (pending.sender, pending.accepted_at);
                 self.place(at, &pending.publish, sender, accepted_at, *first_entry, inboxes);
             }
-            Fact::Artifact { .. } | Fact::Lost | Fact::Carried => {}
+            Fact::Artifact { .. } | Fact::Lost | Fact::Elsewhere | Fact::Carried => {}
         }
     }
 
@@ -162,13 +168,14 @@ impl Book {
     }
 
     fn give_back(&mut self, at: Sequence, fact: ReturnedFact) {
-        let ReturnedFact { entry, attempts, losses, due, token_stays } = fact;
+        let ReturnedFact { entry, attempts, losses, due, token_stays, called_off } = fact;
         self.change(at, entry, |entry| {
             entry.place = Place::Waiting;
             entry.attempts = attempts;
             entry.losses = losses;
             entry.due = due;
             entry.delayed = true;
+            entry.called_off = called_off;
             if !token_stays {
                 entry.token = None;
             }
@@ -188,7 +195,8 @@ impl Book {
         let inboxes = if fact.pending { &waiting[..] } else { &inboxes[..] };
         self.place(at, publish, *session, *accepted_at, *first_entry, inboxes);
         if let Some(key) = &publish.envelope.idempotency_key {
-            self.keys.entry(key.clone()).or_insert(publish.envelope.id);
+            let first = (publish.envelope.id, *accepted_at);
+            self.keys.entry(key.clone()).or_default().push(first);
         }
     }
 
@@ -223,6 +231,8 @@ impl Book {
                 last_token: None,
                 holder: None,
                 begun: false,
+                ran: Duration::ZERO,
+                called_off: false,
                 was_paused: false,
                 leases: 0,
                 end: None,

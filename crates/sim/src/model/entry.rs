@@ -2,6 +2,7 @@
 
 use super::Ending;
 use std::sync::Arc;
+use std::time::Duration;
 use trunkline_types::{
     Durability, InboxAddress, MessageId, Priority, Publish, Sequence, SessionId, Token, WallTime,
 };
@@ -16,6 +17,7 @@ pub(crate) enum Place {
 }
 
 /// One envelope for one inbox.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) number: u64,
@@ -40,6 +42,10 @@ pub(crate) struct Entry {
     pub(crate) last_token: Option<Token>,
     pub(crate) holder: Option<SessionId>,
     pub(crate) begun: bool,
+    /// How long its present or last handler has run, as far as records tell.
+    pub(crate) ran: Duration,
+    /// Whether its last holder was told to stop.
+    pub(crate) called_off: bool,
     /// Whether it ever waited for its caller.
     pub(crate) was_paused: bool,
     /// How often it was delivered.

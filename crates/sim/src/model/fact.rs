@@ -1,6 +1,7 @@
 //! Facts: what a record says, in the model's own words.
 
 use std::sync::Arc;
+use std::time::Duration;
 use trunkline_types::session::Subscription;
 use trunkline_types::{
     AgentCard, AgentControl, AgentId, Epoch, InboxAddress, InboxSettings, MessageId, Payload,
@@ -31,6 +32,11 @@ pub(crate) enum Fact {
     Begun {
         entry: u64,
     },
+    /// So long the handler has run, without the broker's absence.
+    Ran {
+        entry: u64,
+        ran: Duration,
+    },
     Returned(ReturnedFact),
     Paused {
         entry: u64,
@@ -54,6 +60,8 @@ pub(crate) enum Fact {
     AgentSet {
         agent: AgentId,
         control: AgentControl,
+        session: SessionId,
+        operation: u64,
     },
     AgentGone {
         agent: AgentId,
@@ -63,6 +71,8 @@ pub(crate) enum Fact {
     InboxSet {
         inbox: InboxAddress,
         settings: Box<InboxSettings>,
+        session: SessionId,
+        operation: u64,
     },
     Scheduled {
         schedule: Box<Schedule>,
@@ -97,6 +107,8 @@ pub(crate) enum Fact {
         first_entry: u64,
         inboxes: Vec<InboxAddress>,
     },
+    /// What the record says is the business of another tenant.
+    Elsewhere,
 }
 
 /// An envelope was accepted.
@@ -121,6 +133,8 @@ pub(crate) struct ReturnedFact {
     pub(crate) losses: u32,
     pub(crate) due: WallTime,
     pub(crate) token_stays: bool,
+    /// Whether its holder was told to stop, and does not get it back by coming back.
+    pub(crate) called_off: bool,
 }
 
 /// How an entry ended.

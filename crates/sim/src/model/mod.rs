@@ -6,6 +6,7 @@ mod entry;
 mod fact;
 mod observe;
 mod reference;
+mod restart;
 mod rules;
 mod session;
 mod tell;

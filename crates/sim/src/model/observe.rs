@@ -3,7 +3,7 @@
 use super::reference::Fleeting;
 use super::rules::nanos;
 use super::session::{Arrival, Fence};
-use super::{Asked, Book, Cause, Directory, Fact, Gathering, Model, Moment, Rules, Session};
+use super::{Asked, Cause, Directory, Fact, Gathering, Model, Moment, Rules, Session};
 use crate::check::Check;
 use crate::laws;
 use crate::laws::breakers::Guard;
@@ -17,6 +17,7 @@ impl Model {
     /// The time at which the next thing happens.
     pub(crate) fn at(&mut self, now: Moment) {
         self.now = now;
+        self.latest_wall = self.latest_wall.max(now.wall);
         self.cause = Cause::Other;
         self.unsettled = false;
         self.command += 1;
@@ -49,6 +50,11 @@ impl Model {
         self.passed.clear();
     }
 
+    /// The broker begins its end in order.
+    pub(crate) fn drains(&mut self) {
+        self.draining.get_or_insert(self.arrivals);
+    }
+
     pub(crate) fn ticking(&mut self) {
         self.cause = Cause::Tick;
     }
@@ -71,8 +77,10 @@ impl Model {
         let session = self.sessions.entry(id).or_insert_with(|| Session::new(id));
         session.agent = hello.card.as_ref().map(|card| card.id.clone());
         session.steady = steady;
+        session.lease = self.rules.lease;
         session.credit = hello.credit;
         session.draining = false;
+        session.welcomed = false;
         session.dismissed = false;
         for subscription in hello.subscriptions.iter().filter(|wanted| !wanted.durable) {
             session.note(subscription);
@@ -86,17 +94,13 @@ impl Model {
         session.pressed.clear();
         session.next = hello.next_operation;
         session.lost_at = None;
-        // How long its handlers have run is not known after a restart: they may run anew.
-        let anew = std::mem::take(&mut session.restarted);
+        session.restarted = false;
         self.connections.insert(connection, id);
         self.forgive(id);
         for token in &hello.held {
             if let Some(grant) = self.granted.get_mut(token).filter(|grant| grant.session == id) {
                 grant.connection = Some(connection);
                 grant.touched = self.now.mono;
-                if anew {
-                    grant.granted = (self.now.mono, self.absent);
-                }
             }
         }
     }
@@ -174,65 +178,6 @@ impl Model {
         Ok(())
     }
 
-    /// The broker stopped, and what it had written up to `survived` is still there.
-    pub(crate) fn crashed(&mut self, survived: Sequence) {
-        self.journal.retain(|(at, _)| *at <= survived);
-        self.book = Book::default();
-        for (at, fact) in &self.journal {
-            self.book.enter(*at, fact);
-        }
-        self.written = survived;
-        self.synced = survived;
-        self.connections.clear();
-        self.fleeting.clear();
-        self.replies.clear();
-        self.guards.clear();
-        self.numbers.clear();
-        self.passed.clear();
-        // A sender may send again what the crash took, and it may go to another member.
-        self.grouped.clear();
-        self.gatherings.clear();
-        self.completed.clear();
-        self.cancels.clear();
-        self.ample = true;
-        for session in self.sessions.values_mut() {
-            session.connection = None;
-            session.lost_at = None;
-            session.restarted = true;
-            session.dismissed = false;
-            session.watches.clear();
-            session.directory = None;
-            session.followed = false;
-            session.pressed.clear();
-            session.events = super::session::Events::default();
-            for asked in session.asked.values_mut() {
-                asked.handled = false;
-                asked.refused = false;
-                asked.done = false;
-                asked.fence = Fence::Open;
-                asked.record = asked.record.filter(|at| *at <= survived);
-                asked.recovered = asked.record.is_some();
-            }
-        }
-        self.told.retain(|id, _| self.lasting.contains(id));
-    }
-
-    /// The broker is up again: every lease and every lost session has the full lease.
-    pub(crate) fn started(&mut self) {
-        let (now, absent) = (self.now, self.absent);
-        for grant in self.granted.values_mut() {
-            grant.renewed = now.mono;
-            grant.touched = now.mono;
-            grant.absent = absent;
-            grant.granted = (now.mono, absent);
-            grant.overran = false;
-        }
-        for session in self.sessions.values_mut() {
-            session.lost_at = Some(now);
-            session.lost_absent = absent;
-        }
-    }
-
     /// What a session was owed over a connection that is no more.
     fn forgive(&mut self, id: SessionId) {
         self.replies.retain(|(session, _)| *session != id);
@@ -253,6 +198,7 @@ impl Model {
     fn operations(&mut self, id: SessionId, first: u64, operations: &[Operation]) {
         let mut handled = Vec::new();
         let mut gone = Vec::new();
+        let wall = self.now.wall;
         for (number, operation) in (first..).zip(operations) {
             let Some(session) = self.sessions.get_mut(&id) else { return };
             let next = session.next;
@@ -264,6 +210,7 @@ impl Model {
                 done: false,
                 handled: false,
                 fence: Fence::Open,
+                handled_at: wall,
                 blocked: false,
                 arrived: None,
                 waited: false,
@@ -315,6 +262,7 @@ impl Model {
             };
             if let Some(asked) = self.sessions.get_mut(&id).and_then(|s| s.asked.get_mut(&number)) {
                 asked.fence = fence;
+                asked.handled_at = wall;
                 asked.blocked = blocked;
             }
             handled.push(number);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::{
     AgentId, Durability, GatherRule, GroupName, InboxAddress, MessageId, Publish, Sequence,
-    SessionId, TaskEvent, Token,
+    SessionId, TaskEvent, Token, WallTime,
 };
 
 /// What the broker is handling while it makes records.
@@ -52,6 +52,7 @@ pub(crate) struct Admitted {
 }
 
 /// A delivery that was made.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) id: MessageId,
@@ -66,6 +67,10 @@ pub(crate) struct Grant {
     pub(crate) absent: u64,
     /// When it was granted, and how long the broker had been away in all by then.
     pub(crate) granted: (u64, u64),
+    /// How long its handler had run before, as records tell, in an earlier life of the broker.
+    pub(crate) before: u64,
+    /// Whether it was held when the broker started, so that its handler's time runs.
+    pub(crate) runs: bool,
     /// When it may have been renewed last.
     pub(crate) touched: u64,
     /// Whether something final was said about it.
@@ -156,6 +161,12 @@ pub(crate) struct Model {
     pub(crate) absent: u64,
     /// Whether the wall clock was ever set.
     pub(crate) jumped: bool,
+    /// The latest time that the wall clock has shown.
+    pub(crate) latest_wall: WallTime,
+    /// How many operations had come in when the broker began its end in order, if it has.
+    pub(crate) draining: Option<u64>,
+    /// The connections over which sessions were sent away since then.
+    pub(crate) sent_away: BTreeSet<u64>,
     /// Whether the broker knows of room on the disk.
     pub(crate) ample: bool,
     /// Whether the broker was ever told that there is none.
@@ -200,6 +211,9 @@ impl Model {
             cancels: BTreeSet::new(),
             absent: 0,
             jumped: false,
+            latest_wall: WallTime(0),
+            draining: None,
+            sent_away: BTreeSet::new(),
             ample: true,
             was_full: false,
         }
@@ -211,6 +225,16 @@ impl Model {
             Durability::Ephemeral => true,
             Durability::Buffered => at <= self.written,
             Durability::Synced => at <= self.synced,
+        }
+    }
+
+    /// Whether a record was as durable as a level promises before what is being handled.
+    pub(crate) fn had_reached(&self, at: Sequence, level: Durability) -> bool {
+        let (written, synced) = self.before;
+        match level {
+            Durability::Ephemeral => true,
+            Durability::Buffered => at <= written,
+            Durability::Synced => at <= synced,
         }
     }
 

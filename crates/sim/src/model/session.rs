@@ -2,9 +2,11 @@
 
 use super::Moment;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use trunkline_types::session::{Credit, Operation, Subscription};
 use trunkline_types::{
     AgentCard, AgentControl, AgentFilter, AgentId, InboxAddress, MessageId, Sequence, SessionId,
+    WallTime,
 };
 
 /// One session across its connections.
@@ -22,8 +24,13 @@ pub(crate) struct Session {
     pub(crate) restarted: bool,
     /// Whether its agent never stalls and always comes back in time.
     pub(crate) steady: bool,
+    /// How long its leases last: what was in force when it introduced itself, for it renews them
+    /// by what it was told then; after a start of the broker what is in force at the start.
+    pub(crate) lease: Duration,
     pub(crate) credit: Credit,
     pub(crate) draining: bool,
+    /// Whether it was welcomed over its present connection.
+    pub(crate) welcomed: bool,
     /// Whether its agent was unregistered since it said hello.
     pub(crate) dismissed: bool,
     /// The number that the broker expects next.
@@ -59,6 +66,8 @@ pub(crate) struct Asked {
     pub(crate) handled: bool,
     /// What the fence says of it.
     pub(crate) fence: Fence,
+    /// What the wall clock showed when it was handled first in this life.
+    pub(crate) handled_at: WallTime,
     /// Whether it may have waited for itself when it was handled.
     pub(crate) blocked: bool,
     /// When it came in its turn last: the command, its place among all that came, and over which
@@ -138,8 +147,10 @@ impl Session {
             lost_absent: 0,
             restarted: false,
             steady: false,
+            lease: Duration::ZERO,
             credit: Credit::default(),
             draining: false,
+            welcomed: false,
             dismissed: false,
             next: 1,
             asked: BTreeMap::new(),

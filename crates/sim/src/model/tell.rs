@@ -20,6 +20,7 @@ impl Model {
         laws::fence::welcome(self, connection, welcome)?;
         let Some(&id) = self.connections.get(&connection) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        session.welcomed = true;
         if welcome.resumed {
             session.events.again = Some(session.events.acknowledged + 1);
         } else {
@@ -55,6 +56,9 @@ impl Model {
             SessionItem::Gathered(gathered) => laws::gathers::told(self, id, gathered),
             SessionItem::Agent(news) => laws::directory::told(self, id, news),
             SessionItem::Pressure(pressure) => laws::pressure::told(self, id, pressure),
+            SessionItem::GoAway { reconnect: true, .. } => {
+                laws::draining::sent_away(self, id, connection)
+            }
             SessionItem::Drain { .. } | SessionItem::GoAway { .. } => Ok(()),
         }
     }

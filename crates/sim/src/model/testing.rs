@@ -45,6 +45,7 @@ impl Scene {
             breaker_failures: 2,
             breaker_window: Duration::from_millis(200),
             breaker_open: Duration::from_millis(100),
+            key_window: Duration::from_secs(1),
             ended_tasks: 1000,
             task_events: 1000,
         };

@@ -65,12 +65,15 @@ pub(crate) struct Broker {
     pub(crate) flush_planned: bool,
     /// Whether the engine was told that there is room.
     pub(crate) ample: bool,
+    /// Until when it lets those finish who hold something, if it is at its end in order.
+    pub(crate) draining: Option<u64>,
     /// What waits in the sockets during a pause.
     pub(crate) sockets: VecDeque<(u64, ToBroker)>,
     /// The filters of all subscriptions, as far as the engine has told of them.
     pub(crate) filters: Vec<(TopicPattern, Filter)>,
     pub(crate) index: Index,
-    pub(crate) questions: BTreeMap<QueryKey, Question>,
+    /// What was asked, and by whom.
+    pub(crate) questions: BTreeMap<QueryKey, (usize, Question)>,
     pub(crate) asked: u64,
     pub(crate) out: Output,
 }
@@ -103,6 +106,7 @@ impl Broker {
             write_planned: false,
             flush_planned: false,
             ample: true,
+            draining: None,
             sockets: VecDeque::new(),
             filters: Vec::new(),
             index,

@@ -25,6 +25,8 @@ pub(crate) enum Event {
     Flush,
     /// The broker starts again.
     Restart,
+    /// The broker, at its end in order, looks who may go.
+    Drain,
     /// A pause of the broker ends.
     Resume,
     /// The disk has room again.
@@ -77,7 +79,8 @@ impl Calendar {
 
     /// Forgets what the driver had planned, because it is no more.
     pub(crate) fn forget_driver(&mut self) {
-        self.events
-            .retain(|_, event| !matches!(event, Event::Write | Event::Flush | Event::Resume));
+        self.events.retain(|_, event| {
+            !matches!(event, Event::Write | Event::Flush | Event::Drain | Event::Resume)
+        });
     }
 }

@@ -17,7 +17,7 @@ impl World {
             1 => from + (latest + 1 - from) / 4,
             _ => self.rng.u64(from..=latest + 1),
         };
-        self.model.at(self.clock.moment());
+        self.at_moment();
         self.command(Command::Clean { before: Sequence(before) })
     }
 
@@ -29,7 +29,7 @@ impl World {
         if !self.chance(600) {
             return Ok(());
         }
-        self.model.at(self.clock.moment());
+        self.at_moment();
         self.command(Command::Clean { before })
     }
 

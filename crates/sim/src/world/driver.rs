@@ -2,15 +2,15 @@
 
 use super::broker::{DriverDefect, Mood};
 use super::wire::{ToBroker, ToClient};
-use super::{Event, World, facts};
+use super::{Event, World, facts, principal};
 use crate::check::{Check, Violation};
 use crate::laws::{self, reads::Question};
-use crate::model::{Ending, Fact};
+use crate::model::{Ending, Fact, Model};
 use crate::totals::Count;
 use trunkline_engine::{Command, ConnectionKey, Effect, Engine, Now, Output, QueryKey, Record};
 use trunkline_log::{Space, WriteError};
 use trunkline_types::session::SessionItem;
-use trunkline_types::{Principal, RefusalCode, Sequence};
+use trunkline_types::{RefusalCode, Sequence};
 
 impl World {
     /// A packet has reached the broker's socket.
@@ -28,23 +28,28 @@ impl World {
     /// The broker takes a packet from a socket.
     pub(crate) fn take_in(&mut self, link: u64, packet: ToBroker) -> Check {
         let open = self.links.get(&link).is_some_and(|row| row.broker_open);
-        self.model.at(self.clock.moment());
+        self.at_moment();
+        let tenant = self.tenant_on(link);
         let connection = ConnectionKey(link);
         let command = match packet {
-            ToBroker::Ask(query) => return self.ask(query),
+            ToBroker::Ask(query) => return self.ask(tenant, query),
             _ if !open => return Ok(()),
+            ToBroker::Hello(..) if self.broker.draining.is_some() => {
+                self.turn_away(link);
+                return Ok(());
+            }
             ToBroker::Hello(hello, principal) => {
                 let steady = self.links.get(&link).is_some_and(|row| self.actors[row.actor].steady);
-                self.model.connecting(link, &hello, steady);
+                self.models[tenant].connecting(link, &hello, steady);
                 Command::Connect { connection, principal, hello }
             }
             ToBroker::Frame(frame) => {
-                self.model.frame(link, &frame);
+                self.models[tenant].frame(link, &frame);
                 let verdicts = self.verdicts(&frame);
                 Command::Frame { connection, frame, verdicts }
             }
             ToBroker::Gone => {
-                self.model.disconnected(link);
+                self.models[tenant].disconnected(link);
                 Command::Disconnect { connection }
             }
         };
@@ -59,20 +64,30 @@ impl World {
 
     /// Tells the engine the time.
     pub(crate) fn tick(&mut self) -> Check {
-        self.model.at(self.clock.moment());
-        self.model.ticking();
+        self.at_moment();
+        self.notice(Model::ticking);
         self.trace.line(format_args!("{:?} tick", self.clock.now()));
         self.drive(Engine::tick)?;
-        laws::overdue::nothing(&self.model)?;
-        laws::pending::nothing_overdue(&self.model)
+        self.check_each(|model| {
+            laws::overdue::nothing(model)?;
+            laws::pending::nothing_overdue(model)
+        })
     }
 
-    fn ask(&mut self, query: trunkline_types::Query) -> Check {
+    /// A broker at its end in order opens no session.
+    fn turn_away(&mut self, link: u64) {
+        if let Some(row) = self.links.get_mut(&link) {
+            row.broker_open = false;
+        }
+        self.send_back(link, ToClient::Welcome(Err(Engine::draining())));
+    }
+
+    fn ask(&mut self, tenant: usize, query: trunkline_types::Query) -> Check {
         self.broker.asked += 1;
         let key = QueryKey(self.broker.asked);
-        let question = Question::new(&self.model, query.clone());
-        self.broker.questions.insert(key, question);
-        let principal = Principal::default();
+        let question = Question::new(&self.models[tenant], query.clone());
+        self.broker.questions.insert(key, (tenant, question));
+        let principal = principal(tenant);
         self.command(Command::Ask { query: key, principal, question: query })
     }
 
@@ -90,8 +105,10 @@ impl World {
         out.clear();
         self.broker.out = out;
         self.plan_commit(flush);
-        laws::shares::nobody_starves(&self.model)?;
-        laws::outside::nobody_overtaken(&mut self.model)
+        self.check_each(|model| {
+            laws::shares::nobody_starves(model)?;
+            laws::outside::nobody_overtaken(model)
+        })
     }
 
     fn append(&mut self, at: Sequence, record: Record) -> Check {
@@ -113,23 +130,33 @@ impl World {
             return Err(Violation::new("log", format!("record {} does not fit: {error}", at.0)));
         }
         let fact = facts::fact(&record);
-        self.count(&fact);
+        let whose = self.tenant_of(&record);
+        self.count(whose.unwrap_or_default(), &fact);
         self.broker.journal.push((at, record));
-        self.model.fact(at, fact)
+        for tenant in 0..self.models.len() {
+            let own = whose.is_none_or(|whose| whose == tenant);
+            let fact = if own { fact.clone() } else { Fact::Elsewhere };
+            self.models[tenant].fact(at, fact)?;
+        }
+        Ok(())
     }
 
-    fn count(&mut self, fact: &Fact) {
+    fn count(&mut self, tenant: usize, fact: &Fact) {
+        let entries = &self.models[tenant].book.entries;
+        if tenant > 0 && matches!(fact, Fact::Accepted(_)) {
+            self.totals.add(Count::Strangers);
+        }
         let count = match fact {
             Fact::Accepted(fact) if fact.pending => Count::Pending,
             Fact::Accepted(_) => Count::Accepted,
             Fact::Routed { .. } => Count::Routed,
             Fact::Fired { .. } => Count::Fired,
             Fact::Leased { entry, .. } => {
-                let again = self.model.book.entries.get(entry).is_some_and(|e| e.leases > 0);
+                let again = entries.get(entry).is_some_and(|e| e.leases > 0);
                 if again { Count::Redeliveries } else { return }
             }
             Fact::Returned(back) => {
-                let entry = self.model.book.entries.get(&back.entry);
+                let entry = entries.get(&back.entry);
                 if back.token_stays {
                     Count::Lapses
                 } else if entry.is_some_and(|entry| entry.attempts < back.attempts) {
@@ -140,7 +167,7 @@ impl World {
             }
             Fact::Paused { .. } => Count::Paused,
             Fact::Ended { entry, how } => {
-                let late = self.model.book.entries.get(entry);
+                let late = entries.get(entry);
                 let late = late.is_some_and(|e| e.place == crate::model::Place::Waiting);
                 match how {
                     Ending::Completed(_) if late => {
@@ -168,7 +195,8 @@ impl World {
                 if result.as_ref().is_ok_and(|welcome| welcome.resumed) {
                     self.totals.add(Count::Resumes);
                 }
-                self.model.welcome(connection.0, &result)?;
+                let tenant = self.tenant_on(connection.0);
+                self.models[tenant].welcome(connection.0, &result)?;
                 self.send_back(connection.0, ToClient::Welcome(result));
                 Ok(())
             }
@@ -176,13 +204,15 @@ impl World {
                 self.trace.bytes(&[2]);
                 self.trace.bytes(&connection.0.to_le_bytes());
                 self.count_item(&item);
-                self.model.item(connection.0, &item)?;
+                let tenant = self.tenant_on(connection.0);
+                self.models[tenant].item(connection.0, &item)?;
                 self.send_back(connection.0, ToClient::Item(item));
                 Ok(())
             }
             Effect::Closed { connection } => {
                 self.trace.bytes(&[3]);
-                self.model.disconnected(connection.0);
+                let tenant = self.tenant_on(connection.0);
+                self.models[tenant].disconnected(connection.0);
                 if let Some(link) = self.links.get_mut(&connection.0) {
                     link.broker_open = false;
                 }
@@ -200,11 +230,11 @@ impl World {
             Effect::Answer { query, result } => {
                 self.trace.bytes(&[4]);
                 self.totals.add(Count::Reads);
-                let Some(question) = self.broker.questions.remove(&query) else {
+                let Some((tenant, question)) = self.broker.questions.remove(&query) else {
                     let message = format!("question {} is answered twice", query.0);
                     return Err(Violation::new("answers", message));
                 };
-                self.model.answered(&question, &result)?;
+                self.models[tenant].answered(&question, &result)?;
                 self.trace.bytes(&[u8::from(result.is_ok())]);
                 Ok(())
             }
@@ -225,6 +255,7 @@ impl World {
             SessionItem::Pressure(_) => Count::Pressures,
             SessionItem::Cancel { reason, .. } if reason.contains("ran longer") => Count::Overruns,
             SessionItem::Agent(_) => Count::News,
+            SessionItem::GoAway { reconnect: true, .. } => Count::SentAway,
             SessionItem::Accepted(accepted) if accepted.duplicate => Count::Repeats,
             SessionItem::Refused { refusal, .. } => match refusal.code {
                 RefusalCode::StaleToken => Count::Stale,
@@ -322,8 +353,8 @@ impl World {
     /// Tells the engine how far the log has got.
     pub(crate) fn tell_horizon(&mut self) -> Check {
         let (written, synced) = (self.broker.written, self.broker.synced);
-        self.model.at(self.clock.moment());
-        self.model.horizon(written, synced);
+        self.at_moment();
+        self.notice(|model| model.horizon(written, synced));
         let claimed = match self.broker.defect {
             Some(DriverDefect::WrittenIsSynced) => written,
             _ => synced,
@@ -340,8 +371,8 @@ impl World {
             return Ok(());
         }
         self.broker.ample = ample;
-        self.model.at(self.clock.moment());
-        self.model.space(ample);
+        self.at_moment();
+        self.notice(|model| model.space(ample));
         self.command(Command::Space { ample })
     }
 }

@@ -19,12 +19,14 @@ pub(crate) fn fact(record: &Record) -> Fact {
             Fact::Leased { entry: entry.0, token: *token, session: *session }
         }
         Record::Begun { entry } => Fact::Begun { entry: entry.0 },
+        Record::Ran { entry, ran } => Fact::Ran { entry: entry.0, ran: *ran },
         Record::Returned(record) => Fact::Returned(ReturnedFact {
             entry: record.entry.0,
             attempts: record.attempts,
             losses: record.losses,
             due: record.due,
             token_stays: record.token_stays,
+            called_off: record.called_off,
         }),
         Record::Paused { entry, .. } => Fact::Paused { entry: entry.0 },
         Record::Continued { entry, session, operation, .. } => {
@@ -36,15 +38,21 @@ pub(crate) fn fact(record: &Record) -> Fact {
         }
         Record::Lost { .. } => Fact::Lost,
         Record::Carried(_) => Fact::Carried,
-        Record::AgentSet { agent, control, .. } => {
-            Fact::AgentSet { agent: agent.clone(), control: *control }
-        }
+        Record::AgentSet { agent, control, session, operation, .. } => Fact::AgentSet {
+            agent: agent.clone(),
+            control: *control,
+            session: *session,
+            operation: *operation,
+        },
         Record::AgentGone { agent, session, operation, .. } => {
             Fact::AgentGone { agent: agent.clone(), session: *session, operation: *operation }
         }
-        Record::InboxSet { inbox, settings, .. } => {
-            Fact::InboxSet { inbox: inbox.clone(), settings: settings.clone() }
-        }
+        Record::InboxSet { inbox, settings, session, operation, .. } => Fact::InboxSet {
+            inbox: inbox.clone(),
+            settings: settings.clone(),
+            session: *session,
+            operation: *operation,
+        },
         Record::Scheduled(record) => Fact::Scheduled {
             schedule: Box::new(record.schedule.clone()),
             next: record.next,

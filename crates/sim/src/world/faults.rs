@@ -62,6 +62,7 @@ impl World {
                 };
                 self.crash(loss)
             }
+            FaultKind::Stop if self.rng.bool() => self.begin_drain(),
             FaultKind::Stop => self.stop(),
             FaultKind::Pause => {
                 self.pause();
@@ -135,10 +136,10 @@ impl World {
     /// of its timer. Must be called before the broker handles anything.
     fn note_absence(&mut self, span: u64) {
         let now = self.clock.moment();
-        self.model.at(now);
+        self.notice(|model| model.at(now));
         let timer = self.broker.engine.deadline().mono;
         if timer.is_some_and(|Mono(at)| now.mono > at.saturating_add(self.tolerance())) {
-            self.model.was_absent(Duration::from_nanos(span));
+            self.notice(|model| model.was_absent(Duration::from_nanos(span)));
         }
     }
 
@@ -152,8 +153,8 @@ impl World {
 
     /// Sets the wall clock, and tells the broker the time if it is there to be told.
     pub(crate) fn set_wall(&mut self, span: i64) -> Check {
-        self.model.at(self.clock.moment());
-        self.model.jumping();
+        self.at_moment();
+        self.notice(crate::model::Model::jumping);
         self.clock.jump(span);
         self.trace.line(format_args!("{:?} jumped by {span}", self.clock.now()));
         if self.broker.mood == Mood::Up { self.tick() } else { Ok(()) }

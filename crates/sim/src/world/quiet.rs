@@ -5,7 +5,7 @@ use super::wire::ToBroker;
 use super::{Event, World};
 use crate::check::{Check, Violation, ensure};
 use crate::laws::silence;
-use crate::model::Place;
+use crate::model::{Model, Place};
 use trunkline_types::{Query, TaskFilter, TaskState};
 
 /// Most rounds until everything must have ended.
@@ -28,7 +28,9 @@ impl World {
         let round = self.lease() + 300_000_000;
         for _ in 0..ROUNDS {
             // Again, for a change that was refused or that an older one came after.
-            self.undo_settings(0);
+            for tenant in 0..self.models.len() {
+                self.undo_settings(self.someone_of(tenant));
+            }
             self.pass(round)?;
             // Again, for a broker that was not up when it was tried first.
             self.room()?;
@@ -54,8 +56,8 @@ impl World {
     fn settle(&mut self) -> Check {
         for _ in 0..ROUNDS {
             let told = self.broker.synced == self.broker.latest()
-                && self.model.replies.is_empty()
-                && self.model.cancels.is_empty()
+                && self.models.iter().all(|model| model.replies.is_empty())
+                && self.models.iter().all(|model| model.cancels.is_empty())
                 && self.broker.questions.is_empty()
                 && self.actors.iter().all(|actor| actor.unanswered().is_none());
             if told {
@@ -68,8 +70,11 @@ impl World {
 
     fn check_over(&mut self) -> Check {
         ensure!(self.broker.mood == Mood::Up, "silence", "the broker is not up at the end");
-        let present: Vec<_> = self.actors.iter().map(|actor| actor.session).collect();
-        silence::nothing_left(&self.model, &present)?;
+        for (tenant, model) in self.models.iter().enumerate() {
+            let own = self.actors.iter().filter(|actor| actor.tenant == tenant);
+            let present: Vec<_> = own.map(|actor| actor.session).collect();
+            silence::nothing_left(model, &present)?;
+        }
         for actor in &self.actors {
             let open = actor.unanswered();
             ensure!(open.is_none(), "answers", "{} waits for an answer: {open:?}", actor.session);
@@ -96,36 +101,40 @@ impl World {
     }
 
     fn is_over(&self) -> bool {
-        let served = |entry: &crate::model::Entry| match &entry.inbox {
-            trunkline_types::InboxAddress::Agent(agent) => {
-                self.model.book.agents.contains_key(agent)
-            }
+        let served = |model: &Model, entry: &crate::model::Entry| match &entry.inbox {
+            trunkline_types::InboxAddress::Agent(agent) => model.book.agents.contains_key(agent),
             trunkline_types::InboxAddress::Skill(skill) => {
-                self.model.book.agents.values().any(|card| card.skills.contains(skill))
+                model.book.agents.values().any(|card| card.skills.contains(skill))
             }
         };
+        let is_over = |model: &Model| {
+            let mut open = model.book.open_entries();
+            open.all(|entry| entry.place == Place::Waiting && !served(model, entry))
+        };
         self.broker.mood == Mood::Up
-            && self.model.book.open_entries().all(|e| e.place == Place::Waiting && !served(e))
+            && self.models.iter().all(is_over)
             && self.actors.iter().all(|actor| actor.unanswered().is_none())
     }
 
     /// The callers of paused tasks answer.
     fn continue_paused(&mut self) {
-        let open = self.model.book.open_entries();
-        let paused = open.filter(|entry| entry.place == Place::Paused);
-        let tasks: Vec<_> = paused.map(crate::model::Entry::id).collect();
-        for task in tasks {
-            self.answer_pause(0, task);
+        for tenant in 0..self.models.len() {
+            let open = self.models[tenant].book.open_entries();
+            let paused = open.filter(|entry| entry.place == Place::Paused);
+            let tasks: Vec<_> = paused.map(crate::model::Entry::id).collect();
+            for task in tasks {
+                self.answer_pause(self.someone_of(tenant), task);
+            }
         }
     }
 
     fn ask_figures(&mut self) {
-        let link = self.actors[0].link();
-        let paused = TaskFilter { state: Some(TaskState::InputRequired), ..TaskFilter::default() };
-        for query in [Query::Stats, Query::Tasks(paused)] {
-            if let Some(link) = link {
-                self.send(link, ToBroker::Ask(query));
-            }
+        for tenant in 0..self.models.len() {
+            let Some(link) = self.actors[self.someone_of(tenant)].link() else { continue };
+            let state = Some(TaskState::InputRequired);
+            let paused = TaskFilter { state, ..TaskFilter::default() };
+            self.send(link, ToBroker::Ask(Query::Stats));
+            self.send(link, ToBroker::Ask(Query::Tasks(paused)));
         }
     }
 }

@@ -45,7 +45,8 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) actors: Vec<Actor>,
-    pub(crate) model: Model,
+    /// What each tenant may see.
+    pub(crate) models: Vec<Model>,
     pub(crate) totals: Totals,
     pub(crate) trace: Trace,
     pub(crate) step: u64,
@@ -59,10 +60,12 @@ pub(crate) struct World {
 pub(crate) fn run(setup: Setup) -> Outcome {
     let mut world = World::new(setup);
     let failure = world.live().err();
-    let World { mut totals, trace, step, model, .. } = world;
-    totals.add_many(Count::Outside, model.waited);
-    totals.add_many(Count::Breakers, model.opened);
-    totals.add_many(Count::Grouped, model.shared);
+    let World { mut totals, trace, step, models, .. } = world;
+    for model in models {
+        totals.add_many(Count::Outside, model.waited);
+        totals.add_many(Count::Breakers, model.opened);
+        totals.add_many(Count::Grouped, model.shared);
+    }
     Outcome { totals, hash: trace.hash(), failure: failure.map(|violation| (step, violation)) }
 }
 
@@ -77,11 +80,16 @@ impl World {
             Some(Planted::Driver(planted)) => defect = Some(planted),
             None => {}
         }
-        let actors =
-            (0..plan.agents + plan.clients).map(|n| Actor::new(n, &plan, &mut rng)).collect();
+        let residents = (0..plan.agents + plan.clients).map(|number| (0, number, plan.agents));
+        let strangers = if plan.strangers > 0 { plan.strangers + 1 } else { 0 };
+        let strangers = (0..strangers).map(|number| (1, number, plan.strangers));
+        let actors = residents.chain(strangers);
+        let actors = actors.map(|who| Actor::new(who, &plan, &mut rng)).collect();
+        let model = || Model { pure: plan.traffic.pure, ..Model::new(plan.rules()) };
+        let tenants = if plan.strangers > 0 { 2 } else { 1 };
         Self {
             broker: Broker::new(&plan, config, defect),
-            model: Model { pure: plan.traffic.pure, ..Model::new(plan.rules()) },
+            models: (0..tenants).map(|_| model()).collect(),
             clock: Clock::new(),
             calendar: Calendar::default(),
             links: BTreeMap::new(),
@@ -162,6 +170,7 @@ impl World {
             Event::Write => self.write(),
             Event::Flush => self.flush(),
             Event::Restart => self.restart(),
+            Event::Drain => self.drain(),
             Event::Resume => self.resume(),
             Event::Room => self.room(),
             Event::Fault(kind) => self.fault(kind),

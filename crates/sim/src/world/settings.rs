@@ -8,7 +8,7 @@ use crate::model::wants;
 use crate::plan;
 use crate::totals::Count;
 use std::time::Duration;
-use trunkline_engine::{Carried, Command, Record, Verdicts};
+use trunkline_engine::{Carried, Command, Record, Verdict, Verdicts};
 use trunkline_types::session::{ClientFrame, Operation};
 use trunkline_types::{Destination, Filter, Routing, TopicPattern, WhenFull};
 
@@ -24,8 +24,8 @@ impl World {
             let Operation::Publish(publish) = operation else { continue };
             let Destination::Topic(topic) = &publish.envelope.destination else { continue };
             let matching = self.broker.filters.iter().filter(|(pattern, _)| pattern.matches(topic));
-            let known: Vec<(Filter, bool)> = matching
-                .map(|(_, filter)| (filter.clone(), wants::wants(filter, publish)))
+            let known: Vec<(Filter, Verdict)> = matching
+                .map(|(_, filter)| (filter.clone(), wants::wants(filter, publish).into()))
                 .collect();
             if !known.is_empty() && self.rng.u8(..) < 200 {
                 self.totals.add(Count::Verdicts);
@@ -86,15 +86,19 @@ impl World {
         for _ in 0..keys {
             self.totals.add(Count::Indexed);
         }
-        self.model.at(self.clock.moment());
+        self.at_moment();
         self.command(Command::Indexed { through: last })
     }
 
     /// Other settings are in force from now on, as after a reload of the configuration.
     pub(crate) fn configure(&mut self) -> Check {
         self.totals.add(Count::Configured);
+        let lease = self.lease();
         let rng = &mut self.rng;
         let config = &mut self.broker.config;
+        // Never longer than planned: how often the machine stands still is drawn for that.
+        config.lease = Duration::from_nanos(rng.u64(lease / 2..=lease));
+        config.losses = rng.u32(0..=4);
         config.priority_weights = [1, 2, 4, 8].map(|most| rng.u8(1..=most));
         config.when_full = WhenFull::ALL[rng.usize(..WhenFull::ALL.len())];
         config.wait = Duration::from_millis(rng.u64(1..=400));
@@ -106,8 +110,8 @@ impl World {
         config.backoff_base = Duration::from_millis(rng.u64(1..=60));
         config.backoff_cap = Duration::from_millis(rng.u64(20..=400));
         let config = self.broker.config.clone();
-        self.model.at(self.clock.moment());
-        self.model.configure(plan::rules(&config));
+        self.at_moment();
+        self.notice(|model| model.configure(plan::rules(&config)));
         self.command(Command::Configure(Box::new(config)))
     }
 }

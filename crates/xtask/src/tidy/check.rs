@@ -6,7 +6,9 @@ use crate::project;
 use super::finding::Finding;
 use super::metadata::Metadata;
 use super::tree::Tree;
-use super::{doubles, edges, layers, licences, links, module_docs, reference, sizes, words};
+use super::{
+    doubles, edges, guarantees, layers, licences, links, module_docs, reference, sizes, words,
+};
 
 /// Checks the tree and prints every finding.
 ///
@@ -53,6 +55,7 @@ fn check(tree: &Tree, metadata: &Metadata) -> Vec<Finding> {
     findings.extend(words::check(tree));
     findings.extend(links::check(tree));
     findings.extend(reference::check(tree));
+    findings.extend(guarantees::check(tree));
     findings.sort();
     findings.dedup();
     findings

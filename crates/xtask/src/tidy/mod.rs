@@ -8,6 +8,7 @@ mod check;
 mod doubles;
 mod edges;
 mod finding;
+mod guarantees;
 mod layers;
 mod licences;
 mod links;

@@ -32,11 +32,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             findings.push(finding(index, format!("{first} names no test"), "link its test"));
         }
         for (name, path) in tests {
-            let there = path
-                .strip_prefix("../")
-                .and_then(|path| tree.text(path))
-                .is_some_and(|text| text.contains(&format!("fn {name}(")));
-            if !there {
+            if !is_there(tree, name, path) {
                 let what = format!("{first} names the test {name}, which is not in {path}");
                 findings.push(finding(index, what, "name a test that observes the option"));
             }
@@ -45,12 +41,19 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Whether a test stands in the file that a page of `docs` links.
+pub(super) fn is_there(tree: &Tree, name: &str, path: &str) -> bool {
+    path.strip_prefix("../")
+        .and_then(|path| tree.text(path))
+        .is_some_and(|text| text.contains(&format!("fn {name}(")))
+}
+
 fn finding(index: usize, what: String, remedy: &str) -> Finding {
     Finding::new(PAGE, index + 1, what, "one test or more for each option", remedy)
 }
 
 /// The cells of a table's row; a bar within code is escaped and splits nothing.
-fn cells(line: &str) -> Option<Vec<&str>> {
+pub(super) fn cells(line: &str) -> Option<Vec<&str>> {
     let inside = line.trim().strip_prefix('|')?.strip_suffix('|')?;
     let mut cells = Vec::new();
     let mut start = 0;
@@ -65,7 +68,7 @@ fn cells(line: &str) -> Option<Vec<&str>> {
 }
 
 /// The tests that a cell links: their names and files.
-fn tests(cell: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn tests(cell: &str) -> impl Iterator<Item = (&str, &str)> {
     cell.split("[`").skip(1).filter_map(|rest| {
         let (name, rest) = rest.split_once("`](")?;
         let (path, _) = rest.split_once(')')?;

@@ -12,6 +12,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "longest record"),
     number!(Count, "log", "free_segments", log.free_segments, 0, 1_024, Restart,
         "dead segment files that wait to be used again; more are deleted"),
+    number!(Count, "log", "reserve_segments", log.reserve_segments, 0, 64, Restart,
+        "prepared segments that new work may not use, so that a full disk can be cleaned"),
     number!(Size, "log", "clean_min_bytes", engine.clean_min_bytes, 0, 1_024 * GIB, Reload,
         "the log is not cleaned while it has no more bytes than this"),
     number!(Count, "log", "clean_percent", engine.clean_percent, 150, 10_000, Reload,

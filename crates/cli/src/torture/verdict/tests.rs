@@ -72,7 +72,7 @@ impl Scene {
         let publish = publish(1, level);
         ledger.said(1);
         ledger.published(&publish);
-        ledger.answered();
+        ledger.answered(WallTime(0));
         ledger.accepted(id(1), None);
         let mut scene = Self {
             disk: Disk::Plain,
@@ -101,6 +101,7 @@ impl Scene {
             accepted_at: WallTime(0),
             expires_at: None,
             backlog: 0,
+            backlog_age: std::time::Duration::ZERO,
             messages: Vec::new(),
             number: 1,
             missed: Vec::new(),
@@ -125,7 +126,8 @@ impl Scene {
     /// Which promises are broken.
     fn broken(&self) -> Vec<Promise> {
         let mut tallies = Tallies::default();
-        judge(self.disk, &self.ledger.books(), &self.evidence, &mut tallies);
+        let history = History::default();
+        judge(self.disk, &history, &self.ledger.books(), &self.evidence, &mut tallies);
         Promise::ALL.into_iter().filter(|promise| tallies.of(*promise).broken > 0).collect()
     }
 }
@@ -280,4 +282,49 @@ fn a_recovery_that_changes_something_is_noticed() {
     }
     assert_eq!(broken(&after), 1);
     assert_eq!(broken(&HashMap::new()), 1);
+}
+
+#[test]
+fn a_case_counts_under_the_faults_that_struck_while_it_was_under_way() {
+    let mut scene = Scene::new(Durability::Synced);
+    let (sent, day) = (scene.ledger.books().sent[&id(1)].at, 86_400_000);
+    let (story, _) = scene.story();
+    story[2].at = WallTime(sent.0 + day);
+    let mut history = History::default();
+    for (fault, from, until) in [
+        (Fault::Cut, sent.0 - 2, sent.0 - 1),
+        (Fault::Kill, sent.0 + 1, sent.0 + 2),
+        (Fault::Stall, sent.0 + day + 1, sent.0 + day + 2),
+    ] {
+        let open = history.begin(fault, WallTime(from));
+        history.end(open, WallTime(until));
+    }
+    let under = |scene: &Scene, fault| {
+        let mut tallies = Tallies::default();
+        judge(scene.disk, &history, &scene.ledger.books(), &scene.evidence, &mut tallies);
+        tallies.under(Promise::NothingLost, fault)
+    };
+    assert_eq!(under(&scene, Fault::Kill), (1, 0));
+    assert_eq!(under(&scene, Fault::Cut), (0, 0));
+    assert_eq!(under(&scene, Fault::Stall), (0, 0));
+    // What is lost may have been lost by whatever came after it was sent.
+    scene.evidence.listed.clear();
+    assert_eq!(under(&scene, Fault::Kill), (1, 1));
+    assert_eq!(under(&scene, Fault::Cut), (0, 0));
+    assert_eq!(under(&scene, Fault::Stall), (1, 1));
+}
+
+#[test]
+fn a_damaged_block_excuses_as_many_tasks_as_it_has_records() {
+    let scene = Scene::new(Durability::Synced);
+    let before = scene.evidence.listed.clone();
+    let broken = |lost, after: &HashMap<_, _>| {
+        let mut tallies = Tallies::default();
+        contained(lost, &before, after, &mut tallies);
+        let tally = tallies.of(Promise::DamageContained);
+        (tally.checked, tally.broken)
+    };
+    assert_eq!(broken(0, &before), (1, 0));
+    assert_eq!(broken(1, &HashMap::new()), (1, 0));
+    assert_eq!(broken(0, &HashMap::new()), (1, 1));
 }

@@ -3,9 +3,9 @@
 use super::*;
 use trunkline_types::{
     Binding, CopyState, CopyStatus, Counters, DeadLetter, DeadLetterFilter, DeadLetterPage, Gauges,
-    InboxChange, InboxInfo, InboxSettings, InboxStats, LogStats, MessageStatus, Routing, Schedule,
-    ScheduleFilter, ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot,
-    TaskState, WhenFull,
+    InboxChange, InboxEffective, InboxInfo, InboxSettings, InboxStats, LogStats, MessageStatus,
+    Routing, Schedule, ScheduleFilter, ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage,
+    TaskSnapshot, TaskState, WhenFull,
 };
 
 prop_compose! {
@@ -142,7 +142,7 @@ fn log_stats() -> impl Strategy<Value = LogStats> {
 prop_compose! {
     pub(crate) fn stats()(
         (counters, gauges) in (counters(), gauges()),
-        n in any::<[u64; 22]>(),
+        n in any::<[u64; 23]>(),
         inboxes in vec(inbox_stats(), 0..3),
         log in of(log_stats()),
         epoch in any::<u32>(),
@@ -161,6 +161,7 @@ prop_compose! {
             tasks_open: n[8],
             tasks_forgotten: n[9],
             dead_letters: n[10],
+            dead_letters_forgotten: n[22],
             redriven: n[15],
             purged: n[16],
             scheduled: n[17],
@@ -210,9 +211,14 @@ prop_compose! {
 
 pub(crate) fn inbox_info() -> impl Strategy<Value = InboxInfo> {
     let settings = prop_oneof![Just(InboxSettings::default()), inbox_settings()];
-    (settings, inbox_stats(), any::<(u32, u32)>()).prop_map(
-        |(settings, stats, (waiting_outside, servers))| InboxInfo {
+    let effective = (word(WhenFull::ALL), span(), any::<(u32, u64)>(), of(word(Routing::ALL)));
+    let effective = effective.prop_map(|(when_full, wait, (ephemeral, logged), routing)| {
+        InboxEffective { when_full, wait, ephemeral, logged, routing }
+    });
+    (settings, effective, inbox_stats(), any::<(u32, u32)>()).prop_map(
+        |(settings, effective, stats, (waiting_outside, servers))| InboxInfo {
             settings,
+            effective,
             stats,
             waiting_outside,
             servers,
@@ -221,7 +227,7 @@ pub(crate) fn inbox_info() -> impl Strategy<Value = InboxInfo> {
 }
 
 pub(crate) fn message_status() -> impl Strategy<Value = MessageStatus> {
-    let copy = (inbox(), word(CopyState::ALL), any::<u32>(), of(agent()))
+    let copy = (of(inbox()), word(CopyState::ALL), any::<u32>(), of(agent()))
         .prop_map(|(inbox, state, attempts, agent)| CopyStatus { inbox, state, attempts, agent });
     let known = (of(word(Kind::ALL)), of(destination()), of(time()));
     (id(), known, vec(copy, 0..3)).prop_map(|(id, (kind, destination, accepted_at), copies)| {

@@ -1,0 +1,125 @@
+//! The list of what a backup holds: text, a line for each file, and a checksum of it all.
+
+use super::{BackupError, write};
+use std::fs;
+use std::io;
+use std::path::Path;
+use trunkline_log::checksum;
+
+/// The list's name in a backup.
+pub(super) const MANIFEST: &str = "MANIFEST";
+/// Its first line. The number is its version.
+const FIRST: &str = "trunkline-backup 1";
+/// What the file of a content begins with.
+const CONTENT: &str = "content-";
+
+/// The files of a data directory that a backup holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Manifest {
+    pub(super) entries: Vec<Entry>,
+}
+
+/// One file of a data directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Entry {
+    /// Its name there, with `/` between folders.
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) checksum: u64,
+}
+
+impl Entry {
+    /// The name of the file in the backup that holds it: another content has another name, so that
+    /// nothing that a manifest lists is ever written over.
+    pub(super) fn file(&self) -> String {
+        let Self { name, bytes, checksum } = self;
+        format!("{CONTENT}{}-{bytes:x}-{checksum:016x}", name.replace('/', "-"))
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.splitn(3, ' ');
+        let checksum = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let bytes = parts.next()?.parse().ok()?;
+        let name = parts.next()?;
+        // A name must not lead out of the directory that is restored to.
+        let plain = |part: &str| !part.is_empty() && !part.starts_with('.');
+        let safe = name.split('/').all(plain) && !name.contains(['\\', '\0']);
+        safe.then(|| Self { name: name.to_owned(), bytes, checksum })
+    }
+}
+
+/// Whether a file of this name in a backup holds a content.
+pub(super) fn is_content(name: &str) -> bool {
+    name.starts_with(CONTENT)
+}
+
+impl Manifest {
+    /// Reads the list of a backup; `None` if there is none.
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, BackupError> {
+        let path = folder.join(MANIFEST);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(BackupError::io("read", &path))?,
+        };
+        let wrong =
+            |reason: &str| BackupError::NoBackup { path: path.clone(), reason: reason.to_owned() };
+        if text.lines().next() != Some(FIRST) {
+            return Err(wrong("its first line is not that of a manifest this version knows"));
+        }
+        let sum = text.rfind("end ").map(|at| text.split_at(at));
+        let (body, end) = sum.ok_or_else(|| wrong("it has no end"))?;
+        if end.trim_end() != format!("end {:016x}", checksum(body.as_bytes())) {
+            return Err(wrong("its checksum does not match"));
+        }
+        let entries = body.lines().skip(1).map(Entry::parse).collect::<Option<_>>();
+        Ok(Some(Self { entries: entries.ok_or_else(|| wrong("a line cannot be read"))? }))
+    }
+
+    /// Replaces the list of a backup.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), BackupError> {
+        let line = |entry: &Entry| {
+            let Entry { name, bytes, checksum } = entry;
+            format!("{checksum:016x} {bytes} {name}\n")
+        };
+        let lines: Vec<String> = self.entries.iter().map(line).collect();
+        let mut text = format!("{FIRST}\n{}", lines.concat());
+        let end = format!("end {:016x}\n", checksum(text.as_bytes()));
+        text += &end;
+        write(&folder.join(MANIFEST), text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, checksum: u64) -> Entry {
+        Entry { name: name.to_owned(), bytes: 7, checksum }
+    }
+
+    #[test]
+    fn a_manifest_is_read_back_and_a_changed_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(folder.path()).unwrap(), None);
+        let entries = vec![entry("FORMAT", 1), entry("index/keys.sqlite", u64::MAX)];
+        let manifest = Manifest { entries };
+        manifest.write(folder.path()).unwrap();
+        assert_eq!(Manifest::read(folder.path()).unwrap(), Some(manifest));
+        let path = folder.path().join(MANIFEST);
+        let text = fs::read_to_string(&path).unwrap();
+        for at in 0..text.len() - 1 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            assert!(Manifest::read(folder.path()).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for name in ["../x", "a/../b", "/etc/passwd", "", "a//b", ".hidden", "a\\b"] {
+            assert_eq!(Entry::parse(&format!("1 7 {name}")), None, "{name}");
+        }
+        assert_eq!(Entry::parse("1 7 a/b"), Some(entry("a/b", 1)));
+    }
+}

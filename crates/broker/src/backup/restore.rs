@@ -1,0 +1,69 @@
+//! Making a data directory of a backup.
+
+use super::manifest::{Entry, Manifest};
+use super::{BackedUp, BackupError, FORMAT, sync_folder, write};
+use std::fs;
+use std::path::Path;
+use trunkline_log::{check_format, checksum};
+
+/// Makes a data directory of a backup. `progress` is told each file and its length.
+///
+/// Everything is checked before anything is written. The file that makes it a data directory comes
+/// last, so that one that is restored half is refused by a broker.
+///
+/// # Errors
+/// [`BackupError`]; of [`BackupError::Io`] what was restored so far is left there.
+pub fn restore(
+    backup: &Path,
+    data: &Path,
+    mut progress: impl FnMut(&str, u64),
+) -> Result<BackedUp, BackupError> {
+    let Some(manifest) = Manifest::read(backup)? else {
+        let reason = "there is no MANIFEST in it".to_owned();
+        return Err(BackupError::NoBackup { path: backup.to_owned(), reason });
+    };
+    if fs::exists(data).map_err(BackupError::io("look at", data))?
+        && fs::read_dir(data).map_err(BackupError::io("list", data))?.next().is_some()
+    {
+        return Err(BackupError::NotEmpty { path: data.to_owned() });
+    }
+    for entry in &manifest.entries {
+        let bytes = content(backup, entry)?;
+        if entry.name == FORMAT {
+            let scratch = tempfile::tempdir().map_err(BackupError::io("make", data))?;
+            write(&scratch.path().join(FORMAT), &bytes)?;
+            check_format(scratch.path())?;
+        }
+    }
+    fs::create_dir_all(data).map_err(BackupError::io("make", data))?;
+    let (format, rest): (Vec<_>, Vec<_>) =
+        manifest.entries.iter().partition(|entry| entry.name == FORMAT);
+    let mut done = BackedUp::default();
+    for entry in rest.into_iter().chain(format) {
+        progress(&entry.name, entry.bytes);
+        let path = data.join(&entry.name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(BackupError::io("make", folder))?;
+        }
+        write(&path, &content(backup, entry)?)?;
+        done.files += 1;
+        done.bytes += entry.bytes;
+    }
+    sync_folder(data)?;
+    (done.written_files, done.written_bytes) = (done.files, done.bytes);
+    Ok(done)
+}
+
+/// The content of a file, checked.
+fn content(backup: &Path, entry: &Entry) -> Result<Vec<u8>, BackupError> {
+    let path = backup.join(entry.file());
+    let bytes = fs::read(&path).map_err(BackupError::io("read", &path))?;
+    let reason = if bytes.len() as u64 != entry.bytes {
+        format!("it has {} bytes, {} were backed up", bytes.len(), entry.bytes)
+    } else if checksum(&bytes) != entry.checksum {
+        "its checksum does not match".to_owned()
+    } else {
+        return Ok(bytes);
+    };
+    Err(BackupError::Damaged { path, reason })
+}

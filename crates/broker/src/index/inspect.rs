@@ -1,0 +1,100 @@
+//! A look at the index of a stopped broker: is it whole, and is it this log's.
+
+use crate::index::store::{self, VERSION};
+use rusqlite::{Connection, Error, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+use trunkline_types::Sequence;
+
+/// The name of the file in its folder.
+pub(crate) const FILE: &str = "keys.sqlite";
+
+/// What SQLite keeps beside the file.
+pub(crate) const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+/// What an index says of itself.
+pub(crate) struct Inspected {
+    /// How far it goes.
+    pub(crate) through: Sequence,
+    /// The first record of the log that it belongs to; empty before the first commit.
+    pub(crate) belongs_to: Vec<u8>,
+}
+
+/// Checks the index in a folder. `None` if there is none. SQLite changes files even to read them,
+/// so it is given copies.
+///
+/// # Errors
+/// What is wrong with it, in a few words.
+pub(crate) fn inspect(folder: &Path) -> Result<Option<Inspected>, String> {
+    if !folder.join(FILE).is_file() {
+        return Ok(None);
+    }
+    let copy = |error: io::Error| format!("it cannot be copied to be checked: {error}");
+    let scratch = tempfile::tempdir().map_err(copy)?;
+    for suffix in SUFFIXES {
+        let name = format!("{FILE}{suffix}");
+        match fs::copy(folder.join(&name), scratch.path().join(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(copy(error)),
+            _ => {}
+        }
+    }
+    check(&scratch.path().join(FILE)).map(Some)
+}
+
+/// Copies the index in a folder to a file as it is at one moment, while a broker may be writing to
+/// it. `false` if there is none.
+///
+/// # Errors
+/// What SQLite or the disk says.
+pub(crate) fn copy_online(folder: &Path, to: &Path) -> Result<bool, String> {
+    let from = folder.join(FILE);
+    if !from.is_file() {
+        return Ok(false);
+    }
+    let target = to.to_str().ok_or("its path is not UTF-8")?;
+    let reading = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let copied = Connection::open_with_flags(&from, reading).and_then(|connection| {
+        connection.execute_batch("PRAGMA busy_timeout = 5000")?;
+        connection.execute("VACUUM INTO ?1", [target])
+    });
+    copied.map(|_| true).map_err(|error| error.to_string())
+}
+
+/// Moves the index in a folder aside, into another folder, so that the next who opens it makes it
+/// again from the log.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn move_aside(folder: &Path, to: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(to)?;
+    let name = |at: u32, suffix: &str| to.join(format!("{FILE}.{at}{suffix}"));
+    let free = (1..=u32::MAX).find(|at| SUFFIXES.iter().all(|it| !name(*at, it).exists()));
+    let free = free.ok_or(io::ErrorKind::AlreadyExists)?;
+    // The file itself last, so that it never stands there without what belongs to it.
+    for suffix in SUFFIXES.into_iter().rev() {
+        match fs::rename(folder.join(format!("{FILE}{suffix}")), name(free, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::File::open(to)?.sync_all()?;
+    fs::File::open(folder)?.sync_all()?;
+    Ok(name(free, ""))
+}
+
+fn check(path: &Path) -> Result<Inspected, String> {
+    let text = |error: Error| error.to_string();
+    let connection = Connection::open(path).map_err(text)?;
+    let version: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(text)?;
+    if version != VERSION {
+        return Err(format!("its version is {version}, this version reads {VERSION}"));
+    }
+    let found: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(text)?;
+    if found != "ok" {
+        return Err(found);
+    }
+    let (through, belongs_to) = store::state_of(&connection).map_err(text)?;
+    Ok(Inspected { through, belongs_to })
+}

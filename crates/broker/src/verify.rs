@@ -1,0 +1,245 @@
+//! Checking a stopped broker's data: every segment, every record, the state they lead to, the index.
+//!
+//! It holds the directory's lock meanwhile. Without repair nothing is written; with it damaged bytes
+//! are copied and a damaged index is moved aside, and nothing is ever deleted.
+
+use crate::error::OpenError;
+use crate::gaps::Gaps;
+use crate::index::inspect::{self, Inspected};
+use crate::open::first_record;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use trunkline_engine::{Engine, EngineConfig, Record};
+use trunkline_log::{Damage, Directory, Location, Recovery, Storage, segment_number};
+use trunkline_rules::Rulebook;
+use trunkline_types::Sequence;
+
+/// How many faults are told one by one; the others are counted.
+const TOLD: usize = 100;
+
+/// Whether to put damage aside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repair {
+    /// Only look.
+    No,
+    /// Copy damaged bytes to `quarantine/`, and move an index there that is of no use, so that the
+    /// next start makes it again from the log.
+    Yes,
+}
+
+/// What was found in a data directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// Segments read.
+    pub segments: u64,
+    /// Records read.
+    pub records: u64,
+    /// Bytes of their frames.
+    pub bytes: u64,
+    /// Whether the broker that wrote it stopped in order.
+    pub closed: bool,
+    /// Bytes at the end that were never flushed, which is what a crash leaves and no fault.
+    pub torn_bytes: u64,
+    /// Damaged places of the log. Those with a copy have been put aside, by this or an earlier
+    /// start or repair, and are no fault any more.
+    pub damage: Vec<Damage>,
+    /// Records that speak of something that was lost with a damaged place.
+    pub skipped: u64,
+    /// What else is wrong, as far as it is told one by one.
+    pub faults: Vec<Fault>,
+    /// How many faults there are.
+    pub faults_total: u64,
+    /// Where an index of no use was moved to.
+    pub index_moved: Option<PathBuf>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// The record it is about; `None` for the whole or for the index.
+    pub location: Option<Location>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Location { segment, offset }) = self.location {
+            write!(f, "segment {segment}, offset {offset}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl Verified {
+    /// Whether nothing is wrong that has not been put aside.
+    pub fn is_sound(&self) -> bool {
+        self.faults_total == 0 && self.damage.iter().all(|place| place.copy.is_some())
+    }
+}
+
+/// Checks the data directory of a stopped broker. `progress` is told how many bytes of how many
+/// have been read.
+///
+/// # Errors
+/// [`OpenError::Log`] if a broker uses the directory, or it cannot be read, or its format is not
+/// known, or what is there contradicts itself so that nothing behind it can be read.
+pub fn verify(
+    path: &Path,
+    repair: Repair,
+    progress: impl FnMut(u64, u64),
+) -> Result<Verified, OpenError> {
+    let storage: Arc<dyn Storage> = Arc::new(Directory::inspect(path)?);
+    let mut checker = Checker::new(&storage, progress)?;
+    let visit = |found: trunkline_log::Record<'_>| {
+        checker.record(&found);
+        Ok(())
+    };
+    let recovery = match repair {
+        Repair::No => trunkline_log::inspect(&storage, visit)?,
+        Repair::Yes => trunkline_log::quarantine(&storage, visit)?,
+    };
+    checker.finish(path, repair, recovery)
+}
+
+/// Takes in what is read.
+struct Checker<P> {
+    progress: P,
+    /// Numbers of the segments, and how many bytes there are before each.
+    starts: Vec<(u64, u64)>,
+    total: u64,
+    engine: Engine,
+    gaps: Gaps,
+    /// Records no longer reach the engine, as one did not fit.
+    stuck: bool,
+    /// The record before could not be read, so that it is missing for the engine.
+    unread: bool,
+    faults: Vec<Fault>,
+    faults_total: u64,
+}
+
+impl<P: FnMut(u64, u64)> Checker<P> {
+    fn new(storage: &Arc<dyn Storage>, progress: P) -> Result<Self, OpenError> {
+        let files = storage.list().map_err(|source| trunkline_log::OpenError::Io {
+            action: "list",
+            path: storage.path(""),
+            source,
+        })?;
+        let mut segments: Vec<_> = files
+            .iter()
+            .filter_map(|file| segment_number(&file.name).map(|number| (number, file.bytes)))
+            .collect();
+        segments.sort_unstable();
+        let mut total = 0;
+        let start = |(number, bytes)| {
+            let start = total;
+            total += bytes;
+            (number, start)
+        };
+        let starts = segments.into_iter().map(start).collect();
+        let config = EngineConfig {
+            logged: true,
+            rules: Arc::new(Rulebook::new()),
+            ..EngineConfig::default()
+        };
+        Ok(Self {
+            progress,
+            starts,
+            total,
+            engine: Engine::new(config),
+            gaps: Gaps::default(),
+            stuck: false,
+            unread: false,
+            faults: Vec::new(),
+            faults_total: 0,
+        })
+    }
+
+    fn record(&mut self, found: &trunkline_log::Record<'_>) {
+        let location = found.location;
+        let before = self.starts.iter().rfind(|(number, _)| *number <= location.segment);
+        (self.progress)(before.map_or(0, |(_, start)| *start) + location.offset, self.total);
+        let place = Sequence(found.sequence);
+        let record = match Record::decode(found.tag, found.body) {
+            Ok(record) => record,
+            Err(error) => {
+                self.unread = true;
+                let what = format!("record {} cannot be read: {error}", found.sequence);
+                return self.fault(Some(location), what);
+            }
+        };
+        if self.stuck {
+            return;
+        }
+        let behind = found.after_damage || std::mem::take(&mut self.unread);
+        if let Err(error) = self.gaps.replay(&mut self.engine, place, record, behind) {
+            self.stuck = true;
+            let what = format!("{error}; what comes after it was read but not replayed");
+            self.fault(Some(location), what);
+        }
+    }
+
+    fn fault(&mut self, location: Option<Location>, what: String) {
+        self.faults_total += 1;
+        if self.faults.len() < TOLD {
+            self.faults.push(Fault { location, what });
+        }
+    }
+
+    fn finish(
+        mut self,
+        path: &Path,
+        repair: Repair,
+        recovery: Recovery,
+    ) -> Result<Verified, OpenError> {
+        (self.progress)(self.total, self.total);
+        if !self.stuck
+            && let Err(what) = self.engine.conservation()
+        {
+            self.fault(None, format!("the state that the records lead to does not add up: {what}"));
+        }
+        Gaps::finish(&mut self.engine, &recovery);
+        let folder = path.join(crate::open::INDEX);
+        let mut index_moved = None;
+        if let Some(what) = self.index_fault(&folder) {
+            if repair == Repair::Yes {
+                let moved = inspect::move_aside(&folder, &path.join("quarantine"));
+                index_moved = Some(moved.map_err(|source| trunkline_log::OpenError::Io {
+                    action: "move aside",
+                    path: folder,
+                    source,
+                })?);
+            } else {
+                self.fault(None, format!("the key index {what}"));
+            }
+        }
+        let Recovery { records, bytes, segments, torn, closed, damage, .. } = recovery;
+        Ok(Verified {
+            segments,
+            records,
+            bytes,
+            closed,
+            torn_bytes: torn.map_or(0, |torn| torn.bytes),
+            damage,
+            skipped: self.gaps.skipped,
+            faults: self.faults,
+            faults_total: self.faults_total,
+            index_moved,
+        })
+    }
+
+    /// Why the index is of no use, if it is there and is of none.
+    fn index_fault(&self, folder: &Path) -> Option<String> {
+        match inspect::inspect(folder) {
+            Ok(None) => None,
+            Err(what) => Some(format!("is damaged: {what}")),
+            Ok(Some(Inspected { through, belongs_to })) => {
+                let first = first_record(&self.engine);
+                let fits = belongs_to.is_empty()
+                    || (belongs_to == first && through <= self.engine.sequence());
+                (!fits).then(|| "belongs to another log".to_owned())
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Bits flipped in closed segments of a stopped broker.
+//!
+//! Reads no more of a segment than `docs/log-format.md` says of batches: enough to know which
+//! block is hit and how many records are in it.
+
+use crate::error::CliError;
+use crate::exit::Exit;
+use fastrand::Rng;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Where the first batch of a segment stands.
+const FIRST: usize = 4096;
+/// Bytes of a batch's header.
+const HEADER: usize = 64;
+/// Kinds of batches.
+const RECORDS: u8 = 1;
+const SEAL: u8 = 3;
+
+/// A bit that was flipped.
+#[derive(Clone, Debug)]
+pub(super) struct Flip {
+    /// The segment's file.
+    path: PathBuf,
+    /// Which byte, and which bit of it.
+    offset: u64,
+    bit: u8,
+    /// How many records are in the block that is damaged.
+    pub(super) records: u64,
+}
+
+/// One batch of records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Block {
+    offset: usize,
+    bytes: usize,
+    records: u64,
+}
+
+impl Flip {
+    /// Flips a bit in a batch of records in a closed segment of a data directory, all drawn.
+    /// `None` if no segment is closed.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub(super) fn draw(directory: &Path, rng: &mut Rng) -> Result<Option<Self>, CliError> {
+        let mut closed = Vec::new();
+        for path in segments(directory)? {
+            let blocks = sealed(&std::fs::read(&path)?);
+            if !blocks.is_empty() {
+                closed.push((path, blocks));
+            }
+        }
+        let Some((path, blocks)) = rng.choice(closed) else { return Ok(None) };
+        let Some(block) = rng.choice(blocks) else { return Ok(None) };
+        let offset = (block.offset + rng.usize(0..block.bytes)) as u64;
+        let flip = Self { path, offset, bit: 1 << rng.u8(0..8), records: block.records };
+        flip.turn()?;
+        Ok(Some(flip))
+    }
+
+    /// Flips the bit: a second time puts back what was.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub(super) fn turn(&self) -> Result<(), CliError> {
+        let turn = || -> io::Result<()> {
+            let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, self.offset)?;
+            file.write_all_at(&[byte[0] ^ self.bit], self.offset)?;
+            file.sync_all()
+        };
+        turn().map_err(|error| {
+            let what = format!("cannot flip a bit in {}: {error}", self.path.display());
+            CliError::new(Exit::General, what)
+        })
+    }
+
+    /// Whether somebody who says this means the damaged segment, by its file or its number.
+    pub(super) fn is_named_in(&self, words: &str) -> bool {
+        let stem = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let number = stem.trim_start_matches('0');
+        let by_number = words.match_indices("segment").any(|(at, what)| {
+            let rest = words[at + what.len()..].trim_start_matches([' ', '=']);
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            &rest[..end] == number
+        });
+        by_number || words.contains(stem)
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> String {
+        format!("{} at {}", self.path.display(), self.offset)
+    }
+}
+
+/// Whether a data directory has a closed segment.
+///
+/// # Errors
+/// A file cannot be read.
+pub(super) fn has_closed(directory: &Path) -> io::Result<bool> {
+    for path in segments(directory)? {
+        if !sealed(&std::fs::read(path)?).is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The segments of a data directory, oldest first.
+fn segments(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let is_number = number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number && path.extension().is_some_and(|extension| extension == "log") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The batches of records in a segment if it is sealed, none if it is not.
+fn sealed(segment: &[u8]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut at = FIRST;
+    let salt = segment.get(40..48);
+    loop {
+        let Some(header) = segment.get(at..at + HEADER) else { return Vec::new() };
+        if header.get(..8) != salt || number(header, 24, 8) != at as u64 {
+            return Vec::new();
+        }
+        let frames = usize::try_from(number(header, 48, 4)).unwrap_or(usize::MAX);
+        let bytes = HEADER.saturating_add(frames);
+        match header[60] {
+            SEAL => return blocks,
+            RECORDS => blocks.push(Block { offset: at, bytes, records: number(header, 52, 4) }),
+            _ => {}
+        }
+        at = at.saturating_add(bytes).next_multiple_of(8);
+    }
+}
+
+/// A little-endian number of so many bytes.
+fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
+    bytes[at..at + length].iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use trunkline_log::{Directory, Log, LogConfig};
+
+    /// Two records to a batch, until there are several segments.
+    fn write(path: &Path) {
+        let config =
+            LogConfig { segment_bytes: 64 << 10, max_body_bytes: 16 << 10, ..LogConfig::default() };
+        let disk = Arc::new(Directory::open(path).unwrap());
+        let (mut log, _) = Log::open(disk, config, |_| Ok(())).unwrap();
+        for number in 1..=20 {
+            let mut batch = log.config().batch();
+            for sequence in [2 * number - 1, 2 * number] {
+                batch.push(0, sequence, 1, |body| body.extend([7; 5000])).unwrap();
+            }
+            log.prepare().unwrap();
+            log.write(&mut batch).unwrap();
+        }
+        log.close().unwrap();
+    }
+
+    fn contents(path: &Path) -> Vec<Vec<u8>> {
+        segments(path).unwrap().iter().map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_flip_hits_one_bit_of_a_closed_segment_and_a_second_one_puts_it_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        write(path);
+        let whole = contents(path);
+        assert!(whole.len() > 2);
+        assert_eq!(sealed(&whole[whole.len() - 1]), []);
+        assert!(sealed(&whole[0]).iter().any(|block| block.records == 2));
+        for seed in 0..20 {
+            let flip = Flip::draw(path, &mut Rng::with_seed(seed)).unwrap().unwrap();
+            let damaged = contents(path);
+            let differ = |a: &Vec<u8>, b: &Vec<u8>| -> u32 {
+                a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
+            };
+            let bits: Vec<u32> =
+                whole.iter().zip(&damaged).map(|(before, now)| differ(before, now)).collect();
+            assert_eq!(bits.iter().sum::<u32>(), 1, "{bits:?}");
+            assert_eq!(bits[bits.len() - 1], 0, "the last segment is not closed");
+            assert!(flip.is_named_in(&format!("corrupt: {}", flip.place())));
+            let number = flip.path.file_stem().unwrap().to_str().unwrap().trim_start_matches('0');
+            assert!(flip.is_named_in(&format!("damaged segment={number} offset=12")));
+            assert!(!flip.is_named_in("corrupt: segment 77, offset 12"));
+            assert!((1..=2).contains(&flip.records));
+            flip.turn().unwrap();
+            assert_eq!(contents(path), whole);
+        }
+    }
+
+    #[test]
+    fn without_a_closed_segment_nothing_is_flipped() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("00000000000000000001.log"), [0; 8192]).unwrap();
+        let drawn = Flip::draw(directory.path(), &mut Rng::with_seed(1)).unwrap();
+        assert!(drawn.is_none());
+    }
+}

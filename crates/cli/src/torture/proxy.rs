@@ -1,0 +1,231 @@
+//! A network of our own between the load and the broker: connections pass through this process,
+//! which cuts them, delays them or lets nothing through in one direction.
+//!
+//! It needs no rights that a user does not have. It loses no bytes of a connection that lives,
+//! as TCP does not: what is held back arrives later and in order, or the connection breaks.
+
+use super::process::free_port;
+use crate::error::CliError;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The most bytes that are passed on at once.
+const CHUNK: usize = 64 << 10;
+
+/// Which way bytes go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// To the broker.
+    There,
+    /// From it.
+    Back,
+}
+
+/// How things stand on the network.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Weather {
+    /// What is read is passed on so much later.
+    late: Duration,
+    /// The way on which nothing gets through.
+    stalled: Option<Way>,
+    /// How often every connection was cut.
+    cuts: u64,
+    /// Whether the last cut was a reset.
+    reset: bool,
+}
+
+/// See the module. When it is dropped, every connection through it breaks.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    address: SocketAddr,
+    /// What every connection goes by; each follows it by itself.
+    weather: watch::Sender<Weather>,
+    serving: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A way to a broker.
+    ///
+    /// # Errors
+    /// There is no port for it.
+    pub(super) async fn start(broker: SocketAddr) -> Result<Self, CliError> {
+        let listener = TcpListener::bind(free_port()?).await?;
+        let address = listener.local_addr()?;
+        let weather = watch::Sender::new(Weather::default());
+        let serving = tokio::spawn(serve(listener, broker, weather.subscribe()));
+        Ok(Self { address, weather, serving })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Breaks every connection, by a reset or an end.
+    pub(super) fn cut(&self, reset: bool) {
+        self.weather.send_modify(|weather| {
+            weather.cuts += 1;
+            weather.reset = reset;
+        });
+    }
+
+    /// Passes everything on so much later from now on.
+    pub(super) fn delay(&self, late: Duration) {
+        self.weather.send_modify(|weather| weather.late = late);
+    }
+
+    /// Lets nothing through one way, or everything both ways.
+    pub(super) fn stall(&self, way: Option<Way>) {
+        self.weather.send_modify(|weather| weather.stalled = way);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, broker: SocketAddr, weather: watch::Receiver<Weather>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                // One that went away before it was accepted is no concern of the others.
+                if let Ok((near, _)) = accepted {
+                    connections.spawn(connection(near, broker, weather.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Passes bytes on both ways until either side breaks or the connection is cut. A broker that is
+/// away ends it at once.
+async fn connection(
+    mut near: TcpStream,
+    broker: SocketAddr,
+    mut weather: watch::Receiver<Weather>,
+) {
+    let cuts = weather.borrow_and_update().cuts;
+    let Ok(mut far) = TcpStream::connect(broker).await else { return };
+    for stream in [&near, &far] {
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+    }
+    let cut = {
+        let ((near_read, near_write), (far_read, far_write)) = (near.split(), far.split());
+        let there = pass(Way::There, near_read, far_write, weather.clone());
+        let back = pass(Way::Back, far_read, near_write, weather.clone());
+        tokio::select! {
+            // An end is passed on, and the other way goes on until it ends too; an error ends both.
+            _ = async { tokio::try_join!(there, back) } => None,
+            now = weather.wait_for(|weather| weather.cuts > cuts) => now.ok().map(|now| now.reset),
+        }
+    };
+    if cut == Some(true) {
+        for stream in [&near, &far] {
+            // If it cannot be reset, an end will do.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+/// Passes bytes on one way until there are no more.
+async fn pass(
+    way: Way,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut weather: watch::Receiver<Weather>,
+) -> io::Result<()> {
+    let mut bytes = vec![0; CHUNK];
+    loop {
+        let read = from.read(&mut bytes).await?;
+        // The sender goes with the whole run.
+        let now = weather.wait_for(|weather| weather.stalled != Some(way)).await;
+        let late = now.map(|weather| weather.late).unwrap_or_default();
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&bytes[..read]).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A broker that says everything back, and a client of it through a proxy.
+    async fn pair() -> (Proxy, TcpStream) {
+        let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = broker.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = broker.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.split();
+                    tokio::io::copy(&mut from, &mut to).await
+                });
+            }
+        });
+        let proxy = Proxy::start(address).await.unwrap();
+        let client = TcpStream::connect(proxy.address()).await.unwrap();
+        (proxy, client)
+    }
+
+    async fn echo(client: &mut TcpStream, text: &[u8]) -> io::Result<Vec<u8>> {
+        client.write_all(text).await?;
+        let mut back = vec![0; text.len()];
+        client.read_exact(&mut back).await?;
+        Ok(back)
+    }
+
+    #[tokio::test]
+    async fn bytes_pass_and_an_end_is_passed_on() {
+        let (_proxy, mut client) = pair().await;
+        assert_eq!(echo(&mut client, b"one").await.unwrap(), b"one");
+        client.shutdown().await.unwrap();
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_cut_breaks_every_connection_and_new_ones_pass() {
+        for reset in [false, true] {
+            let (proxy, mut client) = pair().await;
+            assert_eq!(echo(&mut client, b"one").await.unwrap(), b"one");
+            proxy.cut(reset);
+            let end = client.read(&mut [0; 1]).await;
+            assert_eq!(end.is_err(), reset, "{end:?}");
+            let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+            assert_eq!(echo(&mut client, b"two").await.unwrap(), b"two");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_stalled_or_late_arrives_afterwards_and_whole() {
+        let (proxy, mut client) = pair().await;
+        for way in [Way::There, Way::Back] {
+            proxy.stall(Some(way));
+            let held = tokio::time::timeout(Duration::from_secs(5), echo(&mut client, b"held"));
+            assert!(held.await.is_err(), "{way:?}");
+            proxy.stall(None);
+            let mut back = [0; 4];
+            client.read_exact(&mut back).await.unwrap();
+            assert_eq!(&back, b"held");
+        }
+        proxy.delay(Duration::from_secs(3));
+        let begun = tokio::time::Instant::now();
+        assert_eq!(echo(&mut client, b"late").await.unwrap(), b"late");
+        assert!(begun.elapsed() >= Duration::from_secs(6));
+    }
+}

@@ -1,0 +1,282 @@
+//! What is done to a running broker and its load, and what must be true right after.
+
+use super::fault::{Fault, Faults, History, Open};
+use super::ledger::{Flow, Ledger};
+use super::load::Load;
+use super::plan::Plan;
+use super::process::Process;
+use super::promise::{Promise, Tallies};
+use super::proxy::{Proxy, Way};
+use super::pulse::Pulse;
+use super::script::Strike;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::units::now;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use trunkline_types::{Outcome, RefusalCode, Token, WallTime};
+
+/// How long anything may take that must happen. Generous: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Only leases as young as this many milliseconds are looked at over a pause: what was held for
+/// longer may have been taken away before it, and not be handed out again until after it.
+const YOUNG: u64 = 500;
+/// A load that was itself away for longer than this says nothing about leases.
+const AWAY: Duration = Duration::from_millis(400);
+/// How often something is looked at that nobody tells of.
+const PROBE: Duration = Duration::from_millis(5);
+
+/// A broker under load, and what can be done to it.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) broker: Process,
+    pub(super) load: Load,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) history: History,
+    pub(super) tallies: Tallies,
+    /// The way from the load to the broker, if it is to be disturbed.
+    pub(super) proxy: Option<Proxy>,
+    /// Holds how much room there is, if the disk is to run full.
+    pub(super) room: Option<PathBuf>,
+    flow: watch::Receiver<Flow>,
+    pulse: Pulse,
+    lasting: Vec<Lasting>,
+}
+
+/// A fault that goes on while other things happen.
+#[derive(Debug)]
+struct Lasting {
+    /// The executable agent that is stopped; `None` when the network is late.
+    agent: Option<usize>,
+    until: Instant,
+    open: Open,
+}
+
+impl Stage {
+    pub(super) fn new(
+        broker: Process,
+        load: Load,
+        ledger: Arc<Ledger>,
+        proxy: Option<Proxy>,
+        room: Option<PathBuf>,
+    ) -> Self {
+        let flow = ledger.flow();
+        Self {
+            broker,
+            load,
+            ledger,
+            history: History::default(),
+            tallies: Tallies::default(),
+            proxy,
+            room,
+            flow,
+            pulse: Pulse::start(),
+            lasting: Vec::new(),
+        }
+    }
+
+    /// Waits until work is accepted and settled again after a fault. Tells whether it is.
+    pub(super) async fn flows(&mut self, after: Option<Fault>) -> bool {
+        let before = *self.flow.borrow_and_update();
+        let again = |now: &Flow| now.accepted > before.accepted && now.settled > before.settled;
+        let again = tokio::time::timeout(PATIENCE, self.flow.wait_for(again)).await;
+        let flows = matches!(again, Ok(Ok(_)));
+        let met: Faults = after.into_iter().collect();
+        self.tallies.check(Promise::ComesBack, met, flows, || {
+            let fault = after.map_or("start", Fault::word);
+            format!("no work was accepted and settled within {PATIENCE:?} of a {fault}")
+        });
+        flows
+    }
+
+    /// Lets something go wrong. Tells whether work flows again.
+    ///
+    /// # Errors
+    /// A process ended by itself, or the system does not let it be done.
+    pub(super) async fn strike(&mut self, strike: Strike) -> Result<bool, CliError> {
+        self.lift(Instant::now())?;
+        let fault = strike.fault();
+        let open = self.history.begin(fault, now());
+        match strike {
+            Strike::DiskFull { held } => self.fill_disk(held).await?,
+            Strike::Pause { held } => self.pause(held).await?,
+            Strike::AgentKill { number } => {
+                self.load.kill_executable(number).await?;
+                self.load.revive()?;
+            }
+            Strike::AgentPause { number, held } => {
+                self.load.revive()?;
+                if self.load.pause_executable(number)? {
+                    self.last(Some(number), held, open);
+                    return Ok(true);
+                }
+            }
+            Strike::Hang => self.hang().await?,
+            Strike::Cut { reset } => self.network(|proxy| proxy.cut(reset)),
+            Strike::Delay { late, held } => {
+                self.network(|proxy| proxy.delay(late));
+                self.last(None, held, open);
+                return Ok(true);
+            }
+            Strike::Stall { to_broker, held } => {
+                let way = if to_broker { Way::There } else { Way::Back };
+                self.network(|proxy| proxy.stall(Some(way)));
+                tokio::time::sleep(held).await;
+                self.network(|proxy| proxy.stall(None));
+            }
+        }
+        let flows = self.flows(Some(fault)).await;
+        self.history.end(open, now());
+        Ok(flows)
+    }
+
+    /// Ends what has lasted long enough by a time.
+    ///
+    /// # Errors
+    /// The system does not let a stopped process go on.
+    pub(super) fn lift(&mut self, by: Instant) -> Result<(), CliError> {
+        let (due, rest): (Vec<_>, Vec<_>) =
+            self.lasting.drain(..).partition(|lasting| lasting.until <= by);
+        self.lasting = rest;
+        for Lasting { agent, open, .. } in due {
+            match agent {
+                Some(number) => self.load.resume_executable(number)?,
+                None => self.network(|proxy| proxy.delay(Duration::ZERO)),
+            }
+            self.history.end(open, now());
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that lasts has lasted as long as it should, and ends it.
+    ///
+    /// # Errors
+    /// As [`Self::lift`].
+    pub(super) async fn lift_all(&mut self) -> Result<(), CliError> {
+        if let Some(last) = self.lasting.iter().map(|lasting| lasting.until).max() {
+            tokio::time::sleep_until(last.into()).await;
+            self.lift(last)?;
+        }
+        Ok(())
+    }
+
+    /// Kills an executable agent in the moment in which its broker is killed, too.
+    ///
+    /// # Errors
+    /// The system does not let it be killed.
+    pub(super) async fn kill_with(&mut self, number: usize) -> Result<(), CliError> {
+        if self.load.kill_executable(number).await? {
+            let open = self.history.begin(Fault::AgentKill, now());
+            self.history.end(open, now());
+        }
+        Ok(())
+    }
+
+    /// An episode is over, if there was one.
+    pub(super) fn end(&mut self, open: Option<Open>) {
+        if let Some(open) = open {
+            self.history.end(open, now());
+        }
+    }
+
+    fn last(&mut self, agent: Option<usize>, held: Duration, open: Open) {
+        self.lasting.push(Lasting { agent, until: Instant::now() + held, open });
+    }
+
+    fn network(&self, act: impl FnOnce(&Proxy)) {
+        // Without a way to disturb, no script disturbs it.
+        if let Some(proxy) = &self.proxy {
+            act(proxy);
+        }
+    }
+
+    async fn hang(&mut self) -> Result<(), CliError> {
+        let mut ended = self.load.ended_handlers();
+        let before = *ended.borrow_and_update();
+        self.load.hang().await?;
+        let more = tokio::time::timeout(PATIENCE, ended.wait_for(|now| *now > before)).await;
+        let found = || format!("a handler hung and was not ended within {PATIENCE:?}");
+        self.tallies.check(Promise::HungEnded, Fault::Hang, matches!(more, Ok(Ok(_))), found);
+        Ok(())
+    }
+
+    async fn fill_disk(&mut self, held: Duration) -> Result<(), CliError> {
+        let full = self.flow.borrow_and_update().full;
+        self.give_room(0)?;
+        let begun = Instant::now();
+        let refused = |stage: &Self| stage.flow.borrow().full > full;
+        while !refused(self) && begun.elapsed() < PATIENCE {
+            match self.load.fill().await? {
+                Err(refusal) if refusal.code != RefusalCode::DiskFull => {
+                    tokio::time::sleep(refusal.retry_after.unwrap_or(PROBE)).await;
+                }
+                _ => {}
+            }
+        }
+        let told = refused(self);
+        self.tallies.check(Promise::FullTold, Fault::DiskFull, told, || {
+            format!("nobody was refused within {PATIENCE:?} although the disk was full")
+        });
+        tokio::time::sleep(held).await;
+        self.give_room(u64::MAX)
+    }
+
+    /// Says how many bytes the data may take.
+    pub(super) fn give_room(&self, bytes: u64) -> Result<(), CliError> {
+        let Some(room) = &self.room else { return Ok(()) };
+        // In one piece, as the broker may read it at any moment.
+        let new = room.with_extension("new");
+        let put =
+            std::fs::write(&new, bytes.to_string()).and_then(|()| std::fs::rename(&new, room));
+        put.map_err(|error| {
+            CliError::new(Exit::General, format_args!("cannot write {}: {error}", room.display()))
+        })
+    }
+
+    async fn pause(&mut self, held: Duration) -> Result<(), CliError> {
+        self.broker.pause()?;
+        let from = now();
+        let young = WallTime(from.0.saturating_sub(YOUNG));
+        let leases = self.ledger.leases(young);
+        tokio::time::sleep(held).await;
+        // From here on the load must be alive for the broker to have no excuse.
+        let _ = self.pulse.longest();
+        self.broker.resume()?;
+        let begun = Instant::now();
+        // What hangs is never settled.
+        while begun.elapsed() < PATIENCE / 10 && !self.ledger.leases(young).is_disjoint(&leases) {
+            tokio::time::sleep(PROBE).await;
+        }
+        if self.pulse.longest() < AWAY {
+            for token in leases {
+                self.lease(token, from);
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a lease that was held while the broker was stopped.
+    fn lease(&mut self, token: Token, from: WallTime) {
+        let books = self.ledger.books();
+        let Some(held) = books.deliveries.get(&token) else { return };
+        let payload = books.sent.get(&held.id).map(|sent| &sent.publish.envelope.payload.data);
+        if payload.is_none_or(|payload| Plan::of(payload) == Some(Plan::Hang)) {
+            return;
+        }
+        let said = books.settles.get(&token);
+        let again = said.is_some_and(|said| matches!(said.outcome, Outcome::Retry { .. }));
+        let refused = said.and_then(|said| said.answer.as_ref()?.as_ref().err());
+        let other = books.deliveries.iter().any(|(other, delivered)| {
+            *other != token && delivered.id == held.id && delivered.at >= from
+        });
+        let kept = refused.is_none() && (again || !other);
+        let found = match refused {
+            Some(refusal) => format!("what was held over a pause is refused: {}", refusal.message),
+            None => format!("{} was held over a pause and given to another", held.id),
+        };
+        drop(books);
+        self.tallies.check(Promise::LeasesKept, Fault::Pause, kept, || found);
+    }
+}

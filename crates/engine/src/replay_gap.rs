@@ -1,0 +1,98 @@
+//! Recovery of a log with damaged places: records that are missing, and what rests on them.
+//!
+//! What was in a damaged place is lost; what stands behind it is not. A record behind a gap may
+//! speak of an entry whose acceptance is among the missing: nothing is left to apply it to, so it
+//! is skipped. Everything else is applied as far as it goes. Decides nothing about undamaged logs:
+//! those go through [`Engine::replay`], which refuses whatever does not fit.
+
+use crate::engine::Engine;
+use crate::queue::Place;
+use crate::record::{AcceptedRecord, EntryId, Record};
+use crate::replay::ReplayError;
+use trunkline_types::{Epoch, ScheduleName, Sequence, TaskState};
+
+impl Engine {
+    /// Takes note that the records up to a place are missing, if they are.
+    pub fn replay_gap(&mut self, through: Sequence) {
+        self.sequence = self.sequence.max(through);
+        self.origins.gap();
+    }
+
+    /// Takes note that epochs up to this one may have been begun, though no record is left of it,
+    /// so that no token is given twice.
+    pub fn skip_epochs(&mut self, through: Epoch) {
+        self.epoch = Epoch(self.epoch.0.max(through.0));
+    }
+
+    /// Takes in a record behind a gap. `false` if it speaks of an entry that is unknown because the
+    /// record of its acceptance is missing: the record is then left out.
+    ///
+    /// # Errors
+    /// [`ReplayError`] as [`Engine::replay`], except for an unknown entry.
+    pub fn replay_behind_gap(
+        &mut self,
+        sequence: Sequence,
+        record: Record,
+    ) -> Result<bool, ReplayError> {
+        let record = match record {
+            // The schedule is missing; the message that it made is not.
+            Record::Fired { name, accepted, .. }
+                if !self.is_cleaned() && !self.knows_schedule(&name, &accepted) =>
+            {
+                Record::Accepted(accepted)
+            }
+            other => {
+                self.bridge(&other);
+                other
+            }
+        };
+        match self.replay(sequence, record) {
+            Ok(()) => Ok(true),
+            Err(ReplayError::UnknownEntry { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn knows_schedule(&mut self, name: &ScheduleName, accepted: &AcceptedRecord) -> bool {
+        let tenant = self.tenant_key(&accepted.publish.envelope.tenant);
+        self.tenants[tenant].schedules.contains(name)
+    }
+
+    /// Brings an entry to where it must have been for a record to follow, should the record be
+    /// missing that did so.
+    fn bridge(&mut self, record: &Record) {
+        match record {
+            Record::Continued { entry, .. } => self.make_paused(*entry),
+            Record::Leased { entry, .. }
+            | Record::Paused { entry, .. }
+            | Record::Settled { entry, .. } => self.make_continued(*entry),
+            Record::Returned(record) => self.make_continued(record.entry),
+            _ => {}
+        }
+    }
+
+    /// An entry that is continued was paused before.
+    fn make_paused(&mut self, entry: EntryId) {
+        let Some(&key) = self.replay_ids.get(&entry) else { return };
+        if self.entries[key].place != Place::Paused {
+            self.unqueue(key);
+            self.put(key, Place::Paused);
+            self.forget_token(key);
+            // Nobody is told in replay whose turn it is; a start sees to that.
+            let _ = self.key_leave(key);
+        }
+    }
+
+    /// A paused entry of which anything else is told was continued before. What its caller said is
+    /// missing.
+    fn make_continued(&mut self, entry: EntryId) {
+        let Some(&key) = self.replay_ids.get(&entry) else { return };
+        if self.entries[key].place == Place::Paused {
+            self.put(key, Place::Staged);
+            self.key_rejoin(key);
+            if let Some(task) = self.entries[key].task {
+                self.tasks.rows[task].state = TaskState::Submitted;
+            }
+        }
+    }
+}

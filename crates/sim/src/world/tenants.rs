@@ -1,0 +1,93 @@
+//! Several tenants on one broker. Each has a model of its own, which is told nothing of the
+//! others: whatever gets from one tenant to another breaks a law there.
+
+use super::World;
+use crate::check::Check;
+use crate::model::Model;
+use trunkline_engine::{EntryId, Record};
+use trunkline_types::{Principal, TenantId};
+
+/// The tenants there may be, by number.
+const TENANTS: [&str; 2] = ["default", "other"];
+
+/// The name of a tenant.
+pub(crate) fn tenant(number: usize) -> TenantId {
+    TENANTS[number].parse().expect("letters are a name")
+}
+
+/// On whose behalf the actors of a tenant speak.
+pub(crate) fn principal(number: usize) -> Principal {
+    Principal { tenant: tenant(number), ..Principal::default() }
+}
+
+impl World {
+    /// The model of the tenant that an actor belongs to.
+    pub(crate) fn model_of(&self, actor: usize) -> &Model {
+        &self.models[self.actors[actor].tenant]
+    }
+
+    /// Something happens that every tenant notices.
+    pub(crate) fn notice(&mut self, change: impl FnMut(&mut Model)) {
+        self.models.iter_mut().for_each(change);
+    }
+
+    /// Time has passed.
+    pub(crate) fn at_moment(&mut self) {
+        let now = self.clock.moment();
+        self.notice(|model| model.at(now));
+    }
+
+    /// Checks a law for every tenant.
+    pub(crate) fn check_each(&mut self, law: impl FnMut(&mut Model) -> Check) -> Check {
+        self.models.iter_mut().try_for_each(law)
+    }
+
+    /// The tenant whose session is, or was, behind a connection.
+    pub(crate) fn tenant_on(&self, link: u64) -> usize {
+        let known = self.models.iter().position(|model| model.connections.contains_key(&link));
+        let actor = self.links.get(&link).map(|row| self.actors[row.actor].tenant);
+        known.or(actor).unwrap_or_default()
+    }
+
+    /// Some actor of a tenant.
+    pub(crate) fn someone_of(&self, tenant: usize) -> usize {
+        self.actors.iter().position(|actor| actor.tenant == tenant).unwrap_or_default()
+    }
+
+    /// Whose business a record is: none for all.
+    pub(crate) fn tenant_of(&self, record: &Record) -> Option<usize> {
+        let named = |id: &TenantId| TENANTS.iter().position(|name| id.as_str() == *name);
+        match record {
+            // What is said again tells nobody anything.
+            Record::Boot { .. } | Record::Carried(_) => None,
+            Record::Agent(record) => named(&record.tenant),
+            Record::Scheduled(record) => named(&record.tenant),
+            Record::Accepted(accepted)
+            | Record::Fired { accepted, .. }
+            | Record::Redriven { accepted, .. } => named(&accepted.publish.envelope.tenant),
+            Record::Subscribed { tenant, .. }
+            | Record::Unsubscribed { tenant, .. }
+            | Record::Lost { tenant, .. }
+            | Record::AgentSet { tenant, .. }
+            | Record::AgentGone { tenant, .. }
+            | Record::InboxSet { tenant, .. }
+            | Record::Unscheduled { tenant, .. }
+            | Record::Purged { tenant, .. } => named(tenant),
+            Record::Returned(record) => Some(self.tenant_of_entry(record.entry)),
+            Record::Leased { entry, .. }
+            | Record::Begun { entry }
+            | Record::Ran { entry, .. }
+            | Record::Paused { entry, .. }
+            | Record::Continued { entry, .. }
+            | Record::Settled { entry, .. }
+            | Record::Artifact { entry, .. }
+            | Record::Routed { entry, .. } => Some(self.tenant_of_entry(*entry)),
+        }
+    }
+
+    /// Whose an entry is; of one that nobody knows the first tenant's laws will tell.
+    fn tenant_of_entry(&self, EntryId(entry): EntryId) -> usize {
+        let mut models = self.models.iter();
+        models.position(|model| model.book.entries.contains_key(&entry)).unwrap_or_default()
+    }
+}
