@@ -56,6 +56,7 @@ impl Engine {
             return Err(ReplayError::Gap { last: self.sequence, found: sequence });
         }
         self.sequence = sequence;
+        let before = self.origins.saying.take();
         match record {
             Record::Boot { epoch, at } => {
                 self.replay_boot(epoch, at);
@@ -63,7 +64,7 @@ impl Engine {
                     self.epoch = epoch;
                 }
             }
-            Record::Carried(record) => self.replay_carried(sequence, *record)?,
+            Record::Carried(record) => self.replay_carried(sequence, *record, before)?,
             Record::Agent(record) => {
                 self.apply_agent(*record);
             }

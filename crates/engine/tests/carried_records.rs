@@ -6,8 +6,8 @@ mod world;
 
 use std::time::Duration;
 use trunkline_engine::{
-    Carried, CarriedEntry, CarriedLease, CarriedMarks, CarriedTask, CarriedToken, EntryId, KeyRow,
-    Part, PartOf, Record,
+    Carried, CarriedEntry, CarriedLease, CarriedMarks, CarriedTally, CarriedTask, CarriedToken, EntryId,
+    KeyRow, Part, PartOf, Record,
 };
 use trunkline_types::session::Subscription;
 use trunkline_types::{
@@ -60,6 +60,7 @@ fn samples() -> Vec<Carried> {
             held: true,
         }),
         task: Some(task),
+        parts: 2,
     };
     let note = AttemptNote {
         attempt: 1,
@@ -102,6 +103,11 @@ fn samples() -> Vec<Carried> {
             inbox: None,
             settings: Box::new(InboxSettings::default()),
             counters: Counters { accepted: 5, settled: 4, redeliveries: 3, ..Counters::default() },
+        },
+        Carried::Tenant {
+            tenant: tenant(),
+            tally: CarriedTally { letters_forgotten: 2, redriven: 3, ..CarriedTally::default() },
+            keys: vec![(WallTime(5), 2)],
         },
         Carried::Window { session: SessionId(9), ranges: vec![(1, 5), (8, 8)], at: WallTime(7) },
         Carried::Key { tenant: tenant(), key: "k".parse().unwrap(), row },

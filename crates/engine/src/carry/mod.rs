@@ -19,6 +19,9 @@
 //! 4. Then come the **operations** of sessions and the tokens they used, for what was said of
 //!    unknown things told of them too.
 //!
+//! A thing that needs several records counts as said when the last of them is there: a crash may
+//! have taken the rest, and what older records tell of it must then hold.
+//!
 //! Only when the last record of a sweep is on disk does [`Effect::Cleaned`] appear. Whoever gives
 //! records up earlier loses what they alone told of. A sweep that a stop cuts short leaves things
 //! said twice, which is harmless: what is said again replaces what is known.

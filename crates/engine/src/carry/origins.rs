@@ -1,8 +1,8 @@
 //! Where the log begins, and what a replay that begins there cannot know yet.
 
 use crate::engine::Engine;
-use crate::record::{EntryId, PartOf};
-use crate::table::TaskKey;
+use crate::record::{Carried, EntryId, Part};
+use crate::table::{AgentKey, TaskKey};
 use std::collections::{BTreeMap, BTreeSet};
 use trunkline_types::{Epoch, MessageId, Sequence, WallTime};
 
@@ -20,10 +20,32 @@ pub(crate) struct Origins {
     /// Ended tasks that were said again, by the places of the records that ended them, until they
     /// are put among the others.
     pub(crate) ended: BTreeMap<Sequence, (TaskKey, MessageId)>,
-    /// The thing that was said again last, to which parts belong that follow.
-    pub(super) said: Option<PartOf>,
+    /// What was said again last, as long as not all has come that belongs to it.
+    pub(crate) saying: Option<Saying>,
     /// Whether records are missing in the middle of what was kept.
     has_gap: bool,
+}
+
+/// Something that is said again by several records.
+#[derive(Debug)]
+pub(crate) enum Saying {
+    /// A thing with parts. It counts as said when it has all of them.
+    Thing {
+        /// Its place.
+        at: Sequence,
+        thing: Carried,
+        parts: Vec<Part>,
+        /// How many more are to come.
+        left: u32,
+    },
+    /// An agent, whose subscriptions are known until they come.
+    Agent {
+        /// Its place.
+        at: Sequence,
+        agent: AgentKey,
+        /// How many more are to come.
+        left: u32,
+    },
 }
 
 impl Origins {
@@ -34,7 +56,7 @@ impl Origins {
 
     /// Notes that records are missing.
     pub(crate) fn gap(&mut self) {
-        self.said = None;
+        self.saying = None;
         self.has_gap = true;
     }
 

@@ -1,5 +1,6 @@
 //! Taking in what was said again: it replaces what is known of a thing, or makes it.
 
+use super::origins::Saying;
 use crate::admission::Window;
 use crate::engine::Engine;
 use crate::now::Mono;
@@ -10,56 +11,57 @@ use crate::record::{
 };
 use crate::replay::ReplayError;
 use crate::settle::Use;
-use crate::table::{EntryKey, InboxKey, Key, SessionKey, TaskKey, TenantKey};
+use crate::table::{AgentKey, EntryKey, InboxKey, Key, SessionKey, TaskKey, TenantKey};
 use crate::task::{Task, event_bytes};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use trunkline_types::{DeadLetter, Publish, Sequence};
 
 impl Engine {
-    /// Takes in a thing that is said again.
+    /// Takes in what is said again. What was said just before it and is not yet complete comes
+    /// along: if this does not belong to it, a crash has taken the rest, and it was not said.
     pub(crate) fn replay_carried(
         &mut self,
         at: Sequence,
         carried: Carried,
+        before: Option<Saying>,
     ) -> Result<(), ReplayError> {
         let wrong = |problem| ReplayError::Contradiction { at, problem };
         match carried {
-            Carried::Entry(entry) => {
-                self.origins.said = Some(PartOf::Entry(entry.entry));
-                self.carried_entry(at, entry)?;
+            Carried::Entry(CarriedEntry { parts, .. })
+            | Carried::Ended(CarriedEnded { parts, .. })
+            | Carried::Letter(CarriedLetter { parts, .. }) => {
+                self.carried_thing(at, carried, Vec::new(), parts)?;
             }
-            Carried::Ended(task) => {
-                self.origins.said = Some(PartOf::Task(task.publish.envelope.id));
-                self.carried_ended(task);
-            }
-            Carried::Parts { of, parts } => {
-                if self.origins.said != Some(of) {
-                    // What is kept may begin within a thing, which is then said again.
-                    if self.origins.may_lack_things() {
-                        return Ok(());
-                    }
-                    return Err(wrong("parts are said again without their thing"));
+            Carried::Parts { of, parts: more } => match before {
+                Some(Saying::Thing { at: place, thing, mut parts, left })
+                    if part_of(&thing) == Some(of) =>
+                {
+                    let count = u32::try_from(more.len()).unwrap_or(u32::MAX);
+                    let Some(left) = left.checked_sub(count) else {
+                        return Err(wrong("more parts are said again than a thing has"));
+                    };
+                    parts.extend(more);
+                    self.carried_thing(place, thing, parts, left)?;
                 }
-                for part in parts {
-                    if self.carried_part(of, part).is_none() {
-                        return Err(wrong("a part is said again that its thing cannot have"));
-                    }
-                }
-            }
-            Carried::Letter(letter) => {
-                self.origins.said = Some(PartOf::Letter(letter.place));
-                self.carried_letter(at, letter);
-            }
-            Carried::Agent { record, control } => {
+                // What is kept may begin within a thing, which is then said again.
+                _ if self.origins.may_lack_things() => {}
+                _ => return Err(wrong("parts are said again without their thing")),
+            },
+            Carried::Agent { record, control, subscriptions } => {
                 let key = self.apply_agent(record);
                 self.apply_agent_set(key, control);
-                self.agents[key].base = at;
+                self.carried_agent(at, key, subscriptions);
             }
             Carried::Subscribed { tenant, agent, subscription } => {
                 let tenant = self.tenant_key(&tenant);
-                let agent = self.agent_key(tenant, &agent);
-                self.apply_subscribed(agent, &subscription, true);
+                let key = self.agent_key(tenant, &agent);
+                self.apply_subscribed(key, &subscription, true);
+                if let Some(Saying::Agent { at, agent, left }) = before
+                    && agent == key
+                {
+                    self.carried_agent(at, key, left.saturating_sub(1));
+                }
             }
             Carried::Inbox { tenant, inbox, settings, counters } => {
                 let tenant = self.tenant_key(&tenant);
@@ -99,6 +101,43 @@ impl Engine {
             Carried::Marks(marks) => self.carried_marks(marks),
         }
         Ok(())
+    }
+
+    /// Takes in a thing once it has all its parts.
+    fn carried_thing(
+        &mut self,
+        at: Sequence,
+        thing: Carried,
+        parts: Vec<Part>,
+        left: u32,
+    ) -> Result<(), ReplayError> {
+        if left > 0 {
+            self.origins.saying = Some(Saying::Thing { at, thing, parts, left });
+            return Ok(());
+        }
+        let Some(of) = part_of(&thing) else { return Ok(()) };
+        match thing {
+            Carried::Entry(entry) => self.carried_entry(at, entry)?,
+            Carried::Ended(task) => self.carried_ended(at, task),
+            Carried::Letter(letter) => self.carried_letter(at, letter),
+            _ => {}
+        }
+        for part in parts {
+            if self.carried_part(of, part).is_none() {
+                let problem = "a part is said again that its thing cannot have";
+                return Err(ReplayError::Contradiction { at, problem });
+            }
+        }
+        Ok(())
+    }
+
+    /// The older records of an agent are needed until all its subscriptions have been said again.
+    fn carried_agent(&mut self, at: Sequence, agent: AgentKey, left: u32) {
+        if left > 0 {
+            self.origins.saying = Some(Saying::Agent { at, agent, left });
+        } else {
+            self.agents[agent].base = at;
+        }
     }
 
     fn carried_entry(&mut self, at: Sequence, said: CarriedEntry) -> Result<(), ReplayError> {
@@ -270,8 +309,8 @@ impl Engine {
         key
     }
 
-    fn carried_ended(&mut self, said: CarriedEnded) {
-        let CarriedEnded { publish, task, ended, place } = said;
+    fn carried_ended(&mut self, at: Sequence, said: CarriedEnded) {
+        let CarriedEnded { publish, task, ended, place, parts: _ } = said;
         let (tenant, id) = (self.tenant_key(&publish.envelope.tenant), publish.envelope.id);
         let ended = ended.map(|(address, state)| (self.inbox(tenant, &address), state));
         let known = self.tasks.ids.get(&id).copied();
@@ -283,7 +322,7 @@ impl Engine {
             (row.notes, row.result) = (Vec::new(), None);
             (row.events, row.event_bytes) = (VecDeque::new(), 0);
             let gone = before - row.bytes();
-            row.base = self.sequence;
+            row.base = at;
             if !self.origins.ended.contains_key(&place) {
                 self.tasks.ended[0].bytes -= gone;
             }
@@ -291,12 +330,13 @@ impl Engine {
         }
         let key = self.insert_task(tenant, publish, task, None);
         let row = &mut self.tasks.rows[key];
-        (row.ended, row.place) = (ended, place);
+        (row.ended, row.place, row.base) = (ended, place, at);
         self.origins.ended.insert(place, (key, id));
     }
 
     fn carried_letter(&mut self, at: Sequence, said: CarriedLetter) {
-        let CarriedLetter { publish, inbox, reason, at: died_at, accepted_at, place } = said;
+        let CarriedLetter { publish, inbox, reason, at: died_at, accepted_at, place, parts: _ } =
+            said;
         let tenant = self.tenant_key(&publish.envelope.tenant);
         let attempts = Vec::new();
         let letter = DeadLetter { publish, inbox, reason, at: died_at, accepted_at, attempts };
@@ -412,5 +452,15 @@ impl Engine {
             tenant.keys.order_replayed();
         }
         self.origins.missing.clear();
+    }
+}
+
+/// What parts of a thing say they are of, if it can have any.
+fn part_of(thing: &Carried) -> Option<PartOf> {
+    match thing {
+        Carried::Entry(entry) => Some(PartOf::Entry(entry.entry)),
+        Carried::Ended(task) => Some(PartOf::Task(task.publish.envelope.id)),
+        Carried::Letter(letter) => Some(PartOf::Letter(letter.place)),
+        _ => None,
     }
 }

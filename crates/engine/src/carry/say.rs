@@ -74,7 +74,7 @@ impl Engine {
             held: entry.place == Place::Leased,
         });
         let task = entry.task.map(|task| &self.tasks.rows[task]);
-        let said = CarriedEntry {
+        let mut said = CarriedEntry {
             entry: id,
             inbox: self.address(entry.inbox),
             publish: entry.publish.clone(),
@@ -89,11 +89,13 @@ impl Engine {
             paused: entry.place == Place::Paused,
             lease,
             task: task.map(carried_task),
+            parts: 0,
         };
         let notes = entry.notes().iter().cloned().map(Part::Note);
         let messages = entry.messages().iter().cloned().map(Part::Message);
         let of_task = task.into_iter().flat_map(task_parts);
         let parts: Vec<_> = notes.chain(messages).chain(of_task).collect();
+        said.parts = count(&parts);
         self.say(Carried::Entry(said), out);
         self.entries[key].base = self.sequence;
         self.say_parts(PartOf::Entry(id), parts.into_iter(), out);
@@ -102,14 +104,16 @@ impl Engine {
     pub(super) fn say_ended(&mut self, key: TaskKey, out: &mut Output) {
         let task = &self.tasks.rows[key];
         let id = task.publish.envelope.id;
-        let said = CarriedEnded {
+        let mut said = CarriedEnded {
             publish: task.publish.clone(),
             task: carried_task(task),
             ended: task.ended.and_then(|(inbox, state)| Some((self.address(inbox)?, state))),
             place: task.place,
+            parts: 0,
         };
         let result = task.result.clone().map(Part::Result);
         let parts: Vec<_> = task_parts(task).chain(result).collect();
+        said.parts = count(&parts);
         self.say(Carried::Ended(said), out);
         self.tasks.rows[key].base = self.sequence;
         self.say_parts(PartOf::Task(id), parts.into_iter(), out);
@@ -125,6 +129,7 @@ impl Engine {
             at: letter.at,
             accepted_at: letter.accepted_at,
             place: kept.place,
+            parts: count(&letter.attempts),
         };
         let (place, notes) = (kept.place, letter.attempts.clone());
         self.say(Carried::Letter(said), out);
@@ -142,10 +147,11 @@ impl Engine {
             card: known.card.clone(),
             at: known.at,
         };
-        let (id, subscriptions) = (agent.id.clone(), agent.subscriptions.clone());
-        self.say(Carried::Agent { record, control: agent.control }, out);
+        let (id, wanted, control) = (agent.id.clone(), agent.subscriptions.clone(), agent.control);
+        let subscriptions = count(&wanted);
+        self.say(Carried::Agent { record, control, subscriptions }, out);
         self.agents[key].base = self.sequence;
-        for wanted in subscriptions {
+        for wanted in wanted {
             let (tenant, agent, subscription) = (tenant.clone(), id.clone(), (*wanted).clone());
             self.say(Carried::Subscribed { tenant, agent, subscription }, out);
         }
@@ -265,6 +271,7 @@ impl Engine {
             return;
         }
         let older = self.used_tokens.older(before);
+        let first = self.sequence.next();
         for some in older.chunks(TOKENS) {
             let said = some.iter().filter_map(|&token| {
                 let (agent, used) = self.used_tokens.get(token)?;
@@ -279,8 +286,12 @@ impl Engine {
             let said = said.collect();
             self.say(Carried::Tokens(said), out);
         }
-        self.used_tokens.rebase(before, self.sequence);
+        self.used_tokens.rebase(before, first);
     }
+}
+
+fn count<T>(parts: &[T]) -> u32 {
+    u32::try_from(parts.len()).expect("a thing has fewer parts than that")
 }
 
 fn carried_task(task: &Task) -> CarriedTask {

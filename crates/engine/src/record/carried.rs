@@ -38,6 +38,8 @@ pub enum Carried {
         record: AgentRecord,
         /// What operators have set about it.
         control: AgentControl,
+        /// How many subscriptions follow, at once.
+        subscriptions: u32,
     },
     /// A subscription of an agent.
     Subscribed {
@@ -125,6 +127,8 @@ pub struct CarriedEntry {
     pub lease: Option<CarriedLease>,
     /// The task that it is.
     pub task: Option<CarriedTask>,
+    /// How many parts follow, at once. Without all of them nothing was said.
+    pub parts: u32,
 }
 
 /// A lease whose token is good.
@@ -176,6 +180,8 @@ pub struct CarriedEnded {
     pub ended: Option<(InboxAddress, CopyState)>,
     /// The place of the record that ended it: ended tasks are forgotten in that order.
     pub place: Sequence,
+    /// How many parts follow, at once. Without all of them nothing was said.
+    pub parts: u32,
 }
 
 /// A dead letter. The notes of its attempts follow as parts.
@@ -193,6 +199,8 @@ pub struct CarriedLetter {
     pub accepted_at: WallTime,
     /// The place of the record by which it died: letters are forgotten in that order.
     pub place: Sequence,
+    /// How many parts follow, at once. Without all of them nothing was said.
+    pub parts: u32,
 }
 
 /// Which thing parts belong to.

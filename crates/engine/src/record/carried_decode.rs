@@ -27,6 +27,7 @@ pub(super) fn decode(tag: u8, read: &mut Read<'_>) -> Result<Carried> {
                 Ok((read.parse("inbox")?, read.word("state", CopyState::from_number)?))
             })?,
             place: place(read)?,
+            parts: read.small("parts")?,
             publish: publish(read)?,
         }),
         66 => Carried::Parts { of: part_of(read)?, parts: read.list("parts", part)? },
@@ -36,6 +37,7 @@ pub(super) fn decode(tag: u8, read: &mut Read<'_>) -> Result<Carried> {
             at: read.time("time")?,
             accepted_at: read.time("time of acceptance")?,
             place: place(read)?,
+            parts: read.small("parts")?,
             publish: publish(read)?,
         }),
         68 => Carried::Agent {
@@ -45,6 +47,7 @@ pub(super) fn decode(tag: u8, read: &mut Read<'_>) -> Result<Carried> {
                 draining: read.flag("draining")?,
                 healthy: read.flag("healthy")?,
             },
+            subscriptions: read.small("subscriptions")?,
         },
         69 => Carried::Subscribed {
             tenant: read.parse("tenant")?,
@@ -132,6 +135,7 @@ fn carried_entry(read: &mut Read<'_>) -> Result<CarriedEntry> {
             })
         })?,
         task: read.option("task", task)?,
+        parts: read.small("parts")?,
         publish: publish(read)?,
     })
 }

@@ -36,12 +36,13 @@ pub(super) fn encode(out: &mut Vec<u8>, carried: &Carried) {
             out.list(parts, part);
         }
         Carried::Letter(record) => letter(out, record),
-        Carried::Agent { record, control } => {
+        Carried::Agent { record, control, subscriptions } => {
             let AgentControl { weight, draining, healthy } = control;
             agent(out, record);
             out.number(u64::from(*weight));
             out.number(u64::from(*draining));
             out.number(u64::from(*healthy));
+            out.number(u64::from(*subscriptions));
         }
         Carried::Subscribed { tenant, agent, subscription: wanted } => {
             out.text(tenant.as_str());
@@ -122,6 +123,7 @@ fn entry(out: &mut Vec<u8>, record: &CarriedEntry) {
         paused,
         lease,
         task: of,
+        parts,
     } = record;
     out.number(entry.0);
     address(out, inbox.as_ref());
@@ -145,6 +147,7 @@ fn entry(out: &mut Vec<u8>, record: &CarriedEntry) {
         out.number(u64::from(*held));
     });
     out.option(of.as_ref(), task);
+    out.number(u64::from(*parts));
     publish(out, sent);
 }
 
@@ -161,23 +164,25 @@ fn task(out: &mut Vec<u8>, task: &CarriedTask) {
 }
 
 fn ended(out: &mut Vec<u8>, record: &CarriedEnded) {
-    let CarriedEnded { publish: sent, task: of, ended, place } = record;
+    let CarriedEnded { publish: sent, task: of, ended, place, parts } = record;
     task(out, of);
     out.option(ended.as_ref(), |out, (inbox, state)| {
         encode::address(out, inbox);
         out.number(u64::from(state.number()));
     });
     out.number(place.0);
+    out.number(u64::from(*parts));
     publish(out, sent);
 }
 
 fn letter(out: &mut Vec<u8>, record: &CarriedLetter) {
-    let CarriedLetter { publish: sent, inbox, reason, at, accepted_at, place } = record;
+    let CarriedLetter { publish: sent, inbox, reason, at, accepted_at, place, parts } = record;
     encode::address(out, inbox);
     out.text(reason);
     out.time(*at);
     out.time(*accepted_at);
     out.number(place.0);
+    out.number(u64::from(*parts));
     publish(out, sent);
 }
 
