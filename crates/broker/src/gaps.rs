@@ -40,6 +40,7 @@ impl Gaps {
             return;
         }
         // A broker begins an epoch only on a log that it has opened.
+        engine.mend_figures();
         engine.skip_epochs(Epoch(recovery.epoch));
         let through = engine.sequence().0.saturating_add(recovery.missing_at_end);
         engine.replay_gap(Sequence(through));

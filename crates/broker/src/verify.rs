@@ -194,12 +194,12 @@ impl<P: FnMut(u64, u64)> Checker<P> {
         recovery: Recovery,
     ) -> Result<Verified, OpenError> {
         (self.progress)(self.total, self.total);
+        Gaps::finish(&mut self.engine, &recovery);
         if !self.stuck
             && let Err(what) = self.engine.conservation()
         {
             self.fault(None, format!("the state that the records lead to does not add up: {what}"));
         }
-        Gaps::finish(&mut self.engine, &recovery);
         let folder = path.join(crate::open::INDEX);
         let mut index_moved = None;
         if let Some(what) = self.index_fault(&folder) {

@@ -7,7 +7,7 @@ mod common;
 use common::{Peer, card, get, hello, new_id, on, task};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use trunkline_broker::{Broker, BrokerConfig, LogConfig, Store};
+use trunkline_broker::{Broker, BrokerConfig, LogConfig, Repair, Store, verify};
 use trunkline_log::MemoryDisk;
 use trunkline_types::session::Connector;
 use trunkline_types::{Answer, LogStats, Outcome, Query, TaskState};
@@ -93,6 +93,8 @@ async fn segments_go_as_work_ends_and_what_is_live_is_there_after_a_restart() {
     drop((sender, agent));
     broker.drain(Duration::ZERO).await;
     drop(broker);
+    let verified = verify(folder.path(), Repair::No, |_, _| {}).unwrap();
+    assert!(verified.is_sound(), "{verified:?}");
 
     let broker = Broker::open(config(store())).await.unwrap();
     for id in waiting {

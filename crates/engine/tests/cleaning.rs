@@ -7,7 +7,7 @@ mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::{Command, Effect, EngineConfig, Record};
+use trunkline_engine::{Command, Effect, Engine, EngineConfig, Output, Record};
 use trunkline_types::session::{Operation, Update, UpdateBody};
 use trunkline_types::{
     Absent, AgentChange, ArtifactChunk, Durability, InboxChange, Kind, Outcome, PauseReason,
@@ -29,6 +29,11 @@ fn task(world: &mut World) -> Publish {
 /// Cleans as far as it goes; returns how many records the largest step wrote.
 fn clean(world: &mut World) -> usize {
     let before = world.records.last().unwrap().0.next();
+    clean_before(world, before)
+}
+
+/// The same, of what is before a place.
+fn clean_before(world: &mut World, before: Sequence) -> usize {
     let (mut most, mut told) = (0, false);
     while !told {
         let records = world.records.len();
@@ -60,8 +65,8 @@ fn with_agent(config: EngineConfig) -> (World, Peer) {
     (world, agent)
 }
 
-#[test]
-fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
+/// A world with one of every kind of thing, and a publish whose idempotency key is used.
+fn with_everything() -> (World, Publish) {
     let (mut world, mut agent) = with_agent(config());
     world.ask(&mut agent, Operation::Subscribe(durable("news.>"))).unwrap();
     let mut client = world.client(2);
@@ -107,8 +112,13 @@ fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
     let change = AgentChange { weight: Some(7), ..AgentChange::default() };
     let id = "a".parse().unwrap();
     world.ask(&mut client, Operation::SetAgent { agent: id, change }).unwrap();
-    let before = world.stats();
+    (world, keyed)
+}
 
+#[test]
+fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
+    let (mut world, keyed) = with_everything();
+    let before = world.stats();
     clean(&mut world);
     assert!(world.records.iter().all(|(_, record)| record.is_carried()));
     let mut world = same_after_restart(world);
@@ -213,6 +223,78 @@ fn a_sweep_that_a_stop_cuts_short_does_no_harm() {
     assert_eq!(world.engine.cleaning(), None);
     clean(&mut world);
     same_after_restart(world);
+}
+
+#[test]
+fn a_crash_anywhere_in_a_sweep_takes_nothing_though_the_next_one_begins_anywhere() {
+    let (mut world, _) = with_everything();
+    let state = |world: &World| {
+        let mut state = world.engine.durable_state();
+        state.remove("next");
+        state
+    };
+    let (told, right) = (world.records.len(), state(&world));
+    let before = world.records.last().unwrap().0.next();
+    while !world.effects.contains(&Effect::Cleaned { before }) {
+        world.handle(Command::Clean { before });
+    }
+    for cut in told..=world.records.len() {
+        for next in told..cut {
+            let kept = world.records[..cut].to_vec();
+            let mut after = World::on(config(), kept, world.now);
+            assert_eq!(state(&after), right, "cut at {cut}");
+            clean_before(&mut after, world.records[next].0);
+            let after = World::on(config(), after.records, world.now);
+            assert_eq!(state(&after), right, "cut at {cut}, cleaned before {next}");
+        }
+    }
+}
+
+#[test]
+fn a_cleaned_log_with_any_record_missing_still_adds_up() {
+    let (mut world, _) = with_everything();
+    clean(&mut world);
+    let mut client = world.client(3);
+    for _ in 0..3 {
+        let work = task(&mut world);
+        world.publish(&mut client, &work).unwrap();
+    }
+    let records = &world.records;
+    for missing in 0..records.len() {
+        let mut engine = Engine::new(config());
+        for (at, record) in &records[..missing] {
+            engine.replay(*at, record.clone()).unwrap();
+        }
+        engine.replay_gap(records[missing].0);
+        for (at, record) in &records[missing + 1..] {
+            engine.replay_behind_gap(*at, record.clone()).unwrap();
+        }
+        engine.mend_figures();
+        engine.start(world.now, &mut Output::default());
+        engine.conservation().unwrap();
+    }
+}
+
+#[test]
+fn letters_that_were_forgotten_stay_counted() {
+    let most = EngineConfig { dead_letters: 2, ..config() };
+    let (mut world, mut agent) = with_agent(most);
+    let mut client = world.client(2);
+    for forgotten in 0..4 {
+        for _ in 0..=u64::from(forgotten == 0) * 2 {
+            let dead = task(&mut world);
+            world.publish(&mut client, &dead).unwrap();
+            let token = world.deliveries(agent)[0].token;
+            let reason = "cannot".to_owned();
+            world.settle(&mut agent, token, Outcome::DeadLetter { reason });
+        }
+        clean(&mut world);
+        world = same_after_restart(world);
+        let stats = world.stats();
+        assert_eq!((stats.dead_letters, stats.dead_letters_forgotten), (2, forgotten + 1));
+        agent = world.agent(10 + u128::from(forgotten), "a");
+        client = world.client(20 + u128::from(forgotten));
+    }
 }
 
 #[test]
