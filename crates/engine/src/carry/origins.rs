@@ -33,7 +33,7 @@ pub(crate) enum Saying {
     Thing {
         /// Its place.
         at: Sequence,
-        thing: Carried,
+        thing: Box<Carried>,
         parts: Vec<Part>,
         /// How many more are to come.
         left: u32,

@@ -42,7 +42,7 @@ impl Engine {
                         return Err(wrong("more parts are said again than a thing has"));
                     };
                     parts.extend(more);
-                    self.carried_thing(place, thing, parts, left)?;
+                    self.carried_thing(place, *thing, parts, left)?;
                 }
                 // What is kept may begin within a thing, which is then said again.
                 _ if self.origins.may_lack_things() => {}
@@ -112,6 +112,7 @@ impl Engine {
         left: u32,
     ) -> Result<(), ReplayError> {
         if left > 0 {
+            let thing = Box::new(thing);
             self.origins.saying = Some(Saying::Thing { at, thing, parts, left });
             return Ok(());
         }
