@@ -28,6 +28,7 @@
 //!
 //! [`Effect::Cleaned`]: crate::Effect::Cleaned
 
+mod entries;
 mod origins;
 mod replay;
 mod say;
