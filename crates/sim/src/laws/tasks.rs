@@ -48,14 +48,17 @@ fn in_turn(
     then: u64,
 ) -> Check {
     let followed = model.sessions.get_mut(&session).and_then(|row| row.watches.get_mut(&task));
-    if let Some(next) = followed {
-        let wanted = *next;
+    if let Some(followed) = followed {
+        let wanted = followed.front().copied().unwrap_or_default();
+        while followed.len() > 1 && followed.front() != Some(&number) {
+            followed.pop_front();
+        }
         ensure!(
-            number == wanted,
+            followed.front() == Some(&number),
             "9 tasks",
             "task {task}: event {number} comes instead of {wanted}"
         );
-        *next = then;
+        followed[0] = then;
     }
     Ok(())
 }

@@ -312,7 +312,7 @@ impl Model {
             }
             Operation::Watch { task, after } => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.watches.insert(*task, after + 1);
+                    session.watches.entry(*task).or_default().push_back(after + 1);
                 }
             }
             Operation::WatchAgents(filter) => {

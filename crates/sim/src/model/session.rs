@@ -1,7 +1,7 @@
 //! A session as the model sees it: what it has sent, and what it has been told.
 
 use super::Moment;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use trunkline_types::session::{Credit, Operation, Subscription};
 use trunkline_types::{
@@ -45,8 +45,9 @@ pub(crate) struct Session {
     pub(crate) directory: Option<Directory>,
     /// Whether it has followed the directory over its present connection.
     pub(crate) followed: bool,
-    /// The number that each followed task's next event must have.
-    pub(crate) watches: BTreeMap<MessageId, u64>,
+    /// The number that each followed task's next event must have; behind it those from which on
+    /// it asked for them once more, for what was asked before is told first.
+    pub(crate) watches: BTreeMap<MessageId, VecDeque<u64>>,
 }
 
 /// An operation that was sent.
