@@ -6,8 +6,8 @@ mod world;
 
 use std::time::Duration;
 use trunkline_engine::{
-    Carried, CarriedEntry, CarriedLease, CarriedMarks, CarriedTally, CarriedTask, CarriedToken, EntryId,
-    KeyRow, Part, PartOf, Record,
+    Carried, CarriedEntry, CarriedLease, CarriedMarks, CarriedTally, CarriedTask, CarriedToken,
+    EntryId, KeyRow, Part, PartOf, Record,
 };
 use trunkline_types::session::Subscription;
 use trunkline_types::{

@@ -3,7 +3,9 @@
 use crate::table::TenantKey;
 use std::collections::{BTreeMap, BTreeSet};
 use trunkline_types::session::LetterAddress;
-use trunkline_types::{AttemptNote, DeadLetter, InboxAddress, MessageId, Refusal, RefusalCode, Sequence};
+use trunkline_types::{
+    AttemptNote, DeadLetter, InboxAddress, MessageId, Refusal, RefusalCode, Sequence,
+};
 
 /// The dead letters of all tenants, oldest first. Logged and ephemeral ones are bounded apart, so
 /// that what is not in the log never decides what of it is forgotten.
