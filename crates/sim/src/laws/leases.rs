@@ -74,6 +74,7 @@ pub(crate) fn grant(
         touched: renewed,
         settled,
         heard,
+        taken_up: false,
         overran,
     };
     let old = model.granted.insert(token, grant);
@@ -86,6 +87,7 @@ fn regrant(model: &mut Model, token: Token) -> Check {
     ensure!(hello, "5 fencing", "token {token} is granted again, but its holder did not come back");
     let (renewed, absent) = (model.now.mono, model.absent);
     if let Some(grant) = model.granted.get_mut(&token) {
+        grant.taken_up = true;
         if !std::mem::replace(&mut grant.runs, true) {
             // It was not held when the broker started: its handler's time runs from here.
             grant.granted = (renewed, absent);

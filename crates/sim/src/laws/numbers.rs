@@ -63,7 +63,7 @@ pub(crate) fn told(model: &mut Model, session: SessionId, delivery: &Delivery) -
             // It is told again if the delivery that told it was lost.
             let before = numbers.missed.insert(told, *token);
             let heard = before.and_then(|token| model.granted.get(&token));
-            let heard = heard.is_some_and(|grant| grant.heard);
+            let heard = heard.is_some_and(|grant| grant.heard && !grant.taken_up);
             ensure!(
                 !heard || missed.len() >= RANGES,
                 "numbers",

@@ -77,6 +77,9 @@ pub(crate) struct Grant {
     pub(crate) settled: bool,
     /// Whether its holder has given it up or ended it, and so has had it.
     pub(crate) heard: bool,
+    /// Whether its holder has come back for it: what it told as missed may be told again, for it
+    /// may have been lost before that.
+    pub(crate) taken_up: bool,
     /// Whether it was called off because its handler ran for too long.
     pub(crate) overran: bool,
 }
