@@ -25,6 +25,8 @@ pub(crate) enum Held {
     Effect(Box<Effect>),
     /// Let an entry go on.
     Ready(EntryKey, EntryId),
+    /// Let an entry go on that its caller continued.
+    Continued(EntryKey, EntryId),
     /// Welcome a session; the number tells it from a later one in the same row.
     Activate(SessionKey, u64, ConnectionKey),
     /// End a session whose agent was unregistered; the number tells it from a later one in the
@@ -36,10 +38,11 @@ impl Engine {
     /// Does something as soon as every record so far is as durable as `level` says.
     pub(crate) fn hold(&mut self, now: Now, level: Durability, held: Held, out: &mut Output) {
         let hasty = match &held {
-            Held::Item(_, SessionItem::Done { .. } | SessionItem::Accepted(_)) => {
-                self.planted(Defect::AcceptBeforeFlush)
-            }
-            Held::Ready(..) => self.planted(Defect::DeliverBeforeFlush),
+            Held::Item(
+                _,
+                SessionItem::Done { .. } | SessionItem::Accepted(_) | SessionItem::Canceled(_),
+            ) => self.planted(Defect::AcceptBeforeFlush),
+            Held::Ready(..) | Held::Continued(..) => self.planted(Defect::DeliverBeforeFlush),
             Held::Reply(..) => self.planted(Defect::ReplyBeforeFlush),
             Held::Effect(_) => self.planted(Defect::ReadBeforeFlush),
             Held::Item(..) | Held::Event(..) | Held::Activate(..) | Held::Dismiss(..) => false,
@@ -89,13 +92,9 @@ impl Engine {
                 }
             }
             Held::Effect(effect) => out.effects.push(*effect),
-            Held::Ready(key, id) => {
-                let waits =
-                    |entry: &crate::queue::Entry| entry.id == id && entry.place == Place::Staged;
-                if self.entries.get(key).is_some_and(waits) {
-                    self.make_ready(now, key, out);
-                }
-            }
+            Held::Ready(key, id) if self.is_staged(key, id) => self.make_ready(now, key, out),
+            Held::Continued(key, id) if self.is_staged(key, id) => self.resume(now, key, out),
+            Held::Ready(..) | Held::Continued(..) => {}
             Held::Activate(session, serial, connection) => {
                 self.activate(now, session, serial, connection, out);
             }
@@ -103,5 +102,9 @@ impl Engine {
                 self.dismiss(now, session, serial, connection, out);
             }
         }
+    }
+    /// Whether an entry still waits for what was held.
+    fn is_staged(&self, key: EntryKey, id: EntryId) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.id == id && entry.place == Place::Staged)
     }
 }

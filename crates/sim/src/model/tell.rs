@@ -42,6 +42,9 @@ impl Model {
             SessionItem::Accepted(accepted) => {
                 laws::answers::done(self, id, accepted.operation, Some(accepted))
             }
+            SessionItem::Canceled(canceled) => {
+                laws::answers::done(self, id, canceled.operation, None)
+            }
             SessionItem::Refused { operation, refusal } => {
                 laws::answers::refused(self, id, *operation, refusal)
             }
