@@ -61,6 +61,31 @@ impl DeadLetters {
         }
     }
 
+    /// Forgets the oldest of each class for as long as they are to be forgotten. Returns whose
+    /// were.
+    pub(crate) fn forget(&mut self, is_past: impl Fn(&DeadLetter) -> bool) -> Vec<TenantKey> {
+        let mut forgotten = Vec::new();
+        for is_logged in [true, false] {
+            loop {
+                let class = if is_logged { &self.logged } else { &self.ephemeral };
+                let Some(&oldest) = class.numbers.first() else { break };
+                match self.letters.get(&oldest) {
+                    Some((tenant, letter)) if is_past(letter) => forgotten.push(*tenant),
+                    _ => break,
+                }
+                self.remove(oldest);
+            }
+        }
+        forgotten
+    }
+
+    /// The oldest of each class.
+    pub(crate) fn oldest(&self) -> impl Iterator<Item = &DeadLetter> {
+        let classes = [&self.logged, &self.ephemeral].into_iter();
+        let oldest = classes.filter_map(|class| self.letters.get(class.numbers.first()?));
+        oldest.map(|(_, letter)| letter)
+    }
+
     /// A tenant's, newest first.
     pub(crate) fn of(&self, tenant: TenantKey) -> impl Iterator<Item = &DeadLetter> {
         self.older(tenant, u64::MAX).map(|(_, letter)| letter)

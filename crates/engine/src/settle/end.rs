@@ -75,6 +75,7 @@ impl Engine {
 
     /// The state after an entry ended; shared by live commands and replay.
     pub(crate) fn apply_ended(&mut self, key: EntryKey, end: End, at: WallTime) -> Ended {
+        self.forget_past(at);
         self.unqueue(key);
         self.clear_timer(key);
         let next = self.key_leave(key);

@@ -160,7 +160,8 @@ pub(crate) fn losses(model: &Model, entry: &Entry) -> Result<Vec<Loss>, crate::c
     }
     let there = holder.connection.is_some() && !without;
     let steady = holder.steady && there && !said_out_of_turn(holder, entry);
-    if silent >= nanos(holder.lease) && !(steady && found == [Loss::Lost]) {
+    let heard = holder.connection.is_none() || holder.welcomed;
+    if heard && silent >= nanos(holder.lease) && !(steady && found == [Loss::Lost]) {
         ensure!(!steady, "6 absence", "{id}: the lease of a steady session ran out");
         found.push(Loss::Lapsed);
     }

@@ -154,10 +154,11 @@ impl World {
     /// Law 2: the live engine is, in all that is durable, what a replay of its records gives.
     pub(crate) fn compare_replay(&mut self) -> Check {
         self.totals.add(Count::Replays);
-        let mut replayed = self.replay(&self.broker.journal)?.durable_state();
-        let mut live = self.broker.engine.durable_state();
-        // Which of the keys whose window is over are still in memory is of no account.
+        // What is past its time at the latest time of all is of no account: which of the keys
+        // whose window is over are still in memory, and what of the past is not forgotten yet.
         let wall = self.models[0].latest_wall;
+        let mut replayed = self.replay(&self.broker.journal)?.durable_state_at(wall);
+        let mut live = self.broker.engine.durable_state_at(wall);
         for state in [&mut live, &mut replayed] {
             state.retain(|name, row| !name.starts_with("key ") || !is_over(row, wall));
         }
