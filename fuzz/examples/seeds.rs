@@ -149,7 +149,7 @@ fn frames() -> Vec<(&'static str, u8, Vec<u8>)> {
     let operations = vec![
         Operation::Publish(Arc::new(publish())),
         Operation::Settle(Settle { token, outcome: Outcome::Fail { reason: "no".into() } }),
-        Operation::Cancel { id: publish().envelope.id, reason: "no".into() },
+        Operation::Cancel { id: publish().envelope.id, reason: "no".into(), descendants: true },
     ];
     let refusal = Refusal::new(RefusalCode::InboxFull, "it is full");
     let mut items = vec![

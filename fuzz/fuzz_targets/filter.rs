@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use trunkline_engine::Rules;
+use trunkline_engine::{Rules, Verdict};
 use trunkline_rules::Rulebook;
 use trunkline_types::{
     Destination, Envelope, Filter, Kind, MessageId, Partition, Payload, Publish,
@@ -46,7 +46,7 @@ fn check(data: &[u8]) {
         assert!(checked.is_ok() || !wanted, "what does not compile wants nothing");
         assert_eq!(rules.matches(&filter, &event), wanted, "the same every time");
         let judged = rules.verdicts(&event, [filter.clone()]);
-        assert_eq!(judged.verdicts, [(filter.clone(), wanted)]);
+        assert_eq!(judged.verdicts, [(filter.clone(), Verdict::from(wanted))]);
         assert_eq!(judged.left_out, 0, "one filter is always within what all may have");
     }
 }

@@ -9,10 +9,10 @@ use prost::Message;
 use trunkline_proto::{DecodeError, check_operation, server_frame, v1};
 use trunkline_types::session::{ClientFrame, Hello, Operation, Redrive, SessionItem, Welcome};
 use trunkline_types::{
-    AgentCard, AgentFilter, AgentInfo, AgentPage, CopyStatus, DeadLetterFilter, DeadLetterPage,
-    Destination, Gathered, InboxAddress, InboxChange, InboxInfo, MessageId, MessageStatus,
-    Partition, Refusal, Schedule, ScheduleFilter, SchedulePage, Stats, TaskFilter, TaskPage,
-    TaskSnapshot, TaskUpdate,
+    AgentCard, AgentFilter, AgentInfo, AgentPage, ContextId, ContextSnapshot, CopyStatus,
+    DeadLetterFilter, DeadLetterPage, Destination, Gathered, InboxAddress, InboxChange, InboxInfo,
+    MessageId, MessageStatus, Partition, Refusal, Schedule, ScheduleFilter, SchedulePage, Stats,
+    TaskFilter, TaskPage, TaskSnapshot, TaskUpdate,
 };
 
 /// Tries bytes as one message after the other of a list, and each that can be read as what it
@@ -56,7 +56,9 @@ fuzz_target!(|data: &[u8]| {
             ListSchedulesRequest => ScheduleFilter,
             ListSchedulesResponse => SchedulePage,
             WatchAgents => AgentFilter,
-            GetTaskRequest => MessageId,
+            GetTaskRequest => (MessageId, Option<u32>),
+            GetContextRequest => (ContextId, Option<u32>),
+            ContextSnapshot => ContextSnapshot,
             GetMessageRequest => MessageId,
             GetInboxRequest => InboxAddress,
             WatchTaskRequest => (MessageId, u64),

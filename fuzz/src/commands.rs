@@ -106,7 +106,8 @@ impl Run<'_> {
             13 => self.update(at),
             14 => {
                 let (id, reason) = (self.id(), "called off".to_owned());
-                self.world.send(at, Operation::Cancel { id, reason });
+                let descendants = self.bytes.next() % 2 == 1;
+                self.world.send(at, Operation::Cancel { id, reason, descendants });
             }
             15 => {
                 let (task, payload) = (self.id(), self.payload());
@@ -390,7 +391,7 @@ impl Run<'_> {
 
     fn ask(&mut self) {
         let question = match self.bytes.next() % 8 {
-            0 => Query::Task(self.id()),
+            0 => Query::Task { id: self.id(), history_length: None },
             1 => Query::Message(self.id()),
             2 => Query::Tasks(TaskFilter::default()),
             3 => Query::Agents(AgentFilter::default()),

@@ -423,7 +423,7 @@ impl World {
             self.records.iter().filter_map(|(_, record)| synced(record)).collect();
         self.ended.retain(|task, _| kept.contains(task));
         for task in self.ended.keys().copied().collect::<Vec<_>>() {
-            self.ask(trunkline_types::Query::Task(task));
+            self.ask(trunkline_types::Query::task(task));
         }
     }
 }

@@ -3,12 +3,12 @@
 use crate::outgoing::{Origin, look_up};
 use crate::{RedriveBuilder, Reply, RequestError, Session};
 use trunkline_content::ContentError;
-use trunkline_types::session::{Connector, LetterAddress, Operation};
+use trunkline_types::session::{CANCELED_AT_ONCE, Connector, LetterAddress, Operation};
 use trunkline_types::{
-    AgentChange, AgentFilter, AgentId, AgentPage, Answer, DeadLetterFilter, DeadLetterPage,
-    InboxAddress, InboxChange, InboxInfo, MessageId, MessageStatus, Payload, Query, Refusal,
-    RefusalCode, Schedule, ScheduleFilter, ScheduleName, SchedulePage, Stats, TaskFilter, TaskPage,
-    TaskSnapshot,
+    AgentChange, AgentFilter, AgentId, AgentPage, Answer, ContextId, ContextSnapshot,
+    DeadLetterFilter, DeadLetterPage, InboxAddress, InboxChange, InboxInfo, MessageId,
+    MessageStatus, Payload, Query, Refusal, RefusalCode, Schedule, ScheduleFilter, ScheduleName,
+    SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot,
 };
 
 impl Session {
@@ -18,7 +18,42 @@ impl Session {
     /// # Errors
     /// The broker's [`Refusal`]: there is no such message, or it has ended.
     pub async fn cancel(&self, id: MessageId, reason: impl Into<String>) -> Result<(), Refusal> {
-        self.core().ask(Operation::Cancel { id, reason: reason.into() }).await
+        let reason = reason.into();
+        self.core().ask(Operation::Cancel { id, reason, descendants: false }).await
+    }
+
+    /// Calls a message off like [`Session::cancel`], and with it every task that was made while
+    /// it, or a descendant of it, was handled; see [`Operation::Cancel`]. That the message itself
+    /// has ended is in the way only if none of them goes on. Returns how many messages were called
+    /// off: fewer than that if the connection broke meanwhile, for what was done before is not
+    /// counted again.
+    ///
+    /// # Errors
+    /// The broker's [`Refusal`]: there is no such message, or it has ended and so has all that it
+    /// led to.
+    pub async fn cancel_with_descendants(
+        &self,
+        id: MessageId,
+        reason: impl Into<String>,
+    ) -> Result<u64, Refusal> {
+        let (reason, mut messages) = (reason.into(), 0);
+        loop {
+            let reason = reason.clone();
+            let cancel = Operation::Cancel { id, reason, descendants: true };
+            match self.core().count(cancel).await {
+                Ok(more) => {
+                    messages += u64::from(more);
+                    if more < CANCELED_AT_ONCE {
+                        return Ok(messages);
+                    }
+                }
+                // The rest has ended by itself.
+                Err(refusal) if messages > 0 && refusal.code == RefusalCode::WrongState => {
+                    return Ok(messages);
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
     }
 
     /// Waits for the result of a task that was sent earlier, by whomever, and that has ended or
@@ -125,10 +160,56 @@ impl Session {
     /// than [`SessionOptions::max_decompressed`](crate::SessionOptions::max_decompressed).
     pub async fn task(&self, id: MessageId) -> Result<TaskSnapshot, Refusal> {
         let mut task = snapshot(&*self.connector, id).await?;
-        if let Some(result) = &mut task.result {
-            self.core().content.unpack(result).map_err(|error| unreadable(&error))?;
-        }
+        self.unpack(task.result.as_mut())?;
         Ok(task)
+    }
+
+    /// A task as it stands with its latest messages: at most `history_length`, as many as are kept
+    /// for `None`. See [`TaskSnapshot::history`].
+    ///
+    /// # Errors
+    /// As of [`Session::task`].
+    pub async fn task_with_history(
+        &self,
+        id: MessageId,
+        history_length: Option<u32>,
+    ) -> Result<TaskSnapshot, Refusal> {
+        let mut task = match self.query(Query::Task { id, history_length }).await? {
+            Answer::Task(task) => *task,
+            other => return Err(unexpected(&other)),
+        };
+        self.unpack(task.result.as_mut())?;
+        self.unpack(task.history.messages.iter_mut().map(|message| &mut message.payload))?;
+        Ok(task)
+    }
+
+    /// A conversation as it stands with the latest messages of its tasks: at most
+    /// `history_length`, as many as are kept for `None`.
+    ///
+    /// # Errors
+    /// The broker's [`Refusal`], such as that no task of it is kept, or that a message is more than
+    /// [`SessionOptions::max_decompressed`](crate::SessionOptions::max_decompressed).
+    pub async fn context(
+        &self,
+        id: ContextId,
+        history_length: Option<u32>,
+    ) -> Result<ContextSnapshot, Refusal> {
+        let mut context = match self.query(Query::Context { id, history_length }).await? {
+            Answer::Context(context) => *context,
+            other => return Err(unexpected(&other)),
+        };
+        self.unpack(context.history.messages.iter_mut().map(|message| &mut message.payload))?;
+        Ok(context)
+    }
+
+    fn unpack<'a>(
+        &self,
+        payloads: impl IntoIterator<Item = &'a mut Payload>,
+    ) -> Result<(), Refusal> {
+        let mut payloads = payloads.into_iter();
+        payloads.try_for_each(|payload| {
+            self.core().content.unpack(payload).map_err(|error| unreadable(&error))
+        })
     }
 
     /// Tasks, newest first, with their results as they were sent.
@@ -202,7 +283,7 @@ pub(crate) async fn snapshot(
     connector: &dyn Connector,
     id: MessageId,
 ) -> Result<TaskSnapshot, Refusal> {
-    match connector.query(Query::Task(id)).await? {
+    match connector.query(Query::task(id)).await? {
         Answer::Task(task) => Ok(*task),
         other => Err(unexpected(&other)),
     }
@@ -216,6 +297,7 @@ pub(crate) fn unreadable(error: &ContentError) -> Refusal {
 fn unexpected(answer: &Answer) -> Refusal {
     let what = match answer {
         Answer::Task(_) => "one task",
+        Answer::Context(_) => "one conversation",
         Answer::Tasks(_) => "tasks",
         Answer::Agents(_) => "agents",
         Answer::DeadLetters(_) => "dead letters",

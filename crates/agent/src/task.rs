@@ -284,7 +284,8 @@ impl Task {
     /// # Errors
     /// The broker's refusal, or that the session has ended.
     pub async fn cancel(&self, id: MessageId, reason: impl Into<String>) -> Result<(), Refusal> {
-        self.core().ask(Operation::Cancel { id, reason: reason.into() }).await
+        let reason = reason.into();
+        self.core().ask(Operation::Cancel { id, reason, descendants: false }).await
     }
 
     pub(crate) fn core(&self) -> &Core {

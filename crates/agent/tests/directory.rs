@@ -39,7 +39,7 @@ async fn every_command_is_one_operation_of_a_session_and_of_a_host() {
     let schedule = schedule(&session);
     let name = schedule.name.clone();
     let expected = vec![
-        Operation::Cancel { id: id(1), reason: "enough".into() },
+        Operation::Cancel { id: id(1), reason: "enough".into(), descendants: false },
         Operation::SetAgent { agent: agent.clone(), change },
         Operation::Unregister { agent: agent.clone() },
         Operation::SetInbox { inbox: inbox(), change: Box::new(settings.clone()) },

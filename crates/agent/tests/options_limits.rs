@@ -134,7 +134,7 @@ async fn a_reason_is_no_longer_than_is_set() {
     let work = task();
     let id = work.envelope.id;
     client.publish(work).await.unwrap();
-    let cancel = |reason: &str| Operation::Cancel { id, reason: reason.into() };
+    let cancel = |reason: &str| Operation::Cancel { id, reason: reason.into(), descendants: false };
     told(&client.ask(cancel("fives")).await.unwrap_err(), "has 5 bytes, the limit is 4");
     client.ask(cancel("four")).await.unwrap();
 }

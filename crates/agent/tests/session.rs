@@ -212,6 +212,7 @@ fn snapshot(state: TaskState) -> TaskSnapshot {
         last_event: 2,
         created_at: WallTime(0),
         updated_at: WallTime(0),
+        history: trunkline_types::History::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use trunkline_types::session::{LetterAddress, Subscription};
 use trunkline_types::{
     Absent, AgentChange, AgentEvent, AgentFilter, CopyState, DeadLetterFilter, FailureCode,
     GatherRule, InboxAddress, InboxChange, RefusalCode, SCHEDULE_HEADER, Schedule, ScheduleFilter,
-    WhenFull,
+    TaskFilter, WhenFull,
 };
 
 async fn broker() -> Broker {
@@ -292,6 +292,29 @@ async fn a_message_is_followed_by_its_id_and_called_off() {
     assert_eq!(status.copies[0].state, CopyState::Canceled);
     let refusal = session.tell(skill("s"), "x").absent(Absent::Fail).await.unwrap_err();
     assert_eq!(refusal.code, RefusalCode::NobodyThere);
+}
+
+#[tokio::test]
+async fn a_task_is_called_off_with_what_it_led_to_and_its_conversation_is_read() {
+    let broker = broker().await;
+    let session = broker.session().await.unwrap();
+    let leads = |task: Task| async move {
+        task.send(skill("nobody"), "below").await?;
+        std::future::pending::<()>().await;
+        Ok(())
+    };
+    let _agent = broker.agent("a").skill("s", leads).start().await.unwrap();
+    let root = session.send(skill("s"), "begin").context("talk".parse().unwrap()).await.unwrap();
+    let filter = || TaskFilter { root_id: Some(root.id), ..TaskFilter::default() };
+    while session.tasks(filter()).await.unwrap().tasks.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let talk = session.context("talk".parse().unwrap(), None).await.unwrap();
+    assert_eq!(talk.history.messages[0].payload.to_text(), "begin");
+    let task = session.task_with_history(root.id, Some(1)).await.unwrap();
+    assert_eq!(task.history.messages[0].payload.to_text(), "begin");
+    let messages = session.cancel_with_descendants(root.id, "not needed").await.unwrap();
+    assert_eq!(messages, 2);
 }
 
 #[tokio::test]

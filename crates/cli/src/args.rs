@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    agent, agents, backup, bench, completions, config, dead, inbox, message, publish, request,
-    restore, schedule, send, serve, stats, subscribe, task, verify,
+    agent, agents, backup, bench, completions, config, context, dead, inbox, message, publish,
+    request, restore, schedule, send, serve, stats, subscribe, task, verify,
 };
 use crate::{demo, torture};
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Subscribe(subscribe::SubscribeArgs),
     /// See tasks, watch them, call them off, answer what they ask.
     Task(task::TaskArgs),
+    /// See what was said in a conversation.
+    Context(context::ContextArgs),
     /// See any message by its id, or call it off.
     Message(message::MessageArgs),
     /// Have something sent again and again, by a cron expression.

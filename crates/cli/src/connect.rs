@@ -13,9 +13,9 @@ use trunkline_types::session::{
     BoxFuture, Connected, Connector, Hello, SessionItem, Sink, Welcome,
 };
 use trunkline_types::{
-    AgentFilter, AgentPage, Answer, DeadLetterFilter, DeadLetterPage, InboxAddress, InboxInfo,
-    MessageId, MessageStatus, Query, Refusal, RefusalCode, ScheduleFilter, SchedulePage, Stats,
-    TaskFilter, TaskPage, TaskSnapshot,
+    AgentFilter, AgentPage, Answer, ContextId, ContextSnapshot, DeadLetterFilter, DeadLetterPage,
+    InboxAddress, InboxInfo, MessageId, MessageStatus, Query, Refusal, RefusalCode, ScheduleFilter,
+    SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot,
 };
 
 /// How long the broker may take to hear a session's goodbye before the process ends.
@@ -111,8 +111,29 @@ impl Link {
 
     /// A task as it stands.
     pub(crate) async fn task(&self, id: MessageId) -> Result<TaskSnapshot, CliError> {
-        match self.query(Query::Task(id)).await? {
+        self.task_with_history(id, Some(0)).await
+    }
+
+    /// A task as it stands with its latest messages.
+    pub(crate) async fn task_with_history(
+        &self,
+        id: MessageId,
+        history_length: Option<u32>,
+    ) -> Result<TaskSnapshot, CliError> {
+        match self.query(Query::Task { id, history_length }).await? {
             Answer::Task(task) => Ok(*task),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A conversation as it stands with its latest messages.
+    pub(crate) async fn context(
+        &self,
+        id: ContextId,
+        history_length: Option<u32>,
+    ) -> Result<ContextSnapshot, CliError> {
+        match self.query(Query::Context { id, history_length }).await? {
+            Answer::Context(context) => Ok(*context),
             other => Err(unexpected(&other)),
         }
     }

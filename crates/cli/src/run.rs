@@ -2,8 +2,8 @@
 
 use crate::args::{Cli, Command, Global};
 use crate::commands::{
-    agent, agents, backup, bench, completions, config, dead, inbox, message, publish, request,
-    restore, schedule, send, serve, stats, subscribe, task, verify,
+    agent, agents, backup, bench, completions, config, context, dead, inbox, message, publish,
+    request, restore, schedule, send, serve, stats, subscribe, task, verify,
 };
 use crate::config::check_environment;
 use crate::error::CliError;
@@ -71,6 +71,7 @@ fn threads(command: &Command) -> Option<usize> {
         | Command::Publish(_)
         | Command::Subscribe(_)
         | Command::Task(_)
+        | Command::Context(_)
         | Command::Message(_)
         | Command::Schedule(_)
         | Command::Agents(_)
@@ -121,6 +122,7 @@ async fn run(command: Command, output: &Output) -> Result<(), CliError> {
         Command::Publish(args) => Box::pin(publish::run(args, output)).await,
         Command::Subscribe(args) => Box::pin(subscribe::run(args, output)).await,
         Command::Task(args) => Box::pin(task::run(args, output)).await,
+        Command::Context(args) => Box::pin(context::run(args, output)).await,
         Command::Message(args) => Box::pin(message::run(args, output)).await,
         Command::Schedule(args) => Box::pin(schedule::run(args, output)).await,
         Command::Inbox(args) => Box::pin(inbox::run(args, output)).await,

@@ -4,7 +4,9 @@ use crate::failure;
 use crate::transport::Calls;
 use tonic::{Response, Status};
 use trunkline_proto::{DecodeError, v1};
-use trunkline_types::{Answer, InboxInfo, MessageStatus, Query, Refusal, Stats, TaskSnapshot};
+use trunkline_types::{
+    Answer, ContextSnapshot, InboxInfo, MessageStatus, Query, Refusal, Stats, TaskSnapshot,
+};
 
 /// Asks something.
 ///
@@ -13,10 +15,15 @@ use trunkline_types::{Answer, InboxInfo, MessageStatus, Query, Refusal, Stats, T
 pub(crate) async fn ask(calls: &Calls, url: &str, query: Query) -> Result<Answer, Refusal> {
     let mut calls = calls.clone();
     Ok(match query {
-        Query::Task(id) => {
-            let task: TaskSnapshot =
-                answer(url, calls.get_task(v1::GetTaskRequest::from(id)).await)?;
+        Query::Task { id, history_length } => {
+            let request = v1::GetTaskRequest::from((id, history_length));
+            let task: TaskSnapshot = answer(url, calls.get_task(request).await)?;
             Answer::Task(Box::new(task))
+        }
+        Query::Context { id, history_length } => {
+            let request = v1::GetContextRequest::from((id, history_length));
+            let context: ContextSnapshot = answer(url, calls.get_context(request).await)?;
+            Answer::Context(Box::new(context))
         }
         Query::Tasks(filter) => {
             Answer::Tasks(answer(url, calls.list_tasks(v1::ListTasksRequest::from(filter)).await)?)

@@ -53,6 +53,9 @@ pub struct EngineConfig {
     pub keys: usize,
     /// Most ended tasks that stay readable; the oldest are forgotten and counted. Default 100,000.
     pub ended_tasks: usize,
+    /// How long an ended task stays readable, unless one of the bounds on ended tasks is reached
+    /// before. Default 7 days.
+    pub ended_task_keep: Duration,
     /// Most events kept of one task; older ones show as a gap. Default 10,000.
     pub task_events: usize,
     /// Most bytes of payloads, results and events of ended tasks that stay readable. Default
@@ -72,6 +75,9 @@ pub struct EngineConfig {
     /// reasons. The oldest are forgotten and counted; the latest is kept however large. Default
     /// 256 MiB.
     pub dead_letter_bytes: u64,
+    /// How long a dead letter is kept, unless one of the bounds on dead letters is reached before;
+    /// then it is forgotten and counted. Default 7 days.
+    pub dead_letter_keep: Duration,
     /// How long the operations of a lost session are remembered, so that what it sends again is
     /// done once. Default 1 h.
     pub session_memory: Duration,
@@ -173,6 +179,7 @@ impl Default for EngineConfig {
             key_window: Duration::from_hours(24),
             keys: 1_000_000,
             ended_tasks: 100_000,
+            ended_task_keep: Duration::from_hours(7 * 24),
             task_events: 10_000,
             ended_task_bytes: 256 << 20,
             task_event_bytes: 64 << 20,
@@ -181,6 +188,7 @@ impl Default for EngineConfig {
             sessions: 1_000_000,
             dead_letters: 100_000,
             dead_letter_bytes: 256 << 20,
+            dead_letter_keep: Duration::from_hours(7 * 24),
             session_memory: Duration::from_hours(1),
             remembered_sessions: 100_000,
             rules: Arc::new(NoRules),

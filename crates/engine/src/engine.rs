@@ -246,13 +246,21 @@ impl Engine {
         self.fire_schedules(now, out);
         self.work_off_unblocked(now, out);
         self.forget_windows(now);
+        self.forget_past(now.wall);
     }
 
     /// When [`Self::tick`] wants to be called next.
     pub fn deadline(&self) -> Deadline {
         Deadline {
             mono: self.next_alarm().map(|at| Mono(at).after(self.away)),
-            wall: self.wall_timers.next().map(WallTime).into_iter().chain(self.next_firing()).min(),
+            wall: self
+                .wall_timers
+                .next()
+                .map(WallTime)
+                .into_iter()
+                .chain(self.next_firing())
+                .chain(self.next_forgetting())
+                .min(),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::dispatch::EventCopy;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::{Entry, Place};
+use crate::queue::Place;
 use crate::record::EntryId;
 use crate::table::{EntryKey, SessionKey, TenantKey};
 use trunkline_types::session::SessionItem;
@@ -28,6 +28,8 @@ pub(crate) enum Held {
     Effect(Box<Effect>),
     /// Let an entry go on.
     Ready(EntryKey, EntryId),
+    /// Let an entry go on that its caller continued.
+    Continued(EntryKey, EntryId),
     /// Welcome a session; the number tells it from a later one in the same row.
     Activate(SessionKey, u64, ConnectionKey),
     /// End a session whose agent was unregistered; the number tells it from a later one in the
@@ -40,10 +42,12 @@ impl Engine {
     pub(crate) fn hold(&mut self, now: Now, level: Durability, held: Held, out: &mut Output) {
         let hasty = match &held {
             Held::Done(..) => self.planted(Defect::AcceptBeforeFlush),
-            Held::Item(_, item) if matches!(**item, SessionItem::Accepted(_)) => {
+            Held::Item(_, item)
+                if matches!(**item, SessionItem::Accepted(_) | SessionItem::Canceled { .. }) =>
+            {
                 self.planted(Defect::AcceptBeforeFlush)
             }
-            Held::Ready(..) => self.planted(Defect::DeliverBeforeFlush),
+            Held::Ready(..) | Held::Continued(..) => self.planted(Defect::DeliverBeforeFlush),
             Held::Reply(..) => self.planted(Defect::ReplyBeforeFlush),
             Held::Effect(effect) => match **effect {
                 Effect::Cleaned { .. } => self.planted(Defect::EarlyRemoval),
@@ -137,6 +141,8 @@ impl Engine {
             }
             Held::Effect(effect) => out.effects.push(*effect),
             Held::Ready(key, id) => self.let_in(now, key, id, out),
+            Held::Continued(key, id) if self.is_staged(key, id) => self.resume(now, key, out),
+            Held::Continued(..) => {}
             Held::Activate(session, serial, connection) => {
                 self.activate(now, session, serial, connection, out);
             }
@@ -148,9 +154,13 @@ impl Engine {
 
     /// Lets an entry go on, if it is still there and staged.
     fn let_in(&mut self, now: Now, key: EntryKey, id: EntryId, out: &mut Output) {
-        let waits = |entry: &Entry| entry.id == id && entry.place == Place::Staged;
-        if self.entries.get(key).is_some_and(waits) {
+        if self.is_staged(key, id) {
             self.make_ready(now, key, out);
         }
+    }
+
+    /// Whether an entry still waits for what was held.
+    fn is_staged(&self, key: EntryKey, id: EntryId) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.id == id && entry.place == Place::Staged)
     }
 }

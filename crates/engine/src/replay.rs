@@ -178,11 +178,13 @@ impl Engine {
             }
             Record::Redriven { letter, inbox, accepted } => {
                 let tenant = self.tenant_key(&accepted.publish.envelope.tenant);
+                self.forget_past(accepted.at);
                 self.replay_accepted(*accepted);
                 self.apply_redriven(tenant, letter, &inbox);
             }
             Record::Purged { tenant, letter, inbox, session, operation, at } => {
                 self.replay_operation(session, operation, at);
+                self.forget_past(at);
                 let tenant = self.tenant_key(&tenant);
                 self.apply_purged(tenant, letter, &inbox);
             }
@@ -203,6 +205,7 @@ impl Engine {
         self.synced = self.sequence;
         self.epoch = Epoch(self.epoch.0 + 1);
         self.started_at = now.wall;
+        self.forget_past(now.wall);
         self.last_seen = now.mono;
         if self.config.logged {
             self.emit(Record::Boot { epoch: self.epoch, at: now.wall }, out);

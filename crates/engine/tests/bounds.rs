@@ -220,13 +220,23 @@ fn a_late_result_of_a_canceled_task_is_stale_after_a_restart_too() {
     let (mut world, _, delivery) = held_task();
     let (mut caller, _) = world.connect(hello(4, None)).unwrap();
     let task = delivery.publish.envelope.id;
-    world.ask(&mut caller, Operation::Cancel { id: task, reason: "enough".into() }).unwrap();
+    world
+        .ask(
+            &mut caller,
+            Operation::Cancel { id: task, reason: "enough".into(), descendants: false },
+        )
+        .unwrap();
     let mut world = restarted(world);
     let (mut agent, _) = world.connect(hello(2, Some("a"))).unwrap();
     let late = world.ask(&mut agent, settle(delivery.token, done()));
     assert_eq!(late.unwrap_err().code, RefusalCode::StaleToken);
     let (mut caller, _) = world.connect(hello(4, None)).unwrap();
-    world.ask(&mut caller, Operation::Cancel { id: task, reason: "enough".into() }).unwrap();
+    world
+        .ask(
+            &mut caller,
+            Operation::Cancel { id: task, reason: "enough".into(), descendants: false },
+        )
+        .unwrap();
 }
 
 #[test]

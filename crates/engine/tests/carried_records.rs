@@ -106,7 +106,7 @@ fn samples() -> Vec<Carried> {
         },
         Carried::Tenant {
             tenant: tenant(),
-            tally: CarriedTally { letters_forgotten: 2, redriven: 3, ..CarriedTally::default() },
+            tally: CarriedTally { completed: 2, redriven: 3, ..CarriedTally::default() },
             keys: vec![(WallTime(5), 2)],
         },
         Carried::Window { session: SessionId(9), ranges: vec![(1, 5), (8, 8)], at: WallTime(7) },

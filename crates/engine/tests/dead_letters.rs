@@ -98,7 +98,7 @@ fn a_redriven_task_is_a_new_one_with_the_same_root() {
     assert_eq!(new.envelope.idempotency_key, None);
     assert_eq!((new.attempts(), new.is_task(), new.options.reply), (7, true, false));
     assert_eq!(new.durability(), Durability::Synced);
-    assert!(matches!(stage.query(Query::Task(id)), Ok(Answer::Task(_))));
+    assert!(matches!(stage.query(Query::task(id)), Ok(Answer::Task(_))));
     assert!(letters(&mut stage, DeadLetterFilter::default()).is_empty());
     let stats = stage.stats();
     assert_eq!((stats.redriven, stats.dead_letters, stats.tasks_failed), (1, 0, 1));

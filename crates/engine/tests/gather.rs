@@ -277,7 +277,8 @@ fn calling_it_off_ends_every_copy() {
     let asked = deliveries(&stage.publish(&mut client, &publish).unwrap());
     stage.complete(&mut agents[1], asked[1].token, "2");
     let (id, reason) = (publish.envelope.id, "never mind".to_owned());
-    let effects = stage.ask(&mut client, Operation::Cancel { id, reason }).unwrap();
+    let effects =
+        stage.ask(&mut client, Operation::Cancel { id, reason, descendants: false }).unwrap();
     let part = only(&effects);
     let canceled = || Err(FailureCode::Canceled);
     assert_eq!(shape(&part), [("a", canceled()), ("b", Ok("2".into())), ("c", canceled())]);

@@ -6,9 +6,9 @@
 mod world;
 
 use std::time::Duration;
-use trunkline_engine::Effect;
+use trunkline_engine::{Command, ConnectionKey, Effect, Now, Output};
 use trunkline_types::session::{ClientFrame, Credit, Delivery, Hello};
-use trunkline_types::{CopyState, Kind};
+use trunkline_types::{CopyState, Kind, Principal};
 use world::{Peer, World, config, hello};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -91,5 +91,35 @@ fn a_longer_lease_does_not_lengthen_what_a_session_was_told() {
     world.configure(|config| config.lease = LONG);
     world.frame(agent, ClientFrame::Heartbeat { tokens: vec![delivery.token] });
     world.pass(SHORT);
+    assert!(!is_leased(&mut world, &delivery));
+}
+
+#[test]
+fn no_lease_runs_out_while_its_holder_waits_for_the_welcome() {
+    let (mut world, agent, delivery) = held(SHORT);
+    world.disconnect(agent);
+    let mut hello = Hello { held: vec![delivery.token], ..hello(1, Some("a")) };
+    hello.credit = Credit { deliveries: 0, events: 0 };
+    // Another card is recorded, and the welcome waits until that is on disk.
+    hello.card.as_mut().expect("it is an agent").version = "2".into();
+    let (connection, principal) = (ConnectionKey(77), Principal::default());
+    let command = Command::Connect { connection, principal, hello: Box::new(hello) };
+    let mut slow = Output::default();
+    world.engine.handle(world.now, command, &mut slow);
+    assert!(slow.effects.is_empty(), "the disk is slow");
+    world.now =
+        Now { mono: world.now.mono.after(2 * SHORT), wall: world.now.wall.after(2 * SHORT) };
+    world.engine.tick(world.now, &mut slow);
+    let latest = slow.records.last().expect("the card is recorded").0;
+    world.engine.durable(world.now, latest, latest, &mut slow);
+    let revoked = slow.effects.iter().find_map(|effect| match effect {
+        Effect::Welcome { result: Ok(welcome), .. } => Some(welcome.revoked.clone()),
+        _ => None,
+    });
+    assert_eq!(revoked, Some(Vec::new()), "it still has what it held");
+    world.records.append(&mut slow.records);
+    world.pass(SHORT.saturating_sub(Duration::from_millis(1)));
+    assert!(is_leased(&mut world, &delivery), "its lease runs from the welcome on");
+    world.pass(Duration::from_millis(1));
     assert!(!is_leased(&mut world, &delivery));
 }

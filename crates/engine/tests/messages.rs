@@ -14,7 +14,7 @@ use trunkline_types::{
 use world::{World, config, ephemeral, with_ttl};
 
 fn cancel(id: MessageId) -> Operation {
-    Operation::Cancel { id, reason: "enough".into() }
+    Operation::Cancel { id, reason: "enough".into(), descendants: false }
 }
 
 #[test]

@@ -215,7 +215,7 @@ impl Run {
             75..78 if !self.sent.is_empty() => {
                 let nth = self.rng.usize(..self.sent.len());
                 let (id, reason) = (self.sent[nth], "enough".into());
-                self.send(Operation::Cancel { id, reason });
+                self.send(Operation::Cancel { id, reason, descendants: false });
                 let _ = self.world.status(id);
             }
             78..82 => {

@@ -297,7 +297,8 @@ fn how_many_bytes_of_logged_events_wait_is_bounded() {
     let mut world = world.killed();
     let mut sender = world.client(2);
     assert!(world.publish(&mut sender, &event).is_err(), "a restart frees nothing");
-    let cancel = Operation::Cancel { id: first.envelope.id, reason: String::new() };
+    let cancel =
+        Operation::Cancel { id: first.envelope.id, reason: String::new(), descendants: false };
     world.ask(&mut sender, cancel).unwrap();
     world.accepted(&mut sender, &event);
     let mut subscriber = world.client(3);

@@ -20,6 +20,7 @@ mod destination;
 mod envelope;
 mod filter;
 mod gather;
+mod history;
 mod id;
 mod inbox;
 mod kind;
@@ -46,6 +47,7 @@ pub use destination::{Destination, DestinationError, InboxAddress};
 pub use envelope::{Envelope, Headers, Payload, RESERVED_HEADERS};
 pub use filter::{Filter, FilterError};
 pub use gather::{Gather, GatherRule, Gathered, GatheredPart};
+pub use history::{ContextSnapshot, History, HistoryMessage, Role};
 pub use id::{Epoch, IdSource, MessageId, MessageIdError, Partition, Sequence, SessionId, Token};
 pub use inbox::{
     Binding, InboxChange, InboxEffective, InboxInfo, InboxSettings, Routing, WhenFull,

@@ -2,9 +2,9 @@
 
 use crate::session::LetterAddress;
 use crate::{
-    AgentId, AgentInfo, AttemptNote, ContextId, InboxAddress, InboxInfo, MessageId, MessageStatus,
-    Presence, Publish, ScheduleInfo, ScheduleName, SkillName, Stats, TaskSnapshot, TaskState,
-    WallTime,
+    AgentId, AgentInfo, AttemptNote, ContextId, ContextSnapshot, InboxAddress, InboxInfo,
+    MessageId, MessageStatus, Presence, Publish, ScheduleInfo, ScheduleName, SkillName, Stats,
+    TaskSnapshot, TaskState, WallTime,
 };
 use smol_str::SmolStr;
 use std::sync::Arc;
@@ -13,7 +13,21 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Query {
     /// One task.
-    Task(MessageId),
+    Task {
+        /// Its id.
+        id: MessageId,
+        /// How many of its latest messages to show with it: as many as are kept if nothing is
+        /// said, none for 0.
+        history_length: Option<u32>,
+    },
+    /// One conversation.
+    Context {
+        /// Its id.
+        id: ContextId,
+        /// How many of its latest messages to show: as many as are kept if nothing is said, none
+        /// for 0.
+        history_length: Option<u32>,
+    },
     /// Tasks, newest first.
     Tasks(TaskFilter),
     /// Agents in order of their ids.
@@ -30,11 +44,20 @@ pub enum Query {
     Stats,
 }
 
+impl Query {
+    /// One task, without its messages.
+    pub const fn task(id: MessageId) -> Self {
+        Self::Task { id, history_length: Some(0) }
+    }
+}
+
 /// The answer to a [`Query`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// To [`Query::Task`].
     Task(Box<TaskSnapshot>),
+    /// To [`Query::Context`].
+    Context(Box<ContextSnapshot>),
     /// To [`Query::Tasks`].
     Tasks(TaskPage),
     /// To [`Query::Agents`].
@@ -54,24 +77,32 @@ pub enum Answer {
 /// Which tasks to list. Every field that is set narrows the list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TaskFilter {
-    /// Only tasks in this state.
-    pub state: Option<TaskState>,
+    /// Only tasks in one of these states; empty for any.
+    pub states: Vec<TaskState>,
     /// Only tasks sent to this skill.
     pub skill: Option<SkillName>,
     /// Only tasks sent to this agent, or held by it now or last.
     pub agent: Option<AgentId>,
     /// Only tasks of this conversation.
     pub context_id: Option<ContextId>,
+    /// Only this task and its descendants, if it is a root: the first ancestor of others.
+    pub root_id: Option<MessageId>,
+    /// Only tasks that were accepted at this time or later.
+    pub since: Option<WallTime>,
+    /// Only tasks that were accepted before this time.
+    pub until: Option<WallTime>,
     /// Only tasks older than this one: the cursor of the page before.
     pub before: Option<MessageId>,
     /// At most this many, 1 to 1,000; 0 stands for 100.
     pub limit: u32,
 }
 
-/// A page of tasks. It ends early when it has about 4 MiB, but never empty while there is more.
+/// A page of tasks. It ends early when it has about 4 MiB, and when 10,000 tasks were looked at
+/// for it, so that it may be empty although there is more: there is none only once `next` is
+/// `None`. By conversation and by root, tasks are found without looking at others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TaskPage {
-    /// Newest first.
+    /// Newest first, by their ids; without their messages.
     pub tasks: Vec<TaskSnapshot>,
     /// The cursor for the next page, if there is more.
     pub next: Option<MessageId>,

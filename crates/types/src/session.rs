@@ -184,6 +184,12 @@ pub enum Operation {
         id: MessageId,
         /// Why.
         reason: String,
+        /// Whether every task is called off too that was made while it, or a descendant of it,
+        /// was handled: the answer then says how many messages were called off. These are at most
+        /// [`CANCELED_AT_ONCE`]; said again, it goes on with the rest. A descendant is told by its
+        /// causation id: where that leads to a message that has ended and was no task, it is found
+        /// only if the message called off is the root.
+        descendants: bool,
     },
     /// Answer what a paused task waits for.
     Continue {
@@ -232,6 +238,9 @@ pub enum Operation {
     /// Follow the directory no longer.
     UnwatchAgents,
 }
+
+/// How many messages one cancel with its descendants calls off at most.
+pub const CANCELED_AT_ONCE: u32 = 10_000;
 
 /// Names a dead letter.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -296,6 +305,8 @@ pub enum SessionItem {
     },
     /// A publish is accepted, and there is more to say of it than "done".
     Accepted(Accepted),
+    /// A message and its descendants are called off.
+    Canceled(Canceled),
     /// An operation is refused; nothing of it has been done.
     Refused {
         /// The operation's number.
@@ -360,6 +371,16 @@ pub struct Accepted {
     /// How many of the inboxes nobody serves at the moment, so that it is parked there; 1 and no
     /// targets for an event that waits for its time or for its first subscriber.
     pub parked: u32,
+}
+
+/// More about a cancel with descendants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Canceled {
+    /// The operation's number.
+    pub operation: u64,
+    /// How many messages were called off by it: the one that was named, if it had not ended, and
+    /// descendants of it.
+    pub messages: u32,
 }
 
 /// How full an inbox is that a session sends to. Told when it gets over the warning threshold, as

@@ -173,11 +173,13 @@ pub struct Stats {
     pub tasks_canceled: u64,
     /// Tasks that have not ended.
     pub tasks_open: u64,
-    /// Ended tasks forgotten because the retention bound was reached.
+    /// Ended tasks forgotten because their time was over, or because there were more, or more
+    /// bytes of them, than may be.
     pub tasks_forgotten: u64,
     /// Dead letters held now.
     pub dead_letters: u64,
-    /// Dead letters forgotten because there were more, or more bytes of them, than may be.
+    /// Dead letters forgotten because their time was over, or because there were more, or more
+    /// bytes of them, than may be.
     pub dead_letters_forgotten: u64,
     /// Dead letters that were sent again.
     pub redriven: u64,

@@ -2,8 +2,8 @@
 
 use crate::kind::{UnknownWord, words};
 use crate::{
-    AgentId, AttemptNote, ContextId, Destination, Epoch, Failure, FailureCode, MessageId, Payload,
-    WallTime,
+    AgentId, AttemptNote, ContextId, Destination, Epoch, Failure, FailureCode, History, MessageId,
+    Payload, WallTime,
 };
 use smol_str::SmolStr;
 use std::fmt;
@@ -161,6 +161,10 @@ pub struct TaskSnapshot {
     pub created_at: WallTime,
     /// When its state changed last.
     pub updated_at: WallTime,
+    /// What was said in it, as far as that was asked for: the message that made it, what its
+    /// caller said later, what agents asked, the reply. Questions and what was said to them are
+    /// kept as long as the events that tell of them.
+    pub history: History,
 }
 
 /// The reason of a task whose time to live ended; [`TaskSnapshot::outcome`] tells expiry by it.
@@ -208,6 +212,7 @@ mod tests {
             last_event: 1,
             created_at: WallTime(0),
             updated_at: WallTime(0),
+            history: History::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::handler::cut;
 use crate::send::{Acceptance, Reply};
 use std::collections::{HashMap, VecDeque};
 use tokio::sync::oneshot;
-use trunkline_types::session::{self, Accepted, Operation};
+use trunkline_types::session::{self, Accepted, Canceled, Operation};
 use trunkline_types::{Gathered, MessageId, Outcome, Refusal, RefusalCode, Settle, Token};
 
 /// How many runs the book keeps before it looks for answered ones among them.
@@ -53,6 +53,7 @@ struct ReplyWaiter {
 enum Verdict<'a> {
     Done,
     Accepted(&'a Accepted),
+    Canceled(u32),
     Refused(&'a Refusal),
 }
 
@@ -137,6 +138,12 @@ impl Book {
     pub(crate) fn accepted(&mut self, accepted: &Accepted, told: &mut Vec<Told>) -> usize {
         let number = accepted.operation;
         self.answer(number, number, &Verdict::Accepted(accepted), told)
+    }
+
+    /// A message and its descendants are called off. Returns how many places are free again.
+    pub(crate) fn canceled(&mut self, canceled: Canceled, told: &mut Vec<Told>) -> usize {
+        let Canceled { operation, messages } = canceled;
+        self.answer(operation, operation, &Verdict::Canceled(messages), told)
     }
 
     /// An operation is refused. Returns how many places are free again.
@@ -326,13 +333,13 @@ fn conclude(
                 Verdict::Accepted(accepted) if accepted.duplicate => {
                     ReplySignal::LookUp(accepted.id)
                 }
-                Verdict::Done | Verdict::Accepted(_) => return,
+                Verdict::Done | Verdict::Accepted(_) | Verdict::Canceled(_) => return,
             };
             if let Some(waiter) = replies.remove(id) {
                 told.push(Told::Reply(waiter.sender, signal));
             }
         }
-        Waiter::Acceptance(..) | Waiter::Done(_) | Waiter::Shared(_) => {
+        Waiter::Acceptance(..) | Waiter::Done(_) | Waiter::Count(_) | Waiter::Shared(_) => {
             match (std::mem::replace(&mut run.waiter, Waiter::Nobody), verdict) {
                 (Waiter::Acceptance(id, sender), Verdict::Done) => {
                     told.push(Told::Acceptance(sender, Ok(Acceptance::plain(id))));
@@ -347,6 +354,14 @@ fn conclude(
                     told.push(Told::Done(sender, Err((*refusal).clone())));
                 }
                 (Waiter::Done(sender), _) => told.push(Told::Done(sender, Ok(()))),
+                (Waiter::Count(sender), Verdict::Refused(refusal)) => {
+                    told.push(Told::Count(sender, Err((*refusal).clone())));
+                }
+                (Waiter::Count(sender), Verdict::Canceled(messages)) => {
+                    told.push(Told::Count(sender, Ok(*messages)));
+                }
+                // It was done before the connection broke, and the count is lost with that.
+                (Waiter::Count(sender), _) => told.push(Told::Count(sender, Ok(0))),
                 (Waiter::Shared(sender), Verdict::Refused(refusal)) => {
                     told.push(Told::Shared(sender, Err((*refusal).clone())));
                 }
@@ -368,7 +383,7 @@ fn conclude(
 
 fn verdict_of<'a>(verdict: &Verdict<'a>) -> Result<Option<&'a Accepted>, &'a Refusal> {
     match verdict {
-        Verdict::Done => Ok(None),
+        Verdict::Done | Verdict::Canceled(_) => Ok(None),
         Verdict::Accepted(accepted) => Ok(Some(accepted)),
         Verdict::Refused(refusal) => Err(refusal),
     }

@@ -258,6 +258,18 @@ impl Core {
         self.answered(answer).await
     }
 
+    /// Sends an operation that holds a place and waits until it is done and its count is told.
+    ///
+    /// # Errors
+    /// The broker's refusal, or that the session has ended.
+    pub(crate) async fn count(&self, operation: Operation) -> Result<u32, Refusal> {
+        self.places(1).await?;
+        let (sender, answer) = oneshot::channel();
+        let entry = Entry { bounded: true, waiter: Waiter::Count(sender), reply: None };
+        self.submit([operation], entry)?;
+        answer.await.unwrap_or_else(|_| Err(self.closed().unwrap_or_else(ended)))
+    }
+
     /// Sends one publish, holding a place, and leaves word for its acceptance.
     pub(crate) fn publish(
         &self,

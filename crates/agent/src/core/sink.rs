@@ -30,6 +30,7 @@ impl Sink for Core {
             match item {
                 SessionItem::Done { .. }
                 | SessionItem::Accepted(_)
+                | SessionItem::Canceled(_)
                 | SessionItem::Refused { .. }
                 | SessionItem::Reply(_)
                 | SessionItem::Gathered(_) => {
@@ -40,6 +41,7 @@ impl Sink for Core {
                         freed += match answer {
                             SessionItem::Done { first, last } => book.done(first, last, told),
                             SessionItem::Accepted(accepted) => book.accepted(&accepted, told),
+                            SessionItem::Canceled(canceled) => book.canceled(canceled, told),
                             SessionItem::Refused { operation, refusal } => {
                                 refused = true;
                                 book.refused(operation, &refusal, told)
@@ -187,6 +189,7 @@ fn is_answer(item: &SessionItem) -> bool {
         item,
         SessionItem::Done { .. }
             | SessionItem::Accepted(_)
+            | SessionItem::Canceled(_)
             | SessionItem::Refused { .. }
             | SessionItem::Reply(_)
             | SessionItem::Gathered(_)

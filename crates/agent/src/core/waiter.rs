@@ -17,6 +17,8 @@ pub(crate) enum Waiter {
     Reply(MessageId),
     /// The sender of any other operation waits for it to be done.
     Done(oneshot::Sender<Result<(), Refusal>>),
+    /// The sender of a cancel with descendants waits for how many messages were called off.
+    Count(oneshot::Sender<Result<u32, Refusal>>),
     /// Several wait for one operation to be done.
     Shared(watch::Sender<Option<Result<(), Refusal>>>),
     /// Nobody waits, but a delivery must not stay unsettled because of a refusal. The tokens are
@@ -67,6 +69,7 @@ pub(crate) enum Told {
     Acceptance(oneshot::Sender<Result<Acceptance, Refusal>>, Result<Acceptance, Refusal>),
     Reply(oneshot::Sender<ReplySignal>, ReplySignal),
     Done(oneshot::Sender<Result<(), Refusal>>, Result<(), Refusal>),
+    Count(oneshot::Sender<Result<u32, Refusal>>, Result<u32, Refusal>),
     Shared(watch::Sender<Option<Result<(), Refusal>>>, Result<(), Refusal>),
     Batch(oneshot::Sender<BatchOutcome>, Box<BatchOutcome>),
     Watchers(MessageId, Refusal),
@@ -80,6 +83,7 @@ impl Told {
             Self::Acceptance(sender, result) => drop(sender.send(result)),
             Self::Reply(sender, signal) => drop(sender.send(signal)),
             Self::Done(sender, result) => drop(sender.send(result)),
+            Self::Count(sender, result) => drop(sender.send(result)),
             Self::Shared(sender, result) => drop(sender.send_replace(Some(result))),
             Self::Batch(sender, outcome) => drop(sender.send(*outcome)),
             Self::Watchers(task, refusal) => core.watchers.fail(task, &refusal),

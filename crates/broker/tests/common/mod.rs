@@ -192,7 +192,7 @@ impl Peer {
 
 /// A task as the broker shows it.
 pub(crate) async fn get(broker: &Broker, id: MessageId) -> Result<TaskSnapshot, Refusal> {
-    match broker.query(Query::Task(id)).await? {
+    match broker.query(Query::task(id)).await? {
         Answer::Task(task) => Ok(*task),
         other => panic!("a question for a task was answered with {other:?}"),
     }

@@ -1,5 +1,6 @@
 //! `task`: tasks as they stand, and what their caller can do about them.
 
+use super::context::show_history;
 use super::dead::{attempts_table, first_line};
 use super::paging;
 use super::task_watch;
@@ -7,11 +8,14 @@ use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::input::Input;
-use crate::output::{self, Output, units};
+use crate::output::units::{self, parse_moment};
+use crate::output::{self, Output};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use trunkline_agent::Session;
 use trunkline_types::{
     AgentId, ContextId, MessageId, SkillName, TaskFilter, TaskPage, TaskSnapshot, TaskState,
+    WallTime,
 };
 
 /// What `task` takes.
@@ -28,16 +32,21 @@ enum TaskCommand {
     /// List tasks, newest first.
     #[command(after_help = "\
 Examples:
-  trunkline task list --state working
+  trunkline task list --state working --state input-required
+  trunkline task list --root 0192f0c1-2d3e-7000-8000-00000000002a --since 2h
   trunkline task list --skill count-words --limit 10 --json")]
     List(ListArgs),
-    /// Print one task: its state, its attempts, its result.
+    /// Print one task: its state, its attempts, its result, what was said in it.
     #[command(after_help = "\
-Example:
-  trunkline task get 0192f0c1-2d3e-7000-8000-00000000002a")]
+Examples:
+  trunkline task get 0192f0c1-2d3e-7000-8000-00000000002a
+  trunkline task get 0192f0c1-2d3e-7000-8000-00000000002a --history 10")]
     Get {
         /// Its id.
         id: MessageId,
+        /// Also at most this many of its latest messages.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        history: u32,
     },
     /// Print what happens to a task until it ends. The exit code says how.
     #[command(after_help = "\
@@ -53,14 +62,18 @@ Examples:
     },
     /// Call a task off. Whoever works on it is told.
     #[command(after_help = "\
-Example:
-  trunkline task cancel 0192f0c1-2d3e-7000-8000-00000000002a --reason 'no longer needed'")]
+Examples:
+  trunkline task cancel 0192f0c1-2d3e-7000-8000-00000000002a --reason 'no longer needed'
+  trunkline task cancel 0192f0c1-2d3e-7000-8000-00000000002a --descendants")]
     Cancel {
         /// Its id.
         id: MessageId,
         /// Why.
         #[arg(long, default_value = "called off from the command line")]
         reason: String,
+        /// Call off every task too that it led to.
+        #[arg(long)]
+        descendants: bool,
     },
     /// Answer what a paused task waits for.
     #[command(after_help = "\
@@ -76,9 +89,9 @@ Example:
 
 #[derive(Args, Debug)]
 struct ListArgs {
-    /// Only tasks in this state.
+    /// Only tasks in this state; several may be said, each with the flag.
     #[arg(long)]
-    state: Option<TaskState>,
+    state: Vec<TaskState>,
     /// Only tasks sent to this skill.
     #[arg(long)]
     skill: Option<SkillName>,
@@ -88,6 +101,16 @@ struct ListArgs {
     /// Only tasks of this conversation.
     #[arg(long, value_name = "ID")]
     context: Option<ContextId>,
+    /// Only this task and those that it led to, if it is the first of them all.
+    #[arg(long, value_name = "ID")]
+    root: Option<MessageId>,
+    /// Only tasks that were accepted at this time or later, such as 2030-01-31T08:00:00Z, or 2h
+    /// for the last two hours.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    since: Option<WallTime>,
+    /// Only tasks that were accepted before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    until: Option<WallTime>,
     /// Only tasks older than this one: where the page before ended.
     #[arg(long, value_name = "ID")]
     before: Option<MessageId>,
@@ -105,15 +128,20 @@ struct ListArgs {
 pub(crate) async fn run(args: TaskArgs, output: &Output) -> Result<(), CliError> {
     let link = Link::new(&args.reach)?;
     match args.command {
-        TaskCommand::List(ListArgs { state, skill, agent, context, before, limit }) => {
-            let filter = TaskFilter { state, skill, agent, context_id: context, before, limit };
-            list(&gather(&link, filter).await?, output)
+        TaskCommand::List(args) => list(&gather(&link, args.filter()).await?, output),
+        TaskCommand::Get { id, history } => {
+            show(&link.task_with_history(id, Some(history)).await?, output)
         }
-        TaskCommand::Get { id } => show(&link.task(id).await?, output),
         TaskCommand::Watch { id, after } => task_watch::run(&link, id, after, output).await,
-        TaskCommand::Cancel { id, reason } => {
+        TaskCommand::Cancel { id, reason, descendants } => {
             // Only a task: what else has this id is called off with `message cancel`.
             link.task(id).await?;
+            if descendants {
+                let cancel = async |session: &Session| {
+                    session.cancel_with_descendants(id, reason.clone()).await
+                };
+                return told_of_all(id, link.with(cancel).await?, output);
+            }
             link.with(async |session| session.cancel(id, reason).await).await?;
             told(id, "canceled", output)
         }
@@ -123,6 +151,33 @@ pub(crate) async fn run(args: TaskArgs, output: &Output) -> Result<(), CliError>
             told(id, "continued", output)
         }
     }
+}
+
+impl ListArgs {
+    fn filter(self) -> TaskFilter {
+        let Self { state, skill, agent, context, root, since, until, before, limit } = self;
+        TaskFilter {
+            states: state,
+            skill,
+            agent,
+            context_id: context,
+            root_id: root,
+            since,
+            until,
+            before,
+            limit,
+        }
+    }
+}
+
+/// Says how many were called off with a task.
+fn told_of_all(id: MessageId, messages: u64, output: &Output) -> Result<(), CliError> {
+    if output.is_json() {
+        let value = json!({ "id": id.to_string(), "done": "canceled", "messages": messages });
+        return output.value(&value);
+    }
+    let messages = units::counted(messages, "task", "tasks");
+    output.line(format_args!("canceled {id} and what it led to, {messages} in all"))
 }
 
 /// Says what was done to a task.
@@ -207,5 +262,5 @@ fn show(task: &TaskSnapshot, output: &Output) -> Result<(), CliError> {
         output.line("")?;
         output.line(output::plain(result).to_text().trim_end_matches('\n'))?;
     }
-    Ok(())
+    show_history(&task.history, output)
 }

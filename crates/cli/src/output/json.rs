@@ -8,9 +8,9 @@ use trunkline_content::decompress;
 use trunkline_types::session::NumberRange;
 use trunkline_types::{
     AgentControl, AgentInfo, AgentNews, ArtifactChunk, AttemptNote, Binding, BreakerInfo,
-    CopyStatus, DeadLetter, Destination, Encoding, Envelope, Failure, Gathered, GatheredPart,
-    InboxInfo, InboxSettings, Kind, MessageStatus, Payload, Routing, Schedule, ScheduleInfo,
-    TaskEvent, TaskEventBody, TaskSnapshot, TaskUpdate, WhenFull,
+    ContextSnapshot, CopyStatus, DeadLetter, Destination, Encoding, Envelope, Failure, Gathered,
+    GatheredPart, History, HistoryMessage, InboxInfo, InboxSettings, Kind, MessageStatus, Payload,
+    Routing, Schedule, ScheduleInfo, TaskEvent, TaskEventBody, TaskSnapshot, TaskUpdate, WhenFull,
 };
 
 /// The most that a payload may become when its compression is undone to be shown.
@@ -106,6 +106,7 @@ pub(crate) fn task(task: &TaskSnapshot) -> Value {
         last_event,
         created_at,
         updated_at,
+        history: said,
     } = task;
     json!({
         "id": id.to_string(),
@@ -126,6 +127,33 @@ pub(crate) fn task(task: &TaskSnapshot) -> Value {
         "last_event": last_event,
         "created_at_ms": created_at.0,
         "updated_at_ms": updated_at.0,
+        "history": history(said),
+    })
+}
+
+/// The latest messages of a task or a conversation, oldest first.
+fn history(History { messages, more }: &History) -> Value {
+    let message = |message: &HistoryMessage| {
+        let HistoryMessage { task, role, from, at, payload: said } = message;
+        json!({
+            "task": task.to_string(),
+            "role": role.as_str(),
+            "from": from.as_ref().map(ToString::to_string),
+            "at_ms": at.0,
+            "payload": payload(said),
+        })
+    };
+    json!({ "messages": messages.iter().map(message).collect::<Value>(), "more": more })
+}
+
+/// A conversation as it stands.
+pub(crate) fn context(context: &ContextSnapshot) -> Value {
+    let ContextSnapshot { id, tasks, tasks_open, history: said } = context;
+    json!({
+        "id": id.to_string(),
+        "tasks": tasks,
+        "tasks_open": tasks_open,
+        "history": history(said),
     })
 }
 

@@ -6,8 +6,8 @@ mod table;
 pub(crate) mod units;
 
 pub(crate) use json::{
-    agent, agent_news, dead_letter, event, gathered, inbox, message, payload, plain, schedule,
-    task, task_update,
+    agent, agent_news, context, dead_letter, event, gathered, inbox, message, payload, plain,
+    schedule, task, task_update,
 };
 pub(crate) use screen::{Output, note, one_line};
 pub(crate) use table::{fields, rows, stats_table};

@@ -116,6 +116,7 @@ impl Ear {
             SessionItem::Delivery(delivery) => self.ledger.delivered(delivery),
             SessionItem::GoAway { reason, reconnect: false } => self.ledger.dismissed(reason),
             SessionItem::Event(_)
+            | SessionItem::Canceled(_)
             | SessionItem::Reply(_)
             | SessionItem::Task { .. }
             | SessionItem::Cancel { .. }

@@ -6,8 +6,18 @@ use crate::harness::run;
 const OUTER: [&str; 7] = ["task", "message", "schedule", "agents", "inbox", "dead", "config"];
 
 /// The commands whose help is held here; a command that another file tests has its help there.
-const PLAIN: [&str; 9] =
-    ["serve", "agent", "send", "request", "publish", "subscribe", "stats", "completions", "--help"];
+const PLAIN: [&str; 10] = [
+    "serve",
+    "agent",
+    "send",
+    "request",
+    "publish",
+    "subscribe",
+    "context",
+    "stats",
+    "completions",
+    "--help",
+];
 
 const INNER: [[&str; 2]; 24] = [
     ["task", "list"],

@@ -9,6 +9,7 @@ mod config;
 mod directory;
 mod drain;
 mod events;
+mod follow;
 mod guarantees;
 mod harness;
 mod help;

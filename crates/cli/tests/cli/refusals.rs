@@ -76,22 +76,6 @@ fn a_data_directory_of_a_newer_version() {
 }
 
 #[test]
-fn a_damaged_log_is_named_and_not_served() {
-    let mut broker = Broker::start();
-    let marker = "a payload that can be found again";
-    broker.run(["send", "--skill", "nobody", "--data", marker]).ok();
-    broker.run(["send", "--skill", "nobody", "--data", "after it"]).ok();
-    broker.kill();
-    let segment = broker.data().join("00000000000000000001.log");
-    let mut bytes = fs::read(&segment).unwrap();
-    let place = bytes.windows(marker.len()).position(|part| part == marker.as_bytes()).unwrap();
-    bytes[place] ^= 1;
-    fs::write(&segment, bytes).unwrap();
-    let stderr = serve(&broker.data(), &["--listen", "127.0.0.1:0"]).fails(14);
-    assert!(stderr.contains("segment 1") && stderr.contains("offset"), "{stderr}");
-}
-
-#[test]
 fn a_payload_over_its_limit_is_refused_and_the_broker_lives_on() {
     let broker = Broker::start();
     let file = broker.scratch().join("large");

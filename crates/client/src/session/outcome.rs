@@ -76,7 +76,7 @@ impl Seeker {
     /// A refusal that waiting may cure.
     async fn look_up(&self, task: MessageId) -> Result<Found, Refusal> {
         let mut calls = self.calls.clone();
-        let snapshot = match calls.get_task(v1::GetTaskRequest::from(task)).await {
+        let snapshot = match calls.get_task(v1::GetTaskRequest::from((task, Some(0)))).await {
             Ok(response) => TaskSnapshot::try_from(response.into_inner()).map_err(Refusal::from),
             Err(status) => Err(failure::refused(&self.url, &status)),
         };

@@ -312,6 +312,16 @@ impl State {
                 });
                 mine
             }
+            SessionItem::Canceled(canceled) => {
+                let wire = canceled.operation;
+                let mut mine = false;
+                ledger.answer(wire, wire, |number, operation| {
+                    memory.done(operation);
+                    canceled.operation = number;
+                    mine = true;
+                });
+                mine
+            }
             SessionItem::Refused { operation: wire, refusal } => {
                 let mut mine = None;
                 ledger.answer(*wire, *wire, |number, operation| {

@@ -55,7 +55,7 @@ fn requests_of_operators() -> Vec<Operation> {
             ..AgentFilter::default()
         })),
         Operation::UnwatchAgents,
-        Operation::Cancel { id: id(4), reason: "enough".into() },
+        Operation::Cancel { id: id(4), reason: "enough".into(), descendants: false },
     ]
 }
 

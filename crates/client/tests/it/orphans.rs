@@ -35,6 +35,7 @@ fn snapshot(id: MessageId, state: TaskState) -> TaskSnapshot {
         last_event: 2,
         created_at: WallTime(1),
         updated_at: WallTime(2),
+        history: trunkline_types::History::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use trunkline_types::{
 async fn each_question_gets_its_answer() {
     let broker = FakeBroker::start().await;
     let client = Client::new(&broker.config().principal("alice")).unwrap();
-    let unknown = client.query(Query::Task(id(9))).await.unwrap_err();
+    let unknown = client.query(Query::task(id(9))).await.unwrap_err();
     assert_eq!(unknown.code, RefusalCode::NotFound);
     assert_eq!(unknown.message, format!("task {} is unknown", id(9)));
     let filter = TaskFilter { before: Some(id(3)), ..TaskFilter::default() };
@@ -21,6 +21,11 @@ async fn each_question_gets_its_answer() {
         panic!("no page")
     };
     assert_eq!(page.next, Some(id(3)));
+    let talk = Query::Context { id: "talk".parse().unwrap(), history_length: Some(3) };
+    let Answer::Context(context) = client.query(talk).await.unwrap() else {
+        panic!("no conversation")
+    };
+    assert_eq!((context.id.as_str(), context.tasks), ("talk", 3));
     let Answer::Stats(stats) = client.query(Query::Stats).await.unwrap() else {
         panic!("no figures")
     };

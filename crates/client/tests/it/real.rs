@@ -192,7 +192,7 @@ async fn a_task_outlives_its_broker_and_its_caller_still_hears_of_it() {
     assert_eq!(failure.code, trunkline_types::FailureCode::Lost, "{failure}");
     assert_eq!(ended.request, task.publish.envelope.id);
     assert_eq!(ended.result, Ok(Payload::text("HELLO")));
-    let Ok(Answer::Task(snapshot)) = client.query(Query::Task(ended.request)).await else {
+    let Ok(Answer::Task(snapshot)) = client.query(Query::task(ended.request)).await else {
         panic!("no task")
     };
     assert_eq!((snapshot.state, snapshot.attempts), (TaskState::Completed, 1));

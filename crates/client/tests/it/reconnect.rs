@@ -246,7 +246,7 @@ async fn a_broker_that_is_not_there_is_named_with_the_remedy() {
     assert_eq!(refusal.code, RefusalCode::Unavailable);
     assert!(refusal.message.contains(&url), "{refusal}");
     assert!(refusal.message.contains("`trunkline serve`"), "{refusal}");
-    let refusal = client.query(trunkline_types::Query::Task(id(1))).await.unwrap_err();
+    let refusal = client.query(trunkline_types::Query::task(id(1))).await.unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Unavailable);
     assert!(refusal.message.contains(&url), "{refusal}");
 }

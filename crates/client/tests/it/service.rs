@@ -66,7 +66,7 @@ impl Broker for Service {
         request: Request<v1::GetTaskRequest>,
     ) -> Result<Response<v1::TaskSnapshot>, Status> {
         self.note(&request);
-        let id = MessageId::try_from(request.into_inner()).unwrap();
+        let (id, _) = <(MessageId, Option<u32>)>::try_from(request.into_inner()).unwrap();
         let mut tasks = self.script.tasks.lock();
         let answers = tasks.get_mut(&id).ok_or_else(|| {
             let message = format!("task {id} is unknown");
@@ -75,6 +75,15 @@ impl Broker for Service {
         })?;
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         answer.unwrap().map(Response::new)
+    }
+
+    async fn get_context(
+        &self,
+        request: Request<v1::GetContextRequest>,
+    ) -> Result<Response<v1::ContextSnapshot>, Status> {
+        let v1::GetContextRequest { id, history_length } = request.into_inner();
+        let tasks = history_length.map_or(0, u64::from);
+        Ok(Response::new(v1::ContextSnapshot { id, tasks, ..v1::ContextSnapshot::default() }))
     }
 
     async fn list_tasks(
@@ -127,7 +136,7 @@ impl Broker for Service {
         no_part()
     }
 
-    async fn cancel(&self, _: Request<v1::Cancel>) -> Result<Response<v1::Nothing>, Status> {
+    async fn cancel(&self, _: Request<v1::Cancel>) -> Result<Response<v1::CancelResponse>, Status> {
         no_part()
     }
 

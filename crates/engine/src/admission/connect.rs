@@ -164,6 +164,11 @@ impl Engine {
         for item in std::mem::take(&mut row.pending) {
             out.effects.push(Effect::Item { connection, item });
         }
+        let leased = self.sessions[session].leases.iter(&self.entries);
+        let leased = leased.filter_map(|key| self.entries[key].lease);
+        let leased: Vec<_> = leased.map(|lease| lease.token).collect();
+        self.heartbeat(now, session, &leased);
+        self.arm_session(session);
         self.resend_events(session, out);
         self.tell_drained(session, out);
         self.send_events(now, session, out);

@@ -8,7 +8,7 @@ use crate::gate::Held;
 use crate::now::Now;
 use crate::settle::Loss;
 use crate::table::SessionKey;
-use trunkline_types::session::{Accepted, ClientFrame, Credit, Operation, SessionItem};
+use trunkline_types::session::{Accepted, Canceled, ClientFrame, Credit, Operation, SessionItem};
 use trunkline_types::{Durability, Refusal, RefusalCode, Sequence};
 
 /// How an operation is answered if it is not refused.
@@ -17,6 +17,8 @@ pub(crate) enum Answered {
     Done(Durability),
     /// Accepted, with more to say, once it is as durable as said.
     Accepted(Durability, Accepted),
+    /// Called off, with how many messages that were, once it is as durable as said.
+    Canceled(Durability, u32),
     /// Answered already, or about to be: there is nothing to say here.
     Already,
     /// Not yet: it waits outside a full inbox, and is answered when it is admitted or refused.
@@ -151,7 +153,13 @@ impl Engine {
     ) {
         let recorded = self.sequence > latest;
         let row = &mut self.sessions[session];
-        if let Ok(Answered::Done(level) | Answered::Accepted(level, _)) = result {
+        let level = match result {
+            Ok(
+                Answered::Done(level) | Answered::Accepted(level, _) | Answered::Canceled(level, _),
+            ) => Some(*level),
+            _ => None,
+        };
+        if let Some(level) = level {
             row.window.insert(number);
             if recorded && level.is_logged() {
                 row.lasting.insert(number);
@@ -182,6 +190,9 @@ impl Engine {
             }
             Ok(Answered::Done(level)) => (level, SessionItem::Done { first: number, last: number }),
             Ok(Answered::Accepted(level, accepted)) => (level, SessionItem::Accepted(accepted)),
+            Ok(Answered::Canceled(level, messages)) => {
+                (level, SessionItem::Canceled(Canceled { operation: number, messages }))
+            }
         };
         self.hold_item(now, level, (connection, item), out);
     }
@@ -235,8 +246,12 @@ impl Engine {
                 self.unwatch(session, task)?;
                 Ok(Answered::Done(Durability::Ephemeral))
             }
-            Operation::Cancel { id, reason } => {
+            Operation::Cancel { id, reason, descendants: false } => {
                 self.cancel(now, session, id, &reason, out).map(Answered::Done)
+            }
+            Operation::Cancel { id, reason, descendants: true } => {
+                let canceled = self.cancel_descendants(now, session, id, &reason, out);
+                canceled.map(|(level, messages)| Answered::Canceled(level, messages))
             }
             Operation::Continue { task, payload } => {
                 self.continue_task(now, session, number, task, payload, out).map(Answered::Done)

@@ -139,8 +139,7 @@ impl Engine {
             self.tenants[inbox.tenant].pending.logged_bytes -= entry.size();
         }
         if let Some(task) = entry.task {
-            let task = self.tasks.rows.remove(task);
-            self.tasks.ids.remove(&task.publish.envelope.id);
+            let task = self.tasks.remove(task);
             self.tenants[task.tenant].tally.open -= 1;
         }
     }

@@ -157,9 +157,8 @@ impl Engine {
     ) -> TaskKey {
         let CarriedTask { state, reason, agent, deliveries, last_event, created_at, updated_at } =
             said;
-        let id = publish.envelope.id;
         self.tenants[tenant].tally.open += u64::from(entry.is_some());
-        let key = self.tasks.rows.insert(Task {
+        self.tasks.insert(Task {
             tenant,
             publish,
             entry,
@@ -181,9 +180,7 @@ impl Engine {
             told_when_synced: Sequence(0),
             base: self.sequence,
             place: Sequence(0),
-        });
-        self.tasks.ids.insert(id, key);
-        key
+        })
     }
 
     fn carried_ended(&mut self, at: Sequence, said: CarriedEnded) {
@@ -218,7 +215,6 @@ impl Engine {
         let attempts = Vec::new();
         let letter = DeadLetter { publish, inbox, reason, at: died_at, accepted_at, attempts };
         let most = self.most_letters();
-        // The figures that follow count those that are forgotten.
         self.dead_letters.push(tenant, letter, Some((at, place)), most);
     }
 
@@ -300,8 +296,7 @@ impl Engine {
             first.is_some_and(|(key, _)| engine.tasks.rows[*key].place < oldest_task)
         };
         while older(self) {
-            // The figures that follow, or came before, have counted it.
-            self.forget_oldest_task(0, false);
+            self.forget_oldest_task(0);
         }
         self.dead_letters.forget_before(oldest_letter);
     }
@@ -325,6 +320,7 @@ impl Engine {
         self.order_ended();
         self.forget_ended_tasks(0);
         self.dead_letters.number_replayed();
+        self.find_forgotten();
         for tenant in self.tenants.iter_mut() {
             tenant.keys.order_replayed();
         }

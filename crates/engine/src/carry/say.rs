@@ -239,9 +239,7 @@ impl Engine {
     ) -> bool {
         let tenant = &self.tenants[key];
         let (tally, sum) = (&tenant.tally, tenant.tally.recorded.sum());
-        // What was forgotten before they were written last, a replay may forget and count later.
-        let forgot = tally.recorded.forgotten + tally.recorded.letters_forgotten > 0;
-        if sum == 0 || (tally.base >= before && tally.figured == sum && !forgot) {
+        if sum == 0 || (tally.base >= before && tally.figured == sum) {
             return false;
         }
         let (id, keys) = (tenant.id.clone(), tenant.keys.counts());

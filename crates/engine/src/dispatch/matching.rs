@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Whether a session holds less of what it is willing to hold than another one does.
-    pub(super) fn is_lighter(&self, session: SessionKey, other: SessionKey) -> bool {
+    pub(crate) fn is_lighter(&self, session: SessionKey, other: SessionKey) -> bool {
         // Compares in_flight / credit without dividing.
         let (row, other) = (&self.sessions[session], &self.sessions[other]);
         u64::from(row.in_flight) * u64::from(other.credit.deliveries)
@@ -135,7 +135,14 @@ impl Engine {
         None
     }
 
-    fn deliver(&mut self, now: Now, key: EntryKey, session: SessionKey, out: &mut Output) {
+    /// Delivers an entry to a session that would take it, unless its time to live has ended.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Now,
+        key: EntryKey,
+        session: SessionKey,
+        out: &mut Output,
+    ) {
         if self.entries[key].expires_at.is_some_and(|at| at <= now.wall) {
             self.end_entry(now, key, End::Expired, out);
         } else {

@@ -92,6 +92,12 @@ pub(crate) struct SessionEvents {
 }
 
 impl Session {
+    /// Whether it has said hello and waits for the broker's welcome. Until then it cannot renew
+    /// its leases, and so they do not run out.
+    pub(crate) fn waits_for_welcome(&self) -> bool {
+        self.connection.is_some() && !self.active
+    }
+
     /// Whether it would take a delivery now, if it may hold this many bytes.
     pub(crate) fn is_available(&self, most_bytes: u64) -> bool {
         self.active

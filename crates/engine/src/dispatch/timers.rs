@@ -23,7 +23,7 @@ impl Engine {
     pub(crate) fn arm_session(&mut self, session: SessionKey) {
         let row = &self.sessions[session];
         let lease = row.leases.front().and_then(|key| self.entries[key].lease);
-        let lease = lease.map(|lease| lease.deadline.0);
+        let lease = lease.filter(|_| !row.waits_for_welcome()).map(|lease| lease.deadline.0);
         let lost = row.lost_until.map(|at| at.0);
         let outside = row.outside.first().map(|&(until, ..)| until.0);
         let Some(wanted) = lease.into_iter().chain(lost).chain(outside).min() else { return };
@@ -99,7 +99,9 @@ impl Engine {
             return;
         }
         while let Some(key) = self.sessions[session].leases.front() {
-            if self.entries[key].lease.is_some_and(|lease| lease.deadline > present) {
+            if self.sessions[session].waits_for_welcome()
+                || self.entries[key].lease.is_some_and(|lease| lease.deadline > present)
+            {
                 break;
             }
             self.lose(now, key, Loss::Lease, out);

@@ -229,7 +229,8 @@ pub enum Part {
     Result(Payload),
 }
 
-/// What is counted of a tenant.
+/// What is counted of a tenant. How much was forgotten is not said: time passes without records,
+/// and what has ended and is not kept was forgotten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CarriedTally {
     /// Publishes accepted.
@@ -240,10 +241,6 @@ pub struct CarriedTally {
     pub failed: u64,
     /// Tasks cancelled or rejected.
     pub canceled: u64,
-    /// Ended tasks that were forgotten.
-    pub forgotten: u64,
-    /// Dead letters that were forgotten because there were too many.
-    pub letters_forgotten: u64,
     /// Dead letters sent again.
     pub redriven: u64,
     /// Dead letters deleted.
@@ -260,13 +257,11 @@ impl CarriedTally {
             completed,
             failed,
             canceled,
-            forgotten,
-            letters_forgotten,
             redriven,
             purged,
             scheduled,
         } = self;
-        let ended = [completed, failed, canceled, forgotten, letters_forgotten];
+        let ended = [completed, failed, canceled];
         [accepted, redriven, purged, scheduled]
             .into_iter()
             .chain(ended)

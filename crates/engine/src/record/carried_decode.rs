@@ -214,8 +214,6 @@ fn tally(read: &mut Read<'_>) -> Result<CarriedTally> {
         completed: read.number("completed")?,
         failed: read.number("failed")?,
         canceled: read.number("canceled")?,
-        forgotten: read.number("forgotten")?,
-        letters_forgotten: read.number("forgotten letters")?,
         redriven: read.number("redriven")?,
         purged: read.number("purged")?,
         scheduled: read.number("scheduled")?,

@@ -261,23 +261,11 @@ fn tallied(out: &mut Vec<u8>, tally: &CarriedTally) {
         completed,
         failed,
         canceled,
-        forgotten,
-        letters_forgotten,
         redriven,
         purged,
         scheduled,
     } = *tally;
-    for count in [
-        accepted,
-        completed,
-        failed,
-        canceled,
-        forgotten,
-        letters_forgotten,
-        redriven,
-        purged,
-        scheduled,
-    ] {
+    for count in [accepted, completed, failed, canceled, redriven, purged, scheduled] {
         out.number(count);
     }
 }

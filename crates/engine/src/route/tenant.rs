@@ -46,10 +46,12 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
     pub(crate) canceled: u64,
     pub(crate) open: u64,
+    /// Of either class. A replay finds it in the end: what has ended and is not kept.
     pub(crate) forgotten: u64,
     pub(crate) sessions: u64,
     pub(crate) breakers_opened: u64,
     pub(crate) overran: u64,
+    /// Of either class, and found like those.
     pub(crate) letters_forgotten: u64,
     pub(crate) redriven: u64,
     pub(crate) purged: u64,

@@ -17,11 +17,7 @@ impl Engine {
         reason: &str,
         out: &mut Output,
     ) -> Result<Durability, Refusal> {
-        let (size, limit) = (reason.len(), self.config.limits.reason_bytes);
-        if size > limit {
-            let message = format!("the reason has {size} bytes, the limit is {limit}");
-            return Err(Refusal::new(RefusalCode::TooLarge, message));
-        }
+        self.check_reason(reason)?;
         let tenant = self.sessions[session].tenant;
         let open = self.open_copies(tenant, id);
         if open.is_empty() {
@@ -42,9 +38,23 @@ impl Engine {
         Ok(level)
     }
 
+    /// Checks the size of the reason that is told to holders.
+    pub(super) fn check_reason(&self, reason: &str) -> Result<(), Refusal> {
+        let (size, limit) = (reason.len(), self.config.limits.reason_bytes);
+        if size > limit {
+            let message = format!("the reason has {size} bytes, the limit is {limit}");
+            return Err(Refusal::new(RefusalCode::TooLarge, message));
+        }
+        Ok(())
+    }
+
     /// Whether a message without open copies was called off: said again, perhaps because the
     /// answer was lost with a broker, that is confirmed.
-    fn was_canceled(&self, session: SessionKey, id: MessageId) -> Result<Durability, Refusal> {
+    pub(super) fn was_canceled(
+        &self,
+        session: SessionKey,
+        id: MessageId,
+    ) -> Result<Durability, Refusal> {
         let tenant = self.sessions[session].tenant;
         let wrong = |what: &str, state: &str| {
             let message = format!("{what} {id} is {state} already, which is final");

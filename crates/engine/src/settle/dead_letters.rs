@@ -122,11 +122,45 @@ impl DeadLetters {
         self.letters.get(&number)
     }
 
+    /// How many that are in the log are kept, by whose they are.
+    pub(crate) fn logged_of_tenants(&self) -> BTreeMap<TenantKey, u64> {
+        let mut counts = BTreeMap::new();
+        for kept in self.logged.numbers.iter().filter_map(|number| self.letters.get(number)) {
+            *counts.entry(kept.tenant).or_default() += 1;
+        }
+        counts
+    }
+
     /// While records are replayed: forgets those that died before a place.
     pub(crate) fn forget_before(&mut self, place: Sequence) {
         while let Some(&oldest) = self.logged.numbers.first().filter(|&&number| number < place.0) {
             self.remove(oldest);
         }
+    }
+
+    /// Forgets the oldest of each class for as long as they are to be forgotten. Returns whose
+    /// were.
+    pub(crate) fn forget(&mut self, is_past: impl Fn(&DeadLetter) -> bool) -> Vec<TenantKey> {
+        let mut forgotten = Vec::new();
+        for is_logged in [true, false] {
+            loop {
+                let class = if is_logged { &self.logged } else { &self.ephemeral };
+                let Some(&oldest) = class.numbers.first() else { break };
+                match self.letters.get(&oldest) {
+                    Some(kept) if is_past(&kept.letter) => forgotten.push(kept.tenant),
+                    _ => break,
+                }
+                self.remove(oldest);
+            }
+        }
+        forgotten
+    }
+
+    /// The oldest of each class.
+    pub(crate) fn oldest(&self) -> impl Iterator<Item = &DeadLetter> {
+        let classes = [&self.logged, &self.ephemeral].into_iter();
+        let oldest = classes.filter_map(|class| self.letters.get(class.numbers.first()?));
+        oldest.map(|kept| &kept.letter)
     }
 
     /// A tenant's, newest first.

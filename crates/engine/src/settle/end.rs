@@ -8,7 +8,7 @@ use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::{Entry, Owner, Place};
 use crate::record::{End, Record};
-use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey, TenantKey};
+use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey};
 use std::sync::Arc;
 use trunkline_types::session::{Reply, SessionItem};
 use trunkline_types::{DeadLetter, Failure, FailureCode, Payload, Publish, SessionId, WallTime};
@@ -75,6 +75,7 @@ impl Engine {
 
     /// The state after an entry ended; shared by live commands and replay.
     pub(crate) fn apply_ended(&mut self, key: EntryKey, end: End, at: WallTime) -> Ended {
+        self.forget_past(at);
         self.unqueue(key);
         self.clear_timer(key);
         let next = self.key_leave(key);
@@ -120,8 +121,9 @@ impl Engine {
                 attempts: entry.past.take().map(|past| past.notes).unwrap_or_default(),
             };
             let bases = entry.is_logged().then_some((entry.base, self.sequence));
-            let forgotten = self.dead_letters.push(tenant, letter, bases, most);
-            self.count_forgotten(&forgotten, entry.is_logged());
+            for owner in self.dead_letters.push(tenant, letter, bases, most) {
+                self.tenants[owner].tally.letters_forgotten += 1;
+            }
         }
         if let Some(task) = entry.task {
             self.note_ended_task(task, entry.inbox, &end);
@@ -137,18 +139,6 @@ impl Engine {
     pub(crate) fn most_letters(&self) -> Most {
         let config = &self.config;
         Most { letters: config.dead_letters, bytes: config.dead_letter_bytes }
-    }
-
-    /// Counts dead letters that were forgotten because there were too many of theirs.
-    fn count_forgotten(&mut self, owners: &[TenantKey], is_logged: bool) {
-        for &owner in owners {
-            let tally = &mut self.tenants[owner].tally;
-            if is_logged {
-                tally.recorded.letters_forgotten += 1;
-            } else {
-                tally.letters_forgotten += 1;
-            }
-        }
     }
 }
 

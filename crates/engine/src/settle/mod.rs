@@ -2,6 +2,7 @@
 
 mod cancel;
 mod dead_letters;
+mod descendants;
 mod end;
 mod give_back;
 mod outcome;

@@ -26,6 +26,7 @@ impl Engine {
     ) -> Result<Answered, Refusal> {
         let row = &self.sessions[session];
         let (tenant, sender, id) = (row.tenant, row.id, redrive.id);
+        self.forget_past(now.wall);
         let letter = self.dead_letters.find(tenant, &redrive.letter)?;
         let (old, inbox) = (letter.publish.envelope.id, letter.inbox.clone());
         let publish = Arc::new(redriven(letter, redrive)?);
@@ -45,7 +46,7 @@ impl Engine {
         let placed = match &answered {
             Answered::Done(_) => true,
             Answered::Accepted(_, accepted) => accepted.targets > 0,
-            Answered::Already | Answered::Later => false,
+            Answered::Canceled(..) | Answered::Already | Answered::Later => false,
         };
         if placed {
             self.apply_redriven(tenant, old, &inbox);
@@ -67,6 +68,7 @@ impl Engine {
     ) -> Result<Durability, Refusal> {
         let row = &self.sessions[session];
         let (key, session) = (row.tenant, row.id);
+        self.forget_past(now.wall);
         let inbox = self.dead_letters.find(key, letter)?.inbox.clone();
         self.apply_purged(key, letter.id, &inbox);
         if !self.config.logged {

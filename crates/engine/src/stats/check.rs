@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::queue::{Droppable, Entry, Owner, Place};
 use crate::schedule::Firing;
+use crate::stats::is_past;
 use crate::table::{EntryKey, InboxKey, TenantKey};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,6 +13,16 @@ impl Engine {
     /// Everything that the log must be able to rebuild, as texts under sorted names: equal for
     /// two engines exactly if their durable parts are.
     pub fn durable_state(&self) -> BTreeMap<String, String> {
+        self.durable_state_at(WallTime(0))
+    }
+
+    /// The same without the ended tasks and dead letters that are past their time at `wall`, the
+    /// latest time that either engine was told. Those a live engine has forgotten, while a replay,
+    /// which knows no time but that of its records, may still have the ones that came to their end
+    /// after the last record.
+    pub fn durable_state_at(&self, wall: WallTime) -> BTreeMap<String, String> {
+        let (keep_tasks, keep_letters) =
+            (self.config.ended_task_keep, self.config.dead_letter_keep);
         let mut state = BTreeMap::new();
         let logged = self.entries.iter().filter(|(_, entry)| entry.is_logged());
         for (key, entry) in logged {
@@ -46,6 +57,7 @@ impl Engine {
             .rows
             .iter()
             .filter(|(_, task)| self.config.logged && task.publish.durability().is_logged())
+            .filter(|(_, task)| task.entry.is_some() || !is_past(task.updated_at, keep_tasks, wall))
         {
             let mut events = String::new();
             for event in &task.events {
@@ -91,7 +103,7 @@ impl Engine {
             let key = self.tenant_keys[&tenant.id];
             let durable =
                 self.dead_letters.of(key).filter(|letter| letter.publish.durability().is_logged());
-            for letter in durable {
+            for letter in durable.filter(|letter| !is_past(letter.at, keep_letters, wall)) {
                 let name =
                     format!("dead {} {} {}", tenant.id, letter.inbox, letter.publish.envelope.id);
                 state.insert(name, format!("{} {:?}", letter.reason, letter.attempts));
@@ -199,6 +211,9 @@ impl Engine {
         self.check_gathers()?;
         self.check_schedules()?;
         self.check_bytes()?;
+        if !self.tasks.orders.is_consistent(self.tasks.rows.iter().map(|(_, task)| task)) {
+            return Err("the orders of tasks name others than there are".to_owned());
+        }
         if !self.dead_letters.is_consistent() {
             return Err("the index of dead letters names others than there are".to_owned());
         }

@@ -5,3 +5,6 @@ mod invariants;
 mod message;
 pub(crate) mod page;
 mod query;
+mod retention;
+
+pub(crate) use retention::is_past;

@@ -18,6 +18,9 @@ const BYTES: usize = 4 << 20;
 /// What the fixed fields and the names of an entry take at most, roughly.
 const FIXED: usize = 1 << 10;
 
+/// No more messages than this fit, however small they are.
+pub(crate) const MOST_MESSAGES: usize = BYTES / FIXED;
+
 /// The room that is left on a page.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -41,6 +44,13 @@ impl Room {
             }
         };
         Ok(Self { entries: entries as usize, bytes: BYTES, is_empty: true })
+    }
+
+    /// The room for the latest messages of a task or conversation: as many as were asked for, all
+    /// that fit if nothing was said.
+    pub(crate) fn of_messages(asked: Option<u32>) -> Self {
+        let entries = asked.map_or(usize::MAX, |asked| asked as usize);
+        Self { entries, bytes: BYTES, is_empty: true }
     }
 
     /// Takes the room for an entry of that many bytes. Whether there was enough.
@@ -92,7 +102,8 @@ fn envelope(envelope: &Envelope) -> usize {
     payload(sent) + headers + destination(to)
 }
 
-fn payload(payload: &Payload) -> usize {
+/// What a payload weighs.
+pub(crate) fn payload(payload: &Payload) -> usize {
     payload.data.len() + payload.content_type.len()
 }
 

@@ -9,12 +9,10 @@ use crate::now::Now;
 use crate::route::wants;
 use crate::stats::page::{self, Room};
 use crate::table::{AgentKey, TenantKey};
-use crate::task::unknown_task;
 use smol_str::SmolStr;
 use trunkline_types::{
     AgentFilter, AgentInfo, AgentPage, Answer, Counters, DeadLetterFilter, DeadLetterPage,
-    Destination, Durability, Gauges, InboxStats, Presence, Principal, Query, Refusal, Stats,
-    TaskFilter, TaskPage,
+    Durability, Gauges, InboxStats, Presence, Principal, Query, Refusal, Stats,
 };
 
 impl Engine {
@@ -29,10 +27,12 @@ impl Engine {
     ) {
         let tenant = self.tenant_key(&principal.tenant);
         let result = match question {
-            Query::Task(id) => match self.tasks.find(tenant, id) {
-                Some(key) => Ok(Answer::Task(Box::new(self.tasks.rows[key].snapshot()))),
-                None => Err(unknown_task(id)),
-            },
+            Query::Task { id, history_length } => self
+                .task_snapshot(tenant, id, history_length)
+                .map(|task| Answer::Task(Box::new(task))),
+            Query::Context { id, history_length } => self
+                .context(tenant, &id, history_length)
+                .map(|context| Answer::Context(Box::new(context))),
             Query::Tasks(filter) => self.list_tasks(tenant, &filter).map(Answer::Tasks),
             Query::Agents(filter) => self.list_agents(now, tenant, &filter).map(Answer::Agents),
             Query::DeadLetters(filter) => {
@@ -47,43 +47,6 @@ impl Engine {
         };
         let effect = Box::new(Effect::Answer { query, result });
         self.hold(now, Durability::Synced, Held::Effect(effect), out);
-    }
-
-    fn list_tasks(&self, tenant: TenantKey, filter: &TaskFilter) -> Result<TaskPage, Refusal> {
-        let mut room = Room::new(filter.limit)?;
-        let mut page = TaskPage::default();
-        let older = match filter.before {
-            Some(before) => self.tasks.ids.range(..before),
-            None => self.tasks.ids.range(..),
-        };
-        for (&id, &key) in older.rev() {
-            let task = &self.tasks.rows[key];
-            let envelope = &task.publish.envelope;
-            let wanted = task.tenant == tenant
-                && filter.state.is_none_or(|state| state == task.state)
-                && filter
-                    .context_id
-                    .as_ref()
-                    .is_none_or(|id| Some(id) == envelope.context_id.as_ref())
-                && filter.skill.as_ref().is_none_or(
-                    |skill| matches!(&envelope.destination, Destination::Skill(to) if to == skill),
-                )
-                && filter.agent.as_ref().is_none_or(|agent| {
-                    task.agent.as_ref() == Some(agent)
-                        || matches!(&envelope.destination, Destination::Agent(to) if to == agent)
-                });
-            if !wanted {
-                continue;
-            }
-            debug_assert_eq!(id, envelope.id);
-            let task = task.snapshot();
-            if !room.take(page::task(&task)) {
-                page.next = page.tasks.last().map(|task| task.id);
-                break;
-            }
-            page.tasks.push(task);
-        }
-        Ok(page)
     }
 
     fn list_agents(
@@ -210,12 +173,12 @@ impl Engine {
             tasks_failed: tally.failed + recorded.failed,
             tasks_canceled: tally.canceled + recorded.canceled,
             tasks_open: tally.open,
-            tasks_forgotten: tally.forgotten + recorded.forgotten,
+            tasks_forgotten: tally.forgotten,
             dead_letters: self.dead_letters.of(tenant).count() as u64,
             sessions: tally.sessions,
             breakers_opened: tally.breakers_opened,
             overran: tally.overran,
-            dead_letters_forgotten: tally.letters_forgotten + recorded.letters_forgotten,
+            dead_letters_forgotten: tally.letters_forgotten,
             redriven: tally.redriven + recorded.redriven,
             purged: tally.purged + recorded.purged,
             scheduled: recorded.scheduled,

@@ -119,7 +119,7 @@ impl Engine {
         }
         self.apply_continued(key, payload, from, now.wall);
         self.tell_watchers(now, key, out);
-        self.hold(now, level, Held::Ready(key, entry_id), out);
+        self.hold(now, level, Held::Continued(key, entry_id), out);
         Ok(level)
     }
 

@@ -24,7 +24,7 @@ impl Engine {
         entry: (EntryKey, EntryId),
         at: WallTime,
     ) -> TaskKey {
-        let key = self.tasks.rows.insert(Task {
+        let key = self.tasks.insert(Task {
             tenant,
             publish: publish.clone(),
             entry: Some(entry),
@@ -47,7 +47,6 @@ impl Engine {
             base: Sequence(0),
             place: Sequence(0),
         });
-        self.tasks.ids.insert(publish.envelope.id, key);
         self.tenants[tenant].tally.open += 1;
         self.task_event(
             key,
@@ -128,6 +127,8 @@ impl Engine {
         let task = &mut self.tasks.rows[key];
         task.result = result;
         task.entry = None;
+        self.tasks.orders.ended(&self.tasks.rows[key]);
+        let task = &self.tasks.rows[key];
         let (id, tenant) = (task.publish.envelope.id, task.tenant);
         self.task_state(key, state, reason, at);
         let tally = &mut self.tenants[tenant].tally;
@@ -158,24 +159,19 @@ impl Engine {
             if !over || ended.queue.len() <= 1 {
                 return;
             }
-            self.forget_oldest_task(class, true);
+            self.forget_oldest_task(class);
         }
     }
 
-    /// Forgets the task of a class that ended first, and counts that if it is news.
-    pub(crate) fn forget_oldest_task(&mut self, class: usize, news: bool) {
-        let Some((key, id)) = self.tasks.ended[class].queue.pop_front() else { return };
-        if self.tasks.ids.get(&id) == Some(&key) {
-            self.tasks.ids.remove(&id);
-        }
-        let task = self.tasks.rows.remove(key);
+    /// Forgets the task of a class that ended first, and counts that.
+    pub(crate) fn forget_oldest_task(&mut self, class: usize) {
+        let Some((key, _)) = self.tasks.ended[class].queue.pop_front() else { return };
+        let task = self.tasks.remove(key);
         self.tasks.ended[class].bytes -= task.bytes();
         for watcher in task.watchers {
             self.sessions[watcher].watching.retain(|&other| other != key);
         }
-        let tally = &mut self.tenants[task.tenant].tally;
-        let counter = if class == 0 { &mut tally.recorded.forgotten } else { &mut tally.forgotten };
-        *counter += u64::from(news);
+        self.tenants[task.tenant].tally.forgotten += 1;
     }
 
     fn task_state(&mut self, key: TaskKey, state: TaskState, reason: Option<String>, at: WallTime) {

@@ -2,6 +2,10 @@
 
 mod control;
 mod events;
+mod history;
+mod list;
+mod orders;
+mod resume;
 mod table;
 mod watch;
 

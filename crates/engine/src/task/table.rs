@@ -1,12 +1,13 @@
 //! The table of tasks, open and ended.
 
+use super::orders::Orders;
 use crate::record::EntryId;
 use crate::table::{EntryKey, InboxKey, SessionKey, Table, TaskKey, TenantKey};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use trunkline_types::{
-    AgentId, AttemptNote, CopyState, MessageId, Payload, Progress, Publish, Sequence, TaskEvent,
-    TaskSnapshot, TaskState, WallTime,
+    AgentId, AttemptNote, CopyState, History, MessageId, Payload, Progress, Publish, Sequence,
+    TaskEvent, TaskSnapshot, TaskState, WallTime,
 };
 
 /// All tasks, found by key or in the order of their ids, which is by and large that of their age.
@@ -14,6 +15,8 @@ use trunkline_types::{
 pub(crate) struct Tasks {
     pub(crate) rows: Table<TaskKey, Task>,
     pub(crate) ids: BTreeMap<MessageId, TaskKey>,
+    /// The same tasks by conversation and by root.
+    pub(crate) orders: Orders,
     /// Ended ones in the order in which they ended: logged ones, and ephemeral ones. They are
     /// bounded apart, so that what is not in the log never decides what of it is forgotten.
     pub(crate) ended: [Ended; 2],
@@ -62,7 +65,29 @@ pub(crate) struct Task {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self { rows: Table::new(), ids: BTreeMap::new(), ended: Default::default() }
+        Self {
+            rows: Table::new(),
+            ids: BTreeMap::new(),
+            orders: Orders::default(),
+            ended: Default::default(),
+        }
+    }
+
+    /// Takes a task in.
+    pub(crate) fn insert(&mut self, task: Task) -> TaskKey {
+        let id = task.publish.envelope.id;
+        self.orders.add(&task);
+        let key = self.rows.insert(task);
+        self.ids.insert(id, key);
+        key
+    }
+
+    /// Forgets a task.
+    pub(crate) fn remove(&mut self, key: TaskKey) -> Task {
+        let task = self.rows.remove(key);
+        self.ids.remove(&task.publish.envelope.id);
+        self.orders.remove(&task);
+        task
     }
 
     /// A tenant's task.
@@ -80,6 +105,7 @@ impl Task {
         self.event_bytes + (payload + result) as u64
     }
 
+    /// As it stands, without its messages.
     pub(crate) fn snapshot(&self) -> TaskSnapshot {
         let envelope = &self.publish.envelope;
         TaskSnapshot {
@@ -99,6 +125,7 @@ impl Task {
             last_event: self.last_event,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            history: History::default(),
         }
     }
 }

@@ -32,7 +32,8 @@ fn a_message_is_called_off_although_the_end_of_one_copy_ends_another() {
     let (mut client, _) = stage.connect(greeting);
     // The timer of the second has not gone off yet.
     stage.now = later(stage.now, millis(11));
-    let cancel = Operation::Cancel { id: first.envelope.id, reason: "enough".into() };
+    let cancel =
+        Operation::Cancel { id: first.envelope.id, reason: "enough".into(), descendants: false };
     stage.ask(&mut client, cancel).unwrap();
     let ended = stage.stats().counters;
     assert_eq!((ended.canceled, ended.expired), (1, 1));

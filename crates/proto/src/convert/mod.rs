@@ -7,6 +7,7 @@ mod destination;
 mod directory;
 mod envelope;
 mod gather;
+mod history;
 mod inbox;
 mod message;
 mod operation;

@@ -126,9 +126,10 @@ impl TryFrom<v1::RemoveSchedule> for Operation {
 
 impl TryFrom<v1::Cancel> for Operation {
     type Error = DecodeError;
-    fn try_from(v1::Cancel { id, reason }: v1::Cancel) -> Result<Self, DecodeError> {
+    fn try_from(cancel: v1::Cancel) -> Result<Self, DecodeError> {
+        let v1::Cancel { id, reason, descendants } = cancel;
         let id = message_id("cancel.id", &id)?;
-        Ok(Self::Cancel { id, reason: text("cancel.reason", reason)? })
+        Ok(Self::Cancel { id, reason: text("cancel.reason", reason)?, descendants })
     }
 }
 
@@ -144,8 +145,8 @@ impl From<Operation> for v1::Operation {
                 Wire::Watch(v1::Watch { task: id_bytes(task), after })
             }
             Operation::Unwatch { task } => Wire::Unwatch(v1::Unwatch { task: id_bytes(task) }),
-            Operation::Cancel { id, reason } => {
-                Wire::Cancel(v1::Cancel { id: id_bytes(id), reason })
+            Operation::Cancel { id, reason, descendants } => {
+                Wire::Cancel(v1::Cancel { id: id_bytes(id), reason, descendants })
             }
             Operation::Continue { task, payload } => {
                 Wire::Continue(v1::Continue { task: id_bytes(task), payload: Some(payload.into()) })

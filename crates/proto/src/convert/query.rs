@@ -2,38 +2,30 @@
 
 use crate::convert::words;
 use crate::decode::{
-    all, each, id_bytes, message_id, optional_id, optional_name, optional_small_text,
-    optional_text, required, text,
+    all, each, id_bytes, optional_id, optional_name, optional_small_text, optional_text, required,
+    text,
 };
 use crate::{DecodeError, v1};
 use trunkline_types::{
-    AgentFilter, AgentPage, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, MessageId,
-    TaskFilter, TaskPage, WallTime,
+    AgentFilter, AgentPage, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, TaskFilter,
+    TaskPage, WallTime,
 };
-
-impl From<MessageId> for v1::GetTaskRequest {
-    fn from(id: MessageId) -> Self {
-        Self { id: id_bytes(id) }
-    }
-}
-
-impl TryFrom<v1::GetTaskRequest> for MessageId {
-    type Error = DecodeError;
-    fn try_from(request: v1::GetTaskRequest) -> Result<Self, DecodeError> {
-        message_id("get_task_request.id", &request.id)
-    }
-}
 
 impl From<TaskFilter> for v1::ListTasksRequest {
     fn from(filter: TaskFilter) -> Self {
-        let TaskFilter { state, skill, agent, context_id, before, limit } = filter;
+        let TaskFilter { states, skill, agent, context_id, root_id, since, until, before, limit } =
+            filter;
+        let states = states.into_iter().map(|state| v1::TaskState::from(state).into());
         Self {
-            state: state.map_or(v1::TaskState::Unspecified, Into::into).into(),
+            states: states.collect(),
             skill: skill.as_ref().map(ToString::to_string),
             agent: agent.as_ref().map(ToString::to_string),
             context_id: context_id.as_ref().map(ToString::to_string),
             before: before.map(id_bytes),
             limit,
+            root_id: root_id.map(id_bytes),
+            since_at_ms: since.map(|at| at.0),
+            until_at_ms: until.map(|at| at.0),
         }
     }
 }
@@ -41,16 +33,26 @@ impl From<TaskFilter> for v1::ListTasksRequest {
 impl TryFrom<v1::ListTasksRequest> for TaskFilter {
     type Error = DecodeError;
     fn try_from(request: v1::ListTasksRequest) -> Result<Self, DecodeError> {
-        let v1::ListTasksRequest { state, skill, agent, context_id, before, limit } = request;
-        let state = match state {
-            0 => None,
-            state => Some(words::task_state("list_tasks_request.state", state)?),
-        };
+        let v1::ListTasksRequest {
+            states,
+            skill,
+            agent,
+            context_id,
+            before,
+            limit,
+            root_id,
+            since_at_ms,
+            until_at_ms,
+        } = request;
+        let state = |state| words::task_state("list_tasks_request.states", state);
         Ok(Self {
-            state,
+            states: states.into_iter().map(state).collect::<Result<_, _>>()?,
             skill: optional_name("list_tasks_request.skill", skill.as_deref())?,
             agent: optional_name("list_tasks_request.agent", agent.as_deref())?,
             context_id: optional_name("list_tasks_request.context_id", context_id.as_deref())?,
+            root_id: optional_id("list_tasks_request.root_id", root_id.as_ref())?,
+            since: since_at_ms.map(WallTime),
+            until: until_at_ms.map(WallTime),
             before: optional_id("list_tasks_request.before", before.as_ref())?,
             limit,
         })

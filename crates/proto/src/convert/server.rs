@@ -5,7 +5,7 @@ use crate::decode::{all, each, id_bytes, message_id, millis, optional_name, requ
 use crate::v1::{self, reply, session_item::Item};
 use std::time::Duration;
 use trunkline_types::session::{
-    Accepted, Delivery, EventDelivery, NumberRange, Pressure, Reply, SessionItem, Welcome,
+    Accepted, Canceled, Delivery, EventDelivery, NumberRange, Pressure, Reply, SessionItem, Welcome,
 };
 use trunkline_types::{Epoch, Limits, Payload, Token, WallTime};
 
@@ -259,6 +259,9 @@ impl From<SessionItem> for v1::SessionItem {
         let item = match item {
             SessionItem::Done { first, last } => Item::Done(v1::Done { first, last }),
             SessionItem::Accepted(accepted) => Item::Accepted(accepted.into()),
+            SessionItem::Canceled(Canceled { operation, messages }) => {
+                Item::Canceled(v1::Canceled { operation, messages })
+            }
             SessionItem::Refused { operation, refusal } => {
                 Item::Refused(v1::Refused { operation, refusal: Some(refusal.into()) })
             }
@@ -293,6 +296,9 @@ impl TryFrom<v1::SessionItem> for SessionItem {
                 return Err(DecodeError::new("done.first", first, rule));
             }
             Item::Accepted(accepted) => Self::Accepted(accepted.try_into()?),
+            Item::Canceled(v1::Canceled { operation, messages }) => {
+                Self::Canceled(Canceled { operation, messages })
+            }
             Item::Refused(v1::Refused { operation, refusal }) => Self::Refused {
                 operation,
                 refusal: required("refused.refusal", refusal)?.try_into()?,

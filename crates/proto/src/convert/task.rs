@@ -1,7 +1,7 @@
 //! Tasks: progress, artifacts, events, snapshots.
 
 use crate::DecodeError;
-use crate::convert::words;
+use crate::convert::{history, words};
 use crate::decode::{
     all, each, id_bytes, message_id, optional_id, optional_name, payload, required, small_text,
     text,
@@ -126,6 +126,7 @@ impl From<TaskSnapshot> for v1::TaskSnapshot {
             last_event,
             created_at,
             updated_at,
+            history,
         } = task;
         Self {
             id: id_bytes(id),
@@ -144,6 +145,7 @@ impl From<TaskSnapshot> for v1::TaskSnapshot {
             last_event,
             created_at_ms: created_at.0,
             updated_at_ms: updated_at.0,
+            history: history::carried(history),
         }
     }
 }
@@ -168,6 +170,7 @@ impl TryFrom<v1::TaskSnapshot> for TaskSnapshot {
             last_event: task.last_event,
             created_at: WallTime(task.created_at_ms),
             updated_at: WallTime(task.updated_at_ms),
+            history: history::read(task.history)?,
         })
     }
 }

@@ -4,7 +4,7 @@ use crate::DecodeError;
 use crate::v1;
 use trunkline_types::{
     Absent, AgentEvent, BreakerState, CopyState, Durability, Encoding, FailureCode, Kind,
-    PauseReason, Presence, Priority, RefusalCode, Routing, TaskState, WhenFull,
+    PauseReason, Presence, Priority, RefusalCode, Role, Routing, TaskState, WhenFull,
 };
 
 /// Sets whose numbers are the same on both sides.
@@ -36,6 +36,7 @@ same_numbers!(
     agent_event: AgentEvent,
     breaker_state: BreakerState,
     copy_state: CopyState,
+    role: Role,
 );
 
 fn unknown(field: &'static str, number: i32, set: &str) -> DecodeError {

@@ -20,7 +20,7 @@ pub(crate) async fn reply_to_first(
     while let Some(update) = news.next().await {
         update.map_err(|status| to_refusal(&status))?;
     }
-    match connector.query(Query::Task(first)).await? {
+    match connector.query(Query::task(first)).await? {
         Answer::Task(task) => reply(*task),
         _ => Err(Refusal::new(RefusalCode::Unavailable, "the broker's answer is no task")),
     }

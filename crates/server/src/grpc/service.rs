@@ -8,7 +8,7 @@ use super::watch::WatchStream;
 use super::watch_agents::{FollowedAgents, watch_agents};
 use super::watch_task::{FollowedTask, watch_task};
 use crate::hub::Hub;
-use crate::session::{CallSession, Ended, Requested};
+use crate::session::{CallSession, Ended, More, Requested};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use trunkline_proto::status::from_refusal;
@@ -16,8 +16,8 @@ use trunkline_proto::v1::broker_server::Broker;
 use trunkline_proto::{DecodeError, v1};
 use trunkline_types::session::{Accepted, Operation};
 use trunkline_types::{
-    AgentFilter, Answer, DeadLetterFilter, InboxAddress, MessageId, Publish, Query, Refusal,
-    RefusalCode, ScheduleFilter, TaskFilter,
+    AgentFilter, Answer, ContextId, DeadLetterFilter, InboxAddress, MessageId, Publish, Query,
+    Refusal, RefusalCode, ScheduleFilter, TaskFilter,
 };
 
 /// The service of one server.
@@ -64,11 +64,11 @@ impl BrokerService {
     }
 
     /// Has an operation done for the caller.
-    async fn operate<T>(
+    async fn done<T>(
         &self,
         request: Request<T>,
         decode: impl FnOnce(T) -> Result<Operation, DecodeError>,
-    ) -> Answered<v1::Nothing> {
+    ) -> Result<More, Status> {
         let time_left = time_left(request.metadata());
         let principal = caller(request.metadata()).map_err(refused)?;
         let operation = decode(request.into_inner()).map_err(invalid)?;
@@ -76,7 +76,16 @@ impl BrokerService {
             let session = self.hub.calls(principal).await?;
             session.get()?.operate(operation).await
         };
-        within(time_left, async { done.await.map_err(refused) }).await?;
+        within(time_left, async { done.await.map_err(refused) }).await
+    }
+
+    /// Has an operation done for the caller of which there is no more to say.
+    async fn operate<T>(
+        &self,
+        request: Request<T>,
+        decode: impl FnOnce(T) -> Result<Operation, DecodeError>,
+    ) -> Answered<v1::Nothing> {
+        self.done(request, decode).await?;
         Ok(Response::new(v1::Nothing {}))
     }
 
@@ -161,13 +170,35 @@ impl Broker for BrokerService {
         }
     }
 
-    async fn cancel(&self, request: Request<v1::Cancel>) -> Answered<v1::Nothing> {
-        self.operate(request, Operation::try_from).await
+    async fn cancel(&self, request: Request<v1::Cancel>) -> Answered<v1::CancelResponse> {
+        let messages = match self.done(request, Operation::try_from).await? {
+            More::Canceled(messages) => Some(messages),
+            More::Nothing | More::Accepted(_) => None,
+        };
+        Ok(Response::new(v1::CancelResponse { messages }))
     }
 
     async fn get_task(&self, request: Request<v1::GetTaskRequest>) -> Answered<v1::TaskSnapshot> {
-        match self.ask(request, |request| MessageId::try_from(request).map(Query::Task)).await? {
+        let question = |request| {
+            let (id, history_length) = <(MessageId, Option<u32>)>::try_from(request)?;
+            Ok(Query::Task { id, history_length })
+        };
+        match self.ask::<v1::GetTaskRequest>(request, question).await? {
             Answer::Task(task) => Ok(Response::new((*task).into())),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn get_context(
+        &self,
+        request: Request<v1::GetContextRequest>,
+    ) -> Answered<v1::ContextSnapshot> {
+        let question = |request| {
+            let (id, history_length) = <(ContextId, Option<u32>)>::try_from(request)?;
+            Ok(Query::Context { id, history_length })
+        };
+        match self.ask::<v1::GetContextRequest>(request, question).await? {
+            Answer::Context(context) => Ok(Response::new((*context).into())),
             _ => Err(mismatch()),
         }
     }

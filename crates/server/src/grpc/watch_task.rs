@@ -21,7 +21,7 @@ pub(crate) async fn watch_task(
     time_left: Option<Duration>,
 ) -> Result<WatchStream<FollowedTask>, Refusal> {
     // Besides saying at once that there is no such task, this tells whether there will be news.
-    let Answer::Task(snapshot) = connector.query(Query::Task(task)).await? else {
+    let Answer::Task(snapshot) = connector.query(Query::task(task)).await? else {
         return Err(Refusal::new(RefusalCode::Unavailable, "the broker's answer is no task"));
     };
     let last_event = snapshot.state.is_terminal().then_some(snapshot.last_event);

@@ -8,11 +8,22 @@
 
 use std::collections::HashMap;
 use tokio::sync::oneshot;
-use trunkline_types::session::{Accepted, Operation, Reply, SessionItem};
+use trunkline_types::session::{Accepted, Canceled, Operation, Reply, SessionItem};
 use trunkline_types::{Gathered, MessageId, Refusal, RefusalCode};
 
-/// How an operation was answered: refused, or done with more to say of it or without.
-pub(crate) type OperationAnswer = Result<Option<Accepted>, Refusal>;
+/// How an operation was answered.
+pub(crate) type OperationAnswer = Result<More, Refusal>;
+
+/// What there is to say of an operation that was done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum More {
+    /// No more than that.
+    Nothing,
+    /// Of a publish.
+    Accepted(Accepted),
+    /// Of a cancel with descendants: how many messages were called off.
+    Canceled(u32),
+}
 
 /// The waiters of one session.
 #[derive(Debug)]
@@ -144,11 +155,14 @@ impl Answers {
         match item {
             SessionItem::Done { first, last } => {
                 for number in first..=last {
-                    self.answer(number, Ok(None));
+                    self.answer(number, Ok(More::Nothing));
                 }
             }
             SessionItem::Accepted(accepted) => {
-                self.answer(accepted.operation, Ok(Some(accepted)));
+                self.answer(accepted.operation, Ok(More::Accepted(accepted)));
+            }
+            SessionItem::Canceled(Canceled { operation, messages }) => {
+                self.answer(operation, Ok(More::Canceled(messages)));
             }
             SessionItem::Refused { operation, refusal } => self.answer(operation, Err(refusal)),
             SessionItem::Reply(reply) => self.ended_request(reply.request, &Ended::Reply(reply)),
@@ -195,7 +209,7 @@ mod tests {
     }
 
     fn cancel() -> Operation {
-        Operation::Cancel { id: id(1), reason: String::new() }
+        Operation::Cancel { id: id(1), reason: String::new(), descendants: false }
     }
 
     fn reply(request: MessageId) -> SessionItem {
@@ -218,8 +232,8 @@ mod tests {
         assert_eq!(second.try_recv().unwrap(), Err(refusal));
         assert!(first.try_recv().is_err());
         answers.settle(SessionItem::Done { first: 1, last: 3 });
-        assert_eq!(first.try_recv().unwrap(), Ok(None));
-        assert_eq!(third.try_recv().unwrap(), Ok(None));
+        assert_eq!(first.try_recv().unwrap(), Ok(More::Nothing));
+        assert_eq!(third.try_recv().unwrap(), Ok(More::Nothing));
         assert!(answers.is_idle());
         answers.add(cancel()).unwrap();
         assert_eq!(answers.take_unsent(9).unwrap().0, 4);
@@ -235,7 +249,7 @@ mod tests {
         }
         assert_eq!(answers.waiters.len(), 1);
         answers.settle(SessionItem::Done { first: 1, last: 1 });
-        assert_eq!(late.try_recv().unwrap(), Ok(None));
+        assert_eq!(late.try_recv().unwrap(), Ok(More::Nothing));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! handing over its operation are handed over together by that one, so that a busy server sends
 //! batches and an idle one never waits.
 
-use super::answers::{Answers, Ended, OperationAnswer};
+use super::answers::{Answers, Ended, More, OperationAnswer};
 use parking_lot::Mutex;
 use std::fmt;
 use std::pin::pin;
@@ -101,7 +101,7 @@ impl CallSession {
     }
 
     /// Has an operation done.
-    pub(crate) async fn operate(&self, operation: Operation) -> Result<Option<Accepted>, Refusal> {
+    pub(crate) async fn operate(&self, operation: Operation) -> OperationAnswer {
         let answer = self.desk.state.lock().answers.add(operation)?;
         self.send();
         answered(answer.await)
@@ -110,15 +110,15 @@ impl CallSession {
     /// Has an envelope carried.
     pub(crate) async fn publish(&self, publish: Arc<Publish>) -> Result<Accepted, Refusal> {
         let id = publish.envelope.id;
-        let accepted = self.operate(Operation::Publish(publish)).await?;
-        Ok(accepted.unwrap_or_else(|| plainly_accepted(id)))
+        let more = self.operate(Operation::Publish(publish)).await?;
+        Ok(accepted(more).unwrap_or_else(|| plainly_accepted(id)))
     }
 
     /// Has a dead letter sent again.
     pub(crate) async fn redrive(&self, redrive: Redrive) -> Result<Accepted, Refusal> {
         let id = redrive.id;
-        let accepted = self.operate(Operation::Redrive(Box::new(redrive))).await?;
-        Ok(accepted.unwrap_or_else(|| plainly_accepted(id)))
+        let more = self.operate(Operation::Redrive(Box::new(redrive))).await?;
+        Ok(accepted(more).unwrap_or_else(|| plainly_accepted(id)))
     }
 
     /// Has a request carried and waits for its end. Giving up leaves nothing behind here; what
@@ -134,7 +134,7 @@ impl CallSession {
         let answer = waiting.answer.await;
         // What was refused or is a repeat is not there to be called off.
         waiter.calls_off = false;
-        let accepted = answered(answer)?;
+        let accepted = accepted(answered(answer)?);
         if let Some(accepted) = accepted.filter(|accepted| accepted.duplicate) {
             return Ok(Requested::Repeat(accepted.id));
         }
@@ -149,8 +149,9 @@ impl CallSession {
     /// Calls off what nobody waits for any longer.
     fn call_off(&self, id: MessageId) {
         let reason = "whoever asked waits no longer".to_owned();
+        let descendants = false;
         // The answer is of no use to anybody, and a session that has ended has nobody to tell.
-        let _ = self.desk.state.lock().answers.add(Operation::Cancel { id, reason });
+        let _ = self.desk.state.lock().answers.add(Operation::Cancel { id, reason, descendants });
         self.send();
     }
 
@@ -235,12 +236,20 @@ impl fmt::Debug for CallSession {
     }
 }
 
-fn answered<E>(answer: Result<OperationAnswer, E>) -> Result<Option<Accepted>, Refusal> {
+fn answered<E>(answer: Result<OperationAnswer, E>) -> OperationAnswer {
     answer.unwrap_or_else(|_closed| Err(over()))
 }
 
 fn over() -> Refusal {
     Refusal::new(RefusalCode::Unavailable, "the session ended before there was an answer")
+}
+
+/// What was said of a publish besides that it is done.
+fn accepted(more: More) -> Option<Accepted> {
+    match more {
+        More::Accepted(accepted) => Some(accepted),
+        More::Nothing | More::Canceled(_) => None,
+    }
 }
 
 /// What "done" says of a publish: it went to its one target.
@@ -286,7 +295,7 @@ mod tests {
                     for _ in 0..500 {
                         let task = MessageId::from_parts(1, Partition(0), 1);
                         let operation = Operation::Unwatch { task };
-                        assert_eq!(session.operate(operation).await, Ok(None));
+                        assert_eq!(session.operate(operation).await, Ok(More::Nothing));
                     }
                 })
             })

@@ -7,7 +7,7 @@ mod pool;
 mod streams;
 mod weight;
 
-pub(crate) use answers::Ended;
+pub(crate) use answers::{Ended, More};
 pub(crate) use calls::{CallSession, Requested};
 pub(crate) use outbox::{BrokerSide, Outbox};
 pub(crate) use pool::{Lent, Pool};

@@ -12,7 +12,10 @@ const FIXED: usize = 128;
 /// of it while it waits here.
 pub(crate) fn weight(item: &SessionItem) -> usize {
     let more = match item {
-        SessionItem::Done { .. } | SessionItem::Accepted(_) | SessionItem::Pressure(_) => 0,
+        SessionItem::Done { .. }
+        | SessionItem::Accepted(_)
+        | SessionItem::Canceled(_)
+        | SessionItem::Pressure(_) => 0,
         SessionItem::Refused { refusal, .. } => refusal.message.len(),
         SessionItem::Delivery(delivery) => {
             publish(&delivery.publish)

@@ -182,7 +182,7 @@ async fn when_the_broker_lets_go_of_the_session_callers_are_told() {
 async fn an_unknown_task_is_not_found_in_every_call_that_names_one() {
     let (bench, _, mut script) = Bench::start(config());
     let mut client = bench.client().await;
-    let get: v1::GetTaskRequest = id(1).into();
+    let get: v1::GetTaskRequest = (id(1), None).into();
     let watch: v1::WatchTaskRequest = (id(1), 0).into();
     let statuses =
         [client.get_task(get).await.unwrap_err(), client.watch_task(watch).await.unwrap_err()];
@@ -191,7 +191,7 @@ async fn an_unknown_task_is_not_found_in_every_call_that_names_one() {
         let info = status.get_details_error_info().unwrap();
         assert_eq!((info.domain.as_str(), info.reason.as_str()), ("trunkline", "not-found"));
     }
-    let cancel = v1::Cancel { id: id(1).to_bytes().to_vec().into(), reason: String::new() };
+    let cancel = v1::Cancel { id: id(1).to_bytes().to_vec().into(), ..v1::Cancel::default() };
     let canceled = tokio::spawn(async move { client.cancel(cancel).await });
     let mut session = soon(script.session()).await;
     soon(session.frame()).await;
@@ -204,7 +204,7 @@ async fn an_unknown_task_is_not_found_in_every_call_that_names_one() {
 async fn a_malformed_call_names_the_field() {
     let (bench, _, _script) = Bench::start(config());
     let mut client = bench.client().await;
-    let get = v1::GetTaskRequest { id: vec![1].into() };
+    let get = v1::GetTaskRequest { id: vec![1].into(), history_length: None };
     let status = client.get_task(get).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("get_task_request.id"), "{status}");
@@ -231,6 +231,7 @@ fn snapshot(state: TaskState, last_event: u64) -> Answer {
         last_event,
         created_at: WallTime(1),
         updated_at: WallTime(2),
+        history: trunkline_types::History::default(),
     }))
 }
 

@@ -9,7 +9,7 @@ use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 use trunkline_proto::v1;
 use trunkline_types::session::{
-    Accepted, ClientFrame, LetterAddress, Operation, Redrive, Reply, SessionItem,
+    Accepted, Canceled, ClientFrame, LetterAddress, Operation, Redrive, Reply, SessionItem,
 };
 use trunkline_types::{
     AgentCard, AgentChange, AgentControl, AgentEvent, AgentFilter, AgentId, AgentInfo, AgentNews,
@@ -61,13 +61,28 @@ macro_rules! does {
 }
 
 #[tokio::test]
+async fn a_cancel_with_descendants_tells_how_many_were_called_off() {
+    let (bench, _, mut script) = Bench::start(config());
+    let mut client = bench.client().await;
+    let cancel = v1::Cancel {
+        id: id(4).to_bytes().to_vec().into(),
+        reason: "enough".into(),
+        descendants: true,
+    };
+    let call = tokio::spawn(async move { client.cancel(cancel).await });
+    let mut session = soon(script.session()).await;
+    let operations = soon(session.frame()).await;
+    let operation = Operation::Cancel { id: id(4), reason: "enough".into(), descendants: true };
+    assert_eq!(operations, ClientFrame::Operations { first: 1, operations: vec![operation] });
+    session.tell([SessionItem::Canceled(Canceled { operation: 1, messages: 3 })]);
+    let canceled = soon(call).await.unwrap().unwrap().into_inner();
+    assert_eq!(canceled.messages, Some(3));
+}
+
+#[tokio::test]
 async fn what_operators_ask_for_is_done_before_they_are_answered() {
     let (bench, _, mut script) = Bench::start(config());
     let mut session = None;
-    let cancel = v1::Cancel { id: id(4).to_bytes().to_vec().into(), reason: "enough".into() };
-    let operation = Operation::Cancel { id: id(4), reason: "enough".into() };
-    does!(bench, script, session, cancel(cancel), operation);
-
     let change = AgentChange { weight: Some(0), draining: Some(true), healthy: None };
     let operation = Operation::SetAgent { agent: agent(), change };
     does!(bench, script, session, set_agent(v1::SetAgent::from((agent(), change))), operation);

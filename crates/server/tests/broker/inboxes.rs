@@ -90,7 +90,11 @@ async fn a_message_is_shown_and_called_off_by_its_id() {
     let [copy] = &status.copies[..] else { panic!("{status:?}") };
     assert_eq!((copy.inbox.clone(), copy.state), (Some(inbox()), CopyState::Parked));
 
-    let cancel = v1::Cancel { id: id.to_bytes().to_vec().into(), reason: "enough".into() };
+    let cancel = v1::Cancel {
+        id: id.to_bytes().to_vec().into(),
+        reason: "enough".into(),
+        descendants: false,
+    };
     client.cancel(cancel).await.unwrap();
     let status = client.get_message(ask()).await.unwrap().into_inner();
     let status = MessageStatus::try_from(status).unwrap();

@@ -27,7 +27,7 @@ async fn a_lost_session_comes_back_and_keeps_what_it_holds() {
     assert!(agent.welcome.revoked.is_empty());
     agent.settle(delivery.token, Outcome::Complete { reply: None });
     agent.answered(1).await;
-    let get: v1::GetTaskRequest = message_id(&id).into();
+    let get: v1::GetTaskRequest = (message_id(&id), None).into();
     let task = client.get_task(get).await.unwrap().into_inner();
     assert_eq!((task.state(), task.attempts), (v1::TaskState::Completed, 1));
 }

@@ -60,7 +60,7 @@ async fn a_task_can_be_followed_to_its_end_and_is_counted() {
     assert_eq!(states.first(), Some(&v1::TaskState::Submitted));
     assert_eq!(states.last(), Some(&v1::TaskState::Completed));
 
-    let get: v1::GetTaskRequest = id.into();
+    let get: v1::GetTaskRequest = (id, None).into();
     let task = client.get_task(get).await.unwrap().into_inner();
     assert_eq!(task.state(), v1::TaskState::Completed);
     assert_eq!(task.result.unwrap().data, "2");
@@ -88,9 +88,10 @@ async fn a_task_can_be_called_off() {
     let mut client = server.client().await;
     let publish = Some(request("count", "a b", true));
     let id = client.send(v1::SendRequest { publish }).await.unwrap().into_inner().id;
-    let cancel = v1::Cancel { id: id.clone(), reason: "enough".into() };
-    client.cancel(cancel.clone()).await.unwrap();
-    let get: v1::GetTaskRequest = message_id(&id).into();
+    let cancel = v1::Cancel { id: id.clone(), reason: "enough".into(), ..v1::Cancel::default() };
+    let canceled = client.cancel(cancel.clone()).await.unwrap().into_inner();
+    assert_eq!(canceled.messages, None);
+    let get: v1::GetTaskRequest = (message_id(&id), None).into();
     let task = client.get_task(get).await.unwrap().into_inner();
     assert_eq!(task.state(), v1::TaskState::Canceled);
     // Said again, it changes nothing; anything else is too late.
@@ -98,6 +99,30 @@ async fn a_task_can_be_called_off() {
     let go_on = v1::ContinueTaskRequest { id, payload: None };
     let late = client.continue_task(go_on).await.unwrap_err();
     assert_eq!(late.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_task_is_called_off_with_its_descendants_and_a_conversation_is_shown() {
+    let server = Running::start().await;
+    let mut client = server.client().await;
+    let mut root = request("count", "a b", true);
+    root.envelope.get_or_insert_default().context_id = Some("talk".into());
+    let publish = Some(root.clone());
+    let id = client.send(v1::SendRequest { publish }).await.unwrap().into_inner().id;
+    let mut below = request("count", "c", true);
+    let envelope = below.envelope.get_or_insert_default();
+    (envelope.root_id, envelope.causation_id) = (Some(id.clone()), Some(id.clone()));
+    client.send(v1::SendRequest { publish: Some(below) }).await.unwrap();
+    let context = v1::GetContextRequest { id: "talk".into(), history_length: None };
+    let context = client.get_context(context).await.unwrap().into_inner();
+    assert_eq!((context.tasks, context.tasks_open), (1, 1));
+    let said = context.history.unwrap().messages;
+    assert_eq!((said.len(), said[0].role()), (1, v1::Role::Caller));
+    let cancel = v1::Cancel { id, descendants: true, ..v1::Cancel::default() };
+    let canceled = client.cancel(cancel).await.unwrap().into_inner();
+    assert_eq!(canceled.messages, Some(2));
+    let context = v1::GetContextRequest { id: "silence".into(), history_length: None };
+    assert_eq!(client.get_context(context).await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -145,9 +170,9 @@ async fn an_unknown_task_is_not_found() {
     let server = Running::start().await;
     let mut client = server.client().await;
     let id = new_id();
-    let get: v1::GetTaskRequest = id.into();
+    let get: v1::GetTaskRequest = (id, None).into();
     let watch: v1::WatchTaskRequest = (id, 0).into();
-    let cancel = v1::Cancel { id: id.to_bytes().to_vec().into(), reason: String::new() };
+    let cancel = v1::Cancel { id: id.to_bytes().to_vec().into(), ..v1::Cancel::default() };
     let statuses = [
         client.get_task(get).await.unwrap_err(),
         client.watch_task(watch).await.unwrap_err(),

@@ -162,6 +162,7 @@ impl World {
                 }
             }
             SessionItem::Accepted(accepted) => self.answer(number, accepted.operation, true),
+            SessionItem::Canceled(canceled) => self.answer(number, canceled.operation, true),
             SessionItem::Refused { operation, refusal } => {
                 self.refused(number, operation, &refusal);
             }

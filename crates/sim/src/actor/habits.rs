@@ -74,7 +74,7 @@ impl World {
             4 => Query::Message(task),
             5 => Query::Schedules(ScheduleFilter::default()),
             3 => Query::Tasks(TaskFilter { limit: 5, ..TaskFilter::default() }),
-            _ => Query::Task(task),
+            _ => Query::task(task),
         };
         self.send(link, ToBroker::Ask(query));
     }
@@ -104,7 +104,7 @@ impl World {
     fn call_off(&mut self, number: usize) {
         let task = self.any_task(number);
         let reason = "no longer wanted".to_owned();
-        self.operate(number, vec![Operation::Cancel { id: task, reason }]);
+        self.operate(number, vec![Operation::Cancel { id: task, reason, descendants: false }]);
     }
 
     fn change_credit(&mut self, number: usize) {

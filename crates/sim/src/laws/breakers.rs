@@ -24,6 +24,12 @@ impl Guard {
     pub(crate) fn blur(&mut self) {
         self.unclear = true;
     }
+
+    /// Its agent was unregistered, which closes it. What was unclear before stays so: a delivery
+    /// that no record tells of may still be held by a session that came back in time.
+    pub(crate) fn renew(&mut self) {
+        *self = Self { unclear: self.unclear, ..Self::default() };
+    }
 }
 
 /// A delivery failed at its holder's word.

@@ -32,7 +32,8 @@ pub(crate) fn nothing(model: &Model) -> Check {
         }
         let silent = now.mono - grant.touched.max(grant.renewed);
         let lease = holder.map_or(model.rules.lease, |holder| holder.lease);
-        let late = silent > nanos(lease) + SLACK;
+        let heard = holder.is_none_or(|holder| holder.connection.is_none() || holder.welcomed);
+        let late = heard && silent > nanos(lease) + SLACK;
         ensure!(!late, "timers", "{id} is still leased, its holder is silent for {silent} ns");
         let Some(holder) = holder.filter(|h| !h.restarted && h.lost_absent == model.absent) else {
             continue;

@@ -37,7 +37,7 @@ impl Question {
             let agents = model.book.agents.keys().cloned().collect();
             return Self { agents, ..Self::bare(query) };
         }
-        let Query::Task(task) = query else { return Self::bare(query) };
+        let Query::Task { id: task, .. } = query else { return Self::bare(query) };
         let told = model.told.get(&task).filter(|_| model.lasting.contains(&task));
         let known = told.and_then(|told| told.events.last_key_value());
         let present =
@@ -87,6 +87,11 @@ pub(crate) fn answered(
             ensure!(newest_first, "answers", "a page of tasks is not newest first");
             page.tasks.iter().try_for_each(|task| snapshot(model, task))
         }
+        Ok(Answer::Context(context)) => {
+            let (open, all) = (context.tasks_open, context.tasks);
+            ensure!(open <= all, "answers", "{open} of {all} tasks of {} are open", context.id);
+            Ok(())
+        }
         Ok(Answer::DeadLetters(page)) => {
             page.letters.iter().try_for_each(|letter| dead_letter(model, letter))
         }
@@ -116,7 +121,7 @@ fn missing(model: &Model, question: &Question, refusal: &Refusal) -> Check {
         ensure!(right, "answers", "{:?} is refused: {refusal}", question.query);
         return Ok(());
     }
-    let Query::Task(task) = question.query else {
+    let Query::Task { id: task, .. } = question.query else {
         ensure!(false, "answers", "{:?} is refused: {refusal}", question.query);
         return Ok(());
     };
@@ -221,8 +226,8 @@ mod tests {
     use super::{Question, answered};
     use crate::model::testing::{Scene, broken, id};
     use trunkline_types::{
-        Answer, Counters, Destination, Query, Refusal, RefusalCode, Stats, TaskSnapshot, TaskState,
-        WallTime,
+        Answer, Counters, Destination, History, Query, Refusal, RefusalCode, Stats, TaskSnapshot,
+        TaskState, WallTime,
     };
 
     fn snapshot(state: TaskState) -> TaskSnapshot {
@@ -243,13 +248,14 @@ mod tests {
             last_event: 1,
             created_at: WallTime(0),
             updated_at: WallTime(0),
+            history: History::default(),
         }
     }
 
     #[test]
     fn an_answer_shows_what_is_on_disk_and_no_less() {
         let mut scene = Scene::new();
-        let asked = |scene: &Scene| Question::new(&scene.model, Query::Task(id(1)));
+        let asked = |scene: &Scene| Question::new(&scene.model, Query::task(id(1)));
         let submitted = Ok(Answer::Task(Box::new(snapshot(TaskState::Submitted))));
         broken(answered(&scene.model, &asked(&scene), &submitted), "answers", "nobody sent");
         scene.accept(1, |_| ()).unwrap();

@@ -152,17 +152,18 @@ pub(crate) fn losses(model: &Model, entry: &Entry) -> Result<Vec<Loss>, crate::c
     let silent = model.elapsed(grant.renewed, grant.absent);
     let goodbye = matches!(&model.cause, Cause::Goodbye(session) if *session == holder.id);
     let without = holder.connection.is_some() && grant.connection != holder.connection;
-    if silent >= nanos(holder.lease) {
-        let there = holder.connection.is_some() && !without;
-        let steady = holder.steady && there && !said_out_of_turn(holder, entry);
-        ensure!(!steady, "6 absence", "{id}: the lease of a steady session ran out");
-        found.push(Loss::Lapsed);
-    }
     let grace = if holder.restarted { holder.lease } else { rules.resume_grace };
     let away = holder.lost_at.map(|at| model.elapsed(at.mono, holder.lost_absent));
     let gone = away.is_some_and(|away| away >= nanos(grace));
     if goodbye || without || gone || holder.dismissed {
         found.push(Loss::Lost);
+    }
+    let there = holder.connection.is_some() && !without;
+    let steady = holder.steady && there && !said_out_of_turn(holder, entry);
+    let heard = holder.connection.is_none() || holder.welcomed;
+    if heard && silent >= nanos(holder.lease) && !(steady && found == [Loss::Lost]) {
+        ensure!(!steady, "6 absence", "{id}: the lease of a steady session ran out");
+        found.push(Loss::Lapsed);
     }
     let ran = grant.before + model.elapsed(grant.granted.0, grant.granted.1);
     if entry.publish.options.max_run.is_some_and(|most| ran >= nanos(most)) {

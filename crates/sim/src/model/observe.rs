@@ -168,7 +168,9 @@ impl Model {
                 self.published.insert(publish.envelope.id, publish.clone());
             }
             Fact::AgentGone { agent, .. } => {
-                self.guards.retain(|(guarded, _), _| guarded != agent);
+                for (_, guard) in self.guards.iter_mut().filter(|((who, _), _)| who == agent) {
+                    guard.renew();
+                }
                 let own = |session: &&mut Session| session.agent.as_ref() == Some(agent);
                 self.sessions.values_mut().filter(own).for_each(|session| session.dismissed = true);
             }

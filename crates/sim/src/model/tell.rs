@@ -1,6 +1,6 @@
 //! What the broker tells, checked by every law that concerns it.
 
-use super::Model;
+use super::{Grant, Model};
 use crate::check::Check;
 use crate::laws::{self, reads::Question};
 use trunkline_types::session::{SessionItem, Welcome};
@@ -21,6 +21,13 @@ impl Model {
         let Some(&id) = self.connections.get(&connection) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         session.welcomed = true;
+        // It could not renew its leases before, so they run from here.
+        let held = |grant: &&mut Grant| grant.session == id && grant.connection == Some(connection);
+        for grant in self.granted.values_mut().filter(held) {
+            grant.renewed = self.now.mono;
+            grant.touched = self.now.mono;
+            grant.absent = self.absent;
+        }
         if welcome.resumed {
             session.events.again = Some(session.events.acknowledged + 1);
         } else {
@@ -41,6 +48,9 @@ impl Model {
             }
             SessionItem::Accepted(accepted) => {
                 laws::answers::done(self, id, accepted.operation, Some(accepted))
+            }
+            SessionItem::Canceled(canceled) => {
+                laws::answers::done(self, id, canceled.operation, None)
             }
             SessionItem::Refused { operation, refusal } => {
                 laws::answers::refused(self, id, *operation, refusal)

@@ -131,8 +131,8 @@ impl World {
     fn ask_figures(&mut self) {
         for tenant in 0..self.models.len() {
             let Some(link) = self.actors[self.someone_of(tenant)].link() else { continue };
-            let state = Some(TaskState::InputRequired);
-            let paused = TaskFilter { state, ..TaskFilter::default() };
+            let states = vec![TaskState::InputRequired];
+            let paused = TaskFilter { states, ..TaskFilter::default() };
             self.send(link, ToBroker::Ask(Query::Stats));
             self.send(link, ToBroker::Ask(Query::Tasks(paused)));
         }

@@ -183,9 +183,11 @@ impl World {
 
     /// Checks that two engines are the same in all that is durable.
     fn same_state(&self, live: &Engine, replayed: &Engine) -> Check {
-        let (mut live, mut replayed) = (live.durable_state(), replayed.durable_state());
-        // Which of the keys whose window is over are still in memory is of no account.
+        // What is past its time at the latest time of all is of no account: which of the keys
+        // whose window is over are still in memory, and what of the past is not forgotten yet.
         let wall = self.models[0].latest_wall;
+        let (mut live, mut replayed) =
+            (live.durable_state_at(wall), replayed.durable_state_at(wall));
         for state in [&mut live, &mut replayed] {
             state.retain(|name, row| !name.starts_with("key ") || !is_over(row, wall));
         }

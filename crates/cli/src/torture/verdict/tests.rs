@@ -63,6 +63,7 @@ fn snapshot(publish: &Publish, state: TaskState, result: Option<Payload>) -> Tas
         last_event: 3,
         created_at: WallTime(0),
         updated_at: WallTime(0),
+        history: trunkline_types::History::default(),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::*;
 use trunkline_types::{
-    Binding, CopyState, CopyStatus, Counters, DeadLetter, DeadLetterFilter, DeadLetterPage, Gauges,
-    InboxChange, InboxEffective, InboxInfo, InboxSettings, InboxStats, LogStats, MessageStatus,
-    Routing, Schedule, ScheduleFilter, ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage,
-    TaskSnapshot, TaskState, WhenFull,
+    Binding, ContextSnapshot, CopyState, CopyStatus, Counters, DeadLetter, DeadLetterFilter,
+    DeadLetterPage, Gauges, History, HistoryMessage, InboxChange, InboxEffective, InboxInfo,
+    InboxSettings, InboxStats, LogStats, MessageStatus, Role, Routing, Schedule, ScheduleFilter,
+    ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot, TaskState, WhenFull,
 };
 
 prop_compose! {
@@ -17,6 +17,7 @@ prop_compose! {
         notes in vec(note(), 0..3),
         (progress, result) in (of(progress()), of(payload())),
         (created_at, updated_at) in (time(), time()),
+        history in history(),
     ) -> TaskSnapshot {
         TaskSnapshot {
             id,
@@ -35,22 +36,44 @@ prop_compose! {
             last_event,
             created_at,
             updated_at,
+            history,
         }
     }
 }
 
-pub(crate) fn task_filter() -> impl Strategy<Value = TaskFilter> {
-    let named = (of(skill()), of(agent()), of(context()));
-    (of(word(TaskState::ALL)), named, of(id()), any::<u32>()).prop_map(
-        |(state, (skill, agent, context_id), before, limit)| TaskFilter {
-            state,
-            skill,
-            agent,
-            context_id,
-            before,
-            limit,
-        },
-    )
+prop_compose! {
+    fn history_message()(
+        (task, role, from) in (id(), word(Role::ALL), of(agent())),
+        (at, payload) in (time(), payload()),
+    ) -> HistoryMessage {
+        HistoryMessage { task, role, from, at, payload }
+    }
+}
+
+fn history() -> impl Strategy<Value = History> {
+    (vec(history_message(), 0..3), any::<bool>())
+        .prop_map(|(messages, more)| History { messages, more })
+}
+
+prop_compose! {
+    pub(crate) fn context_snapshot()(
+        id in context(),
+        (tasks, tasks_open) in any::<(u64, u64)>(),
+        history in history(),
+    ) -> ContextSnapshot {
+        ContextSnapshot { id, tasks, tasks_open, history }
+    }
+}
+
+prop_compose! {
+    pub(crate) fn task_filter()(
+        states in vec(word(TaskState::ALL), 0..3),
+        (skill, agent, context_id) in (of(skill()), of(agent()), of(context())),
+        (root_id, since, until) in (of(id()), of(time()), of(time())),
+        (before, limit) in (of(id()), any::<u32>()),
+    ) -> TaskFilter {
+        TaskFilter { states, skill, agent, context_id, root_id, since, until, before, limit }
+    }
 }
 
 pub(crate) fn task_page() -> impl Strategy<Value = TaskPage> {

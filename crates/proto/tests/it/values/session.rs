@@ -42,7 +42,11 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
         subscription().prop_map(Operation::Unsubscribe),
         (id(), any::<u64>()).prop_map(|(task, after)| Operation::Watch { task, after }),
         id().prop_map(|task| Operation::Unwatch { task }),
-        (id(), text()).prop_map(|(id, reason)| Operation::Cancel { id, reason }),
+        (id(), text(), any::<bool>()).prop_map(|(id, reason, descendants)| Operation::Cancel {
+            id,
+            reason,
+            descendants,
+        }),
         (id(), payload()).prop_map(|(task, payload)| Operation::Continue { task, payload }),
         request_of_operators(),
     ]

@@ -1,0 +1,158 @@
+//! What was said in a task and in a conversation. Nothing is kept for it: the first message is
+//! what was sent, the last one the result, and what lies between are events.
+
+use crate::engine::Engine;
+use crate::stats::page::{self, Room};
+use crate::table::TenantKey;
+use crate::task::table::Task;
+use crate::task::unknown_task;
+use trunkline_types::{
+    AgentId, ContextId, ContextSnapshot, History, HistoryMessage, MessageId, Payload, Refusal,
+    RefusalCode, Role, TaskEventBody, TaskSnapshot, TaskState, WallTime,
+};
+
+/// How many tasks of a conversation are looked at: the newest; as the snapshot's docs say.
+const TASKS: usize = 1000;
+/// How many events of a conversation's tasks are looked at; what comes before is left out and
+/// shows as more.
+const EVENTS: usize = 100_000;
+
+/// A message where it lies.
+#[derive(Clone, Copy, Debug)]
+struct Said<'a> {
+    at: WallTime,
+    task: MessageId,
+    role: Role,
+    from: Option<&'a AgentId>,
+    payload: &'a Payload,
+}
+
+impl Engine {
+    /// A task as it stands, with its latest messages.
+    pub(crate) fn task_snapshot(
+        &self,
+        tenant: TenantKey,
+        id: MessageId,
+        length: Option<u32>,
+    ) -> Result<TaskSnapshot, Refusal> {
+        let key = self.tasks.find(tenant, id).ok_or_else(|| unknown_task(id))?;
+        let task = &self.tasks.rows[key];
+        let mut snapshot = task.snapshot();
+        if length != Some(0) {
+            let mut latest = Latest::new(length);
+            let more = !task.said().all(|said| latest.take(&said));
+            snapshot.history = latest.history(more);
+        }
+        Ok(snapshot)
+    }
+
+    /// A conversation as it stands, with its latest messages.
+    pub(crate) fn context(
+        &self,
+        tenant: TenantKey,
+        id: &ContextId,
+        length: Option<u32>,
+    ) -> Result<ContextSnapshot, Refusal> {
+        let history = History::default();
+        let mut context = ContextSnapshot { id: id.clone(), tasks: 0, tasks_open: 0, history };
+        let mut found = Vec::new();
+        let (mut looked_at, mut more) = (0, false);
+        let mut tasks = self.tasks.orders.of_context(tenant, id, None);
+        for task in tasks.by_ref().take(TASKS).filter_map(|id| self.tasks.find(tenant, id)) {
+            let task = &self.tasks.rows[task];
+            context.tasks += 1;
+            context.tasks_open += u64::from(!task.state.is_terminal());
+            if length == Some(0) {
+                continue;
+            }
+            looked_at += task.events.len();
+            if looked_at > EVENTS && context.tasks > 1 {
+                more = true;
+                continue;
+            }
+            // No more of one task than fit can be among the latest of all.
+            let said = task.said().take(page::MOST_MESSAGES + 1);
+            found.extend(said.enumerate());
+        }
+        if context.tasks == 0 {
+            return Err(unknown_context(id));
+        }
+        more |= tasks.next().is_some();
+        if length == Some(0) {
+            return Ok(context);
+        }
+        // Latest first; within a task the order of its own.
+        found.sort_by(|(place, a), (other, b)| {
+            (b.at, b.task).cmp(&(a.at, a.task)).then(place.cmp(other))
+        });
+        let mut latest = Latest::new(length);
+        more |= !found.iter().all(|(_, said)| latest.take(said));
+        context.history = latest.history(more);
+        Ok(context)
+    }
+}
+
+impl Task {
+    /// What was said in it, latest first.
+    fn said(&self) -> impl Iterator<Item = Said<'_>> {
+        let envelope = &self.publish.envelope;
+        let task = envelope.id;
+        let reply = self.result.as_ref().map(|payload| {
+            let from = self.agent.as_ref();
+            Said { at: self.updated_at, task, role: Role::Agent, from, payload }
+        });
+        let last = self.events.len();
+        let between = (0..last).rev().filter_map(move |place| {
+            let event = &self.events[place];
+            let TaskEventBody::Message { from, payload } = &event.body else { return None };
+            let role = self.role_at(place);
+            Some(Said { at: event.at, task, role, from: from.as_ref(), payload })
+        });
+        let payload = &envelope.payload;
+        let (at, from) = (self.created_at, envelope.source.as_ref());
+        let first = Said { at, task, role: Role::Caller, from, payload };
+        reply.into_iter().chain(between).chain(std::iter::once(first))
+    }
+
+    /// Who said what an event tells: a question goes with the state that waits for the answer, and
+    /// a caller's message with the one that ends the wait. Those states are the next event.
+    fn role_at(&self, place: usize) -> Role {
+        match self.events.get(place + 1).map(|next| &next.body) {
+            Some(TaskEventBody::Status { state: TaskState::Submitted, .. }) => Role::Caller,
+            _ => Role::Agent,
+        }
+    }
+}
+
+/// The latest messages, collected latest first for as long as there is room.
+struct Latest {
+    room: Room,
+    messages: Vec<HistoryMessage>,
+}
+
+impl Latest {
+    fn new(length: Option<u32>) -> Self {
+        Self { room: Room::of_messages(length), messages: Vec::new() }
+    }
+
+    /// Takes one more, if there is room.
+    fn take(&mut self, said: &Said<'_>) -> bool {
+        let &Said { at, task, role, from, payload } = said;
+        let has_room = self.room.take(page::payload(payload));
+        if has_room {
+            let (from, payload) = (from.cloned(), payload.clone());
+            self.messages.push(HistoryMessage { task, role, from, at, payload });
+        }
+        has_room
+    }
+
+    fn history(mut self, more: bool) -> History {
+        self.messages.reverse();
+        History { messages: self.messages, more }
+    }
+}
+
+fn unknown_context(id: &ContextId) -> Refusal {
+    let message = format!("context '{id}' is unknown: no task of it is kept");
+    Refusal::new(RefusalCode::NotFound, message)
+}

@@ -1,0 +1,85 @@
+//! Lists of tasks, newest first. A page looks at a bounded number of tasks, for while it is made
+//! nothing else happens in the partition.
+
+use crate::engine::Engine;
+use crate::stats::page::{self, Room};
+use crate::table::{TaskKey, TenantKey};
+use crate::task::table::Task;
+use trunkline_types::{Destination, MessageId, Refusal, TaskFilter, TaskPage};
+
+/// How many tasks are looked at for one page; as the page's docs say.
+const LOOKED_AT: usize = 10_000;
+
+impl Engine {
+    /// A page of a tenant's tasks.
+    pub(crate) fn list_tasks(
+        &self,
+        tenant: TenantKey,
+        filter: &TaskFilter,
+    ) -> Result<TaskPage, Refusal> {
+        let mut room = Room::new(filter.limit)?;
+        let (mut page, mut last) = (TaskPage::default(), None);
+        for (looked_at, (id, key)) in self.candidates(tenant, filter).enumerate() {
+            if looked_at == LOOKED_AT {
+                page.next = last;
+                break;
+            }
+            let task = &self.tasks.rows[key];
+            if task.tenant == tenant && is_wanted(filter, task) {
+                let task = task.snapshot();
+                if !room.take(page::task(&task)) {
+                    page.next = last;
+                    break;
+                }
+                page.tasks.push(task);
+            }
+            last = Some(id);
+        }
+        Ok(page)
+    }
+
+    /// The tasks that a filter may want, in the order that finds them soonest.
+    fn candidates<'a>(
+        &'a self,
+        tenant: TenantKey,
+        filter: &'a TaskFilter,
+    ) -> Box<dyn Iterator<Item = (MessageId, TaskKey)> + 'a> {
+        let (ids, orders) = (&self.tasks.ids, &self.tasks.orders);
+        let known = |id: MessageId| ids.get(&id).map(|&key| (id, key));
+        let before = filter.before;
+        if let Some(root) = filter.root_id {
+            let mut own = Some(root).filter(|&root| before.is_none_or(|before| root < before));
+            let mut others = orders.of_root(tenant, root, before).peekable();
+            let merged = std::iter::from_fn(move || match own {
+                Some(root) if others.peek().is_none_or(|&other| other < root) => own.take(),
+                _ => others.next(),
+            });
+            return Box::new(merged.filter_map(known));
+        }
+        if let Some(context) = &filter.context_id {
+            return Box::new(orders.of_context(tenant, context, before).filter_map(known));
+        }
+        let older = match before {
+            Some(before) => ids.range(..before),
+            None => ids.range(..),
+        };
+        Box::new(older.rev().map(|(&id, &key)| (id, key)))
+    }
+}
+
+fn is_wanted(filter: &TaskFilter, task: &Task) -> bool {
+    let TaskFilter { states, skill, agent, context_id, root_id, since, until, before: _, limit: _ } =
+        filter;
+    let envelope = &task.publish.envelope;
+    let to = &envelope.destination;
+    (states.is_empty() || states.contains(&task.state))
+        && context_id.as_ref().is_none_or(|id| Some(id) == envelope.context_id.as_ref())
+        && root_id.is_none_or(|root| envelope.id == root || envelope.root_id == Some(root))
+        && since.is_none_or(|since| task.created_at >= since)
+        && until.is_none_or(|until| task.created_at < until)
+        && skill.as_ref().is_none_or(|skill| matches!(to, Destination::Skill(to) if to == skill))
+        && agent.as_ref().is_none_or(|agent| {
+            task.agent.as_ref() == Some(agent)
+                || matches!(to, Destination::Agent(to) if to == agent)
+        })
+}

@@ -1,0 +1,39 @@
+//! A continued task goes back to the agent that paused it, which may still have in mind what it
+//! was about. It is no more than a preference: who is away, is draining or has no credit at this
+//! moment is not waited for, and whoever serves the inbox gets it.
+
+use crate::effect::Output;
+use crate::engine::Engine;
+use crate::now::Now;
+use crate::queue::lane_of;
+use crate::table::{EntryKey, SessionKey};
+
+impl Engine {
+    /// Lets a continued task go on.
+    pub(crate) fn resume(&mut self, now: Now, key: EntryKey, out: &mut Output) {
+        let entry = &self.entries[key];
+        // After a step back of the wall clock it waits for its time like any other.
+        let may_go = entry.due <= now.wall && !self.congested && !self.key_blocks(key);
+        match self.former_holder(key).filter(|_| may_go) {
+            Some(session) => self.deliver(now, key, session, out),
+            None => self.make_ready(now, key, out),
+        }
+    }
+
+    /// The session that would take a task now, of the agent that held it last.
+    fn former_holder(&self, key: EntryKey) -> Option<SessionKey> {
+        let entry = &self.entries[key];
+        let (inbox, lane) = (&self.inboxes[entry.inbox], 1 << lane_of(entry));
+        let agent = self.tasks.rows[entry.task?].agent.as_ref()?;
+        let agent = *self.tenants[inbox.tenant].agents.get(agent)?;
+        // Whatever waits there already goes first; it is about to be delivered.
+        if inbox.filled() & lane != 0 {
+            return None;
+        }
+        let takers = inbox.servers.iter().copied().filter(|&session| {
+            let own = self.sessions[session].agent == Some(agent);
+            own && self.lanes_of(entry.inbox, session) & lane != 0
+        });
+        takers.reduce(|best, other| if self.is_lighter(other, best) { other } else { best })
+    }
+}
