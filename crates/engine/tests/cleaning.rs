@@ -276,6 +276,33 @@ fn a_cleaned_log_with_any_record_missing_still_adds_up() {
 }
 
 #[test]
+fn a_task_whose_end_is_missing_has_ended_if_that_is_said_again() {
+    let (mut world, mut agent) = with_agent(config());
+    let mut client = world.client(2);
+    let work = task(&mut world);
+    world.publish(&mut client, &work).unwrap();
+    let delivery = world.deliveries(agent).remove(0);
+    world.complete(&mut agent, &delivery);
+    let whole = world.records.clone();
+    clean(&mut world);
+    let records: Vec<_> = whole.into_iter().chain(world.records).collect();
+    let mut engine = Engine::new(config());
+    for (at, record) in records {
+        if matches!(record, Record::Settled { .. }) {
+            engine.replay_gap(at);
+        } else {
+            engine.replay_behind_gap(at, record).unwrap();
+        }
+    }
+    engine.mend_figures();
+    engine.start(world.now, &mut Output::default());
+    engine.conservation().unwrap();
+    let state = engine.durable_state();
+    assert!(state.keys().any(|name| name.starts_with("task ")), "{state:?}");
+    assert!(!state.keys().any(|name| name.starts_with("entry ")), "{state:?}");
+}
+
+#[test]
 fn letters_that_were_forgotten_stay_counted() {
     let most = EngineConfig { dead_letters: 2, ..config() };
     let (mut world, mut agent) = with_agent(most);

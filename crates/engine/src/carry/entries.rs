@@ -126,8 +126,8 @@ impl Engine {
         key
     }
 
-    /// Takes out what is known of an entry, for another word about it.
-    fn discard(&mut self, key: EntryKey) {
+    /// Takes out what is known of an entry, for another word about it or its end.
+    pub(super) fn discard(&mut self, key: EntryKey) {
         self.unqueue(key);
         self.key_leave(key);
         self.forget_token(key);

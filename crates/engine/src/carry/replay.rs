@@ -202,6 +202,12 @@ impl Engine {
             }
             return;
         }
+        let open = self.tasks.ids.get(&id).and_then(|&key| self.tasks.rows[key].entry);
+        if let Some((entry, number)) = open {
+            // The record that ended it is missing.
+            self.replay_ids.remove(&number);
+            self.discard(entry);
+        }
         let key = self.insert_task(tenant, publish, task, None);
         let row = &mut self.tasks.rows[key];
         (row.ended, row.place, row.base) = (ended, place, at);

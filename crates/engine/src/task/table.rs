@@ -82,11 +82,18 @@ impl Tasks {
         key
     }
 
-    /// Forgets a task.
+    /// Forgets a task. A replay may come to that later than the engine did that wrote the records,
+    /// which by then had accepted another one with the same id: that one stays known.
     pub(crate) fn remove(&mut self, key: TaskKey) -> Task {
         let task = self.rows.remove(key);
-        self.ids.remove(&task.publish.envelope.id);
         self.orders.remove(&task);
+        let id = task.publish.envelope.id;
+        match self.ids.get(&id) {
+            Some(&other) if other != key => self.orders.add(&self.rows[other]),
+            _ => {
+                self.ids.remove(&id);
+            }
+        }
         task
     }
 

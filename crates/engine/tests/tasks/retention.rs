@@ -3,7 +3,7 @@
 use super::stage::{Stage, config, deliveries, millis, settle};
 use super::task;
 use std::time::Duration;
-use trunkline_engine::{Command, Engine, EngineConfig};
+use trunkline_engine::{Command, Effect, Engine, EngineConfig};
 use trunkline_types::{Answer, DeadLetterFilter, MessageId, Outcome, Query, RefusalCode, WallTime};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -119,4 +119,57 @@ fn a_replay_is_the_same_but_for_what_is_past_its_time() {
     assert_eq!(kept, replayed.durable_state_at(now));
     assert!(kept.keys().any(|name| name.starts_with("dead ")), "dead letters are kept longer");
     assert!(!kept.keys().any(|name| name.starts_with("task ")));
+}
+
+/// Cleans the log in steps that are as small as they can be. Time passes before one of them, and
+/// one more comes to its end then. Whether there were so many steps.
+fn clean(stage: &mut Stage, passes_at: usize, span: Duration) -> bool {
+    let before = stage.records.last().unwrap().0.next();
+    let mut step = 0;
+    loop {
+        if step == passes_at {
+            stage.pass(span);
+            dead_letter(stage, 100);
+        }
+        let effects = stage.handle(Command::Clean { before });
+        if effects.contains(&Effect::Cleaned { before }) {
+            stage.records.retain(|(at, _)| *at >= before);
+            return step >= passes_at;
+        }
+        step += 1;
+    }
+}
+
+/// A stage where a task and a letter were forgotten, and others are about to be.
+fn with_past() -> Stage {
+    let mut stage = Stage::new(EngineConfig { clean_step_bytes: 1, ..short() });
+    for session in [1, 3, 5, 7] {
+        dead_letter(&mut stage, session);
+        stage.pass(millis(3_000_000));
+    }
+    stage
+}
+
+#[test]
+fn what_is_forgotten_during_a_sweep_is_counted_the_same_on_what_is_left_of_the_log() {
+    for passes_at in 0.. {
+        let mut stage = with_past();
+        assert!(stage.stats().tasks_forgotten > 0 && stage.stats().dead_letters_forgotten > 0);
+        if !clean(&mut stage, passes_at, millis(3_000_000)) {
+            assert!(passes_at > 4, "a sweep of so many things has more steps than {passes_at}");
+            return;
+        }
+        let (before, letters_before) = (stage.stats(), letters(&mut stage));
+        let state = stage.engine.durable_state_at(stage.now.wall);
+        let mut stage = stage.restarted(millis(0));
+        let after = stage.stats();
+        assert_eq!(before.tasks_forgotten, after.tasks_forgotten, "step {passes_at}");
+        assert_eq!(before.dead_letters_forgotten, after.dead_letters_forgotten);
+        assert_eq!(letters_before, letters(&mut stage));
+        let mut replayed = stage.engine.durable_state_at(stage.now.wall);
+        let mut state = state;
+        // The epoch is the next one.
+        (state.remove("next"), replayed.remove("next"));
+        assert_eq!(state, replayed);
+    }
 }
