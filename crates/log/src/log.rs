@@ -261,7 +261,7 @@ impl Log {
         self.synced
     }
 
-    /// The number of this opening; see [`Recovery::epoch`].
+    /// The number of this opening; see [`Recovery::epoch`](crate::Recovery::epoch).
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
