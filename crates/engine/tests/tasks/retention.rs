@@ -121,6 +121,22 @@ fn a_replay_is_the_same_but_for_what_is_past_its_time() {
     assert!(!kept.keys().any(|name| name.starts_with("task ")));
 }
 
+#[test]
+fn a_task_with_the_id_of_a_forgotten_one_is_known_after_a_restart() {
+    let mut stage = Stage::new(short());
+    let id = dead_letter(&mut stage, 1);
+    // No record tells that the first is forgotten before the second is there.
+    stage.pass(HOUR);
+    let mut client = stage.client(3);
+    let mut publish = task(&mut stage, "skill:t");
+    publish.envelope.id = id;
+    publish.envelope.context_id = Some("talk".parse().unwrap());
+    stage.publish(&mut client, &publish).unwrap();
+    dead_letter(&mut stage, 5);
+    let mut stage = stage.restarted(millis(1));
+    assert!(is_there(&mut stage, id));
+}
+
 /// Cleans the log in steps that are as small as they can be. Time passes before one of them, and
 /// one more comes to its end then. Whether there were so many steps.
 fn clean(stage: &mut Stage, passes_at: usize, span: Duration) -> bool {
