@@ -253,6 +253,14 @@ mod tests {
     }
 
     #[test]
+    fn no_lease_runs_out_before_its_session_is_welcome() {
+        let mut scene = leased();
+        scene.model.sessions.get_mut(&WORKERS[0]).unwrap().welcomed = false;
+        scene.at(2000);
+        broken(scene.fact(back(1, 2000, true)), "6 absence", "taken from its holder");
+    }
+
+    #[test]
     fn what_a_steady_session_has_said_to_be_over_may_lapse_if_that_came_out_of_turn() {
         let mut scene = leased();
         scene.model.sessions.get_mut(&WORKERS[0]).unwrap().steady = true;

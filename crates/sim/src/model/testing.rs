@@ -79,6 +79,7 @@ impl Scene {
             held: Vec::new(),
         };
         self.model.connecting(connection, &hello, false);
+        self.model.sessions.get_mut(&session).expect("it is there").welcomed = true;
     }
 
     /// The broker writes the next record.
