@@ -252,15 +252,7 @@ pub struct CarriedTally {
 impl CarriedTally {
     /// The sum of all, which changes whenever one of them does.
     pub(crate) fn sum(&self) -> u64 {
-        let Self {
-            accepted,
-            completed,
-            failed,
-            canceled,
-            redriven,
-            purged,
-            scheduled,
-        } = self;
+        let Self { accepted, completed, failed, canceled, redriven, purged, scheduled } = self;
         let ended = [completed, failed, canceled];
         [accepted, redriven, purged, scheduled]
             .into_iter()

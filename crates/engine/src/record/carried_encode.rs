@@ -256,15 +256,8 @@ fn figures(out: &mut Vec<u8>, counters: &Counters) {
 }
 
 fn tallied(out: &mut Vec<u8>, tally: &CarriedTally) {
-    let CarriedTally {
-        accepted,
-        completed,
-        failed,
-        canceled,
-        redriven,
-        purged,
-        scheduled,
-    } = *tally;
+    let CarriedTally { accepted, completed, failed, canceled, redriven, purged, scheduled } =
+        *tally;
     for count in [accepted, completed, failed, canceled, redriven, purged, scheduled] {
         out.number(count);
     }
