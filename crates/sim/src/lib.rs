@@ -8,6 +8,7 @@
 mod actor;
 mod check;
 mod cli;
+mod day;
 mod laws;
 mod model;
 mod plan;

@@ -15,6 +15,10 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// How many steps until faults and new work end.
     pub(crate) steps: u32,
+    /// The world time in nanoseconds at which they end at the latest.
+    pub(crate) until: u64,
+    /// The least time in nanoseconds between two looks at the whole state.
+    pub(crate) look: u64,
     pub(crate) engine: EngineConfig,
     pub(crate) log: LogConfig,
     /// Whether idempotency keys leave memory for an index.
@@ -41,10 +45,12 @@ pub(crate) struct Wire {
 }
 
 /// Faults of the broker's world: the mean time between two of a kind in nanoseconds, 0 for never.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) crash: u64,
     pub(crate) stop: u64,
+    /// Longest time in nanoseconds from its end to its next start; mostly it is far less.
+    pub(crate) down: u64,
     pub(crate) pause: u64,
     pub(crate) freeze: u64,
     /// Other settings come into force.
@@ -59,7 +65,7 @@ pub(crate) struct Faults {
 }
 
 /// What is sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Traffic {
     /// Mean time between two actions of one actor in nanoseconds.
     pub(crate) pace: u64,
@@ -94,7 +100,7 @@ pub(crate) struct Traffic {
 }
 
 /// How agents work.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
     /// Longest handling in nanoseconds.
     pub(crate) span: u64,
@@ -164,6 +170,8 @@ impl Plan {
         Self {
             seed,
             steps: rng.u32(800..=4000),
+            until: u64::MAX,
+            look: 20 * MS,
             engine,
             log,
             indexed: rng.bool(),
@@ -238,6 +246,7 @@ impl Faults {
         Self {
             crash: every(rng, 60, 900),
             stop: every(rng, 300, 2500),
+            down: 3000 * MS,
             pause: every(rng, 60, 1000),
             freeze: every(rng, lease, 1500),
             configure: every(rng, 100, 1500),

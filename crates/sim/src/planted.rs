@@ -76,7 +76,7 @@ fn defects() -> Vec<(String, Planted)> {
 
 fn hunt(name: &str, planted: Planted, from: u64, seeds: u64) -> Verdict {
     let caught = (from..from + seeds).find_map(|seed| {
-        let setup = Setup { seed, planted: Some(planted), detail: Detail::Brief };
+        let setup = Setup { seed, hours: None, planted: Some(planted), detail: Detail::Brief };
         let (_, violation) = guarded(setup).failure?;
         Some((seed, violation.law, violation.message))
     });

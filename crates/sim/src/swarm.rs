@@ -22,6 +22,8 @@ pub(crate) struct Swarm {
     pub(crate) seeds: u64,
     pub(crate) trace: bool,
     pub(crate) twice: bool,
+    /// How long each world lives; `None` for a random mix of features and faults.
+    pub(crate) hours: Option<u32>,
 }
 
 /// What the threads share.
@@ -84,9 +86,10 @@ fn one(swarm: Swarm, seed: u64) -> Outcome {
         (false, true) => Detail::Full,
         (false, false) => Detail::Brief,
     };
-    let mut outcome = guarded(Setup { seed, planted: None, detail });
+    let mut outcome = guarded(Setup { seed, hours: swarm.hours, planted: None, detail });
     if twice && outcome.failure.is_none() {
-        let again = guarded(Setup { seed, planted: None, detail: Detail::Full });
+        let again =
+            guarded(Setup { seed, hours: swarm.hours, planted: None, detail: Detail::Full });
         if again.hash != outcome.hash {
             let message = format!("traces {:x} and {:x} of one seed", outcome.hash, again.hash);
             outcome.failure = Some((0, Violation::new("3 repeatable", message)));
@@ -107,12 +110,13 @@ pub(crate) fn guarded(setup: Setup) -> Outcome {
 
 fn report(swarm: Swarm, shared: &Shared, started: Instant) -> bool {
     let mut out = std::io::stdout().lock();
-    let Swarm { from, seeds, .. } = swarm;
+    let Swarm { from, seeds, hours, .. } = swarm;
     if let Some((seed, step, Violation { law, message })) = &shared.failure {
         let _ = writeln!(out, "seed {seed} breaks law {law} at step {step}: {message}");
         let _ = writeln!(
             out,
-            "replay: cargo run --release -p trunkline-sim -- --from {seed} --seeds 1 --trace"
+            "replay: cargo run --release -p trunkline-sim -- --from {seed} --seeds 1 --trace{}",
+            hours.map_or_else(String::new, |hours| format!(" --hours {hours}"))
         );
         return false;
     }
@@ -123,6 +127,10 @@ fn report(swarm: Swarm, shared: &Shared, started: Instant) -> bool {
         "{seeds} seeds from {from} in {seconds:.1} s, every law held, hash {:016x}",
         shared.hash
     );
+    if hours.is_some() {
+        // What there has to be enough of is said for the random mixes.
+        return true;
+    }
     let lacking = shared.totals.lacking(seeds);
     if lacking.is_empty() {
         return true;
@@ -146,7 +154,7 @@ mod tests {
     #[test]
     fn one_seed_gives_one_trace_and_another_seed_another() {
         let hash = |seed| {
-            let outcome = guarded(Setup { seed, planted: None, detail: Detail::Full });
+            let outcome = guarded(Setup { seed, hours: None, planted: None, detail: Detail::Full });
             assert_eq!(outcome.failure, None, "seed {seed}");
             outcome.hash
         };
@@ -162,7 +170,8 @@ mod tests {
             Planted::Driver(DriverDefect::WrittenIsSynced),
         ] {
             let caught = |seed| {
-                let setup = Setup { seed, planted: Some(planted), detail: Detail::Brief };
+                let setup =
+                    Setup { seed, hours: None, planted: Some(planted), detail: Detail::Brief };
                 guarded(setup).failure.is_some()
             };
             assert!((0..10).any(caught), "{planted:?}");

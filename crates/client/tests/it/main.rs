@@ -13,3 +13,4 @@ mod reconnect;
 mod sending;
 mod service;
 mod sink;
+mod watching;

@@ -122,6 +122,15 @@ impl World {
         for held in actor.held.values_mut() {
             held.stalled = false;
         }
+        let held: Vec<_> = actor.held.keys().copied().collect();
+        if self.plan.until < u64::MAX {
+            // It need not be waited for to the hour.
+            for token in held {
+                let at = self.clock.time + self.lease() / 10;
+                self.calendar.plan(at, Event::Work { actor: number, token });
+            }
+        }
+        let actor = &mut self.actors[number];
         let through = actor.event;
         self.frame(number, ClientFrame::Credit(Credit { deliveries: 64, events: 64 }));
         self.frame(number, ClientFrame::Acknowledge { through });

@@ -75,7 +75,8 @@ impl World {
             }
             self.send_back(link, ToClient::Gone);
         }
-        let most = if self.rng.bool() { 30_000_000 } else { 3_000_000_000 };
+        let longest = if self.quiet { 3_000_000_000 } else { self.plan.faults.down };
+        let most = if self.rng.bool() { 30_000_000 } else { longest };
         let span = self.rng.u64(1_000_000..=most);
         self.calendar.plan(self.clock.time + span, Event::Restart);
     }

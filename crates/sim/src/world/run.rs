@@ -4,6 +4,7 @@ use super::broker::{Broker, DriverDefect, Mood};
 use super::{Calendar, Clock, Event, Link};
 use crate::actor::Actor;
 use crate::check::{Check, Violation};
+use crate::day;
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::totals::{Count, Totals};
@@ -22,6 +23,8 @@ pub(crate) enum Planted {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) seed: u64,
+    /// How long it lives; `None` for a random mix of features and faults.
+    pub(crate) hours: Option<u32>,
     pub(crate) planted: Option<Planted>,
     pub(crate) detail: Detail,
 }
@@ -59,7 +62,10 @@ pub(crate) struct World {
 /// Runs one seed from beginning to end.
 pub(crate) fn run(setup: Setup) -> Outcome {
     let mut world = World::new(setup);
-    let failure = world.live().err();
+    let mut failure = world.live().err();
+    if setup.hours.is_some() && failure.is_none() {
+        failure = day::check(&world.totals).err();
+    }
     let World { mut totals, trace, step, models, .. } = world;
     for model in models {
         totals.add_many(Count::Outside, model.waited);
@@ -71,7 +77,10 @@ pub(crate) fn run(setup: Setup) -> Outcome {
 
 impl World {
     fn new(setup: Setup) -> Self {
-        let plan = Plan::draw(setup.seed);
+        let plan = match setup.hours {
+            Some(hours) => day::plan(setup.seed, hours),
+            None => Plan::draw(setup.seed),
+        };
         let mut rng = fastrand::Rng::with_seed(setup.seed ^ 0x5eed_5eed_5eed_5eed);
         let mut config = plan.engine.clone();
         let mut defect = None;
@@ -115,7 +124,7 @@ impl World {
             self.calendar.plan(self.rng.u64(5_000_000..20_000_000), Event::Act(actor));
         }
         let steps = u64::from(self.plan.steps);
-        while self.step < steps {
+        while self.step < steps && self.clock.time < self.plan.until {
             self.step()?;
         }
         self.calm_down()
@@ -175,7 +184,7 @@ impl World {
             Event::Room => self.room(),
             Event::Fault(kind) => self.fault(kind),
             Event::Check => {
-                let least = if self.quiet { 400_000_000 } else { 20_000_000 };
+                let least = if self.quiet { 400_000_000 } else { self.plan.look };
                 let span = self.rng.u64(least..least * 10);
                 self.calendar.plan(self.clock.time + span, Event::Check);
                 if self.broker.mood == Mood::Up {
