@@ -20,12 +20,16 @@ use trunkline_types::{Answer, Query, Stats};
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a starting broker is looked at.
 const LOOK: Duration = Duration::from_millis(1);
+/// The row of its metrics that counts connections.
+const CONNECTIONS: &str = "trunkline_connections_accepted_total ";
 /// How often a running broker is looked at.
 const WATCH: Duration = Duration::from_millis(200);
 
 /// The broker under test.
 pub(crate) struct Target {
     connector: Arc<dyn Connector>,
+    /// Where it listens; `None` if it is in this process.
+    url: Option<String>,
     serving: Option<Serving>,
     place: Place,
 }
@@ -44,7 +48,7 @@ impl Target {
     /// It does not open.
     pub(crate) async fn here() -> Result<Self, BenchError> {
         let broker = Broker::open(BrokerConfig::ephemeral()).await?;
-        Ok(Self { connector: Arc::new(broker), serving: None, place: Place::Here })
+        Ok(Self { connector: Arc::new(broker), url: None, serving: None, place: Place::Here })
     }
 
     /// A broker that runs already.
@@ -53,7 +57,8 @@ impl Target {
     /// The URL is none.
     pub(crate) fn elsewhere(url: &str) -> Result<Self, BenchError> {
         let connector = client(url)?;
-        Ok(Self { connector, serving: None, place: Place::Elsewhere })
+        let url = Some(url.to_owned());
+        Ok(Self { connector, url, serving: None, place: Place::Elsewhere })
     }
 
     /// A broker in a process of its own, in memory or with a data directory.
@@ -61,9 +66,58 @@ impl Target {
     /// # Errors
     /// It does not start.
     pub(crate) async fn child(data: Option<&Path>) -> Result<Self, BenchError> {
-        let serving = Serving::start(data).await?;
+        Self::child_at(data, 0).await
+    }
+
+    /// The same on a port that is kept: a broker after it can have it too, because no outgoing
+    /// connection takes it meanwhile.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn child_on_kept_port(data: &Path) -> Result<Self, BenchError> {
+        Self::child_at(Some(data), kept_port()?).await
+    }
+
+    async fn child_at(data: Option<&Path>, port: u16) -> Result<Self, BenchError> {
+        let serving = Serving::start(data, port).await?;
         let connector = client(&serving.url)?;
-        Ok(Self { connector, serving: Some(serving), place: Place::Child })
+        let url = Some(serving.url.clone());
+        Ok(Self { connector, url, serving: Some(serving), place: Place::Child })
+    }
+
+    /// Kills its process and starts another on the same data and port. Returns once that one is
+    /// ready.
+    ///
+    /// # Errors
+    /// It has no process, or the other does not start.
+    pub(crate) async fn restart(&mut self, data: &Path) -> Result<(), BenchError> {
+        let port = self.serving.take().and_then(|serving| port_of(&serving.url));
+        let port = port.ok_or_else(|| BenchError::Load("the broker has no process".into()))?;
+        self.serving = Some(Serving::start(Some(data), port).await?);
+        Ok(())
+    }
+
+    /// A connection of its own to it.
+    ///
+    /// # Errors
+    /// It is in this process.
+    pub(crate) fn connect(&self) -> Result<Arc<dyn Connector>, BenchError> {
+        let url = self.url.as_deref();
+        client(url.ok_or_else(|| BenchError::Load("the broker listens nowhere".into()))?)
+    }
+
+    /// How many connections its process has accepted since its start.
+    ///
+    /// # Errors
+    /// It does not tell.
+    pub(crate) async fn connections_accepted(&self) -> Result<u64, BenchError> {
+        let port = self.url.as_deref().and_then(port_of).unwrap_or(0);
+        let page = get(port, "/metrics")
+            .await
+            .map_err(BenchError::system("cannot read the broker's metrics"))?;
+        let row = page.lines().find_map(|line| line.strip_prefix(CONNECTIONS));
+        row.and_then(|count| count.trim().parse().ok())
+            .ok_or_else(|| BenchError::Load("the broker's metrics have no connections".into()))
     }
 
     /// The way to it.
@@ -150,7 +204,7 @@ struct Serving {
 }
 
 impl Serving {
-    async fn start(data: Option<&Path>) -> Result<Self, BenchError> {
+    async fn start(data: Option<&Path>, port: u16) -> Result<Self, BenchError> {
         let notes = tempfile::tempdir().map_err(BenchError::system("cannot make a directory"))?;
         let port_file = notes.path().join("port");
         let output = notes.path().join("output");
@@ -158,7 +212,8 @@ impl Serving {
         let program = std::env::current_exe()
             .map_err(BenchError::system("cannot tell what program this is"))?;
         let mut command = Command::new(&program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--port-file"]).arg(&port_file);
+        command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--port-file"]);
+        command.arg(&port_file);
         match data {
             Some(directory) => command.arg("--data").arg(directory),
             None => command.arg("--ephemeral"),
@@ -240,20 +295,35 @@ fn said(output: &Path) -> String {
 fn read_port(file: &Path) -> Option<u16> {
     let text = fs::read_to_string(file).ok()?;
     // Without its line end it may be half written.
-    let line = text.strip_suffix('\n')?.trim_end_matches('/');
-    line.rsplit(':').next()?.parse().ok()
+    port_of(text.strip_suffix('\n')?)
+}
+
+/// The port at the end of an address.
+fn port_of(address: &str) -> Option<u16> {
+    address.trim_end_matches('/').rsplit(':').next()?.parse().ok()
+}
+
+/// A free port that the system gives to no outgoing connection by its defaults.
+fn kept_port() -> Result<u16, BenchError> {
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(10_000..30_000))
+        .take(100)
+        .find(is_free)
+        .ok_or_else(|| BenchError::Load("found no free port from 10000 to 29999".into()))
 }
 
 async fn is_ready(port: u16) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        let request = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer.starts_with(b"HTTP/1.1 200"))
-    };
-    matches!(ask.await, Ok(true))
+    get(port, "/readyz").await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The answer to a request, with its head.
+async fn get(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 #[cfg(test)]

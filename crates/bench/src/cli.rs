@@ -33,7 +33,8 @@ pub struct BenchArgs {
     /// Sessions that send the messages
     #[arg(long, value_name = "N")]
     pub senders: Option<u32>,
-    /// Messages a second that are offered, whether or not earlier ones are done [default: 10000]
+    /// Messages a second that are offered, whether or not earlier ones are done [default: chatter
+    /// 10000, stalled 10]
     #[arg(long, value_name = "N")]
     pub rate: Option<u32>,
     /// A broker that runs already and serves nobody else; otherwise one is started and ended
@@ -55,9 +56,16 @@ impl BenchArgs {
             | Scenario::DurableAccept
             | Scenario::Recovery
             | Scenario::AgentsUp
-            | Scenario::Chatter => Some(1),
+            | Scenario::Chatter
+            | Scenario::Reconnect
+            | Scenario::Stalled => Some(1),
             Scenario::Inproc | Scenario::InprocRequest => None,
         }
+    }
+
+    /// Whether it breaks connections, so that words about those that broke say nothing.
+    pub fn breaks_connections(&self) -> bool {
+        self.scenario == Scenario::Reconnect
     }
 
     /// A scenario with its defaults.

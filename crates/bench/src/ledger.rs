@@ -101,19 +101,22 @@ impl Ledger {
     }
 
     /// A handler has this payload. Tells its stamp if it is whole and seen for the first time.
-    pub(crate) fn see(&self, payload: &[u8]) -> Option<Stamp> {
+    /// Where several handlers have the same payload each is a copy with a number of its own, which
+    /// is `copy` after that of the stamp.
+    pub(crate) fn see(&self, payload: &[u8], copy: u64) -> Option<Stamp> {
         let Some(stamp) = Stamp::check(payload, self.size) else {
             self.corrupt.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        if stamp.run != self.run || stamp.number >= self.sent() {
+        let number = stamp.number.saturating_add(copy);
+        if stamp.run != self.run || number >= self.sent() {
             self.foreign.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let piece = self.seen[index(stamp.number / PIECE)]
+        let piece = self.seen[index(number / PIECE)]
             .get_or_init(|| (0..PIECE / 64).map(|_| AtomicU64::new(0)).collect());
-        let bit = 1 << (stamp.number % 64);
-        let before = piece[index(stamp.number % PIECE / 64)].fetch_or(bit, Ordering::Relaxed);
+        let bit = 1 << (number % 64);
+        let before = piece[index(number % PIECE / 64)].fetch_or(bit, Ordering::Relaxed);
         if before & bit != 0 {
             self.doubled.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -130,9 +133,9 @@ impl Ledger {
         outcome.refused.len()
     }
 
-    /// One publish was accepted.
-    pub(crate) fn note_accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+    /// One publish was accepted, for so many recipients.
+    pub(crate) fn note_accepted(&self, recipients: u64) {
+        self.accepted.fetch_add(recipients, Ordering::Relaxed);
     }
 
     /// The reply to a request is not what was asked to be sent back.
@@ -244,10 +247,10 @@ mod tests {
         let numbers = ledger.draw(count, u64::MAX);
         let mut settled = 0;
         for number in numbers {
-            ledger.note_accepted();
+            ledger.note_accepted(1);
             let payload = ledger.stamp(number, 0).payload(SIZE).to_vec();
             for arrived in change(number, payload) {
-                ledger.see(&arrived);
+                ledger.see(&arrived, 0);
                 settled += 1;
             }
         }
@@ -304,8 +307,8 @@ mod tests {
         let ledger = Ledger::new(1, SIZE);
         let numbers = ledger.draw(10, u64::MAX);
         let other = Ledger::new(2, SIZE);
-        assert_eq!(ledger.see(&other.stamp(3, 0).payload(SIZE)), None);
-        assert_eq!(ledger.see(&ledger.stamp(numbers.end, 0).payload(SIZE)), None);
+        assert_eq!(ledger.see(&other.stamp(3, 0).payload(SIZE), 0), None);
+        assert_eq!(ledger.see(&ledger.stamp(numbers.end, 0).payload(SIZE), 0), None);
         assert_eq!(ledger.counts().foreign, 2);
     }
 

@@ -38,11 +38,13 @@ pub(crate) struct Checker {
     pub(crate) latency: Option<Latency>,
     /// Whether the payload is sent back as the reply.
     pub(crate) echo: bool,
+    /// Which copy of each payload this one sees.
+    pub(crate) copy: u64,
 }
 
 impl Handler for Checker {
     fn handle(&self, task: Task) -> HandlerFuture {
-        let stamp = self.ledger.see(&task.payload().data);
+        let stamp = self.ledger.see(&task.payload().data, self.copy);
         if let (Some(stamp), Some(latency)) = (stamp, &self.latency) {
             latency.lock().note(self.clock.nanos().saturating_sub(stamp.at));
         }

@@ -34,6 +34,8 @@ pub(crate) struct Flow {
     reached: Notify,
     /// A permit for each message that may still be sent; confirmations give them back.
     pub(crate) window: Semaphore,
+    /// When sessions were welcomed again after their connection broke.
+    returns: Mutex<Vec<u64>>,
     /// How long from sending to confirmation, if that is wanted.
     latency: Option<Mutex<Histogram<u64>>>,
 }
@@ -54,6 +56,7 @@ impl Flow {
             wanted: AtomicU64::new(u64::MAX),
             reached: Notify::new(),
             window: Semaphore::new(in_flight as usize),
+            returns: Mutex::new(Vec::new()),
             latency: timed.then(|| Mutex::new(histogram())),
         })
     }
@@ -86,6 +89,16 @@ impl Flow {
     pub(crate) fn take_latency(&self) -> Option<Histogram<u64>> {
         let latency = self.latency.as_ref()?;
         Some(std::mem::replace(&mut *latency.lock(), histogram()))
+    }
+
+    /// When sessions came back since the last call, in nanoseconds on the load's clock.
+    pub(crate) fn take_returns(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.returns.lock())
+    }
+
+    /// How many sessions came back since then.
+    pub(crate) fn returned(&self) -> u64 {
+        self.returns.lock().len() as u64
     }
 
     fn confirm(&self, count: u64) {
@@ -291,6 +304,8 @@ impl Sink for ObservedSink {
     }
 
     fn reconnected(&self, welcome: &Welcome) {
+        let now = self.line.flow.clock.nanos();
+        self.line.flow.returns.lock().push(now);
         self.inner.reconnected(welcome);
     }
 }

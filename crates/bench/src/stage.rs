@@ -120,7 +120,7 @@ impl Stage {
 
     /// A handler that checks.
     pub(crate) fn checker(&self, latency: Option<Latency>, echo: bool) -> Checker {
-        Checker { ledger: Arc::clone(&self.ledger), clock: self.clock, latency, echo }
+        Checker { ledger: Arc::clone(&self.ledger), clock: self.clock, latency, echo, copy: 0 }
     }
 
     /// Opens the sessions that send.

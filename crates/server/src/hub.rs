@@ -22,6 +22,8 @@ pub(crate) struct Hub {
     /// Connections open now.
     pub(crate) connections: AtomicUsize,
     /// Connections closed at once because there were too many.
+    /// Connections served since the start.
+    pub(crate) connections_accepted: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
     pool: Pool,
     broker: OnceLock<(Box<dyn Backend>, watch::Receiver<BrokerState>)>,
@@ -37,6 +39,7 @@ impl Hub {
             streams: Arc::default(),
             ids: Ids::new(),
             connections: AtomicUsize::new(0),
+            connections_accepted: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             pool: Pool::default(),
             broker: OnceLock::new(),
@@ -106,6 +109,7 @@ impl Hub {
     /// Counts a connection while the guard lives.
     pub(crate) fn count_connection(self: &Arc<Self>) -> ConnectionCount {
         self.connections.fetch_add(1, Ordering::Relaxed);
+        self.connections_accepted.fetch_add(1, Ordering::Relaxed);
         ConnectionCount(self.clone())
     }
 }

@@ -60,7 +60,7 @@ async fn submit(
                 let payload = ledger.stamp(number, begun).payload(ledger.payload_size());
                 match session.send(to.clone(), payload).await {
                     Ok(_) => {
-                        ledger.note_accepted();
+                        ledger.note_accepted(1);
                         spread.lock().note(clock.nanos().saturating_sub(begun));
                     }
                     Err(refusal) => ledger.note_refusal(refusal.to_string()),

@@ -1,6 +1,6 @@
 //! What can be measured, with the defaults of each scenario.
 
-use super::{accept, chatter, flow, recovery, request, up};
+use super::{accept, chatter, flow, reconnect, recovery, request, stalled, up};
 use crate::settings::Defaults;
 use crate::stage::Stage;
 use crate::{BenchError, BenchReport};
@@ -29,6 +29,10 @@ pub enum Scenario {
     AgentsUp,
     /// 100 agents exchanging 10,000 messages a second, none lost, 95 of 100 in under 10 ms.
     Chatter,
+    /// 10,000 agents, each with a connection of its own, come back to a broker that was killed.
+    Reconnect,
+    /// Events for 1,000 agents, of which one hangs in every other turn: what that costs the rest.
+    Stalled,
 }
 
 impl fmt::Display for Scenario {
@@ -43,6 +47,8 @@ impl fmt::Display for Scenario {
             Self::Recovery => "recovery",
             Self::AgentsUp => "agents-up",
             Self::Chatter => "chatter",
+            Self::Reconnect => "reconnect",
+            Self::Stalled => "stalled",
         })
     }
 }
@@ -96,6 +102,19 @@ impl Scenario {
                 rate: Some(10_000),
                 ..base
             },
+            Self::Reconnect => Defaults {
+                in_flight: Some(64),
+                seconds: None,
+                count: None,
+                agents: 10_000,
+                senders: None,
+                url: false,
+                dir: true,
+                ..base
+            },
+            Self::Stalled => {
+                Defaults { seconds: Some(5.0), count: None, agents: 1_000, rate: Some(10), ..base }
+            }
         }
     }
 
@@ -117,6 +136,8 @@ impl Scenario {
             Self::Recovery => Box::pin(recovery::run(stage)).await,
             Self::AgentsUp => Box::pin(up::run(stage)).await,
             Self::Chatter => Box::pin(chatter::run(stage)).await,
+            Self::Reconnect => Box::pin(reconnect::run(stage)).await,
+            Self::Stalled => Box::pin(stalled::run(stage)).await,
         }
     }
 }

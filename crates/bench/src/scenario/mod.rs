@@ -4,8 +4,10 @@ mod accept;
 mod chatter;
 mod flow;
 mod kind;
+mod reconnect;
 mod recovery;
 mod request;
+mod stalled;
 #[cfg(test)]
 mod tests;
 mod up;

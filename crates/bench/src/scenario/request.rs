@@ -92,7 +92,7 @@ impl Caller {
             let request = self.session.request(self.targets[target].clone(), payload.clone());
             match request.await {
                 Ok(reply) if reply.payload.data == payload => {
-                    self.ledger.note_accepted();
+                    self.ledger.note_accepted(1);
                     let span = self.clock.nanos().saturating_sub(begun);
                     self.spread.lock().note(span);
                 }

@@ -59,7 +59,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
                 let Some(drawn) = stage.ledger.draw(1, u64::MAX).next() else { break };
                 let stamp = stage.ledger.stamp(drawn, stage.clock.nanos());
                 match sessions[0].tell(to, stamp.payload(stage.config.payload)).await {
-                    Ok(_) => stage.ledger.note_accepted(),
+                    Ok(_) => stage.ledger.note_accepted(1),
                     Err(refusal) => stage.ledger.note_refusal(refusal.to_string()),
                 }
             }

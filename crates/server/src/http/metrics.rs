@@ -53,6 +53,7 @@ pub(crate) async fn ask(hub: &Hub) -> Result<Box<Stats>, Response> {
 #[derive(Debug)]
 struct EdgeCounts {
     connections: u64,
+    connections_accepted: u64,
     connections_refused: u64,
     streams: u64,
     overflows: u64,
@@ -62,6 +63,7 @@ impl EdgeCounts {
     fn of(hub: &Hub) -> Self {
         Self {
             connections: hub.connections.load(Ordering::Relaxed) as u64,
+            connections_accepted: hub.connections_accepted.load(Ordering::Relaxed),
             connections_refused: hub.connections_refused.load(Ordering::Relaxed),
             streams: hub.streams.count() as u64,
             overflows: hub.streams.overflows(),
@@ -104,6 +106,7 @@ impl Collector for Scrape {
             ("scheduled", "Messages made by schedules", stats.scheduled),
             ("breakers_opened", "Circuit breakers that opened", stats.breakers_opened),
             ("overran", "Handlers ended because they ran too long", stats.overran),
+            ("connections_accepted", "Connections served", self.edge.connections_accepted),
             ("connections_refused", "Connections over the limit", self.edge.connections_refused),
             ("streams_cut", "Streams ended because the client did not read", self.edge.overflows),
         ];

@@ -1,0 +1,130 @@
+//! `reconnect`: many agents, each with a connection of its own, lose their broker to a kill and
+//! come back to the one after it. Each is then sent a message, which proves that it is there.
+//!
+//! A storm would show in the connections that one agent makes until it is welcomed, and in the
+//! busiest second.
+
+use super::flow::join;
+use crate::broker::Target;
+use crate::load::{agent_name, stop_agents};
+use crate::observe::{Note, Observed, histogram};
+use crate::progress::Progress;
+use crate::report::{Goal, LatencyMicros, Measures};
+use crate::stage::{Meter, Stage};
+use crate::{BenchError, BenchReport, progress};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use trunkline_agent::{Agent, Host, Session};
+use trunkline_types::{Destination, Kind, Publish};
+
+/// All agents together, in seconds.
+const ALL: f64 = 30.0;
+/// How long they may take at most before those that are missing count as lost.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often those that are back are counted.
+const LOOK: Duration = Duration::from_millis(10);
+/// Connections that one agent makes, on average.
+const CONNECTIONS: f64 = 3.0;
+
+pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
+    let count = stage.config.agents;
+    let Some(data) = stage.data_directory()? else {
+        return Err(BenchError::NotDurable(stage.scenario.to_string()));
+    };
+    let mut target = Target::child_on_kept_port(data.path()).await?;
+    progress::tell(&format!("  connecting {count} agents"));
+    let agents = connect(&stage, &target).await?;
+    progress::tell("  killing the broker and starting it again");
+    drop(stage.flow.take_returns());
+    target.restart(data.path()).await?;
+    let ready = stage.clock.nanos();
+    let back = {
+        let flow = Arc::clone(&stage.flow);
+        let _progress = Progress::start("coming back", "agents", move || flow.returned());
+        let all = async {
+            while stage.flow.returned() < u64::from(count) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, all).await;
+        stage.flow.take_returns()
+    };
+    let made = target.connections_accepted().await?;
+    let host = stage.host(&target);
+    let sessions = stage.sessions(&host).await?;
+    let mut phase = stage
+        .phase(&target, async |meter: &Meter<'_>| {
+            meter.stop();
+            address(&stage, &sessions[0]).await
+        })
+        .await?;
+    stop_agents(agents).await;
+
+    let mut spread = histogram();
+    let waits: Vec<u64> = back.iter().map(|at| at.saturating_sub(ready)).collect();
+    waits.iter().for_each(|wait| spread.note(*wait));
+    phase.seconds = Duration::from_nanos(waits.iter().copied().max().unwrap_or(0)).as_secs_f64();
+    let measures =
+        Measures { rate: "agents welcomed again", latency: "the broker ready until welcomed" };
+    let done = waits.len() as u64;
+    let spread = LatencyMicros::of(&spread);
+    let mut report = stage.report(&target, &phase, done, spread, measures);
+    if done < u64::from(count) {
+        report.disagreements.push(format!("agents connected {count}, agents back {done}"));
+        report.pass = false;
+        report.rate_per_s = None;
+        report.latency_us = None;
+    }
+    let agrees = report.pass;
+    #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let each = made as f64 / f64::from(count);
+    Ok(report.with_goals(vec![
+        Goal::below("seconds until all are back", agrees.then_some(phase.seconds), ALL),
+        Goal::below("connections made for each agent", Some(each), CONNECTIONS),
+    ]))
+}
+
+/// Starts the agents, each over a connection of its own.
+async fn connect(stage: &Stage, target: &Target) -> Result<Vec<Agent>, BenchError> {
+    let count = stage.config.agents;
+    let agents: Arc<Mutex<Vec<Agent>>> = Arc::default();
+    let mut starters = JoinSet::new();
+    let width = stage.config.in_flight.unwrap_or(1).min(count);
+    for first in 0..width {
+        let hosts = (first..count)
+            .step_by(width as usize)
+            .map(|number| Ok((number, Observed::new(target.connect()?, Arc::clone(&stage.flow)))))
+            .collect::<Result<Vec<_>, BenchError>>()?;
+        let (agents, checker) = (Arc::clone(&agents), stage.checker(None, false));
+        starters.spawn(async move {
+            for (number, host) in hosts {
+                let agent = host.agent(&agent_name(number)).workers(1..=1);
+                let agent = agent.on_message(checker.clone()).start().await;
+                agents.lock().push(agent.map_err(BenchError::refused("cannot start an agent"))?);
+            }
+            Ok(())
+        });
+    }
+    join(starters).await?;
+    let agents = std::mem::take(&mut *agents.lock());
+    Ok(agents)
+}
+
+/// Sends every agent a message.
+async fn address(stage: &Stage, session: &Session) -> Result<(), BenchError> {
+    let publishes = (0..stage.config.agents).map_while(|number| {
+        let to = Destination::agent(&agent_name(number));
+        let drawn = stage.ledger.draw(1, u64::MAX).next()?;
+        let stamp = stage.ledger.stamp(drawn, stage.clock.nanos());
+        let payload = stamp.payload(stage.config.payload);
+        Some(to.map(|to| Arc::new(Publish::new(session.envelope(Kind::Event, to, payload)))))
+    });
+    let publishes: Vec<_> =
+        publishes.collect::<Result<_, _>>().map_err(|error| BenchError::Load(error.to_string()))?;
+    let ticket = session.publish_batch(publishes).await;
+    let outcome = ticket.map_err(BenchError::refused("cannot send"))?.await;
+    stage.ledger.answered(&outcome.map_err(BenchError::refused("a batch was not answered"))?);
+    Ok(())
+}
