@@ -156,6 +156,11 @@ impl Target {
         self.serving.as_ref()?.process().cpu_seconds()
     }
 
+    /// The memory that its own process has now; `None` if it has none or is not ours.
+    pub(crate) fn rss_bytes(&self) -> Option<u64> {
+        self.serving.as_ref()?.process().rss_bytes()
+    }
+
     /// The most memory that the process it is in ever had; `None` if that is not ours.
     pub(crate) fn peak_rss_bytes(&self) -> Option<u64> {
         match self.place {

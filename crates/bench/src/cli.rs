@@ -21,7 +21,8 @@ pub struct BenchArgs {
     /// Bytes of each payload, at least 32 [default: 256]
     #[arg(long, value_name = "BYTES")]
     pub payload: Option<usize>,
-    /// For how long load is offered, after warming up [default: 5; chatter 60]
+    /// For how long load is offered, after warming up [default: 5; idle 10,
+    /// chatter 60]
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
     /// Most messages, warming up included; for recovery, how many tasks wait
@@ -57,6 +58,7 @@ impl BenchArgs {
             | Scenario::Recovery
             | Scenario::AgentsUp
             | Scenario::Chatter
+            | Scenario::Idle
             | Scenario::Reconnect
             | Scenario::Stalled => Some(1),
             Scenario::Inproc | Scenario::InprocRequest => None,

@@ -68,10 +68,19 @@ impl Process {
         })
     }
 
+    /// The memory in bytes that it has resident.
+    pub(crate) fn rss_bytes(self) -> Option<u64> {
+        self.status("VmRSS:")
+    }
+
     /// The most memory in bytes that it ever had resident.
     pub(crate) fn peak_rss_bytes(self) -> Option<u64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(self, row: &str) -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(row))?;
         kibibytes(line)
     }
 }

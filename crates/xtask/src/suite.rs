@@ -72,7 +72,10 @@ impl Step {
             Self::Build => vec![build(), build_sim()],
             Self::Tests => vec![Program::cargo(&TEST), Program::cargo(&TEST_DOCS)],
             Self::Instructions => vec![Program::cargo(&["xtask", "instructions"])],
-            Self::Sim => vec![build_sim(), sim(&["--seeds", &seeds])],
+            Self::Sim => {
+                let days = ["--hours", "24", "--seeds", "3"];
+                vec![build_sim(), sim(&["--seeds", &seeds]), sim(&days)]
+            }
             Self::Planted => vec![build_sim(), sim(&["--planted"])],
             Self::Torture => vec![build(), torture_program(target, KILLS)],
         }

@@ -1,6 +1,6 @@
 //! What can be measured, with the defaults of each scenario.
 
-use super::{accept, chatter, flow, reconnect, recovery, request, stalled, up};
+use super::{accept, chatter, flow, idle, reconnect, recovery, request, stalled, up};
 use crate::settings::Defaults;
 use crate::stage::Stage;
 use crate::{BenchError, BenchReport};
@@ -29,6 +29,8 @@ pub enum Scenario {
     AgentsUp,
     /// 100 agents exchanging 10,000 messages a second, none lost, 95 of 100 in under 10 ms.
     Chatter,
+    /// What agents cost that do nothing: 100,000 registered, 10,000 connected.
+    Idle,
     /// 10,000 agents, each with a connection of its own, come back to a broker that was killed.
     Reconnect,
     /// Events for 1,000 agents, of which one hangs in every other turn: what that costs the rest.
@@ -47,6 +49,7 @@ impl fmt::Display for Scenario {
             Self::Recovery => "recovery",
             Self::AgentsUp => "agents-up",
             Self::Chatter => "chatter",
+            Self::Idle => "idle",
             Self::Reconnect => "reconnect",
             Self::Stalled => "stalled",
         })
@@ -102,6 +105,15 @@ impl Scenario {
                 rate: Some(10_000),
                 ..base
             },
+            Self::Idle => Defaults {
+                in_flight: Some(64),
+                seconds: Some(10.0),
+                count: None,
+                agents: 10_000,
+                senders: None,
+                dir: true,
+                ..base
+            },
             Self::Reconnect => Defaults {
                 in_flight: Some(64),
                 seconds: None,
@@ -136,6 +148,7 @@ impl Scenario {
             Self::Recovery => Box::pin(recovery::run(stage)).await,
             Self::AgentsUp => Box::pin(up::run(stage)).await,
             Self::Chatter => Box::pin(chatter::run(stage)).await,
+            Self::Idle => Box::pin(idle::run(stage)).await,
             Self::Reconnect => Box::pin(reconnect::run(stage)).await,
             Self::Stalled => Box::pin(stalled::run(stage)).await,
         }

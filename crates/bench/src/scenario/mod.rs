@@ -3,7 +3,9 @@
 mod accept;
 mod chatter;
 mod flow;
+mod idle;
 mod kind;
+mod many;
 mod reconnect;
 mod recovery;
 mod request;

@@ -4,7 +4,7 @@
 //! A storm would show in the connections that one agent makes until it is welcomed, and in the
 //! busiest second.
 
-use super::flow::join;
+use super::many::{address, start};
 use crate::broker::Target;
 use crate::load::{agent_name, stop_agents};
 use crate::observe::{Note, Observed, histogram};
@@ -12,12 +12,8 @@ use crate::progress::Progress;
 use crate::report::{Goal, LatencyMicros, Measures};
 use crate::stage::{Meter, Stage};
 use crate::{BenchError, BenchReport, progress};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
-use trunkline_agent::{Agent, Host, Session};
-use trunkline_types::{Destination, Kind, Publish};
 
 /// All agents together, in seconds.
 const ALL: f64 = 30.0;
@@ -35,7 +31,8 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     };
     let mut target = Target::child_on_kept_port(data.path()).await?;
     progress::tell(&format!("  connecting {count} agents"));
-    let agents = connect(&stage, &target).await?;
+    let own = || Ok(Observed::new(target.connect()?, Arc::clone(&stage.flow)));
+    let agents = start(&stage, agent_name, count, own).await?;
     progress::tell("  killing the broker and starting it again");
     drop(stage.flow.take_returns());
     target.restart(data.path()).await?;
@@ -84,47 +81,4 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         Goal::below("seconds until all are back", agrees.then_some(phase.seconds), ALL),
         Goal::below("connections made for each agent", Some(each), CONNECTIONS),
     ]))
-}
-
-/// Starts the agents, each over a connection of its own.
-async fn connect(stage: &Stage, target: &Target) -> Result<Vec<Agent>, BenchError> {
-    let count = stage.config.agents;
-    let agents: Arc<Mutex<Vec<Agent>>> = Arc::default();
-    let mut starters = JoinSet::new();
-    let width = stage.config.in_flight.unwrap_or(1).min(count);
-    for first in 0..width {
-        let hosts = (first..count)
-            .step_by(width as usize)
-            .map(|number| Ok((number, Observed::new(target.connect()?, Arc::clone(&stage.flow)))))
-            .collect::<Result<Vec<_>, BenchError>>()?;
-        let (agents, checker) = (Arc::clone(&agents), stage.checker(None, false));
-        starters.spawn(async move {
-            for (number, host) in hosts {
-                let agent = host.agent(&agent_name(number)).workers(1..=1);
-                let agent = agent.on_message(checker.clone()).start().await;
-                agents.lock().push(agent.map_err(BenchError::refused("cannot start an agent"))?);
-            }
-            Ok(())
-        });
-    }
-    join(starters).await?;
-    let agents = std::mem::take(&mut *agents.lock());
-    Ok(agents)
-}
-
-/// Sends every agent a message.
-async fn address(stage: &Stage, session: &Session) -> Result<(), BenchError> {
-    let publishes = (0..stage.config.agents).map_while(|number| {
-        let to = Destination::agent(&agent_name(number));
-        let drawn = stage.ledger.draw(1, u64::MAX).next()?;
-        let stamp = stage.ledger.stamp(drawn, stage.clock.nanos());
-        let payload = stamp.payload(stage.config.payload);
-        Some(to.map(|to| Arc::new(Publish::new(session.envelope(Kind::Event, to, payload)))))
-    });
-    let publishes: Vec<_> =
-        publishes.collect::<Result<_, _>>().map_err(|error| BenchError::Load(error.to_string()))?;
-    let ticket = session.publish_batch(publishes).await;
-    let outcome = ticket.map_err(BenchError::refused("cannot send"))?.await;
-    stage.ledger.answered(&outcome.map_err(BenchError::refused("a batch was not answered"))?);
-    Ok(())
 }
