@@ -71,6 +71,24 @@ pub enum Defect {
     ForgottenCarry,
     /// Old records are given up before what says them again is flushed.
     EarlyRemoval,
+    /// Weighted routing draws all agents alike.
+    IgnoredWeight,
+    /// By hash, a key now and then falls to another agent than before.
+    WrongMember,
+    /// The heaviest loaded is taken for the lightest.
+    HeaviestFirst,
+    /// By turns, the same one gets several deliveries in a row.
+    RepeatedTurn,
+    /// A continued task goes to anybody.
+    ForgottenHolder,
+    /// The limit that is set for an inbox is ignored.
+    IgnoredLimit,
+    /// An inbox is full one envelope before its limit.
+    FullTooSoon,
+    /// An idempotency key more than there may be is accepted.
+    IgnoredKeyCap,
+    /// A repeat of a known idempotency key is refused once there are as many keys as may be.
+    CapBeforeRepeat,
 }
 
 impl Defect {
@@ -110,5 +128,14 @@ impl Defect {
         Self::WaiterOvertaken,
         Self::ForgottenCarry,
         Self::EarlyRemoval,
+        Self::IgnoredWeight,
+        Self::WrongMember,
+        Self::HeaviestFirst,
+        Self::RepeatedTurn,
+        Self::ForgottenHolder,
+        Self::IgnoredLimit,
+        Self::FullTooSoon,
+        Self::IgnoredKeyCap,
+        Self::CapBeforeRepeat,
     ];
 }

@@ -206,6 +206,7 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         losses: config.losses,
         tight: config.inbox_ephemeral < 100,
         when_full: config.when_full,
+        routing: config.routing,
         breaker_failures: config.breaker_failures,
         breaker_window: config.breaker_window,
         breaker_open: config.breaker_open,

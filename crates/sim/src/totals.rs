@@ -93,6 +93,7 @@ counts! {
     Missed = "numbers told to be missed", 10;
     Overruns = "handlers that ran too long", 5;
     Breakers = "open circuit breakers", 2;
+    Chosen = "deliveries that others could have had", 100;
     Grouped = "events for groups", 10;
     Reads = "reads", 100;
     Replays = "replay checks", 100;

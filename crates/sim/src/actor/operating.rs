@@ -82,7 +82,7 @@ impl World {
         self.did(Count::Controls);
         let agent = agent(self.rng.usize(..self.plan.agents));
         let change = AgentChange {
-            weight: self.rng.bool().then(|| self.rng.u32(1..=1000)),
+            weight: self.rng.bool().then(|| [0, 1, 10, 100, 1000][self.rng.usize(..5)]),
             // Mostly it goes back to work.
             draining: self.rng.bool().then(|| self.rng.u8(..) < 80),
             healthy: self.rng.bool().then(|| self.rng.u8(..) < 160),

@@ -92,6 +92,15 @@ pub(crate) fn passes(model: &Model, id: MessageId, agent: &AgentId, inbox: &Inbo
     Ok(())
 }
 
+/// Whether it is certain that no breaker keeps work of this inbox from an agent.
+pub(crate) fn is_closed(model: &Model, agent: &AgentId, inbox: &InboxAddress) -> bool {
+    if model.rules.breaker_failures == 0 && !model.reconfigured {
+        return true;
+    }
+    let guard = model.guards.get(&(agent.clone(), inbox.clone()));
+    guard.is_none_or(|guard| !guard.unclear && guard.opened.is_none())
+}
+
 fn guard<'a>(model: &'a mut Model, entry: &Entry) -> Option<&'a mut Guard> {
     let agent = model.sessions.get(&entry.holder?)?.agent.clone()?;
     Some(model.guards.entry((agent, entry.inbox.clone())).or_default())

@@ -4,6 +4,7 @@
 pub(crate) mod answers;
 pub(crate) mod bounds;
 pub(crate) mod breakers;
+pub(crate) mod choice;
 pub(crate) mod deliveries;
 pub(crate) mod directory;
 pub(crate) mod draining;

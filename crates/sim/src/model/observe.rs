@@ -3,10 +3,11 @@
 use super::reference::Fleeting;
 use super::rules::nanos;
 use super::session::{Arrival, Fence};
-use super::{Asked, Cause, Directory, Fact, Gathering, Model, Moment, Rules, Session};
+use super::{Asked, Cause, Directory, Fact, Gathering, Model, Moment, Place, Rules, Session};
 use crate::check::Check;
 use crate::laws;
 use crate::laws::breakers::Guard;
+use crate::laws::choice::Choices;
 use crate::laws::nested::{self, Chain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,6 +49,8 @@ impl Model {
         // What opens a breaker has changed in between, and so have the shares of a round.
         self.guards.values_mut().for_each(Guard::blur);
         self.passed.clear();
+        self.choices.values_mut().for_each(Choices::forget_turns);
+        self.unsettled = true;
     }
 
     /// The broker begins its end in order.
@@ -80,6 +83,7 @@ impl Model {
         session.lease = self.rules.lease;
         session.credit = hello.credit;
         session.draining = false;
+        session.eased = self.command;
         session.welcomed = false;
         session.dismissed = false;
         for subscription in hello.subscriptions.iter().filter(|wanted| !wanted.durable) {
@@ -96,6 +100,7 @@ impl Model {
         session.lost_at = None;
         session.restarted = false;
         self.connections.insert(connection, id);
+        self.choices.values_mut().for_each(Choices::forget_turns);
         self.forgive(id);
         for token in &hello.held {
             if let Some(grant) = self.granted.get_mut(token).filter(|grant| grant.session == id) {
@@ -118,6 +123,7 @@ impl Model {
             session.directory = None;
             session.followed = false;
             session.pressed.clear();
+            self.choices.values_mut().for_each(Choices::forget_turns);
             self.forgive(id);
         }
     }
@@ -133,6 +139,7 @@ impl Model {
             ClientFrame::Credit(credit) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.credit = *credit;
+                    session.eased = self.command;
                 }
             }
             ClientFrame::Acknowledge { through } => {
@@ -148,6 +155,7 @@ impl Model {
             }
             ClientFrame::Goodbye => {
                 self.forgive(id);
+                self.choices.values_mut().for_each(Choices::forget_turns);
                 self.cause = Cause::Goodbye(id);
             }
         }
@@ -156,6 +164,7 @@ impl Model {
     /// The broker wrote a record down. Every law that concerns it is checked first.
     pub(crate) fn fact(&mut self, at: Sequence, fact: Fact) -> Check {
         laws::fact(self, at, &fact)?;
+        self.ease(&fact);
         self.book.enter(at, &fact);
         self.unsettled |= matches!(
             fact,
@@ -174,10 +183,30 @@ impl Model {
                 let own = |session: &&mut Session| session.agent.as_ref() == Some(agent);
                 self.sessions.values_mut().filter(own).for_each(|session| session.dismissed = true);
             }
+            Fact::Continued { entry, .. } => {
+                self.continued.insert(*entry);
+            }
             _ => {}
         }
         self.journal.push((at, fact));
         Ok(())
+    }
+
+    /// Whoever holds something less from now on can take more.
+    fn ease(&mut self, fact: &Fact) {
+        let (Fact::Ended { entry, .. } | Fact::Paused { entry }) = fact else {
+            let Fact::Returned(back) = fact else { return };
+            return self.ease_holder(back.entry);
+        };
+        self.ease_holder(*entry);
+    }
+
+    fn ease_holder(&mut self, entry: u64) {
+        let entry = self.book.entries.get(&entry).filter(|entry| entry.place == Place::Leased);
+        let holder = entry.and_then(|entry| entry.holder);
+        if let Some(holder) = holder.and_then(|id| self.sessions.get_mut(&id)) {
+            holder.eased = self.command;
+        }
     }
 
     /// What a session was owed over a connection that is no more.

@@ -2,6 +2,7 @@
 
 use super::{Book, Fact, Moment, Rules, Session};
 use crate::laws::breakers::Guard;
+use crate::laws::choice::Choices;
 use crate::laws::groups::Member;
 use crate::laws::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,6 +120,8 @@ pub(crate) struct Model {
     pub(crate) command: u64,
     /// Whether other settings ever came into force.
     pub(crate) reconfigured: bool,
+    /// How many deliveries somebody else could have had, as far as that can be told.
+    pub(crate) chosen: u64,
     /// How many publishes waited outside a full inbox.
     pub(crate) waited: u64,
     /// How many events went to one member of a group.
@@ -154,6 +157,12 @@ pub(crate) struct Model {
     pub(crate) pure: bool,
     /// What is known of circuit breakers.
     pub(crate) guards: BTreeMap<(AgentId, InboxAddress), Guard>,
+    /// How deliveries of each inbox were shared out since the broker started.
+    pub(crate) choices: BTreeMap<InboxAddress, Choices>,
+    /// Tasks that their caller has continued in this life of the broker and that nobody got since.
+    pub(crate) continued: BTreeSet<u64>,
+    /// Keys with the agent that each fell to, and another that could have had it.
+    pub(crate) falls: BTreeSet<(String, AgentId, AgentId)>,
     /// Who got an event on behalf of a group.
     pub(crate) grouped: BTreeMap<(MessageId, GroupName), Member>,
     /// Replies that connected requesters are owed.
@@ -190,6 +199,7 @@ impl Model {
             cause: Cause::Other,
             command: 0,
             reconfigured: false,
+            chosen: 0,
             waited: 0,
             opened: 0,
             shared: 0,
@@ -209,6 +219,9 @@ impl Model {
             completed: BTreeSet::new(),
             pure: false,
             guards: BTreeMap::new(),
+            choices: BTreeMap::new(),
+            continued: BTreeSet::new(),
+            falls: BTreeSet::new(),
             grouped: BTreeMap::new(),
             replies: BTreeSet::new(),
             cancels: BTreeSet::new(),

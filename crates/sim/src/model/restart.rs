@@ -21,6 +21,8 @@ impl Model {
         self.guards.clear();
         self.numbers.clear();
         self.passed.clear();
+        self.choices.clear();
+        self.continued.clear();
         // A sender may send again what the crash took, and it may go to another member.
         self.grouped.clear();
         self.gatherings.clear();

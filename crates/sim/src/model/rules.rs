@@ -1,7 +1,7 @@
 //! The settings the model must know, and its idea of time.
 
 use std::time::Duration;
-use trunkline_types::{WallTime, WhenFull};
+use trunkline_types::{Routing, WallTime, WhenFull};
 
 /// The engine's settings as far as laws depend on them.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Rules {
     pub(crate) tight: bool,
     /// What happens when an inbox is full whose settings say nothing else.
     pub(crate) when_full: WhenFull,
+    /// Who gets what from the inbox of a skill whose settings say nothing else.
+    pub(crate) routing: Routing,
     /// How many failures open a circuit breaker; 0 for none.
     pub(crate) breaker_failures: u32,
     pub(crate) breaker_window: Duration,

@@ -21,6 +21,7 @@ impl Model {
         let Some(&id) = self.connections.get(&connection) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         session.welcomed = true;
+        session.eased = self.command;
         // It could not renew its leases before, so they run from here.
         let held = |grant: &&mut Grant| grant.session == id && grant.connection == Some(connection);
         for grant in self.granted.values_mut().filter(held) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
 use trunkline_types::{
     AgentCard, AgentId, Destination, Durability, Envelope, Epoch, InboxAddress, Kind, MessageId,
-    Outcome, Partition, Payload, Publish, Sequence, SessionId, Settle, SkillName, Token, WallTime,
+    Outcome, Partition, Payload, Publish, Routing, Sequence, SessionId, Settle, SkillName, Token, WallTime,
     WhenFull,
 };
 
@@ -42,6 +42,7 @@ impl Scene {
             weights: [1; 4],
             tight: false,
             when_full: WhenFull::Reject,
+            routing: Routing::LeastLoaded,
             breaker_failures: 2,
             breaker_window: Duration::from_millis(200),
             breaker_open: Duration::from_millis(100),

@@ -1,0 +1,294 @@
+//! A routing policy chooses, among the sessions that would take a delivery, as it says: the least
+//! loaded, one after the other, in proportion to weights, or whom a key falls to.
+//!
+//! Who would take one can be told from the records only where everything is logged. A session
+//! counts as able to take a delivery if it was so before the present thing came and is so still,
+//! for what becomes free is served at once, whatever the policy. Where somebody else could have
+//! taken it, the policy has chosen.
+
+use super::breakers;
+use crate::check::{Check, Violation, ensure};
+use crate::model::{Entry, Model, Place, Session, nanos};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use trunkline_types::{
+    AgentControl, AgentId, Binding, InboxAddress, OrderingKey, Routing, SessionId,
+};
+
+/// How unlikely what the draws have come to must be: the exponent of a bound on its probability.
+const UNLIKELY: f64 = 30.0;
+
+/// What is known of the choices for an inbox since the broker started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choices {
+    /// For each session the others that could have taken every delivery since its last one, and
+    /// have got none.
+    turns: BTreeMap<SessionId, BTreeSet<SessionId>>,
+    /// How much more often than expected the heaviest agent was drawn, and the variance of that.
+    drift: f64,
+    spread: f64,
+}
+
+impl Choices {
+    /// Whose turn it is may be another matter from now on.
+    pub(crate) fn forget_turns(&mut self) {
+        self.turns.clear();
+    }
+}
+
+/// The policy by which an inbox is run. That of an agent is shared by the sessions of that agent.
+pub(super) fn policy(model: &Model, inbox: &InboxAddress) -> Routing {
+    let settings = model.book.settings.get(inbox);
+    match inbox {
+        InboxAddress::Skill(_) => {
+            settings.and_then(|settings| settings.routing).unwrap_or(model.rules.routing)
+        }
+        InboxAddress::Agent(_) => Routing::LeastLoaded,
+    }
+}
+
+/// Somebody may have been chosen for what was found to be too late then.
+pub(crate) fn skipped(model: &mut Model, inbox: &InboxAddress) {
+    if let Some(choices) = model.choices.get_mut(inbox) {
+        choices.forget_turns();
+    }
+}
+
+/// Checks, before a logged entry is delivered to a session, that the policy of its inbox has
+/// chosen that one.
+pub(crate) fn made(model: &mut Model, entry: &Entry, session: SessionId) -> Check {
+    let continued = model.continued.remove(&entry.number);
+    if !model.pure || model.unsettled {
+        return Ok(());
+    }
+    let policy = policy(model, &entry.inbox);
+    let able = able(model, entry, policy);
+    if continued && goes_back(model, entry, session, &able)? {
+        skipped(model, &entry.inbox);
+        return Ok(());
+    }
+    let choices = model.choices.entry(entry.inbox.clone()).or_default();
+    if policy != Routing::RoundRobin {
+        choices.forget_turns();
+    }
+    let chosen = model.sessions.get(&session).and_then(|row| row.agent.clone());
+    if let Some(agent) = chosen.filter(|_| able.keys().any(|other| *other != session)) {
+        model.chosen += 1;
+        match policy {
+            Routing::LeastLoaded => lightest(model, entry, session, &able)?,
+            Routing::RoundRobin => in_turn(model, entry, session, &able)?,
+            Routing::Weighted => by_weight(model, entry, &agent, &able)?,
+            Routing::ConsistentHash => by_key(model, entry, &agent, &able)?,
+            Routing::Random => {}
+        }
+    } else if policy == Routing::RoundRobin {
+        // Nobody else could have taken it: whoever had a turn to come missed it.
+        choices.forget_turns();
+    }
+    Ok(())
+}
+
+/// A session that could take a delivery.
+#[derive(Debug)]
+struct Able {
+    agent: AgentId,
+    held: u64,
+    credit: u64,
+}
+
+/// Who could take an entry: was able to before what is being handled came, and is so still.
+fn able(model: &Model, entry: &Entry, policy: Routing) -> BTreeMap<SessionId, Able> {
+    let mut held: BTreeMap<SessionId, u64> = BTreeMap::new();
+    for other in model.book.open_entries().filter(|other| other.place == Place::Leased) {
+        if let Some(holder) = other.holder {
+            *held.entry(holder).or_default() += 1;
+        }
+    }
+    let there = |row: &&Session| {
+        row.connection.is_some()
+            && row.welcomed
+            && !row.draining
+            && !row.dismissed
+            && row.eased < model.command
+    };
+    let rows = model.sessions.values().filter(there).filter_map(|row| {
+        let agent = row.agent.clone()?;
+        let held = held.get(&row.id).copied().unwrap_or_default();
+        let credit = u64::from(row.credit.deliveries);
+        let fits = held < credit && fits(model, entry, policy, &agent);
+        fits.then_some((row.id, Able { agent, held, credit }))
+    });
+    rows.collect()
+}
+
+/// Whether an agent may have an entry, whatever its sessions hold.
+fn fits(model: &Model, entry: &Entry, policy: Routing, agent: &AgentId) -> bool {
+    let Some(card) = model.book.agents.get(agent) else { return false };
+    let control = control(model, agent);
+    let serves = match &entry.inbox {
+        InboxAddress::Agent(own) => own == agent,
+        InboxAddress::Skill(skill) => card.skills.contains(skill),
+    };
+    let bindings = model.book.settings.get(&entry.inbox).map(|row| &row.bindings);
+    let bound = bindings.into_iter().flatten().find(|row| row.priority == entry.priority());
+    let carries = |row: &Binding| card.labels.contains(&(row.key.clone(), row.value.clone()));
+    serves
+        && !control.draining
+        && control.healthy
+        && (policy != Routing::Weighted || control.weight > 0)
+        && bound.is_none_or(carries)
+        && breakers::is_closed(model, agent, &entry.inbox)
+}
+
+fn control(model: &Model, agent: &AgentId) -> AgentControl {
+    model.book.controls.get(agent).copied().unwrap_or_default()
+}
+
+/// A task that its caller continued goes back to the agent that paused it, if that can take it:
+/// whether it did.
+fn goes_back(
+    model: &Model,
+    entry: &Entry,
+    session: SessionId,
+    able: &BTreeMap<SessionId, Able>,
+) -> Result<bool, Violation> {
+    let agent_of = |id: SessionId| model.sessions.get(&id).and_then(|row| row.agent.as_ref());
+    let Some(former) = entry.holder.and_then(agent_of) else { return Ok(false) };
+    if agent_of(session) == Some(former) {
+        return Ok(true);
+    }
+    // What waits for its key, or for a clock that was set back, goes its way like any other.
+    let waits = model.jumped || entry.publish.envelope.ordering_key.is_some();
+    let there = able.values().any(|row| row.agent == *former);
+    ensure!(
+        !there || waits,
+        "choice",
+        "{} is continued and goes to {session} instead of {former}, which paused it",
+        entry.id()
+    );
+    Ok(false)
+}
+
+/// Nobody who holds less of what it is willing to hold could have taken it.
+fn lightest(
+    model: &Model,
+    entry: &Entry,
+    session: SessionId,
+    able: &BTreeMap<SessionId, Able>,
+) -> Check {
+    let leased = model.book.open_entries().filter(|other| other.place == Place::Leased);
+    let held = leased.filter(|other| other.holder == Some(session)).count() as u64;
+    let credit = model.sessions.get(&session).map_or(0, |row| u64::from(row.credit.deliveries));
+    let lighter = able.iter().find(|(_, other)| other.held * credit < held * other.credit);
+    ensure!(
+        lighter.is_none(),
+        "choice",
+        "{} goes to {session}, which holds {held} of {credit}, instead of {lighter:?}",
+        entry.id()
+    );
+    Ok(())
+}
+
+/// Nobody gets a second delivery before everybody who could have taken those between has had one.
+fn in_turn(
+    model: &mut Model,
+    entry: &Entry,
+    session: SessionId,
+    able: &BTreeMap<SessionId, Able>,
+) -> Check {
+    let steady = model.sessions.values().all(|row| is_settled(model, row));
+    let Some(choices) = model.choices.get_mut(&entry.inbox) else { return Ok(()) };
+    if !steady {
+        choices.forget_turns();
+        return Ok(());
+    }
+    let able: BTreeSet<SessionId> = able.keys().copied().collect();
+    for (_, waiting) in choices.turns.iter_mut().filter(|(owner, _)| **owner != session) {
+        waiting.retain(|other| able.contains(other) && *other != session);
+    }
+    let others = able.iter().copied().filter(|other| *other != session).collect();
+    let before = choices.turns.insert(session, others).unwrap_or_default();
+    let passed: Vec<_> = before.intersection(&able).collect();
+    ensure!(
+        passed.is_empty(),
+        "choice",
+        "{} of {} goes to {session} again, before it was the turn of {passed:?}",
+        entry.id(),
+        entry.inbox
+    );
+    Ok(())
+}
+
+/// Whether a session of an agent is there for good, or gone for good: whether it has its place
+/// among those who take turns.
+fn is_settled(model: &Model, row: &Session) -> bool {
+    if row.agent.is_none() {
+        return true;
+    }
+    let longest = model.rules.resume_grace.max(row.lease) * 2 + Duration::from_millis(100);
+    let gone = row.lost_at.is_some_and(|at| {
+        model.elapsed(at.mono, row.lost_absent) > nanos(longest)
+    });
+    match row.connection {
+        Some(_) => row.welcomed && !row.dismissed,
+        None => gone,
+    }
+}
+
+/// Agents are drawn in proportion to their weights.
+fn by_weight(
+    model: &mut Model,
+    entry: &Entry,
+    chosen: &AgentId,
+    able: &BTreeMap<SessionId, Able>,
+) -> Check {
+    let agents: BTreeSet<&AgentId> = able.values().map(|row| &row.agent).collect();
+    if agents.len() < 2 || !agents.contains(chosen) {
+        return Ok(());
+    }
+    let weights = agents.iter().map(|agent| (control(model, agent).weight, *agent));
+    let weights: Vec<(u32, &AgentId)> = weights.collect();
+    let total: f64 = weights.iter().map(|(weight, _)| f64::from(*weight)).sum();
+    let Some((weight, heaviest)) = weights.into_iter().max() else { return Ok(()) };
+    let expected = f64::from(weight) / total;
+    let drawn = f64::from(u8::from(heaviest == chosen));
+    let choices = model.choices.entry(entry.inbox.clone()).or_default();
+    choices.drift += drawn - expected;
+    choices.spread += expected * (1.0 - expected);
+    let (drift, spread) = (choices.drift, choices.spread);
+    // Freedman's inequality bounds how likely sums of independent draws stray so far.
+    let exponent = drift * drift / (2.0 * (spread + drift.abs() / 3.0));
+    let strays = drift.abs() > 1.0 && exponent > UNLIKELY;
+    ensure!(
+        !strays,
+        "choice",
+        "the heaviest agents of {} were drawn {drift:.1} times more often than their weights say, \
+         with a variance of {spread:.1}",
+        entry.inbox
+    );
+    Ok(())
+}
+
+/// Of two agents that could take it a key always falls to the same one, in any life of the broker.
+fn by_key(
+    model: &mut Model,
+    entry: &Entry,
+    chosen: &AgentId,
+    able: &BTreeMap<SessionId, Able>,
+) -> Check {
+    let envelope = &entry.publish.envelope;
+    let key = envelope.ordering_key.as_ref().map(OrderingKey::to_string);
+    let key = key.unwrap_or_else(|| envelope.id.to_string());
+    for other in able.values().map(|row| &row.agent).filter(|agent| *agent != chosen) {
+        let pair = |first: &AgentId, second: &AgentId| (key.clone(), first.clone(), second.clone());
+        let before = model.falls.contains(&pair(other, chosen));
+        ensure!(
+            !before,
+            "choice",
+            "{} with key {key} goes to {chosen}, the key fell to {other} before",
+            entry.id()
+        );
+        model.falls.insert(pair(chosen, other));
+    }
+    Ok(())
+}
