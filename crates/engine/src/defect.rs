@@ -89,6 +89,8 @@ pub enum Defect {
     IgnoredKeyCap,
     /// A repeat of a known idempotency key is refused once there are as many keys as may be.
     CapBeforeRepeat,
+    /// A delivery no longer says what its envelope answers.
+    LostCorrelation,
 }
 
 impl Defect {
@@ -137,5 +139,6 @@ impl Defect {
         Self::FullTooSoon,
         Self::IgnoredKeyCap,
         Self::CapBeforeRepeat,
+        Self::LostCorrelation,
     ];
 }

@@ -82,6 +82,7 @@ pub(crate) struct Traffic {
     pub(crate) max_run: u32,
     pub(crate) nested: u32,
     pub(crate) control: u32,
+    pub(crate) weights: u32,
     pub(crate) settings: u32,
     pub(crate) schedules: u32,
     pub(crate) letters: u32,
@@ -151,6 +152,7 @@ impl Plan {
             pending_events: if tight { rng.usize(2..=8) } else { 100_000 },
             ended_messages: rng.usize(4..=200),
             clean_step_bytes: cleaning(seed).1,
+            keys: if rng.u8(..) < 80 { rng.usize(1..=12) } else { 1_000_000 },
             key_window: Duration::from_millis(if rng.bool() { DAY } else { rng.u64(100..=4000) }),
             ..EngineConfig::default()
         };
@@ -211,6 +213,7 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         breaker_window: config.breaker_window,
         breaker_open: config.breaker_open,
         key_window: config.key_window,
+        keys: config.keys,
         ended_tasks: config.ended_tasks,
         task_events: config.task_events,
     }
@@ -256,7 +259,7 @@ impl Traffic {
         Self {
             pace: rng.u64(5..=50) * MS,
             burst: rng.u32(1..=4),
-            pure: rng.u8(..) < 60,
+            pure: rng.u8(..) < 90,
             ephemeral: sometimes(rng, 600),
             buffered: sometimes(rng, 400),
             topics: sometimes(rng, 400),
@@ -273,6 +276,7 @@ impl Traffic {
             max_run: sometimes(rng, 200),
             nested: sometimes(rng, 300),
             control: sometimes(rng, 60),
+            weights: sometimes(rng, 120),
             settings: sometimes(rng, 60),
             schedules: sometimes(rng, 40),
             letters: sometimes(rng, 200),

@@ -67,8 +67,11 @@ counts! {
     Canceled = "cancels", 5;
     Stale = "stale tokens", 20;
     Late = "late results", 3;
+    KeyCaps = "refusals for too many keys", 5;
+    FullInboxes = "refusals for a full inbox", 20;
     Repeats = "key repeats", 5;
     Events = "events", 50;
+    Kinds = "deliveries of other kinds", 50;
     TaskEvents = "task events", 200;
     Replies = "replies", 50;
     Controls = "agents set", 20;

@@ -81,7 +81,7 @@ impl World {
 
     /// A task that somebody sent lately, perhaps one that is not accepted yet, and now and then
     /// one of another tenant.
-    fn any_task(&mut self, number: usize) -> MessageId {
+    pub(crate) fn any_task(&mut self, number: usize) -> MessageId {
         let own = self.actors[number].tenant;
         let tenant = if self.rng.u8(..) < 16 { self.rng.usize(..self.models.len()) } else { own };
         let known: Vec<_> = self.models[tenant].published.iter().rev().take(24).collect();

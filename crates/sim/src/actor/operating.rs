@@ -21,6 +21,11 @@ impl World {
             let operation = self.set_agent();
             self.operate(number, vec![operation]);
         }
+        if self.chance(traffic.weights) {
+            let agent = agent(self.rng.usize(..self.plan.agents));
+            let change = AgentChange { weight: Some(self.weight()), ..AgentChange::default() };
+            self.operate(number, vec![Operation::SetAgent { agent, change }]);
+        }
         if self.chance(traffic.settings) {
             let operation = self.set_inbox();
             self.operate(number, vec![operation]);
@@ -82,12 +87,23 @@ impl World {
         self.did(Count::Controls);
         let agent = agent(self.rng.usize(..self.plan.agents));
         let change = AgentChange {
-            weight: self.rng.bool().then(|| [0, 1, 10, 100, 1000][self.rng.usize(..5)]),
+            weight: self.rng.bool().then(|| self.weight()),
             // Mostly it goes back to work.
             draining: self.rng.bool().then(|| self.rng.u8(..) < 80),
             healthy: self.rng.bool().then(|| self.rng.u8(..) < 160),
         };
         Operation::SetAgent { agent, change }
+    }
+
+    /// A small limit of an inbox, within the broker's bounds, or none.
+    fn limit(&mut self) -> u32 {
+        let engine = &self.plan.engine;
+        let most = u64::from(engine.inbox_ephemeral).max(engine.inbox_logged).min(8);
+        self.rng.u32(0..=u32::try_from(most).unwrap_or(u32::MAX))
+    }
+
+    fn weight(&mut self) -> u32 {
+        [0, 1, 10, 100, 1000][self.rng.usize(..5)]
     }
 
     fn set_inbox(&mut self) -> Operation {
@@ -101,6 +117,7 @@ impl World {
         let mut change = InboxChange {
             when_full: self.rng.bool().then(|| WhenFull::ALL[self.rng.usize(..3)]),
             wait: self.rng.bool().then(|| Duration::from_millis(self.rng.u64(0..=400))),
+            limit: (self.rng.u8(..) < 80).then(|| self.limit()),
             reset: self.rng.u8(..) < 60,
             ..InboxChange::default()
         };

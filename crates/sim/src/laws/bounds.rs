@@ -1,16 +1,97 @@
 //! Law 10: inboxes, those who wait outside them and events that wait stay within their bounds.
 
+use super::outside;
 use crate::check::{Check, ensure};
-use crate::model::{Model, pending};
-use trunkline_types::{InboxAddress, InboxInfo};
+use crate::model::{Fact, Fleeting, Model, pending};
+use trunkline_types::{InboxAddress, InboxInfo, MessageId};
+
+/// Whether bounds on inboxes are, or ever were, small enough to be met.
+pub(crate) fn are_tight(model: &Model) -> bool {
+    model.rules.tight || model.limited
+}
+
+/// Most logged envelopes in an inbox: what is set about it, below the broker's bound.
+fn most_logged(model: &Model, inbox: &InboxAddress) -> u64 {
+    let most = model.rules.inbox_logged;
+    limit(model, inbox).map_or(most, |limit| limit.min(most))
+}
+
+fn limit(model: &Model, inbox: &InboxAddress) -> Option<u64> {
+    model.book.settings.get(inbox)?.limit.map(u64::from)
+}
+
+/// Whether an inbox holds as many logged envelopes as it may.
+pub(crate) fn is_full(model: &Model, inbox: &InboxAddress) -> bool {
+    let count = model.book.open.get(inbox).map_or(0, |open| open.len() as u64);
+    count >= most_logged(model, inbox)
+}
+
+/// Notes, before and after a record is entered, which inboxes are full that it may concern.
+pub(crate) fn note_full(model: &mut Model, fact: &Fact) {
+    if let Fact::InboxSet { settings, .. } = fact {
+        model.limited |= settings.limit.is_some();
+    }
+    if !are_tight(model) {
+        return;
+    }
+    let inboxes: Vec<InboxAddress> = match fact {
+        Fact::Accepted(accepted)
+        | Fact::Fired { accepted, .. }
+        | Fact::Redriven { accepted, .. } => accepted.inboxes.clone(),
+        Fact::Routed { inboxes, .. } => inboxes.clone(),
+        Fact::InboxSet { inbox, .. } => vec![inbox.clone()],
+        Fact::Ended { entry, .. } => {
+            model.book.entries.get(entry).map(|entry| entry.inbox.clone()).into_iter().collect()
+        }
+        _ => return,
+    };
+    for inbox in inboxes {
+        if is_full(model, &inbox) {
+            model.full.insert(inbox, model.command);
+        }
+    }
+}
+
+/// Whether an inbox was full at some time since a command, where records tell of all in it.
+pub(crate) fn was_full(model: &Model, inbox: &InboxAddress, since: u64) -> bool {
+    let before = model.full.get(inbox).is_some_and(|last| *last >= since);
+    before || is_full(model, inbox)
+}
 
 /// Checks that one more logged envelope fits into each of several inboxes.
 pub(crate) fn room(model: &Model, inboxes: &[InboxAddress]) -> Check {
-    let most = model.rules.inbox_logged;
     for inbox in inboxes {
+        let most = most_logged(model, inbox);
         let count = model.book.open.get(inbox).map_or(0, |open| open.len() as u64);
         ensure!(count < most, "10 bounds", "{inbox} takes one more, it has {count} of {most}");
     }
+    Ok(())
+}
+
+/// Checks that one more ephemeral envelope fits into an inbox, as far as it is certain what lies
+/// there: what was accepted, was never delivered, and cannot have expired or been dropped.
+pub(crate) fn room_for_fleeting(model: &Model, inbox: &InboxAddress) -> Check {
+    if model.drops || model.unsettled {
+        return Ok(());
+    }
+    let most = model.rules.inbox_ephemeral;
+    let most = limit(model, inbox).map_or(most, |limit| limit.min(most));
+    let lies = |entry: &&Fleeting| {
+        entry.accepted
+            && !entry.over
+            && entry.latest.is_none()
+            && entry.publish.envelope.ttl.is_none()
+    };
+    let rows = model.fleeting.iter().filter(|((_, at), _)| at == inbox);
+    let count = rows.map(|(_, entry)| entry).filter(lies).count() as u64;
+    ensure!(count < most, "10 bounds", "{inbox} takes one more, {count} of {most} are ephemeral");
+    Ok(())
+}
+
+/// Checks that an inbox was left out of those that an envelope goes to for want of room only.
+pub(crate) fn left_out(model: &Model, id: MessageId, inbox: &InboxAddress) -> Check {
+    let right = are_tight(model) && (is_full(model, inbox) || outside::anybody(model, inbox));
+    ensure!(right, "routing", "{id} leaves out {inbox}, which has room");
     Ok(())
 }
 

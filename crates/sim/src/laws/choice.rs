@@ -15,8 +15,11 @@ use trunkline_types::{
     AgentControl, AgentId, Binding, InboxAddress, OrderingKey, Routing, SessionId,
 };
 
-/// How unlikely what the draws have come to must be: the exponent of a bound on its probability.
-const UNLIKELY: f64 = 30.0;
+/// How much likelier some other rule must make what was drawn, as a power of e. That it ever
+/// happens by chance in one life of a broker is less likely than that power's inverse.
+const UNLIKELY: f64 = 25.0;
+/// How often the other rules that have a favourite draw that.
+const FAVOURED: f64 = 0.9;
 
 /// What is known of the choices for an inbox since the broker started.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +27,6 @@ pub(crate) struct Choices {
     /// For each session the others that could have taken every delivery since its last one, and
     /// have got none.
     turns: BTreeMap<SessionId, BTreeSet<SessionId>>,
-    /// How much more often than expected the heaviest agent was drawn, and the variance of that.
-    drift: f64,
-    spread: f64,
 }
 
 impl Choices {
@@ -235,7 +235,8 @@ fn is_settled(model: &Model, row: &Session) -> bool {
     }
 }
 
-/// Agents are drawn in proportion to their weights.
+/// Agents are drawn in proportion to their weights: what was drawn is not by far likelier under
+/// another rule, be it that all are drawn alike, or mostly the heaviest, or mostly the lightest.
 fn by_weight(
     model: &mut Model,
     entry: &Entry,
@@ -247,24 +248,26 @@ fn by_weight(
         return Ok(());
     }
     let weights = agents.iter().map(|agent| (control(model, agent).weight, *agent));
-    let weights: Vec<(u32, &AgentId)> = weights.collect();
+    let weights: BTreeSet<(u32, &AgentId)> = weights.collect();
     let total: f64 = weights.iter().map(|(weight, _)| f64::from(*weight)).sum();
-    let Some((weight, heaviest)) = weights.into_iter().max() else { return Ok(()) };
-    let expected = f64::from(weight) / total;
-    let drawn = f64::from(u8::from(heaviest == chosen));
-    let choices = model.choices.entry(entry.inbox.clone()).or_default();
-    choices.drift += drawn - expected;
-    choices.spread += expected * (1.0 - expected);
-    let (drift, spread) = (choices.drift, choices.spread);
-    // Freedman's inequality bounds how likely sums of independent draws stray so far.
-    let exponent = drift * drift / (2.0 * (spread + drift.abs() / 3.0));
-    let strays = drift.abs() > 1.0 && exponent > UNLIKELY;
+    let share = f64::from(control(model, chosen).weight) / total;
+    let others = f64::from(u8::try_from(weights.len() - 1).unwrap_or(u8::MAX));
+    let mostly = |favourite: Option<&(u32, &AgentId)>| {
+        let favoured = favourite.is_some_and(|(_, agent)| *agent == chosen);
+        if favoured { FAVOURED } else { (1.0 - FAVOURED) / others }
+    };
+    let rules = [1.0 / (others + 1.0), mostly(weights.last()), mostly(weights.first())];
+    for (sum, odds) in model.weighed.iter_mut().zip(rules) {
+        *sum += (odds / share).ln();
+    }
+    let strays = model.weighed.iter().any(|sum| *sum > UNLIKELY);
     ensure!(
         !strays,
         "choice",
-        "the heaviest agents of {} were drawn {drift:.1} times more often than their weights say, \
-         with a variance of {spread:.1}",
-        entry.inbox
+        "{} goes to {chosen} of weight share {share:.3}: by now other rules are e to the {:.0?} \
+         times as likely",
+        entry.id(),
+        model.weighed
     );
     Ok(())
 }

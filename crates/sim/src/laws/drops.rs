@@ -1,6 +1,7 @@
 //! What is dropped by rule: the oldest event of a full inbox for a newer one, or an event whose
 //! time has come and that nobody wants.
 
+use super::bounds;
 use crate::check::{Check, Violation, ensure};
 use crate::model::{Entry, Model, Place, pending};
 use trunkline_types::{InboxAddress, Kind, WhenFull};
@@ -14,8 +15,15 @@ pub(crate) fn right(model: &Model, entry: &Entry) -> Result<bool, Violation> {
         return Ok(super::pending::may_drop(model, entry));
     }
     let waits = entry.place == Place::Waiting;
-    let allowed = when_full(model, &entry.inbox) == WhenFull::DropOldest && model.rules.tight;
+    let allowed = when_full(model, &entry.inbox) == WhenFull::DropOldest && bounds::are_tight(model);
     oldest(model, entry)?;
+    ensure!(
+        !(waits && allowed) || bounds::is_full(model, &entry.inbox),
+        "10 bounds",
+        "{} is dropped from {}, which has room",
+        entry.id(),
+        entry.inbox
+    );
     Ok(waits && allowed && is_event_like(entry.publish.envelope.kind))
 }
 

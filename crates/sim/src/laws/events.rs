@@ -13,6 +13,8 @@ pub(crate) fn told(model: &mut Model, session: SessionId, event: &EventDelivery)
     let Some(row) = model.sessions.get_mut(&session) else { return Ok(()) };
     let wanted = row.subscriptions.iter().any(|own| wants::subscribed(own, &event.publish));
     ensure!(wanted, "routing", "event {id} goes to session {session}, which does not want it");
+    let same = model.published.get(&id).is_some_and(|sent| *sent == event.publish);
+    ensure!(same, "routing", "event {id} is not told as it was sent: {:?}", event.publish);
     let events = &mut row.events;
     let sent = events.last();
     let number = event.number;

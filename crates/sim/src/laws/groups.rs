@@ -1,5 +1,6 @@
 //! A group shares its events: each goes to one of the subscriptions in it that want it.
 
+use super::bounds;
 use crate::check::{Check, ensure};
 use crate::model::{Model, wants};
 use std::collections::BTreeSet;
@@ -35,8 +36,9 @@ pub(crate) fn inboxes(
     let all: BTreeSet<_> =
         wanting.iter().map(|(agent, _)| InboxAddress::Agent(agent.clone())).collect();
     ensure!(found.is_subset(&all), "routing", "event {id} goes to {found:?}, {all:?} want it");
-    let left_out = !alone.is_subset(found) && !model.rules.tight;
-    ensure!(!left_out, "routing", "event {id} goes to {found:?} instead of {alone:?}");
+    for inbox in alone.difference(found) {
+        bounds::left_out(model, id, inbox)?;
+    }
     let groups: BTreeSet<_> = wanting.iter().filter_map(|(_, own)| own.group.clone()).collect();
     for group in groups {
         let members = wanting.iter().filter(|(_, own)| own.group.as_ref() == Some(&group));
@@ -48,7 +50,7 @@ pub(crate) fn inboxes(
             session.subscriptions.iter().any(|own| own.group.as_ref() == Some(&group))
         });
         ensure!(
-            !reached.is_empty() || by_session || model.rules.tight,
+            !reached.is_empty() || by_session || bounds::are_tight(model),
             "groups",
             "event {id} goes to nobody of group {group}"
         );
@@ -145,7 +147,7 @@ mod tests {
     fn who_wants_an_event_alone_gets_it_whatever_groups_there_are() {
         let mut scene = scene([None, Some("g")]);
         assert_eq!(goes_to(&mut scene.model, 1, &["a2", "a3"]), Ok(()));
-        broken(goes_to(&mut scene.model, 2, &["a3"]), "routing", "instead of");
+        broken(goes_to(&mut scene.model, 2, &["a3"]), "routing", "leaves out");
         broken(goes_to(&mut scene.model, 3, &["a2", "a3", "a9"]), "routing", "want it");
     }
 

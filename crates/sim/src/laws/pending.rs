@@ -1,6 +1,7 @@
 //! Events that wait are kept until they are routed, expire or are called off; they do not wait
 //! for what is there, and are dropped only if nobody wants them.
 
+use super::bounds;
 use crate::check::{Check, ensure};
 use crate::model::{Entry, Model, pending, wants};
 use trunkline_types::{Absent, Destination, Publish};
@@ -17,7 +18,7 @@ pub(crate) fn reaches_somebody(model: &Model, publish: &Publish, reached: usize)
     let by_session = model.sessions.values().any(|session| {
         session.subscriptions.iter().any(|wanted| wants::subscribed(wanted, publish))
     });
-    let somebody = reached > 0 || by_session || model.rules.tight;
+    let somebody = reached > 0 || by_session || bounds::are_tight(model);
     let id = publish.envelope.id;
     ensure!(somebody, "pending", "event {id} is routed to nobody");
     Ok(())

@@ -17,7 +17,7 @@ pub(crate) fn accepted(model: &mut Model, at: Sequence, fact: &AcceptedFact) -> 
     let id = publish.envelope.id;
     let asked = model.sessions.get(session).and_then(|session| session.asked.get(operation));
     let same = asked.is_some_and(|asked| match &asked.operation {
-        Operation::Publish(sent) => sent.envelope.id == id && asked.handled,
+        Operation::Publish(sent) => sent == publish && asked.handled,
         _ => false,
     });
     ensure!(
@@ -97,10 +97,10 @@ pub(crate) fn goes_to(
     let Some(wanted) = targets(model, publish) else {
         return groups::inboxes(model, publish, found);
     };
-    // Over its bound an inbox may be left out of a fan-out, and that is told.
-    let right = if model.rules.tight { found.is_subset(&wanted) } else { *found == wanted };
+    let right = found.is_subset(&wanted) && (wanted.len() > 1 || *found == wanted);
     ensure!(right, "routing", "envelope {id} goes to {found:?} instead of {wanted:?}");
-    Ok(())
+    // Over its bound an inbox may be left out of a fan-out, and that is told.
+    wanted.difference(found).try_for_each(|inbox| bounds::left_out(model, id, inbox))
 }
 
 /// The inboxes that should get an envelope; `None` if that is for subscriptions to say.

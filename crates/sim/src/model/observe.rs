@@ -6,13 +6,16 @@ use super::session::{Arrival, Fence};
 use super::{Asked, Cause, Directory, Fact, Gathering, Model, Moment, Place, Rules, Session};
 use crate::check::Check;
 use crate::laws;
+use crate::laws::bounds;
 use crate::laws::breakers::Guard;
 use crate::laws::choice::Choices;
 use crate::laws::nested::{self, Chain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::session::{ClientFrame, Hello, Operation};
-use trunkline_types::{Destination, InboxAddress, Outcome, Publish, Sequence, SessionId, Token};
+use trunkline_types::{
+    Destination, InboxAddress, Outcome, Publish, Sequence, SessionId, Token, WhenFull,
+};
 
 impl Model {
     /// The time at which the next thing happens.
@@ -44,6 +47,7 @@ impl Model {
 
     /// Other settings are in force from now on.
     pub(crate) fn configure(&mut self, rules: Rules) {
+        self.drops |= rules.when_full == WhenFull::DropOldest;
         self.rules = rules;
         self.reconfigured = true;
         // What opens a breaker has changed in between, and so have the shares of a round.
@@ -165,7 +169,9 @@ impl Model {
     pub(crate) fn fact(&mut self, at: Sequence, fact: Fact) -> Check {
         laws::fact(self, at, &fact)?;
         self.ease(&fact);
+        bounds::note_full(self, &fact);
         self.book.enter(at, &fact);
+        bounds::note_full(self, &fact);
         self.unsettled |= matches!(
             fact,
             Fact::AgentSet { .. } | Fact::AgentGone { .. } | Fact::InboxSet { .. } | Fact::Agent(_)
@@ -182,6 +188,9 @@ impl Model {
                 }
                 let own = |session: &&mut Session| session.agent.as_ref() == Some(agent);
                 self.sessions.values_mut().filter(own).for_each(|session| session.dismissed = true);
+            }
+            Fact::InboxSet { settings, .. } => {
+                self.drops |= settings.when_full == Some(WhenFull::DropOldest);
             }
             Fact::Continued { entry, .. } => {
                 self.continued.insert(*entry);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::{
     AgentId, Durability, GatherRule, GroupName, InboxAddress, MessageId, Publish, Sequence,
-    SessionId, TaskEvent, Token, WallTime,
+    SessionId, TaskEvent, Token, WallTime, WhenFull,
 };
 
 /// What the broker is handling while it makes records.
@@ -138,6 +138,13 @@ pub(crate) struct Model {
     pub(crate) numbers: BTreeMap<InboxAddress, Numbers>,
     /// How often each priority of an inbox was passed over while it had work.
     pub(crate) passed: BTreeMap<InboxAddress, [u32; 4]>,
+    /// Whether a limit was ever set for an inbox.
+    pub(crate) limited: bool,
+    /// Whether events were ever to be dropped from a full inbox.
+    pub(crate) drops: bool,
+    /// When each inbox was last seen to hold as many logged envelopes as it may: the number of
+    /// the command.
+    pub(crate) full: BTreeMap<InboxAddress, u64>,
     /// Whether what is being handled has changed how agents or inboxes are set. What left no
     /// record may have been delivered before that.
     pub(crate) unsettled: bool,
@@ -159,6 +166,9 @@ pub(crate) struct Model {
     pub(crate) guards: BTreeMap<(AgentId, InboxAddress), Guard>,
     /// How deliveries of each inbox were shared out since the broker started.
     pub(crate) choices: BTreeMap<InboxAddress, Choices>,
+    /// How much likelier other rules than the weights make what was drawn by them since the broker
+    /// started, each as a power of e.
+    pub(crate) weighed: [f64; 3],
     /// Tasks that their caller has continued in this life of the broker and that nobody got since.
     pub(crate) continued: BTreeSet<u64>,
     /// Keys with the agent that each fell to, and another that could have had it.
@@ -187,6 +197,7 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(rules: Rules) -> Self {
+        let drops = rules.when_full == WhenFull::DropOldest;
         Self {
             rules,
             now: Moment::default(),
@@ -208,6 +219,9 @@ impl Model {
             admitted: Vec::new(),
             numbers: BTreeMap::new(),
             passed: BTreeMap::new(),
+            limited: false,
+            drops,
+            full: BTreeMap::new(),
             unsettled: false,
             granted: BTreeMap::new(),
             fleeting: BTreeMap::new(),
@@ -220,6 +234,7 @@ impl Model {
             pure: false,
             guards: BTreeMap::new(),
             choices: BTreeMap::new(),
+            weighed: [0.0; 3],
             continued: BTreeSet::new(),
             falls: BTreeSet::new(),
             grouped: BTreeMap::new(),

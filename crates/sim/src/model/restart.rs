@@ -22,6 +22,8 @@ impl Model {
         self.numbers.clear();
         self.passed.clear();
         self.choices.clear();
+        self.full.clear();
+        self.weighed = [0.0; 3];
         self.continued.clear();
         // A sender may send again what the crash took, and it may go to another member.
         self.grouped.clear();

@@ -36,6 +36,8 @@ pub(crate) struct Rules {
     pub(crate) breaker_open: Duration,
     /// For how long an idempotency key is accepted once.
     pub(crate) key_window: Duration,
+    /// Most idempotency keys.
+    pub(crate) keys: usize,
     /// Most ended tasks that stay readable.
     pub(crate) ended_tasks: usize,
     /// Most events kept of one task.

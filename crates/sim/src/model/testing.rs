@@ -47,6 +47,7 @@ impl Scene {
             breaker_window: Duration::from_millis(200),
             breaker_open: Duration::from_millis(100),
             key_window: Duration::from_secs(1),
+            keys: 3,
             ended_tasks: 1000,
             task_events: 1000,
         };

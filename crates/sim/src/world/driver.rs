@@ -10,7 +10,7 @@ use crate::totals::Count;
 use trunkline_engine::{Command, ConnectionKey, Effect, Engine, Now, Output, QueryKey, Record};
 use trunkline_log::{Space, WriteError};
 use trunkline_types::session::SessionItem;
-use trunkline_types::{RefusalCode, Sequence};
+use trunkline_types::{Kind, RefusalCode, Sequence};
 
 impl World {
     /// A packet has reached the broker's socket.
@@ -244,6 +244,10 @@ impl World {
     fn count_item(&mut self, item: &SessionItem) {
         let count = match item {
             SessionItem::Delivery(delivery) => {
+                let kind = delivery.publish.envelope.kind;
+                if !matches!(kind, Kind::Request | Kind::Event | Kind::Broadcast) {
+                    self.totals.add(Count::Kinds);
+                }
                 for _ in &delivery.missed {
                     self.totals.add(Count::Missed);
                 }
@@ -262,6 +266,8 @@ impl World {
                 RefusalCode::OutOfOrder => Count::OutOfOrder,
                 RefusalCode::DiskFull => Count::FullRefusals,
                 RefusalCode::Deadlock => Count::Deadlocks,
+                RefusalCode::KeyCap => Count::KeyCaps,
+                RefusalCode::InboxFull => Count::FullInboxes,
                 _ => return,
             },
             _ => return,
