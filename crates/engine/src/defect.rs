@@ -91,6 +91,18 @@ pub enum Defect {
     CapBeforeRepeat,
     /// A delivery no longer says what its envelope answers.
     LostCorrelation,
+    /// An agent's id is given to whoever asks for it.
+    TakenIdentity,
+    /// Once enough have answered, the others are not told to stop.
+    RestGoesOn,
+    /// Calling off a message with its descendants leaves one out.
+    SparedDescendant,
+    /// A dead letter is kept for longer than it may be.
+    KeptTooLong,
+    /// The directory is shown without regard to types, capabilities and labels.
+    UnfilteredDirectory,
+    /// A circuit breaker that is half-open lets everything through.
+    EndlessProbes,
 }
 
 impl Defect {
@@ -140,5 +152,11 @@ impl Defect {
         Self::IgnoredKeyCap,
         Self::CapBeforeRepeat,
         Self::LostCorrelation,
+        Self::TakenIdentity,
+        Self::RestGoesOn,
+        Self::SparedDescendant,
+        Self::KeptTooLong,
+        Self::UnfilteredDirectory,
+        Self::EndlessProbes,
     ];
 }

@@ -87,6 +87,7 @@ pub(crate) struct Traffic {
     pub(crate) schedules: u32,
     pub(crate) letters: u32,
     pub(crate) directory: u32,
+    pub(crate) impostors: u32,
     pub(crate) unregister: u32,
     pub(crate) urgent: u32,
     pub(crate) cut: u32,
@@ -136,6 +137,8 @@ impl Plan {
             inbox_ephemeral: if tight { rng.u32(2..=12) } else { 10_000 },
             inbox_logged: if tight { rng.u64(4..=20) } else { 10_000_000 },
             ended_tasks: if few_ended { rng.usize(3..=30) } else { 100_000 },
+            ended_task_keep: keep(rng),
+            dead_letter_keep: keep(rng),
             task_events: if rng.u8(..) < 40 { rng.usize(2..=6) } else { 10_000 },
             limits: Limits::default(),
             rules: Arc::new(SmallRules),
@@ -212,9 +215,12 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         breaker_failures: config.breaker_failures,
         breaker_window: config.breaker_window,
         breaker_open: config.breaker_open,
+        breaker_probes: config.breaker_probes,
         key_window: config.key_window,
         keys: config.keys,
         ended_tasks: config.ended_tasks,
+        ended_task_keep: config.ended_task_keep,
+        dead_letter_keep: config.dead_letter_keep,
         task_events: config.task_events,
     }
 }
@@ -225,6 +231,11 @@ fn cleaning(seed: u64) -> (u64, u64) {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xC1EA);
     let most = [1, 500, 2_000, 100_000][rng.usize(..4)];
     (every(&mut rng, 20, 600), rng.u64(1..=most))
+}
+
+/// How long what has ended is kept: mostly for longer than any run takes.
+fn keep(rng: &mut fastrand::Rng) -> Duration {
+    Duration::from_millis(if rng.u8(..) < 80 { rng.u64(100..=4000) } else { 7 * DAY })
 }
 
 /// A feature that is off in a third of the runs.
@@ -281,6 +292,7 @@ impl Traffic {
             schedules: sometimes(rng, 40),
             letters: sometimes(rng, 200),
             directory: sometimes(rng, 60),
+            impostors: sometimes(rng, 40),
             unregister: sometimes(rng, 8),
             urgent: rng.u32(0..=900),
             cut: sometimes(rng, 60),

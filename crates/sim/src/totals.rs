@@ -65,6 +65,7 @@ counts! {
     Expiries = "expiries", 20;
     DeadLetters = "dead letters", 20;
     Canceled = "cancels", 5;
+    Families = "cancels with descendants", 5;
     Stale = "stale tokens", 20;
     Late = "late results", 3;
     KeyCaps = "refusals for too many keys", 5;
@@ -76,6 +77,7 @@ counts! {
     Replies = "replies", 50;
     Controls = "agents set", 20;
     Settings = "inboxes set", 20;
+    Impostors = "hellos of impostors", 20;
     Schedules = "schedules set", 20;
     Fired = "scheduled messages", 20;
     Redrives = "redrives", 10;

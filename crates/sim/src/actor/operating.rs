@@ -41,8 +41,7 @@ impl World {
         }
         if self.chance(traffic.directory) {
             let follow = self.rng.u8(..) < 200;
-            let filter =
-                AgentFilter { skill: self.rng.bool().then(|| skill(1)), ..AgentFilter::default() };
+            let filter = self.agent_filter();
             let operation = if follow {
                 Operation::WatchAgents(Box::new(filter))
             } else {
@@ -54,6 +53,20 @@ impl World {
             self.did(Count::Unregistered);
             let agent = agent(self.rng.usize(..self.plan.agents));
             self.operate(number, vec![Operation::Unregister { agent }]);
+        }
+    }
+
+    /// Which agents somebody wants to see: all, or some by what their cards say.
+    pub(crate) fn agent_filter(&mut self) -> AgentFilter {
+        let all = AgentFilter::default();
+        let tier = ["gold", "tin"][self.rng.usize(..2)];
+        match self.rng.u8(..8) {
+            0 => AgentFilter { id: Some(agent(self.rng.usize(..self.plan.agents))), ..all },
+            1 | 2 => AgentFilter { skill: Some(skill(self.rng.usize(..2))), ..all },
+            3 => AgentFilter { agent_type: Some(tier.into()), ..all },
+            4 => AgentFilter { capability: Some(tier.into()), ..all },
+            5 => AgentFilter { labels: vec![("tier".into(), tier.into())], ..all },
+            _ => all,
         }
     }
 

@@ -2,6 +2,7 @@
 //! it led to is as durable as promised (law 1). A refusal has a reason.
 
 use super::bounds;
+use super::family;
 use super::keys;
 use super::nested::{self, Chain};
 use super::outside;
@@ -55,6 +56,9 @@ pub(crate) fn done(
                 "operation {number} settled {}, but no record tells of it",
                 settle.token
             );
+        }
+        Operation::Cancel { id, descendants: true, .. } => {
+            family::all_called_off(model, &asked, *id)?;
         }
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! What a session is handed is what was sent, under the lease that the record tells of.
 
-use super::{breakers, draining, leases, numbers, order, shares};
+use super::{breakers, draining, gathers, leases, numbers, order, shares};
 use crate::check::{Check, ensure};
 use crate::model::Model;
 use trunkline_types::session::Delivery;
@@ -48,6 +48,7 @@ fn fleeting(model: &mut Model, session: SessionId, delivery: &Delivery) -> Check
     let late = expires_at.filter(|at| *at <= model.now.wall);
     ensure!(late.is_none(), "timers", "ephemeral {id} is delivered, expired since {late:?}");
     draining::hands_out_nothing(model, id)?;
+    gathers::goes_on(model, id)?;
     let key = (id, inbox.clone());
     if model.fleeting.get(&key).is_some_and(|entry| entry.latest.is_none()) {
         order::next_fleeting(model, id, inbox)?;

@@ -2,7 +2,11 @@
 
 use crate::check::{Check, ensure};
 use crate::model::{Directory, Model};
-use trunkline_types::{AgentCard, AgentEvent, AgentFilter, AgentNews, SessionId};
+use std::collections::{BTreeMap, BTreeSet};
+use trunkline_types::{
+    AgentCard, AgentEvent, AgentFilter, AgentId, AgentInfo, AgentNews, AgentPage, Presence,
+    SessionId,
+};
 
 /// Notes news that a session is told of.
 pub(crate) fn told(model: &mut Model, session: SessionId, news: &AgentNews) -> Check {
@@ -41,8 +45,48 @@ pub(crate) fn right(model: &Model, present: &[SessionId]) -> Check {
     Ok(())
 }
 
-fn wants(filter: &AgentFilter, card: &AgentCard) -> bool {
-    filter.skill.as_ref().is_none_or(|skill| card.skills.contains(skill))
+/// Whether a filter wants an agent for what its card says.
+pub(crate) fn wants(filter: &AgentFilter, card: &AgentCard) -> bool {
+    filter.id.as_ref().is_none_or(|id| *id == card.id)
+        && filter.skill.as_ref().is_none_or(|skill| card.skills.contains(skill))
+        && filter.agent_type.as_ref().is_none_or(|wanted| card.types.contains(wanted))
+        && filter.capability.as_ref().is_none_or(|wanted| card.capabilities.contains(wanted))
+        && filter.labels.iter().all(|label| card.labels.contains(label))
+}
+
+/// Checks what is shown of the directory to somebody who asked: those whom the filter wants, and,
+/// unless it asks for a state, all of them. Who was there at that time is known from `before`.
+pub(crate) fn shown(model: &Model, (filter, before): (&AgentFilter, &Before), page: &AgentPage) -> Check {
+    for AgentInfo { card, presence, .. } in &page.agents {
+        let registered = model.book.agents.contains_key(&card.id);
+        let known = registered || before.registered.contains_key(&card.id);
+        ensure!(known, "1 durable", "an agent without a record: {card:?}");
+        let wanted = wants(filter, card) && filter.presence.is_none_or(|state| state == *presence);
+        ensure!(wanted, "directory", "{} is shown as {presence:?} to {filter:?}", card.id);
+        let offline = *presence == Presence::Offline && before.connected.contains(&card.id);
+        ensure!(!offline, "directory", "{} is shown to be offline, and was connected", card.id);
+    }
+    let found: BTreeSet<_> = page.agents.iter().map(|agent| &agent.card.id).collect();
+    let stays = |id: &AgentId| model.book.agents.contains_key(id) && !found.contains(id);
+    let missing = before.registered.iter().find(|(id, card)| wants(filter, card) && stays(id));
+    let right = missing.is_none() || filter.presence.is_some() || page.next.is_some();
+    ensure!(right, "directory", "{missing:?} is not shown to {filter:?}");
+    Ok(())
+}
+
+/// Who was there when somebody asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Before {
+    registered: BTreeMap<AgentId, AgentCard>,
+    connected: BTreeSet<AgentId>,
+}
+
+impl Before {
+    pub(crate) fn new(model: &Model) -> Self {
+        let connected = model.sessions.values().filter(|row| row.connection.is_some());
+        let connected = connected.filter_map(|row| row.agent.clone()).collect();
+        Self { registered: model.book.agents.clone(), connected }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! An entry ends once, for a reason, and for the right one.
 
 use super::returns::{self, counts, losses, settle_of};
-use super::{breakers, choice, drops, numbers, shares};
+use super::{breakers, choice, drops, family, numbers, shares};
 use crate::check::{Check, ensure};
 use crate::model::{Cause, Ending, Entry, Model, Place, pending};
 use trunkline_types::session::Operation;
@@ -100,7 +100,12 @@ fn canceled(model: &Model, entry: &Entry) -> bool {
     handled
         .iter()
         .filter_map(|number| session.asked.get(number))
-        .any(|asked| matches!(&asked.operation, Operation::Cancel { id, .. } if *id == entry.id()))
+        .any(|asked| match &asked.operation {
+            Operation::Cancel { id, descendants, .. } => {
+                *id == entry.id() || (*descendants && family::is_below(model, entry, *id))
+            }
+            _ => false,
+        })
 }
 
 fn note_cancels(model: &mut Model, id: trunkline_types::MessageId, at: Sequence) {

@@ -1,12 +1,12 @@
 //! A scatter-gather ends once, names everybody who was asked, and tells what they said.
 
 use crate::check::{Check, ensure};
-use crate::model::{Gathering, Model};
+use crate::model::{Gathering, Grant, Model, Session, nanos};
 use std::collections::BTreeSet;
 use trunkline_types::session::Operation;
 use trunkline_types::{
     AgentId, FailureCode, GatherRule, Gathered, GatheredPart, MessageId, Outcome, Payload,
-    SessionId,
+    SessionId, Token,
 };
 
 /// Checks what a session is told of its request to several.
@@ -41,6 +41,7 @@ pub(crate) fn told(model: &mut Model, session: SessionId, gathered: &Gathered) -
         }
     }
     if *complete {
+        owed_to_the_rest(model, *id, parts);
         return Ok(());
     }
     // Nobody's answer is left out: whoever completed before the end is among the answers.
@@ -51,6 +52,40 @@ pub(crate) fn told(model: &mut Model, session: SessionId, gathered: &Gathered) -
         let done = model.completed.contains(&(*id, part.agent.clone()));
         ensure!(!done, "gathering", "{} answered {id}, and is said not to: {part:?}", part.agent);
     }
+    Ok(())
+}
+
+/// Enough has come: whoever certainly holds the request still is to be told to stop.
+fn owed_to_the_rest(model: &mut Model, id: MessageId, parts: &[GatheredPart]) {
+    let called_off = |part: &&GatheredPart| {
+        part.result.as_ref().is_err_and(|failure| failure.code == FailureCode::Canceled)
+    };
+    let agents: BTreeSet<_> = parts.iter().filter(called_off).map(|part| &part.agent).collect();
+    let certain = |(token, grant): (&Token, &Grant)| {
+        let row = model.sessions.get(&grant.session).filter(|row| row.welcomed)?;
+        let asked = row.agent.as_ref().is_some_and(|agent| agents.contains(agent));
+        let here = row.connection.is_some() && grant.connection == row.connection;
+        let runs = model.elapsed(grant.renewed, grant.absent) < nanos(row.lease) / 2;
+        let key = (row.id, *token);
+        let held = asked && here && runs && !said(row, *token) && !model.stopped.contains(&key);
+        (grant.id == id && held).then_some(key)
+    };
+    let owed: Vec<_> = model.granted.iter().filter_map(certain).collect();
+    model.cancels.extend(owed);
+}
+
+/// Whether a session has said anything final about a delivery.
+fn said(row: &Session, token: Token) -> bool {
+    row.asked.values().any(|asked| match &asked.operation {
+        Operation::Settle(settle) => settle.token == token && asked.handled,
+        _ => false,
+    })
+}
+
+/// Checks that nobody is handed a request to several that has ended.
+pub(crate) fn goes_on(model: &Model, id: MessageId) -> Check {
+    let over = model.gatherings.get(&id).is_some_and(|row| row.told);
+    ensure!(!over, "gathering", "{id} is delivered after its answers were told");
     Ok(())
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: Sess
     choice::made(model, &entry, session)?;
     let (inbox, priority) = (entry.inbox.clone(), entry.priority());
     shares::next(model, &inbox, priority);
+    breakers::delivered(model, number, token, session);
     grant(model, token, id, inbox, session, Some(number))
 }
 

@@ -71,6 +71,11 @@ fn lies_there(model: &Model, letter: MessageId, inbox: &InboxAddress) -> Check {
     let entry = model.book.entries_of(letter).find(|entry| entry.inbox == *inbox);
     let dead = entry.is_some_and(|entry| entry.end == Some(Ending::DeadLettered));
     ensure!(dead, "letters", "{letter} of {inbox} is no dead letter: {entry:?}");
+    let over = entry.and_then(|entry| model.ended.get(&entry.number)).filter(|at| {
+        at.after(model.rules.dead_letter_keep) <= model.now.wall
+    });
+    let late = over.is_some() && !model.jumped;
+    ensure!(!late, "letters", "dead letter {letter} of {inbox} is there, dead since {over:?}");
     let cleared = model.book.cleared.contains(&(letter, inbox.clone()));
     ensure!(!cleared, "letters", "dead letter {letter} of {inbox} is cleared twice");
     Ok(())

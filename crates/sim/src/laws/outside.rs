@@ -84,7 +84,8 @@ pub(crate) fn anybody(model: &Model, inbox: &InboxAddress) -> bool {
     let waits = |asked: &Asked| match &asked.operation {
         Operation::Publish(publish) => {
             let open = asked.handled && !asked.done && !asked.refused && asked.record.is_none();
-            open && answers::only_inbox(publish).as_ref() == Some(inbox)
+            // What goes to several, or to a topic, waits as well if that comes to one inbox.
+            open && answers::only_inbox(publish).is_none_or(|only| only == *inbox)
         }
         _ => false,
     };

@@ -170,6 +170,9 @@ impl Model {
         laws::fact(self, at, &fact)?;
         self.ease(&fact);
         bounds::note_full(self, &fact);
+        if let Fact::Ended { entry, .. } = &fact {
+            self.ended.insert(*entry, self.now.wall);
+        }
         self.book.enter(at, &fact);
         bounds::note_full(self, &fact);
         self.unsettled |= matches!(
@@ -374,7 +377,8 @@ impl Model {
             }
             Operation::Cancel { id: task, .. } => {
                 for (key, fleeting) in &mut self.fleeting {
-                    fleeting.over |= key.0 == *task;
+                    let root = fleeting.publish.envelope.root_id;
+                    fleeting.over |= key.0 == *task || root == Some(*task);
                 }
             }
             Operation::Settle(settle) => {

@@ -175,6 +175,12 @@ pub(crate) struct Model {
     pub(crate) falls: BTreeSet<(String, AgentId, AgentId)>,
     /// Who got an event on behalf of a group.
     pub(crate) grouped: BTreeMap<(MessageId, GroupName), Member>,
+    /// The connection over which somebody says hello under an id of another principal.
+    pub(crate) impostor: Option<u64>,
+    /// Holders that were told to stop.
+    pub(crate) stopped: BTreeSet<(SessionId, Token)>,
+    /// When entries ended.
+    pub(crate) ended: BTreeMap<u64, WallTime>,
     /// Replies that connected requesters are owed.
     pub(crate) replies: BTreeSet<(SessionId, MessageId)>,
     /// Cancels that connected holders are owed.
@@ -238,6 +244,9 @@ impl Model {
             continued: BTreeSet::new(),
             falls: BTreeSet::new(),
             grouped: BTreeMap::new(),
+            impostor: None,
+            stopped: BTreeSet::new(),
+            ended: BTreeMap::new(),
             replies: BTreeSet::new(),
             cancels: BTreeSet::new(),
             absent: 0,

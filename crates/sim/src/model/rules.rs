@@ -34,12 +34,18 @@ pub(crate) struct Rules {
     pub(crate) breaker_failures: u32,
     pub(crate) breaker_window: Duration,
     pub(crate) breaker_open: Duration,
+    /// How many probes may be under way, and must succeed.
+    pub(crate) breaker_probes: u32,
     /// For how long an idempotency key is accepted once.
     pub(crate) key_window: Duration,
     /// Most idempotency keys.
     pub(crate) keys: usize,
     /// Most ended tasks that stay readable.
     pub(crate) ended_tasks: usize,
+    /// How long ended tasks stay readable.
+    pub(crate) ended_task_keep: Duration,
+    /// How long dead letters are kept.
+    pub(crate) dead_letter_keep: Duration,
     /// Most events kept of one task.
     pub(crate) task_events: usize,
 }

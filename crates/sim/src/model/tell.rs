@@ -13,6 +13,7 @@ impl Model {
         connection: u64,
         result: &Result<Box<Welcome>, Refusal>,
     ) -> Check {
+        laws::identity::answered(self, connection, result)?;
         let Ok(welcome) = result else {
             self.disconnected(connection);
             return Ok(());
@@ -62,6 +63,7 @@ impl Model {
             SessionItem::Task { task, update } => laws::tasks::told(self, id, *task, update),
             SessionItem::Cancel { token, .. } => {
                 self.cancels.remove(&(id, *token));
+                self.stopped.insert((id, *token));
                 Ok(())
             }
             SessionItem::Gathered(gathered) => laws::gathers::told(self, id, gathered),

@@ -46,9 +46,12 @@ impl Scene {
             breaker_failures: 2,
             breaker_window: Duration::from_millis(200),
             breaker_open: Duration::from_millis(100),
+            breaker_probes: 1,
             key_window: Duration::from_secs(1),
             keys: 3,
             ended_tasks: 1000,
+            ended_task_keep: Duration::from_secs(1),
+            dead_letter_keep: Duration::from_secs(1),
             task_events: 1000,
         };
         let model = Model::new(rules);

@@ -2,6 +2,7 @@
 
 use super::broker::{DriverDefect, Mood};
 use super::wire::{ToBroker, ToClient};
+use super::tenants::IMPOSTOR;
 use super::{Event, World, facts, principal};
 use crate::check::{Check, Violation};
 use crate::laws::{self, reads::Question};
@@ -37,6 +38,9 @@ impl World {
             ToBroker::Hello(..) if self.broker.draining.is_some() => {
                 self.turn_away(link);
                 return Ok(());
+            }
+            ToBroker::Hello(hello, principal) if principal.subject == IMPOSTOR => {
+                return self.refuse_impostor(link, principal, hello);
             }
             ToBroker::Hello(hello, principal) => {
                 let steady = self.links.get(&link).is_some_and(|row| self.actors[row.actor].steady);
