@@ -166,6 +166,11 @@ impl Plan {
             salt: seed,
             ..LogConfig::default()
         };
+        let mut traffic = Traffic::draw(rng);
+        if engine.routing == Routing::Weighted {
+            // It takes many draws to tell weights from their absence.
+            traffic.weights = traffic.weights.max(60);
+        }
         Self {
             seed,
             steps: rng.u32(800..=4000),
@@ -183,7 +188,7 @@ impl Plan {
                 reordered: sometimes(rng, 60),
             },
             faults: Faults { clean: cleaning(seed).0, ..Faults::draw(rng, lease) },
-            traffic: Traffic::draw(rng),
+            traffic,
             work: Work::draw(rng, lease),
         }
     }
@@ -309,7 +314,7 @@ impl Work {
             credit: rng.u32(1..=12),
             retry: sometimes(rng, 400),
             release: sometimes(rng, 200),
-            pause: sometimes(rng, 120),
+            pause: sometimes(rng, 250),
             fail: sometimes(rng, 200),
             dead_letter: sometimes(rng, 60),
             stall: sometimes(rng, 150),

@@ -116,10 +116,113 @@ pub(crate) fn shown(model: &Model, info: &InboxInfo) -> Check {
 #[cfg(test)]
 mod tests {
     use super::{room_for_pending, shown};
-    use crate::model::testing::{Scene, broken, skill};
+    use crate::check::Check;
+    use crate::laws::answers::{done, refused};
+    use crate::model::testing::{SENDER, Scene, broken, publish, skill};
+    use crate::model::{Ending, Fact};
+    use std::sync::Arc;
+    use trunkline_types::session::Operation;
     use trunkline_types::{
-        Counters, Gauges, InboxAddress, InboxEffective, InboxInfo, InboxSettings, InboxStats,
+        Counters, Durability, Gauges, InboxAddress, InboxChange, InboxEffective, InboxInfo,
+        InboxSettings, InboxStats, Kind, Publish, Refusal, RefusalCode, WhenFull,
     };
+
+    /// A scene in which everything is logged and the inbox has a limit of its own.
+    fn limited(limit: u32) -> Scene {
+        let mut scene = Scene::new();
+        scene.model.pure = true;
+        set(&mut scene, InboxChange { limit: Some(limit), ..InboxChange::default() });
+        scene
+    }
+
+    fn set(scene: &mut Scene, change: InboxChange) {
+        let inbox = InboxAddress::Skill(skill());
+        let before = scene.model.book.settings.get(&inbox).cloned().unwrap_or_default();
+        let settings = Box::new(before.changed(&change));
+        let operation = Operation::SetInbox { inbox: inbox.clone(), change: Box::new(change) };
+        let operation = scene.operate(SENDER, operation);
+        let fact = Fact::InboxSet { inbox, settings, session: SENDER, operation };
+        scene.fact(fact).expect("it was asked for");
+        scene.at(1001);
+    }
+
+    /// A publish comes and is refused for want of room.
+    fn refuse(scene: &mut Scene, number: u64) -> Check {
+        let number = scene.operate(SENDER, Operation::Publish(Arc::new(publish(number))));
+        let refusal = Refusal::new(RefusalCode::InboxFull, "full");
+        refused(&mut scene.model, SENDER, number, &refusal)
+    }
+
+    #[test]
+    fn an_inbox_takes_no_more_than_the_limit_that_is_set_for_it() {
+        let mut scene = limited(2);
+        (1..=2).for_each(|number| scene.accept_synced(number));
+        broken(scene.accept(3, |_| ()), "10 bounds", "it has 2 of 2");
+        let mut scene = limited(9);
+        (1..=3).for_each(|number| scene.accept_synced(number));
+        broken(scene.accept(4, |_| ()), "10 bounds", "it has 3 of 3");
+    }
+
+    #[test]
+    fn nothing_is_refused_by_an_inbox_that_has_had_room_since_it_came() {
+        let mut scene = limited(2);
+        scene.accept_synced(1);
+        broken(refuse(&mut scene, 2), "refusals", "without a reason");
+        let mut scene = limited(2);
+        (1..=2).for_each(|number| scene.accept_synced(number));
+        assert_eq!(refuse(&mut scene, 3), Ok(()));
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Expired }).expect_err("it lives");
+        scene.model.book.open.clear();
+        scene.at(1002);
+        broken(refuse(&mut scene, 4), "refusals", "without a reason");
+    }
+
+    #[test]
+    fn nothing_is_dropped_from_an_inbox_that_has_room() {
+        let event = |publish: &mut Publish| {
+            publish.envelope.kind = Kind::Event;
+            publish.options.task = false;
+        };
+        let drops =
+            || InboxChange { when_full: Some(WhenFull::DropOldest), ..InboxChange::default() };
+        let dropped = || Fact::Ended { entry: 1, how: Ending::Dropped };
+        let mut scene = limited(2);
+        set(&mut scene, drops());
+        scene.accept(1, event).unwrap();
+        scene.sync();
+        scene.at(1002);
+        broken(scene.fact(dropped()), "10 bounds", "which has room");
+        scene.accept(2, event).unwrap();
+        scene.sync();
+        assert_eq!(scene.fact(dropped()), Ok(()));
+    }
+
+    #[test]
+    fn an_inbox_takes_no_more_ephemeral_envelopes_than_it_may() {
+        let mut scene = limited(2);
+        let mut accept = |number| {
+            let mut publish = publish(number);
+            publish.options.task = false;
+            publish.options.durability = Some(Durability::Ephemeral);
+            let number = scene.operate(SENDER, Operation::Publish(Arc::new(publish)));
+            done(&mut scene.model, SENDER, number, None)
+        };
+        assert_eq!(accept(1), Ok(()));
+        assert_eq!(accept(2), Ok(()));
+        broken(accept(3), "10 bounds", "2 of 2 are ephemeral");
+    }
+
+    #[test]
+    fn an_inbox_is_left_out_only_if_it_is_full() {
+        let mut scene = limited(1);
+        let inbox = InboxAddress::Skill(skill());
+        let id = crate::model::testing::id(9);
+        broken(super::left_out(&scene.model, id, &inbox), "routing", "which has room");
+        scene.accept_synced(1);
+        assert_eq!(super::left_out(&scene.model, id, &inbox), Ok(()));
+        scene.model.limited = false;
+        broken(super::left_out(&scene.model, id, &inbox), "routing", "which has room");
+    }
 
     #[test]
     fn an_inbox_takes_no_more_than_its_bound() {

@@ -226,9 +226,8 @@ fn is_settled(model: &Model, row: &Session) -> bool {
         return true;
     }
     let longest = model.rules.resume_grace.max(row.lease) * 2 + Duration::from_millis(100);
-    let gone = row.lost_at.is_some_and(|at| {
-        model.elapsed(at.mono, row.lost_absent) > nanos(longest)
-    });
+    let gone =
+        row.lost_at.is_some_and(|at| model.elapsed(at.mono, row.lost_absent) > nanos(longest));
     match row.connection {
         Some(_) => row.welcomed && !row.dismissed,
         None => gone,
@@ -294,4 +293,175 @@ fn by_key(
         model.falls.insert(pair(chosen, other));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::Check;
+    use crate::model::testing::{SENDER, Scene, WORKERS, broken, id, skill};
+    use crate::model::{Ending, Fact};
+    use trunkline_types::session::{ClientFrame, Credit, Operation};
+    use trunkline_types::{
+        AgentControl, AgentId, InboxAddress, OrderingKey, Outcome, Payload, Routing,
+    };
+
+    /// Everything is logged, and many envelopes wait for two workers.
+    fn scene(routing: Routing) -> Scene {
+        let mut scene = Scene::new();
+        scene.model.pure = true;
+        scene.model.rules.routing = routing;
+        scene.model.rules.breaker_failures = 0;
+        scene.model.rules.inbox_logged = 1000;
+        for worker in WORKERS {
+            grant(&mut scene, worker, 1000);
+        }
+        for number in 1..=200 {
+            scene.accept(number, |_| ()).unwrap();
+        }
+        scene.sync();
+        scene.at(1001);
+        scene
+    }
+
+    fn grant(scene: &mut Scene, worker: trunkline_types::SessionId, deliveries: u32) {
+        let connection = u64::try_from(worker.0).expect("small");
+        scene.model.frame(connection, &ClientFrame::Credit(Credit { deliveries, events: 2 }));
+    }
+
+    /// Envelopes are delivered one after the other to these workers.
+    fn deliver(scene: &mut Scene, to: &[usize]) -> Check {
+        let first = scene.model.granted.len() as u64 + 1;
+        (first..)
+            .zip(to)
+            .try_for_each(|(entry, &worker)| scene.lease(entry, entry, WORKERS[worker]))
+    }
+
+    fn weigh(scene: &mut Scene, worker: usize, weight: u32) {
+        let agent = AgentId::new(format!("a{}", WORKERS[worker].0)).expect("a name");
+        let control = AgentControl { weight, ..AgentControl::default() };
+        scene.model.book.controls.insert(agent, control);
+    }
+
+    #[test]
+    fn who_holds_more_of_what_he_is_willing_to_is_not_chosen() {
+        let mut even = scene(Routing::LeastLoaded);
+        assert_eq!(deliver(&mut even, &[0, 1, 1]), Ok(()));
+        broken(deliver(&mut even, &[1]), "choice", "which holds 2 of 1000");
+        let mut narrow = scene(Routing::LeastLoaded);
+        grant(&mut narrow, WORKERS[1], 10);
+        narrow.at(1002);
+        assert_eq!(deliver(&mut narrow, &[1, 0, 0, 0]), Ok(()));
+        broken(deliver(&mut narrow, &[1]), "choice", "which holds 1 of 10");
+    }
+
+    #[test]
+    fn what_becomes_free_is_served_whatever_the_policy() {
+        let mut scene = scene(Routing::LeastLoaded);
+        assert_eq!(deliver(&mut scene, &[0]), Ok(()));
+        grant(&mut scene, WORKERS[1], 900);
+        assert_eq!(deliver(&mut scene, &[0]), Ok(()), "the other one has just become free");
+        scene.at(1002);
+        broken(deliver(&mut scene, &[0]), "choice", "instead of");
+    }
+
+    #[test]
+    fn nobody_gets_two_before_everybody_had_one_by_turns() {
+        let mut fair = scene(Routing::RoundRobin);
+        assert_eq!(deliver(&mut fair, &[0, 1, 0, 1, 0]), Ok(()));
+        broken(deliver(&mut fair, &[0]), "choice", "before it was the turn of");
+        let mut absent = scene(Routing::RoundRobin);
+        assert_eq!(deliver(&mut absent, &[0]), Ok(()));
+        absent.model.sessions.get_mut(&WORKERS[1]).expect("it is there").draining = true;
+        assert_eq!(deliver(&mut absent, &[0]), Ok(()));
+        absent.model.sessions.get_mut(&WORKERS[1]).expect("it is there").draining = false;
+        assert_eq!(deliver(&mut absent, &[0]), Ok(()), "it could not take the one between");
+    }
+
+    #[test]
+    fn a_change_among_those_who_take_turns_begins_them_anew() {
+        let mut scene = scene(Routing::RoundRobin);
+        assert_eq!(deliver(&mut scene, &[0]), Ok(()));
+        scene.model.disconnected(1);
+        assert_eq!(deliver(&mut scene, &[0]), Ok(()));
+        broken(deliver(&mut scene, &[0]), "choice", "before it was the turn of");
+    }
+
+    #[test]
+    fn draws_follow_the_weights() {
+        let mut alike = scene(Routing::Weighted);
+        weigh(&mut alike, 0, 1000);
+        let turns: Vec<_> = (0..80).map(|turn| turn % 2).collect();
+        broken(deliver(&mut alike, &turns), "choice", "times as likely");
+        let mut heaviest = scene(Routing::Weighted);
+        broken(deliver(&mut heaviest, &[1; 120]), "choice", "times as likely");
+        let mut right = scene(Routing::Weighted);
+        weigh(&mut right, 0, 300);
+        let draws: Vec<_> = (0..160).map(|turn| usize::from(turn % 4 == 0)).collect();
+        assert_eq!(deliver(&mut right, &draws), Ok(()));
+    }
+
+    #[test]
+    fn who_weighs_nothing_gets_nothing() {
+        let mut scene = scene(Routing::Weighted);
+        weigh(&mut scene, 0, 0);
+        assert_eq!(deliver(&mut scene, &[1]), Ok(()));
+        broken(deliver(&mut scene, &[0]), "choice", "which weighs nothing");
+    }
+
+    #[test]
+    fn a_key_falls_to_the_same_agent_while_that_can_take_it() {
+        let mut scene = scene(Routing::ConsistentHash);
+        let key = |publish: &mut trunkline_types::Publish| {
+            publish.envelope.ordering_key = OrderingKey::new("k").ok();
+        };
+        for number in 201..=203 {
+            scene.accept(number, key).unwrap();
+        }
+        scene.sync();
+        for (entry, worker, falls) in [(201, 0, true), (202, 0, true), (203, 1, false)] {
+            scene.at(1000 + entry);
+            let check = scene.lease(entry, entry, WORKERS[worker]);
+            if !falls {
+                broken(check, "choice", "the key fell to a2 before");
+                return;
+            }
+            assert_eq!(check, Ok(()));
+            scene.settle(WORKERS[worker], entry, Outcome::Complete { reply: None });
+            scene.fact(Fact::Ended { entry, how: Ending::Completed(None) }).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_continued_task_goes_back_to_the_agent_that_paused_it() {
+        let paused = |jumped| {
+            let mut scene = scene(Routing::LeastLoaded);
+            deliver(&mut scene, &[0]).unwrap();
+            let reason = trunkline_types::PauseReason::Input;
+            scene.settle(WORKERS[0], 1, Outcome::Pause { reason, message: None });
+            scene.fact(Fact::Paused { entry: 1 }).unwrap();
+            scene.at(1002);
+            let payload = Payload::text("yes");
+            let operation = scene.operate(SENDER, Operation::Continue { task: id(1), payload });
+            scene.fact(Fact::Continued { entry: 1, session: SENDER, operation }).unwrap();
+            scene.sync();
+            scene.at(1003);
+            scene.model.jumped = jumped;
+            scene
+        };
+        assert_eq!(paused(false).lease(1, 2, WORKERS[0]), Ok(()));
+        broken(paused(false).lease(1, 2, WORKERS[1]), "choice", "which paused it");
+        assert_eq!(paused(true).lease(1, 2, WORKERS[1]), Ok(()), "it may wait for its time");
+    }
+
+    #[test]
+    fn where_not_everything_is_logged_the_law_says_nothing() {
+        let mut scene = scene(Routing::LeastLoaded);
+        scene.model.pure = false;
+        assert_eq!(deliver(&mut scene, &[1; 9]), Ok(()));
+        let inbox = InboxAddress::Agent(AgentId::new("a2").expect("a name"));
+        assert_eq!(super::policy(&scene.model, &inbox), Routing::LeastLoaded);
+        let inbox = InboxAddress::Skill(skill());
+        scene.model.rules.routing = Routing::Random;
+        assert_eq!(super::policy(&scene.model, &inbox), Routing::Random);
+    }
 }

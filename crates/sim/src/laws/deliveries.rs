@@ -76,7 +76,7 @@ mod tests {
     use crate::model::testing::{Scene, WORKERS, broken, publish, skill, token};
     use std::sync::Arc;
     use trunkline_types::session::Delivery;
-    use trunkline_types::{Durability, InboxAddress, WallTime};
+    use trunkline_types::{Durability, InboxAddress, Kind, WallTime};
 
     fn delivery(number: u64, counter: u64) -> Delivery {
         Delivery {
@@ -108,6 +108,9 @@ mod tests {
         broken(delivered(&mut scene.model, WORKERS[0], &wrong), "attempts", "as attempt 2");
         let mut wrong = delivery(1, 1);
         Arc::make_mut(&mut wrong.publish).envelope.payload = "other".into();
+        broken(delivered(&mut scene.model, WORKERS[0], &wrong), "routing", "as it was sent");
+        let mut wrong = delivery(1, 1);
+        Arc::make_mut(&mut wrong.publish).envelope.kind = Kind::Status;
         broken(delivered(&mut scene.model, WORKERS[0], &wrong), "routing", "as it was sent");
         let mut wrong = delivery(1, 1);
         wrong.expires_at = Some(WallTime(1));

@@ -56,7 +56,11 @@ pub(crate) fn wants(filter: &AgentFilter, card: &AgentCard) -> bool {
 
 /// Checks what is shown of the directory to somebody who asked: those whom the filter wants, and,
 /// unless it asks for a state, all of them. Who was there at that time is known from `before`.
-pub(crate) fn shown(model: &Model, (filter, before): (&AgentFilter, &Before), page: &AgentPage) -> Check {
+pub(crate) fn shown(
+    model: &Model,
+    (filter, before): (&AgentFilter, &Before),
+    page: &AgentPage,
+) -> Check {
     for AgentInfo { card, presence, .. } in &page.agents {
         let registered = model.book.agents.contains_key(&card.id);
         let known = registered || before.registered.contains_key(&card.id);
@@ -91,19 +95,24 @@ impl Before {
 
 #[cfg(test)]
 mod tests {
-    use super::{right, told};
+    use super::{Before, right, shown, told};
     use crate::check::Check;
     use crate::model::testing::{SENDER, Scene, broken};
     use trunkline_types::session::Operation;
     use trunkline_types::{
-        AgentCard, AgentControl, AgentEvent, AgentFilter, AgentId, AgentInfo, AgentNews, Presence,
-        SkillName, WallTime,
+        AgentCard, AgentControl, AgentEvent, AgentFilter, AgentId, AgentInfo, AgentNews, AgentPage,
+        Presence, SkillName, WallTime,
     };
 
     fn tell(scene: &mut Scene, id: &str, event: AgentEvent, control: AgentControl) -> Check {
+        let agent = AgentInfo { control, ..info(scene, id) };
+        told(&mut scene.model, SENDER, &AgentNews { event, agent })
+    }
+
+    fn info(scene: &Scene, id: &str) -> AgentInfo {
         let id = AgentId::new(id).expect("a name");
         let card = scene.model.book.agents.get(&id).cloned();
-        let agent = AgentInfo {
+        AgentInfo {
             card: card.unwrap_or_else(|| AgentCard::new(id)),
             owner: "local".into(),
             presence: Presence::Ready,
@@ -112,10 +121,9 @@ mod tests {
             credit: 1,
             waiting: 0,
             registered_at: WallTime(1000),
-            control,
+            control: AgentControl::default(),
             breakers: Vec::new(),
-        };
-        told(&mut scene.model, SENDER, &AgentNews { event, agent })
+        }
     }
 
     fn follows(filter: AgentFilter) -> Scene {
@@ -139,6 +147,37 @@ mod tests {
         assert_eq!(right(&scene.model, &[SENDER]), Ok(()));
         tell(&mut scene, "a3", AgentEvent::Gone, plain).unwrap();
         broken(right(&scene.model, &[SENDER]), "directory", "there is");
+    }
+
+    #[test]
+    fn who_asks_is_shown_those_whom_the_filter_wants_and_all_of_them() {
+        let scene = Scene::new();
+        let before = Before::new(&scene.model);
+        let page = |ids: &[&str]| AgentPage {
+            agents: ids.iter().map(|id| info(&scene, id)).collect(),
+            next: None,
+        };
+        let ask =
+            |filter: &AgentFilter, ids: &[&str]| shown(&scene.model, (filter, &before), &page(ids));
+        let all = AgentFilter::default();
+        assert_eq!(ask(&all, &["a2", "a3"]), Ok(()));
+        broken(ask(&all, &["a2"]), "directory", "is not shown to");
+        broken(ask(&all, &["a2", "a3", "a9"]), "1 durable", "without a record");
+        for filter in [
+            AgentFilter { id: AgentId::new("a7").ok(), ..all.clone() },
+            AgentFilter { agent_type: Some("gold".into()), ..all.clone() },
+            AgentFilter { capability: Some("gold".into()), ..all.clone() },
+            AgentFilter { labels: vec![("tier".into(), "gold".into())], ..all.clone() },
+            AgentFilter { presence: Some(Presence::Busy), ..all.clone() },
+        ] {
+            assert_eq!(ask(&filter, &[]), Ok(()));
+            broken(ask(&filter, &["a2"]), "directory", "is shown as Ready to");
+        }
+        let offline = AgentFilter { presence: Some(Presence::Offline), ..all };
+        let mut page = page(&["a2"]);
+        page.agents[0].presence = Presence::Offline;
+        let check = shown(&scene.model, (&offline, &before), &page);
+        broken(check, "directory", "to be offline, and was connected");
     }
 
     #[test]

@@ -15,16 +15,18 @@ pub(crate) fn right(model: &Model, entry: &Entry) -> Result<bool, Violation> {
         return Ok(super::pending::may_drop(model, entry));
     }
     let waits = entry.place == Place::Waiting;
-    let allowed = when_full(model, &entry.inbox) == WhenFull::DropOldest && bounds::are_tight(model);
+    let allowed =
+        when_full(model, &entry.inbox) == WhenFull::DropOldest && bounds::are_tight(model);
+    let may = waits && allowed && is_event_like(entry.publish.envelope.kind);
     oldest(model, entry)?;
     ensure!(
-        !(waits && allowed) || bounds::is_full(model, &entry.inbox),
+        !may || bounds::is_full(model, &entry.inbox),
         "10 bounds",
         "{} is dropped from {}, which has room",
         entry.id(),
         entry.inbox
     );
-    Ok(waits && allowed && is_event_like(entry.publish.envelope.kind))
+    Ok(may)
 }
 
 fn oldest(model: &Model, entry: &Entry) -> Check {
@@ -94,6 +96,7 @@ mod tests {
         let mut scene = scene();
         broken(dropped(&mut scene, 2), "7 order", "is dropped before an older event");
         assert_eq!(dropped(&mut scene, 1), Ok(()));
+        scene.model.rules.inbox_logged = 2;
         assert_eq!(dropped(&mut scene, 2), Ok(()));
     }
 
@@ -102,6 +105,7 @@ mod tests {
         let mut scene = scene();
         let request = scene.model.book.entries[&3].clone();
         dropped(&mut scene, 1).unwrap();
+        scene.model.rules.inbox_logged = 2;
         dropped(&mut scene, 2).unwrap();
         assert_eq!(right(&scene.model, &request), Ok(false));
         broken(dropped(&mut scene, 3), "5 fencing", "without a reason");
@@ -126,6 +130,7 @@ mod tests {
         scene.accept(1, event).unwrap();
         scene.accept(2, event).unwrap();
         scene.sync();
+        scene.model.rules.inbox_logged = 2;
         assert_eq!(dropped(&mut scene, 2), Ok(()));
     }
 }

@@ -97,15 +97,14 @@ fn exhausted(model: &Model, entry: &Entry) -> Result<bool, crate::check::Violati
 fn canceled(model: &Model, entry: &Entry) -> bool {
     let Cause::Frame { session, handled } = &model.cause else { return false };
     let Some(session) = model.sessions.get(session) else { return false };
-    handled
-        .iter()
-        .filter_map(|number| session.asked.get(number))
-        .any(|asked| match &asked.operation {
+    handled.iter().filter_map(|number| session.asked.get(number)).any(|asked| {
+        match &asked.operation {
             Operation::Cancel { id, descendants, .. } => {
                 *id == entry.id() || (*descendants && family::is_below(model, entry, *id))
             }
             _ => false,
-        })
+        }
+    })
 }
 
 fn note_cancels(model: &mut Model, id: trunkline_types::MessageId, at: Sequence) {

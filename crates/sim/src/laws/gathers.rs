@@ -193,6 +193,36 @@ mod tests {
     }
 
     #[test]
+    fn once_enough_have_answered_the_others_are_told_to_stop() {
+        let holding = || {
+            let mut scene = asked(GatherRule::First);
+            for (counter, worker, name) in [(7, WORKERS[0], "a2"), (8, WORKERS[1], "a3")] {
+                let inbox = trunkline_types::InboxAddress::Agent(agent(name));
+                let token = crate::model::testing::token(counter);
+                crate::laws::leases::grant(&mut scene.model, token, id(1), inbox, worker, None)
+                    .expect("a new token");
+            }
+            scene.settle(WORKERS[0], 7, Outcome::Complete { reply: Some(Payload::text("yes")) });
+            scene
+        };
+        let said = GatheredPart { agent: agent("a2"), result: Ok(Payload::text("yes")) };
+        let parts = [said, none("a3", FailureCode::Canceled)];
+        let owed = (WORKERS[1], crate::model::testing::token(8));
+        let mut scene = holding();
+        assert_eq!(tell(&mut scene.model, true, &parts), Ok(()));
+        assert!(scene.model.cancels.contains(&owed), "and silence will tell");
+        broken(super::goes_on(&scene.model, id(1)), "gathering", "after its answers were told");
+        let mut scene = holding();
+        scene.model.stopped.insert(owed);
+        assert_eq!(tell(&mut scene.model, true, &parts), Ok(()));
+        assert!(scene.model.cancels.is_empty(), "it was told before");
+        let mut scene = holding();
+        scene.settle(WORKERS[1], 8, Outcome::Release);
+        assert_eq!(tell(&mut scene.model, true, &parts), Ok(()));
+        assert!(scene.model.cancels.is_empty(), "it has given it up");
+    }
+
+    #[test]
     fn what_was_said_under_the_delivery_counts() {
         let mut scene = asked(GatherRule::First);
         let skill = trunkline_types::InboxAddress::Agent(agent("a2"));

@@ -23,7 +23,11 @@ pub(crate) fn is_taken(model: &Model, hello: &Hello) -> bool {
 }
 
 /// Checks how somebody is answered who wants an id that another principal has.
-pub(crate) fn answered(model: &Model, connection: u64, result: &Result<Box<Welcome>, Refusal>) -> Check {
+pub(crate) fn answered(
+    model: &Model,
+    connection: u64,
+    result: &Result<Box<Welcome>, Refusal>,
+) -> Check {
     let taken = model.impostor == Some(connection) && result.is_ok();
     ensure!(!taken, "identity", "connection {connection} is welcomed under somebody else's id");
     Ok(())

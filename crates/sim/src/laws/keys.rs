@@ -87,10 +87,11 @@ fn ends(model: &Model, at: WallTime) -> WallTime {
 mod tests {
     use super::repeated;
     use crate::check::Check;
+    use crate::laws::answers::refused;
     use crate::model::testing::{SENDER, Scene, broken, id, publish};
     use std::sync::Arc;
     use trunkline_types::session::Operation;
-    use trunkline_types::{IdempotencyKey, Publish};
+    use trunkline_types::{IdempotencyKey, Publish, Refusal, RefusalCode};
 
     fn keyed(publish: &mut Publish) {
         publish.envelope.idempotency_key = IdempotencyKey::new("k").ok();
@@ -135,6 +136,34 @@ mod tests {
         broken(repeat(&mut scene, 4, 9), "keys", "came first");
         scene.at(2000);
         broken(repeat(&mut scene, 5, 1), "keys", "which is over");
+    }
+
+    fn under(publish: &mut Publish, key: &str) {
+        publish.envelope.idempotency_key = IdempotencyKey::new(key).ok();
+    }
+
+    /// A publish with a key comes and is refused because there are too many.
+    fn refuse(scene: &mut Scene, key: &str) -> Check {
+        let mut publish = publish(9);
+        under(&mut publish, key);
+        let number = scene.operate(SENDER, Operation::Publish(Arc::new(publish)));
+        refused(&mut scene.model, SENDER, number, &Refusal::new(RefusalCode::KeyCap, "many"))
+    }
+
+    #[test]
+    fn there_are_no_more_keys_than_may_be() {
+        let mut scene = Scene::new();
+        scene.model.rules.inbox_logged = 9;
+        for (number, key) in (1..).zip(["a", "b", "c"]) {
+            broken(refuse(&mut scene, "z"), "refusals", "without a reason");
+            scene.accept(number, |publish| under(publish, key)).unwrap();
+        }
+        broken(scene.accept(4, |publish| under(publish, "d")), "keys", "there are 3 of 3");
+        assert_eq!(refuse(&mut scene, "d"), Ok(()));
+        broken(refuse(&mut scene, "a"), "refusals", "without a reason");
+        scene.at(2000);
+        broken(refuse(&mut scene, "d"), "refusals", "without a reason");
+        assert_eq!(scene.accept(5, |publish| under(publish, "d")), Ok(()));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::tasks::{self, state_of};
 use crate::check::{Check, ensure};
 use crate::model::{Ending, Entry, Model, Place};
 use trunkline_types::{
-    Answer, CopyState, DeadLetter, MessageId, MessageStatus, Query, Refusal, RefusalCode,
-    Stats, TaskSnapshot, TaskState,
+    Answer, CopyState, DeadLetter, MessageId, MessageStatus, Query, Refusal, RefusalCode, Stats,
+    TaskSnapshot, TaskState,
 };
 
 /// What an answer must not fall behind: known when the question was asked.
@@ -226,10 +226,11 @@ fn figures(stats: &Stats) -> Check {
 #[cfg(test)]
 mod tests {
     use super::{Question, answered};
-    use crate::model::testing::{Scene, broken, id};
+    use crate::model::testing::{Scene, WORKERS, broken, id};
+    use crate::model::{Ending, Fact};
     use trunkline_types::{
-        Answer, Counters, Destination, History, Query, Refusal, RefusalCode, Stats, TaskSnapshot,
-        TaskState, WallTime,
+        Answer, Counters, Destination, History, Outcome, Query, Refusal, RefusalCode, Stats,
+        TaskSnapshot, TaskState, WallTime,
     };
 
     fn snapshot(state: TaskState) -> TaskSnapshot {
@@ -268,6 +269,22 @@ mod tests {
         broken(answered(&scene.model, &asked(&scene), &done), "9 tasks", "it ended None");
         let missing = Err(Refusal::new(RefusalCode::NotFound, "no"));
         broken(answered(&scene.model, &asked(&scene), &missing), "1 durable", "is not found");
+    }
+
+    #[test]
+    fn an_ended_task_is_found_for_as_long_as_it_is_kept() {
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        scene.settle(WORKERS[0], 1, Outcome::Complete { reply: None });
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None) }).unwrap();
+        scene.sync();
+        let asked = Question::new(&scene.model, Query::task(id(1)));
+        let missing = Err(Refusal::new(RefusalCode::NotFound, "no"));
+        scene.at(1999);
+        broken(answered(&scene.model, &asked, &missing), "1 durable", "is not found");
+        scene.at(2000);
+        assert_eq!(answered(&scene.model, &asked, &missing), Ok(()));
     }
 
     #[test]

@@ -120,8 +120,9 @@ fn targets(model: &Model, publish: &Publish) -> Option<BTreeSet<InboxAddress>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::testing::{Scene, accepted, broken, publish};
+    use crate::model::testing::{SENDER, Scene, accepted, broken, id, publish};
     use std::sync::Arc;
+    use trunkline_types::session::Operation;
     use trunkline_types::{Destination, IdempotencyKey, WallTime};
 
     #[test]
@@ -137,6 +138,18 @@ mod tests {
             publish.envelope.destination = Destination::skill("other").unwrap();
         };
         broken(scene.accept(3, elsewhere), "routing", "instead of");
+    }
+
+    #[test]
+    fn an_envelope_is_recorded_as_it_was_sent() {
+        let mut scene = Scene::new();
+        let sent = Arc::new(publish(1));
+        let operation = scene.operate(SENDER, Operation::Publish(sent.clone()));
+        let mut other = publish(1);
+        other.envelope.correlation_id = Some(id(7));
+        let tampered = accepted(Arc::new(other), operation, WallTime(1), 1);
+        broken(scene.fact(tampered), "answers", "did not send it");
+        assert_eq!(scene.fact(accepted(sent, operation, WallTime(1), 1)), Ok(()));
     }
 
     #[test]

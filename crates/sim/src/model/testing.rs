@@ -7,8 +7,8 @@ use std::time::Duration;
 use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
 use trunkline_types::{
     AgentCard, AgentId, Destination, Durability, Envelope, Epoch, InboxAddress, Kind, MessageId,
-    Outcome, Partition, Payload, Publish, Routing, Sequence, SessionId, Settle, SkillName, Token, WallTime,
-    WhenFull,
+    Outcome, Partition, Payload, Publish, Routing, Sequence, SessionId, Settle, SkillName, Token,
+    WallTime, WhenFull,
 };
 
 /// The session of the sender.

@@ -1,8 +1,8 @@
 //! The driver: commands in, records to the log, effects to the wire, as a broker does it.
 
 use super::broker::{DriverDefect, Mood};
-use super::wire::{ToBroker, ToClient};
 use super::tenants::IMPOSTOR;
+use super::wire::{ToBroker, ToClient};
 use super::{Event, World, facts, principal};
 use crate::check::{Check, Violation};
 use crate::laws::{self, reads::Question};
