@@ -21,6 +21,8 @@ pub(crate) struct Guard {
     probes: BTreeSet<(u64, Token)>,
     /// How many of these have succeeded.
     passed: u32,
+    /// The number of the command by which it closed.
+    closed: u64,
     /// Whether something happened that may or may not have counted.
     unclear: bool,
 }
@@ -35,8 +37,9 @@ impl Guard {
         entry.token.is_some_and(|token| self.probes.contains(&(entry.number, token)))
     }
 
-    /// Its agent was unregistered or has recovered, which closes it. What was unclear before stays so: a delivery
-    /// that no record tells of may still be held by a session that came back in time.
+    /// Its agent was unregistered or has recovered, which closes it. What was unclear before stays
+    /// so: a delivery that no record tells of may still be held by a session that came back in
+    /// time.
     pub(crate) fn renew(&mut self) {
         *self = Self { unclear: self.unclear, ..Self::default() };
     }
@@ -73,7 +76,7 @@ pub(crate) fn failed(model: &mut Model, entry: &Entry) {
 
 /// A delivery succeeded, so that the failures before it do not count.
 pub(crate) fn succeeded(model: &mut Model, entry: &Entry) {
-    let probes = model.rules.breaker_probes.max(1);
+    let (probes, command) = (model.rules.breaker_probes.max(1), model.command);
     let Some(guard) = guard(model, entry) else { return };
     if guard.opened.is_none() {
         guard.failures.clear();
@@ -81,6 +84,7 @@ pub(crate) fn succeeded(model: &mut Model, entry: &Entry) {
         guard.passed += 1;
         if guard.passed >= probes {
             guard.renew();
+            guard.closed = command;
         }
     }
 }
@@ -127,13 +131,16 @@ pub(crate) fn passes(model: &Model, id: MessageId, agent: &AgentId, inbox: &Inbo
     Ok(())
 }
 
-/// Whether it is certain that no breaker keeps work of this inbox from an agent.
+/// Whether it is certain that no breaker keeps work of this inbox from an agent, and that none did
+/// before what is being handled.
 pub(crate) fn is_closed(model: &Model, agent: &AgentId, inbox: &InboxAddress) -> bool {
     if model.rules.breaker_failures == 0 && !model.reconfigured {
         return true;
     }
     let guard = model.guards.get(&(agent.clone(), inbox.clone()));
-    guard.is_none_or(|guard| !guard.unclear && guard.opened.is_none())
+    guard.is_none_or(|guard| {
+        !guard.unclear && guard.opened.is_none() && guard.closed < model.command
+    })
 }
 
 /// An entry is delivered to a session. If the breaker between them is not closed, it is a probe.

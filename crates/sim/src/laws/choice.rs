@@ -1,19 +1,15 @@
 //! A routing policy chooses, among the sessions that would take a delivery, as it says: the least
 //! loaded, one after the other, in proportion to weights, or whom a key falls to.
 //!
-//! Who would take one can be told from the records only where everything is logged. A session
-//! counts as able to take a delivery if it was so before the present thing came and is so still,
-//! for what becomes free is served at once, whatever the policy. Where somebody else could have
-//! taken it, the policy has chosen.
+//! Where somebody else could have taken a delivery, the policy has chosen. Read `able` for who
+//! counts as one who could.
 
-use super::breakers;
+use super::able::{Able, able, control};
 use crate::check::{Check, Violation, ensure};
 use crate::model::{Entry, Model, Place, Session, nanos};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use trunkline_types::{
-    AgentControl, AgentId, Binding, InboxAddress, OrderingKey, Routing, SessionId,
-};
+use trunkline_types::{AgentId, InboxAddress, OrderingKey, Routing, SessionId};
 
 /// How much likelier some other rule must make what was drawn, as a power of e. That it ever
 /// happens by chance in one life of a broker is less likely than that power's inverse.
@@ -86,62 +82,6 @@ pub(crate) fn made(model: &mut Model, entry: &Entry, session: SessionId) -> Chec
         choices.forget_turns();
     }
     Ok(())
-}
-
-/// A session that could take a delivery.
-#[derive(Debug)]
-struct Able {
-    agent: AgentId,
-    held: u64,
-    credit: u64,
-}
-
-/// Who could take an entry: was able to before what is being handled came, and is so still.
-fn able(model: &Model, entry: &Entry, policy: Routing) -> BTreeMap<SessionId, Able> {
-    let mut held: BTreeMap<SessionId, u64> = BTreeMap::new();
-    for other in model.book.open_entries().filter(|other| other.place == Place::Leased) {
-        if let Some(holder) = other.holder {
-            *held.entry(holder).or_default() += 1;
-        }
-    }
-    let there = |row: &&Session| {
-        row.connection.is_some()
-            && row.welcomed
-            && !row.draining
-            && !row.dismissed
-            && row.eased < model.command
-    };
-    let rows = model.sessions.values().filter(there).filter_map(|row| {
-        let agent = row.agent.clone()?;
-        let held = held.get(&row.id).copied().unwrap_or_default();
-        let credit = u64::from(row.credit.deliveries);
-        let fits = held < credit && fits(model, entry, policy, &agent);
-        fits.then_some((row.id, Able { agent, held, credit }))
-    });
-    rows.collect()
-}
-
-/// Whether an agent may have an entry, whatever its sessions hold.
-fn fits(model: &Model, entry: &Entry, policy: Routing, agent: &AgentId) -> bool {
-    let Some(card) = model.book.agents.get(agent) else { return false };
-    let control = control(model, agent);
-    let serves = match &entry.inbox {
-        InboxAddress::Agent(own) => own == agent,
-        InboxAddress::Skill(skill) => card.skills.contains(skill),
-    };
-    let bindings = model.book.settings.get(&entry.inbox).map(|row| &row.bindings);
-    let bound = bindings.into_iter().flatten().find(|row| row.priority == entry.priority());
-    let carries = |row: &Binding| card.labels.contains(&(row.key.clone(), row.value.clone()));
-    serves
-        && !control.draining
-        && control.healthy
-        && (policy != Routing::Weighted || control.weight > 0)
-        && bound.is_none_or(carries)
-        && breakers::is_closed(model, agent, &entry.inbox)
-}
-
-fn control(model: &Model, agent: &AgentId) -> AgentControl {
-    model.book.controls.get(agent).copied().unwrap_or_default()
 }
 
 /// A task that its caller continued goes back to the agent that paused it, if that can take it:

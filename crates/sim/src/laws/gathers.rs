@@ -68,7 +68,9 @@ fn owed_to_the_rest(model: &mut Model, id: MessageId, parts: &[GatheredPart]) {
         let runs = model.elapsed(grant.renewed, grant.absent) < nanos(row.lease) / 2;
         let key = (row.id, *token);
         let held = asked && here && runs && !said(row, *token) && !model.stopped.contains(&key);
-        (grant.id == id && held).then_some(key)
+        // What an earlier life of the broker handed out is forgotten.
+        let lives = token.epoch == model.book.epoch;
+        (grant.id == id && held && lives).then_some(key)
     };
     let owed: Vec<_> = model.granted.iter().filter_map(certain).collect();
     model.cancels.extend(owed);

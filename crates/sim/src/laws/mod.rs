@@ -1,6 +1,7 @@
 //! The laws, one small file each. Every one looks at the model and at one thing that was seen,
 //! and says how the two disagree.
 
+mod able;
 pub(crate) mod answers;
 pub(crate) mod bounds;
 pub(crate) mod breakers;
