@@ -92,6 +92,7 @@ counts! {
     Nested = "nested requests", 20;
     Deadlocks = "deadlock refusals", 2;
     Verdicts = "verdicts", 20;
+    Costly = "filters left out", 5;
     Indexed = "indexed keys", 20;
     Configured = "reloaded settings", 20;
     Outside = "publishes that waited outside", 20;

@@ -33,7 +33,9 @@ pub(crate) fn nothing_overdue(model: &Model) -> Check {
         let due = entry.publish.due(entry.accepted_at);
         let ready =
             model.now.wall.0 > due.0 + 1 && model.reached(entry.accepted, entry.durability());
-        let stays = entry.publish.absent() == Absent::Park && !is_wanted(model, &entry.publish);
+        let missed = model.costly.keys().any(|(missed, _)| *missed == id);
+        let wanted = is_wanted(model, &entry.publish) && !missed;
+        let stays = entry.publish.absent() == Absent::Park && !wanted;
         ensure!(!ready || stays, "pending", "event {id} still waits, it was due {due:?}");
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::laws::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::{
-    AgentId, Durability, GatherRule, GroupName, InboxAddress, MessageId, Publish, Sequence,
+    AgentId, Durability, Filter, GatherRule, GroupName, InboxAddress, MessageId, Publish, Sequence,
     SessionId, TaskEvent, Token, WallTime, WhenFull,
 };
 
@@ -175,6 +175,8 @@ pub(crate) struct Model {
     pub(crate) falls: BTreeSet<(String, AgentId, AgentId)>,
     /// Who got an event on behalf of a group.
     pub(crate) grouped: BTreeMap<(MessageId, GroupName), Member>,
+    /// Which filters were not evaluated on which events, and the number of the command then.
+    pub(crate) costly: BTreeMap<(MessageId, Filter), u64>,
     /// The connection over which somebody says hello under an id of another principal.
     pub(crate) impostor: Option<u64>,
     /// Holders that were told to stop.
@@ -244,6 +246,7 @@ impl Model {
             continued: BTreeSet::new(),
             falls: BTreeSet::new(),
             grouped: BTreeMap::new(),
+            costly: BTreeMap::new(),
             impostor: None,
             stopped: BTreeSet::new(),
             ended: BTreeMap::new(),

@@ -4,7 +4,7 @@ use super::{Grant, Model};
 use crate::check::Check;
 use crate::laws::{self, reads::Question};
 use trunkline_types::session::{SessionItem, Welcome};
-use trunkline_types::{Answer, Refusal};
+use trunkline_types::{Answer, Filter, MessageId, Refusal};
 
 impl Model {
     /// A session is welcomed.
@@ -74,6 +74,11 @@ impl Model {
             }
             SessionItem::Drain { .. } | SessionItem::GoAway { .. } => Ok(()),
         }
+    }
+
+    /// A filter is not evaluated on an event.
+    pub(crate) fn leave_out(&mut self, id: MessageId, filter: &Filter) {
+        self.costly.insert((id, filter.clone()), self.command);
     }
 
     /// A question is answered.

@@ -49,7 +49,7 @@ impl World {
             }
             ToBroker::Frame(frame) => {
                 self.models[tenant].frame(link, &frame);
-                let verdicts = self.verdicts(&frame);
+                let verdicts = self.verdicts(tenant, &frame);
                 Command::Frame { connection, frame, verdicts }
             }
             ToBroker::Gone => {
