@@ -71,6 +71,38 @@ pub enum Defect {
     ForgottenCarry,
     /// Old records are given up before what says them again is flushed.
     EarlyRemoval,
+    /// Weighted routing draws all agents alike.
+    IgnoredWeight,
+    /// By hash, a key now and then falls to another agent than before.
+    WrongMember,
+    /// The heaviest loaded is taken for the lightest.
+    HeaviestFirst,
+    /// By turns, the same one gets several deliveries in a row.
+    RepeatedTurn,
+    /// A continued task goes to anybody.
+    ForgottenHolder,
+    /// The limit that is set for an inbox is ignored.
+    IgnoredLimit,
+    /// An inbox is full one envelope before its limit.
+    FullTooSoon,
+    /// An idempotency key more than there may be is accepted.
+    IgnoredKeyCap,
+    /// A repeat of a known idempotency key is refused once there are as many keys as may be.
+    CapBeforeRepeat,
+    /// A delivery no longer says what its envelope answers.
+    LostCorrelation,
+    /// An agent's id is given to whoever asks for it.
+    TakenIdentity,
+    /// Once enough have answered, the others are not told to stop.
+    RestGoesOn,
+    /// Calling off a message with its descendants leaves one out.
+    SparedDescendant,
+    /// A dead letter is kept for longer than it may be.
+    KeptTooLong,
+    /// The directory is shown without regard to types, capabilities and labels.
+    UnfilteredDirectory,
+    /// A circuit breaker that is half-open lets everything through.
+    EndlessProbes,
 }
 
 impl Defect {
@@ -110,5 +142,21 @@ impl Defect {
         Self::WaiterOvertaken,
         Self::ForgottenCarry,
         Self::EarlyRemoval,
+        Self::IgnoredWeight,
+        Self::WrongMember,
+        Self::HeaviestFirst,
+        Self::RepeatedTurn,
+        Self::ForgottenHolder,
+        Self::IgnoredLimit,
+        Self::FullTooSoon,
+        Self::IgnoredKeyCap,
+        Self::CapBeforeRepeat,
+        Self::LostCorrelation,
+        Self::TakenIdentity,
+        Self::RestGoesOn,
+        Self::SparedDescendant,
+        Self::KeptTooLong,
+        Self::UnfilteredDirectory,
+        Self::EndlessProbes,
     ];
 }

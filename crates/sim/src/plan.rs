@@ -88,10 +88,12 @@ pub(crate) struct Traffic {
     pub(crate) max_run: u32,
     pub(crate) nested: u32,
     pub(crate) control: u32,
+    pub(crate) weights: u32,
     pub(crate) settings: u32,
     pub(crate) schedules: u32,
     pub(crate) letters: u32,
     pub(crate) directory: u32,
+    pub(crate) impostors: u32,
     pub(crate) unregister: u32,
     pub(crate) urgent: u32,
     pub(crate) cut: u32,
@@ -141,6 +143,8 @@ impl Plan {
             inbox_ephemeral: if tight { rng.u32(2..=12) } else { 10_000 },
             inbox_logged: if tight { rng.u64(4..=20) } else { 10_000_000 },
             ended_tasks: if few_ended { rng.usize(3..=30) } else { 100_000 },
+            ended_task_keep: keep(rng),
+            dead_letter_keep: keep(rng),
             task_events: if rng.u8(..) < 40 { rng.usize(2..=6) } else { 10_000 },
             limits: Limits::default(),
             rules: Arc::new(SmallRules),
@@ -157,6 +161,7 @@ impl Plan {
             pending_events: if tight { rng.usize(2..=8) } else { 100_000 },
             ended_messages: rng.usize(4..=200),
             clean_step_bytes: cleaning(seed).1,
+            keys: if rng.u8(..) < 80 { rng.usize(1..=12) } else { 1_000_000 },
             key_window: Duration::from_millis(if rng.bool() { DAY } else { rng.u64(100..=4000) }),
             ..EngineConfig::default()
         };
@@ -167,6 +172,11 @@ impl Plan {
             salt: seed,
             ..LogConfig::default()
         };
+        let mut traffic = Traffic::draw(rng);
+        if engine.routing == Routing::Weighted {
+            // It takes many draws to tell weights from their absence.
+            traffic.weights = traffic.weights.max(60);
+        }
         Self {
             seed,
             steps: rng.u32(800..=4000),
@@ -186,7 +196,7 @@ impl Plan {
                 reordered: sometimes(rng, 60),
             },
             faults: Faults { clean: cleaning(seed).0, ..Faults::draw(rng, lease) },
-            traffic: Traffic::draw(rng),
+            traffic,
             work: Work::draw(rng, lease),
         }
     }
@@ -214,11 +224,16 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         losses: config.losses,
         tight: config.inbox_ephemeral < 100,
         when_full: config.when_full,
+        routing: config.routing,
         breaker_failures: config.breaker_failures,
         breaker_window: config.breaker_window,
         breaker_open: config.breaker_open,
+        breaker_probes: config.breaker_probes,
         key_window: config.key_window,
+        keys: config.keys,
         ended_tasks: config.ended_tasks,
+        ended_task_keep: config.ended_task_keep,
+        dead_letter_keep: config.dead_letter_keep,
         task_events: config.task_events,
     }
 }
@@ -229,6 +244,11 @@ fn cleaning(seed: u64) -> (u64, u64) {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xC1EA);
     let most = [1, 500, 2_000, 100_000][rng.usize(..4)];
     (every(&mut rng, 20, 600), rng.u64(1..=most))
+}
+
+/// How long what has ended is kept: mostly for longer than any run takes.
+fn keep(rng: &mut fastrand::Rng) -> Duration {
+    Duration::from_millis(if rng.u8(..) < 80 { rng.u64(100..=4000) } else { 7 * DAY })
 }
 
 /// A feature that is off in a third of the runs.
@@ -264,7 +284,7 @@ impl Traffic {
         Self {
             pace: rng.u64(5..=50) * MS,
             burst: rng.u32(1..=4),
-            pure: rng.u8(..) < 60,
+            pure: rng.u8(..) < 90,
             ephemeral: sometimes(rng, 600),
             buffered: sometimes(rng, 400),
             topics: sometimes(rng, 400),
@@ -281,10 +301,12 @@ impl Traffic {
             max_run: sometimes(rng, 200),
             nested: sometimes(rng, 300),
             control: sometimes(rng, 60),
+            weights: sometimes(rng, 120),
             settings: sometimes(rng, 60),
             schedules: sometimes(rng, 40),
             letters: sometimes(rng, 200),
             directory: sometimes(rng, 60),
+            impostors: sometimes(rng, 40),
             unregister: sometimes(rng, 8),
             urgent: rng.u32(0..=900),
             cut: sometimes(rng, 60),
@@ -301,7 +323,7 @@ impl Work {
             credit: rng.u32(1..=12),
             retry: sometimes(rng, 400),
             release: sometimes(rng, 200),
-            pause: sometimes(rng, 120),
+            pause: sometimes(rng, 250),
             fail: sometimes(rng, 200),
             dead_letter: sometimes(rng, 60),
             stall: sometimes(rng, 150),

@@ -1,6 +1,7 @@
 //! Hellos: who may open a session, and what a session finds when it comes back.
 
 use crate::command::ConnectionKey;
+use crate::defect::Defect;
 use crate::dispatch::Session;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
@@ -260,7 +261,9 @@ impl Engine {
                 }
             }
             let owner = known.and_then(|&key| self.agents[key].registration.as_ref());
-            if let Some(owner) = owner.filter(|known| known.owner != principal.subject) {
+            if let Some(owner) = owner.filter(|known| {
+                known.owner != principal.subject && !self.planted(Defect::TakenIdentity)
+            }) {
                 let message = format!(
                     "agent id '{}' belongs to '{}', you are '{}'; choose another id",
                     card.id, owner.owner, principal.subject

@@ -24,12 +24,18 @@ impl Engine {
     /// Most ephemeral envelopes in an inbox.
     pub(crate) fn ephemeral_limit(&self, inbox: &Inbox) -> u32 {
         let most = self.config.inbox_ephemeral;
+        if self.planted(Defect::IgnoredLimit) {
+            return most;
+        }
         inbox.settings().limit.map_or(most, |limit| limit.min(most))
     }
 
     /// Most logged envelopes in an inbox.
     pub(crate) fn logged_limit(&self, inbox: &Inbox) -> u64 {
         let most = self.config.inbox_logged;
+        if self.planted(Defect::IgnoredLimit) {
+            return most;
+        }
         inbox.settings().limit.map_or(most, |limit| u64::from(limit).min(most))
     }
 
@@ -43,6 +49,7 @@ impl Engine {
         let row = &self.inboxes[inbox];
         if level.is_logged() {
             let limit = self.logged_limit(row);
+            let limit = limit - u64::from(self.planted(Defect::FullTooSoon) && limit > 1);
             return (row.logged() >= limit).then(|| format!("{limit} durable envelopes"));
         }
         let (count, bytes) = (self.ephemeral_limit(row), self.config.inbox_ephemeral_bytes);

@@ -4,6 +4,7 @@ use super::frame::Answered;
 use super::full::Room;
 use super::keys::fingerprint;
 use super::origin::{Cause, Origin};
+use crate::defect::Defect;
 use crate::dispatch::EventCopy;
 use crate::effect::Output;
 use crate::engine::Engine;
@@ -305,8 +306,10 @@ impl Engine {
     ) -> Result<Option<Answered>, Refusal> {
         let Some(key) = &publish.envelope.idempotency_key else { return Ok(None) };
         let bound = self.config.keys;
-        let Some(row) = self.key_row(now, tenant, key)? else {
-            if self.tenants[tenant].keys.live(now.wall) >= bound as u64 {
+        let row = self.key_row(now, tenant, key)?;
+        let full = self.tenants[tenant].keys.live(now.wall) >= bound as u64;
+        let Some(row) = row.filter(|_| !(full && self.planted(Defect::CapBeforeRepeat))) else {
+            if full && !self.planted(Defect::IgnoredKeyCap) {
                 let message = format!(
                     "the tenant has {bound} idempotency keys, which is the limit; they expire {} \
                      after their use",

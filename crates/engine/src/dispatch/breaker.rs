@@ -55,7 +55,9 @@ impl Engine {
             None | Some(State::Closed) => true,
             Some(_) if self.planted(Defect::IgnoredBreaker) => true,
             Some(State::Open { .. }) => false,
-            Some(State::HalfOpen { under_way, .. }) => under_way < self.probes(),
+            Some(State::HalfOpen { under_way, .. }) => {
+                under_way < self.probes() || self.planted(Defect::EndlessProbes)
+            }
         }
     }
 

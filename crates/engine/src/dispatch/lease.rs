@@ -4,12 +4,13 @@ use crate::defect::Defect;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::{Mono, Now};
-use crate::queue::{Lease, Place};
+use crate::queue::{Entry, Lease, Place};
 use crate::record::Record;
 use crate::table::{AgentKey, EntryKey, SessionKey};
+use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::{Delivery, SessionItem};
-use trunkline_types::{SessionId, Token, WallTime};
+use trunkline_types::{Publish, SessionId, Token, WallTime};
 
 impl Engine {
     /// Delivers a staged entry to a session under a new lease.
@@ -167,6 +168,15 @@ impl Engine {
         }
     }
 
+    /// What a delivery carries: what was sent.
+    fn carried_publish(&self, entry: &Entry) -> Arc<Publish> {
+        let mut publish = entry.publish.clone();
+        if self.planted(Defect::LostCorrelation) {
+            Arc::make_mut(&mut publish).envelope.correlation_id = None;
+        }
+        publish
+    }
+
     fn delivery(&mut self, now: Now, key: EntryKey, token: Token) -> Delivery {
         let missed = self.inboxes[self.entries[key].inbox].missed.take();
         if !missed.is_empty() {
@@ -176,7 +186,7 @@ impl Engine {
         let inbox = &self.inboxes[entry.inbox];
         Delivery {
             token,
-            publish: entry.publish.clone(),
+            publish: self.carried_publish(entry),
             inbox: self.wanted_of(entry),
             attempt: entry.attempts + 1,
             accepted_at: entry.accepted_at,

@@ -67,6 +67,8 @@ impl Engine {
     pub(crate) fn is_lighter(&self, session: SessionKey, other: SessionKey) -> bool {
         // Compares in_flight / credit without dividing.
         let (row, other) = (&self.sessions[session], &self.sessions[other]);
+        let (row, other) =
+            if self.planted(Defect::HeaviestFirst) { (other, row) } else { (row, other) };
         u64::from(row.in_flight) * u64::from(other.credit.deliveries)
             < u64::from(other.in_flight) * u64::from(row.credit.deliveries)
     }

@@ -109,7 +109,8 @@ impl Engine {
 
     fn pick_in_turn(&mut self, inbox: InboxKey, lane: u8) -> Option<SessionKey> {
         let (place, session) = self.takers(inbox, lane).next()?;
-        self.inboxes[inbox].cursor = u32::try_from(place + 1).unwrap_or(0);
+        let next = if self.planted(Defect::RepeatedTurn) { place } else { place + 1 };
+        self.inboxes[inbox].cursor = u32::try_from(next).unwrap_or(0);
         Some(session)
     }
 
@@ -139,6 +140,9 @@ impl Engine {
     /// that would take something now.
     fn share(&self, session: SessionKey) -> u64 {
         let Some(agent) = self.sessions[session].agent else { return 0 };
+        if self.planted(Defect::IgnoredWeight) {
+            return 1;
+        }
         let agent = &self.agents[agent];
         let sessions = agent.sessions.iter().filter(|&&other| self.sessions[other].counted).count();
         (u64::from(agent.control.weight) << 20) / (sessions as u64).max(1)
@@ -146,7 +150,10 @@ impl Engine {
 
     /// Rendezvous hashing: of the agents that would take it now, the one that scores highest with
     /// the key. When an agent comes or goes, only its own keys move.
-    fn pick_hashed(&self, inbox: InboxKey, lane: u8, key: EntryKey) -> Option<SessionKey> {
+    fn pick_hashed(&mut self, inbox: InboxKey, lane: u8, key: EntryKey) -> Option<SessionKey> {
+        if self.planted(Defect::WrongMember) && self.rng.u8(..) < 64 {
+            return self.takers(inbox, lane).next().map(|(_, session)| session);
+        }
         let envelope = &self.entries[key].publish.envelope;
         let hasher = FixedState::with_seed(HASH_SEED);
         let hash = match &envelope.ordering_key {

@@ -45,6 +45,8 @@ impl Engine {
             End::Canceled { reason } => Some(format!("canceled: {reason}")),
             _ => None,
         };
+        let untold = self.planted(Defect::RestGoesOn);
+        let called_off = called_off.filter(|reason| !untold || !reason.contains("enough answers"));
         if let (Some(lease), Some(reason)) = (held, called_off)
             && let Some(connection) = self.sessions[lease.holder].connection
         {

@@ -8,6 +8,7 @@
 //!
 //! No record says how much was forgotten, since that is told by what has ended and is not kept.
 
+use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::record::CarriedTally;
 use crate::table::TenantKey;
@@ -32,7 +33,7 @@ impl Engine {
                 self.forget_oldest_task(class);
             }
         }
-        let keep = self.config.dead_letter_keep;
+        let keep = self.dead_letter_keep();
         for owner in self.dead_letters.forget(|letter| is_past(letter.at, keep, at)) {
             self.tenants[owner].tally.letters_forgotten += 1;
         }
@@ -63,13 +64,18 @@ impl Engine {
         }
     }
 
+    fn dead_letter_keep(&self) -> Duration {
+        let keep = self.config.dead_letter_keep;
+        if self.planted(Defect::KeptTooLong) { keep * 2 } else { keep }
+    }
+
     /// When the next of it is to be forgotten.
     pub(crate) fn next_forgetting(&self) -> Option<WallTime> {
         let tasks = self.tasks.ended.iter().filter_map(|ended| ended.queue.front());
         let tasks = tasks.map(|&(key, _)| self.tasks.rows[key].updated_at);
         let tasks = tasks.map(|at| at.after(self.config.ended_task_keep));
         let letters = self.dead_letters.oldest();
-        let letters = letters.map(|letter| letter.at.after(self.config.dead_letter_keep));
+        let letters = letters.map(|letter| letter.at.after(self.dead_letter_keep()));
         let next = tasks.chain(letters).min()?;
         Some(WallTime(next.0.div_ceil(STEP).saturating_mul(STEP)))
     }

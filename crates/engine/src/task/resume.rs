@@ -2,6 +2,7 @@
 //! was about. It is no more than a preference: who is away, is draining or has no credit at this
 //! moment is not waited for, and whoever serves the inbox gets it.
 
+use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
@@ -14,6 +15,7 @@ impl Engine {
         let entry = &self.entries[key];
         // After a step back of the wall clock it waits for its time like any other.
         let may_go = entry.due <= now.wall && !self.congested && !self.key_blocks(key);
+        let may_go = may_go && !self.planted(Defect::ForgottenHolder);
         match self.former_holder(key).filter(|_| may_go) {
             Some(session) => self.deliver(now, key, session, out),
             None => self.make_ready(now, key, out),

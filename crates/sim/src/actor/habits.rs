@@ -2,10 +2,11 @@
 
 use super::person::{State, skill};
 use crate::totals::Count;
-use crate::world::{Event, ToBroker, World};
-use trunkline_types::session::{ClientFrame, Credit, Operation};
+use crate::world::{Event, IMPOSTOR, Link, ToBroker, World, principal};
+use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
 use trunkline_types::{
-    AgentFilter, DeadLetterFilter, InboxAddress, MessageId, Query, ScheduleFilter, TaskFilter,
+    AgentFilter, DeadLetterFilter, InboxAddress, MessageId, Presence, Principal, Query,
+    ScheduleFilter, SessionId, TaskFilter,
 };
 
 impl World {
@@ -34,6 +35,9 @@ impl World {
         if !self.actors[number].steady && self.chance(traffic.vanish) {
             self.vanish(number, link);
             return;
+        }
+        if self.chance(traffic.impostors) {
+            self.impersonate(number);
         }
         self.look_after(number);
         match self.rng.u8(..20) {
@@ -64,12 +68,35 @@ impl World {
         }
     }
 
+    /// Somebody else says hello as this actor: under its session, or as its agent in another one.
+    fn impersonate(&mut self, number: usize) {
+        self.connections += 1;
+        let link = self.connections;
+        self.links.insert(link, Link::new(number));
+        let session = SessionId(self.rng.u128(..));
+        let own = self.rng.bool();
+        let actor = &self.actors[number];
+        let hello = Hello {
+            session: if own || actor.card.is_none() { actor.session } else { session },
+            card: actor.card.clone(),
+            credit: Credit { deliveries: 8, events: 8 },
+            subscriptions: actor.subscriptions.clone(),
+            next_operation: 1,
+            held: actor.held.keys().copied().collect(),
+        };
+        let principal = Principal { subject: IMPOSTOR.into(), ..principal(actor.tenant) };
+        self.send(link, ToBroker::Hello(Box::new(hello), principal));
+    }
+
     fn ask_something(&mut self, number: usize, link: u64) {
         let task = self.any_task(number);
         let query = match self.rng.u8(..9) {
             0 => Query::Stats,
             6 => Query::Inbox(InboxAddress::Skill(skill(self.rng.usize(..2)))),
-            1 => Query::Agents(AgentFilter::default()),
+            1 => {
+                let presence = self.rng.bool().then(|| Presence::ALL[self.rng.usize(..5)]);
+                Query::Agents(AgentFilter { presence, ..self.agent_filter() })
+            }
             2 => Query::DeadLetters(DeadLetterFilter::default()),
             4 => Query::Message(task),
             5 => Query::Schedules(ScheduleFilter::default()),
@@ -81,7 +108,7 @@ impl World {
 
     /// A task that somebody sent lately, perhaps one that is not accepted yet, and now and then
     /// one of another tenant.
-    fn any_task(&mut self, number: usize) -> MessageId {
+    pub(crate) fn any_task(&mut self, number: usize) -> MessageId {
         let own = self.actors[number].tenant;
         let tenant = if self.rng.u8(..) < 16 { self.rng.usize(..self.models.len()) } else { own };
         let known: Vec<_> = self.models[tenant].published.iter().rev().take(24).collect();
@@ -104,7 +131,11 @@ impl World {
     fn call_off(&mut self, number: usize) {
         let task = self.any_task(number);
         let reason = "no longer wanted".to_owned();
-        self.operate(number, vec![Operation::Cancel { id: task, reason, descendants: false }]);
+        let descendants = self.rng.bool();
+        if descendants {
+            self.did(Count::Families);
+        }
+        self.operate(number, vec![Operation::Cancel { id: task, reason, descendants }]);
     }
 
     fn change_credit(&mut self, number: usize) {

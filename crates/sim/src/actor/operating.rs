@@ -21,6 +21,11 @@ impl World {
             let operation = self.set_agent();
             self.operate(number, vec![operation]);
         }
+        if self.chance(traffic.weights) {
+            let agent = agent(self.rng.usize(..self.plan.agents));
+            let change = AgentChange { weight: Some(self.weight()), ..AgentChange::default() };
+            self.operate(number, vec![Operation::SetAgent { agent, change }]);
+        }
         if self.chance(traffic.settings) {
             let operation = self.set_inbox();
             self.operate(number, vec![operation]);
@@ -36,8 +41,7 @@ impl World {
         }
         if self.chance(traffic.directory) {
             let follow = self.rng.u8(..) < 200;
-            let filter =
-                AgentFilter { skill: self.rng.bool().then(|| skill(1)), ..AgentFilter::default() };
+            let filter = self.agent_filter();
             let operation = if follow {
                 Operation::WatchAgents(Box::new(filter))
             } else {
@@ -49,6 +53,20 @@ impl World {
             self.did(Count::Unregistered);
             let agent = agent(self.rng.usize(..self.plan.agents));
             self.operate(number, vec![Operation::Unregister { agent }]);
+        }
+    }
+
+    /// Which agents somebody wants to see: all, or some by what their cards say.
+    pub(crate) fn agent_filter(&mut self) -> AgentFilter {
+        let all = AgentFilter::default();
+        let tier = ["gold", "tin"][self.rng.usize(..2)];
+        match self.rng.u8(..8) {
+            0 => AgentFilter { id: Some(agent(self.rng.usize(..self.plan.agents))), ..all },
+            1 | 2 => AgentFilter { skill: Some(skill(self.rng.usize(..2))), ..all },
+            3 => AgentFilter { agent_type: Some(tier.into()), ..all },
+            4 => AgentFilter { capability: Some(tier.into()), ..all },
+            5 => AgentFilter { labels: vec![("tier".into(), tier.into())], ..all },
+            _ => all,
         }
     }
 
@@ -82,12 +100,23 @@ impl World {
         self.did(Count::Controls);
         let agent = agent(self.rng.usize(..self.plan.agents));
         let change = AgentChange {
-            weight: self.rng.bool().then(|| self.rng.u32(1..=1000)),
+            weight: self.rng.bool().then(|| self.weight()),
             // Mostly it goes back to work.
             draining: self.rng.bool().then(|| self.rng.u8(..) < 80),
             healthy: self.rng.bool().then(|| self.rng.u8(..) < 160),
         };
         Operation::SetAgent { agent, change }
+    }
+
+    /// A small limit of an inbox, within the broker's bounds, or none.
+    fn limit(&mut self) -> u32 {
+        let engine = &self.plan.engine;
+        let most = u64::from(engine.inbox_ephemeral).max(engine.inbox_logged).min(8);
+        self.rng.u32(0..=u32::try_from(most).unwrap_or(u32::MAX))
+    }
+
+    fn weight(&mut self) -> u32 {
+        [0, 1, 10, 100, 1000][self.rng.usize(..5)]
     }
 
     fn set_inbox(&mut self) -> Operation {
@@ -101,6 +130,7 @@ impl World {
         let mut change = InboxChange {
             when_full: self.rng.bool().then(|| WhenFull::ALL[self.rng.usize(..3)]),
             wait: self.rng.bool().then(|| Duration::from_millis(self.rng.u64(0..=400))),
+            limit: (self.rng.u8(..) < 80).then(|| self.limit()),
             reset: self.rng.u8(..) < 60,
             ..InboxChange::default()
         };

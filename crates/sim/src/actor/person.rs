@@ -162,6 +162,10 @@ fn card(name: usize, plan: &Plan) -> AgentCard {
     card.skills = vec![skill(0)];
     let tier = if name.is_multiple_of(2) { "gold" } else { "tin" };
     card.labels = vec![("tier".into(), tier.into())];
+    // The others way round, so that no filter can be taken for another.
+    card.types = vec![if name < 2 { "gold" } else { "tin" }.into()];
+    card.capabilities =
+        vec!["tin".into(), if name.is_multiple_of(3) { "gold" } else { "own" }.into()];
     if (plan.seed >> (name % 8)) & 1 == 1 || plan.agents == 1 {
         card.skills.push(skill(1));
     }

@@ -34,6 +34,9 @@ impl World {
         if self.chance(traffic.ttl) {
             envelope.ttl = Some(Duration::from_millis(self.rng.u64(1..=1500)));
         }
+        if kind != Kind::Request {
+            self.relate(number, &mut envelope);
+        }
         let mut publish = Publish::new(envelope);
         let options = &mut publish.options;
         options.durability = Some(Durability::Synced);
@@ -143,6 +146,26 @@ impl World {
         envelope.destination = Destination::Skill(skill(0));
     }
 
+    /// What is no request: mostly an event.
+    fn kind(&mut self) -> Kind {
+        let others = [Kind::Response, Kind::ContextShare, Kind::Status, Kind::Error];
+        if self.rng.bool() { Kind::Event } else { others[self.rng.usize(..others.len())] }
+    }
+
+    /// Says what an envelope that is no request answers, and what came before it.
+    fn relate(&mut self, number: usize, envelope: &mut Envelope) {
+        if envelope.kind == Kind::Response || self.rng.u8(..) < 80 {
+            envelope.correlation_id = Some(self.any_task(number));
+        }
+        if self.rng.u8(..) < 80 {
+            envelope.causation_id = Some(self.any_task(number));
+            envelope.root_id = envelope.causation_id;
+        }
+        envelope.traceparent = self.rng.bool().then(|| {
+            format!("00-{:032x}-{:016x}-01", self.rng.u128(1..), self.rng.u64(1..)).into()
+        });
+    }
+
     fn address(&mut self, number: usize) -> (Kind, Destination) {
         let agents = self.plan.agents;
         if self.chance(self.plan.traffic.unserved) {
@@ -151,14 +174,14 @@ impl World {
         if self.chance(self.plan.traffic.topics) {
             let topic = ["t.a", "t.b", "t.b.c", "u.a"][self.rng.usize(..4)];
             let topic = topic.parse().expect("the topics are valid");
-            return (Kind::Event, Destination::Topic(topic));
+            return (self.kind(), Destination::Topic(topic));
         }
-        let kind = if self.rng.u8(..) < 40 { Kind::Event } else { Kind::Request };
+        let kind = if self.rng.u8(..) < 60 { self.kind() } else { Kind::Request };
         match self.rng.u8(..16) {
             0 => (Kind::Broadcast, Destination::All),
             1 => {
                 let both = vec![agent(0), agent(self.rng.usize(..agents)), agent(0)];
-                (Kind::Event, Destination::Agents(both))
+                (self.kind(), Destination::Agents(both))
             }
             2..=5 => (kind, Destination::Agent(agent(self.rng.usize(..agents)))),
             _ => {

@@ -1,6 +1,8 @@
 //! Every operation is answered once for each time it is sent, always alike, and not before what
 //! it led to is as durable as promised (law 1). A refusal has a reason.
 
+use super::bounds;
+use super::family;
 use super::keys;
 use super::nested::{self, Chain};
 use super::outside;
@@ -55,6 +57,9 @@ pub(crate) fn done(
                 settle.token
             );
         }
+        Operation::Cancel { id, descendants: true, .. } => {
+            family::all_called_off(model, &asked, *id)?;
+        }
         _ => {}
     }
     if let Some(at) = asked.record {
@@ -72,6 +77,7 @@ pub(crate) fn done(
         && accepted.is_none_or(|accepted| accepted.targets == 1)
         && let Some(inbox) = only_inbox(publish)
     {
+        bounds::room_for_fleeting(model, &inbox)?;
         outside::admitted(model, Some((session, number)), &[inbox], false)?;
     }
     settle_up(model, session, number, &operation);
@@ -224,6 +230,16 @@ fn settle_up(model: &mut Model, session: SessionId, number: u64, operation: &Ope
     }
 }
 
+/// Whether an envelope may have found its inbox full since it came. Where everything is logged
+/// that is certain.
+fn full(model: &Model, asked: &Asked, publish: &Publish) -> bool {
+    let (inbox, since) = (only_inbox(publish), asked.arrived.map(|arrived| arrived.command));
+    match inbox.zip(since).filter(|_| model.pure) {
+        Some((inbox, since)) => bounds::was_full(model, &inbox, since),
+        None => bounds::are_tight(model),
+    }
+}
+
 /// Whether a refusal of this class can be right.
 fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
     match (&asked.operation, code) {
@@ -262,9 +278,9 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
         (Operation::Publish(publish), RefusalCode::Deadlock) => {
             asked.blocked || nested::chain(model, publish) != Chain::Free
         }
-        (Operation::Publish(_) | Operation::Redrive(_), RefusalCode::InboxFull) => {
-            model.rules.tight
-        }
+        (Operation::Publish(publish), RefusalCode::InboxFull) => full(model, asked, publish),
+        (Operation::Redrive(_), RefusalCode::InboxFull) => bounds::are_tight(model),
+        (Operation::Publish(publish), RefusalCode::KeyCap) => keys::are_many(model, asked, publish),
         (Operation::Publish(publish), RefusalCode::NobodyThere) => {
             publish.absent() == Absent::Fail || publish.options.gather.is_some()
         }

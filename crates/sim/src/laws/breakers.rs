@@ -1,12 +1,14 @@
 //! A circuit breaker that is open keeps work away from its agent.
 //!
 //! What opens a breaker can be told from the records only where all of an agent's deliveries from
-//! an inbox are logged and none was lost. There the law is exact for the first time that the
-//! breaker opens; from then on, and elsewhere, it says nothing.
+//! an inbox are logged and none was lost. There the law is exact: nothing is delivered while the
+//! breaker is open, then no more at a time than tells whether the agent has recovered, until as
+//! many of those have succeeded or one of them has failed. Elsewhere it says nothing.
 
 use crate::check::{Check, ensure};
-use crate::model::{Entry, Model, nanos};
-use trunkline_types::{AgentId, InboxAddress, MessageId, SessionId};
+use crate::model::{Entry, Model, Place, nanos};
+use std::collections::BTreeSet;
+use trunkline_types::{AgentId, InboxAddress, MessageId, SessionId, Token};
 
 /// What is known of the breaker between an agent and an inbox since the broker started.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,12 @@ pub(crate) struct Guard {
     failures: Vec<(u64, u64)>,
     /// When it opened, likewise.
     opened: Option<(u64, u64)>,
+    /// What was delivered since it let something through again: the entries and their tokens.
+    probes: BTreeSet<(u64, Token)>,
+    /// How many of these have succeeded.
+    passed: u32,
+    /// The number of the command by which it closed.
+    closed: u64,
     /// Whether something happened that may or may not have counted.
     unclear: bool,
 }
@@ -25,8 +33,13 @@ impl Guard {
         self.unclear = true;
     }
 
-    /// Its agent was unregistered, which closes it. What was unclear before stays so: a delivery
-    /// that no record tells of may still be held by a session that came back in time.
+    fn is_probe(&self, entry: &Entry) -> bool {
+        entry.token.is_some_and(|token| self.probes.contains(&(entry.number, token)))
+    }
+
+    /// Its agent was unregistered or has recovered, which closes it. What was unclear before stays
+    /// so: a delivery that no record tells of may still be held by a session that came back in
+    /// time.
     pub(crate) fn renew(&mut self) {
         *self = Self { unclear: self.unclear, ..Self::default() };
     }
@@ -38,7 +51,15 @@ pub(crate) fn failed(model: &mut Model, entry: &Entry) {
     let (now, absent) = (model.now.mono, model.absent);
     let window = nanos(model.rules.breaker_window);
     let Some(guard) = guard(model, entry) else { return };
-    if limit == 0 || guard.unclear || guard.opened.is_some() {
+    if limit == 0 || guard.unclear {
+        return;
+    }
+    if guard.opened.is_some() {
+        // What was delivered before it opened says nothing of how the agent is now.
+        if guard.is_probe(entry) {
+            *guard = Guard { opened: Some((now, absent)), ..Guard::default() };
+            model.opened += 1;
+        }
         return;
     }
     guard.unclear |= guard.failures.iter().any(|(_, then)| *then != absent);
@@ -55,8 +76,16 @@ pub(crate) fn failed(model: &mut Model, entry: &Entry) {
 
 /// A delivery succeeded, so that the failures before it do not count.
 pub(crate) fn succeeded(model: &mut Model, entry: &Entry) {
-    if let Some(guard) = guard(model, entry) {
+    let (probes, command) = (model.rules.breaker_probes.max(1), model.command);
+    let Some(guard) = guard(model, entry) else { return };
+    if guard.opened.is_none() {
         guard.failures.clear();
+    } else if guard.is_probe(entry) {
+        guard.passed += 1;
+        if guard.passed >= probes {
+            guard.renew();
+            guard.closed = command;
+        }
     }
 }
 
@@ -78,9 +107,19 @@ pub(crate) fn fleeting(model: &mut Model, session: SessionId, inbox: &InboxAddre
 /// Checks that no breaker keeps work of this inbox from an agent.
 pub(crate) fn passes(model: &Model, id: MessageId, agent: &AgentId, inbox: &InboxAddress) -> Check {
     let guard = model.guards.get(&(agent.clone(), inbox.clone()));
-    let Some(Guard { opened: Some((at, absent)), unclear: false, .. }) = guard else {
+    let Some(Guard { opened: Some((at, absent)), unclear: false, probes, .. }) = guard else {
         return Ok(());
     };
+    let runs = |(number, token): &&(u64, Token)| {
+        let entry = model.book.entries.get(number);
+        entry.is_some_and(|entry| entry.place == Place::Leased && entry.token == Some(*token))
+    };
+    let (count, most) = (probes.iter().filter(runs).count(), model.rules.breaker_probes.max(1));
+    ensure!(
+        count < most as usize,
+        "breakers",
+        "{id} is delivered to {agent} while {count} of {most} probes for {inbox} are under way"
+    );
     let (now, open) = (model.now.mono, nanos(model.rules.breaker_open));
     let shut = *absent == model.absent && now - at < open;
     ensure!(
@@ -90,6 +129,28 @@ pub(crate) fn passes(model: &Model, id: MessageId, agent: &AgentId, inbox: &Inbo
         now - at
     );
     Ok(())
+}
+
+/// Whether it is certain that no breaker keeps work of this inbox from an agent, and that none did
+/// before what is being handled.
+pub(crate) fn is_closed(model: &Model, agent: &AgentId, inbox: &InboxAddress) -> bool {
+    if model.rules.breaker_failures == 0 && !model.reconfigured {
+        return true;
+    }
+    let guard = model.guards.get(&(agent.clone(), inbox.clone()));
+    guard.is_none_or(|guard| {
+        !guard.unclear && guard.opened.is_none() && guard.closed < model.command
+    })
+}
+
+/// An entry is delivered to a session. If the breaker between them is not closed, it is a probe.
+pub(crate) fn delivered(model: &mut Model, number: u64, token: Token, session: SessionId) {
+    let agent = model.sessions.get(&session).and_then(|session| session.agent.clone());
+    let inbox = model.book.entries.get(&number).map(|entry| entry.inbox.clone());
+    let guard = agent.zip(inbox).and_then(|key| model.guards.get_mut(&key));
+    if let Some(guard) = guard.filter(|guard| guard.opened.is_some()) {
+        guard.probes.insert((number, token));
+    }
 }
 
 fn guard<'a>(model: &'a mut Model, entry: &Entry) -> Option<&'a mut Guard> {
@@ -146,6 +207,35 @@ mod tests {
         scene.at(1201);
         failed(&mut scene.model, &entry);
         assert_eq!(scene.lease(2, 2, WORKERS[0]), Ok(()), "the first is too long ago");
+    }
+
+    /// A breaker has opened, and its time is over; the agent holds the second entry as a probe.
+    fn probing() -> (Scene, Entry) {
+        let (mut scene, entry) = scene();
+        scene.accept_synced(3);
+        failed(&mut scene.model, &entry);
+        failed(&mut scene.model, &entry);
+        scene.at(1100);
+        scene.model.sessions.get_mut(&WORKERS[0]).expect("it is there").credit.deliveries = 9;
+        scene.lease(2, 2, WORKERS[0]).unwrap();
+        let probe = scene.model.book.entries[&2].clone();
+        (scene, probe)
+    }
+
+    #[test]
+    fn after_its_time_it_lets_no_more_through_than_tells_whether_the_agent_recovered() {
+        let (mut scene, _) = probing();
+        broken(scene.lease(3, 3, WORKERS[0]), "breakers", "while 1 of 1 probes");
+        let (mut scene, probe) = probing();
+        failed(&mut scene.model, &probe);
+        broken(scene.lease(3, 3, WORKERS[0]), "breakers", "0 ns after its breaker");
+        let (mut scene, probe) = probing();
+        succeeded(&mut scene.model, &probe);
+        assert_eq!(scene.lease(3, 3, WORKERS[0]), Ok(()), "it is closed");
+        let (mut scene, _) = probing();
+        let before = scene.model.book.entries[&1].clone();
+        succeeded(&mut scene.model, &before);
+        broken(scene.lease(3, 3, WORKERS[0]), "breakers", "while 1 of 1 probes");
     }
 
     #[test]

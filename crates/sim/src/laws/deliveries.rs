@@ -1,6 +1,6 @@
 //! What a session is handed is what was sent, under the lease that the record tells of.
 
-use super::{breakers, draining, leases, numbers, order, shares};
+use super::{breakers, draining, gathers, leases, numbers, order, shares};
 use crate::check::{Check, ensure};
 use crate::model::Model;
 use trunkline_types::session::Delivery;
@@ -48,6 +48,7 @@ fn fleeting(model: &mut Model, session: SessionId, delivery: &Delivery) -> Check
     let late = expires_at.filter(|at| *at <= model.now.wall);
     ensure!(late.is_none(), "timers", "ephemeral {id} is delivered, expired since {late:?}");
     draining::hands_out_nothing(model, id)?;
+    gathers::goes_on(model, id)?;
     let key = (id, inbox.clone());
     if model.fleeting.get(&key).is_some_and(|entry| entry.latest.is_none()) {
         order::next_fleeting(model, id, inbox)?;
@@ -75,7 +76,7 @@ mod tests {
     use crate::model::testing::{Scene, WORKERS, broken, publish, skill, token};
     use std::sync::Arc;
     use trunkline_types::session::Delivery;
-    use trunkline_types::{Durability, InboxAddress, WallTime};
+    use trunkline_types::{Durability, InboxAddress, Kind, WallTime};
 
     fn delivery(number: u64, counter: u64) -> Delivery {
         Delivery {
@@ -107,6 +108,9 @@ mod tests {
         broken(delivered(&mut scene.model, WORKERS[0], &wrong), "attempts", "as attempt 2");
         let mut wrong = delivery(1, 1);
         Arc::make_mut(&mut wrong.publish).envelope.payload = "other".into();
+        broken(delivered(&mut scene.model, WORKERS[0], &wrong), "routing", "as it was sent");
+        let mut wrong = delivery(1, 1);
+        Arc::make_mut(&mut wrong.publish).envelope.kind = Kind::Status;
         broken(delivered(&mut scene.model, WORKERS[0], &wrong), "routing", "as it was sent");
         let mut wrong = delivery(1, 1);
         wrong.expires_at = Some(WallTime(1));

@@ -1,6 +1,7 @@
 //! What is dropped by rule: the oldest event of a full inbox for a newer one, or an event whose
 //! time has come and that nobody wants.
 
+use super::bounds;
 use crate::check::{Check, Violation, ensure};
 use crate::model::{Entry, Model, Place, pending};
 use trunkline_types::{InboxAddress, Kind, WhenFull};
@@ -14,9 +15,18 @@ pub(crate) fn right(model: &Model, entry: &Entry) -> Result<bool, Violation> {
         return Ok(super::pending::may_drop(model, entry));
     }
     let waits = entry.place == Place::Waiting;
-    let allowed = when_full(model, &entry.inbox) == WhenFull::DropOldest && model.rules.tight;
+    let allowed =
+        when_full(model, &entry.inbox) == WhenFull::DropOldest && bounds::are_tight(model);
+    let may = waits && allowed && is_event_like(entry.publish.envelope.kind);
     oldest(model, entry)?;
-    Ok(waits && allowed && is_event_like(entry.publish.envelope.kind))
+    ensure!(
+        !may || bounds::is_full(model, &entry.inbox),
+        "10 bounds",
+        "{} is dropped from {}, which has room",
+        entry.id(),
+        entry.inbox
+    );
+    Ok(may)
 }
 
 fn oldest(model: &Model, entry: &Entry) -> Check {
@@ -86,6 +96,7 @@ mod tests {
         let mut scene = scene();
         broken(dropped(&mut scene, 2), "7 order", "is dropped before an older event");
         assert_eq!(dropped(&mut scene, 1), Ok(()));
+        scene.model.rules.inbox_logged = 2;
         assert_eq!(dropped(&mut scene, 2), Ok(()));
     }
 
@@ -94,6 +105,7 @@ mod tests {
         let mut scene = scene();
         let request = scene.model.book.entries[&3].clone();
         dropped(&mut scene, 1).unwrap();
+        scene.model.rules.inbox_logged = 2;
         dropped(&mut scene, 2).unwrap();
         assert_eq!(right(&scene.model, &request), Ok(false));
         broken(dropped(&mut scene, 3), "5 fencing", "without a reason");
@@ -118,6 +130,7 @@ mod tests {
         scene.accept(1, event).unwrap();
         scene.accept(2, event).unwrap();
         scene.sync();
+        scene.model.rules.inbox_logged = 2;
         assert_eq!(dropped(&mut scene, 2), Ok(()));
     }
 }

@@ -1,7 +1,7 @@
 //! An entry ends once, for a reason, and for the right one.
 
 use super::returns::{self, counts, losses, settle_of};
-use super::{breakers, drops, numbers, shares};
+use super::{breakers, choice, drops, family, numbers, shares};
 use crate::check::{Check, ensure};
 use crate::model::{Cause, Ending, Entry, Model, Place, pending};
 use trunkline_types::session::Operation;
@@ -60,6 +60,7 @@ pub(crate) fn ended(model: &mut Model, at: Sequence, number: u64, how: &Ending) 
     if *how == Ending::Expired {
         // Its turn may have come when it was found to be too late.
         shares::served(model, &entry.inbox, entry.priority());
+        choice::skipped(model, &entry.inbox);
     }
     if *how == Ending::Dropped && entry.inbox != pending() {
         numbers::dropped(model, &entry.inbox);
@@ -96,10 +97,14 @@ fn exhausted(model: &Model, entry: &Entry) -> Result<bool, crate::check::Violati
 fn canceled(model: &Model, entry: &Entry) -> bool {
     let Cause::Frame { session, handled } = &model.cause else { return false };
     let Some(session) = model.sessions.get(session) else { return false };
-    handled
-        .iter()
-        .filter_map(|number| session.asked.get(number))
-        .any(|asked| matches!(&asked.operation, Operation::Cancel { id, .. } if *id == entry.id()))
+    handled.iter().filter_map(|number| session.asked.get(number)).any(|asked| {
+        match &asked.operation {
+            Operation::Cancel { id, descendants, .. } => {
+                *id == entry.id() || (*descendants && family::is_below(model, entry, *id))
+            }
+            _ => false,
+        }
+    })
 }
 
 fn note_cancels(model: &mut Model, id: trunkline_types::MessageId, at: Sequence) {

@@ -13,6 +13,8 @@ pub(crate) fn told(model: &mut Model, session: SessionId, event: &EventDelivery)
     let Some(row) = model.sessions.get_mut(&session) else { return Ok(()) };
     let wanted = row.subscriptions.iter().any(|own| wants::subscribed(own, &event.publish));
     ensure!(wanted, "routing", "event {id} goes to session {session}, which does not want it");
+    let same = model.published.get(&id).is_some_and(|sent| *sent == event.publish);
+    ensure!(same, "routing", "event {id} is not told as it was sent: {:?}", event.publish);
     let events = &mut row.events;
     let sent = events.last();
     let number = event.number;
@@ -68,10 +70,16 @@ mod tests {
     fn events_are_wanted_numbered_and_within_credit() {
         let mut scene = Scene::new();
         broken(told(&mut scene.model, SENDER, &event(1)), "routing", "does not want it");
+        for event in (1..=3).map(event) {
+            scene.model.published.insert(event.publish.envelope.id, event.publish);
+        }
         let session = scene.model.sessions.get_mut(&SENDER).unwrap();
         session.note(&Subscription::new("t.*".parse().unwrap()));
         assert_eq!(told(&mut scene.model, SENDER, &event(1)), Ok(()));
         broken(told(&mut scene.model, SENDER, &event(3)), "events", "follows event 1");
+        let mut other = event(2);
+        Arc::make_mut(&mut other.publish).envelope.kind = Kind::Error;
+        broken(told(&mut scene.model, SENDER, &other), "routing", "as it was sent");
         assert_eq!(told(&mut scene.model, SENDER, &event(2)), Ok(()));
         broken(told(&mut scene.model, SENDER, &event(3)), "events", "the credit is 2");
         scene.model.sessions.get_mut(&SENDER).unwrap().events.again = Some(1);

@@ -1,12 +1,12 @@
 //! A scatter-gather ends once, names everybody who was asked, and tells what they said.
 
 use crate::check::{Check, ensure};
-use crate::model::{Gathering, Model};
+use crate::model::{Gathering, Grant, Model, Session, nanos};
 use std::collections::BTreeSet;
 use trunkline_types::session::Operation;
 use trunkline_types::{
     AgentId, FailureCode, GatherRule, Gathered, GatheredPart, MessageId, Outcome, Payload,
-    SessionId,
+    SessionId, Token,
 };
 
 /// Checks what a session is told of its request to several.
@@ -41,6 +41,7 @@ pub(crate) fn told(model: &mut Model, session: SessionId, gathered: &Gathered) -
         }
     }
     if *complete {
+        owed_to_the_rest(model, *id, parts);
         return Ok(());
     }
     // Nobody's answer is left out: whoever completed before the end is among the answers.
@@ -51,6 +52,42 @@ pub(crate) fn told(model: &mut Model, session: SessionId, gathered: &Gathered) -
         let done = model.completed.contains(&(*id, part.agent.clone()));
         ensure!(!done, "gathering", "{} answered {id}, and is said not to: {part:?}", part.agent);
     }
+    Ok(())
+}
+
+/// Enough has come: whoever certainly holds the request still is to be told to stop.
+fn owed_to_the_rest(model: &mut Model, id: MessageId, parts: &[GatheredPart]) {
+    let called_off = |part: &&GatheredPart| {
+        part.result.as_ref().is_err_and(|failure| failure.code == FailureCode::Canceled)
+    };
+    let agents: BTreeSet<_> = parts.iter().filter(called_off).map(|part| &part.agent).collect();
+    let certain = |(token, grant): (&Token, &Grant)| {
+        let row = model.sessions.get(&grant.session).filter(|row| row.welcomed)?;
+        let asked = row.agent.as_ref().is_some_and(|agent| agents.contains(agent));
+        let here = row.connection.is_some() && grant.connection == row.connection;
+        let runs = model.elapsed(grant.renewed, grant.absent) < nanos(row.lease) / 2;
+        let key = (row.id, *token);
+        let held = asked && here && runs && !said(row, *token) && !model.stopped.contains(&key);
+        // What an earlier life of the broker handed out is forgotten.
+        let lives = token.epoch == model.book.epoch;
+        (grant.id == id && held && lives).then_some(key)
+    };
+    let owed: Vec<_> = model.granted.iter().filter_map(certain).collect();
+    model.cancels.extend(owed);
+}
+
+/// Whether a session has said anything final about a delivery.
+fn said(row: &Session, token: Token) -> bool {
+    row.asked.values().any(|asked| match &asked.operation {
+        Operation::Settle(settle) => settle.token == token && asked.handled,
+        _ => false,
+    })
+}
+
+/// Checks that nobody is handed a request to several that has ended.
+pub(crate) fn goes_on(model: &Model, id: MessageId) -> Check {
+    let over = model.gatherings.get(&id).is_some_and(|row| row.told);
+    ensure!(!over, "gathering", "{id} is delivered after its answers were told");
     Ok(())
 }
 
@@ -155,6 +192,36 @@ mod tests {
         let [one, _] = nobody();
         let parts = [one, none("a3", FailureCode::LeftOut)];
         assert_eq!(tell(&mut scene.model, false, &parts), Ok(()), "it was too large");
+    }
+
+    #[test]
+    fn once_enough_have_answered_the_others_are_told_to_stop() {
+        let holding = || {
+            let mut scene = asked(GatherRule::First);
+            for (counter, worker, name) in [(7, WORKERS[0], "a2"), (8, WORKERS[1], "a3")] {
+                let inbox = trunkline_types::InboxAddress::Agent(agent(name));
+                let token = crate::model::testing::token(counter);
+                crate::laws::leases::grant(&mut scene.model, token, id(1), inbox, worker, None)
+                    .expect("a new token");
+            }
+            scene.settle(WORKERS[0], 7, Outcome::Complete { reply: Some(Payload::text("yes")) });
+            scene
+        };
+        let said = GatheredPart { agent: agent("a2"), result: Ok(Payload::text("yes")) };
+        let parts = [said, none("a3", FailureCode::Canceled)];
+        let owed = (WORKERS[1], crate::model::testing::token(8));
+        let mut scene = holding();
+        assert_eq!(tell(&mut scene.model, true, &parts), Ok(()));
+        assert!(scene.model.cancels.contains(&owed), "and silence will tell");
+        broken(super::goes_on(&scene.model, id(1)), "gathering", "after its answers were told");
+        let mut scene = holding();
+        scene.model.stopped.insert(owed);
+        assert_eq!(tell(&mut scene.model, true, &parts), Ok(()));
+        assert!(scene.model.cancels.is_empty(), "it was told before");
+        let mut scene = holding();
+        scene.settle(WORKERS[1], 8, Outcome::Release);
+        assert_eq!(tell(&mut scene.model, true, &parts), Ok(()));
+        assert!(scene.model.cancels.is_empty(), "it has given it up");
     }
 
     #[test]

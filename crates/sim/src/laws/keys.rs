@@ -2,8 +2,11 @@
 //! the window is over the key is as good as new.
 
 use crate::check::{Check, ensure};
-use crate::model::{Asked, Model};
+use crate::model::{Asked, Model, nanos};
 use trunkline_types::{IdempotencyKey, MessageId, Publish, WallTime};
+
+/// Into how many parts a window is divided to count the keys within it.
+const PARTS: u64 = 1440;
 
 /// Checks that an envelope may be accepted under a key.
 pub(crate) fn is_new(model: &Model, key: &IdempotencyKey, id: MessageId) -> Check {
@@ -11,7 +14,27 @@ pub(crate) fn is_new(model: &Model, key: &IdempotencyKey, id: MessageId) -> Chec
     // A window that was over once is over, even if the clock is set back.
     let live = latest.is_some_and(|(_, at)| ends(model, *at) > model.latest_wall);
     ensure!(!live, "keys", "key {key} is accepted again: {id} after {latest:?}");
+    let (count, most) = (count(model, |at| ends(model, at) > model.latest_wall), model.rules.keys);
+    ensure!(count < most, "keys", "{id} has a new key, there are {count} of {most}");
     Ok(())
+}
+
+/// Whether a publish may be refused because there are as many keys as there may be, for it has a
+/// new one.
+pub(crate) fn are_many(model: &Model, asked: &Asked, publish: &Publish) -> bool {
+    let Some(key) = &publish.envelope.idempotency_key else { return false };
+    let known = model.book.keys.get(key).into_iter().flatten();
+    let lives = known.into_iter().any(|(_, at)| ends(model, *at) > model.latest_wall);
+    // Over its window a key counts for a small part of it.
+    let part = (nanos(model.rules.key_window) / 1_000_000 / PARTS).max(1);
+    let counted = |at| WallTime(ends(model, at).0.div_ceil(part).saturating_mul(part));
+    let earliest = asked.handled_at.min(model.now.wall);
+    !lives && count(model, |at| counted(at) > earliest) >= model.rules.keys
+}
+
+/// How many keys were accepted at times that count.
+fn count(model: &Model, counts: impl Fn(WallTime) -> bool) -> usize {
+    model.book.keys.values().flatten().filter(|(_, at)| counts(*at)).count()
 }
 
 /// Checks that a repeat names an envelope that was accepted under its key, says the same, and
@@ -64,10 +87,11 @@ fn ends(model: &Model, at: WallTime) -> WallTime {
 mod tests {
     use super::repeated;
     use crate::check::Check;
+    use crate::laws::answers::refused;
     use crate::model::testing::{SENDER, Scene, broken, id, publish};
     use std::sync::Arc;
     use trunkline_types::session::Operation;
-    use trunkline_types::{IdempotencyKey, Publish};
+    use trunkline_types::{IdempotencyKey, Publish, Refusal, RefusalCode};
 
     fn keyed(publish: &mut Publish) {
         publish.envelope.idempotency_key = IdempotencyKey::new("k").ok();
@@ -112,6 +136,34 @@ mod tests {
         broken(repeat(&mut scene, 4, 9), "keys", "came first");
         scene.at(2000);
         broken(repeat(&mut scene, 5, 1), "keys", "which is over");
+    }
+
+    fn under(publish: &mut Publish, key: &str) {
+        publish.envelope.idempotency_key = IdempotencyKey::new(key).ok();
+    }
+
+    /// A publish with a key comes and is refused because there are too many.
+    fn refuse(scene: &mut Scene, key: &str) -> Check {
+        let mut publish = publish(9);
+        under(&mut publish, key);
+        let number = scene.operate(SENDER, Operation::Publish(Arc::new(publish)));
+        refused(&mut scene.model, SENDER, number, &Refusal::new(RefusalCode::KeyCap, "many"))
+    }
+
+    #[test]
+    fn there_are_no_more_keys_than_may_be() {
+        let mut scene = Scene::new();
+        scene.model.rules.inbox_logged = 9;
+        for (number, key) in (1..).zip(["a", "b", "c"]) {
+            broken(refuse(&mut scene, "z"), "refusals", "without a reason");
+            scene.accept(number, |publish| under(publish, key)).unwrap();
+        }
+        broken(scene.accept(4, |publish| under(publish, "d")), "keys", "there are 3 of 3");
+        assert_eq!(refuse(&mut scene, "d"), Ok(()));
+        broken(refuse(&mut scene, "a"), "refusals", "without a reason");
+        scene.at(2000);
+        broken(refuse(&mut scene, "d"), "refusals", "without a reason");
+        assert_eq!(scene.accept(5, |publish| under(publish, "d")), Ok(()));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Law 5: a lease is granted on what waits, under a token that never was. Law 1: on what is as
 //! durable as promised. And not before its time, nor after it.
 
-use super::{breakers, draining, order, shares};
+use super::{breakers, choice, draining, order, shares};
 use crate::check::{Check, ensure};
 use crate::model::{Cause, Grant, Model, Place};
-use trunkline_types::{SessionId, Token};
+use trunkline_types::{Routing, SessionId, Token};
 
 /// Checks that a logged entry may be delivered as the record says.
 pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: SessionId) -> Check {
@@ -40,8 +40,11 @@ pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: Sess
     can_take(model, number, session)?;
     order::next_in_lane(model, entry)?;
     order::next_of_key(model, entry)?;
+    let entry = entry.clone();
+    choice::made(model, &entry, session)?;
     let (inbox, priority) = (entry.inbox.clone(), entry.priority());
     shares::next(model, &inbox, priority);
+    breakers::delivered(model, number, token, session);
     grant(model, token, id, inbox, session, Some(number))
 }
 
@@ -139,6 +142,8 @@ pub(crate) fn fit(
     let control = model.book.controls.get(agent).copied().unwrap_or_default();
     ensure!(!control.draining, "control", "{id} is delivered to {agent}, which is draining");
     ensure!(control.healthy, "control", "{id} is delivered to {agent}, which is not healthy");
+    let weightless = control.weight == 0 && choice::policy(model, inbox) == Routing::Weighted;
+    ensure!(!weightless, "choice", "{id} of {inbox} is delivered to {agent}, which weighs nothing");
     let settings = model.book.settings.get(inbox);
     let binding = settings
         .and_then(|settings| settings.bindings.iter().find(|binding| binding.priority == priority));

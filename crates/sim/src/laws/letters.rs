@@ -71,6 +71,11 @@ fn lies_there(model: &Model, letter: MessageId, inbox: &InboxAddress) -> Check {
     let entry = model.book.entries_of(letter).find(|entry| entry.inbox == *inbox);
     let dead = entry.is_some_and(|entry| entry.end == Some(Ending::DeadLettered));
     ensure!(dead, "letters", "{letter} of {inbox} is no dead letter: {entry:?}");
+    let over = entry
+        .and_then(|entry| model.ended.get(&entry.number))
+        .filter(|at| at.after(model.rules.dead_letter_keep) <= model.now.wall);
+    let late = over.is_some() && !model.jumped;
+    ensure!(!late, "letters", "dead letter {letter} of {inbox} is there, dead since {over:?}");
     let cleared = model.book.cleared.contains(&(letter, inbox.clone()));
     ensure!(!cleared, "letters", "dead letter {letter} of {inbox} is cleared twice");
     Ok(())
@@ -156,6 +161,16 @@ mod tests {
         broken(redriven(&mut scene, (1, asked), |_| ()), "letters", "cleared twice");
         let asked = scene.operate(SENDER, Operation::Purge(id(1).into()));
         broken(purged(&mut scene, 1, asked), "letters", "cleared twice");
+    }
+
+    #[test]
+    fn a_dead_letter_is_there_for_as_long_as_it_is_kept() {
+        let mut scene = dead();
+        scene.at(2000);
+        let asked = ask(&mut scene, 1, |_| ());
+        broken(redriven(&mut scene, (1, asked), |_| ()), "letters", "dead since");
+        scene.at(1999);
+        assert_eq!(redriven(&mut scene, (1, asked), |_| ()), Ok(()));
     }
 
     #[test]

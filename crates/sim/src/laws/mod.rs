@@ -1,9 +1,11 @@
 //! The laws, one small file each. Every one looks at the model and at one thing that was seen,
 //! and says how the two disagree.
 
+mod able;
 pub(crate) mod answers;
 pub(crate) mod bounds;
 pub(crate) mod breakers;
+pub(crate) mod choice;
 pub(crate) mod deliveries;
 pub(crate) mod directory;
 pub(crate) mod draining;
@@ -12,9 +14,11 @@ mod durable;
 pub(crate) mod ending;
 pub(crate) mod events;
 mod facts;
+mod family;
 pub(crate) mod fence;
 pub(crate) mod gathers;
 pub(crate) mod groups;
+pub(crate) mod identity;
 pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod letters;

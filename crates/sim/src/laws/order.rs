@@ -1,6 +1,7 @@
 //! Law 7: first in, first out within an inbox, priority and durability class; what came back goes
 //! before what was never delivered; an ordering key stands above all.
 
+use super::bounds;
 use crate::check::{Check, ensure};
 use crate::model::{Entry, Model, Place};
 use trunkline_types::{InboxAddress, MessageId, Publish, WhenFull};
@@ -59,7 +60,7 @@ pub(crate) fn next_fleeting(model: &Model, id: MessageId, inbox: &InboxAddress) 
     // tells.
     let settings = model.book.settings.contains_key(inbox);
     let rejects = model.rules.when_full == WhenFull::Reject && !model.reconfigured;
-    if model.rules.tight && (settings || !rejects) {
+    if bounds::are_tight(model) && (settings || !rejects) {
         return Ok(());
     }
     if is_timed(&entry.publish) || entry.publish.envelope.ordering_key.is_some() {

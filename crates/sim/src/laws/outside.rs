@@ -5,7 +5,7 @@
 //! still there, and was neither recorded nor answered. What waits is looked at once everything is
 //! done that one thing led to, for it may have been refused, or have left, meanwhile.
 
-use super::{answers, keys};
+use super::{answers, bounds, keys};
 use crate::check::{Check, ensure};
 use crate::model::{Admitted, Asked, Model, Session};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub(crate) fn admitted(
 /// than may.
 pub(crate) fn nobody_overtaken(model: &mut Model) -> Check {
     let mut counts: BTreeMap<InboxAddress, usize> = BTreeMap::new();
-    if !model.rules.tight {
+    if !bounds::are_tight(model) {
         return Ok(());
     }
     let mut found = Vec::new();
@@ -77,6 +77,19 @@ pub(crate) fn nobody_overtaken(model: &mut Model) -> Check {
     let over = counts.iter().find(|(_, count)| **count > most);
     ensure!(over.is_none(), "10 bounds", "too many wait outside: {over:?}, the bound is {most}");
     Ok(())
+}
+
+/// Whether somebody may wait outside an inbox.
+pub(crate) fn anybody(model: &Model, inbox: &InboxAddress) -> bool {
+    let waits = |asked: &Asked| match &asked.operation {
+        Operation::Publish(publish) => {
+            let open = asked.handled && !asked.done && !asked.refused && asked.record.is_none();
+            // What goes to several, or to a topic, waits as well if that comes to one inbox.
+            open && answers::only_inbox(publish).is_none_or(|only| only == *inbox)
+        }
+        _ => false,
+    };
+    model.sessions.values().flat_map(|session| session.asked.values()).any(waits)
 }
 
 /// Where an operation waits, and its place among all that came in, if it waits and did before.

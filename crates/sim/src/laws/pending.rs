@@ -1,6 +1,7 @@
 //! Events that wait are kept until they are routed, expire or are called off; they do not wait
 //! for what is there, and are dropped only if nobody wants them.
 
+use super::bounds;
 use crate::check::{Check, ensure};
 use crate::model::{Entry, Model, pending, wants};
 use trunkline_types::{Absent, Destination, Publish};
@@ -17,7 +18,7 @@ pub(crate) fn reaches_somebody(model: &Model, publish: &Publish, reached: usize)
     let by_session = model.sessions.values().any(|session| {
         session.subscriptions.iter().any(|wanted| wants::subscribed(wanted, publish))
     });
-    let somebody = reached > 0 || by_session || model.rules.tight;
+    let somebody = reached > 0 || by_session || bounds::are_tight(model);
     let id = publish.envelope.id;
     ensure!(somebody, "pending", "event {id} is routed to nobody");
     Ok(())
@@ -32,7 +33,9 @@ pub(crate) fn nothing_overdue(model: &Model) -> Check {
         let due = entry.publish.due(entry.accepted_at);
         let ready =
             model.now.wall.0 > due.0 + 1 && model.reached(entry.accepted, entry.durability());
-        let stays = entry.publish.absent() == Absent::Park && !is_wanted(model, &entry.publish);
+        let missed = model.costly.keys().any(|(missed, _)| *missed == id);
+        let wanted = is_wanted(model, &entry.publish) && !missed;
+        let stays = entry.publish.absent() == Absent::Park && !wanted;
         ensure!(!ready || stays, "pending", "event {id} still waits, it was due {due:?}");
     }
     Ok(())

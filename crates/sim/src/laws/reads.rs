@@ -1,13 +1,13 @@
 //! An answer never shows what a crash could take back, nor less than was told before.
 
 use super::bounds;
+use super::directory::{self, Before};
 use super::tasks::{self, state_of};
 use crate::check::{Check, ensure};
-use crate::model::{Ending, Model, Place};
-use std::collections::BTreeSet;
+use crate::model::{Ending, Entry, Model, Place};
 use trunkline_types::{
-    AgentId, Answer, CopyState, DeadLetter, MessageId, MessageStatus, Query, Refusal, RefusalCode,
-    Stats, TaskSnapshot, TaskState,
+    Answer, CopyState, DeadLetter, MessageId, MessageStatus, Query, Refusal, RefusalCode, Stats,
+    TaskSnapshot, TaskState,
 };
 
 /// What an answer must not fall behind: known when the question was asked.
@@ -20,8 +20,8 @@ pub(crate) struct Question {
     events: u64,
     /// Whether the task in question must be there.
     there: bool,
-    /// The agents that were registered: an answer may be told after one of them has gone.
-    agents: BTreeSet<AgentId>,
+    /// Which agents were there: an answer may be told after one of them has gone.
+    agents: Before,
 }
 
 impl Question {
@@ -34,8 +34,7 @@ impl Question {
             return Self { there, ..Self::bare(query) };
         }
         if let Query::Agents(_) = query {
-            let agents = model.book.agents.keys().cloned().collect();
-            return Self { agents, ..Self::bare(query) };
+            return Self { agents: Before::new(model), ..Self::bare(query) };
         }
         let Query::Task { id: task, .. } = query else { return Self::bare(query) };
         let told = model.told.get(&task).filter(|_| model.lasting.contains(&task));
@@ -51,7 +50,7 @@ impl Question {
     }
 
     fn bare(query: Query) -> Self {
-        Self { query, ended: None, events: 0, there: false, agents: BTreeSet::new() }
+        Self { query, ended: None, events: 0, there: false, agents: Before::default() }
     }
 }
 
@@ -96,12 +95,10 @@ pub(crate) fn answered(
             page.letters.iter().try_for_each(|letter| dead_letter(model, letter))
         }
         Ok(Answer::Stats(stats)) => figures(stats),
-        Ok(Answer::Agents(page)) => {
-            let known = |id| model.book.agents.contains_key(id) || question.agents.contains(id);
-            let unknown = page.agents.iter().find(|agent| !known(&agent.card.id));
-            ensure!(unknown.is_none(), "1 durable", "an agent without a record: {unknown:?}");
-            Ok(())
-        }
+        Ok(Answer::Agents(page)) => match &question.query {
+            Query::Agents(filter) => directory::shown(model, (filter, &question.agents), page),
+            _ => Ok(()),
+        },
         Ok(Answer::Message(status)) => message(model, status),
         Ok(Answer::Inbox(info)) => bounds::shown(model, info),
         Ok(Answer::Schedules(_)) => Ok(()),
@@ -127,7 +124,12 @@ fn missing(model: &Model, question: &Question, refusal: &Refusal) -> Check {
     };
     ensure!(refusal.code == RefusalCode::NotFound, "answers", "{task} is refused: {refusal}");
     let ended = model.book.sent.keys().filter(|id| has_ended(model, **id)).count();
-    let forgotten = has_ended(model, task) && ended > model.rules.ended_tasks;
+    let kept = |entry: &Entry| {
+        let at = model.ended.get(&entry.number);
+        at.is_some_and(|at| at.after(model.rules.ended_task_keep) <= model.latest_wall)
+    };
+    let over = model.book.entries_of(task).all(kept);
+    let forgotten = has_ended(model, task) && (over || ended > model.rules.ended_tasks);
     ensure!(
         !question.there || forgotten,
         "1 durable",
@@ -224,10 +226,11 @@ fn figures(stats: &Stats) -> Check {
 #[cfg(test)]
 mod tests {
     use super::{Question, answered};
-    use crate::model::testing::{Scene, broken, id};
+    use crate::model::testing::{Scene, WORKERS, broken, id};
+    use crate::model::{Ending, Fact};
     use trunkline_types::{
-        Answer, Counters, Destination, History, Query, Refusal, RefusalCode, Stats, TaskSnapshot,
-        TaskState, WallTime,
+        Answer, Counters, Destination, History, Outcome, Query, Refusal, RefusalCode, Stats,
+        TaskSnapshot, TaskState, WallTime,
     };
 
     fn snapshot(state: TaskState) -> TaskSnapshot {
@@ -266,6 +269,22 @@ mod tests {
         broken(answered(&scene.model, &asked(&scene), &done), "9 tasks", "it ended None");
         let missing = Err(Refusal::new(RefusalCode::NotFound, "no"));
         broken(answered(&scene.model, &asked(&scene), &missing), "1 durable", "is not found");
+    }
+
+    #[test]
+    fn an_ended_task_is_found_for_as_long_as_it_is_kept() {
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        scene.settle(WORKERS[0], 1, Outcome::Complete { reply: None });
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None) }).unwrap();
+        scene.sync();
+        let asked = Question::new(&scene.model, Query::task(id(1)));
+        let missing = Err(Refusal::new(RefusalCode::NotFound, "no"));
+        scene.at(1999);
+        broken(answered(&scene.model, &asked, &missing), "1 durable", "is not found");
+        scene.at(2000);
+        assert_eq!(answered(&scene.model, &asked, &missing), Ok(()));
     }
 
     #[test]

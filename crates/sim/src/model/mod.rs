@@ -18,6 +18,6 @@ pub(crate) mod testing;
 pub(crate) use book::{Book, Recurring, pending};
 pub(crate) use entry::{Entry, Place};
 pub(crate) use fact::{AcceptedFact, Ending, Fact, ReturnedFact};
-pub(crate) use reference::{Admitted, Cause, Gathering, Grant, Model};
+pub(crate) use reference::{Admitted, Cause, Fleeting, Gathering, Grant, Model};
 pub(crate) use rules::{Moment, Rules, nanos};
 pub(crate) use session::{Asked, Directory, Fence, Session};

@@ -3,15 +3,19 @@
 use super::reference::Fleeting;
 use super::rules::nanos;
 use super::session::{Arrival, Fence};
-use super::{Asked, Cause, Directory, Fact, Gathering, Model, Moment, Rules, Session};
+use super::{Asked, Cause, Directory, Fact, Gathering, Model, Moment, Place, Rules, Session};
 use crate::check::Check;
 use crate::laws;
+use crate::laws::bounds;
 use crate::laws::breakers::Guard;
+use crate::laws::choice::Choices;
 use crate::laws::nested::{self, Chain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::session::{ClientFrame, Hello, Operation};
-use trunkline_types::{Destination, InboxAddress, Outcome, Publish, Sequence, SessionId, Token};
+use trunkline_types::{
+    Destination, InboxAddress, Outcome, Publish, Sequence, SessionId, Token, WhenFull,
+};
 
 impl Model {
     /// The time at which the next thing happens.
@@ -43,11 +47,14 @@ impl Model {
 
     /// Other settings are in force from now on.
     pub(crate) fn configure(&mut self, rules: Rules) {
+        self.drops |= rules.when_full == WhenFull::DropOldest;
         self.rules = rules;
         self.reconfigured = true;
         // What opens a breaker has changed in between, and so have the shares of a round.
         self.guards.values_mut().for_each(Guard::blur);
         self.passed.clear();
+        self.choices.values_mut().for_each(Choices::forget_turns);
+        self.unsettled = true;
     }
 
     /// The broker begins its end in order.
@@ -80,6 +87,7 @@ impl Model {
         session.lease = self.rules.lease;
         session.credit = hello.credit;
         session.draining = false;
+        session.eased = self.command;
         session.welcomed = false;
         session.dismissed = false;
         for subscription in hello.subscriptions.iter().filter(|wanted| !wanted.durable) {
@@ -96,6 +104,7 @@ impl Model {
         session.lost_at = None;
         session.restarted = false;
         self.connections.insert(connection, id);
+        self.choices.values_mut().for_each(Choices::forget_turns);
         self.forgive(id);
         for token in &hello.held {
             if let Some(grant) = self.granted.get_mut(token).filter(|grant| grant.session == id) {
@@ -118,6 +127,7 @@ impl Model {
             session.directory = None;
             session.followed = false;
             session.pressed.clear();
+            self.choices.values_mut().for_each(Choices::forget_turns);
             self.forgive(id);
         }
     }
@@ -133,6 +143,7 @@ impl Model {
             ClientFrame::Credit(credit) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.credit = *credit;
+                    session.eased = self.command;
                 }
             }
             ClientFrame::Acknowledge { through } => {
@@ -148,6 +159,7 @@ impl Model {
             }
             ClientFrame::Goodbye => {
                 self.forgive(id);
+                self.choices.values_mut().for_each(Choices::forget_turns);
                 self.cause = Cause::Goodbye(id);
             }
         }
@@ -156,7 +168,13 @@ impl Model {
     /// The broker wrote a record down. Every law that concerns it is checked first.
     pub(crate) fn fact(&mut self, at: Sequence, fact: Fact) -> Check {
         laws::fact(self, at, &fact)?;
+        self.ease(&fact);
+        bounds::note_full(self, &fact);
+        if let Fact::Ended { entry, .. } = &fact {
+            self.ended.insert(*entry, self.now.wall);
+        }
         self.book.enter(at, &fact);
+        bounds::note_full(self, &fact);
         self.unsettled |= matches!(
             fact,
             Fact::AgentSet { .. } | Fact::AgentGone { .. } | Fact::InboxSet { .. } | Fact::Agent(_)
@@ -174,10 +192,33 @@ impl Model {
                 let own = |session: &&mut Session| session.agent.as_ref() == Some(agent);
                 self.sessions.values_mut().filter(own).for_each(|session| session.dismissed = true);
             }
+            Fact::InboxSet { settings, .. } => {
+                self.drops |= settings.when_full == Some(WhenFull::DropOldest);
+            }
+            Fact::Continued { entry, .. } => {
+                self.continued.insert(*entry);
+            }
             _ => {}
         }
         self.journal.push((at, fact));
         Ok(())
+    }
+
+    /// Whoever holds something less from now on can take more.
+    fn ease(&mut self, fact: &Fact) {
+        let (Fact::Ended { entry, .. } | Fact::Paused { entry }) = fact else {
+            let Fact::Returned(back) = fact else { return };
+            return self.ease_holder(back.entry);
+        };
+        self.ease_holder(*entry);
+    }
+
+    fn ease_holder(&mut self, entry: u64) {
+        let entry = self.book.entries.get(&entry).filter(|entry| entry.place == Place::Leased);
+        let holder = entry.and_then(|entry| entry.holder);
+        if let Some(holder) = holder.and_then(|id| self.sessions.get_mut(&id)) {
+            holder.eased = self.command;
+        }
     }
 
     /// What a session was owed over a connection that is no more.
@@ -336,7 +377,8 @@ impl Model {
             }
             Operation::Cancel { id: task, .. } => {
                 for (key, fleeting) in &mut self.fleeting {
-                    fleeting.over |= key.0 == *task;
+                    let root = fleeting.publish.envelope.root_id;
+                    fleeting.over |= key.0 == *task || root == Some(*task);
                 }
             }
             Operation::Settle(settle) => {

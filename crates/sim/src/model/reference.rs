@@ -2,13 +2,14 @@
 
 use super::{Book, Fact, Moment, Rules, Session};
 use crate::laws::breakers::Guard;
+use crate::laws::choice::Choices;
 use crate::laws::groups::Member;
 use crate::laws::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::{
-    AgentId, Durability, GatherRule, GroupName, InboxAddress, MessageId, Publish, Sequence,
-    SessionId, TaskEvent, Token, WallTime,
+    AgentId, Durability, Filter, GatherRule, GroupName, InboxAddress, MessageId, Publish, Sequence,
+    SessionId, TaskEvent, Token, WallTime, WhenFull,
 };
 
 /// What the broker is handling while it makes records.
@@ -119,6 +120,8 @@ pub(crate) struct Model {
     pub(crate) command: u64,
     /// Whether other settings ever came into force.
     pub(crate) reconfigured: bool,
+    /// How many deliveries somebody else could have had, as far as that can be told.
+    pub(crate) chosen: u64,
     /// How many publishes waited outside a full inbox.
     pub(crate) waited: u64,
     /// How many events went to one member of a group.
@@ -135,6 +138,13 @@ pub(crate) struct Model {
     pub(crate) numbers: BTreeMap<InboxAddress, Numbers>,
     /// How often each priority of an inbox was passed over while it had work.
     pub(crate) passed: BTreeMap<InboxAddress, [u32; 4]>,
+    /// Whether a limit was ever set for an inbox.
+    pub(crate) limited: bool,
+    /// Whether events were ever to be dropped from a full inbox.
+    pub(crate) drops: bool,
+    /// When each inbox was last seen to hold as many logged envelopes as it may: the number of
+    /// the command.
+    pub(crate) full: BTreeMap<InboxAddress, u64>,
     /// Whether what is being handled has changed how agents or inboxes are set. What left no
     /// record may have been delivered before that.
     pub(crate) unsettled: bool,
@@ -154,8 +164,25 @@ pub(crate) struct Model {
     pub(crate) pure: bool,
     /// What is known of circuit breakers.
     pub(crate) guards: BTreeMap<(AgentId, InboxAddress), Guard>,
+    /// How deliveries of each inbox were shared out since the broker started.
+    pub(crate) choices: BTreeMap<InboxAddress, Choices>,
+    /// How much likelier other rules than the weights make what was drawn by them since the broker
+    /// started, each as a power of e.
+    pub(crate) weighed: [f64; 3],
+    /// Tasks that their caller has continued in this life of the broker and that nobody got since.
+    pub(crate) continued: BTreeSet<u64>,
+    /// Keys with the agent that each fell to, and another that could have had it.
+    pub(crate) falls: BTreeSet<(String, AgentId, AgentId)>,
     /// Who got an event on behalf of a group.
     pub(crate) grouped: BTreeMap<(MessageId, GroupName), Member>,
+    /// Which filters were not evaluated on which events, and the number of the command then.
+    pub(crate) costly: BTreeMap<(MessageId, Filter), u64>,
+    /// The connection over which somebody says hello under an id of another principal.
+    pub(crate) impostor: Option<u64>,
+    /// Holders that were told to stop.
+    pub(crate) stopped: BTreeSet<(SessionId, Token)>,
+    /// When entries ended.
+    pub(crate) ended: BTreeMap<u64, WallTime>,
     /// Replies that connected requesters are owed.
     pub(crate) replies: BTreeSet<(SessionId, MessageId)>,
     /// Cancels that connected holders are owed.
@@ -178,6 +205,7 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(rules: Rules) -> Self {
+        let drops = rules.when_full == WhenFull::DropOldest;
         Self {
             rules,
             now: Moment::default(),
@@ -190,6 +218,7 @@ impl Model {
             cause: Cause::Other,
             command: 0,
             reconfigured: false,
+            chosen: 0,
             waited: 0,
             opened: 0,
             shared: 0,
@@ -198,6 +227,9 @@ impl Model {
             admitted: Vec::new(),
             numbers: BTreeMap::new(),
             passed: BTreeMap::new(),
+            limited: false,
+            drops,
+            full: BTreeMap::new(),
             unsettled: false,
             granted: BTreeMap::new(),
             fleeting: BTreeMap::new(),
@@ -209,7 +241,15 @@ impl Model {
             completed: BTreeSet::new(),
             pure: false,
             guards: BTreeMap::new(),
+            choices: BTreeMap::new(),
+            weighed: [0.0; 3],
+            continued: BTreeSet::new(),
+            falls: BTreeSet::new(),
             grouped: BTreeMap::new(),
+            costly: BTreeMap::new(),
+            impostor: None,
+            stopped: BTreeSet::new(),
+            ended: BTreeMap::new(),
             replies: BTreeSet::new(),
             cancels: BTreeSet::new(),
             absent: 0,

@@ -21,6 +21,10 @@ impl Model {
         self.guards.clear();
         self.numbers.clear();
         self.passed.clear();
+        self.choices.clear();
+        self.full.clear();
+        self.weighed = [0.0; 3];
+        self.continued.clear();
         // A sender may send again what the crash took, and it may go to another member.
         self.grouped.clear();
         self.gatherings.clear();

@@ -1,7 +1,7 @@
 //! The settings the model must know, and its idea of time.
 
 use std::time::Duration;
-use trunkline_types::{WallTime, WhenFull};
+use trunkline_types::{Routing, WallTime, WhenFull};
 
 /// The engine's settings as far as laws depend on them.
 #[derive(Clone, Debug)]
@@ -28,14 +28,24 @@ pub(crate) struct Rules {
     pub(crate) tight: bool,
     /// What happens when an inbox is full whose settings say nothing else.
     pub(crate) when_full: WhenFull,
+    /// Who gets what from the inbox of a skill whose settings say nothing else.
+    pub(crate) routing: Routing,
     /// How many failures open a circuit breaker; 0 for none.
     pub(crate) breaker_failures: u32,
     pub(crate) breaker_window: Duration,
     pub(crate) breaker_open: Duration,
+    /// How many probes may be under way, and must succeed.
+    pub(crate) breaker_probes: u32,
     /// For how long an idempotency key is accepted once.
     pub(crate) key_window: Duration,
+    /// Most idempotency keys.
+    pub(crate) keys: usize,
     /// Most ended tasks that stay readable.
     pub(crate) ended_tasks: usize,
+    /// How long ended tasks stay readable.
+    pub(crate) ended_task_keep: Duration,
+    /// How long dead letters are kept.
+    pub(crate) dead_letter_keep: Duration,
     /// Most events kept of one task.
     pub(crate) task_events: usize,
 }

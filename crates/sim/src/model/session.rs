@@ -29,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) lease: Duration,
     pub(crate) credit: Credit,
     pub(crate) draining: bool,
+    /// The number of the last command by which it may have become able to take more.
+    pub(crate) eased: u64,
     /// Whether it was welcomed over its present connection.
     pub(crate) welcomed: bool,
     /// Whether its agent was unregistered since it said hello.
@@ -151,6 +153,7 @@ impl Session {
             lease: Duration::ZERO,
             credit: Credit::default(),
             draining: false,
+            eased: 0,
             welcomed: false,
             dismissed: false,
             next: 1,

@@ -4,7 +4,7 @@ use super::{Grant, Model};
 use crate::check::Check;
 use crate::laws::{self, reads::Question};
 use trunkline_types::session::{SessionItem, Welcome};
-use trunkline_types::{Answer, Refusal};
+use trunkline_types::{Answer, Filter, MessageId, Refusal};
 
 impl Model {
     /// A session is welcomed.
@@ -13,6 +13,7 @@ impl Model {
         connection: u64,
         result: &Result<Box<Welcome>, Refusal>,
     ) -> Check {
+        laws::identity::answered(self, connection, result)?;
         let Ok(welcome) = result else {
             self.disconnected(connection);
             return Ok(());
@@ -21,6 +22,7 @@ impl Model {
         let Some(&id) = self.connections.get(&connection) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         session.welcomed = true;
+        session.eased = self.command;
         // It could not renew its leases before, so they run from here.
         let held = |grant: &&mut Grant| grant.session == id && grant.connection == Some(connection);
         for grant in self.granted.values_mut().filter(held) {
@@ -61,6 +63,7 @@ impl Model {
             SessionItem::Task { task, update } => laws::tasks::told(self, id, *task, update),
             SessionItem::Cancel { token, .. } => {
                 self.cancels.remove(&(id, *token));
+                self.stopped.insert((id, *token));
                 Ok(())
             }
             SessionItem::Gathered(gathered) => laws::gathers::told(self, id, gathered),
@@ -71,6 +74,11 @@ impl Model {
             }
             SessionItem::Drain { .. } | SessionItem::GoAway { .. } => Ok(()),
         }
+    }
+
+    /// A filter is not evaluated on an event.
+    pub(crate) fn leave_out(&mut self, id: MessageId, filter: &Filter) {
+        self.costly.insert((id, filter.clone()), self.command);
     }
 
     /// A question is answered.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
 use trunkline_types::{
     AgentCard, AgentId, Destination, Durability, Envelope, Epoch, InboxAddress, Kind, MessageId,
-    Outcome, Partition, Payload, Publish, Sequence, SessionId, Settle, SkillName, Token, WallTime,
-    WhenFull,
+    Outcome, Partition, Payload, Publish, Routing, Sequence, SessionId, Settle, SkillName, Token,
+    WallTime, WhenFull,
 };
 
 /// The session of the sender.
@@ -42,11 +42,16 @@ impl Scene {
             weights: [1; 4],
             tight: false,
             when_full: WhenFull::Reject,
+            routing: Routing::LeastLoaded,
             breaker_failures: 2,
             breaker_window: Duration::from_millis(200),
             breaker_open: Duration::from_millis(100),
+            breaker_probes: 1,
             key_window: Duration::from_secs(1),
+            keys: 3,
             ended_tasks: 1000,
+            ended_task_keep: Duration::from_secs(1),
+            dead_letter_keep: Duration::from_secs(1),
             task_events: 1000,
         };
         let model = Model::new(rules);

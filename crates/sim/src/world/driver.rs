@@ -1,6 +1,7 @@
 //! The driver: commands in, records to the log, effects to the wire, as a broker does it.
 
 use super::broker::{DriverDefect, Mood};
+use super::tenants::IMPOSTOR;
 use super::wire::{ToBroker, ToClient};
 use super::{Event, World, facts, principal};
 use crate::check::{Check, Violation};
@@ -10,7 +11,7 @@ use crate::totals::Count;
 use trunkline_engine::{Command, ConnectionKey, Effect, Engine, Now, Output, QueryKey, Record};
 use trunkline_log::{Space, WriteError};
 use trunkline_types::session::SessionItem;
-use trunkline_types::{RefusalCode, Sequence};
+use trunkline_types::{Kind, RefusalCode, Sequence};
 
 impl World {
     /// A packet has reached the broker's socket.
@@ -38,6 +39,9 @@ impl World {
                 self.turn_away(link);
                 return Ok(());
             }
+            ToBroker::Hello(hello, principal) if principal.subject == IMPOSTOR => {
+                return self.refuse_impostor(link, principal, hello);
+            }
             ToBroker::Hello(hello, principal) => {
                 let steady = self.links.get(&link).is_some_and(|row| self.actors[row.actor].steady);
                 self.models[tenant].connecting(link, &hello, steady);
@@ -45,7 +49,7 @@ impl World {
             }
             ToBroker::Frame(frame) => {
                 self.models[tenant].frame(link, &frame);
-                let verdicts = self.verdicts(&frame);
+                let verdicts = self.verdicts(tenant, &frame);
                 Command::Frame { connection, frame, verdicts }
             }
             ToBroker::Gone => {
@@ -244,6 +248,10 @@ impl World {
     fn count_item(&mut self, item: &SessionItem) {
         let count = match item {
             SessionItem::Delivery(delivery) => {
+                let kind = delivery.publish.envelope.kind;
+                if !matches!(kind, Kind::Request | Kind::Event | Kind::Broadcast) {
+                    self.totals.add(Count::Kinds);
+                }
                 for _ in &delivery.missed {
                     self.totals.add(Count::Missed);
                 }
@@ -262,6 +270,8 @@ impl World {
                 RefusalCode::OutOfOrder => Count::OutOfOrder,
                 RefusalCode::DiskFull => Count::FullRefusals,
                 RefusalCode::Deadlock => Count::Deadlocks,
+                RefusalCode::KeyCap => Count::KeyCaps,
+                RefusalCode::InboxFull => Count::FullInboxes,
                 _ => return,
             },
             _ => return,

@@ -24,5 +24,5 @@ pub(crate) use calendar::{Calendar, Event, FaultKind};
 pub(crate) use clock::Clock;
 pub(crate) use rules::SmallRules;
 pub(crate) use run::{Outcome, Planted, Setup, World, run};
-pub(crate) use tenants::{principal, tenant};
+pub(crate) use tenants::{IMPOSTOR, principal, tenant};
 pub(crate) use wire::{Link, ToBroker, ToClient};

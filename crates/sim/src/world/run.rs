@@ -71,6 +71,7 @@ pub(crate) fn run(setup: Setup) -> Outcome {
         totals.add_many(Count::Outside, model.waited);
         totals.add_many(Count::Breakers, model.opened);
         totals.add_many(Count::Grouped, model.shared);
+        totals.add_many(Count::Chosen, model.chosen);
     }
     Outcome { totals, hash: trace.hash(), failure: failure.map(|violation| (step, violation)) }
 }

@@ -10,11 +10,11 @@ use crate::totals::Count;
 use std::time::Duration;
 use trunkline_engine::{Carried, Command, Record, Verdict, Verdicts};
 use trunkline_types::session::{ClientFrame, Operation};
-use trunkline_types::{Destination, Filter, Routing, TopicPattern, WhenFull};
+use trunkline_types::{Destination, Filter, MessageId, Routing, TopicPattern, WhenFull};
 
 impl World {
     /// Evaluates filters for the events of a frame, now and then, and now and then only some.
-    pub(crate) fn verdicts(&mut self, frame: &ClientFrame) -> Verdicts {
+    pub(crate) fn verdicts(&mut self, tenant: usize, frame: &ClientFrame) -> Verdicts {
         let ClientFrame::Operations { operations, .. } = frame else { return Vec::new() };
         if self.broker.filters.is_empty() || !self.chance(self.plan.verdicts) {
             return Vec::new();
@@ -24,15 +24,30 @@ impl World {
             let Operation::Publish(publish) = operation else { continue };
             let Destination::Topic(topic) = &publish.envelope.destination else { continue };
             let matching = self.broker.filters.iter().filter(|(pattern, _)| pattern.matches(topic));
-            let known: Vec<(Filter, Verdict)> = matching
+            let mut known: Vec<(Filter, Verdict)> = matching
                 .map(|(_, filter)| (filter.clone(), wants::wants(filter, publish).into()))
                 .collect();
             if !known.is_empty() && self.rng.u8(..) < 200 {
+                self.leave_out(tenant, publish.envelope.id, &mut known);
                 self.totals.add(Count::Verdicts);
                 verdicts.push((place, known));
             }
         }
         verdicts
+    }
+
+    /// Leaves the rest of some filters out, as if nothing were left of the work there may be with
+    /// one event.
+    fn leave_out(&mut self, tenant: usize, id: MessageId, known: &mut [(Filter, Verdict)]) {
+        if !self.chance(200) {
+            return;
+        }
+        let first = self.rng.usize(..known.len());
+        for (filter, verdict) in &mut known[first..] {
+            self.totals.add(Count::Costly);
+            *verdict = Verdict::LeftOut;
+            self.models[tenant].leave_out(id, filter);
+        }
     }
 
     /// A subscription with a filter came or went.

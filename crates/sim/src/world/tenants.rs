@@ -3,12 +3,18 @@
 
 use super::World;
 use crate::check::Check;
+use crate::laws::identity;
 use crate::model::Model;
-use trunkline_engine::{EntryId, Record};
+use crate::totals::Count;
+use trunkline_engine::{Command, ConnectionKey, EntryId, Record};
+use trunkline_types::session::Hello;
 use trunkline_types::{Principal, TenantId};
 
 /// The tenants there may be, by number.
 const TENANTS: [&str; 2] = ["default", "other"];
+
+/// Who says to be somebody else.
+pub(crate) const IMPOSTOR: &str = "impostor";
 
 /// The name of a tenant.
 pub(crate) fn tenant(number: usize) -> TenantId {
@@ -21,6 +27,28 @@ pub(crate) fn principal(number: usize) -> Principal {
 }
 
 impl World {
+    /// Somebody says hello under an id that another principal has.
+    pub(crate) fn refuse_impostor(
+        &mut self,
+        link: u64,
+        principal: Principal,
+        hello: Box<Hello>,
+    ) -> Check {
+        let tenant = self.tenant_on(link);
+        if !identity::is_taken(&self.models[tenant], &hello) {
+            // Of whom it would become is nothing known.
+            self.links.remove(&link);
+            return Ok(());
+        }
+        self.totals.add(Count::Impostors);
+        let before = self.models[tenant].connections.clone();
+        self.models[tenant].impostor = Some(link);
+        let connection = ConnectionKey(link);
+        self.command(Command::Connect { connection, principal, hello })?;
+        self.models[tenant].impostor = None;
+        identity::undisturbed(&self.models[tenant], &before)
+    }
+
     /// The model of the tenant that an actor belongs to.
     pub(crate) fn model_of(&self, actor: usize) -> &Model {
         &self.models[self.actors[actor].tenant]
