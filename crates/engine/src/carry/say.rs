@@ -57,8 +57,9 @@ impl Engine {
     pub(crate) fn measure(&self) -> u64 {
         let logged = self.entries.iter().filter(|(_, entry)| entry.is_logged());
         let entries: u64 = logged.map(|(key, _)| self.entry_bytes(key)).sum();
-        let ended = &self.tasks.ended[0];
-        entries + ended.bytes + ended.queue.len() as u64 * REST
+        let ended = self.tasks.ended[0].queue.iter().rev().map(|(key, _)| &self.tasks.rows[*key]);
+        let ended = ended.take_while(|task| !self.is_indexed(task.place));
+        entries + ended.map(|task| task.bytes() + REST).sum::<u64>()
     }
 
     pub(super) fn say_entry(&mut self, key: EntryKey, out: &mut Output) {

@@ -45,7 +45,8 @@ impl Engine {
             Query::Schedules(filter) => self.list_schedules(tenant, &filter).map(Answer::Schedules),
             Query::Stats => Ok(Answer::Stats(Box::new(self.stats(now, tenant)))),
         };
-        let effect = Box::new(Effect::Answer { query, result });
+        let ended_from = self.ended_from();
+        let effect = Box::new(Effect::Answer { ended_from, query, result });
         self.hold(now, Durability::Synced, Held::Effect(effect), out);
     }
 
@@ -173,7 +174,7 @@ impl Engine {
             tasks_failed: tally.failed + recorded.failed,
             tasks_canceled: tally.canceled + recorded.canceled,
             tasks_open: tally.open,
-            tasks_forgotten: tally.forgotten,
+            tasks_forgotten: self.forgotten_tasks(tenant),
             dead_letters: self.dead_letters.of(tenant).count() as u64,
             sessions: tally.sessions,
             breakers_opened: tally.breakers_opened,
