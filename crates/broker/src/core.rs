@@ -3,22 +3,36 @@
 use crate::cleaning::Cleaning;
 use crate::clock::Clock;
 use crate::filters::FilterTable;
-use crate::index::{IndexThread, row_of};
+use crate::index::{Entry, IndexThread, row_of};
 use crate::port::Port;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use trunkline_engine::{
-    Command, ConnectionKey, Effect, Engine, Mono, Now, Output, QueryKey, Record,
+    Command, ConnectionKey, Effect, EndedTask, Engine, Mono, Now, Output, QueryKey, Record,
 };
 use trunkline_log::{Batch, Committer, Space, Urgency};
 use trunkline_types::session::{Hello, SessionItem};
 use trunkline_types::{Answer, LogStats, Principal, Query, Refusal, RefusalCode, Sequence};
 
 /// How an answer to a question is handed over.
-pub(crate) type Asker = oneshot::Sender<Result<Answer, Refusal>>;
+pub(crate) type Asker = oneshot::Sender<Told>;
+
+/// An answer to a question, as far as the engine knows it.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) result: Result<Answer, Refusal>,
+    /// The ended tasks of records before this place were not in memory.
+    pub(crate) ended_from: Sequence,
+}
+
+impl From<Refusal> for Told {
+    fn from(refusal: Refusal) -> Self {
+        Self { result: Err(refusal), ended_from: Sequence(0) }
+    }
+}
 
 /// Something brought to a partition.
 pub(crate) enum Input {
@@ -58,6 +72,8 @@ pub(crate) struct Core {
     pub(crate) threads: Threads,
     /// How long keys count, which is what the index is told.
     pub(crate) key_window: Duration,
+    /// Tasks that ended in this turn.
+    ended: VecDeque<Box<EndedTask>>,
     pub(crate) partition: u16,
     /// Told which filters there are.
     filters: Arc<FilterTable>,
@@ -95,6 +111,7 @@ impl Core {
             clock,
             threads: Threads::default(),
             key_window: Duration::ZERO,
+            ended: VecDeque::new(),
             partition,
             filters,
             out: Output::default(),
@@ -171,7 +188,7 @@ impl Core {
             match input {
                 Input::Connect { port, .. } => port.welcome(Err(refusal)),
                 // Whoever asks may have gone.
-                Input::Ask { asker, .. } => drop(asker.send(Err(refusal))),
+                Input::Ask { asker, .. } => drop(asker.send(refusal.into())),
                 Input::Stop(closer) => self.stopping = Some(closer),
                 Input::Command(_)
                 | Input::Durable { .. }
@@ -254,10 +271,13 @@ impl Core {
         let urgency = if self.out.flush { Urgency::Synced } else { Urgency::Buffered };
         let mut too_long = None;
         for (sequence, record) in self.out.records.drain(..) {
-            if let Some(index) = &self.threads.index
-                && let Some(row) = row_of(sequence, &record, self.key_window)
-            {
-                index.feed().push(row);
+            if let Some(index) = &self.threads.index {
+                if let Some(row) = row_of(sequence, &record, self.key_window) {
+                    index.feed().push(Entry::Key(row));
+                }
+                while let Some(task) = self.ended.pop_front_if(|task| task.place <= sequence) {
+                    index.feed().push(Entry::Task(task));
+                }
             }
             let write = |body: &mut Vec<u8>| Record::encode(&record, body);
             let (partition, tag, before) = (self.partition, record.tag(), self.batch.bytes());
@@ -273,6 +293,8 @@ impl Core {
                 too_long = Some(format!("cannot write record {}: {too_large}", sequence.0));
             }
         }
+        // Without a thread to take them they are forgotten when they leave the engine's memory.
+        self.ended.clear();
         self.log.records += self.batch.records();
         self.log.bytes += self.batch.bytes() as u64;
         self.out.clear();
@@ -305,9 +327,15 @@ impl Core {
                 }
                 Effect::Cleaned { before } => {
                     self.cleaning.cleaned = Some(before);
+                    // What was not said again for being in the index is there only.
+                    let needed = Sequence(before.0.saturating_sub(1));
+                    self.cleaning.needed = needed.max(self.engine.indexed_through());
                     self.cleaning.news = true;
                 }
-                Effect::Answer { query, result } => self.answer(query, result),
+                Effect::Ended(task) => self.ended.push_back(task),
+                Effect::Answer { ended_from, query, result } => {
+                    self.answer(query, Told { result, ended_from });
+                }
             }
         }
         self.out.effects = effects;
@@ -326,14 +354,14 @@ impl Core {
         self.dirty.push(port.clone());
     }
 
-    fn answer(&mut self, query: QueryKey, mut result: Result<Answer, Refusal>) {
-        if let (Ok(Answer::Stats(stats)), true) = (&mut result, self.threads.committer.is_some()) {
+    fn answer(&mut self, query: QueryKey, mut told: Told) {
+        if let (Ok(Answer::Stats(stats)), true) = (&mut told.result, self.threads.committer.is_some()) {
             self.look_at_log();
             stats.log = Some(self.log);
         }
         if let Some(asker) = self.askers.remove(&query) {
             // Whoever asked may have gone.
-            let _ = asker.send(result);
+            let _ = asker.send(told);
         }
     }
 
@@ -358,7 +386,7 @@ impl Core {
     fn end(&mut self, refusal: Refusal) {
         for (_, asker) in self.askers.drain() {
             // Whoever asked may have gone.
-            let _ = asker.send(Err(refusal.clone()));
+            let _ = asker.send(refusal.clone().into());
         }
         for (_, port) in self.ports.drain() {
             port.close(refusal.clone());

@@ -66,6 +66,10 @@ pub struct EngineConfig {
     /// Most bytes of payloads, results and events of ended tasks in memory, likewise. Default
     /// 256 MiB.
     pub ended_task_bytes: u64,
+    /// About how many bytes of ended tasks there are in the index at most; the oldest are forgotten
+    /// and counted. For the driver, like the time they are kept, once they have left memory.
+    /// Default 10 GiB.
+    pub ended_task_disk_bytes: u64,
     /// Most bytes of events kept of one task; older ones show as a gap. Default 64 MiB.
     pub task_event_bytes: u64,
     /// Most messages that the caller of a paused task may send to it. Default 256.
@@ -191,6 +195,7 @@ impl Default for EngineConfig {
             ended_task_keep: Duration::from_hours(7 * 24),
             task_events: 10_000,
             ended_task_bytes: 256 << 20,
+            ended_task_disk_bytes: 10 << 30,
             task_event_bytes: 64 << 20,
             task_messages: 256,
             task_message_bytes: 4 << 20,

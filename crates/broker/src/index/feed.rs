@@ -1,17 +1,31 @@
-//! The thread that fills the index with the keys of records that are on disk.
+//! The thread that fills the index with what is told by records that are on disk.
 
 use crate::clock::Clock;
-use crate::index::rows::Row;
-use crate::index::store::{self, Store};
+use crate::index::rows::Entry;
+use crate::index::store::{self, Entries, Store};
+use crate::index::tasks::Bounds;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
+use trunkline_engine::EndedTask;
 use trunkline_types::{Sequence, WallTime};
 
-/// Most rows that one commit takes.
+/// Most entries that one commit takes.
 const BATCH: usize = 4096;
+
+/// How many bytes of tasks one commit takes; the last task may exceed it.
+const BATCH_BYTES: u64 = 16 << 20;
+
+/// How many bytes of tasks may wait; those that come then are left out, which is counted and told.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// How many tasks that are no longer kept are deleted at a time, unless more came.
+const STEP: usize = 1000;
+
+/// How long the thread sleeps at least until it looks again for tasks that are no longer kept.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long rows stay after their window: a session may still send again what it sent within it.
 pub(super) const STAY: Duration = Duration::from_hours(1);
@@ -36,7 +50,13 @@ pub(crate) struct Feed {
 #[derive(Debug, Default)]
 struct State {
     /// In the order of their places.
-    rows: VecDeque<Row>,
+    rows: VecDeque<Entry>,
+    /// Bytes of the tasks among them.
+    bytes: u64,
+    /// Whether tasks are being left out, because too many bytes of them wait.
+    is_full: bool,
+    /// How long tasks are kept.
+    retention: Retention,
     /// Up to where records are on disk.
     synced: Sequence,
     /// Up to where it must survive a crash of the machine, if somebody waits for that.
@@ -47,6 +67,15 @@ struct State {
     given_up: bool,
 }
 
+/// How long ended tasks are kept on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Retention {
+    /// From their end.
+    pub(crate) keep: Duration,
+    /// Most bytes of them.
+    pub(crate) bytes: u64,
+}
+
 /// The thread. Dropped, it ends after the batch at hand.
 #[derive(Debug)]
 pub(crate) struct IndexThread {
@@ -55,18 +84,45 @@ pub(crate) struct IndexThread {
 }
 
 impl Feed {
-    /// Takes the row of a record that was decided upon, unless the index was given up.
-    pub(crate) fn push(&self, row: Row) {
+    /// Takes what a record tells that was decided upon, unless the index was given up.
+    pub(crate) fn push(&self, entry: Entry) {
         let mut state = self.state.lock();
-        if !state.given_up {
-            state.rows.push_back(row);
+        if state.given_up {
+            return;
         }
+        let bytes = entry.bytes();
+        let is_full = state.bytes > MOST_BYTES && bytes > 0;
+        if is_full && !state.is_full {
+            tracing::error!(
+                "the index cannot follow and too much waits for it: tasks that end now can be \
+                 read while they are in memory only, and are counted as forgotten then"
+            );
+        }
+        // It ends once half has gone, so that it is not told with every other task.
+        state.is_full = is_full || (state.is_full && state.bytes > MOST_BYTES / 2);
+        if bytes == 0 || !state.is_full {
+            state.bytes += bytes;
+            state.rows.push_back(entry);
+        }
+    }
+
+    /// Takes ended tasks of records that may lie before those of what waits.
+    pub(crate) fn push_earlier(&self, tasks: Vec<Box<EndedTask>>) {
+        tasks.into_iter().for_each(|task| self.push(Entry::Task(task)));
+        self.state.lock().rows.make_contiguous().sort_by_key(Entry::place);
+    }
+
+    /// Sets how long tasks are kept from now on.
+    pub(crate) fn retain(&self, retention: Retention) {
+        self.state.lock().retention = retention;
+        self.changed.notify_one();
     }
 
     /// Lets go of all rows, now and from now on. Tells how many there were.
     fn give_up(&self) -> usize {
         let mut state = self.state.lock();
         state.given_up = true;
+        state.bytes = 0;
         std::mem::take(&mut state.rows).len()
     }
 
@@ -98,24 +154,34 @@ impl Feed {
         state.wanted.take_if(|wanted| *wanted <= through).is_some()
     }
 
-    /// Waits for rows whose records are on disk, and takes them out, with how far the index goes
-    /// once it has them. `None` when the thread is to end.
-    fn take(&self) -> Option<(Vec<Row>, Sequence)> {
+    /// Waits for entries whose records are on disk, for as long as `most` says, and takes them out.
+    /// `None` when the thread is to end.
+    fn take(&self, most: Option<Duration>) -> Option<Taken> {
         let mut state = self.state.lock();
-        while !state.ready() && !state.is_wanted() && !state.closing {
-            self.changed.wait(&mut state);
+        let before = state.retention;
+        while !state.ready() && !state.is_wanted() && !state.closing && state.retention == before {
+            match most {
+                None => self.changed.wait(&mut state),
+                Some(most) if self.changed.wait_for(&mut state, most).timed_out() => break,
+                Some(_) => {}
+            }
         }
         if state.closing {
             return None;
         }
-        let synced = state.synced;
-        let ready = state.rows.iter().take(BATCH).take_while(|row| row.place <= synced).count();
-        let rows: Vec<_> = state.rows.drain(..ready).collect();
-        let through = match (state.ready(), rows.last()) {
-            (true, Some(last)) => last.place,
-            _ => synced,
-        };
-        Some((rows, through))
+        let (synced, retention) = (state.synced, state.retention);
+        let (mut entries, mut through, mut bytes) = (Entries::default(), synced, 0);
+        while state.ready() {
+            if entries.len() == BATCH || bytes >= BATCH_BYTES {
+                return Some(Taken { entries, through, retention });
+            }
+            let Some(entry) = state.rows.pop_front() else { break };
+            through = entry.place();
+            bytes += entry.bytes();
+            state.bytes = state.bytes.saturating_sub(entry.bytes());
+            entries.push(entry);
+        }
+        Some(Taken { entries, through: synced, retention })
     }
 
     /// Waits before another attempt; whether there is to be one.
@@ -135,8 +201,17 @@ impl State {
     }
 
     fn ready(&self) -> bool {
-        self.rows.front().is_some_and(|row| row.place <= self.synced)
+        self.rows.front().is_some_and(|entry| entry.place() <= self.synced)
     }
+}
+
+/// What was taken out to be committed.
+#[derive(Debug)]
+struct Taken {
+    entries: Entries,
+    /// How far the index goes once it has them.
+    through: Sequence,
+    retention: Retention,
 }
 
 impl IndexThread {
@@ -164,7 +239,7 @@ impl IndexThread {
 
 impl IndexThread {
     /// Where rows for it gather.
-    pub(crate) fn feed(&self) -> &Feed {
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }
 }
@@ -192,13 +267,21 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, on_commit: impl Fn(Sequence), on_kept: impl Fn(Sequence)) {
-        while let Some((rows, through)) = self.feed.take() {
-            while let Err(error) = self.commit(&rows, through) {
-                if !self.goes_on(&error, rows.len()) {
-                    return;
+        let mut committed = None;
+        let mut pause = Some(LOOK);
+        while let Some(taken) = self.feed.take(pause) {
+            let through = taken.through;
+            loop {
+                match self.commit(&taken, committed) {
+                    Ok(next) => break pause = next,
+                    Err(error) if self.goes_on(&error, taken.entries.len()) => {}
+                    Err(_) => return,
                 }
             }
-            on_commit(through);
+            if committed != Some(through) {
+                committed = Some(through);
+                on_commit(through);
+            }
             if self.feed.take_wanted(through) {
                 while let Err(error) = self.store.keep() {
                     if !self.goes_on(&error, 0) {
@@ -215,29 +298,47 @@ impl Worker {
         let file = self.store.path().display();
         if store::is_damage(error) {
             let rows = self.feed.give_up() + taken;
-            tracing::error!(%error, %file, rows, "the key index is damaged; keys stay in memory \
-                until the next start makes it again");
+            tracing::error!(%error, %file, rows, "the index is damaged; keys and ended tasks stay \
+                in memory until the next start makes it again");
             if let Err(error) = store::delete(self.store.path()) {
-                tracing::error!(%error, %file, "the damaged key index cannot be deleted");
+                tracing::error!(%error, %file, "the damaged index cannot be deleted");
             }
             return false;
         }
         if self.feed.waiting() > MOST_WAITING {
             let rows = self.feed.give_up() + taken;
-            tracing::error!(%error, %file, rows, "the key index cannot be written and too much \
-                waits for it; keys stay in memory until the next start brings it up to the log");
+            tracing::error!(%error, %file, rows, "the index cannot be written and too much waits \
+                for it; keys and ended tasks stay in memory until the next start brings it up to \
+                the log");
             return false;
         }
-        tracing::warn!(%error, %file, "the key index cannot be written; trying again");
+        tracing::warn!(%error, %file, "the index cannot be written; trying again");
         self.feed.pause()
     }
 
-    fn commit(&mut self, rows: &[Row], through: Sequence) -> Result<(), rusqlite::Error> {
-        self.store.commit(rows, through, &self.log)?;
+    /// Commits what was taken, and deletes some of what is no longer kept. Returns how long it may
+    /// be until somebody looks again for that.
+    fn commit(
+        &mut self,
+        taken: &Taken,
+        committed: Option<Sequence>,
+    ) -> Result<Option<Duration>, rusqlite::Error> {
+        let Taken { entries, through, retention } = taken;
+        if committed != Some(*through) || entries.len() > 0 {
+            self.store.commit(entries, *through, &self.log)?;
+        }
         // Twice as many as came, so that what expired is gone sooner or later.
-        let until = self.clock.now().wall.0.saturating_sub(millis(STAY));
-        self.store.expire(WallTime(until), 2 * rows.len())?;
-        Ok(())
+        let now = self.clock.now().wall;
+        let until = now.0.saturating_sub(millis(STAY));
+        self.store.expire(WallTime(until), 2 * entries.keys.len())?;
+        let until = WallTime(now.0.saturating_sub(millis(retention.keep)));
+        let most = (2 * entries.tasks.len()).max(STEP);
+        let gone = self.store.expire_tasks(Bounds { until, bytes: retention.bytes }, most)?;
+        if gone == most {
+            return Ok(Some(Duration::ZERO));
+        }
+        let oldest = self.store.oldest_task()?;
+        Ok(oldest.map(|oldest| oldest.after(retention.keep).since(now).max(LOOK)))
     }
 }
 
@@ -249,8 +350,24 @@ fn millis(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::rows::Row;
     use trunkline_engine::KeyRow;
     use trunkline_types::{MessageId, Partition, TenantId};
+
+    fn entry(place: u64) -> Entry {
+        Entry::Key(row(place, WallTime(1)))
+    }
+
+    /// How many entries are taken, and how far the index then goes.
+    fn take(feed: &Feed) -> (usize, Sequence) {
+        let taken = feed.take(None).unwrap();
+        (taken.entries.len(), taken.through)
+    }
+
+    fn taken(keys: &[Row], through: u64) -> Taken {
+        let entries = Entries { keys: keys.to_vec(), tasks: Vec::new() };
+        Taken { entries, through: Sequence(through), retention: Retention::default() }
+    }
 
     fn row(place: u64, expires_at: WallTime) -> Row {
         let id = MessageId::from_parts(1, Partition(0), place);
@@ -267,12 +384,11 @@ mod tests {
     #[test]
     fn only_rows_whose_records_are_on_disk_are_taken() {
         let feed = Feed::default();
-        (1..=3).for_each(|place| feed.push(row(place * 10, WallTime(1))));
+        (1..=3).for_each(|place| feed.push(entry(place * 10)));
         feed.synced(Sequence(25));
-        let (rows, through) = feed.take().unwrap();
-        assert_eq!((rows.len(), through), (2, Sequence(25)));
+        assert_eq!(take(&feed), (2, Sequence(25)));
         feed.synced(Sequence(30));
-        assert_eq!(feed.take().unwrap().1, Sequence(30));
+        assert_eq!(take(&feed), (1, Sequence(30)));
     }
 
     #[test]
@@ -280,11 +396,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let worker = worker(folder.path());
         let feed = worker.feed.clone();
-        (1..=3).for_each(|place| feed.push(row(place, WallTime(1))));
+        (1..=3).for_each(|place| feed.push(entry(place)));
         let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
         assert!(!worker.goes_on(&rusqlite::Error::SqliteFailure(damage, None), 0));
         assert_eq!(feed.waiting(), 0);
-        feed.push(row(4, WallTime(1)));
+        feed.push(entry(4));
         assert_eq!(feed.waiting(), 0);
     }
 
@@ -295,7 +411,7 @@ mod tests {
         let feed = worker.feed.clone();
         let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
         let full = rusqlite::Error::SqliteFailure(full, None);
-        feed.state.lock().rows.resize(MOST_WAITING, row(1, WallTime(1)));
+        feed.state.lock().rows.resize(MOST_WAITING, entry(1));
         // Told, so that the pause ends at once.
         let waker = feed.clone();
         let over = std::sync::atomic::AtomicBool::new(false);
@@ -310,20 +426,19 @@ mod tests {
             over.store(true, std::sync::atomic::Ordering::Release);
         });
         assert_eq!(feed.waiting(), MOST_WAITING);
-        feed.push(row(2, WallTime(1)));
+        feed.push(entry(2));
         assert!(!worker.goes_on(&full, 0), "one more");
-        feed.push(row(3, WallTime(1)));
+        feed.push(entry(3));
         assert_eq!(feed.waiting(), 0);
     }
 
     #[test]
     fn a_large_backlog_is_taken_in_parts_that_go_as_far_as_their_rows() {
         let feed = Feed::default();
-        (1..=BATCH as u64 + 5).for_each(|place| feed.push(row(place, WallTime(1))));
+        (1..=BATCH as u64 + 5).for_each(|place| feed.push(entry(place)));
         feed.synced(Sequence(1 << 20));
-        let (rows, through) = feed.take().unwrap();
-        assert_eq!((rows.len(), through), (BATCH, Sequence(BATCH as u64)));
-        assert_eq!(feed.take().unwrap().1, Sequence(1 << 20));
+        assert_eq!(take(&feed), (BATCH, Sequence(BATCH as u64)));
+        assert_eq!(take(&feed), (5, Sequence(1 << 20)));
     }
 
     #[test]
@@ -333,9 +448,9 @@ mod tests {
         let now = worker.clock.now().wall;
         let long_over = WallTime(now.0 - 2 * millis(STAY));
         let rows = [row(1, long_over), row(2, long_over), row(3, now), row(4, now)];
-        worker.commit(&rows, Sequence(9)).unwrap();
+        worker.commit(&taken(&rows, 9), None).unwrap();
         assert_eq!(worker.store.state().unwrap(), (Sequence(9), vec![7]));
-        let reader = crate::index::reader::KeyReader::open(worker.store.path()).unwrap();
+        let reader = crate::index::reader::Reader::open(worker.store.path()).unwrap();
         let found = |place: usize| {
             let Row { tenant, key, .. } = &rows[place];
             trunkline_engine::KeyIndex::find(&reader, tenant, key)
@@ -351,9 +466,9 @@ mod tests {
         let first = row(1, worker.clock.now().wall);
         let mut second = row(2, worker.clock.now().wall);
         second.key = first.key.clone();
-        worker.commit(&[first.clone(), second.clone()], Sequence(2)).unwrap();
-        worker.commit(std::slice::from_ref(&first), Sequence(2)).unwrap();
-        let reader = crate::index::reader::KeyReader::open(worker.store.path()).unwrap();
+        worker.commit(&taken(&[first.clone(), second.clone()], 2), None).unwrap();
+        worker.commit(&taken(std::slice::from_ref(&first), 2), None).unwrap();
+        let reader = crate::index::reader::Reader::open(worker.store.path()).unwrap();
         let found = trunkline_engine::KeyIndex::find(&reader, &first.tenant, &first.key);
         assert_eq!(found, Ok(Some(second.accepted)));
     }

@@ -184,6 +184,11 @@ impl Engine {
         }
     }
 
+    /// Up to which place the index has what it is to have, as far as the engine was told.
+    pub fn indexed_through(&self) -> Sequence {
+        self.indexed
+    }
+
     /// What was accepted under a key within its window.
     ///
     /// # Errors

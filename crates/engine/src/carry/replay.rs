@@ -77,7 +77,7 @@ impl Engine {
             }
             Carried::Key { tenant, key, row } => {
                 let tenant = self.tenant_key(&tenant);
-                if at > self.indexed {
+                if at > self.indexed || self.config.key_index.is_none() {
                     self.tenants[tenant].keys.put_back(at, &key, row);
                 }
             }
