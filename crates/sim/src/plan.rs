@@ -135,6 +135,7 @@ impl Plan {
             inbox_ephemeral: if tight { rng.u32(2..=12) } else { 10_000 },
             inbox_logged: if tight { rng.u64(4..=20) } else { 10_000_000 },
             ended_tasks: if few_ended { rng.usize(3..=30) } else { 100_000 },
+            recent_tasks: usize::try_from(seed % 9).unwrap_or_default(),
             task_events: if rng.u8(..) < 40 { rng.usize(2..=6) } else { 10_000 },
             limits: Limits::default(),
             rules: Arc::new(SmallRules),

@@ -88,6 +88,7 @@ counts! {
     Deadlocks = "deadlock refusals", 2;
     Verdicts = "verdicts", 20;
     Indexed = "indexed keys", 20;
+    History = "indexed tasks", 100;
     Configured = "reloaded settings", 20;
     Outside = "publishes that waited outside", 20;
     Missed = "numbers told to be missed", 10;
