@@ -16,7 +16,7 @@ pub(super) const VERSION: i64 = 2;
 
 /// The version that had no tasks. It gets their tables, and the log is read again from its
 /// beginning.
-const WITHOUT_TASKS: i64 = 1;
+pub(super) const WITHOUT_TASKS: i64 = 1;
 
 /// How a connection works: readers beside the writer, and no flush but when the write-ahead log
 /// is folded in, for what a crash takes is read from the log again.

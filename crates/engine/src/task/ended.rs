@@ -141,14 +141,18 @@ impl Engine {
         })
     }
 
-    /// How many ended tasks of a tenant nobody can read any longer. The engine counts what has left
-    /// its memory; what of it the index has can be read.
-    pub(crate) fn forgotten_tasks(&self, tenant: TenantKey) -> u64 {
-        let row = &self.tenants[tenant];
+    /// How many ended tasks of a tenant are in the index and no longer in memory. An index that
+    /// cannot be read has none that anybody could read.
+    pub(crate) fn indexed_tasks(&self, tenant: TenantKey) -> u64 {
         let index = self.config.task_index.as_ref();
-        let indexed = index.map(|index| index.count(&row.id, self.ended_from()));
-        // An index that cannot be read has none that anybody could read.
-        row.tally.forgotten.saturating_sub(indexed.and_then(Result::ok).unwrap_or(0))
+        let count = index.map(|index| index.count(&self.tenants[tenant].id, self.ended_from()));
+        count.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// How many records the index has not taken in.
+    pub(crate) fn unindexed(&self) -> u64 {
+        let behind = self.sequence.0.saturating_sub(self.indexed.0);
+        if self.config.task_index.is_some() { behind } else { 0 }
     }
 }
 
