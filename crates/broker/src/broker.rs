@@ -88,9 +88,9 @@ impl Broker {
         let lists = index.as_ref().map(|index| index.lists.clone());
         let mut feed = None;
         if let Some((log, _)) = log {
-            let index = start_index(index, &partition, clock);
+            let retention = retention(&settings.engine.lock());
+            let index = start_index(index, &partition, clock, retention);
             feed = index.as_ref().map(|index| index.feed().clone());
-            retain(feed.as_deref(), &settings.engine.lock());
             let target = Arc::downgrade(&partition);
             let on_progress = move |progress| {
                 if let Some(partition) = target.upgrade() {
@@ -142,7 +142,9 @@ impl Broker {
         let (config, kept) = settings::merged(&engine, wanted);
         settings::check(&config, &self.settings.log)?;
         *engine = config.clone();
-        retain(self.feed.as_deref(), &engine);
+        if let Some(feed) = &self.feed {
+            feed.retain(retention(&engine));
+        }
         let command = Command::Configure(Box::new(config));
         self.handle.partition.bring(Input::Command(command));
         Ok(kept)
@@ -281,10 +283,9 @@ fn closed() -> Refusal {
     Refusal::new(RefusalCode::Unavailable, message)
 }
 
-/// Tells how long ended tasks are kept on disk.
-fn retain(feed: Option<&Feed>, config: &EngineConfig) {
-    let Some(feed) = feed else { return };
-    feed.retain(Retention { keep: config.ended_task_keep, bytes: config.ended_task_disk_bytes });
+/// How long ended tasks are kept on disk.
+fn retention(config: &EngineConfig) -> Retention {
+    Retention { keep: config.ended_task_keep, bytes: config.ended_task_disk_bytes }
 }
 
 /// Starts the thread that fills the index. Without it keys stay in memory, which is no reason not
@@ -293,6 +294,7 @@ fn start_index(
     index: Option<Index>,
     partition: &Arc<Partition>,
     clock: Clock,
+    retention: Retention,
 ) -> Option<IndexThread> {
     let target = Arc::downgrade(partition);
     let on_commit = move |through| {
@@ -308,6 +310,6 @@ fn start_index(
             partition.let_go();
         }
     };
-    let started = index?.start(clock, on_commit, on_kept);
+    let started = index?.start(clock, retention, on_commit, on_kept);
     started.inspect_err(|error| tracing::warn!(%error, "the index is not filled")).ok()
 }

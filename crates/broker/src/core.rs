@@ -266,19 +266,18 @@ impl Core {
     /// Hands this turn's records to the log.
     fn finish(&mut self) {
         if self.out.records.is_empty() && !self.out.flush {
+            index_ended(self.threads.index.as_ref(), &mut self.ended, Sequence(u64::MAX));
             return;
         }
         let urgency = if self.out.flush { Urgency::Synced } else { Urgency::Buffered };
         let mut too_long = None;
         for (sequence, record) in self.out.records.drain(..) {
-            if let Some(index) = &self.threads.index {
-                if let Some(row) = row_of(sequence, &record, self.key_window) {
-                    index.feed().push(Entry::Key(row));
-                }
-                while let Some(task) = self.ended.pop_front_if(|task| task.place <= sequence) {
-                    index.feed().push(Entry::Task(task));
-                }
+            if let Some(index) = &self.threads.index
+                && let Some(row) = row_of(sequence, &record, self.key_window)
+            {
+                index.feed().push(Entry::Key(row));
             }
+            index_ended(self.threads.index.as_ref(), &mut self.ended, sequence);
             let write = |body: &mut Vec<u8>| Record::encode(&record, body);
             let (partition, tag, before) = (self.partition, record.tag(), self.batch.bytes());
             let result = if record.is_carried() {
@@ -293,8 +292,7 @@ impl Core {
                 too_long = Some(format!("cannot write record {}: {too_large}", sequence.0));
             }
         }
-        // Without a thread to take them they are forgotten when they leave the engine's memory.
-        self.ended.clear();
+        index_ended(self.threads.index.as_ref(), &mut self.ended, Sequence(u64::MAX));
         self.log.records += self.batch.records();
         self.log.bytes += self.batch.bytes() as u64;
         self.out.clear();
@@ -355,9 +353,15 @@ impl Core {
     }
 
     fn answer(&mut self, query: QueryKey, mut told: Told) {
-        if let (Ok(Answer::Stats(stats)), true) = (&mut told.result, self.threads.committer.is_some()) {
+        if let (Ok(Answer::Stats(stats)), true) =
+            (&mut told.result, self.threads.committer.is_some())
+        {
             self.look_at_log();
             stats.log = Some(self.log);
+            // Most records have nothing for the index, which then is not told of them.
+            if self.threads.index.as_ref().is_some_and(|index| index.feed().waiting() == 0) {
+                stats.records_unindexed = 0;
+            }
         }
         if let Some(asker) = self.askers.remove(&query) {
             // Whoever asked may have gone.
@@ -394,6 +398,20 @@ impl Core {
         }
         self.latest = None;
         self.over = Some(refusal);
+    }
+}
+
+/// Hands tasks that ended up to a place to the index, in the order of places with what else it is
+/// to have. Without an index they are forgotten when they leave the engine's memory.
+fn index_ended(
+    index: Option<&IndexThread>,
+    ended: &mut VecDeque<Box<EndedTask>>,
+    through: Sequence,
+) {
+    while let Some(task) = ended.pop_front_if(|task| task.place <= through) {
+        if let Some(index) = index {
+            index.feed().push(Entry::Task(task));
+        }
     }
 }
 

@@ -158,7 +158,7 @@ fn replay(
         }
         match index {
             Some(other) if !other.fits(engine.sequence()) => {
-                tracing::warn!("the key index belongs to another log and is made again from this");
+                tracing::warn!("the index belongs to another log and is made again from this");
                 drop((engine, log));
                 (config.key_index, config.task_index) = (None, None);
                 index = other.reset();

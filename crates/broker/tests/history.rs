@@ -214,8 +214,7 @@ async fn lists_are_narrowed_by_every_field_and_go_on_from_page_to_page() {
     expected[1].insert(0, root);
     let [of_context, of_root, sent_to_agent, failed] = expected;
     let ended: Vec<_> = all.iter().copied().filter(|id| *id != open.envelope.id).collect();
-    let of_skill: Vec<_> =
-        ended.iter().copied().filter(|id| !sent_to_agent.contains(id)).collect();
+    let of_skill: Vec<_> = ended.iter().copied().filter(|id| !sent_to_agent.contains(id)).collect();
     let both = |a: &[MessageId], b: &[MessageId]| -> Vec<MessageId> {
         a.iter().copied().filter(|id| b.contains(id)).collect()
     };
@@ -243,18 +242,12 @@ async fn lists_are_narrowed_by_every_field_and_go_on_from_page_to_page() {
             TaskFilter { skill: skill.clone(), states: state(TaskState::Failed), ..none() },
             both(&failed, &of_skill),
         ),
-        (
-            TaskFilter { agent: agent.clone(), skill: skill.clone(), ..none() },
-            of_skill.clone(),
-        ),
+        (TaskFilter { agent: agent.clone(), skill: skill.clone(), ..none() }, of_skill.clone()),
         (
             TaskFilter { context_id: context, root_id: Some(root), ..none() },
             both(&of_context, &of_root),
         ),
-        (
-            TaskFilter { root_id: Some(root), agent, skill, ..none() },
-            both(&of_root, &of_skill),
-        ),
+        (TaskFilter { root_id: Some(root), agent, skill, ..none() }, both(&of_root, &of_skill)),
         (TaskFilter { agent: "b".parse().ok(), ..none() }, Vec::new()),
     ];
     for (filter, mut wanted) in cases {

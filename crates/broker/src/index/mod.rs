@@ -3,7 +3,7 @@
 //!
 //! It holds nothing that the log did not hold: what is missing, behind or damaged is made again
 //! from the log, as far back as that reaches. So nobody waits for it, its commits need not reach the disk at once, and a commit
-//! says in itself how far it goes. [`store`] is the file, [`feed`] the thread that fills it,
+//! says in itself how far it goes. [`store`] is the file, [`thread`] fills it from the [`feed`],
 //! [`reader`] what the engine asks, [`tasks`] the tables of ended tasks and [`lists`] what is
 //! listed from them, [`rows`] what is taken in, [`inspect`] looks at it while no broker runs. Why
 //! SQLite is in `docs/adr/0001-key-index.md`, why the tables are as they are in
@@ -17,8 +17,10 @@ mod reader;
 mod rows;
 mod store;
 mod tasks;
+mod thread;
 
-pub(crate) use feed::{Feed, IndexThread, Retention};
+pub(crate) use feed::{Feed, Retention};
 pub(crate) use lists::Lists;
 pub(crate) use opened::Index;
 pub(crate) use rows::{Entry, row_of};
+pub(crate) use thread::IndexThread;

@@ -1,11 +1,12 @@
 //! An index that was opened, while the log beside it is read.
 
 use crate::clock::Clock;
-use crate::index::feed::{Feed, IndexThread, STAY};
+use crate::index::feed::{Feed, Retention};
 use crate::index::lists::Lists;
 use crate::index::reader::Reader;
 use crate::index::rows::{Entry, Row, row_of};
 use crate::index::store::Store;
+use crate::index::thread::{IndexThread, STAY};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +44,9 @@ impl Index {
     /// Opens the index in a folder. `None` if that is not possible: keys then stay in memory.
     pub(crate) fn open(folder: &Path) -> Option<Self> {
         let opened = Store::open(folder).and_then(Self::new);
-        opened.inspect_err(|error| tracing::warn!(%error, "keys and ended tasks stay in memory")).ok()
+        opened
+            .inspect_err(|error| tracing::warn!(%error, "keys and ended tasks stay in memory"))
+            .ok()
     }
 
     /// Takes note of a record that is read from the log, or of the first that is written to it.
@@ -122,7 +125,9 @@ impl Index {
         let Self { store, reader, lists, .. } = self;
         drop((reader, lists));
         let opened = store.reset().and_then(Self::new);
-        opened.inspect_err(|error| tracing::warn!(%error, "keys and ended tasks stay in memory")).ok()
+        opened
+            .inspect_err(|error| tracing::warn!(%error, "keys and ended tasks stay in memory"))
+            .ok()
     }
 
     /// Notes that all that was read from the log is on disk.
@@ -137,9 +142,11 @@ impl Index {
     pub(crate) fn start(
         self,
         clock: Clock,
+        retention: Retention,
         on_commit: impl Fn(Sequence) + Send + 'static,
         on_kept: impl Fn(Sequence) + Send + 'static,
     ) -> io::Result<IndexThread> {
+        self.feed.retain(retention);
         IndexThread::start(self.store, self.feed, self.log, clock, on_commit, on_kept)
     }
 

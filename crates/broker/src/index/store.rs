@@ -140,8 +140,8 @@ impl Store {
                     signed(expires_at.0),
                 ])?;
             }
-            let mut state =
-                transaction.prepare_cached("UPDATE state SET through = max(through, ?1), log = ?2")?;
+            let mut state = transaction
+                .prepare_cached("UPDATE state SET through = max(through, ?1), log = ?2")?;
             state.execute(params![signed(through.0), log])?;
         }
         transaction.commit()

@@ -96,11 +96,11 @@ pub(super) fn insert(
             if is_there(connection, ended.place, &id)? {
                 continue;
             }
-            sums.subtract(connection, "place = ?1 OR (tenant = ?2 AND id = ?3)", &[
-                &signed(ended.place.0),
-                &tenant,
-                &id,
-            ])?;
+            sums.subtract(
+                connection,
+                "place = ?1 OR (tenant = ?2 AND id = ?3)",
+                &[&signed(ended.place.0), &tenant, &id],
+            )?;
             insert.execute(values)?;
         }
         sums.add(tenant, (head.len() + rest.len()) as u64);
@@ -115,11 +115,7 @@ pub(super) fn insert(
 }
 
 /// Deletes the oldest tasks that are out of bounds, at most so many; how many it were.
-pub(super) fn expire(
-    connection: &Connection,
-    bounds: Bounds,
-    most: usize,
-) -> Result<usize, Error> {
+pub(super) fn expire(connection: &Connection, bounds: Bounds, most: usize) -> Result<usize, Error> {
     const OLDEST: &str = "SELECT place, ended, length(head) + length(rest) FROM tasks
         ORDER BY place LIMIT ?1";
     let (mut total, mut last, mut count) = (bytes(connection)?, None, 0);

@@ -320,6 +320,8 @@ impl Engine {
         while older(self) {
             self.forget_oldest_task(0);
         }
+        let forgotten = Sequence(oldest_task.0.saturating_sub(1));
+        self.tasks.forgotten_through = self.tasks.forgotten_through.max(forgotten);
         self.dead_letters.forget_before(oldest_letter);
     }
 

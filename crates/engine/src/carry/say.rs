@@ -197,13 +197,12 @@ impl Engine {
     /// Says what only a replay of the whole log would come to.
     pub(super) fn say_marks(&mut self, out: &mut Output) {
         let here = self.sequence.next();
-        let task = self.tasks.ended[0].queue.front();
         let letter = self.dead_letters.logged_from(0);
         let marks = CarriedMarks {
             epoch: self.epoch,
             born: self.born(),
             next_entry: self.next_entry,
-            oldest_task: task.map_or(here, |(key, _)| self.tasks.rows[*key].place),
+            oldest_task: self.tasks.forgotten_through.next(),
             oldest_letter: letter.map_or(here, |(_, kept)| kept.place),
         };
         self.say(Carried::Marks(marks), out);

@@ -6,7 +6,9 @@ use super::codec::{DecodeError, Read, Write};
 use super::decode::{message_id, note as read_note};
 use super::encode::{address, destination, note};
 use crate::task::EndedTask;
-use trunkline_types::{CopyState, History, Kind, Progress, Sequence, TaskSnapshot, TaskState, TenantId};
+use trunkline_types::{
+    CopyState, History, Kind, Progress, Sequence, TaskSnapshot, TaskState, TenantId,
+};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 

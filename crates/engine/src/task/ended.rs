@@ -15,8 +15,8 @@ use crate::table::{TaskKey, TenantKey};
 use std::collections::VecDeque;
 use std::fmt;
 use trunkline_types::{
-    CopyState, CopyStatus, Epoch, InboxAddress, Kind, MessageId, Payload, Progress, Refusal, RefusalCode,
-    Sequence, TaskEvent, TaskSnapshot, TaskUpdate, TenantId,
+    CopyState, CopyStatus, Epoch, InboxAddress, Kind, MessageId, Payload, Progress, Refusal,
+    RefusalCode, Sequence, TaskEvent, TaskSnapshot, TaskUpdate, TenantId,
 };
 
 /// A logged task that has ended, with everything that is told of it.

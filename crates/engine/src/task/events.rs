@@ -177,6 +177,9 @@ impl Engine {
         let Some((key, _)) = self.tasks.ended[class].queue.pop_front() else { return };
         let task = self.tasks.remove(key);
         self.tasks.ended[class].bytes -= task.bytes();
+        if class == 0 && !self.is_indexed(task.place) {
+            self.tasks.forgotten_through = self.tasks.forgotten_through.max(task.place);
+        }
         for watcher in task.watchers {
             self.sessions[watcher].watching.retain(|&other| other != key);
         }

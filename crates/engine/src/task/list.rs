@@ -118,7 +118,6 @@ fn is_wanted(filter: &TaskFilter, task: Seen<'_>, created_at: WallTime) -> bool 
         && until.is_none_or(|until| created_at < until)
         && skill.as_ref().is_none_or(|skill| matches!(to, Destination::Skill(to) if to == skill))
         && agent.as_ref().is_none_or(|agent| {
-            task.agent == Some(agent)
-                || matches!(to, Destination::Agent(to) if to == agent)
+            task.agent == Some(agent) || matches!(to, Destination::Agent(to) if to == agent)
         })
 }

@@ -146,7 +146,6 @@ impl Engine {
             out.effects.push(Effect::Item { connection, item });
         }
     }
-
 }
 
 /// Whether a task has an event of a number, behind which somebody wants to go on.

@@ -5,7 +5,7 @@ use super::{child, shown, task};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use trunkline_engine::{
-    Command, Effect, Engine, EngineConfig, EndedTask, TaskIndex, merge_context, merge_tasks,
+    Command, Effect, EndedTask, Engine, EngineConfig, TaskIndex, merge_context, merge_tasks,
 };
 use trunkline_types::session::{Operation, SessionItem};
 use trunkline_types::{
@@ -165,12 +165,7 @@ fn a_task_that_left_memory_is_watched_from_any_number() {
         let in_memory = told(&stage.ask(&mut client, watch.clone()).unwrap());
         assert_eq!(in_memory.len() as u64, last - after);
         let through = stage.engine.sequence();
-        let mut other = Stage::on(
-            stage.config.clone(),
-            stage.records.clone(),
-            stage.now,
-            through,
-        );
+        let mut other = Stage::on(stage.config.clone(), stage.records.clone(), stage.now, through);
         let mut client = other.client(9);
         let on_disk = told(&other.ask(&mut client, watch).unwrap());
         assert_eq!(on_disk, in_memory);
@@ -189,8 +184,7 @@ fn what_is_done_about_a_task_that_left_memory_says_how_it_ended() {
     let done = done(&mut stage, &index, &mut agent, &mut client).envelope.id;
     let publish = task(&mut stage, "skill:t");
     stage.publish(&mut client, &publish).unwrap();
-    let cancel =
-        |id| Operation::Cancel { id, reason: "enough".into(), descendants: false };
+    let cancel = |id| Operation::Cancel { id, reason: "enough".into(), descendants: false };
     let canceled = publish.envelope.id;
     index.take(&stage.ask(&mut client, cancel(canceled)).unwrap());
     indexed(&mut stage);
@@ -396,11 +390,8 @@ fn who_calls_off_a_task_reaches_those_below_one_that_left_memory() {
     finish(&mut stage, &index, &mut agent, &mut client, &middle);
     stage.publish(&mut client, &leaf).unwrap();
     indexed(&mut stage);
-    let cancel = Operation::Cancel {
-        id: middle.envelope.id,
-        reason: "enough".into(),
-        descendants: true,
-    };
+    let cancel =
+        Operation::Cancel { id: middle.envelope.id, reason: "enough".into(), descendants: true };
     // The one in the middle has ended, those below it have not.
     let _ = stage.ask(&mut client, cancel);
     assert_eq!(shown(&mut stage, leaf.envelope.id).state, TaskState::Canceled);

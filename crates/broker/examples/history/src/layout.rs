@@ -122,7 +122,8 @@ impl Table {
         let mut chosen = false;
         for (number, (field, value)) in fields.into_iter().enumerate() {
             let Some(value) = value else { continue };
-            let value = if self.layout.marks { mark(number as u32, value) } else { i64::from(value) };
+            let value =
+                if self.layout.marks { mark(number as u32, value) } else { i64::from(value) };
             values.push(value.into());
             let at = values.len();
             match (self.layout.marks, chosen, field) {
@@ -164,24 +165,28 @@ impl Table {
             )
         };
         let mut list = self.connection.prepare_cached(&query).unwrap();
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, Vec<u8>>(1)?));
+        let read =
+            |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, Vec<u8>>(1)?));
         list.query_map(params_from_iter(values), read).unwrap().map(Result::unwrap).count()
     }
 
     pub fn delete_oldest(&mut self, most: i64) -> u64 {
         let transaction = self.connection.transaction().unwrap();
         let last: i64 = transaction
-            .query_row("SELECT max(place) FROM (SELECT place FROM tasks ORDER BY place LIMIT ?1)", [
-                most,
-            ], |row| row.get(0))
+            .query_row(
+                "SELECT max(place) FROM (SELECT place FROM tasks ORDER BY place LIMIT ?1)",
+                [most],
+                |row| row.get(0),
+            )
             .unwrap();
         if self.layout.marks {
             let mut old = transaction
                 .prepare_cached("SELECT id, state, skill, agent, sent_to, context, root FROM tasks WHERE place <= ?1")
                 .unwrap();
             let mut rows = old.query([last]).unwrap();
-            let mut delete =
-                transaction.prepare_cached("DELETE FROM marks WHERE mark = ?1 AND id = ?2").unwrap();
+            let mut delete = transaction
+                .prepare_cached("DELETE FROM marks WHERE mark = ?1 AND id = ?2")
+                .unwrap();
             while let Some(row) = rows.next().unwrap() {
                 let task = Task {
                     place: 0,
@@ -209,7 +214,9 @@ impl Table {
 
     pub fn bytes(&self) -> i64 {
         let figure = |name: &str| {
-            self.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap()
+            self.connection
+                .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))
+                .unwrap()
         };
         figure("page_count") * figure("page_size")
     }

@@ -107,7 +107,9 @@ fn run(layout: &'static Layout, count: u64, batch: u64) {
                 all += took;
             }
             let (mean, found) = (all / PAGES, found / PAGES as usize);
-            println!("  {name:24} {limit:4} {mean:?} on average, at most {longest:?}, {found} found");
+            println!(
+                "  {name:24} {limit:4} {mean:?} on average, at most {longest:?}, {found} found"
+            );
         }
     }
     let start = Start::now();
