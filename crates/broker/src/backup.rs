@@ -60,8 +60,8 @@ pub enum BackupError {
         /// What the system said.
         source: io::Error,
     },
-    /// The key index cannot be copied.
-    #[error("cannot copy the key index {}: {reason}", path.display())]
+    /// The index cannot be copied.
+    #[error("cannot copy the index {}: {reason}", path.display())]
     Index {
         /// Its folder.
         path: PathBuf,

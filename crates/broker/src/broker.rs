@@ -3,9 +3,10 @@
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::connection::BrokerConnection;
-use crate::core::{Input, Threads};
+use crate::core::{Input, Threads, Told};
 use crate::error::OpenError;
-use crate::index::{Index, IndexThread};
+use crate::index::{Feed, Index, IndexThread, Lists, Retention};
+use crate::listing::Listing;
 use crate::open::{self, Opened, Settings};
 use crate::partition::Partition;
 use crate::port::Port;
@@ -37,12 +38,16 @@ use trunkline_types::{Answer, Principal, Query, Refusal, RefusalCode, Sequence};
 pub struct Broker {
     handle: BrokerHandle,
     settings: Arc<Settings>,
+    /// Told how long ended tasks are kept on disk.
+    feed: Option<Arc<Feed>>,
 }
 
 /// A broker as one principal sees it: sessions opened through it are the principal's.
 #[derive(Clone)]
 pub struct BrokerHandle {
     partition: Arc<Partition>,
+    /// Lists the ended tasks that are not in memory.
+    lists: Option<Arc<Lists>>,
     principal: Principal,
     companion: Companion,
 }
@@ -80,8 +85,12 @@ impl Broker {
         let clock = core.clock;
         let base = log.as_ref().map_or(Sequence(0), |(_, base)| *base);
         let partition = Partition::new(core, filters, base, runtime.clone());
+        let lists = index.as_ref().map(|index| index.lists.clone());
+        let mut feed = None;
         if let Some((log, _)) = log {
-            let index = start_index(index, &partition, clock);
+            let retention = retention(&settings.engine.lock());
+            let index = start_index(index, &partition, clock, retention);
+            feed = index.as_ref().map(|index| index.feed().clone());
             let target = Arc::downgrade(&partition);
             let on_progress = move |progress| {
                 if let Some(partition) = target.upgrade() {
@@ -97,14 +106,15 @@ impl Broker {
         runtime.spawn(timer::run(Arc::downgrade(&partition), partition.alarm.clone(), clock));
         partition.bring(Input::Tick);
         let (principal, companion) = (Principal::default(), Companion::default());
-        let handle = BrokerHandle { partition, principal, companion };
-        Ok(Self { handle, settings: Arc::new(settings) })
+        let handle = BrokerHandle { partition, lists, principal, companion };
+        Ok(Self { handle, settings: Arc::new(settings), feed })
     }
 
     /// The broker as a principal sees it. The caller answers for the principal being who it says.
     pub fn as_principal(&self, principal: Principal) -> BrokerHandle {
         let (partition, companion) = (self.handle.partition.clone(), Companion::default());
-        BrokerHandle { partition, principal, companion }
+        let lists = self.handle.lists.clone();
+        BrokerHandle { partition, lists, principal, companion }
     }
 
     /// How the broker is.
@@ -132,6 +142,9 @@ impl Broker {
         let (config, kept) = settings::merged(&engine, wanted);
         settings::check(&config, &self.settings.log)?;
         *engine = config.clone();
+        if let Some(feed) = &self.feed {
+            feed.retain(retention(&engine));
+        }
         let command = Command::Configure(Box::new(config));
         self.handle.partition.bring(Input::Command(command));
         Ok(kept)
@@ -235,8 +248,15 @@ impl Connector for BrokerHandle {
         Box::pin(async move {
             let (asker, answer) = oneshot::channel();
             let principal = self.principal.clone();
+            let listing = self.lists.clone().and_then(|lists| Listing::of(lists, &query));
             self.partition.bring(Input::Ask { principal, question: query, asker });
-            answer.await.unwrap_or_else(|_| Err(closed()))
+            let Told { result, ended_from } = answer.await.unwrap_or_else(|_| closed().into());
+            match listing {
+                Some(listing) => {
+                    listing.complete(self.principal.tenant.clone(), result, ended_from).await
+                }
+                None => result,
+            }
         })
     }
 
@@ -263,12 +283,18 @@ fn closed() -> Refusal {
     Refusal::new(RefusalCode::Unavailable, message)
 }
 
+/// How long ended tasks are kept on disk.
+fn retention(config: &EngineConfig) -> Retention {
+    Retention { keep: config.ended_task_keep, bytes: config.ended_task_disk_bytes }
+}
+
 /// Starts the thread that fills the index. Without it keys stay in memory, which is no reason not
 /// to start.
 fn start_index(
     index: Option<Index>,
     partition: &Arc<Partition>,
     clock: Clock,
+    retention: Retention,
 ) -> Option<IndexThread> {
     let target = Arc::downgrade(partition);
     let on_commit = move |through| {
@@ -284,6 +310,6 @@ fn start_index(
             partition.let_go();
         }
     };
-    let started = index?.start(clock, on_commit, on_kept);
-    started.inspect_err(|error| tracing::warn!(%error, "the key index is not filled")).ok()
+    let started = index?.start(clock, retention, on_commit, on_kept);
+    started.inspect_err(|error| tracing::warn!(%error, "the index is not filled")).ok()
 }

@@ -37,6 +37,8 @@ pub(crate) struct Cleaning {
     keep: u64,
     /// The place before which records may be given up, once the index is on disk up to there.
     pub(crate) cleaned: Option<Sequence>,
+    /// Up to where the index must be on disk for that.
+    pub(crate) needed: Sequence,
     /// Up to where the index is on disk.
     pub(crate) indexed: Sequence,
     /// Bytes in the segments that the latest sweep is to free.
@@ -116,12 +118,15 @@ impl Core {
 
     /// Gives up the segments that nothing needs any longer.
     fn remove_cleaned(&mut self) {
-        let Some(before) = self.cleaning.cleaned else { return };
+        if self.cleaning.cleaned.is_none() {
+            return;
+        }
         if let Some(index) = &self.threads.index
-            && self.cleaning.indexed.next() < before
+            && self.cleaning.indexed < self.cleaning.needed
         {
-            // Keys in the records before are in the index only, which must not lose them either.
-            index.feed().keep(Sequence(before.0 - 1));
+            // Keys and ended tasks of the records before are in the index only, which must not lose
+            // them either.
+            index.feed().keep(self.cleaning.needed);
             return;
         }
         self.cleaning.cleaned = None;

@@ -3,22 +3,36 @@
 use crate::cleaning::Cleaning;
 use crate::clock::Clock;
 use crate::filters::FilterTable;
-use crate::index::{IndexThread, row_of};
+use crate::index::{Entry, IndexThread, row_of};
 use crate::port::Port;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use trunkline_engine::{
-    Command, ConnectionKey, Effect, Engine, Mono, Now, Output, QueryKey, Record,
+    Command, ConnectionKey, Effect, EndedTask, Engine, Mono, Now, Output, QueryKey, Record,
 };
 use trunkline_log::{Batch, Committer, Space, Urgency};
 use trunkline_types::session::{Hello, SessionItem};
 use trunkline_types::{Answer, LogStats, Principal, Query, Refusal, RefusalCode, Sequence};
 
 /// How an answer to a question is handed over.
-pub(crate) type Asker = oneshot::Sender<Result<Answer, Refusal>>;
+pub(crate) type Asker = oneshot::Sender<Told>;
+
+/// An answer to a question, as far as the engine knows it.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) result: Result<Answer, Refusal>,
+    /// The ended tasks of records before this place were not in memory.
+    pub(crate) ended_from: Sequence,
+}
+
+impl From<Refusal> for Told {
+    fn from(refusal: Refusal) -> Self {
+        Self { result: Err(refusal), ended_from: Sequence(0) }
+    }
+}
 
 /// Something brought to a partition.
 pub(crate) enum Input {
@@ -58,6 +72,8 @@ pub(crate) struct Core {
     pub(crate) threads: Threads,
     /// How long keys count, which is what the index is told.
     pub(crate) key_window: Duration,
+    /// Tasks that ended in this turn.
+    ended: VecDeque<Box<EndedTask>>,
     pub(crate) partition: u16,
     /// Told which filters there are.
     filters: Arc<FilterTable>,
@@ -95,6 +111,7 @@ impl Core {
             clock,
             threads: Threads::default(),
             key_window: Duration::ZERO,
+            ended: VecDeque::new(),
             partition,
             filters,
             out: Output::default(),
@@ -171,7 +188,7 @@ impl Core {
             match input {
                 Input::Connect { port, .. } => port.welcome(Err(refusal)),
                 // Whoever asks may have gone.
-                Input::Ask { asker, .. } => drop(asker.send(Err(refusal))),
+                Input::Ask { asker, .. } => drop(asker.send(refusal.into())),
                 Input::Stop(closer) => self.stopping = Some(closer),
                 Input::Command(_)
                 | Input::Durable { .. }
@@ -249,6 +266,7 @@ impl Core {
     /// Hands this turn's records to the log.
     fn finish(&mut self) {
         if self.out.records.is_empty() && !self.out.flush {
+            index_ended(self.threads.index.as_ref(), &mut self.ended, Sequence(u64::MAX));
             return;
         }
         let urgency = if self.out.flush { Urgency::Synced } else { Urgency::Buffered };
@@ -257,8 +275,9 @@ impl Core {
             if let Some(index) = &self.threads.index
                 && let Some(row) = row_of(sequence, &record, self.key_window)
             {
-                index.feed().push(row);
+                index.feed().push(Entry::Key(row));
             }
+            index_ended(self.threads.index.as_ref(), &mut self.ended, sequence);
             let write = |body: &mut Vec<u8>| Record::encode(&record, body);
             let (partition, tag, before) = (self.partition, record.tag(), self.batch.bytes());
             let result = if record.is_carried() {
@@ -273,6 +292,7 @@ impl Core {
                 too_long = Some(format!("cannot write record {}: {too_large}", sequence.0));
             }
         }
+        index_ended(self.threads.index.as_ref(), &mut self.ended, Sequence(u64::MAX));
         self.log.records += self.batch.records();
         self.log.bytes += self.batch.bytes() as u64;
         self.out.clear();
@@ -305,9 +325,15 @@ impl Core {
                 }
                 Effect::Cleaned { before } => {
                     self.cleaning.cleaned = Some(before);
+                    // What was not said again for being in the index is there only.
+                    let needed = Sequence(before.0.saturating_sub(1));
+                    self.cleaning.needed = needed.max(self.engine.indexed_through());
                     self.cleaning.news = true;
                 }
-                Effect::Answer { query, result } => self.answer(query, result),
+                Effect::Ended(task) => self.ended.push_back(task),
+                Effect::Answer { ended_from, query, result } => {
+                    self.answer(query, Told { result, ended_from });
+                }
             }
         }
         self.out.effects = effects;
@@ -326,14 +352,20 @@ impl Core {
         self.dirty.push(port.clone());
     }
 
-    fn answer(&mut self, query: QueryKey, mut result: Result<Answer, Refusal>) {
-        if let (Ok(Answer::Stats(stats)), true) = (&mut result, self.threads.committer.is_some()) {
+    fn answer(&mut self, query: QueryKey, mut told: Told) {
+        if let (Ok(Answer::Stats(stats)), true) =
+            (&mut told.result, self.threads.committer.is_some())
+        {
             self.look_at_log();
             stats.log = Some(self.log);
+            // Most records have nothing for the index, which then is not told of them.
+            if self.threads.index.as_ref().is_some_and(|index| index.feed().waiting() == 0) {
+                stats.records_unindexed = 0;
+            }
         }
         if let Some(asker) = self.askers.remove(&query) {
             // Whoever asked may have gone.
-            let _ = asker.send(result);
+            let _ = asker.send(told);
         }
     }
 
@@ -358,7 +390,7 @@ impl Core {
     fn end(&mut self, refusal: Refusal) {
         for (_, asker) in self.askers.drain() {
             // Whoever asked may have gone.
-            let _ = asker.send(Err(refusal.clone()));
+            let _ = asker.send(refusal.clone().into());
         }
         for (_, port) in self.ports.drain() {
             port.close(refusal.clone());
@@ -366,6 +398,20 @@ impl Core {
         }
         self.latest = None;
         self.over = Some(refusal);
+    }
+}
+
+/// Hands tasks that ended up to a place to the index, in the order of places with what else it is
+/// to have. Without an index they are forgotten when they leave the engine's memory.
+fn index_ended(
+    index: Option<&IndexThread>,
+    ended: &mut VecDeque<Box<EndedTask>>,
+    through: Sequence,
+) {
+    while let Some(task) = ended.pop_front_if(|task| task.place <= through) {
+        if let Some(index) = index {
+            index.feed().push(Entry::Task(task));
+        }
     }
 }
 

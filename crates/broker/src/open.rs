@@ -10,7 +10,7 @@ use crate::index::Index;
 use crate::settings;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use trunkline_engine::{Engine, EngineConfig, KeyIndex, Output, Record};
+use trunkline_engine::{Engine, EngineConfig, KeyIndex, Output, Record, TaskIndex};
 use trunkline_log::{Directory, Log, LogConfig, Recovery, Storage};
 use trunkline_rules::Rulebook;
 use trunkline_types::{Epoch, Sequence};
@@ -58,6 +58,7 @@ pub(crate) fn open(config: BrokerConfig) -> Result<Opened, OpenError> {
     match storage {
         None => {
             config.key_index = None;
+            config.task_index = None;
             let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
             let mut core = new_core(Engine::new(config), clock, &settings, &filters);
             let mut out = Output::default();
@@ -101,8 +102,9 @@ fn open_log(
     log.sync().map_err(|error| first_write(error.to_string()))?;
     let latest = core.engine.sequence();
     core.engine.durable(clock.now(), latest, latest, &mut out);
-    if let Some(index) = &index {
+    if let Some(index) = &mut index {
         index.synced(latest);
+        index.make_up();
     }
     // The log counts from here what it has written since it was opened.
     let base = Sequence(latest.0 - log.written());
@@ -129,6 +131,7 @@ fn replay(
 ) -> Result<Replayed, OpenError> {
     loop {
         config.key_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn KeyIndex>);
+        config.task_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn TaskIndex>);
         let mut engine = Engine::new(config.clone());
         if let Some(index) = &index {
             engine.indexed(index.through);
@@ -141,7 +144,11 @@ fn replay(
             if let Some(index) = &mut index {
                 index.note(place, &record, config.key_window, now);
             }
-            Ok(gaps.replay(&mut engine, place, record, found.after_damage)?)
+            gaps.replay(&mut engine, place, record, found.after_damage)?;
+            if let Some(index) = &mut index {
+                index.note_ended(engine.take_ended());
+            }
+            Ok(())
         })?;
         Gaps::finish(&mut engine, &recovery);
         if let Some(index) = &mut index
@@ -151,9 +158,9 @@ fn replay(
         }
         match index {
             Some(other) if !other.fits(engine.sequence()) => {
-                tracing::warn!("the key index belongs to another log and is made again from this");
+                tracing::warn!("the index belongs to another log and is made again from this");
                 drop((engine, log));
-                config.key_index = None;
+                (config.key_index, config.task_index) = (None, None);
                 index = other.reset();
             }
             index => {

@@ -211,7 +211,7 @@ impl<P: FnMut(u64, u64)> Checker<P> {
                     source,
                 })?);
             } else {
-                self.fault(None, format!("the key index {what}"));
+                self.fault(None, format!("the index {what}"));
             }
         }
         let Recovery { records, bytes, segments, torn, closed, damage, .. } = recovery;

@@ -222,7 +222,7 @@ async fn a_repair_puts_damage_aside_and_an_index_that_is_of_no_use() {
 
     let before = check(&data);
     assert_eq!((before.damage.len(), before.faults_total), (1, 1), "{before:?}");
-    assert!(before.faults[0].to_string().starts_with("the key index is damaged"), "{before:?}");
+    assert!(before.faults[0].to_string().starts_with("the index is damaged"), "{before:?}");
     let mut seen = (0, 0);
     let repaired = verify(&data, Repair::Yes, |done, total| seen = (done, total)).unwrap();
     assert!(repaired.is_sound(), "{repaired:?}");

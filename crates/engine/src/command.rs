@@ -84,7 +84,8 @@ pub enum Command {
         /// Whether it is.
         congested: bool,
     },
-    /// The index has the idempotency keys of all records up to this one.
+    /// The index has the idempotency keys of all records up to this one, and the tasks that they
+    /// ended.
     Indexed {
         /// The place of the last of them.
         through: Sequence,

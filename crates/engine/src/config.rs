@@ -2,6 +2,7 @@
 
 use crate::key_index::KeyIndex;
 use crate::rules::{NoRules, Rules};
+use crate::task::TaskIndex;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::{Limits, Partition, Routing, WhenFull};
@@ -51,16 +52,24 @@ pub struct EngineConfig {
     pub key_window: Duration,
     /// Most idempotency keys of one tenant. Default 1 million.
     pub keys: usize,
-    /// Most ended tasks that stay readable; the oldest are forgotten and counted. Default 100,000.
+    /// Most ended tasks in memory. Without an index, and while it has not got so far, the oldest
+    /// are forgotten and counted. Default 100,000.
     pub ended_tasks: usize,
+    /// How many of the latest ended tasks stay in memory although the index has them, so that who
+    /// asks at once need not go to the disk. Default 1,000.
+    pub recent_tasks: usize,
     /// How long an ended task stays readable, unless one of the bounds on ended tasks is reached
     /// before. Default 7 days.
     pub ended_task_keep: Duration,
     /// Most events kept of one task; older ones show as a gap. Default 10,000.
     pub task_events: usize,
-    /// Most bytes of payloads, results and events of ended tasks that stay readable. Default
+    /// Most bytes of payloads, results and events of ended tasks in memory, likewise. Default
     /// 256 MiB.
     pub ended_task_bytes: u64,
+    /// About how many bytes of ended tasks there are in the index at most; the oldest are forgotten
+    /// and counted. For the driver, like the time they are kept, once they have left memory.
+    /// Default 10 GiB.
+    pub ended_task_disk_bytes: u64,
     /// Most bytes of events kept of one task; older ones show as a gap. Default 64 MiB.
     pub task_event_bytes: u64,
     /// Most messages that the caller of a paused task may send to it. Default 256.
@@ -88,6 +97,9 @@ pub struct EngineConfig {
     pub rules: Arc<dyn Rules>,
     /// Where idempotency keys lie that have left memory; `None` to keep all of them in memory.
     pub key_index: Option<Arc<dyn KeyIndex>>,
+    /// Where ended tasks lie that have left memory; `None` to forget them then. One index has both,
+    /// so that [`Command::Indexed`](crate::Command::Indexed) tells of keys and tasks.
+    pub task_index: Option<Arc<dyn TaskIndex>>,
     /// How many deliveries out of each round the priorities get while all have work, from low to
     /// urgent, each 1 to 255. Default 1, 2, 4, 8.
     pub priority_weights: [u8; 4],
@@ -179,9 +191,11 @@ impl Default for EngineConfig {
             key_window: Duration::from_hours(24),
             keys: 1_000_000,
             ended_tasks: 100_000,
+            recent_tasks: 1000,
             ended_task_keep: Duration::from_hours(7 * 24),
             task_events: 10_000,
             ended_task_bytes: 256 << 20,
+            ended_task_disk_bytes: 10 << 30,
             task_event_bytes: 64 << 20,
             task_messages: 256,
             task_message_bytes: 4 << 20,
@@ -193,6 +207,7 @@ impl Default for EngineConfig {
             remembered_sessions: 100_000,
             rules: Arc::new(NoRules),
             key_index: None,
+            task_index: None,
             priority_weights: [1, 2, 4, 8],
             when_full: WhenFull::Reject,
             wait: Duration::from_secs(5),

@@ -2,6 +2,7 @@
 
 use crate::command::{ConnectionKey, QueryKey};
 use crate::record::Record;
+use crate::task::EndedTask;
 use trunkline_types::session::{SessionItem, Welcome};
 use trunkline_types::{Answer, Filter, Refusal, Sequence, TenantId, TopicPattern};
 
@@ -46,8 +47,15 @@ pub enum Effect {
         /// The place of the first record that must stay.
         before: Sequence,
     },
-    /// A question is answered.
+    /// A logged task has ended: the index is to have it, once its record is on disk. Nothing waits
+    /// for that, so this alone may appear before its record is durable.
+    Ended(Box<EndedTask>),
+    /// A question is answered. Lists are of what is in memory; with an index the driver completes
+    /// them, see [`merge_tasks`](crate::merge_tasks) and [`merge_context`](crate::merge_context).
     Answer {
+        /// Up from which place ended tasks were in memory: those of earlier records are in the
+        /// index, or forgotten.
+        ended_from: Sequence,
         /// Which question.
         query: QueryKey,
         /// How.

@@ -224,6 +224,7 @@ impl Engine {
             Command::Stop => self.stop(now, out),
         }
         self.work_off_unblocked(now, out);
+        self.tell_handed(out);
     }
 
     /// Notes how far the log has got: all records up to `written` are in the file, all up to
@@ -234,6 +235,7 @@ impl Engine {
         self.synced = self.synced.max(synced);
         self.release_held(now, out);
         self.work_off_unblocked(now, out);
+        self.tell_handed(out);
     }
 
     /// Handles everything whose time has come.
@@ -247,6 +249,7 @@ impl Engine {
         self.work_off_unblocked(now, out);
         self.forget_windows(now);
         self.forget_past(now.wall);
+        self.tell_handed(out);
     }
 
     /// When [`Self::tick`] wants to be called next.

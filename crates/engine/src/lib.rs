@@ -47,3 +47,4 @@ pub use record::{
 };
 pub use replay::ReplayError;
 pub use rules::Rules;
+pub use task::{EndedTask, TaskIndex, merge_context, merge_tasks};

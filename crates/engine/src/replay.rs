@@ -234,6 +234,7 @@ impl Engine {
             }
         }
         self.work_off_unblocked(now, out);
+        self.tell_handed(out);
     }
 
     fn replay_accepted(&mut self, record: AcceptedRecord) {

@@ -145,6 +145,7 @@ impl Plan {
             ended_tasks: if few_ended { rng.usize(3..=30) } else { 100_000 },
             ended_task_keep: keep(rng),
             dead_letter_keep: keep(rng),
+            recent_tasks: usize::try_from(seed % 9).unwrap_or_default(),
             task_events: if rng.u8(..) < 40 { rng.usize(2..=6) } else { 10_000 },
             limits: Limits::default(),
             rules: Arc::new(SmallRules),

@@ -94,6 +94,7 @@ counts! {
     Verdicts = "verdicts", 20;
     Costly = "filters left out", 5;
     Indexed = "indexed keys", 20;
+    History = "indexed tasks", 100;
     Configured = "reloaded settings", 20;
     Outside = "publishes that waited outside", 20;
     Missed = "numbers told to be missed", 10;

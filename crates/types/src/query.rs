@@ -97,9 +97,10 @@ pub struct TaskFilter {
     pub limit: u32,
 }
 
-/// A page of tasks. It ends early when it has about 4 MiB, and when 10,000 tasks were looked at
-/// for it, so that it may be empty although there is more: there is none only once `next` is
-/// `None`. By conversation and by root, tasks are found without looking at others.
+/// A page of tasks. It ends early when it has about 4 MiB, and when many tasks were looked at for it
+/// (10,000 in memory, from 1,400 on disk), so that it may be empty although there is more: there is
+/// none only once `next` is `None`. By conversation and by root, tasks are found without looking at
+/// others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TaskPage {
     /// Newest first, by their ids; without their messages.

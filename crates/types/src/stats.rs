@@ -176,6 +176,10 @@ pub struct Stats {
     /// Ended tasks forgotten because their time was over, or because there were more, or more
     /// bytes of them, than may be.
     pub tasks_forgotten: u64,
+    /// Ended tasks that can be read although they are no longer in memory: the index has them.
+    pub tasks_indexed: u64,
+    /// Records that the index has not taken in yet; 0 if there is no index.
+    pub records_unindexed: u64,
     /// Dead letters held now.
     pub dead_letters: u64,
     /// Dead letters forgotten because their time was over, or because there were more, or more

@@ -1,20 +1,26 @@
-//! The index of idempotency keys on disk: a table in SQLite beside the log, from which keys are
-//! found once they have left the engine's memory.
+//! The index on disk: tables in SQLite beside the log, in which idempotency keys and ended tasks
+//! are found once they have left the engine's memory.
 //!
-//! It holds nothing that the log does not hold: what is missing, behind or damaged is made again
-//! from the log. So nobody waits for it, its commits need not reach the disk at once, and a commit
-//! says in itself how far it goes. [`store`] is the file, [`feed`] the thread that fills it,
-//! [`reader`] what the engine asks, [`rows`] what is taken from a record, [`inspect`] looks at it
-//! while no broker runs. Why SQLite is in
-//! `docs/adr/0001-key-index.md`.
+//! It holds nothing that the log did not hold: what is missing, behind or damaged is made again
+//! from the log, as far back as that reaches. So nobody waits for it, its commits need not reach the disk at once, and a commit
+//! says in itself how far it goes. [`store`] is the file, [`thread`] fills it from the [`feed`],
+//! [`reader`] what the engine asks, [`tasks`] the tables of ended tasks and [`lists`] what is
+//! listed from them, [`rows`] what is taken in, [`inspect`] looks at it while no broker runs. Why
+//! SQLite is in `docs/adr/0001-key-index.md`, why the tables are as they are in
+//! `docs/adr/0002-history.md`.
 
 mod feed;
 pub(crate) mod inspect;
+mod lists;
 mod opened;
 mod reader;
 mod rows;
 mod store;
+mod tasks;
+mod thread;
 
-pub(crate) use feed::IndexThread;
+pub(crate) use feed::{Feed, Retention};
+pub(crate) use lists::Lists;
 pub(crate) use opened::Index;
-pub(crate) use rows::row_of;
+pub(crate) use rows::{Entry, row_of};
+pub(crate) use thread::IndexThread;

@@ -1,15 +1,17 @@
 //! An index that was opened, while the log beside it is read.
 
 use crate::clock::Clock;
-use crate::index::feed::{Feed, IndexThread, STAY};
-use crate::index::reader::KeyReader;
-use crate::index::rows::{Row, row_of};
+use crate::index::feed::{Feed, Retention};
+use crate::index::lists::Lists;
+use crate::index::reader::Reader;
+use crate::index::rows::{Entry, Row, row_of};
 use crate::index::store::Store;
+use crate::index::thread::{IndexThread, STAY};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::Record;
+use trunkline_engine::{EndedTask, Record};
 use trunkline_types::{Sequence, WallTime};
 
 /// An index that was opened, and what the log beside it holds that the index lacks.
@@ -17,7 +19,9 @@ use trunkline_types::{Sequence, WallTime};
 pub(crate) struct Index {
     store: Store,
     /// What the engine asks.
-    pub(crate) reader: Arc<KeyReader>,
+    pub(crate) reader: Arc<Reader>,
+    /// What lists tasks.
+    pub(crate) lists: Arc<Lists>,
     /// How far it goes.
     pub(crate) through: Sequence,
     /// The first record of the log that it belongs to; empty for one that is new.
@@ -25,13 +29,24 @@ pub(crate) struct Index {
     /// The first record that the log that was read ever had.
     log: Vec<u8>,
     feed: Arc<Feed>,
+    /// Ended tasks that were read from the log and that the index lacks.
+    tasks: Vec<Box<EndedTask>>,
+    /// About how many bytes they need.
+    bytes: u64,
+    /// How many there were, and when the first of them ended.
+    made_up: (u64, Option<WallTime>),
 }
+
+/// About how many bytes of tasks that were read from the log are committed at a time.
+const BYTES: u64 = 16 << 20;
 
 impl Index {
     /// Opens the index in a folder. `None` if that is not possible: keys then stay in memory.
     pub(crate) fn open(folder: &Path) -> Option<Self> {
         let opened = Store::open(folder).and_then(Self::new);
-        opened.inspect_err(|error| tracing::warn!(%error, "keys stay in memory")).ok()
+        opened
+            .inspect_err(|error| tracing::warn!(%error, "keys and ended tasks stay in memory"))
+            .ok()
     }
 
     /// Takes note of a record that is read from the log, or of the first that is written to it.
@@ -47,7 +62,49 @@ impl Index {
         }
         let lives = |row: &Row| row.accepted.expires_at.after(STAY) > now;
         if let Some(row) = row_of(place, record, window).filter(lives) {
-            self.feed.push(row);
+            self.feed.push(Entry::Key(row));
+        }
+    }
+
+    /// Takes tasks that ended in what is read from the log. They are committed in parts, so that a
+    /// long log need not be in memory; how far the index goes is not changed by that.
+    pub(crate) fn note_ended(&mut self, tasks: Vec<Box<EndedTask>>) {
+        for task in tasks {
+            self.made_up.0 += 1;
+            self.made_up.1.get_or_insert(task.task.updated_at);
+            self.bytes += task.bytes();
+            self.tasks.push(task);
+        }
+        if self.bytes >= BYTES {
+            self.take_tasks();
+        }
+    }
+
+    fn take_tasks(&mut self) {
+        self.bytes = 0;
+        match self.store.take_tasks(&self.tasks) {
+            Ok(()) => self.tasks.clear(),
+            // The disk may be full; the thread tries again.
+            Err(error) => {
+                tracing::warn!(%error, "the index cannot be written yet");
+                self.feed.push_earlier(std::mem::take(&mut self.tasks));
+            }
+        }
+    }
+
+    /// Commits what is left of the tasks that were read from the log, which is on disk, and tells
+    /// how far back they reach.
+    pub(crate) fn make_up(&mut self) {
+        let (tasks, first) = std::mem::take(&mut self.made_up);
+        if let Some(first) = first {
+            tracing::info!(
+                tasks,
+                through = self.through.0,
+                since_ms = first.0,
+                "the index went through that record; the tasks that ended later are made up for, \
+                 as far back as the log reaches, which is to the first that ended at that time"
+            );
+            self.take_tasks();
         }
     }
 
@@ -65,10 +122,12 @@ impl Index {
 
     /// The index emptied, for a log that it does not belong to.
     pub(crate) fn reset(self) -> Option<Self> {
-        let Self { store, reader, .. } = self;
-        drop(reader);
+        let Self { store, reader, lists, .. } = self;
+        drop((reader, lists));
         let opened = store.reset().and_then(Self::new);
-        opened.inspect_err(|error| tracing::warn!(%error, "keys stay in memory")).ok()
+        opened
+            .inspect_err(|error| tracing::warn!(%error, "keys and ended tasks stay in memory"))
+            .ok()
     }
 
     /// Notes that all that was read from the log is on disk.
@@ -83,16 +142,29 @@ impl Index {
     pub(crate) fn start(
         self,
         clock: Clock,
+        retention: Retention,
         on_commit: impl Fn(Sequence) + Send + 'static,
         on_kept: impl Fn(Sequence) + Send + 'static,
     ) -> io::Result<IndexThread> {
+        self.feed.retain(retention);
         IndexThread::start(self.store, self.feed, self.log, clock, on_commit, on_kept)
     }
 
     fn new(store: Store) -> Result<Self, String> {
-        let reader = Arc::new(KeyReader::open(store.path())?);
+        let reader = Arc::new(Reader::open(store.path())?);
+        let lists = Arc::new(Lists::open(store.path())?);
         let (through, belongs_to) = store.state().map_err(|error| error.to_string())?;
-        let (log, feed) = (Vec::new(), Arc::default());
-        Ok(Self { store, reader, through, belongs_to, log, feed })
+        Ok(Self {
+            store,
+            reader,
+            lists,
+            through,
+            belongs_to,
+            log: Vec::new(),
+            feed: Arc::default(),
+            tasks: Vec::new(),
+            bytes: 0,
+            made_up: (0, None),
+        })
     }
 }

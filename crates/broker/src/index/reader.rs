@@ -1,15 +1,16 @@
-//! What the engine asks for keys that have left its memory.
+//! What the engine asks for keys and ended tasks that have left its memory.
 
 use crate::index::store::{self, Hashes};
+use crate::index::tasks;
 use parking_lot::Mutex;
-use rusqlite::Connection;
+use rusqlite::{Connection, Error};
 use std::path::{Path, PathBuf};
-use trunkline_engine::{KeyIndex, KeyRow};
-use trunkline_types::{IdempotencyKey, TenantId};
+use trunkline_engine::{EndedTask, KeyIndex, KeyRow, TaskIndex};
+use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId};
 
-/// Looks keys up over a connection of its own, which sees every commit of the thread that writes.
+/// Looks keys and tasks up over a connection of its own, which sees every commit of the thread that writes.
 #[derive(Debug)]
-pub(crate) struct KeyReader {
+pub(crate) struct Reader {
     /// Only the engine asks, and one at a time; the lock is there because a connection must not
     /// be shared between threads.
     connection: Mutex<Connection>,
@@ -17,28 +18,44 @@ pub(crate) struct KeyReader {
     path: PathBuf,
 }
 
-impl KeyReader {
+impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let connection = store::connect(path);
         let (connection, hashes) = connection
             .map_err(|error| format!("cannot open {} to read: {error}", path.display()))?;
         Ok(Self { connection: Mutex::new(connection), hashes, path: path.to_owned() })
     }
+
+    fn unreadable(&self, error: &Error) -> String {
+        let file = self.path.display();
+        tracing::error!(%error, %file, "the index cannot be read; until the broker is started \
+            again, new work with an idempotency key is refused, and so are questions about tasks \
+            that ended");
+        // A damaged one is made again from the log at the next start.
+        if store::is_damage(error)
+            && let Err(error) = store::delete(&self.path)
+        {
+            tracing::error!(%error, %file, "the damaged index cannot be deleted");
+        }
+        format!("the index {file} cannot be read: {error}")
+    }
 }
 
-impl KeyIndex for KeyReader {
+impl KeyIndex for Reader {
     fn find(&self, tenant: &TenantId, key: &IdempotencyKey) -> Result<Option<KeyRow>, String> {
-        store::find(&self.connection.lock(), self.hashes, tenant, key).map_err(|error| {
-            let file = self.path.display();
-            tracing::error!(%error, %file, "the key index cannot be read; new work with an \
-                idempotency key is refused until the broker is started again");
-            // A damaged one is made again from the log at the next start.
-            if store::is_damage(&error)
-                && let Err(error) = store::delete(&self.path)
-            {
-                tracing::error!(%error, %file, "the damaged key index cannot be deleted");
-            }
-            format!("the key index {file} cannot be read: {error}")
-        })
+        store::find(&self.connection.lock(), self.hashes, tenant, key)
+            .map_err(|error| self.unreadable(&error))
+    }
+}
+
+impl TaskIndex for Reader {
+    fn find(&self, tenant: &TenantId, id: MessageId) -> Result<Option<Box<EndedTask>>, String> {
+        tasks::find(&self.connection.lock(), self.hashes, tenant, id)
+            .map_err(|error| self.unreadable(&error))
+    }
+
+    fn count(&self, tenant: &TenantId, before: Sequence) -> Result<u64, String> {
+        tasks::count(&self.connection.lock(), self.hashes, tenant, before)
+            .map_err(|error| self.unreadable(&error))
     }
 }

@@ -1,8 +1,35 @@
-//! What the index takes from a record.
+//! What the index takes in.
 
 use std::time::Duration;
-use trunkline_engine::{Carried, KeyRow, Record};
+use trunkline_engine::{Carried, EndedTask, KeyRow, Record};
 use trunkline_types::{IdempotencyKey, Sequence, TenantId};
+
+/// Something for the index.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// A key.
+    Key(Row),
+    /// An ended task.
+    Task(Box<EndedTask>),
+}
+
+impl Entry {
+    /// The place of the record that tells of it.
+    pub(crate) fn place(&self) -> Sequence {
+        match self {
+            Self::Key(row) => row.place,
+            Self::Task(task) => task.place,
+        }
+    }
+
+    /// About how many bytes it holds that somebody sent.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Key(_) => 0,
+            Self::Task(task) => task.bytes(),
+        }
+    }
+}
 
 /// A key, what was accepted under it, and the place of the record that says so.
 #[derive(Clone, Debug)]

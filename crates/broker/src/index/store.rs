@@ -1,16 +1,22 @@
-//! The file of the index.
+//! The file of the index: how it is opened and made, and its table of keys.
 
-use crate::index::rows::Row;
+use crate::index::rows::{Entry, Row};
+use crate::index::tasks::{self, Bounds, Name};
 use foldhash::quality::FixedState;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
-use trunkline_engine::KeyRow;
+use trunkline_engine::{EndedTask, KeyRow};
 use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
 
-/// The version of the tables below. A file with another one is made again from the log.
-pub(super) const VERSION: i64 = 1;
+/// The version of the tables below. A file with another one is made again from the log, but for the
+/// one before.
+pub(super) const VERSION: i64 = 2;
+
+/// The version that had no tasks. It gets their tables, and the log is read again from its
+/// beginning.
+pub(super) const WITHOUT_TASKS: i64 = 1;
 
 /// How a connection works: readers beside the writer, and no flush but when the write-ahead log
 /// is folded in, for what a crash takes is read from the log again.
@@ -39,6 +45,27 @@ pub(crate) struct Store {
     path: PathBuf,
 }
 
+/// What one commit takes.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    pub(crate) keys: Vec<Row>,
+    pub(crate) tasks: Vec<Box<EndedTask>>,
+}
+
+impl Entries {
+    pub(crate) fn push(&mut self, entry: Entry) {
+        match entry {
+            Entry::Key(row) => self.keys.push(row),
+            Entry::Task(task) => self.tasks.push(task),
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len() + self.tasks.len()
+    }
+}
+
 /// How keys are hashed in one file: by a seed of its own, so that nobody can aim for collisions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hashes {
@@ -60,7 +87,7 @@ impl Store {
                 Ok(store) => return Ok(store),
                 Err(error) => {
                     let file = path.display();
-                    tracing::warn!(%error, %file, "the key index is made again from the log");
+                    tracing::warn!(%error, %file, "the index is made again from the log");
                 }
             }
         }
@@ -90,17 +117,18 @@ impl Store {
     /// Takes rows in, and notes in the same commit that it goes through a place in a log.
     pub(crate) fn commit(
         &mut self,
-        rows: &[Row],
+        entries: &Entries,
         through: Sequence,
         log: &[u8],
     ) -> Result<(), Error> {
         let transaction = self.connection.transaction()?;
+        tasks::insert(&transaction, self.hashes, &entries.tasks)?;
         {
             // The same record may be read from the log again.
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?;
-            for Row { place, tenant, key, accepted } in rows {
+            for Row { place, tenant, key, accepted } in &entries.keys {
                 let KeyRow { id, fingerprint, expires_at } = accepted;
                 insert.execute(params![
                     signed(place.0),
@@ -112,11 +140,31 @@ impl Store {
                     signed(expires_at.0),
                 ])?;
             }
-            let mut state =
-                transaction.prepare_cached("UPDATE state SET through = ?1, log = ?2")?;
+            let mut state = transaction
+                .prepare_cached("UPDATE state SET through = max(through, ?1), log = ?2")?;
             state.execute(params![signed(through.0), log])?;
         }
         transaction.commit()
+    }
+
+    /// Takes ended tasks in ahead of what it goes through.
+    pub(crate) fn take_tasks(&mut self, tasks: &[Box<EndedTask>]) -> Result<(), Error> {
+        let transaction = self.connection.transaction()?;
+        tasks::insert(&transaction, self.hashes, tasks)?;
+        transaction.commit()
+    }
+
+    /// Deletes the oldest tasks that are out of bounds, at most so many; how many it were.
+    pub(crate) fn expire_tasks(&mut self, bounds: Bounds, most: usize) -> Result<usize, Error> {
+        let transaction = self.connection.transaction()?;
+        let gone = tasks::expire(&transaction, bounds, most)?;
+        transaction.commit()?;
+        Ok(gone)
+    }
+
+    /// When the oldest task ended.
+    pub(crate) fn oldest_task(&self) -> Result<Option<WallTime>, Error> {
+        tasks::oldest(&self.connection)
     }
 
     /// Sees to it that what was committed survives a crash of the machine.
@@ -147,9 +195,15 @@ impl Store {
         let connection = Connection::open(path)?;
         connection.execute_batch(PRAGMAS)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if version != VERSION {
-            return Err(Error::InvalidQuery);
+        match version {
+            VERSION => {}
+            WITHOUT_TASKS => connection.execute_batch(&format!(
+                "BEGIN; {} UPDATE state SET through = 0; PRAGMA user_version = {VERSION}; COMMIT;",
+                tasks::TABLES
+            ))?,
+            _ => return Err(Error::InvalidQuery),
         }
+        cache_statements(&connection);
         let hashes = Hashes::read(&connection)?;
         let store = Self { connection, hashes, path: path.to_owned() };
         store.state()?;
@@ -160,11 +214,13 @@ impl Store {
         delete(path)?;
         let connection = Connection::open(path)?;
         connection.execute_batch(PRAGMAS)?;
+        cache_statements(&connection);
         let hashes = Hashes { seed: fastrand::u64(..) };
         let (seed, sample) = (signed(hashes.seed), hashes.sample());
         connection.execute_batch(&format!(
-            "BEGIN; {TABLES} INSERT INTO state VALUES (1, 0, x'', {seed}, {sample});
-             PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN; {TABLES} {} INSERT INTO state VALUES (1, 0, x'', {seed}, {sample});
+             PRAGMA user_version = {VERSION}; COMMIT;",
+            tasks::TABLES
         ))?;
         Ok(Self { connection, hashes, path: path.to_owned() })
     }
@@ -184,6 +240,18 @@ impl Hashes {
         self.of_texts(tenant.as_str(), key.as_str())
     }
 
+    /// What stands for a name of a tenant.
+    pub(super) fn mark(self, name: Name, tenant: &TenantId, text: &str) -> i64 {
+        let mut hasher = FixedState::with_seed(self.seed).build_hasher();
+        hasher.write_u8(name as u8);
+        hasher.write(tenant.as_str().as_bytes());
+        hasher.write_u8(0);
+        hasher.write(text.as_bytes());
+        #[allow(clippy::cast_possible_truncation, reason = "32 bits take less room")]
+        let mark = hasher.finish() as u32;
+        i64::from(mark.cast_signed())
+    }
+
     fn sample(self) -> i64 {
         self.of_texts("default", "order-1")
     }
@@ -195,6 +263,11 @@ impl Hashes {
         hasher.write(key.as_bytes());
         signed(hasher.finish())
     }
+}
+
+/// Lets a connection keep all the statements that it is used for.
+fn cache_statements(connection: &Connection) {
+    connection.set_prepared_statement_cache_capacity(64);
 }
 
 /// How far an index goes and which log it belongs to, over any connection.
@@ -228,6 +301,7 @@ pub(super) fn connect(path: &Path) -> Result<(Connection, Hashes), Error> {
     let connection = Connection::open(path)?;
     connection.execute_batch(PRAGMAS)?;
     connection.execute_batch("PRAGMA query_only = ON")?;
+    cache_statements(&connection);
     let hashes = Hashes::read(&connection)?;
     Ok((connection, hashes))
 }
@@ -254,10 +328,10 @@ pub(super) fn is_damage(error: &Error) -> bool {
 
 /// SQLite has signed numbers only. Places and times are far from the difference, and fingerprints
 /// are only compared.
-const fn signed(number: u64) -> i64 {
+pub(super) const fn signed(number: u64) -> i64 {
     number.cast_signed()
 }
 
-const fn unsigned(number: i64) -> u64 {
+pub(super) const fn unsigned(number: i64) -> u64 {
     number.cast_unsigned()
 }

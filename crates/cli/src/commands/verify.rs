@@ -66,7 +66,7 @@ fn tell(found: &Verified, output: &Output) -> Result<(), CliError> {
     }
     if let Some(path) = &found.index_moved {
         output.line(format_args!(
-            "the key index was of no use and is now {}; the broker makes it again",
+            "the index was of no use and is now {}; the broker makes it again",
             path.display()
         ))?;
     }

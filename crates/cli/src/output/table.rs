@@ -79,6 +79,8 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
     row("tasks failed", count(stats.tasks_failed));
     row("tasks cancelled or rejected", count(stats.tasks_canceled));
     row("tasks forgotten", count(stats.tasks_forgotten));
+    row("tasks on disk only", count(stats.tasks_indexed));
+    row("records not indexed yet", count(stats.records_unindexed));
     row("dead letters", count(stats.dead_letters));
     row("dead letters forgotten", count(stats.dead_letters_forgotten));
     row("dead letters sent again", count(stats.redriven));

@@ -86,6 +86,29 @@ fn what_was_said_is_shown_with_the_task_and_with_its_conversation() {
 }
 
 #[test]
+fn a_task_that_is_on_disk_only_is_shown_listed_and_watched() {
+    let broker = Broker::configured("[broker]\nrecent_tasks = 0\n", []);
+    let _agent = broker.agent(["--id", "echo", "--skill", "echo", "--", "cat"]);
+    broker.run(["send", "--skill", "echo", "--context", "talk", "--data", "one", "--wait"]).ok();
+    until("it is on disk only", || (broker.figure("tasks_indexed") == 1).then_some(()));
+    let page = broker.run(["task", "list", "--context", "talk", "--json"]).json();
+    let id = page["tasks"][0]["id"].as_str().unwrap().to_owned();
+    for narrowed in [["--skill", "echo"], ["--agent", "echo"], ["--state", "completed"]] {
+        let page = broker.run(["task", "list", narrowed[0], narrowed[1], "--json"]).json();
+        assert_eq!(page["tasks"][0]["id"], id.as_str(), "{narrowed:?}");
+    }
+    let task = broker.run(["task", "get", &id, "--history", "9", "--json"]).json();
+    assert_eq!(task["history"]["messages"].as_array().unwrap().len(), 2, "{task}");
+    let watched = broker.run(["task", "watch", &id]).ok();
+    assert!(watched.contains("completed"), "{watched}");
+    let context = broker.run(["context", "talk", "--json"]).json();
+    assert_eq!(context["tasks"], 1);
+    let shown = broker.run(["message", "get", &id]).ok();
+    assert!(shown.contains("completed"), "{shown}");
+    assert_eq!(broker.figure("tasks_forgotten"), 0);
+}
+
+#[test]
 fn ended_tasks_and_dead_letters_go_when_their_time_is_over_and_are_counted() {
     let settings = "[broker]\nended_task_keep = \"1s\"\ndead_letter_keep = \"1s\"\n";
     let broker = Broker::configured(settings, []);

@@ -162,17 +162,31 @@ impl Keys {
 }
 
 impl Engine {
-    /// Notes that the index has the keys of all records up to a place. May be told before records
-    /// are replayed, so that their keys never come into memory. Without an index nothing changes.
+    /// Notes that the index has the keys of all records up to a place, and the tasks that they
+    /// ended. May be told before records are replayed, so that these never come into memory.
+    /// Without an index nothing changes.
     pub fn indexed(&mut self, through: Sequence) {
-        if self.config.key_index.is_none() || through <= self.indexed {
+        if through <= self.indexed {
+            return;
+        }
+        let has_keys = self.config.key_index.is_some();
+        if !has_keys && self.config.task_index.is_none() {
             return;
         }
         self.indexed = through;
+        self.forget_ended_tasks(0);
+        if !has_keys {
+            return;
+        }
         let tenants: Vec<_> = self.tenants.iter().map(|(key, _)| key).collect();
         for tenant in tenants {
             self.tenants[tenant].keys.leave(through);
         }
+    }
+
+    /// Up to which place the index has what it is to have, as far as the engine was told.
+    pub fn indexed_through(&self) -> Sequence {
+        self.indexed
     }
 
     /// What was accepted under a key within its window.
@@ -222,7 +236,8 @@ impl Engine {
         let window = self.config.key_window;
         let row = key_row(publish, at, window);
         let sequence = recorded.then_some(self.sequence);
-        let kept = sequence.is_none_or(|sequence| sequence > self.indexed);
+        let has_index = self.config.key_index.is_some();
+        let kept = sequence.is_none_or(|sequence| sequence > self.indexed || !has_index);
         self.tenants[tenant].keys.insert(key, row, sequence, window, kept);
     }
 }

@@ -103,5 +103,9 @@ impl Engine {
             let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
             undated.for_each(|event| event.epoch = epoch);
         }
+        for task in &mut self.tasks.handed {
+            let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
+            undated.for_each(|event| event.epoch = epoch);
+        }
     }
 }

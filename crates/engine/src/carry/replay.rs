@@ -13,7 +13,7 @@ use crate::table::{AgentKey, EntryKey, TaskKey, TenantKey};
 use crate::task::{Task, event_bytes};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use trunkline_types::{DeadLetter, Publish, Sequence};
+use trunkline_types::{DeadLetter, MessageId, Publish, Sequence};
 
 impl Engine {
     /// Takes in what is said again. What was said just before it and is not yet complete comes
@@ -77,7 +77,7 @@ impl Engine {
             }
             Carried::Key { tenant, key, row } => {
                 let tenant = self.tenant_key(&tenant);
-                if at > self.indexed {
+                if at > self.indexed || self.config.key_index.is_none() {
                     self.tenants[tenant].keys.put_back(at, &key, row);
                 }
             }
@@ -124,9 +124,16 @@ impl Engine {
             return Ok(());
         }
         let Some(of) = part_of(&thing) else { return Ok(()) };
+        let mut new = None;
         match thing {
             Carried::Entry(entry) => self.carried_entry(at, entry)?,
-            Carried::Ended(task) => self.carried_ended(at, task),
+            Carried::Ended(task) => {
+                if self.is_indexed(task.place) {
+                    self.discard_open_task(task.publish.envelope.id);
+                    return Ok(());
+                }
+                new = self.carried_ended(at, task);
+            }
             Carried::Letter(letter) => self.carried_letter(at, letter),
             _ => {}
         }
@@ -135,6 +142,9 @@ impl Engine {
                 let problem = "a part is said again that its thing cannot have";
                 return Err(ReplayError::Contradiction { at, problem });
             }
+        }
+        if let Some(task) = new {
+            self.hand_over(task);
         }
         Ok(())
     }
@@ -183,7 +193,8 @@ impl Engine {
         })
     }
 
-    fn carried_ended(&mut self, at: Sequence, said: CarriedEnded) {
+    /// Takes in an ended task; its parts follow. Returns it if it was not known.
+    fn carried_ended(&mut self, at: Sequence, said: CarriedEnded) -> Option<TaskKey> {
         let CarriedEnded { publish, task, ended, place, parts: _ } = said;
         let (tenant, id) = (self.tenant_key(&publish.envelope.tenant), publish.envelope.id);
         let ended = ended.map(|(address, state)| (self.inbox(tenant, &address), state));
@@ -200,18 +211,23 @@ impl Engine {
             if !self.origins.ended.contains_key(&place) {
                 self.tasks.ended[0].bytes -= gone;
             }
-            return;
+            return None;
         }
-        let open = self.tasks.ids.get(&id).and_then(|&key| self.tasks.rows[key].entry);
-        if let Some((entry, number)) = open {
-            // The record that ended it is missing.
-            self.replay_ids.remove(&number);
-            self.discard(entry);
-        }
+        self.discard_open_task(id);
         let key = self.insert_task(tenant, publish, task, None);
         let row = &mut self.tasks.rows[key];
         (row.ended, row.place, row.base) = (ended, place, at);
         self.origins.ended.insert(place, (key, id));
+        Some(key)
+    }
+
+    /// Takes out a task that is open for want of the record that ended it.
+    fn discard_open_task(&mut self, id: MessageId) {
+        let open = self.tasks.ids.get(&id).and_then(|&key| self.tasks.rows[key].entry);
+        if let Some((entry, number)) = open {
+            self.replay_ids.remove(&number);
+            self.discard(entry);
+        }
     }
 
     fn carried_letter(&mut self, at: Sequence, said: CarriedLetter) {
@@ -304,6 +320,8 @@ impl Engine {
         while older(self) {
             self.forget_oldest_task(0);
         }
+        let forgotten = Sequence(oldest_task.0.saturating_sub(1));
+        self.tasks.forgotten_through = self.tasks.forgotten_through.max(forgotten);
         self.dead_letters.forget_before(oldest_letter);
     }
 

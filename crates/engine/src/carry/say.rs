@@ -57,8 +57,9 @@ impl Engine {
     pub(crate) fn measure(&self) -> u64 {
         let logged = self.entries.iter().filter(|(_, entry)| entry.is_logged());
         let entries: u64 = logged.map(|(key, _)| self.entry_bytes(key)).sum();
-        let ended = &self.tasks.ended[0];
-        entries + ended.bytes + ended.queue.len() as u64 * REST
+        let ended = self.tasks.ended[0].queue.iter().rev().map(|(key, _)| &self.tasks.rows[*key]);
+        let ended = ended.take_while(|task| !self.is_indexed(task.place));
+        entries + ended.map(|task| task.bytes() + REST).sum::<u64>()
     }
 
     pub(super) fn say_entry(&mut self, key: EntryKey, out: &mut Output) {
@@ -196,13 +197,12 @@ impl Engine {
     /// Says what only a replay of the whole log would come to.
     pub(super) fn say_marks(&mut self, out: &mut Output) {
         let here = self.sequence.next();
-        let task = self.tasks.ended[0].queue.front();
         let letter = self.dead_letters.logged_from(0);
         let marks = CarriedMarks {
             epoch: self.epoch,
             born: self.born(),
             next_entry: self.next_entry,
-            oldest_task: task.map_or(here, |(key, _)| self.tasks.rows[*key].place),
+            oldest_task: self.tasks.forgotten_through.next(),
             oldest_letter: letter.map_or(here, |(_, kept)| kept.place),
         };
         self.say(Carried::Marks(marks), out);

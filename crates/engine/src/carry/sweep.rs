@@ -234,6 +234,9 @@ impl Engine {
             let Some(task) = ended.filter(|task| task.publish.durability().is_logged()) else {
                 continue;
             };
+            if self.is_indexed(task.place) {
+                continue;
+            }
             let (base, bytes) = (task.base, task.bytes() + super::say::REST);
             sweep.saw(bytes, base < sweep.before);
             if base < sweep.before {

@@ -172,7 +172,7 @@ fn part(read: &mut Read<'_>) -> Result<Part> {
     })
 }
 
-fn event(read: &mut Read<'_>) -> Result<TaskEvent> {
+pub(super) fn event(read: &mut Read<'_>) -> Result<TaskEvent> {
     let (number, epoch) = (read.number("event")?, Epoch(read.small("epoch")?));
     let at = read.time("time")?;
     let body = match read.number("kind of event")? {

@@ -212,7 +212,7 @@ fn part(out: &mut Vec<u8>, part: &Part) {
     }
 }
 
-fn event(out: &mut Vec<u8>, event: &TaskEvent) {
+pub(super) fn event(out: &mut Vec<u8>, event: &TaskEvent) {
     let TaskEvent { number, epoch, at, body } = event;
     out.number(*number);
     out.number(u64::from(epoch.0));

@@ -219,7 +219,7 @@ pub(super) fn address(out: &mut Vec<u8>, inbox: &InboxAddress) {
 }
 
 /// Writes a destination as its text, which is made only where it is long.
-fn destination(out: &mut Vec<u8>, to: &Destination) {
+pub(super) fn destination(out: &mut Vec<u8>, to: &Destination) {
     match to {
         Destination::Agent(id) => named(out, "agent:", id.as_str()),
         Destination::Skill(skill) => named(out, "skill:", skill.as_str()),

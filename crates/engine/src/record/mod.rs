@@ -6,6 +6,7 @@ mod carried_encode;
 mod codec;
 mod decode;
 mod encode;
+mod ended;
 mod kinds;
 
 pub use carried::{

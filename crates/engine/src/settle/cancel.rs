@@ -60,13 +60,17 @@ impl Engine {
             let message = format!("{what} {id} is {state} already, which is final");
             Err(Refusal::new(RefusalCode::WrongState, message))
         };
-        if let Some(task) = self.tasks.find(tenant, id) {
-            return match self.tasks.rows[task].state {
-                TaskState::Canceled => Ok(Durability::Synced),
-                state => wrong("task", state.as_str()),
-            };
-        }
         let ended = self.messages.ended(tenant, id);
+        let state = match self.tasks.find(tenant, id) {
+            Some(task) => Some(self.tasks.rows[task].state),
+            None if ended.is_empty() => self.past_task(tenant, id)?.map(|past| past.task.state),
+            None => None,
+        };
+        match state {
+            Some(TaskState::Canceled) => return Ok(Durability::Synced),
+            Some(state) => return wrong("task", state.as_str()),
+            None => {}
+        }
         match ended.last() {
             None => Err(unknown_message(id)),
             Some(_) if ended.iter().any(|copy| copy.state == CopyState::Canceled) => {

@@ -70,8 +70,11 @@ impl Engine {
         if let Some(task) = self.tasks.find(tenant, id) {
             return self.tasks.rows[task].publish.envelope.root_id;
         }
-        let copy = *self.open_copies(tenant, id).first()?;
-        self.entries[copy].publish.envelope.root_id
+        if let Some(&copy) = self.open_copies(tenant, id).first() {
+            return self.entries[copy].publish.envelope.root_id;
+        }
+        // An index that cannot be read knows no more than one that does not have it.
+        self.past_task(tenant, id).ok()??.task.root_id
     }
 
     /// Whether the causes of a message lead to another one, as far as they are known. `known`
@@ -108,7 +111,9 @@ impl Engine {
         if let Some(task) = self.tasks.find(tenant, id) {
             return self.tasks.rows[task].publish.envelope.causation_id;
         }
-        let copy = *self.open_copies(tenant, id).first()?;
-        self.entries[copy].publish.envelope.causation_id
+        if let Some(&copy) = self.open_copies(tenant, id).first() {
+            return self.entries[copy].publish.envelope.causation_id;
+        }
+        self.past_task(tenant, id).ok()??.task.causation_id
     }
 }

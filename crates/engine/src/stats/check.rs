@@ -58,6 +58,8 @@ impl Engine {
             .iter()
             .filter(|(_, task)| self.config.logged && task.publish.durability().is_logged())
             .filter(|(_, task)| task.entry.is_some() || !is_past(task.updated_at, keep_tasks, wall))
+            // What the index has is in memory too for a while, but not after a replay.
+            .filter(|(_, task)| task.entry.is_some() || !self.is_indexed(task.place))
         {
             let mut events = String::new();
             for event in &task.events {

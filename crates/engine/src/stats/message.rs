@@ -19,7 +19,9 @@ impl Engine {
         let open = self.open_copies(tenant, id);
         let ended = self.messages.ended(tenant, id);
         let task = self.tasks.find(tenant, id).filter(|_| open.is_empty());
-        if open.is_empty() && ended.is_empty() && task.is_none() {
+        let nothing = open.is_empty() && ended.is_empty() && task.is_none();
+        let past = if nothing { self.past_task(tenant, id)? } else { None };
+        if nothing && past.is_none() {
             return Err(unknown_message(id));
         }
         let mut status = MessageStatus {
@@ -44,6 +46,12 @@ impl Engine {
             let task = &self.tasks.rows[key];
             describe(&mut status, &task.publish, task.created_at);
             status.copies.extend(self.task_status(key));
+        }
+        if let Some(past) = past {
+            status.kind = Some(past.kind);
+            status.destination = Some(past.task.destination.clone());
+            status.accepted_at = Some(past.task.created_at);
+            status.copies.extend(past.copy_status());
         }
         status.copies.sort_by(|a, b| a.inbox.cmp(&b.inbox));
         Ok(Box::new(status))

@@ -46,7 +46,8 @@ impl Engine {
             Query::Schedules(filter) => self.list_schedules(tenant, &filter).map(Answer::Schedules),
             Query::Stats => Ok(Answer::Stats(Box::new(self.stats(now, tenant)))),
         };
-        let effect = Box::new(Effect::Answer { query, result });
+        let ended_from = self.ended_from();
+        let effect = Box::new(Effect::Answer { ended_from, query, result });
         self.hold(now, Durability::Synced, Held::Effect(effect), out);
     }
 
@@ -164,6 +165,8 @@ impl Engine {
     fn stats(&self, now: Now, tenant: TenantKey) -> Stats {
         let row = &self.tenants[tenant];
         let (tally, recorded) = (&row.tally, &row.tally.recorded);
+        // The engine counts what has left its memory; what of it the index has can be read.
+        let tasks_indexed = self.indexed_tasks(tenant);
         let mut stats = Stats {
             messages_accepted: tally.accepted + recorded.accepted,
             messages_refused: tally.refused,
@@ -174,7 +177,9 @@ impl Engine {
             tasks_failed: tally.failed + recorded.failed,
             tasks_canceled: tally.canceled + recorded.canceled,
             tasks_open: tally.open,
-            tasks_forgotten: tally.forgotten,
+            tasks_forgotten: tally.forgotten.saturating_sub(tasks_indexed),
+            tasks_indexed,
+            records_unindexed: self.unindexed(),
             dead_letters: self.dead_letters.of(tenant).count() as u64,
             sessions: tally.sessions,
             breakers_opened: tally.breakers_opened,

@@ -7,8 +7,11 @@ use crate::now::Now;
 use crate::queue::Place;
 use crate::record::Record;
 use crate::table::{EntryKey, SessionKey};
+use crate::task::unknown_task;
 use trunkline_types::session::{Update, UpdateBody};
-use trunkline_types::{AgentId, Durability, MessageId, Payload, Refusal, RefusalCode, WallTime};
+use trunkline_types::{
+    AgentId, Durability, MessageId, Payload, Refusal, RefusalCode, TaskState, WallTime,
+};
 
 impl Engine {
     /// Takes in what the holder of a delivery says while it works. Returns how durable it must
@@ -161,11 +164,16 @@ impl Engine {
     }
 
     fn open_entry(&self, session: SessionKey, id: MessageId) -> Result<EntryKey, Refusal> {
-        let task = self.find_task(session, id)?;
-        let task = &self.tasks.rows[task];
-        task.entry.map(|(key, _)| key).ok_or_else(|| {
-            let message = format!("task {id} is {} already, which is final", task.state);
+        let tenant = self.sessions[session].tenant;
+        let over = |state: TaskState| {
+            let message = format!("task {id} is {state} already, which is final");
             Refusal::new(RefusalCode::WrongState, message)
-        })
+        };
+        let Some(task) = self.tasks.find(tenant, id) else {
+            let past = self.past_task(tenant, id)?;
+            return Err(past.map_or_else(|| unknown_task(id), |past| over(past.task.state)));
+        };
+        let task = &self.tasks.rows[task];
+        task.entry.map(|(key, _)| key).ok_or_else(|| over(task.state))
     }
 }

@@ -146,28 +146,40 @@ impl Engine {
         let bytes = self.tasks.rows[key].bytes();
         self.tasks.ended[class].bytes += bytes;
         self.tasks.ended[class].queue.push_back((key, id));
+        if is_logged {
+            self.hand_over(key);
+        }
         self.forget_ended_tasks(class);
     }
 
     /// Keeps no more ended tasks of a class than the bounds allow, oldest gone first; the latest
-    /// is always kept.
+    /// is always kept, and so are some that the index has already.
     pub(crate) fn forget_ended_tasks(&mut self, class: usize) {
         let (most, most_bytes) = (self.config.ended_tasks, self.config.ended_task_bytes);
+        // A replay keeps none of these, for it may not know which ones are the latest.
+        let recent = if self.replaying { 0 } else { self.config.recent_tasks };
         loop {
-            let ended = &mut self.tasks.ended[class];
+            let ended = &self.tasks.ended[class];
+            let Some(&(first, _)) = ended.queue.front() else { return };
             let over = ended.queue.len() > most || ended.bytes > most_bytes;
-            if !over || ended.queue.len() <= 1 {
+            let indexed = class == 0
+                && ended.queue.len() > recent
+                && self.is_indexed(self.tasks.rows[first].place);
+            if !indexed && (!over || ended.queue.len() <= 1) {
                 return;
             }
             self.forget_oldest_task(class);
         }
     }
 
-    /// Forgets the task of a class that ended first, and counts that.
+    /// Forgets the task of a class that ended first, and counts that it has left memory.
     pub(crate) fn forget_oldest_task(&mut self, class: usize) {
         let Some((key, _)) = self.tasks.ended[class].queue.pop_front() else { return };
         let task = self.tasks.remove(key);
         self.tasks.ended[class].bytes -= task.bytes();
+        if class == 0 && !self.is_indexed(task.place) {
+            self.tasks.forgotten_through = self.tasks.forgotten_through.max(task.place);
+        }
         for watcher in task.watchers {
             self.sessions[watcher].watching.retain(|&other| other != key);
         }

@@ -4,11 +4,13 @@
 use crate::engine::Engine;
 use crate::stats::page::{self, Room};
 use crate::table::TenantKey;
+use crate::task::ended::EndedTask;
 use crate::task::table::Task;
 use crate::task::unknown_task;
+use std::collections::VecDeque;
 use trunkline_types::{
     AgentId, ContextId, ContextSnapshot, History, HistoryMessage, MessageId, Payload, Refusal,
-    RefusalCode, Role, TaskEventBody, TaskSnapshot, TaskState, WallTime,
+    RefusalCode, Role, TaskEvent, TaskEventBody, TaskSnapshot, TaskState, WallTime,
 };
 
 /// How many tasks of a conversation are looked at: the newest; as the snapshot's docs say.
@@ -19,7 +21,7 @@ const EVENTS: usize = 100_000;
 
 /// A message where it lies.
 #[derive(Clone, Copy, Debug)]
-struct Said<'a> {
+pub(super) struct Said<'a> {
     at: WallTime,
     task: MessageId,
     role: Role,
@@ -35,15 +37,14 @@ impl Engine {
         id: MessageId,
         length: Option<u32>,
     ) -> Result<TaskSnapshot, Refusal> {
-        let key = self.tasks.find(tenant, id).ok_or_else(|| unknown_task(id))?;
-        let task = &self.tasks.rows[key];
-        let mut snapshot = task.snapshot();
-        if length != Some(0) {
-            let mut latest = Latest::new(length);
-            let more = !task.said().all(|said| latest.take(&said));
-            snapshot.history = latest.history(more);
+        if let Some(key) = self.tasks.find(tenant, id) {
+            let task = &self.tasks.rows[key];
+            let history = task.talk().history(length);
+            return Ok(TaskSnapshot { history, ..task.snapshot() });
         }
-        Ok(snapshot)
+        let past = self.past_task(tenant, id)?.ok_or_else(|| unknown_task(id))?;
+        let history = past.talk().history(length);
+        Ok(TaskSnapshot { history, ..past.task })
     }
 
     /// A conversation as it stands, with its latest messages.
@@ -71,7 +72,7 @@ impl Engine {
                 continue;
             }
             // No more of one task than fit can be among the latest of all.
-            let said = task.said().take(page::MOST_MESSAGES + 1);
+            let said = task.talk().said().take(page::MOST_MESSAGES + 1);
             found.extend(said.enumerate());
         }
         if context.tasks == 0 {
@@ -93,12 +94,68 @@ impl Engine {
 }
 
 impl Task {
-    /// What was said in it, latest first.
-    fn said(&self) -> impl Iterator<Item = Said<'_>> {
+    /// What its messages are made of.
+    fn talk(&self) -> Talk<'_> {
         let envelope = &self.publish.envelope;
-        let task = envelope.id;
-        let reply = self.result.as_ref().map(|payload| {
-            let from = self.agent.as_ref();
+        Talk {
+            task: envelope.id,
+            source: envelope.source.as_ref(),
+            payload: &envelope.payload,
+            created_at: self.created_at,
+            agent: self.agent.as_ref(),
+            result: self.result.as_ref(),
+            updated_at: self.updated_at,
+            events: &self.events,
+        }
+    }
+}
+
+impl EndedTask {
+    /// What its messages are made of.
+    pub(super) fn talk(&self) -> Talk<'_> {
+        let task = &self.task;
+        Talk {
+            task: task.id,
+            source: task.source.as_ref(),
+            payload: &self.payload,
+            created_at: task.created_at,
+            agent: task.agent.as_ref(),
+            result: task.result.as_ref(),
+            updated_at: task.updated_at,
+            events: &self.events,
+        }
+    }
+}
+
+/// What the messages of a task are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Talk<'a> {
+    task: MessageId,
+    source: Option<&'a AgentId>,
+    payload: &'a Payload,
+    created_at: WallTime,
+    agent: Option<&'a AgentId>,
+    result: Option<&'a Payload>,
+    updated_at: WallTime,
+    events: &'a VecDeque<TaskEvent>,
+}
+
+impl<'a> Talk<'a> {
+    /// The latest messages, as many as were asked for.
+    fn history(self, length: Option<u32>) -> History {
+        if length == Some(0) {
+            return History::default();
+        }
+        let mut latest = Latest::new(length);
+        let more = !self.said().all(|said| latest.take(&said));
+        latest.history(more)
+    }
+
+    /// What was said in it, latest first.
+    pub(super) fn said(self) -> impl Iterator<Item = Said<'a>> {
+        let task = self.task;
+        let reply = self.result.map(|payload| {
+            let from = self.agent;
             Said { at: self.updated_at, task, role: Role::Agent, from, payload }
         });
         let last = self.events.len();
@@ -108,15 +165,14 @@ impl Task {
             let role = self.role_at(place);
             Some(Said { at: event.at, task, role, from: from.as_ref(), payload })
         });
-        let payload = &envelope.payload;
-        let (at, from) = (self.created_at, envelope.source.as_ref());
+        let (at, from, payload) = (self.created_at, self.source, self.payload);
         let first = Said { at, task, role: Role::Caller, from, payload };
         reply.into_iter().chain(between).chain(std::iter::once(first))
     }
 
     /// Who said what an event tells: a question goes with the state that waits for the answer, and
     /// a caller's message with the one that ends the wait. Those states are the next event.
-    fn role_at(&self, place: usize) -> Role {
+    fn role_at(self, place: usize) -> Role {
         match self.events.get(place + 1).map(|next| &next.body) {
             Some(TaskEventBody::Status { state: TaskState::Submitted, .. }) => Role::Caller,
             _ => Role::Agent,
@@ -124,35 +180,50 @@ impl Task {
     }
 }
 
+impl Said<'_> {
+    /// It, on its own.
+    pub(super) fn message(&self) -> HistoryMessage {
+        let &Self { at, task, role, from, payload } = self;
+        HistoryMessage { task, role, from: from.cloned(), at, payload: payload.clone() }
+    }
+}
+
 /// The latest messages, collected latest first for as long as there is room.
-struct Latest {
+pub(super) struct Latest {
     room: Room,
     messages: Vec<HistoryMessage>,
 }
 
 impl Latest {
-    fn new(length: Option<u32>) -> Self {
+    pub(super) fn new(length: Option<u32>) -> Self {
         Self { room: Room::of_messages(length), messages: Vec::new() }
     }
 
     /// Takes one more, if there is room.
     fn take(&mut self, said: &Said<'_>) -> bool {
-        let &Said { at, task, role, from, payload } = said;
-        let has_room = self.room.take(page::payload(payload));
+        let has_room = self.room.take(page::payload(said.payload));
         if has_room {
-            let (from, payload) = (from.cloned(), payload.clone());
-            self.messages.push(HistoryMessage { task, role, from, at, payload });
+            self.messages.push(said.message());
         }
         has_room
     }
 
-    fn history(mut self, more: bool) -> History {
+    /// Takes one more that stands for itself, if there is room.
+    pub(super) fn take_message(&mut self, message: HistoryMessage) -> bool {
+        let has_room = self.room.take(page::payload(&message.payload));
+        if has_room {
+            self.messages.push(message);
+        }
+        has_room
+    }
+
+    pub(super) fn history(mut self, more: bool) -> History {
         self.messages.reverse();
         History { messages: self.messages, more }
     }
 }
 
-fn unknown_context(id: &ContextId) -> Refusal {
+pub(super) fn unknown_context(id: &ContextId) -> Refusal {
     let message = format!("context '{id}' is unknown: no task of it is kept");
     Refusal::new(RefusalCode::NotFound, message)
 }

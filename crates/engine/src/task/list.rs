@@ -4,8 +4,12 @@
 use crate::engine::Engine;
 use crate::stats::page::{self, Room};
 use crate::table::{TaskKey, TenantKey};
+use crate::task::ended::EndedTask;
 use crate::task::table::Task;
-use trunkline_types::{Destination, MessageId, Refusal, TaskFilter, TaskPage};
+use trunkline_types::{
+    AgentId, ContextId, Destination, MessageId, Refusal, TaskFilter, TaskPage, TaskSnapshot,
+    TaskState, TenantId, WallTime,
+};
 
 /// How many tasks are looked at for one page; as the page's docs say.
 const LOOKED_AT: usize = 10_000;
@@ -25,7 +29,7 @@ impl Engine {
                 break;
             }
             let task = &self.tasks.rows[key];
-            if task.tenant == tenant && is_wanted(filter, task) {
+            if task.tenant == tenant && is_wanted(filter, seen(task), task.created_at) {
                 let task = task.snapshot();
                 if !room.take(page::task(&task)) {
                     page.next = last;
@@ -67,19 +71,53 @@ impl Engine {
     }
 }
 
-fn is_wanted(filter: &TaskFilter, task: &Task) -> bool {
+impl EndedTask {
+    /// Whether it is a tenant's and a list that is narrowed so has it; the cursor is left out of
+    /// account.
+    pub fn is_wanted(&self, tenant: &TenantId, filter: &TaskFilter) -> bool {
+        let TaskSnapshot { id, destination: to, context_id, root_id, state, agent, .. } =
+            &self.task;
+        let created_at = self.task.created_at;
+        let (context_id, agent) = (context_id.as_ref(), agent.as_ref());
+        let seen = Seen { id: *id, state: *state, to, context_id, root_id: *root_id, agent };
+        self.tenant == *tenant && is_wanted(filter, seen, created_at)
+    }
+}
+
+/// What a filter looks at.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    id: MessageId,
+    state: TaskState,
+    to: &'a Destination,
+    context_id: Option<&'a ContextId>,
+    root_id: Option<MessageId>,
+    agent: Option<&'a AgentId>,
+}
+
+fn seen(task: &Task) -> Seen<'_> {
+    let envelope = &task.publish.envelope;
+    Seen {
+        id: envelope.id,
+        state: task.state,
+        to: &envelope.destination,
+        context_id: envelope.context_id.as_ref(),
+        root_id: envelope.root_id,
+        agent: task.agent.as_ref(),
+    }
+}
+
+fn is_wanted(filter: &TaskFilter, task: Seen<'_>, created_at: WallTime) -> bool {
     let TaskFilter { states, skill, agent, context_id, root_id, since, until, before: _, limit: _ } =
         filter;
-    let envelope = &task.publish.envelope;
-    let to = &envelope.destination;
+    let to = task.to;
     (states.is_empty() || states.contains(&task.state))
-        && context_id.as_ref().is_none_or(|id| Some(id) == envelope.context_id.as_ref())
-        && root_id.is_none_or(|root| envelope.id == root || envelope.root_id == Some(root))
-        && since.is_none_or(|since| task.created_at >= since)
-        && until.is_none_or(|until| task.created_at < until)
+        && context_id.as_ref().is_none_or(|id| Some(id) == task.context_id)
+        && root_id.is_none_or(|root| task.id == root || task.root_id == Some(root))
+        && since.is_none_or(|since| created_at >= since)
+        && until.is_none_or(|until| created_at < until)
         && skill.as_ref().is_none_or(|skill| matches!(to, Destination::Skill(to) if to == skill))
         && agent.as_ref().is_none_or(|agent| {
-            task.agent.as_ref() == Some(agent)
-                || matches!(to, Destination::Agent(to) if to == agent)
+            task.agent == Some(agent) || matches!(to, Destination::Agent(to) if to == agent)
         })
 }

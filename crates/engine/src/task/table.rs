@@ -1,5 +1,6 @@
 //! The table of tasks, open and ended.
 
+use super::ended::EndedTask;
 use super::orders::Orders;
 use crate::record::EntryId;
 use crate::table::{EntryKey, InboxKey, SessionKey, Table, TaskKey, TenantKey};
@@ -20,6 +21,10 @@ pub(crate) struct Tasks {
     /// Ended ones in the order in which they ended: logged ones, and ephemeral ones. They are
     /// bounded apart, so that what is not in the log never decides what of it is forgotten.
     pub(crate) ended: [Ended; 2],
+    /// The place of the last logged one that was forgotten before the index had it.
+    pub(crate) forgotten_through: Sequence,
+    /// Logged ones that have ended and are to be handed to the driver.
+    pub(crate) handed: Vec<Box<EndedTask>>,
 }
 
 /// Ended tasks of one class, in the order in which they ended.
@@ -70,6 +75,8 @@ impl Tasks {
             ids: BTreeMap::new(),
             orders: Orders::default(),
             ended: Default::default(),
+            forgotten_through: Sequence(0),
+            handed: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::Now;
 use crate::table::{EntryKey, SessionKey, TaskKey};
+use crate::task::ended::{EndedTask, updates};
 use trunkline_types::session::SessionItem;
 use trunkline_types::{Durability, MessageId, Progress, Refusal, RefusalCode, TaskUpdate};
 
@@ -18,27 +19,23 @@ impl Engine {
         after: u64,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        let key = self.find_task(session, id)?;
+        let tenant = self.sessions[session].tenant;
+        let Some(key) = self.tasks.find(tenant, id) else {
+            let past = self.past_task(tenant, id)?.ok_or_else(|| unknown_task(id))?;
+            let EndedTask { task, events, .. } = *past;
+            check_number(id, after, task.last_event)?;
+            let updates = updates(&events, task.last_event, task.progress.as_ref(), after);
+            self.tell_updates(now, session, id, updates, out);
+            return Ok(());
+        };
         let task = &self.tasks.rows[key];
-        if after > task.last_event {
-            let last = task.last_event;
-            let message = format!("task {id} has {last} events, none can be after number {after}");
-            return Err(Refusal::new(RefusalCode::Invalid, message));
+        check_number(id, after, task.last_event)?;
+        if self.sessions[session].connection.is_none() {
+            return Ok(());
         }
-        let Some(connection) = self.sessions[session].connection else { return Ok(()) };
-        let mut updates = Vec::new();
-        let first = task.events.front().map_or(task.last_event + 1, |event| event.number);
-        if first > after + 1 {
-            updates.push(TaskUpdate::Gap { first: after + 1, last: first - 1 });
-        }
-        let news = task.events.iter().filter(|event| event.number > after);
-        updates.extend(news.cloned().map(TaskUpdate::Event));
-        updates.extend(task.progress.clone().map(TaskUpdate::Progress));
+        let updates = updates(&task.events, task.last_event, task.progress.as_ref(), after);
         let open = !task.state.is_terminal();
-        for update in updates {
-            let item = SessionItem::Task { task: id, update };
-            self.hold_item(now, Durability::Synced, (connection, item), out);
-        }
+        self.tell_updates(now, session, id, updates, out);
         let sequence = self.sequence;
         let task = &mut self.tasks.rows[key];
         task.told_when_synced = sequence;
@@ -50,9 +47,29 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells a session about a task, once nothing of that can be taken back.
+    fn tell_updates(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        id: MessageId,
+        updates: Vec<TaskUpdate>,
+        out: &mut Output,
+    ) {
+        let Some(connection) = self.sessions[session].connection else { return };
+        for update in updates {
+            let item = SessionItem::Task { task: id, update };
+            self.hold_item(now, Durability::Synced, (connection, item), out);
+        }
+    }
+
     /// A session follows a task no longer.
     pub(crate) fn unwatch(&mut self, session: SessionKey, id: MessageId) -> Result<(), Refusal> {
-        let key = self.find_task(session, id)?;
+        let tenant = self.sessions[session].tenant;
+        let Some(key) = self.tasks.find(tenant, id) else {
+            // One that left memory had ended, and nobody followed it any longer.
+            return self.past_task(tenant, id)?.map(drop).ok_or_else(|| unknown_task(id));
+        };
         self.tasks.rows[key].watchers.retain(|&other| other != session);
         self.sessions[session].watching.retain(|&other| other != key);
         Ok(())
@@ -129,12 +146,15 @@ impl Engine {
             out.effects.push(Effect::Item { connection, item });
         }
     }
+}
 
-    /// A task of the session's tenant.
-    pub(crate) fn find_task(&self, session: SessionKey, id: MessageId) -> Result<TaskKey, Refusal> {
-        let tenant = self.sessions[session].tenant;
-        self.tasks.find(tenant, id).ok_or_else(|| unknown_task(id))
+/// Whether a task has an event of a number, behind which somebody wants to go on.
+fn check_number(id: MessageId, after: u64, last: u64) -> Result<(), Refusal> {
+    if after > last {
+        let message = format!("task {id} has {last} events, none can be after number {after}");
+        return Err(Refusal::new(RefusalCode::Invalid, message));
     }
+    Ok(())
 }
 
 /// There is no such task.

@@ -5,6 +5,7 @@
 
 mod descendants;
 mod history;
+mod index;
 mod lists;
 mod resume;
 mod retention;

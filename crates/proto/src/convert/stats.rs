@@ -109,6 +109,8 @@ stats!(
     tasks_canceled,
     tasks_open,
     tasks_forgotten,
+    tasks_indexed,
+    records_unindexed,
     dead_letters,
     dead_letters_forgotten,
     redriven,

@@ -115,6 +115,8 @@ impl Collector for Scrape {
         }
         let gauges = [
             ("tasks_open", "Tasks that have not ended", stats.tasks_open),
+            ("tasks_indexed", "Ended tasks on disk only", stats.tasks_indexed),
+            ("records_unindexed", "Records not indexed yet", stats.records_unindexed),
             ("dead_letters", "Dead letters held", stats.dead_letters),
             ("keys", "Idempotency keys remembered", stats.keys),
             ("waiting_outside", "Publishes outside a full inbox", stats.waiting_outside),

@@ -8,7 +8,9 @@ use crate::laws::reads::Question;
 use crate::plan::Plan;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use trunkline_engine::{Carried, Engine, EngineConfig, KeyIndex, Output, QueryKey, Record};
+use trunkline_engine::{
+    Carried, EndedTask, Engine, EngineConfig, KeyIndex, Output, QueryKey, Record, TaskIndex,
+};
 use trunkline_log::{Batch, Log, MemoryDisk, Storage};
 use trunkline_types::{Filter, Sequence, TopicPattern};
 
@@ -73,6 +75,8 @@ pub(crate) struct Broker {
     /// The filters of all subscriptions, as far as the engine has told of them.
     pub(crate) filters: Vec<(TopicPattern, Filter)>,
     pub(crate) index: Index,
+    /// Ended tasks that are to come into the index, in the order of their places.
+    pub(crate) ended: VecDeque<Box<EndedTask>>,
     /// What was asked, and by whom.
     pub(crate) questions: BTreeMap<QueryKey, (usize, Question)>,
     pub(crate) asked: u64,
@@ -85,7 +89,9 @@ impl Broker {
         let index = Index::default();
         let key_index: Option<Arc<dyn KeyIndex>> =
             if plan.indexed { Some(Arc::new(index.clone())) } else { None };
-        let config = EngineConfig { key_index, ..config };
+        let task_index: Option<Arc<dyn TaskIndex>> =
+            if plan.indexed { Some(Arc::new(index.clone())) } else { None };
+        let config = EngineConfig { key_index, task_index, ..config };
         let storage: Arc<dyn Storage> = match defect {
             Some(DriverDefect::LyingDisk) => Arc::new(LyingDisk(disk.clone())),
             _ => Arc::new(disk.clone()),
@@ -111,6 +117,7 @@ impl Broker {
             sockets: VecDeque::new(),
             filters: Vec::new(),
             index,
+            ended: VecDeque::new(),
             questions: BTreeMap::new(),
             asked: 0,
             out: Output::default(),

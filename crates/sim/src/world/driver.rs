@@ -8,7 +8,9 @@ use crate::check::{Check, Violation};
 use crate::laws::{self, reads::Question};
 use crate::model::{Ending, Fact, Model};
 use crate::totals::Count;
-use trunkline_engine::{Command, ConnectionKey, Effect, Engine, Now, Output, QueryKey, Record};
+use trunkline_engine::{
+    Command, ConnectionKey, Effect, EndedTask, Engine, Now, Output, QueryKey, Record,
+};
 use trunkline_log::{Space, WriteError};
 use trunkline_types::session::SessionItem;
 use trunkline_types::{Kind, RefusalCode, Sequence};
@@ -231,7 +233,12 @@ impl World {
                 self.cleaned(before);
                 Ok(())
             }
-            Effect::Answer { query, result } => {
+            Effect::Ended(task) => {
+                self.trace.bytes(&[5]);
+                self.broker.ended.push_back(reread(&task)?);
+                Ok(())
+            }
+            Effect::Answer { query, result, .. } => {
                 self.trace.bytes(&[4]);
                 self.totals.add(Count::Reads);
                 let Some((tenant, question)) = self.broker.questions.remove(&query) else {
@@ -384,5 +391,20 @@ impl World {
         self.at_moment();
         self.notice(|model| model.space(ample));
         self.command(Command::Space { ample })
+    }
+}
+
+/// An ended task as it is read from an index on disk.
+fn reread(task: &EndedTask) -> Result<Box<EndedTask>, Violation> {
+    let (mut head, mut rest) = (Vec::new(), Vec::new());
+    task.encode_head(&mut head);
+    task.encode_rest(&mut rest);
+    let read = EndedTask::decode_head(task.place, &head).and_then(|mut read| {
+        read.decode_rest(&rest)?;
+        Ok(read)
+    });
+    match read {
+        Ok(read) if read == *task => Ok(Box::new(read)),
+        other => Err(Violation::new("9 tasks", format!("{task:?} is read as {other:?}"))),
     }
 }

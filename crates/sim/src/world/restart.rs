@@ -127,7 +127,9 @@ impl World {
         let engine = self.replay(&found)?;
         conserved(&engine)?;
         self.compare_with_whole(&engine)?;
+        self.broker.ended.clear();
         self.broker.engine = engine;
+        self.broker.ended.extend(self.broker.engine.take_ended());
         self.broker.log = Some(log);
         self.broker.batch = self.plan.log.batch();
         self.broker.written = survived;

@@ -97,6 +97,10 @@ impl World {
             }
             last = *at;
         }
+        while let Some(task) = self.broker.ended.pop_front_if(|task| task.place <= last) {
+            self.broker.index.insert_task(task);
+            self.totals.add(Count::History);
+        }
         self.broker.index.through = last;
         for _ in 0..keys {
             self.totals.add(Count::Indexed);

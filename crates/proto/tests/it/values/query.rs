@@ -165,7 +165,7 @@ fn log_stats() -> impl Strategy<Value = LogStats> {
 prop_compose! {
     pub(crate) fn stats()(
         (counters, gauges) in (counters(), gauges()),
-        n in any::<[u64; 23]>(),
+        n in any::<[u64; 25]>(),
         inboxes in vec(inbox_stats(), 0..3),
         log in of(log_stats()),
         epoch in any::<u32>(),
@@ -183,6 +183,8 @@ prop_compose! {
             tasks_canceled: n[7],
             tasks_open: n[8],
             tasks_forgotten: n[9],
+            tasks_indexed: n[23],
+            records_unindexed: n[24],
             dead_letters: n[10],
             dead_letters_forgotten: n[22],
             redriven: n[15],

@@ -1,0 +1,248 @@
+//! Lists of ended tasks, read outside of the engine's turn over a connection of their own.
+//!
+//! Every order of the tables lists tasks newest first, so a page is read from where the one before
+//! ended until it is full. What the filter wants besides is told by the state and the skill, which
+//! lie in the order itself, and by the task, which costs more to read. A page looks at a bounded
+//! number of tasks.
+
+use crate::index::store::{self, Hashes, signed, unsigned};
+use crate::index::tasks::{self, COMPLETED, Name};
+use parking_lot::Mutex;
+use rusqlite::{Connection, Error, params};
+use std::path::{Path, PathBuf};
+use trunkline_engine::{EndedTask, merge_tasks};
+use trunkline_types::{
+    ContextId, MessageId, Partition, Refusal, RefusalCode, Sequence, TaskFilter, TaskPage, TenantId,
+};
+
+/// How much one page may cost: what it takes to look at so many tasks in their order.
+const COST: u32 = 10_000;
+
+/// How many times as much it costs to read a task.
+const READ: u32 = 6;
+
+/// How many bytes of tasks one page has, unless its first alone has more.
+const BYTES: usize = 4 << 20;
+
+/// How many bytes of messages and events are read for one conversation; what is older shows as
+/// more.
+const TALK: usize = 64 << 20;
+
+/// How many tasks a page has when nobody says.
+const DEFAULT: u32 = 100;
+
+/// Reads lists.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    /// One list at a time: it takes a few milliseconds, and would not be faster beside another.
+    connection: Mutex<Connection>,
+    hashes: Hashes,
+    path: PathBuf,
+}
+
+/// A task as it lies in an order.
+struct Seen {
+    id: MessageId,
+    place: i64,
+    state: u8,
+    skill: Option<i64>,
+}
+
+impl Lists {
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let (connection, hashes) = store::connect(path)
+            .map_err(|error| format!("cannot open {} to list tasks: {error}", path.display()))?;
+        Ok(Self { connection: Mutex::new(connection), hashes, path: path.to_owned() })
+    }
+
+    /// A page of a tenant's tasks that ended before a place.
+    pub(crate) fn tasks(
+        &self,
+        tenant: &TenantId,
+        filter: &TaskFilter,
+        before: Sequence,
+    ) -> Result<TaskPage, Refusal> {
+        let connection = self.connection.lock();
+        let list = List { connection: &connection, hashes: self.hashes, tenant, filter, before };
+        list.page().map_err(|error| self.refusal(&error))
+    }
+
+    /// The newest tasks of a conversation that ended before a place, with all that was said in
+    /// them if that is wanted, and whether there are more.
+    pub(crate) fn context(
+        &self,
+        tenant: &TenantId,
+        context: &ContextId,
+        before: Sequence,
+        most: usize,
+        whole: bool,
+    ) -> Result<(Vec<EndedTask>, bool), Refusal> {
+        const LATEST: &str = "SELECT place, head, rest FROM tasks INDEXED BY tasks_by_context
+            WHERE context = ?1 AND place < ?2 ORDER BY id DESC";
+        let read = || {
+            let connection = self.connection.lock();
+            let mut latest = connection.prepare_cached(LATEST)?;
+            let mark = self.hashes.mark(Name::Context, tenant, context.as_str());
+            let mut rows = latest.query([mark, signed(before.0)])?;
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                let mut task = tasks::head(row)?;
+                if task.tenant != *tenant || task.task.context_id.as_ref() != Some(context) {
+                    continue;
+                }
+                if found.len() >= most || bytes > TALK {
+                    return Ok((found, true));
+                }
+                if whole {
+                    bytes += row.get_ref(2)?.as_blob()?.len();
+                    task = tasks::whole(row)?;
+                }
+                found.push(task);
+            }
+            Ok((found, false))
+        };
+        read().map_err(|error| self.refusal(&error))
+    }
+
+    fn refusal(&self, error: &Error) -> Refusal {
+        let file = self.path.display();
+        tracing::error!(%error, %file, "the index cannot be read; ended tasks cannot be listed \
+            until the broker is started again");
+        let message = format!(
+            "tasks that ended cannot be listed, for the index {file} cannot be read: {error}; \
+             start the broker again"
+        );
+        Refusal::new(RefusalCode::StoreFailed, message)
+    }
+}
+
+/// A list that is being made.
+#[derive(Clone, Copy)]
+struct List<'a> {
+    connection: &'a Connection,
+    hashes: Hashes,
+    tenant: &'a TenantId,
+    filter: &'a TaskFilter,
+    before: Sequence,
+}
+
+impl List<'_> {
+    /// A page, by the order that looks at the fewest tasks.
+    fn page(self) -> Result<TaskPage, Error> {
+        let filter = self.filter;
+        let mark = |name, text: &str| self.hashes.mark(name, self.tenant, text);
+        if let Some(root) = filter.root_id {
+            let below = self.scan("root", "tasks_by_root", mark(Name::Root, &root.to_string()))?;
+            return Ok(merge_tasks(filter, below, self.one(root)?));
+        }
+        if let Some(context) = &filter.context_id {
+            let context = mark(Name::Context, context.as_str());
+            return self.scan("context", "tasks_by_context", context);
+        }
+        if let Some(agent) = &filter.agent {
+            let agent = mark(Name::Agent, agent.as_str());
+            let held = self.scan("agent", "tasks_by_agent", agent)?;
+            let sent = self.scan("sent_to", "tasks_by_sent_to", agent)?;
+            return Ok(merge_tasks(filter, held, sent));
+        }
+        if let Some(skill) = &filter.skill {
+            return self.scan("skill", "tasks_by_skill", mark(Name::Skill, skill.as_str()));
+        }
+        let tenant = mark(Name::Tenant, "");
+        let is_completed = |state: &trunkline_types::TaskState| state.number() == COMPLETED;
+        if filter.states.is_empty() || filter.states.iter().any(is_completed) {
+            self.scan("tenant", "tasks_by_id", tenant)
+        } else {
+            self.scan("state <> 5 AND tenant", "tasks_not_completed", tenant)
+        }
+    }
+
+    /// The page that has nothing but one task, if that is wanted.
+    fn one(self, id: MessageId) -> Result<TaskPage, Error> {
+        let mut page = TaskPage::default();
+        let found = tasks::find(self.connection, self.hashes, self.tenant, id)?;
+        let wanted = found.filter(|found| {
+            found.place < self.before
+                && self.filter.before.is_none_or(|before| id < before)
+                && found.is_wanted(self.tenant, self.filter)
+        });
+        page.tasks.extend(wanted.map(|found| found.task));
+        Ok(page)
+    }
+
+    /// A page from one order.
+    fn scan(self, field: &str, order: &str, mark: i64) -> Result<TaskPage, Error> {
+        const READ_TASK: &str = "SELECT place, head FROM tasks WHERE place = ?1";
+        // By the order of ids alone what is not in it would be read with the task.
+        let columns = if order == "tasks_by_id" { "5, NULL" } else { "state, skill" };
+        let scan = format!(
+            "SELECT id, place, {columns} FROM tasks INDEXED BY {order}
+             WHERE {field} = ?1 AND id < ?2 ORDER BY id DESC"
+        );
+        let limit = if self.filter.limit == 0 { DEFAULT } else { self.filter.limit } as usize;
+        let (until, since) = self.ids()?;
+        let mut scan = self.connection.prepare_cached(&scan)?;
+        let mut read = self.connection.prepare_cached(READ_TASK)?;
+        let mut rows = scan.query(params![mark, until.to_bytes()])?;
+        let (mut page, mut cost, mut bytes, mut last) = (TaskPage::default(), 0, 0, None);
+        while let Some(row) = rows.next()? {
+            let seen = seen(row)?;
+            if seen.id.millis() < since {
+                break;
+            }
+            if cost > COST || page.tasks.len() >= limit || bytes > BYTES {
+                page.next = last;
+                break;
+            }
+            cost += 1;
+            last = Some(seen.id);
+            if !self.may_be_wanted(&seen, order) || seen.place >= signed(self.before.0) {
+                continue;
+            }
+            cost += READ;
+            let (task, size) = read.query_row([seen.place], |row| {
+                Ok((tasks::head(row)?, row.get_ref(1)?.as_blob()?.len()))
+            })?;
+            if task.is_wanted(self.tenant, self.filter) {
+                bytes += size;
+                page.tasks.push(task.task);
+            }
+        }
+        Ok(page)
+    }
+
+    /// Whether a task may be wanted, from what its order tells of it.
+    fn may_be_wanted(self, seen: &Seen, order: &str) -> bool {
+        if order == "tasks_by_id" {
+            return true;
+        }
+        let TaskFilter { states, skill, .. } = self.filter;
+        let skill = skill.as_ref();
+        (states.is_empty() || states.iter().any(|state| state.number() == seen.state))
+            && skill.is_none_or(|skill| {
+                seen.skill == Some(self.hashes.mark(Name::Skill, self.tenant, skill.as_str()))
+            })
+    }
+
+    /// Before which id a page begins, and from which time of ids on it goes. Ids tell when they
+    /// were made, by their makers' clocks; how far that has been from the acceptance is known.
+    fn ids(self) -> Result<(MessageId, u64), Error> {
+        const TIMES: &str = "SELECT ahead, behind FROM task_times";
+        let TaskFilter { since, until, before, .. } = self.filter;
+        let times = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (ahead, behind): (i64, i64) =
+            self.connection.prepare_cached(TIMES)?.query_row([], times)?;
+        let highest = MessageId::from_parts(u64::MAX, Partition::MAX, u64::MAX);
+        let first = until.map_or(highest, |until| {
+            let millis = until.0.saturating_add(unsigned(ahead)).saturating_add(1);
+            MessageId::from_parts(millis.min((1 << 48) - 1), Partition(0), 0)
+        });
+        let first = before.map_or(first, |before| before.min(first));
+        Ok((first, since.map_or(0, |since| since.0.saturating_sub(unsigned(behind)))))
+    }
+}
+
+fn seen(row: &rusqlite::Row<'_>) -> Result<Seen, Error> {
+    let id = MessageId::from_bytes(row.get(0)?).ok_or(Error::InvalidQuery)?;
+    Ok(Seen { id, place: row.get(1)?, state: row.get(2)?, skill: row.get(3)? })
+}

@@ -1,0 +1,270 @@
+//! The thread that fills the index with what is told by records that are on disk.
+
+use crate::clock::Clock;
+use crate::index::feed::{Feed, Taken};
+use crate::index::store::{self, Store};
+use crate::index::tasks::Bounds;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{io, thread};
+use trunkline_types::{Sequence, WallTime};
+
+/// How many tasks that are no longer kept are deleted at a time, unless more came.
+const STEP: usize = 1000;
+
+/// How long the thread sleeps at least until it looks again for tasks that are no longer kept.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long rows stay after their window: a session may still send again what it sent within it.
+pub(super) const STAY: Duration = Duration::from_hours(1);
+
+/// Most rows that wait while the index cannot be written, some tens of megabytes. The engine lets
+/// go of keys whose window is over, so that its bound on keys does not bound these.
+const MOST_WAITING: usize = 1 << 18;
+
+/// How long entries gather after a commit, so that many travel in one.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// The thread. Dropped, it ends after the batch at hand.
+#[derive(Debug)]
+pub(crate) struct IndexThread {
+    feed: Arc<Feed>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl IndexThread {
+    /// Starts the thread. `log` tells the log, whose records it takes, from others; `on_commit` is
+    /// called on the thread with how far the index goes, `on_kept` with how far it survives a crash
+    /// of the machine, if that was asked for with [`Feed::keep`].
+    ///
+    /// # Errors
+    /// If the operating system refuses another thread.
+    pub(crate) fn start(
+        store: Store,
+        feed: Arc<Feed>,
+        log: Vec<u8>,
+        clock: Clock,
+        on_commit: impl Fn(Sequence) + Send + 'static,
+        on_kept: impl Fn(Sequence) + Send + 'static,
+    ) -> io::Result<Self> {
+        let worker = Worker { store, feed: feed.clone(), log, clock };
+        let thread = thread::Builder::new()
+            .name("trunkline-index".into())
+            .spawn(move || worker.run(on_commit, on_kept))?;
+        Ok(Self { feed, thread: Some(thread) })
+    }
+}
+
+impl IndexThread {
+    /// Where rows for it gather.
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+}
+
+impl Drop for IndexThread {
+    fn drop(&mut self) {
+        self.feed.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(
+                "the index's thread panicked; the index is made up for at the next start"
+            );
+        }
+    }
+}
+
+struct Worker {
+    store: Store,
+    feed: Arc<Feed>,
+    log: Vec<u8>,
+    clock: Clock,
+}
+
+impl Worker {
+    fn run(mut self, on_commit: impl Fn(Sequence), on_kept: impl Fn(Sequence)) {
+        let mut committed = None;
+        let mut pause = Some(LOOK);
+        while let Some(taken) = self.feed.take(pause) {
+            let through = taken.through;
+            loop {
+                match self.commit(&taken, committed) {
+                    Ok(next) => break pause = next,
+                    Err(error) if self.goes_on(&error, taken.entries.len()) => {}
+                    Err(_) => return,
+                }
+            }
+            if committed != Some(through) {
+                committed = Some(through);
+                on_commit(through);
+            }
+            if self.feed.take_wanted(through) {
+                while let Err(error) = self.store.keep() {
+                    if !self.goes_on(&error, 0) {
+                        return;
+                    }
+                }
+                on_kept(through);
+            }
+            self.feed.gather(GATHER);
+        }
+    }
+
+    /// Whether a commit that failed is to be tried again, after a while; `taken` rows are in it.
+    fn goes_on(&self, error: &rusqlite::Error, taken: usize) -> bool {
+        let file = self.store.path().display();
+        if store::is_damage(error) {
+            let rows = self.feed.give_up() + taken;
+            tracing::error!(%error, %file, rows, "the index is damaged; keys and ended tasks stay \
+                in memory until the next start makes it again");
+            if let Err(error) = store::delete(self.store.path()) {
+                tracing::error!(%error, %file, "the damaged index cannot be deleted");
+            }
+            return false;
+        }
+        if self.feed.waiting() > MOST_WAITING {
+            let rows = self.feed.give_up() + taken;
+            tracing::error!(%error, %file, rows, "the index cannot be written and too much waits \
+                for it; keys and ended tasks stay in memory until the next start brings it up to \
+                the log");
+            return false;
+        }
+        tracing::warn!(%error, %file, "the index cannot be written; trying again");
+        self.feed.pause()
+    }
+
+    /// Commits what was taken, and deletes some of what is no longer kept. Returns how long it may
+    /// be until somebody looks again for that.
+    fn commit(
+        &mut self,
+        taken: &Taken,
+        committed: Option<Sequence>,
+    ) -> Result<Option<Duration>, rusqlite::Error> {
+        let Taken { entries, through, retention } = taken;
+        if committed != Some(*through) || entries.len() > 0 {
+            self.store.commit(entries, *through, &self.log)?;
+        }
+        // Twice as many as came, so that what expired is gone sooner or later.
+        let now = self.clock.now().wall;
+        let until = now.0.saturating_sub(millis(STAY));
+        self.store.expire(WallTime(until), 2 * entries.keys.len())?;
+        let until = WallTime(now.0.saturating_sub(millis(retention.keep)));
+        let most = (2 * entries.tasks.len()).max(STEP);
+        let gone = self.store.expire_tasks(Bounds { until, bytes: retention.bytes }, most)?;
+        if gone == most {
+            return Ok(Some(Duration::ZERO));
+        }
+        let oldest = self.store.oldest_task()?;
+        Ok(oldest.map(|oldest| oldest.after(retention.keep).since(now).max(LOOK)))
+    }
+}
+
+/// How long a span is in milliseconds.
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::feed::Retention;
+    use crate::index::rows::{Entry, Row};
+    use crate::index::store::Entries;
+    use trunkline_engine::KeyRow;
+    use trunkline_types::{MessageId, Partition, TenantId};
+
+    fn entry(place: u64) -> Entry {
+        Entry::Key(row(place, WallTime(1)))
+    }
+
+    fn taken(keys: &[Row], through: u64) -> Taken {
+        let entries = Entries { keys: keys.to_vec(), tasks: Vec::new() };
+        Taken { entries, through: Sequence(through), retention: Retention::default() }
+    }
+
+    fn row(place: u64, expires_at: WallTime) -> Row {
+        let id = MessageId::from_parts(1, Partition(0), place);
+        let accepted = KeyRow { id, fingerprint: u64::MAX - place, expires_at };
+        let key = format!("k-{place}").parse().unwrap();
+        Row { place: Sequence(place), tenant: TenantId::default(), key, accepted }
+    }
+
+    fn worker(folder: &std::path::Path) -> Worker {
+        let store = Store::open(folder).unwrap();
+        Worker { store, feed: Arc::default(), log: vec![7], clock: Clock::new() }
+    }
+
+    #[test]
+    fn after_damage_no_row_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = worker(folder.path());
+        let feed = worker.feed.clone();
+        (1..=3).for_each(|place| feed.push(entry(place)));
+        let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        assert!(!worker.goes_on(&rusqlite::Error::SqliteFailure(damage, None), 0));
+        assert_eq!(feed.waiting(), 0);
+        feed.push(entry(4));
+        assert_eq!(feed.waiting(), 0);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_written_are_let_go_when_there_are_too_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = worker(folder.path());
+        let feed = worker.feed.clone();
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let full = rusqlite::Error::SqliteFailure(full, None);
+        (1..=MOST_WAITING as u64).for_each(|_| feed.push(entry(1)));
+        // Told, so that the pause ends at once.
+        let waker = feed.clone();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Acquire) {
+                    waker.synced(Sequence(9));
+                    thread::yield_now();
+                }
+            });
+            assert!(worker.goes_on(&full, 0), "as many as may wait");
+            over.store(true, std::sync::atomic::Ordering::Release);
+        });
+        assert_eq!(feed.waiting(), MOST_WAITING);
+        feed.push(entry(2));
+        assert!(!worker.goes_on(&full, 0), "one more");
+        feed.push(entry(3));
+        assert_eq!(feed.waiting(), 0);
+    }
+
+    #[test]
+    fn rows_are_found_as_they_were_and_go_when_they_have_long_expired() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut worker = worker(folder.path());
+        let now = worker.clock.now().wall;
+        let long_over = WallTime(now.0 - 2 * millis(STAY));
+        let rows = [row(1, long_over), row(2, long_over), row(3, now), row(4, now)];
+        worker.commit(&taken(&rows, 9), None).unwrap();
+        assert_eq!(worker.store.state().unwrap(), (Sequence(9), vec![7]));
+        let reader = crate::index::reader::Reader::open(worker.store.path()).unwrap();
+        let found = |place: usize| {
+            let Row { tenant, key, .. } = &rows[place];
+            trunkline_engine::KeyIndex::find(&reader, tenant, key)
+        };
+        assert_eq!([found(0), found(1)], [Ok(None), Ok(None)]);
+        assert_eq!([found(2), found(3)], [Ok(Some(rows[2].accepted)), Ok(Some(rows[3].accepted))]);
+    }
+
+    #[test]
+    fn a_key_used_again_after_its_window_has_its_latest_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut worker = worker(folder.path());
+        let first = row(1, worker.clock.now().wall);
+        let mut second = row(2, worker.clock.now().wall);
+        second.key = first.key.clone();
+        worker.commit(&taken(&[first.clone(), second.clone()], 2), None).unwrap();
+        worker.commit(&taken(std::slice::from_ref(&first), 2), None).unwrap();
+        let reader = crate::index::reader::Reader::open(worker.store.path()).unwrap();
+        let found = trunkline_engine::KeyIndex::find(&reader, &first.tenant, &first.key);
+        assert_eq!(found, Ok(Some(second.accepted)));
+    }
+}

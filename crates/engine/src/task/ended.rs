@@ -1,0 +1,176 @@
+//! Ended tasks that leave memory for the index on disk: each logged task that ends is handed to the
+//! driver, and what the index has need not be kept here.
+//!
+//! In memory are the latest of those that ended: no task leaves before one that ended earlier. So
+//! one place says what is there, and lists of the index, which a driver makes outside of the
+//! engine's turn, go on from it without a gap and without a repeat (see [`Effect::Answer`]).
+//!
+//! A replay keeps nothing that the index has, and hands over again what it does not have yet.
+//!
+//! [`Effect::Answer`]: crate::Effect::Answer
+
+use crate::effect::{Effect, Output};
+use crate::engine::Engine;
+use crate::table::{TaskKey, TenantKey};
+use std::collections::VecDeque;
+use std::fmt;
+use trunkline_types::{
+    CopyState, CopyStatus, Epoch, InboxAddress, Kind, MessageId, Payload, Progress, Refusal,
+    RefusalCode, Sequence, TaskEvent, TaskSnapshot, TaskUpdate, TenantId,
+};
+
+/// A logged task that has ended, with everything that is told of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EndedTask {
+    /// The place of the record that ended it. It may be read from the index once that record is on
+    /// disk.
+    pub place: Sequence,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What kind of message it is.
+    pub kind: Kind,
+    /// As it stands for good, without its messages.
+    pub task: TaskSnapshot,
+    /// Its first message.
+    pub payload: Payload,
+    /// In which inbox it was, and how it ended there.
+    pub ended: Option<(InboxAddress, CopyState)>,
+    /// Those of its events that are kept.
+    pub events: VecDeque<TaskEvent>,
+}
+
+/// Ended tasks on disk. The driver fills it from [`Effect::Ended`](crate::Effect::Ended) and says
+/// with [`Command::Indexed`](crate::Command::Indexed) how far it has come; from then on the engine
+/// asks here for them. What is found must depend on what was handed over alone.
+pub trait TaskIndex: Send + Sync + fmt::Debug {
+    /// A tenant's task; `None` if there is none of that id.
+    ///
+    /// # Errors
+    /// That the index cannot be read.
+    fn find(&self, tenant: &TenantId, id: MessageId) -> Result<Option<Box<EndedTask>>, String>;
+
+    /// How many tasks of a tenant it has that were ended by records before a place.
+    ///
+    /// # Errors
+    /// That the index cannot be read.
+    fn count(&self, tenant: &TenantId, before: Sequence) -> Result<u64, String>;
+}
+
+impl EndedTask {
+    /// About how many bytes it needs.
+    pub fn bytes(&self) -> u64 {
+        let result = self.task.result.as_ref().map_or(0, |result| result.data.len());
+        let events: u64 = self.events.iter().map(|event| super::event_bytes(&event.body)).sum();
+        let notes: usize = self.task.notes.iter().map(|note| note.reason.len()).sum();
+        let reason = self.task.reason.as_ref().map_or(0, String::len);
+        let fixed = 300 + 32 * self.events.len();
+        events + (self.payload.data.len() + result + notes + reason + fixed) as u64
+    }
+
+    /// How it ended, as the status of its message shows that.
+    pub(crate) fn copy_status(&self) -> Option<CopyStatus> {
+        let (inbox, state) = self.ended.clone()?;
+        let (attempts, agent) = (self.task.attempts, self.task.agent.clone());
+        Some(CopyStatus { inbox: Some(inbox), state, attempts, agent })
+    }
+}
+
+impl Engine {
+    /// Whether ended tasks of a record are in the index.
+    pub(crate) fn is_indexed(&self, place: Sequence) -> bool {
+        self.config.task_index.is_some() && place <= self.indexed
+    }
+
+    /// The place up from which ended tasks are in memory: those of earlier records have left it.
+    pub(crate) fn ended_from(&self) -> Sequence {
+        let first = self.tasks.ended[0].queue.front();
+        first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].place)
+    }
+
+    /// Hands a logged task that has ended over to the index, unless that has it.
+    pub(crate) fn hand_over(&mut self, key: TaskKey) {
+        let task = &self.tasks.rows[key];
+        if self.config.task_index.is_none() || task.place <= self.indexed {
+            return;
+        }
+        let ended = task.ended.and_then(|(inbox, state)| Some((self.address(inbox)?, state)));
+        let ended = EndedTask {
+            place: task.place,
+            tenant: self.tenants[task.tenant].id.clone(),
+            kind: task.publish.envelope.kind,
+            task: task.snapshot(),
+            payload: task.publish.envelope.payload.clone(),
+            ended,
+            events: task.events.clone(),
+        };
+        self.tasks.handed.push(Box::new(ended));
+    }
+
+    /// Tells the driver of tasks that have ended.
+    pub(crate) fn tell_handed(&mut self, out: &mut Output) {
+        if !self.tasks.handed.is_empty() {
+            out.effects.extend(self.tasks.handed.drain(..).map(Effect::Ended));
+        }
+    }
+
+    /// Takes out the tasks that have ended in what was replayed and are not in the index yet; to be
+    /// called after every record, or they stay in memory until the engine is started.
+    pub fn take_ended(&mut self) -> Vec<Box<EndedTask>> {
+        if self.epoch == Epoch(0) {
+            // Their events may still have to be dated.
+            return Vec::new();
+        }
+        std::mem::take(&mut self.tasks.handed)
+    }
+
+    /// A tenant's ended task that has left memory, if the index has it.
+    ///
+    /// # Errors
+    /// A refusal if the index cannot be read.
+    pub(crate) fn past_task(
+        &self,
+        tenant: TenantKey,
+        id: MessageId,
+    ) -> Result<Option<Box<EndedTask>>, Refusal> {
+        let Some(index) = &self.config.task_index else { return Ok(None) };
+        index.find(&self.tenants[tenant].id, id).map_err(|problem| {
+            let message = format!(
+                "whether there was a task {id} cannot be told ({problem}); start the broker again"
+            );
+            Refusal::new(RefusalCode::StoreFailed, message)
+        })
+    }
+
+    /// How many ended tasks of a tenant are in the index and no longer in memory. An index that
+    /// cannot be read has none that anybody could read.
+    pub(crate) fn indexed_tasks(&self, tenant: TenantKey) -> u64 {
+        let index = self.config.task_index.as_ref();
+        let count = index.map(|index| index.count(&self.tenants[tenant].id, self.ended_from()));
+        count.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// How many records the index has not taken in.
+    pub(crate) fn unindexed(&self) -> u64 {
+        let behind = self.sequence.0.saturating_sub(self.indexed.0);
+        if self.config.task_index.is_some() { behind } else { 0 }
+    }
+}
+
+/// What somebody is told who follows a task from behind an event on: a gap, if some were not kept,
+/// the events, and how far it is.
+pub(crate) fn updates(
+    events: &VecDeque<TaskEvent>,
+    last_event: u64,
+    progress: Option<&Progress>,
+    after: u64,
+) -> Vec<TaskUpdate> {
+    let mut updates = Vec::new();
+    let first = events.front().map_or(last_event + 1, |event| event.number);
+    if first > after + 1 {
+        updates.push(TaskUpdate::Gap { first: after + 1, last: first - 1 });
+    }
+    let news = events.iter().filter(|event| event.number > after);
+    updates.extend(news.cloned().map(TaskUpdate::Event));
+    updates.extend(progress.cloned().map(TaskUpdate::Progress));
+    updates
+}
