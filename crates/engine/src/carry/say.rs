@@ -198,11 +198,16 @@ impl Engine {
     pub(super) fn say_marks(&mut self, out: &mut Output) {
         let here = self.sequence.next();
         let letter = self.dead_letters.logged_from(0);
+        // What is kept may have ended before something that is forgotten: a replay that begins in
+        // the middle forgets what it has found before it comes to what was said again.
+        let mut places = self.tasks.ended[0].queue.iter().map(|(key, _)| self.tasks.rows[*key].place);
+        let kept = places.find(|place| !self.is_indexed(*place));
+        let oldest_task = kept.unwrap_or(here).min(self.tasks.forgotten_through.next());
         let marks = CarriedMarks {
             epoch: self.epoch,
             born: self.born(),
             next_entry: self.next_entry,
-            oldest_task: self.tasks.forgotten_through.next(),
+            oldest_task,
             oldest_letter: letter.map_or(here, |(_, kept)| kept.place),
         };
         self.say(Carried::Marks(marks), out);
