@@ -52,6 +52,8 @@ pub(crate) struct Faults {
     pub(crate) jump: u64,
     pub(crate) disk_error: u64,
     pub(crate) full: u64,
+    /// The log is as far behind as it may be.
+    pub(crate) congest: u64,
     /// A sweep of cleaning begins.
     pub(crate) clean: u64,
     /// Longest time from a write to its flush in nanoseconds.
@@ -264,6 +266,7 @@ impl Faults {
             jump: every(rng, 60, 1000),
             disk_error: every(rng, 150, 1500),
             full: every(rng, 100, 1500),
+            congest: every(rng, 100, 1500),
             clean: 0,
             flush: rng.u64(1..=12) * MS,
         }

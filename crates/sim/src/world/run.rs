@@ -174,6 +174,7 @@ impl World {
             Event::Drain => self.drain(),
             Event::Resume => self.resume(),
             Event::Room => self.room(),
+            Event::CaughtUp => self.congest(false),
             Event::Fault(kind) => self.fault(kind),
             Event::Check => {
                 let least = if self.quiet { 400_000_000 } else { 20_000_000 };
