@@ -103,6 +103,8 @@ pub enum Defect {
     UnfilteredDirectory,
     /// A circuit breaker that is half-open lets everything through.
     EndlessProbes,
+    /// Deliveries go on while the log is as far behind as it may be.
+    IgnoredCongestion,
 }
 
 impl Defect {
@@ -158,5 +160,6 @@ impl Defect {
         Self::KeptTooLong,
         Self::UnfilteredDirectory,
         Self::EndlessProbes,
+        Self::IgnoredCongestion,
     ];
 }

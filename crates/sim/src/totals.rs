@@ -36,6 +36,7 @@ counts! {
     Stops = "stops", 3;
     DiskErrors = "disk errors", 5;
     Full = "full disks", 5;
+    Congestions = "congestions", 20;
     FullRefusals = "disk-full refusals", 5;
     Flips = "flipped bits", 20;
     Carried = "carried records", 200;

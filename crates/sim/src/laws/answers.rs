@@ -271,6 +271,11 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
             | Operation::RemoveSchedule { .. },
             RefusalCode::DiskFull,
         ) => model.was_full,
+        // Whatever a record tells of is put off while the log is as far behind as it may be.
+        (_, RefusalCode::Unavailable) => {
+            let since = asked.arrived.map_or(0, |arrived| arrived.command);
+            model.last_congested >= since && model.last_congested > 0
+        }
         (Operation::Redrive(redrive), RefusalCode::NobodyThere) => {
             let letter = model.published.get(&redrive.letter.id);
             letter.is_some_and(|letter| letter.absent() == Absent::Fail)
@@ -356,6 +361,18 @@ mod tests {
         let number = scene.settle(WORKERS[0], 1, complete());
         scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None) }).unwrap();
         broken(refused(&mut scene.model, WORKERS[0], number, &stale), "answers", "a record says");
+    }
+
+    #[test]
+    fn nothing_is_put_off_but_while_the_log_is_behind() {
+        let later = Refusal::new(RefusalCode::Unavailable, "later");
+        let mut scene = Scene::new();
+        let number = scene.operate(SENDER, Operation::Publish(Arc::new(publish(9))));
+        let check = refused(&mut scene.model, SENDER, number, &later);
+        broken(check, "refusals", "without a reason");
+        scene.model.congest(true);
+        let number = scene.operate(SENDER, Operation::Publish(Arc::new(publish(9))));
+        assert_eq!(refused(&mut scene.model, SENDER, number, &later), Ok(()));
     }
 
     #[test]

@@ -59,7 +59,9 @@ pub(crate) fn made(model: &mut Model, entry: &Entry, session: SessionId) -> Chec
     }
     let policy = policy(model, &entry.inbox);
     let able = able(model, entry, policy);
-    if continued && goes_back(model, entry, session, &able)? {
+    if let Some(since) = continued
+        && goes_back(model, entry, (since, session), &able)?
+    {
         skipped(model, &entry.inbox);
         return Ok(());
     }
@@ -89,7 +91,7 @@ pub(crate) fn made(model: &mut Model, entry: &Entry, session: SessionId) -> Chec
 fn goes_back(
     model: &Model,
     entry: &Entry,
-    session: SessionId,
+    (since, session): (u64, SessionId),
     able: &BTreeMap<SessionId, Able>,
 ) -> Result<bool, Violation> {
     let agent_of = |id: SessionId| model.sessions.get(&id).and_then(|row| row.agent.as_ref());
@@ -97,8 +99,10 @@ fn goes_back(
     if agent_of(session) == Some(former) {
         return Ok(true);
     }
-    // What waits for its key, or for a clock that was set back, goes its way like any other.
-    let waits = model.jumped || entry.publish.envelope.ordering_key.is_some();
+    // What waits for its key, for a clock that was set back, or for the log to catch up, goes its
+    // way like any other.
+    let held = model.jumped || model.last_congested >= since;
+    let waits = held || entry.publish.envelope.ordering_key.is_some();
     let there = able.values().any(|row| row.agent == *former);
     ensure!(
         !there || waits,

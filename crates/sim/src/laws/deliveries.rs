@@ -49,6 +49,7 @@ fn fleeting(model: &mut Model, session: SessionId, delivery: &Delivery) -> Check
     ensure!(late.is_none(), "timers", "ephemeral {id} is delivered, expired since {late:?}");
     draining::hands_out_nothing(model, id)?;
     gathers::goes_on(model, id)?;
+    leases::catches_up_first(model, id)?;
     let key = (id, inbox.clone());
     if model.fleeting.get(&key).is_some_and(|entry| entry.latest.is_none()) {
         order::next_fleeting(model, id, inbox)?;

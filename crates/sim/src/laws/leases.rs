@@ -31,6 +31,7 @@ pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: Sess
         return regrant(model, token);
     }
     draining::hands_out_nothing(model, id)?;
+    catches_up_first(model, id)?;
     let (due, max) = (entry.due, entry.publish.attempts());
     ensure!(due <= wall, "timers", "{id} is delivered at {wall:?}, before it is due at {due:?}");
     let late = entry.expires_at().filter(|at| *at <= wall);
@@ -46,6 +47,13 @@ pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: Sess
     shares::next(model, &inbox, priority);
     breakers::delivered(model, number, token, session);
     grant(model, token, id, inbox, session, Some(number))
+}
+
+/// Checks that nothing is delivered while the log is as far behind as it may be: each delivery
+/// would put it further behind.
+pub(crate) fn catches_up_first(model: &Model, id: trunkline_types::MessageId) -> Check {
+    ensure!(!model.congested, "10 bounds", "{id} is delivered while the log is behind");
+    Ok(())
 }
 
 /// Notes a grant, whose token must be new and of this life of the broker.
@@ -179,6 +187,17 @@ mod tests {
         scene.accept_synced(1);
         assert_eq!(scene.lease(1, 1, WORKERS[0]), Ok(()));
         broken(scene.lease(1, 2, WORKERS[1]), "5 fencing", "while it is Leased");
+    }
+
+    #[test]
+    fn nothing_is_taken_in_nor_handed_out_while_the_log_is_behind() {
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.model.congest(true);
+        broken(scene.lease(1, 1, WORKERS[0]), "10 bounds", "while the log is behind");
+        broken(scene.accept(2, |_| ()), "refusals", "while the log is behind");
+        scene.model.congest(false);
+        assert_eq!(scene.lease(1, 1, WORKERS[0]), Ok(()));
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(crate) fn new_message(model: &mut Model, fact: &AcceptedFact) -> Check {
     let known = model.book.sent.contains_key(&id);
     ensure!(!known, "5 fencing", "envelope {id} is accepted twice");
     ensure!(model.ample, "refusals", "envelope {id} is accepted although the disk is full");
+    ensure!(!model.congested, "refusals", "envelope {id} is accepted while the log is behind");
     if let Some(key) = &publish.envelope.idempotency_key {
         keys::is_new(model, key, id)?;
     }

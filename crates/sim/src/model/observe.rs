@@ -25,6 +25,9 @@ impl Model {
         self.cause = Cause::Other;
         self.unsettled = false;
         self.command += 1;
+        if self.congested {
+            self.last_congested = self.command;
+        }
         self.before = (self.written, self.synced);
         self.latest = self.journal.last().map_or(Sequence(0), |(at, _)| *at);
         self.admitted.clear();
@@ -69,6 +72,11 @@ impl Model {
     pub(crate) fn space(&mut self, ample: bool) {
         self.ample = ample;
         self.was_full |= !ample;
+    }
+
+    pub(crate) fn congest(&mut self, congested: bool) {
+        self.congested = congested;
+        self.last_congested = self.command;
     }
 
     /// The log has got further, and the broker is told so.
@@ -196,7 +204,7 @@ impl Model {
                 self.drops |= settings.when_full == Some(WhenFull::DropOldest);
             }
             Fact::Continued { entry, .. } => {
-                self.continued.insert(*entry);
+                self.continued.insert(*entry, self.command);
             }
             _ => {}
         }

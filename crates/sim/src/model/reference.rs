@@ -169,8 +169,9 @@ pub(crate) struct Model {
     /// How much likelier other rules than the weights make what was drawn by them since the broker
     /// started, each as a power of e.
     pub(crate) weighed: [f64; 3],
-    /// Tasks that their caller has continued in this life of the broker and that nobody got since.
-    pub(crate) continued: BTreeSet<u64>,
+    /// Tasks that their caller has continued in this life of the broker and that nobody got since,
+    /// with the command by which that was.
+    pub(crate) continued: BTreeMap<u64, u64>,
     /// Keys with the agent that each fell to, and another that could have had it.
     pub(crate) falls: BTreeSet<(String, AgentId, AgentId)>,
     /// Who got an event on behalf of a group.
@@ -197,6 +198,10 @@ pub(crate) struct Model {
     pub(crate) draining: Option<u64>,
     /// The connections over which sessions were sent away since then.
     pub(crate) sent_away: BTreeSet<u64>,
+    /// Whether the broker was told that its log is as far behind as it may be.
+    pub(crate) congested: bool,
+    /// The last command while it was so.
+    pub(crate) last_congested: u64,
     /// Whether the broker knows of room on the disk.
     pub(crate) ample: bool,
     /// Whether the broker was ever told that there is none.
@@ -243,7 +248,7 @@ impl Model {
             guards: BTreeMap::new(),
             choices: BTreeMap::new(),
             weighed: [0.0; 3],
-            continued: BTreeSet::new(),
+            continued: BTreeMap::new(),
             falls: BTreeSet::new(),
             grouped: BTreeMap::new(),
             costly: BTreeMap::new(),
@@ -257,6 +262,8 @@ impl Model {
             latest_wall: WallTime(0),
             draining: None,
             sent_away: BTreeSet::new(),
+            congested: false,
+            last_congested: 0,
             ample: true,
             was_full: false,
         }

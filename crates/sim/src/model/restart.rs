@@ -31,6 +31,7 @@ impl Model {
         self.completed.clear();
         self.cancels.clear();
         self.ample = true;
+        self.congested = false;
         self.draining = None;
         self.sent_away.clear();
         for session in self.sessions.values_mut() {

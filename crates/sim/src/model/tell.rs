@@ -22,6 +22,8 @@ impl Model {
         let Some(&id) = self.connections.get(&connection) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         session.welcomed = true;
+        // What is no longer its own it need not be told to stop.
+        self.stopped.extend(welcome.revoked.iter().map(|token| (id, *token)));
         session.eased = self.command;
         // It could not renew its leases before, so they run from here.
         let held = |grant: &&mut Grant| grant.session == id && grant.connection == Some(connection);

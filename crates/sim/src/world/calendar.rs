@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Resume,
     /// The disk has room again.
     Room,
+    /// The log has caught up with what was decided.
+    CaughtUp,
     /// A fault.
     Fault(FaultKind),
     /// The laws that look at the whole state are checked.
@@ -48,6 +50,7 @@ pub(crate) enum FaultKind {
     Jump,
     DiskError,
     Full,
+    Congest,
     Clean,
 }
 

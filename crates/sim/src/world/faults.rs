@@ -5,7 +5,7 @@ use super::{Event, FaultKind, World};
 use crate::check::Check;
 use crate::totals::Count;
 use std::time::Duration;
-use trunkline_engine::{Deadline, Mono};
+use trunkline_engine::{Command, Deadline, Mono};
 use trunkline_log::{Loss, Operation};
 
 impl World {
@@ -20,6 +20,7 @@ impl World {
             FaultKind::Jump,
             FaultKind::DiskError,
             FaultKind::Full,
+            FaultKind::Congest,
             FaultKind::Clean,
         ] {
             self.plan_fault(kind);
@@ -37,6 +38,7 @@ impl World {
             FaultKind::Jump => faults.jump,
             FaultKind::DiskError => faults.disk_error,
             FaultKind::Full => faults.full,
+            FaultKind::Congest => faults.congest,
             FaultKind::Clean => faults.clean,
         };
         if mean > 0 && !self.calendar.has_fault(kind) {
@@ -82,6 +84,12 @@ impl World {
                 Ok(())
             }
             FaultKind::Full => self.fill(),
+            FaultKind::Congest => {
+                self.totals.add(Count::Congestions);
+                let span = self.rng.u64(1_000_000..=200_000_000);
+                self.calendar.plan(self.clock.time + span, Event::CaughtUp);
+                self.congest(true)
+            }
             FaultKind::Clean => self.begin_cleaning(),
         }
     }
@@ -167,6 +175,16 @@ impl World {
         let span = self.rng.u64(50_000_000..=1_000_000_000);
         self.calendar.plan(self.clock.time + span, Event::Room);
         self.tell_space()
+    }
+
+    /// The log is as far behind what was decided as it may be, or no longer.
+    pub(crate) fn congest(&mut self, congested: bool) -> Check {
+        if self.broker.mood != Mood::Up {
+            return Ok(());
+        }
+        self.at_moment();
+        self.notice(|model| model.congest(congested));
+        self.command(Command::Congestion { congested })
     }
 
     /// The disk has room again.

@@ -20,6 +20,7 @@ impl World {
         self.broker.disk.repair();
         self.trace.line(format_args!("{:?} quiet", self.clock.now()));
         self.room()?;
+        self.congest(false)?;
         // What waits for a time would otherwise wait for the clock to get there once more.
         self.set_wall(self.clock.behind())?;
         for actor in 0..self.actors.len() {
@@ -34,6 +35,7 @@ impl World {
             self.pass(round)?;
             // Again, for a broker that was not up when it was tried first.
             self.room()?;
+            self.congest(false)?;
             self.continue_paused();
             if self.is_over() {
                 break;

@@ -183,6 +183,7 @@ impl World {
             Event::Drain => self.drain(),
             Event::Resume => self.resume(),
             Event::Room => self.room(),
+            Event::CaughtUp => self.congest(false),
             Event::Fault(kind) => self.fault(kind),
             Event::Check => {
                 let least = if self.quiet { 400_000_000 } else { self.plan.look };
