@@ -100,8 +100,8 @@ impl Feed {
     }
 
     /// Takes ended tasks of records that may lie before those of what waits.
-    pub(crate) fn push_earlier(&self, tasks: Vec<Box<EndedTask>>) {
-        tasks.into_iter().for_each(|task| self.push(Entry::Task(task)));
+    pub(crate) fn push_earlier(&self, tasks: Vec<EndedTask>) {
+        tasks.into_iter().for_each(|task| self.push(Entry::Task(Box::new(task))));
         self.state.lock().rows.make_contiguous().sort_by_key(Entry::place);
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Index {
     log: Vec<u8>,
     feed: Arc<Feed>,
     /// Ended tasks that were read from the log and that the index lacks.
-    tasks: Vec<Box<EndedTask>>,
+    tasks: Vec<EndedTask>,
     /// About how many bytes they need.
     bytes: u64,
     /// How many there were, and when the first of them ended.
@@ -68,7 +68,7 @@ impl Index {
 
     /// Takes tasks that ended in what is read from the log. They are committed in parts, so that a
     /// long log need not be in memory; how far the index goes is not changed by that.
-    pub(crate) fn note_ended(&mut self, tasks: Vec<Box<EndedTask>>) {
+    pub(crate) fn note_ended(&mut self, tasks: Vec<EndedTask>) {
         for task in tasks {
             self.made_up.0 += 1;
             self.made_up.1.get_or_insert(task.task.updated_at);

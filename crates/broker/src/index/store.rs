@@ -49,14 +49,14 @@ pub(crate) struct Store {
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     pub(crate) keys: Vec<Row>,
-    pub(crate) tasks: Vec<Box<EndedTask>>,
+    pub(crate) tasks: Vec<EndedTask>,
 }
 
 impl Entries {
     pub(crate) fn push(&mut self, entry: Entry) {
         match entry {
             Entry::Key(row) => self.keys.push(row),
-            Entry::Task(task) => self.tasks.push(task),
+            Entry::Task(task) => self.tasks.push(*task),
         }
     }
 
@@ -148,7 +148,7 @@ impl Store {
     }
 
     /// Takes ended tasks in ahead of what it goes through.
-    pub(crate) fn take_tasks(&mut self, tasks: &[Box<EndedTask>]) -> Result<(), Error> {
+    pub(crate) fn take_tasks(&mut self, tasks: &[EndedTask]) -> Result<(), Error> {
         let transaction = self.connection.transaction()?;
         tasks::insert(&transaction, self.hashes, tasks)?;
         transaction.commit()

@@ -54,7 +54,7 @@ pub(crate) struct Bounds {
 pub(super) fn insert(
     connection: &Connection,
     hashes: Hashes,
-    tasks: &[Box<EndedTask>],
+    tasks: &[EndedTask],
 ) -> Result<(), Error> {
     const INSERT: &str = "INSERT OR IGNORE INTO tasks VALUES
         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
@@ -96,11 +96,9 @@ pub(super) fn insert(
             if is_there(connection, ended.place, &id)? {
                 continue;
             }
-            sums.subtract(
-                connection,
-                "place = ?1 OR (tenant = ?2 AND id = ?3)",
-                &[&signed(ended.place.0), &tenant, &id],
-            )?;
+            sums.subtract(connection, "NOT INDEXED WHERE place = ?1", &[&signed(ended.place.0)])?;
+            let same = "INDEXED BY tasks_by_id WHERE tenant = ?1 AND id = ?2";
+            sums.subtract(connection, same, &[&tenant, &id])?;
             insert.execute(values)?;
         }
         sums.add(tenant, (head.len() + rest.len()) as u64);
@@ -134,7 +132,7 @@ pub(super) fn expire(connection: &Connection, bounds: Bounds, most: usize) -> Re
     }
     let Some(last) = last else { return Ok(0) };
     let mut sums = Sums::default();
-    sums.subtract(connection, "place <= ?1", &[&last])?;
+    sums.subtract(connection, "NOT INDEXED WHERE place <= ?1", &[&last])?;
     sums.keep(connection)?;
     Ok(count)
 }
@@ -174,7 +172,8 @@ pub(super) fn count(
     before: Sequence,
 ) -> Result<u64, Error> {
     const ALL: &str = "SELECT coalesce(sum(tasks), 0) FROM task_sums WHERE tenant = ?1";
-    const LATER: &str = "SELECT count(*) FROM tasks WHERE place >= ?2 AND tenant = ?1";
+    const LATER: &str = "SELECT count(*) FROM tasks NOT INDEXED
+        WHERE place >= ?2 AND tenant = ?1";
     let tenant = hashes.mark(Name::Tenant, tenant, "");
     let all = connection.prepare_cached(ALL)?.query_row([tenant], |row| row.get(0));
     let place = signed(before.0);
@@ -219,7 +218,8 @@ impl Sums {
         sum.1 += signed(bytes + REST);
     }
 
-    /// Deletes tasks.
+    /// Deletes tasks. How they are found is said with which ones: left to itself, SQLite may go over
+    /// all tasks of a tenant for a few.
     fn subtract(
         &mut self,
         connection: &Connection,
@@ -227,7 +227,7 @@ impl Sums {
         values: &[&dyn rusqlite::ToSql],
     ) -> Result<(), Error> {
         let sum = format!(
-            "SELECT tenant, count(*), sum(length(head) + length(rest)) FROM tasks WHERE {which}
+            "SELECT tenant, count(*), sum(length(head) + length(rest)) FROM tasks {which}
              GROUP BY tenant"
         );
         let mut gone = connection.prepare_cached(&sum)?;
@@ -238,7 +238,7 @@ impl Sums {
             sum.0 -= tasks;
             sum.1 -= bytes + tasks * signed(REST);
         }
-        let delete = format!("DELETE FROM tasks WHERE {which}");
+        let delete = format!("DELETE FROM tasks {which}");
         connection.prepare_cached(&delete)?.execute(values)?;
         Ok(())
     }

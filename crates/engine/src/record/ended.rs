@@ -139,3 +139,89 @@ fn versioned(bytes: &[u8]) -> Result<Read<'_>> {
 fn over(read: &Read<'_>) -> Result<()> {
     if read.0.is_empty() { Ok(()) } else { Err(DecodeError::Long(read.0.len())) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunkline_types::{
+        AttemptNote, Epoch, MessageId, Partition, TaskEvent, TaskEventBody, WallTime,
+    };
+
+    fn ended() -> EndedTask {
+        let id = |unique| MessageId::from_parts(9, Partition(0), unique);
+        let task = TaskSnapshot {
+            id: id(1),
+            destination: "skill:s".parse().unwrap(),
+            source: "b".parse().ok(),
+            context_id: "talk".parse().ok(),
+            causation_id: Some(id(2)),
+            root_id: Some(id(3)),
+            state: TaskState::Failed,
+            reason: Some("no".into()),
+            agent: "a".parse().ok(),
+            attempts: 2,
+            notes: vec![AttemptNote {
+                attempt: 1,
+                agent: "a".parse().ok(),
+                at: WallTime(4),
+                reason: "once".into(),
+            }],
+            progress: Some(Progress { percent: 7, text: "on".into() }),
+            result: Some("r".into()),
+            last_event: 3,
+            created_at: WallTime(1),
+            updated_at: WallTime(5),
+            history: History::default(),
+        };
+        let body = TaskEventBody::Status { state: TaskState::Failed, reason: Some("no".into()) };
+        let event = TaskEvent { number: 3, epoch: Epoch(2), at: WallTime(5), body };
+        EndedTask {
+            place: Sequence(8),
+            tenant: TenantId::default(),
+            kind: Kind::Request,
+            task,
+            payload: "x".into(),
+            ended: Some(("skill:s".parse().unwrap(), CopyState::Failed)),
+            events: [event].into(),
+        }
+    }
+
+    fn encoded(task: &EndedTask) -> (Vec<u8>, Vec<u8>) {
+        let (mut head, mut rest) = (Vec::new(), Vec::new());
+        task.encode_head(&mut head);
+        task.encode_rest(&mut rest);
+        (head, rest)
+    }
+
+    #[test]
+    fn an_ended_task_is_read_as_it_was_written() {
+        let task = ended();
+        let (head, rest) = encoded(&task);
+        let mut read = EndedTask::decode_head(task.place, &head).unwrap();
+        read.decode_rest(&rest).unwrap();
+        assert_eq!(read, task);
+    }
+
+    #[test]
+    fn what_is_too_short_too_long_or_of_another_version_is_refused() {
+        let mut task = ended();
+        let (mut head, mut rest) = encoded(&task);
+        for length in 0..head.len() {
+            EndedTask::decode_head(task.place, &head[..length]).unwrap_err();
+        }
+        for length in 0..rest.len() {
+            task.decode_rest(&rest[..length]).unwrap_err();
+        }
+        for bytes in [&mut head, &mut rest] {
+            bytes.push(0);
+        }
+        EndedTask::decode_head(task.place, &head).unwrap_err();
+        task.decode_rest(&rest).unwrap_err();
+        for bytes in [&mut head, &mut rest] {
+            bytes.pop();
+            bytes[0] += 1;
+        }
+        EndedTask::decode_head(task.place, &head).unwrap_err();
+        task.decode_rest(&rest).unwrap_err();
+    }
+}

@@ -103,19 +103,20 @@ impl Engine {
             ended,
             events: task.events.clone(),
         };
-        self.tasks.handed.push(Box::new(ended));
+        self.tasks.handed.push(ended);
     }
 
     /// Tells the driver of tasks that have ended.
     pub(crate) fn tell_handed(&mut self, out: &mut Output) {
         if !self.tasks.handed.is_empty() {
-            out.effects.extend(self.tasks.handed.drain(..).map(Effect::Ended));
+            let handed = self.tasks.handed.drain(..).map(Box::new);
+            out.effects.extend(handed.map(Effect::Ended));
         }
     }
 
     /// Takes out the tasks that have ended in what was replayed and are not in the index yet; to be
     /// called after every record, or they stay in memory until the engine is started.
-    pub fn take_ended(&mut self) -> Vec<Box<EndedTask>> {
+    pub fn take_ended(&mut self) -> Vec<EndedTask> {
         if self.epoch == Epoch(0) {
             // Their events may still have to be dated.
             return Vec::new();

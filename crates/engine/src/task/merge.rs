@@ -5,6 +5,7 @@
 use super::ended::EndedTask;
 use super::history::{Latest, unknown_context};
 use crate::stats::page::{self, Room};
+use std::cmp::Reverse;
 use trunkline_types::{
     ContextId, ContextSnapshot, History, Refusal, RefusalCode, TaskFilter, TaskPage,
 };
@@ -77,7 +78,7 @@ pub fn merge_context(
     let mut found: Vec<_> = messages.into_iter().rev().collect();
     found.extend(of_index.map(|said| said.message()));
     // Latest first; within a task the order of its own.
-    found.sort_by(|a, b| (b.at, b.task).cmp(&(a.at, a.task)));
+    found.sort_by_key(|message| Reverse((message.at, message.task)));
     let mut latest = Latest::new(length);
     let all = found.into_iter().all(|message| latest.take_message(message));
     context.history = latest.history(more || more_known || !all);

@@ -24,7 +24,7 @@ pub(crate) struct Tasks {
     /// The place of the last logged one that was forgotten before the index had it.
     pub(crate) forgotten_through: Sequence,
     /// Logged ones that have ended and are to be handed to the driver.
-    pub(crate) handed: Vec<Box<EndedTask>>,
+    pub(crate) handed: Vec<EndedTask>,
 }
 
 /// Ended tasks of one class, in the order in which they ended.

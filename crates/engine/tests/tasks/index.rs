@@ -260,7 +260,7 @@ fn a_replay_hands_over_again_what_the_index_lacks_and_keeps_nothing_that_it_has(
         }
         let known = index.0.lock().unwrap();
         let wanted: Vec<_> = known.values().filter(|task| task.place > through).collect();
-        assert_eq!(handed.iter().map(|task| &**task).collect::<Vec<_>>(), wanted);
+        assert_eq!(handed.iter().collect::<Vec<_>>(), wanted);
         if through == middle {
             assert_eq!(wanted[0].task.id, second);
             assert_eq!(engine.durable_state(), stage.engine.durable_state());

@@ -129,7 +129,8 @@ impl World {
         self.compare_with_whole(&engine)?;
         self.broker.ended.clear();
         self.broker.engine = engine;
-        self.broker.ended.extend(self.broker.engine.take_ended());
+        let ended = self.broker.engine.take_ended();
+        self.broker.ended.extend(ended.into_iter().map(Box::new));
         self.broker.log = Some(log);
         self.broker.batch = self.plan.log.batch();
         self.broker.written = survived;
