@@ -27,6 +27,7 @@ mod route;
 mod rules;
 mod schedule;
 mod settle;
+mod spill;
 mod stats;
 mod table;
 mod task;
@@ -47,3 +48,4 @@ pub use record::{
 };
 pub use replay::ReplayError;
 pub use rules::Rules;
+pub use spill::{PayloadFigures, PayloadStore};

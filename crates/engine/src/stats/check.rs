@@ -247,6 +247,7 @@ impl Engine {
             }
         }
         self.check_dispatch()?;
+        self.check_payloads()?;
         self.check_messages_index()?;
         self.check_crowds()
     }

@@ -2,8 +2,9 @@
 //! what was sent, the last one the result, and what lies between are events.
 
 use crate::engine::Engine;
+use crate::spill::is_stub;
 use crate::stats::page::{self, Room};
-use crate::table::TenantKey;
+use crate::table::{TaskKey, TenantKey};
 use crate::task::table::Task;
 use crate::task::unknown_task;
 use trunkline_types::{
@@ -17,7 +18,8 @@ const TASKS: usize = 1000;
 /// shows as more.
 const EVENTS: usize = 100_000;
 
-/// A message where it lies.
+/// A message where it lies. The payload of what was sent may have left memory: it is read only
+/// for those who are told of it.
 #[derive(Clone, Copy, Debug)]
 struct Said<'a> {
     at: WallTime,
@@ -25,6 +27,8 @@ struct Said<'a> {
     role: Role,
     from: Option<&'a AgentId>,
     payload: &'a Payload,
+    /// The task whose payload must be read, if it is that.
+    unread: Option<TaskKey>,
 }
 
 impl Engine {
@@ -40,7 +44,13 @@ impl Engine {
         let mut snapshot = task.snapshot();
         if length != Some(0) {
             let mut latest = Latest::new(length);
-            let more = !task.said().all(|said| latest.take(&said));
+            let mut more = false;
+            for said in task.said(key) {
+                if !latest.take(self, &said)? {
+                    more = true;
+                    break;
+                }
+            }
             snapshot.history = latest.history(more);
         }
         Ok(snapshot)
@@ -58,8 +68,8 @@ impl Engine {
         let mut found = Vec::new();
         let (mut looked_at, mut more) = (0, false);
         let mut tasks = self.tasks.orders.of_context(tenant, id, None);
-        for task in tasks.by_ref().take(TASKS).filter_map(|id| self.tasks.find(tenant, id)) {
-            let task = &self.tasks.rows[task];
+        for key in tasks.by_ref().take(TASKS).filter_map(|id| self.tasks.find(tenant, id)) {
+            let task = &self.tasks.rows[key];
             context.tasks += 1;
             context.tasks_open += u64::from(!task.state.is_terminal());
             if length == Some(0) {
@@ -71,7 +81,7 @@ impl Engine {
                 continue;
             }
             // No more of one task than fit can be among the latest of all.
-            let said = task.said().take(page::MOST_MESSAGES + 1);
+            let said = task.said(key).take(page::MOST_MESSAGES + 1);
             found.extend(said.enumerate());
         }
         if context.tasks == 0 {
@@ -86,7 +96,12 @@ impl Engine {
             (b.at, b.task).cmp(&(a.at, a.task)).then(place.cmp(other))
         });
         let mut latest = Latest::new(length);
-        more |= !found.iter().all(|(_, said)| latest.take(said));
+        for (_, said) in &found {
+            if !latest.take(self, said)? {
+                more = true;
+                break;
+            }
+        }
         context.history = latest.history(more);
         Ok(context)
     }
@@ -94,23 +109,25 @@ impl Engine {
 
 impl Task {
     /// What was said in it, latest first.
-    fn said(&self) -> impl Iterator<Item = Said<'_>> {
+    fn said(&self, key: TaskKey) -> impl Iterator<Item = Said<'_>> {
         let envelope = &self.publish.envelope;
         let task = envelope.id;
         let reply = self.result.as_ref().map(|payload| {
             let from = self.agent.as_ref();
-            Said { at: self.updated_at, task, role: Role::Agent, from, payload }
+            Said { at: self.updated_at, task, role: Role::Agent, from, payload, unread: None }
         });
         let last = self.events.len();
         let between = (0..last).rev().filter_map(move |place| {
             let event = &self.events[place];
             let TaskEventBody::Message { from, payload } = &event.body else { return None };
             let role = self.role_at(place);
-            Some(Said { at: event.at, task, role, from: from.as_ref(), payload })
+            let from = from.as_ref();
+            Some(Said { at: event.at, task, role, from, payload, unread: None })
         });
         let payload = &envelope.payload;
         let (at, from) = (self.created_at, envelope.source.as_ref());
-        let first = Said { at, task, role: Role::Caller, from, payload };
+        let unread = is_stub(&self.publish).then_some(key);
+        let first = Said { at, task, role: Role::Caller, from, payload, unread };
         reply.into_iter().chain(between).chain(std::iter::once(first))
     }
 
@@ -136,14 +153,17 @@ impl Latest {
     }
 
     /// Takes one more, if there is room.
-    fn take(&mut self, said: &Said<'_>) -> bool {
-        let &Said { at, task, role, from, payload } = said;
+    fn take(&mut self, engine: &Engine, said: &Said<'_>) -> Result<bool, Refusal> {
+        let &Said { at, task, role, from, payload, unread } = said;
         let has_room = self.room.take(page::payload(payload));
         if has_room {
-            let (from, payload) = (from.cloned(), payload.clone());
-            self.messages.push(HistoryMessage { task, role, from, at, payload });
+            let payload = match unread {
+                Some(key) => engine.whole_task(key)?.envelope.payload.clone(),
+                None => payload.clone(),
+            };
+            self.messages.push(HistoryMessage { task, role, from: from.cloned(), at, payload });
         }
-        has_room
+        Ok(has_room)
     }
 
     fn history(mut self, more: bool) -> History {
