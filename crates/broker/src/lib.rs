@@ -17,6 +17,7 @@ mod error;
 mod filters;
 mod gaps;
 mod index;
+mod loading;
 mod open;
 mod partition;
 mod port;

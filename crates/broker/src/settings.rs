@@ -45,6 +45,7 @@ pub(crate) fn merged(
         logged: before.logged,
         rules: before.rules.clone(),
         key_index: before.key_index.clone(),
+        payloads: before.payloads.clone(),
         // Keys on disk lie there with the end of their window.
         key_window: before.key_window,
         ..wanted

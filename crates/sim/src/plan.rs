@@ -151,6 +151,7 @@ impl Plan {
             pending_events: if tight { rng.usize(2..=8) } else { 100_000 },
             ended_messages: rng.usize(4..=200),
             clean_step_bytes: cleaning(seed).1,
+            payload_memory: payload_memory(seed),
             key_window: Duration::from_millis(if rng.bool() { DAY } else { rng.u64(100..=4000) }),
             ..EngineConfig::default()
         };
@@ -221,6 +222,12 @@ fn cleaning(seed: u64) -> (u64, u64) {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xC1EA);
     let most = [1, 500, 2_000, 100_000][rng.usize(..4)];
     (every(&mut rng, 20, 600), rng.u64(1..=most))
+}
+
+/// How many bytes of payloads stay in memory; drawn apart like cleaning.
+fn payload_memory(seed: u64) -> u64 {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0x5B11);
+    if rng.u8(..) < 85 { 256 << 20 } else { [0, 20, 100, 400][rng.usize(..4)] }
 }
 
 /// A feature that is off in a third of the runs.

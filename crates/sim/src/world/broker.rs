@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::lying::LyingDisk;
+use super::payloads::Payloads;
 use super::wire::ToBroker;
 use crate::check::Violation;
 use crate::laws::reads::Question;
@@ -73,6 +74,8 @@ pub(crate) struct Broker {
     /// The filters of all subscriptions, as far as the engine has told of them.
     pub(crate) filters: Vec<(TopicPattern, Filter)>,
     pub(crate) index: Index,
+    /// Where payloads are that have left the engine's memory.
+    pub(crate) payloads: Arc<Payloads>,
     /// What was asked, and by whom.
     pub(crate) questions: BTreeMap<QueryKey, (usize, Question)>,
     pub(crate) asked: u64,
@@ -85,11 +88,12 @@ impl Broker {
         let index = Index::default();
         let key_index: Option<Arc<dyn KeyIndex>> =
             if plan.indexed { Some(Arc::new(index.clone())) } else { None };
-        let config = EngineConfig { key_index, ..config };
         let storage: Arc<dyn Storage> = match defect {
             Some(DriverDefect::LyingDisk) => Arc::new(LyingDisk(disk.clone())),
             _ => Arc::new(disk.clone()),
         };
+        let payloads = Arc::new(Payloads::new(storage.clone(), Sequence(1)));
+        let config = EngineConfig { key_index, payloads: Some(payloads.clone()), ..config };
         Self {
             mood: Mood::Down,
             engine: Engine::new(config.clone()),
@@ -111,10 +115,17 @@ impl Broker {
             sockets: VecDeque::new(),
             filters: Vec::new(),
             index,
+            payloads,
             questions: BTreeMap::new(),
             asked: 0,
             out: Output::default(),
         }
+    }
+
+    /// Reads payloads from files that were opened after the latest crash.
+    pub(crate) fn reopen_payloads(&mut self) {
+        self.payloads = Arc::new(Payloads::new(self.storage.clone(), self.kept_from));
+        self.config.payloads = Some(self.payloads.clone());
     }
 
     /// The place of the latest record.
