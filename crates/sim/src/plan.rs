@@ -113,6 +113,8 @@ pub(crate) struct Work {
 }
 
 const MS: u64 = 1_000_000;
+/// As many bytes of payloads as no run has.
+pub(crate) const SPILLS: u64 = 1 << 20;
 /// A day in milliseconds.
 const DAY: u64 = 86_400_000;
 
@@ -206,6 +208,7 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         backoff_cap: config.backoff_cap,
         losses: config.losses,
         tight: config.inbox_ephemeral < 100,
+        spills: config.payload_memory < SPILLS,
         when_full: config.when_full,
         breaker_failures: config.breaker_failures,
         breaker_window: config.breaker_window,
@@ -227,7 +230,7 @@ fn cleaning(seed: u64) -> (u64, u64) {
 /// How many bytes of payloads stay in memory; drawn apart like cleaning.
 fn payload_memory(seed: u64) -> u64 {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x5B11);
-    if rng.u8(..) < 85 { 256 << 20 } else { [0, 20, 100, 400][rng.usize(..4)] }
+    if rng.bool() { SPILLS } else { [0, 20, 100, 400][rng.usize(..4)] }
 }
 
 /// A feature that is off in a third of the runs.

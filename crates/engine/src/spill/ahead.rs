@@ -31,6 +31,11 @@ impl Ahead {
         self.listed[lane].push_back((key, id));
     }
 
+    /// Whether most of what is listed of a lane must be spilled no longer, gone or listed twice.
+    pub(super) fn is_long(&self, lane: usize) -> bool {
+        self.listed[lane].len() > 2 * self.count as usize + 64
+    }
+
     /// Notes the spilled entries of a lane, instead of those noted before.
     pub(crate) fn list_all(
         &mut self,

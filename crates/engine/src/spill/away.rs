@@ -91,6 +91,9 @@ impl Engine {
             self.spill(key);
             if ready && let Some(ahead) = &mut self.inboxes[inbox].ahead {
                 ahead.list(lane, key, id);
+                if ahead.is_long(lane) {
+                    self.inboxes[inbox].list_again(&self.entries);
+                }
             }
         }
     }

@@ -50,6 +50,8 @@ impl Engine {
             let whole = self.read_stub(entry.base, &entry.publish)?;
             self.unspill(key, whole);
             self.keep_until_written(key);
+            // It may be what its lane waited for.
+            self.stirred.push_back(self.entries[key].inbox);
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ impl Scene {
             tight: false,
             when_full: WhenFull::Reject,
             breaker_failures: 2,
+            spills: false,
             breaker_window: Duration::from_millis(200),
             breaker_open: Duration::from_millis(100),
             key_window: Duration::from_secs(1),
