@@ -10,9 +10,7 @@ use std::time::Duration;
 use trunkline_broker::{Broker, BrokerConfig, Store};
 use trunkline_log::{MemoryDisk, Operation as DiskOperation};
 use trunkline_types::session::{Connector, Operation};
-use trunkline_types::{
-    Answer, DeadLetterFilter, LogStats, MessageId, Outcome, Query, TaskState,
-};
+use trunkline_types::{Answer, DeadLetterFilter, LogStats, MessageId, Outcome, Query, TaskState};
 
 const TASKS: usize = 300;
 

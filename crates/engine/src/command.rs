@@ -1,8 +1,8 @@
 //! What an engine is told.
 
 use crate::config::EngineConfig;
-use trunkline_types::session::{ClientFrame, Hello};
 use std::sync::Arc;
+use trunkline_types::session::{ClientFrame, Hello};
 use trunkline_types::{Filter, Principal, Publish, Query, Sequence};
 
 /// One connection of a session, numbered by the driver and never reused.

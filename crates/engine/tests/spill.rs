@@ -11,7 +11,7 @@ use trunkline_engine::{
 };
 use trunkline_types::session::{LetterAddress, Operation, Redrive};
 use trunkline_types::{
-    Answer, Kind, MessageId, Priority, Principal, Publish, Query, RefusalCode, Sequence,
+    Answer, Kind, MessageId, Principal, Priority, Publish, Query, RefusalCode, Sequence,
     TaskSnapshot, TaskState,
 };
 use world::{Peer, World, config, hello};
@@ -266,7 +266,10 @@ fn a_payload_that_cannot_be_read_makes_a_dead_letter_that_says_why() {
     let places = it.wanted();
     let payloads = places.into_iter().map(|at| {
         let read = it.records.read(at);
-        (at, read.and_then(|read| if read.envelope.id == id { Err("rot".into()) } else { Ok(read) }))
+        (
+            at,
+            read.and_then(|read| if read.envelope.id == id { Err("rot".into()) } else { Ok(read) }),
+        )
     });
     // Nor when it is tried once more.
     let (payloads, store) = (payloads.collect(), it.records.clone());
@@ -337,8 +340,7 @@ fn a_replay_spills_as_it_goes_and_what_it_leaves_is_delivered_whole() {
 fn cleaning_says_what_is_out_again_whole_and_lets_go_of_it_again() {
     let mut it = Spilling::new(0);
     let canceled = it.send("skill:s", |_| {});
-    let operation =
-        Operation::Cancel { id: canceled, reason: String::new(), descendants: false };
+    let operation = Operation::Cancel { id: canceled, reason: String::new(), descendants: false };
     it.world.send(&mut it.sender, operation);
     for _ in 0..20 {
         it.send("skill:s", |_| {});

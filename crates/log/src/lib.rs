@@ -17,7 +17,9 @@ mod storage;
 pub use batch::Batch;
 pub use committer::{Committer, Position, Progress, Urgency};
 pub use config::LogConfig;
-pub use error::{CloseError, OpenError, PrepareError, ReadError, RecordTooLarge, VisitError, WriteError};
+pub use error::{
+    CloseError, OpenError, PrepareError, ReadError, RecordTooLarge, VisitError, WriteError,
+};
 pub use layout::{checksum, segment_name, segment_number};
 pub use log::{Log, LogFigures, SegmentInfo, Space, Upkeep, UpkeepDone};
 pub use reader::Reader;

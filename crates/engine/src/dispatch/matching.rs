@@ -167,9 +167,7 @@ impl Engine {
         #[cfg(feature = "defects")]
         if self.planted(Defect::LaneOutOfOrder) && self.rng.u8(..) < 32 {
             let (row, entries) = (&mut self.inboxes[inbox], &self.entries);
-            return row
-                .last(entries, mask, weights)
-                .or_else(|| row.next(entries, mask, weights));
+            return row.last(entries, mask, weights).or_else(|| row.next(entries, mask, weights));
         }
         let _ = Defect::LaneOutOfOrder;
         self.inboxes[inbox].next(&self.entries, mask, weights)

@@ -388,10 +388,7 @@ impl Engine {
 }
 
 /// Which lanes, as a mask, wait for the payload of their first entry.
-pub(crate) fn stalled(
-    ahead: Option<&Ahead>,
-    firsts: impl Iterator<Item = (usize, bool)>,
-) -> u8 {
+pub(crate) fn stalled(ahead: Option<&Ahead>, firsts: impl Iterator<Item = (usize, bool)>) -> u8 {
     if ahead.is_none_or(|ahead| ahead.count == 0) {
         return 0;
     }

@@ -78,13 +78,7 @@ impl Engine {
     }
 
     /// An entry whose payload cannot be read is of no use to anybody.
-    pub(crate) fn end_unreadable(
-        &mut self,
-        now: Now,
-        key: EntryKey,
-        why: &str,
-        out: &mut Output,
-    ) {
+    pub(crate) fn end_unreadable(&mut self, now: Now, key: EntryKey, why: &str, out: &mut Output) {
         let reason = format!("its payload cannot be read from the log: {why}");
         self.end_entry(now, key, End::DeadLettered { reason, note: None }, out);
     }

@@ -72,7 +72,8 @@ mod tests {
         assert_eq!((stub.envelope.payload.data.len(), stub.envelope.headers.len()), (1000, 1));
         let lost = lost(&stub, "the disk is gone");
         assert!(is_lost(&lost) && !is_stub(&lost));
-        let empty = Publish::new(Envelope { payload: Payload::default(), ..whole.envelope.clone() });
+        let empty =
+            Publish::new(Envelope { payload: Payload::default(), ..whole.envelope.clone() });
         assert!(!is_stub(&empty) && !may_leave(&empty, Durability::Synced));
         let to_all = Envelope { destination: Destination::All, ..whole.envelope.clone() };
         assert!(!may_leave(&Publish::new(to_all), Durability::Synced), "many share it");

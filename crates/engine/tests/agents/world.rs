@@ -110,7 +110,10 @@ impl World {
                     Effect::Item { connection, item } => self.told.push((connection, item)),
                     Effect::Answer { result, .. } => self.answers.push(result),
                     Effect::Welcome { result, .. } => self.welcomes.push(result.map(|_| ())),
-                    Effect::Closed { .. } | Effect::Filter { .. } | Effect::Cleaned { .. } | Effect::Load { .. } => {}
+                    Effect::Closed { .. }
+                    | Effect::Filter { .. }
+                    | Effect::Cleaned { .. }
+                    | Effect::Load { .. } => {}
                 }
             }
             if self.out.records.is_empty() || self.lagging {

@@ -82,7 +82,10 @@ impl Calendar {
     /// Forgets what the driver had planned, because it is no more.
     pub(crate) fn forget_driver(&mut self) {
         self.events.retain(|_, event| {
-            !matches!(event, Event::Write | Event::Flush | Event::Load(_) | Event::Drain | Event::Resume)
+            !matches!(
+                event,
+                Event::Write | Event::Flush | Event::Load(_) | Event::Drain | Event::Resume
+            )
         });
     }
 }
