@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Peer, card, get, hello, on, task};
+use common::{Peer, card, hello, on, task};
 use std::path::Path;
 use std::time::Duration;
 use trunkline_broker::{Broker, BrokerConfig, Store};
@@ -71,7 +71,8 @@ async fn no_more_payload_bytes_wait_in_memory_than_are_set_and_all_come_back_who
     assert!(figures.payload_memory_bytes <= 44_000, "{figures:?}");
     assert_eq!(figures.payloads_on_disk, figures.payload_disk_bytes / 4000);
     // What is looked at meanwhile is whole.
-    let middle = get(&broker, ids[TASKS / 2]).await.unwrap();
+    let question = Query::Task { id: ids[TASKS / 2], history_length: None };
+    let Answer::Task(middle) = broker.query(question).await.unwrap() else { panic!("a task") };
     assert_eq!(middle.history.messages[0].payload.to_text(), payload(TASKS / 2));
     let mut agent = Peer::open(&broker, hello(2, Some(card("a", "count")))).await.unwrap();
     work(&mut agent, 0..100).await;
@@ -121,13 +122,7 @@ async fn cleaning_keeps_payloads_that_are_only_on_disk() {
             sender.publish(gone).await.unwrap();
             let reason = "no longer wanted".to_owned();
             let cancel = sender.send(Operation::Cancel { id, reason, descendants: false });
-            let canceled = |item: &_| match item {
-                trunkline_types::session::SessionItem::Canceled { operation, .. } => {
-                    (*operation == cancel).then_some(())
-                }
-                _ => None,
-            };
-            sender.find(canceled).await;
+            sender.answer(cancel).await.unwrap();
         }
     }
     let figures = log(&broker).await;
