@@ -19,8 +19,8 @@ use trunkline_types::{
 };
 
 /// How many operations travel in one frame, and how many frames are under way.
-const BATCH: usize = 256;
-const UNDER_WAY: usize = 16;
+const BATCH: u64 = 256;
+const UNDER_WAY: u64 = 16;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -103,7 +103,7 @@ impl Peer {
 }
 
 /// Sends tasks and waits until each is accepted.
-async fn send(broker: &Broker, count: usize, bytes: usize) -> Result<(), Failure> {
+async fn send(broker: &Broker, count: u64, bytes: usize) -> Result<(), Failure> {
     let mut peer = connect(broker, 1, None).await?;
     let (mut ids, to) = (IdSource::new(1), Destination::skill("s")?);
     let (mut sent, mut accepted) = (0, 0);
@@ -122,7 +122,7 @@ async fn send(broker: &Broker, count: usize, bytes: usize) -> Result<(), Failure
         }
         for item in peer.told().await? {
             match item {
-                SessionItem::Done { first, last } => accepted += (last - first + 1) as usize,
+                SessionItem::Done { first, last } => accepted += last - first + 1,
                 SessionItem::Accepted(_) => accepted += 1,
                 SessionItem::Refused { refusal, .. } => return Err(refusal.message.into()),
                 _ => {}
@@ -133,7 +133,7 @@ async fn send(broker: &Broker, count: usize, bytes: usize) -> Result<(), Failure
 }
 
 /// Completes every task.
-async fn work(broker: &Broker, count: usize, bytes: usize) -> Result<(), Failure> {
+async fn work(broker: &Broker, count: u64, bytes: usize) -> Result<(), Failure> {
     let mut card = AgentCard::new("a".parse()?);
     card.skills.push("s".parse()?);
     let mut peer = connect(broker, 2, Some(card)).await?;
@@ -150,7 +150,7 @@ async fn work(broker: &Broker, count: usize, bytes: usize) -> Result<(), Failure
                     let outcome = Outcome::Complete { reply: None };
                     settles.push(Operation::Settle(Settle { token: delivery.token, outcome }));
                 }
-                SessionItem::Done { first, last } => done += (last - first + 1) as usize,
+                SessionItem::Done { first, last } => done += last - first + 1,
                 SessionItem::Refused { refusal, .. } => return Err(refusal.message.into()),
                 _ => {}
             }
@@ -174,7 +174,7 @@ async fn say(
     what: &str,
     took: Duration,
     before: u64,
-    count: usize,
+    count: u64,
 ) -> Result<(), Failure> {
     let memory = resident()?.saturating_sub(before);
     let answer = broker.query(Query::Stats).await.map_err(|refusal| refusal.message)?;
@@ -186,7 +186,7 @@ async fn say(
          on disk only, {} read back in {} batches",
         took.as_secs_f64(),
         memory >> 20,
-        memory / count as u64,
+        memory / count,
         log.payload_memory_bytes >> 20,
         log.payload_disk_bytes >> 20,
         log.payload_loads,

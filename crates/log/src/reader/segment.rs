@@ -198,8 +198,10 @@ impl Indexed {
 
     /// Goes on at the next batch that is whole. `false` if there is none.
     fn pass_damage(&self, step: &mut Step) -> bool {
-        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length.min(layout::MAX_SEGMENT_BYTES as usize)];
+        let Ok(length) = usize::try_from(self.length.min(layout::MAX_SEGMENT_BYTES)) else {
+            return false;
+        };
+        let mut bytes = vec![0; length];
         if self.file.read_at(&mut bytes, 0).is_err() {
             return false;
         }
