@@ -7,6 +7,7 @@ use crate::core::{Input, Threads, Told};
 use crate::error::OpenError;
 use crate::index::{Feed, Index, IndexThread, Lists, Retention};
 use crate::listing::Listing;
+use crate::loading::{LoadThread, Payloads};
 use crate::open::{self, Opened, Settings};
 use crate::partition::Partition;
 use crate::port::Port;
@@ -80,7 +81,7 @@ impl Broker {
     pub async fn open(config: BrokerConfig) -> Result<Self, OpenError> {
         let runtime = Handle::current();
         let opened = runtime.spawn_blocking(move || open::open(config)).await;
-        let Opened { core, log, index, filters, settings } =
+        let Opened { core, log, payloads, index, filters, settings } =
             opened.map_err(|error| OpenError::Start(error.to_string()))??;
         let clock = core.clock;
         let base = log.as_ref().map_or(Sequence(0), |(_, base)| *base);
@@ -100,8 +101,10 @@ impl Broker {
             };
             let committer = Committer::start(log, Box::new(on_progress))
                 .map_err(|error| OpenError::Start(error.to_string()))?;
-            let threads = Threads { index, committer: Some(committer) };
-            partition.look(|core| core.threads = threads);
+            let loads = payloads.map(|payloads| start_loads(payloads, &partition)).transpose();
+            let loads = loads.map_err(|error| OpenError::Start(error.to_string()))?;
+            let threads = Threads { index, loads, committer: Some(committer) };
+            partition.look(|core| core.take_threads(threads));
         }
         runtime.spawn(timer::run(Arc::downgrade(&partition), partition.alarm.clone(), clock));
         partition.bring(Input::Tick);
@@ -182,9 +185,9 @@ impl Broker {
         let _ = tokio::time::timeout(grace, all_closed(partition)).await;
         let (closer, threads) = oneshot::channel();
         partition.bring(Input::Stop(closer));
-        if let Ok(Threads { index, committer: Some(committer) }) = threads.await {
+        if let Ok(Threads { index, loads, committer: Some(committer) }) = threads.await {
             let close = move || {
-                drop(index);
+                drop((index, loads));
                 committer.close()
             };
             match tokio::task::spawn_blocking(close).await {
@@ -286,6 +289,17 @@ fn closed() -> Refusal {
 /// How long ended tasks are kept on disk.
 fn retention(config: &EngineConfig) -> Retention {
     Retention { keep: config.ended_task_keep, bytes: config.ended_task_disk_bytes }
+}
+
+/// Starts the thread that reads payloads.
+fn start_loads(payloads: Payloads, partition: &Arc<Partition>) -> std::io::Result<LoadThread> {
+    let target = Arc::downgrade(partition);
+    LoadThread::start(payloads, move |payloads| {
+        if let Some(partition) = target.upgrade() {
+            partition.bring(Input::Command(Command::Loaded { payloads }));
+            partition.let_go();
+        }
+    })
 }
 
 /// Starts the thread that fills the index. Without it keys stay in memory, which is no reason not

@@ -143,6 +143,12 @@ impl Core {
         self.log.disk_bytes = figures.disk_bytes;
         self.log.removed_segments = figures.removed;
         self.log.live_bytes = self.engine.live_bytes();
+        let payloads = self.engine.payloads();
+        self.log.payload_memory_bytes = payloads.memory_bytes;
+        self.log.payload_disk_bytes = payloads.disk_bytes;
+        self.log.payloads_on_disk = payloads.on_disk;
+        self.log.payload_loads = payloads.loads;
+        self.log.payload_load_batches = payloads.load_batches;
     }
 }
 

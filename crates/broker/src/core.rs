@@ -4,6 +4,7 @@ use crate::cleaning::Cleaning;
 use crate::clock::Clock;
 use crate::filters::FilterTable;
 use crate::index::{Entry, IndexThread, row_of};
+use crate::loading::LoadThread;
 use crate::port::Port;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -61,6 +62,8 @@ pub(crate) enum Input {
 pub(crate) struct Threads {
     /// Fills the index of keys, which lies beside the log and must not outlive its lock.
     pub(crate) index: Option<IndexThread>,
+    /// Reads payloads back that have left memory.
+    pub(crate) loads: Option<LoadThread>,
     /// Writes the log.
     pub(crate) committer: Option<Committer>,
 }
@@ -94,6 +97,8 @@ pub(crate) struct Core {
     pub(crate) congested: bool,
     pub(crate) cleaning: Cleaning,
     pub(crate) log: LogStats,
+    /// What is to be read once the thread for that is there.
+    early_loads: Vec<Vec<Sequence>>,
     /// Commands of this turn; kept for its allocation.
     pub(crate) inputs: Vec<Input>,
 }
@@ -128,6 +133,7 @@ impl Core {
             congested: false,
             cleaning: Cleaning::default(),
             log: LogStats::default(),
+            early_loads: Vec::new(),
             inputs: Vec::new(),
         }
     }
@@ -136,6 +142,14 @@ impl Core {
     pub(crate) fn begin(&mut self, out: Output) {
         self.out = out;
         self.perform();
+    }
+
+    /// Takes over the threads, once they run.
+    pub(crate) fn take_threads(&mut self, threads: Threads) {
+        if let Some(loads) = &threads.loads {
+            self.early_loads.drain(..).for_each(|places| loads.want(places));
+        }
+        self.threads = threads;
     }
 
     /// Handles everything brought, commits, and fills outboxes. Returns the ports to be flushed
@@ -323,6 +337,10 @@ impl Core {
                 Effect::Filter { tenant, pattern, filter, wanted } => {
                     self.filters.note(tenant, pattern, filter, wanted);
                 }
+                Effect::Load { places } => match &self.threads.loads {
+                    Some(loads) => loads.want(places),
+                    None => self.early_loads.push(places),
+                },
                 Effect::Cleaned { before } => {
                     self.cleaning.cleaned = Some(before);
                     // What was not said again for being in the index is there only.

@@ -18,6 +18,7 @@ mod filters;
 mod gaps;
 mod index;
 mod listing;
+mod loading;
 mod open;
 mod partition;
 mod port;

@@ -7,6 +7,7 @@ use crate::error::OpenError;
 use crate::filters::FilterTable;
 use crate::gaps::Gaps;
 use crate::index::Index;
+use crate::loading::Payloads;
 use crate::settings;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(crate) struct Opened {
     pub(crate) core: Core,
     /// The log, with the sequence of the last record that was found in it.
     pub(crate) log: Option<(Log, Sequence)>,
+    /// Reads payloads of that log.
+    pub(crate) payloads: Option<Payloads>,
     pub(crate) index: Option<Index>,
     pub(crate) filters: Arc<FilterTable>,
     pub(crate) settings: Settings,
@@ -57,14 +60,13 @@ pub(crate) fn open(config: BrokerConfig) -> Result<Opened, OpenError> {
     let clock = Clock::new();
     match storage {
         None => {
-            config.key_index = None;
-            config.task_index = None;
+            (config.key_index, config.task_index, config.payloads) = (None, None, None);
             let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
             let mut core = new_core(Engine::new(config), clock, &settings, &filters);
             let mut out = Output::default();
             core.engine.start(clock.now(), &mut out);
             core.begin(out);
-            Ok(Opened { core, log: None, index: None, filters, settings })
+            Ok(Opened { core, log: None, payloads: None, index: None, filters, settings })
         }
         Some(storage) => open_log(&storage, index, config, log_config, clock, filters),
     }
@@ -114,7 +116,8 @@ fn open_log(
         let bytes = torn.bytes;
         tracing::warn!(bytes, "the log ends in writes that were never flushed; they are given up");
     }
-    Ok(Opened { core, log: Some((log, base)), index, filters, settings })
+    let payloads = Some(Payloads::new(storage.clone(), core.partition));
+    Ok(Opened { core, log: Some((log, base)), payloads, index, filters, settings })
 }
 
 /// An engine, the log it was rebuilt from, and the index that goes with that.
@@ -132,6 +135,7 @@ fn replay(
     loop {
         config.key_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn KeyIndex>);
         config.task_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn TaskIndex>);
+        config.payloads = Some(Arc::new(Payloads::new(storage.clone(), config.partition.0)));
         let mut engine = Engine::new(config.clone());
         if let Some(index) = &index {
             engine.indexed(index.through);

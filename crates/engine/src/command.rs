@@ -1,8 +1,9 @@
 //! What an engine is told.
 
 use crate::config::EngineConfig;
+use std::sync::Arc;
 use trunkline_types::session::{ClientFrame, Hello};
-use trunkline_types::{Filter, Principal, Query, Sequence};
+use trunkline_types::{Filter, Principal, Publish, Query, Sequence};
 
 /// One connection of a session, numbered by the driver and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -89,6 +90,12 @@ pub enum Command {
     Indexed {
         /// The place of the last of them.
         through: Sequence,
+    },
+    /// What was asked for with [`Effect::Load`](crate::Effect::Load) was read, all of it.
+    Loaded {
+        /// The places of the records, and what each of them tells was published, or why it cannot
+        /// be read.
+        payloads: Vec<(Sequence, Result<Arc<Publish>, String>)>,
     },
     /// Says all durable things again of which only records before a place tell, so that these may
     /// go: a bounded part of it at a time. To be said again for as long as

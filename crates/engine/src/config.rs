@@ -2,6 +2,7 @@
 
 use crate::key_index::KeyIndex;
 use crate::rules::{NoRules, Rules};
+use crate::spill::PayloadStore;
 use crate::task::TaskIndex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,12 @@ pub struct EngineConfig {
     /// Where ended tasks lie that have left memory; `None` to forget them then. One index has both,
     /// so that [`Command::Indexed`](crate::Command::Indexed) tells of keys and tasks.
     pub task_index: Option<Arc<dyn TaskIndex>>,
+    /// Most bytes of payloads of logged work for one agent or skill that stay in memory while it
+    /// waits. Beyond that they are read from the log again ahead of their delivery; what is held
+    /// and what is about to be delivered comes on top. Default 256 MiB.
+    pub payload_memory: u64,
+    /// Where payloads are read that have left memory; `None` to keep all of them in memory.
+    pub payloads: Option<Arc<dyn PayloadStore>>,
     /// How many deliveries out of each round the priorities get while all have work, from low to
     /// urgent, each 1 to 255. Default 1, 2, 4, 8.
     pub priority_weights: [u8; 4],
@@ -208,6 +215,8 @@ impl Default for EngineConfig {
             rules: Arc::new(NoRules),
             key_index: None,
             task_index: None,
+            payload_memory: 256 << 20,
+            payloads: None,
             priority_weights: [1, 2, 4, 8],
             when_full: WhenFull::Reject,
             wait: Duration::from_secs(5),

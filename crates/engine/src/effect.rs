@@ -41,6 +41,13 @@ pub enum Effect {
         /// Whether it came.
         wanted: bool,
     },
+    /// Payloads that have left memory are wanted back. The driver reads these records of the log,
+    /// which it has written, and answers with [`Command::Loaded`](crate::Command::Loaded), in any
+    /// order among several of these; it does not keep a turn of the engine waiting for that.
+    Load {
+        /// The places of the records, in ascending order.
+        places: Vec<Sequence>,
+    },
     /// Everything durable is told of by records from this place on, and these are on disk: the
     /// older ones may be given up.
     Cleaned {

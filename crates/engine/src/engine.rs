@@ -16,6 +16,7 @@ use crate::record::{EntryId, Record};
 use crate::route::{Agent, Targets, Tenant};
 use crate::schedule::Firing;
 use crate::settle::{DeadLetters, UsedTokens};
+use crate::spill::Spill;
 use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, SessionKey, Table, TenantKey};
 use crate::task::Tasks;
 use crate::timer::Timers;
@@ -112,6 +113,8 @@ pub struct Engine {
     pub(crate) gathers: Table<GatherKey, Gathering>,
     /// When schedules are to be looked at: for their due time or for another try.
     pub(crate) firings: BTreeSet<Firing>,
+    /// What is known of payloads that have left memory.
+    pub(crate) spill: Spill,
     /// Up to where the index has the idempotency keys.
     pub(crate) indexed: Sequence,
 
@@ -180,6 +183,7 @@ impl Engine {
             dead_letters: DeadLetters::default(),
             gathers: Table::new(),
             firings: BTreeSet::new(),
+            spill: Spill::default(),
             indexed: Sequence(0),
             wall_timers: Timers::new(),
             session_timers: Timers::new(),
@@ -209,6 +213,7 @@ impl Engine {
             }
             Command::Configure(config) => {
                 self.config = *config;
+                self.spill_over();
                 self.stir_all();
                 self.room_made_anywhere();
             }
@@ -219,6 +224,7 @@ impl Engine {
             Command::Space { ample } => self.ample = ample,
             Command::Congestion { congested } => self.set_congested(now, congested, out),
             Command::Indexed { through } => self.indexed(through),
+            Command::Loaded { payloads } => self.loaded(now, payloads, out),
             Command::Clean { before } => self.clean(now, before, out),
             Command::Drain => self.drain(now, out),
             Command::Stop => self.stop(now, out),
@@ -234,6 +240,7 @@ impl Engine {
         self.written = self.written.max(written);
         self.synced = self.synced.max(synced);
         self.release_held(now, out);
+        self.spill_written();
         self.work_off_unblocked(now, out);
         self.tell_handed(out);
     }

@@ -27,6 +27,7 @@ mod route;
 mod rules;
 mod schedule;
 mod settle;
+mod spill;
 mod stats;
 mod table;
 mod task;
@@ -47,4 +48,5 @@ pub use record::{
 };
 pub use replay::ReplayError;
 pub use rules::Rules;
+pub use spill::{PayloadFigures, PayloadStore};
 pub use task::{EndedTask, TaskIndex, merge_context, merge_tasks};

@@ -199,6 +199,7 @@ impl Engine {
     /// anything else is handled.
     pub fn start(&mut self, now: Now, out: &mut Output) {
         self.finish_carried();
+        self.recall_letters();
         self.replaying = false;
         self.replay_ids = crate::map::map(self.config.seed);
         self.written = self.sequence;

@@ -158,3 +158,44 @@ pub struct CloseError {
     /// Why.
     pub reason: WriteError,
 }
+
+/// A record cannot be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// It is not there: it was given up, or is in a damaged place.
+    #[error("record {sequence} is not in {}", path.display())]
+    Missing {
+        /// Which.
+        sequence: u64,
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Its bytes are not what was written.
+    #[error("{} is damaged at offset {offset}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Offset in bytes in the file.
+        offset: u64,
+    },
+}
+
+impl ReadError {
+    pub(crate) fn io(action: &'static str, path: PathBuf, source: io::Error) -> Self {
+        Self::Io { action, path, source }
+    }
+
+    pub(crate) fn missing(sequence: u64, path: PathBuf) -> Self {
+        Self::Missing { sequence, path }
+    }
+}

@@ -283,6 +283,11 @@ impl FrameHeader {
     /// Reads the header at the start of `bytes` and the length of the whole frame, if it is there
     /// whole. The checksum is not looked at.
     pub(crate) fn peek(bytes: &[u8]) -> Option<(Self, usize)> {
+        Self::length(bytes).filter(|&(_, whole)| whole <= bytes.len())
+    }
+
+    /// The same, whether it is there whole or not.
+    pub(crate) fn length(bytes: &[u8]) -> Option<(Self, usize)> {
         let header = bytes.get(..FRAME_HEADER)?;
         let body_bytes = get_u32(header, 4);
         let frame_bytes =
@@ -294,7 +299,7 @@ impl FrameHeader {
             tag: header[18],
             carried: header[19] & CARRIED != 0,
         };
-        (frame_bytes <= bytes.len()).then_some((header, frame_bytes))
+        Some((header, frame_bytes))
     }
 }
 

@@ -10,15 +10,19 @@ mod config;
 mod error;
 mod layout;
 mod log;
+mod reader;
 mod recovery;
 mod storage;
 
 pub use batch::Batch;
 pub use committer::{Committer, Position, Progress, Urgency};
 pub use config::LogConfig;
-pub use error::{CloseError, OpenError, PrepareError, RecordTooLarge, VisitError, WriteError};
+pub use error::{
+    CloseError, OpenError, PrepareError, ReadError, RecordTooLarge, VisitError, WriteError,
+};
 pub use layout::{checksum, segment_name, segment_number};
 pub use log::{Log, LogFigures, SegmentInfo, Space, Upkeep, UpkeepDone};
+pub use reader::Reader;
 pub use recovery::{
     Damage, Location, Missing, Record, Recovery, Survey, TornTail, inspect, quarantine, verify,
 };

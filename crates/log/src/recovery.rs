@@ -12,6 +12,7 @@ mod survey;
 use std::sync::Arc;
 
 pub use damage::{Damage, Missing};
+pub(crate) use search::Batches;
 pub use survey::Survey;
 
 use self::scanner::Scanner;

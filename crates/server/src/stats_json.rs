@@ -133,6 +133,11 @@ fn log(of: &LogStats) -> Value {
         disk_bytes,
         live_bytes,
         removed_segments,
+        payload_memory_bytes,
+        payload_disk_bytes,
+        payloads_on_disk,
+        payload_loads,
+        payload_load_batches,
     } = of;
     json!({
         "records": records,
@@ -146,5 +151,10 @@ fn log(of: &LogStats) -> Value {
         "disk_bytes": disk_bytes,
         "live_bytes": live_bytes,
         "removed_segments": removed_segments,
+        "payload_memory_bytes": payload_memory_bytes,
+        "payload_disk_bytes": payload_disk_bytes,
+        "payloads_on_disk": payloads_on_disk,
+        "payload_loads": payload_loads,
+        "payload_load_batches": payload_load_batches,
     })
 }

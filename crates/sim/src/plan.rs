@@ -123,6 +123,8 @@ pub(crate) struct Work {
 }
 
 const MS: u64 = 1_000_000;
+/// As many bytes of payloads as no run has.
+pub(crate) const SPILLS: u64 = 1 << 20;
 /// A day in milliseconds.
 const DAY: u64 = 86_400_000;
 
@@ -168,6 +170,7 @@ impl Plan {
             ended_messages: rng.usize(4..=200),
             clean_step_bytes: cleaning(seed).1,
             keys: if rng.u8(..) < 80 { rng.usize(1..=12) } else { 1_000_000 },
+            payload_memory: payload_memory(seed),
             key_window: Duration::from_millis(if rng.bool() { DAY } else { rng.u64(100..=4000) }),
             ..EngineConfig::default()
         };
@@ -229,6 +232,7 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         backoff_cap: config.backoff_cap,
         losses: config.losses,
         tight: config.inbox_ephemeral < 100,
+        spills: config.payload_memory < SPILLS,
         when_full: config.when_full,
         routing: config.routing,
         breaker_failures: config.breaker_failures,
@@ -255,6 +259,12 @@ fn cleaning(seed: u64) -> (u64, u64) {
 /// How long what has ended is kept: mostly for longer than any run takes.
 fn keep(rng: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(if rng.u8(..) < 80 { rng.u64(100..=4000) } else { 7 * DAY })
+}
+
+/// How many bytes of payloads stay in memory; drawn apart like cleaning.
+fn payload_memory(seed: u64) -> u64 {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0x5B11);
+    if rng.bool() { SPILLS } else { [0, 20, 100, 400][rng.usize(..4)] }
 }
 
 /// A feature that is off in a third of the runs.

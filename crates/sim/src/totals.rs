@@ -40,6 +40,7 @@ counts! {
     FullRefusals = "disk-full refusals", 5;
     Flips = "flipped bits", 20;
     Carried = "carried records", 200;
+    Loads = "payloads read again", 200;
     Sweeps = "sweeps", 20;
     Pauses = "pauses", 20;
     Freezes = "freezes", 20;

@@ -137,6 +137,16 @@ pub struct LogStats {
     pub live_bytes: u64,
     /// Segments given up since the start.
     pub removed_segments: u64,
+    /// Bytes of payloads in memory, of logged work for one agent or skill that has not ended.
+    pub payload_memory_bytes: u64,
+    /// Bytes of such payloads that are on disk only, until they are about to be delivered.
+    pub payload_disk_bytes: u64,
+    /// How many payloads are on disk only.
+    pub payloads_on_disk: u64,
+    /// How many were read back since the start.
+    pub payload_loads: u64,
+    /// In how many batches they were asked for ahead of their delivery.
+    pub payload_load_batches: u64,
 }
 
 impl LogStats {

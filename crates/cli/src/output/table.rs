@@ -106,6 +106,11 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
         row("log segments given up", count(log.removed_segments));
         row("log bytes on disk", size(log.disk_bytes));
         row("log bytes live", size(log.live_bytes));
+        row("payload bytes in memory", size(log.payload_memory_bytes));
+        row("payload bytes on disk only", size(log.payload_disk_bytes));
+        row("payloads on disk only", count(log.payloads_on_disk));
+        row("payloads read back", count(log.payload_loads));
+        row("batches of them", count(log.payload_load_batches));
         if disk_full {
             row("disk", "full: new durable work is refused".into());
         }

@@ -366,6 +366,7 @@ impl Engine {
             losses: 0,
             returned: false,
             rejoined: false,
+            back: false,
             base: self.sequence,
             accepted_at: at,
             expires_at: publish.envelope.ttl.map(|ttl| at.after(ttl)),
@@ -389,12 +390,16 @@ impl Engine {
             self.tenants[row.tenant].pending.logged_bytes += size;
         }
         let tenant = row.tenant;
+        if level.is_logged() {
+            self.count_payload(key);
+        }
         self.messages.add(publish.envelope.id, key);
         if ordered {
             self.key_join(key);
         }
         if publish.is_task() {
-            let task = self.task_accepted(tenant, publish, (key, id), at);
+            let publish = self.entries[key].publish.clone();
+            let task = self.task_accepted(tenant, &publish, (key, id), at);
             self.entries[key].task = Some(task);
         }
         if !self.replaying && publish.envelope.ttl.is_some() {

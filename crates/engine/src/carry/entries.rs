@@ -33,7 +33,8 @@ impl Engine {
         self.origins.missing.remove(&said.entry);
         if let Some(task) = said.task {
             let entry = Some((key, said.entry));
-            let task = self.insert_task(tenant, said.publish.clone(), task, entry);
+            let publish = self.entries[key].publish.clone();
+            let task = self.insert_task(tenant, publish, task, entry);
             self.entries[key].task = Some(task);
         }
         if said.paused {
@@ -104,6 +105,7 @@ impl Engine {
             losses: said.losses,
             returned: said.returned,
             rejoined: said.rejoined,
+            back: false,
             base: at,
             accepted_at: said.accepted_at,
             expires_at: publish.envelope.ttl.map(|ttl| said.accepted_at.after(ttl)),
@@ -123,6 +125,7 @@ impl Engine {
             self.tenants[row.tenant].pending.logged_bytes += size;
         }
         self.messages.add(publish.envelope.id, key);
+        self.count_payload(key);
         key
     }
 
@@ -132,6 +135,7 @@ impl Engine {
         self.key_leave(key);
         self.forget_token(key);
         let entry = self.entries.remove(key);
+        self.uncount_payload(&entry);
         self.messages.remove(entry.publish.envelope.id, key);
         let inbox = &mut self.inboxes[entry.inbox];
         inbox.places[Place::Staged as usize] -= 1;

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::record::{Carried, EntryId, Part};
 use crate::table::{AgentKey, TaskKey};
+use crate::task::Handed;
 use std::collections::{BTreeMap, BTreeSet};
 use trunkline_types::{Epoch, MessageId, Sequence, WallTime};
 
@@ -103,8 +104,8 @@ impl Engine {
             let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
             undated.for_each(|event| event.epoch = epoch);
         }
-        for task in &mut self.tasks.handed {
-            let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
+        for Handed { ended, .. } in &mut self.tasks.handed {
+            let undated = ended.events.iter_mut().filter(|event| event.epoch == Epoch(0));
             undated.for_each(|event| event.epoch = epoch);
         }
     }

@@ -200,7 +200,8 @@ impl Engine {
         let letter = self.dead_letters.logged_from(0);
         // What is kept may have ended before something that is forgotten: a replay that begins in
         // the middle forgets what it has found before it comes to what was said again.
-        let mut places = self.tasks.ended[0].queue.iter().map(|(key, _)| self.tasks.rows[*key].place);
+        let mut places =
+            self.tasks.ended[0].queue.iter().map(|(key, _)| self.tasks.rows[*key].place);
         let kept = places.find(|place| !self.is_indexed(*place));
         let oldest_task = kept.unwrap_or(here).min(self.tasks.forgotten_through.next());
         let marks = CarriedMarks {

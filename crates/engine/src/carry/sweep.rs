@@ -191,7 +191,7 @@ impl Engine {
     /// Goes on with a stage. Whether it is over.
     fn sweep_stage(&mut self, now: Now, sweep: &mut Sweep, out: &mut Output) -> bool {
         match sweep.stage {
-            Stage::Entries => self.sweep_entries(sweep, out),
+            Stage::Entries => self.sweep_entries(now, sweep, out),
             Stage::Tasks => self.sweep_tasks(sweep, out),
             Stage::Letters => self.sweep_letters(sweep, out),
             Stage::Agents => self.sweep_agents(sweep, out),
@@ -213,7 +213,7 @@ impl Engine {
         }
     }
 
-    fn sweep_entries(&mut self, sweep: &mut Sweep, out: &mut Output) -> bool {
+    fn sweep_entries(&mut self, now: Now, sweep: &mut Sweep, out: &mut Output) -> bool {
         each!(sweep, EntryKey, self.entries.slots(), |key| {
             let Some(entry) = self.entries.get(key).filter(|entry| entry.is_logged()) else {
                 continue;
@@ -223,7 +223,10 @@ impl Engine {
             sweep.saw(bytes, carried);
             let forgotten = self.planted(Defect::ForgottenCarry) && self.rng.u8(..) < 64;
             if carried && !forgotten {
-                self.say_entry(key, out);
+                match self.recall_payload(key) {
+                    Ok(()) => self.say_entry(key, out),
+                    Err(why) => self.end_unreadable(now, key, &why, out),
+                }
             }
         })
     }
@@ -240,6 +243,7 @@ impl Engine {
             let (base, bytes) = (task.base, task.bytes() + super::say::REST);
             sweep.saw(bytes, base < sweep.before);
             if base < sweep.before {
+                self.recall_ended(key);
                 self.say_ended(key, out);
             }
         })

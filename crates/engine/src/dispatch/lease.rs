@@ -183,6 +183,7 @@ impl Engine {
             self.entries[key].past.get_or_insert_default().missed.clone_from(&missed);
         }
         let entry = &self.entries[key];
+        debug_assert!(!crate::spill::is_stub(&entry.publish), "only what is whole is delivered");
         let inbox = &self.inboxes[entry.inbox];
         Delivery {
             token,

@@ -21,6 +21,12 @@ impl Engine {
             return;
         }
         while self.inboxes[inbox].ready() > 0 {
+            if self.inboxes[inbox].ahead.is_some() {
+                self.note_ahead(inbox);
+                if self.inboxes[inbox].deliverable(&self.entries) == 0 {
+                    return;
+                }
+            }
             if self.is_plain(inbox) {
                 let Some(session) = self.pick_session(inbox) else { return };
                 let Some(key) = self.next_entry_of(inbox, ALL_LANES) else { return };
@@ -123,13 +129,17 @@ impl Engine {
         let row = &self.sessions[session];
         let (count, rotation) = (row.inboxes.len(), row.rotation);
         for step in 0..count {
+            let row = &self.sessions[session];
             let inbox = row.inboxes[(rotation + step) % count];
             if self.inboxes[inbox].ready() == 0 {
                 continue;
             }
             let plain = self.is_plain(inbox);
             let lanes = if plain { ALL_LANES } else { self.lanes_of(inbox, session) };
-            if lanes & self.inboxes[inbox].filled() != 0 {
+            if self.inboxes[inbox].ahead.is_some() {
+                self.note_ahead(inbox);
+            }
+            if lanes & self.inboxes[inbox].deliverable(&self.entries) != 0 {
                 self.sessions[session].rotation = (rotation + step + 1) % count;
                 return Some((inbox, lanes));
             }
@@ -158,11 +168,10 @@ impl Engine {
         let weights = self.config.priority_weights;
         #[cfg(feature = "defects")]
         if self.planted(Defect::LaneOutOfOrder) && self.rng.u8(..) < 32 {
-            return self.inboxes[inbox]
-                .last(mask, weights)
-                .or_else(|| self.inboxes[inbox].next(mask, weights));
+            let (row, entries) = (&mut self.inboxes[inbox], &self.entries);
+            return row.last(entries, mask, weights).or_else(|| row.next(entries, mask, weights));
         }
         let _ = Defect::LaneOutOfOrder;
-        self.inboxes[inbox].next(mask, weights)
+        self.inboxes[inbox].next(&self.entries, mask, weights)
     }
 }

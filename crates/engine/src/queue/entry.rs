@@ -32,7 +32,9 @@ pub(crate) struct Entry {
     pub(crate) returned: bool,
     /// Whether it was continued and not delivered since: it then does not hold its key.
     pub(crate) rejoined: bool,
-    /// The oldest record that a replay needs to rebuild it.
+    /// Whether its payload was out and came back while it lies in its lane.
+    pub(crate) back: bool,
+    /// The oldest record that a replay needs to rebuild it. It tells of the payload too.
     pub(crate) base: Sequence,
     pub(crate) accepted_at: WallTime,
     pub(crate) expires_at: Option<WallTime>,

@@ -7,13 +7,15 @@ use super::missed::Missed;
 use crate::admission::Crowd;
 use crate::map::Map;
 use crate::record::EntryId;
+use crate::spill::{Ahead, is_stub, stalled};
 use crate::table::{AgentKey, EntryKey, SessionKey, Table, TenantKey};
 use std::collections::{BTreeMap, VecDeque};
 use trunkline_types::{
     Counters, Gauges, InboxSettings, OrderingKey, Priority, Sequence, SkillName, WallTime,
 };
 
-const LANES: usize = Priority::ALL.len();
+/// How many lanes an inbox has: one for each priority.
+pub(crate) const LANES: usize = Priority::ALL.len();
 
 /// Every lane, as a mask.
 pub(crate) const ALL_LANES: u8 = (1 << LANES) - 1;
@@ -66,6 +68,8 @@ pub(crate) struct Inbox {
     pub(crate) missed: Missed,
     /// What may be dropped to make room, once something had to be.
     pub(crate) droppable: Option<Box<Droppable>>,
+    /// What is known of its spilled entries, if there are any.
+    pub(crate) ahead: Option<Box<Ahead>>,
     /// Who waits for room and who was told to slow down, if anybody does or was.
     pub(crate) crowd: Option<Box<Crowd>>,
 }
@@ -121,6 +125,7 @@ impl Inbox {
             arrived: 0,
             missed: Missed::default(),
             droppable: None,
+            ahead: None,
             crowd: None,
         }
     }
@@ -167,6 +172,11 @@ impl Inbox {
         if let Some(droppable) = &mut self.droppable {
             droppable.push(&entries[key], key);
         }
+        if let Some(ahead) = &mut self.ahead
+            && is_stub(&entries[key].publish)
+        {
+            ahead.list(number, key, id);
+        }
     }
 
     pub(crate) fn remove(&mut self, entries: &mut Table<EntryKey, Entry>, key: EntryKey) {
@@ -186,6 +196,32 @@ impl Inbox {
         } else if let Some(droppable) = &mut self.droppable {
             droppable.remove(&entries[key]);
         }
+        if self.ahead.is_some() && std::mem::take(&mut entries[key].back) {
+            self.ahead.as_mut().expect("it is there").left();
+            self.trim_ahead();
+        }
+    }
+
+    /// Forgets about spilled entries when there are none.
+    pub(crate) fn trim_ahead(&mut self) {
+        self.ahead.take_if(|ahead| ahead.is_over());
+    }
+
+    /// Lists its spilled entries anew, in the order of the lanes.
+    pub(crate) fn list_again(&mut self, entries: &Table<EntryKey, Entry>) {
+        let Some(ahead) = &mut self.ahead else { return };
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let returned = lane.returned.values().copied();
+            let keys = returned.chain(lane.fresh.iter(entries));
+            let spilled = keys.filter(|&key| is_stub(&entries[key].publish));
+            ahead.list_all(number, spilled.map(|key| (key, entries[key].id)));
+        }
+    }
+
+    /// The first entry of a lane.
+    pub(crate) fn first(&self, lane: usize) -> Option<EntryKey> {
+        let lane = &self.lanes[lane];
+        lane.returned.first_key_value().map(|(_, &key)| key).or(lane.fresh.front())
     }
 
     /// What may be dropped to make room. Looked for once, then kept up to date until the lanes
@@ -214,6 +250,16 @@ impl Inbox {
         self.filled
     }
 
+    /// A bit for each lane whose first entry can be delivered: its payload is in memory.
+    pub(crate) fn deliverable(&self, entries: &Table<EntryKey, Entry>) -> u8 {
+        if self.ahead.is_none() {
+            return self.filled;
+        }
+        let is_out = |key: EntryKey| is_stub(&entries[key].publish);
+        let firsts = (0..LANES).map(|lane| (lane, self.first(lane).is_some_and(is_out)));
+        self.filled & !stalled(self.ahead.as_deref(), firsts)
+    }
+
     /// When the oldest entry that is ready was accepted. Each lane is in order, so only the first
     /// of each are looked at, and those will be wanted next.
     pub(crate) fn oldest(&self, entries: &Table<EntryKey, Entry>) -> Option<WallTime> {
@@ -227,24 +273,37 @@ impl Inbox {
 
     /// The entry to deliver next out of the lanes in `mask`; it stays where it is. While several
     /// of them have something, each gets as many deliveries a round as its priority weighs, so
-    /// that none starves.
-    pub(crate) fn next(&mut self, mask: u8, weights: [u8; LANES]) -> Option<EntryKey> {
-        let number = self.next_lane(mask, weights)?;
-        let lane = &self.lanes[number];
-        let returned = lane.returned.first_key_value();
-        returned.map(|(_, &key)| key).or(lane.fresh.front())
+    /// that none starves. Lanes that wait for a payload are passed over.
+    pub(crate) fn next(
+        &mut self,
+        entries: &Table<EntryKey, Entry>,
+        mask: u8,
+        weights: [u8; LANES],
+    ) -> Option<EntryKey> {
+        let number = self.next_lane(entries, mask, weights)?;
+        self.first(number)
     }
 
     /// The wrong entry to deliver next, for the defect that serves a lane from its end.
     #[cfg(feature = "defects")]
-    pub(crate) fn last(&mut self, mask: u8, weights: [u8; LANES]) -> Option<EntryKey> {
-        let number = self.next_lane(mask, weights)?;
-        self.lanes[number].fresh.back()
+    pub(crate) fn last(
+        &mut self,
+        entries: &Table<EntryKey, Entry>,
+        mask: u8,
+        weights: [u8; LANES],
+    ) -> Option<EntryKey> {
+        let number = self.next_lane(entries, mask, weights)?;
+        self.lanes[number].fresh.back().filter(|&key| !is_stub(&entries[key].publish))
     }
 
     /// Chooses a lane and takes one delivery off its share of the round.
-    fn next_lane(&mut self, mask: u8, weights: [u8; LANES]) -> Option<usize> {
-        let wanted = self.filled & mask;
+    fn next_lane(
+        &mut self,
+        entries: &Table<EntryKey, Entry>,
+        mask: u8,
+        weights: [u8; LANES],
+    ) -> Option<usize> {
+        let wanted = self.deliverable(entries) & mask;
         if wanted == 0 {
             return None;
         }

@@ -42,6 +42,7 @@ impl Engine {
         if entry.due > now.wall {
             self.put(key, Place::Delayed);
             self.set_timer(key);
+            self.spill_if_tight(key);
             return;
         }
         if self.is_pending(key) {
@@ -57,6 +58,7 @@ impl Engine {
             self.put(key, Place::Ready);
             self.dispatch_inbox(now, inbox, out);
         }
+        self.spill_if_tight(key);
         if was_delayed && self.entries.get(key).is_some() {
             self.set_timer(key);
         }

@@ -383,6 +383,21 @@ impl Record {
         }
     }
 
+    /// What was published, if it tells of one thing that was.
+    pub fn into_publish(self) -> Option<Arc<Publish>> {
+        match self {
+            Self::Accepted(accepted)
+            | Self::Fired { accepted, .. }
+            | Self::Redriven { accepted, .. } => Some(accepted.publish),
+            Self::Carried(carried) => match *carried {
+                Carried::Entry(entry) => Some(entry.publish),
+                Carried::Ended(task) => Some(task.publish),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether it only says again what older records have told.
     pub const fn is_carried(&self) -> bool {
         matches!(self, Self::Carried(_))

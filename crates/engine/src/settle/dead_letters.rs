@@ -2,9 +2,10 @@
 
 use crate::table::TenantKey;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use trunkline_types::session::LetterAddress;
 use trunkline_types::{
-    AttemptNote, DeadLetter, InboxAddress, MessageId, Refusal, RefusalCode, Sequence,
+    AttemptNote, DeadLetter, InboxAddress, MessageId, Publish, Refusal, RefusalCode, Sequence,
 };
 
 /// The dead letters of all tenants, oldest first. Logged and ephemeral ones are bounded apart, so
@@ -102,6 +103,25 @@ impl DeadLetters {
             self.letters.insert(number, kept);
         }
         self.next = Some(self.letters.len() as u64);
+    }
+
+    /// Those that were published in a way that is asked for: their numbers, their bases and what
+    /// was published.
+    pub(crate) fn published(
+        &self,
+        is_wanted: impl Fn(&Publish) -> bool,
+    ) -> Vec<(u64, Sequence, Arc<Publish>)> {
+        let wanted = self.letters.iter().filter(|(_, kept)| is_wanted(&kept.letter.publish));
+        wanted.map(|(&number, kept)| (number, kept.base, kept.letter.publish.clone())).collect()
+    }
+
+    /// Replaces what was published of one that is in the log, by its number.
+    pub(crate) fn replace(&mut self, number: u64, publish: Arc<Publish>) {
+        if let Some(kept) = self.letters.get_mut(&number) {
+            self.logged.bytes -= size(&kept.letter);
+            kept.letter.publish = publish;
+            self.logged.bytes += size(&kept.letter);
+        }
     }
 
     /// The first in the log from a number on, with its number.

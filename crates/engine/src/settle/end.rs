@@ -84,6 +84,9 @@ impl Engine {
         let agent = self.entries[key].lease.map(|lease| lease.agent);
         self.forget_token(key);
         let mut entry = self.entries.remove(key);
+        if entry.is_logged() {
+            self.uncount_payload(&entry);
+        }
         self.note_ended(key, &entry, agent, &end);
         let uncounted = match end {
             End::Expired => self.planted(Defect::UncountedExpiry),
@@ -114,6 +117,9 @@ impl Engine {
         let tenant = inbox.tenant;
         if let End::DeadLettered { reason, note } = &end {
             entry.add_note(note.clone());
+            if !self.replaying {
+                entry.publish = self.whole_or_lost(entry.base, &entry.publish);
+            }
             let letter = DeadLetter {
                 publish: entry.publish.clone(),
                 inbox: address.flatten().expect("bare subscriptions have no entries"),
@@ -130,6 +136,9 @@ impl Engine {
         if let Some(task) = entry.task {
             self.note_ended_task(task, entry.inbox, &end);
             let row = &mut self.tasks.rows[task];
+            if !Arc::ptr_eq(&row.publish, &entry.publish) {
+                row.publish = entry.publish.clone();
+            }
             (row.base, row.place) = (entry.base, self.sequence);
             self.task_ended(task, end, entry.is_logged(), at);
         }

@@ -192,7 +192,7 @@ impl Engine {
                 self.dispatch_inbox(now, inbox, out);
             } else if let Some(inbox) = self.roomy.pop_front() {
                 self.use_room(now, inbox, out);
-            } else {
+            } else if !self.load_next(out) {
                 return;
             }
         }

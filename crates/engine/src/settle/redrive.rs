@@ -5,6 +5,7 @@ use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
 use crate::record::Record;
+use crate::spill::{is_lost, replace_lost};
 use crate::table::{SessionKey, TenantKey};
 use std::sync::Arc;
 use trunkline_types::session::{Accepted, LetterAddress, Redrive};
@@ -117,6 +118,8 @@ impl Engine {
 fn redriven(letter: &DeadLetter, redrive: Redrive) -> Result<Publish, Refusal> {
     let Redrive { letter: _, id, payload, destination, priority } = redrive;
     let mut publish = Publish::clone(&letter.publish);
+    let is_lost = is_lost(&publish);
+    replace_lost(&mut publish);
     let level = publish.durability();
     let envelope = &mut publish.envelope;
     let old = envelope.id;
@@ -139,6 +142,13 @@ fn redriven(letter: &DeadLetter, redrive: Redrive) -> Result<Publish, Refusal> {
     envelope.redriven_from = Some(old);
     envelope.root_id = envelope.root_id.or(Some(old));
     envelope.idempotency_key = None;
+    if payload.is_none() && is_lost {
+        let message = format!(
+            "the payload of dead letter {old} was lost, as its reason says; redrive it with another \
+             payload, or purge it"
+        );
+        return Err(Refusal::new(RefusalCode::Invalid, message));
+    }
     envelope.payload = payload.unwrap_or_else(|| envelope.payload.clone());
     envelope.priority = priority.unwrap_or(envelope.priority);
     let options = &mut publish.options;

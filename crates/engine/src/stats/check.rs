@@ -249,6 +249,7 @@ impl Engine {
             }
         }
         self.check_dispatch()?;
+        self.check_payloads()?;
         self.check_messages_index()?;
         self.check_crowds()
     }

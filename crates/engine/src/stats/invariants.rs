@@ -77,7 +77,7 @@ impl Engine {
         for &server in &inbox.servers {
             let row = &self.sessions[server];
             let lanes = if plain && row.counted { ALL_LANES } else { self.lanes_of(key, server) };
-            if lanes & inbox.filled() != 0 {
+            if lanes & inbox.deliverable(&self.entries) != 0 {
                 return Err(format!(
                     "inbox {:?} has {} ready, but session {} would take some of it",
                     self.address(key),

@@ -11,12 +11,14 @@
 
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
+use crate::spill::is_stub;
 use crate::table::{TaskKey, TenantKey};
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use trunkline_types::{
-    CopyState, CopyStatus, Epoch, InboxAddress, Kind, MessageId, Payload, Progress, Refusal,
-    RefusalCode, Sequence, TaskEvent, TaskSnapshot, TaskUpdate, TenantId,
+    CopyState, CopyStatus, Epoch, InboxAddress, Kind, MessageId, Payload, Progress, Publish,
+    Refusal, RefusalCode, Sequence, TaskEvent, TaskSnapshot, TaskUpdate, TenantId,
 };
 
 /// A logged task that has ended, with everything that is told of it.
@@ -37,6 +39,14 @@ pub struct EndedTask {
     pub ended: Option<(InboxAddress, CopyState)>,
     /// Those of its events that are kept.
     pub events: VecDeque<TaskEvent>,
+}
+
+/// A task that is to be handed to the driver.
+#[derive(Clone, Debug)]
+pub(crate) struct Handed {
+    pub(crate) ended: EndedTask,
+    /// What it was sent as and where that is to be read, if its payload has left memory.
+    unread: Option<(Sequence, Arc<Publish>)>,
 }
 
 /// Ended tasks on disk. The driver fills it from [`Effect::Ended`](crate::Effect::Ended) and says
@@ -103,14 +113,17 @@ impl Engine {
             ended,
             events: task.events.clone(),
         };
-        self.tasks.handed.push(ended);
+        let unread = is_stub(&task.publish).then(|| (task.base, task.publish.clone()));
+        self.tasks.handed.push(Handed { ended, unread });
     }
 
     /// Tells the driver of tasks that have ended.
     pub(crate) fn tell_handed(&mut self, out: &mut Output) {
         if !self.tasks.handed.is_empty() {
-            let handed = self.tasks.handed.drain(..).map(Box::new);
-            out.effects.extend(handed.map(Effect::Ended));
+            let handed = std::mem::take(&mut self.tasks.handed);
+            out.effects.extend(
+                handed.into_iter().map(|task| Effect::Ended(Box::new(self.read_handed(task)))),
+            );
         }
     }
 
@@ -121,7 +134,18 @@ impl Engine {
             // Their events may still have to be dated.
             return Vec::new();
         }
-        std::mem::take(&mut self.tasks.handed)
+        let handed = std::mem::take(&mut self.tasks.handed);
+        handed.into_iter().map(|task| self.read_handed(task)).collect()
+    }
+
+    /// A task that has ended, whole: one whose payload had left memory by then is read, or has none
+    /// if that cannot be read.
+    fn read_handed(&self, handed: Handed) -> EndedTask {
+        let Handed { mut ended, unread } = handed;
+        if let Some((at, stub)) = unread {
+            ended.payload = self.whole_or_lost(at, &stub).envelope.payload.clone();
+        }
+        ended
     }
 
     /// A tenant's ended task that has left memory, if the index has it.

@@ -36,7 +36,8 @@ impl Engine {
             notes: Vec::new(),
             progress: None,
             result: None,
-            events: VecDeque::new(),
+            // Most tasks wait with one event for a long time, and then get a few at once.
+            events: VecDeque::with_capacity(1),
             event_bytes: 0,
             last_event: 0,
             created_at: at,

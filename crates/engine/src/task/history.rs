@@ -2,8 +2,9 @@
 //! what was sent, the last one the result, and what lies between are events.
 
 use crate::engine::Engine;
+use crate::spill::is_stub;
 use crate::stats::page::{self, Room};
-use crate::table::TenantKey;
+use crate::table::{TaskKey, TenantKey};
 use crate::task::ended::EndedTask;
 use crate::task::table::Task;
 use crate::task::unknown_task;
@@ -19,7 +20,8 @@ const TASKS: usize = 1000;
 /// shows as more.
 const EVENTS: usize = 100_000;
 
-/// A message where it lies.
+/// A message where it lies. The payload of what was sent may have left memory: it is read only
+/// for those who are told of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Said<'a> {
     at: WallTime,
@@ -27,6 +29,8 @@ pub(super) struct Said<'a> {
     role: Role,
     from: Option<&'a AgentId>,
     payload: &'a Payload,
+    /// The task whose payload must be read, if it is that.
+    unread: Option<TaskKey>,
 }
 
 impl Engine {
@@ -39,11 +43,11 @@ impl Engine {
     ) -> Result<TaskSnapshot, Refusal> {
         if let Some(key) = self.tasks.find(tenant, id) {
             let task = &self.tasks.rows[key];
-            let history = task.talk().history(length);
+            let history = task.talk(key).history(self, length)?;
             return Ok(TaskSnapshot { history, ..task.snapshot() });
         }
         let past = self.past_task(tenant, id)?.ok_or_else(|| unknown_task(id))?;
-        let history = past.talk().history(length);
+        let history = past.talk().history(self, length)?;
         Ok(TaskSnapshot { history, ..past.task })
     }
 
@@ -59,8 +63,8 @@ impl Engine {
         let mut found = Vec::new();
         let (mut looked_at, mut more) = (0, false);
         let mut tasks = self.tasks.orders.of_context(tenant, id, None);
-        for task in tasks.by_ref().take(TASKS).filter_map(|id| self.tasks.find(tenant, id)) {
-            let task = &self.tasks.rows[task];
+        for key in tasks.by_ref().take(TASKS).filter_map(|id| self.tasks.find(tenant, id)) {
+            let task = &self.tasks.rows[key];
             context.tasks += 1;
             context.tasks_open += u64::from(!task.state.is_terminal());
             if length == Some(0) {
@@ -72,7 +76,7 @@ impl Engine {
                 continue;
             }
             // No more of one task than fit can be among the latest of all.
-            let said = task.talk().said().take(page::MOST_MESSAGES + 1);
+            let said = task.talk(key).said().take(page::MOST_MESSAGES + 1);
             found.extend(said.enumerate());
         }
         if context.tasks == 0 {
@@ -87,7 +91,12 @@ impl Engine {
             (b.at, b.task).cmp(&(a.at, a.task)).then(place.cmp(other))
         });
         let mut latest = Latest::new(length);
-        more |= !found.iter().all(|(_, said)| latest.take(said));
+        for (_, said) in &found {
+            if !latest.take(self, said)? {
+                more = true;
+                break;
+            }
+        }
         context.history = latest.history(more);
         Ok(context)
     }
@@ -95,7 +104,7 @@ impl Engine {
 
 impl Task {
     /// What its messages are made of.
-    fn talk(&self) -> Talk<'_> {
+    fn talk(&self, key: TaskKey) -> Talk<'_> {
         let envelope = &self.publish.envelope;
         Talk {
             task: envelope.id,
@@ -106,6 +115,7 @@ impl Task {
             result: self.result.as_ref(),
             updated_at: self.updated_at,
             events: &self.events,
+            unread: is_stub(&self.publish).then_some(key),
         }
     }
 }
@@ -123,6 +133,7 @@ impl EndedTask {
             result: task.result.as_ref(),
             updated_at: task.updated_at,
             events: &self.events,
+            unread: None,
         }
     }
 }
@@ -138,17 +149,23 @@ pub(super) struct Talk<'a> {
     result: Option<&'a Payload>,
     updated_at: WallTime,
     events: &'a VecDeque<TaskEvent>,
+    /// The task whose payload must be read.
+    unread: Option<TaskKey>,
 }
 
 impl<'a> Talk<'a> {
     /// The latest messages, as many as were asked for.
-    fn history(self, length: Option<u32>) -> History {
+    fn history(self, engine: &Engine, length: Option<u32>) -> Result<History, Refusal> {
         if length == Some(0) {
-            return History::default();
+            return Ok(History::default());
         }
         let mut latest = Latest::new(length);
-        let more = !self.said().all(|said| latest.take(&said));
-        latest.history(more)
+        for said in self.said() {
+            if !latest.take(engine, &said)? {
+                return Ok(latest.history(true));
+            }
+        }
+        Ok(latest.history(false))
     }
 
     /// What was said in it, latest first.
@@ -156,17 +173,19 @@ impl<'a> Talk<'a> {
         let task = self.task;
         let reply = self.result.map(|payload| {
             let from = self.agent;
-            Said { at: self.updated_at, task, role: Role::Agent, from, payload }
+            Said { at: self.updated_at, task, role: Role::Agent, from, payload, unread: None }
         });
         let last = self.events.len();
         let between = (0..last).rev().filter_map(move |place| {
             let event = &self.events[place];
             let TaskEventBody::Message { from, payload } = &event.body else { return None };
             let role = self.role_at(place);
-            Some(Said { at: event.at, task, role, from: from.as_ref(), payload })
+            let from = from.as_ref();
+            Some(Said { at: event.at, task, role, from, payload, unread: None })
         });
         let (at, from, payload) = (self.created_at, self.source, self.payload);
-        let first = Said { at, task, role: Role::Caller, from, payload };
+        let unread = self.unread;
+        let first = Said { at, task, role: Role::Caller, from, payload, unread };
         reply.into_iter().chain(between).chain(std::iter::once(first))
     }
 
@@ -183,7 +202,7 @@ impl<'a> Talk<'a> {
 impl Said<'_> {
     /// It, on its own.
     pub(super) fn message(&self) -> HistoryMessage {
-        let &Self { at, task, role, from, payload } = self;
+        let &Self { at, task, role, from, payload, .. } = self;
         HistoryMessage { task, role, from: from.cloned(), at, payload: payload.clone() }
     }
 }
@@ -200,12 +219,16 @@ impl Latest {
     }
 
     /// Takes one more, if there is room.
-    fn take(&mut self, said: &Said<'_>) -> bool {
+    fn take(&mut self, engine: &Engine, said: &Said<'_>) -> Result<bool, Refusal> {
         let has_room = self.room.take(page::payload(said.payload));
         if has_room {
-            self.messages.push(said.message());
+            let mut message = said.message();
+            if let Some(key) = said.unread {
+                message.payload = engine.whole_task(key)?.envelope.payload.clone();
+            }
+            self.messages.push(message);
         }
-        has_room
+        Ok(has_room)
     }
 
     /// Takes one more that stands for itself, if there is room.

@@ -1,12 +1,14 @@
 //! A continued task goes back to the agent that paused it, which may still have in mind what it
 //! was about. It is no more than a preference: who is away, is draining or has no credit at this
-//! moment is not waited for, and whoever serves the inbox gets it.
+//! moment is not waited for, and whoever serves the inbox gets it. So it is if its payload has to be
+//! read first.
 
 use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
 use crate::queue::lane_of;
+use crate::spill::is_stub;
 use crate::table::{EntryKey, SessionKey};
 
 impl Engine {
@@ -15,7 +17,7 @@ impl Engine {
         let entry = &self.entries[key];
         // After a step back of the wall clock it waits for its time like any other.
         let may_go = entry.due <= now.wall && !self.congested && !self.key_blocks(key);
-        let may_go = may_go && !self.planted(Defect::ForgottenHolder);
+        let may_go = may_go && !is_stub(&entry.publish) && !self.planted(Defect::ForgottenHolder);
         match self.former_holder(key).filter(|_| may_go) {
             Some(session) => self.deliver(now, key, session, out),
             None => self.make_ready(now, key, out),

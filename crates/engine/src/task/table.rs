@@ -1,6 +1,6 @@
 //! The table of tasks, open and ended.
 
-use super::ended::EndedTask;
+use super::ended::Handed;
 use super::orders::Orders;
 use crate::record::EntryId;
 use crate::table::{EntryKey, InboxKey, SessionKey, Table, TaskKey, TenantKey};
@@ -24,7 +24,7 @@ pub(crate) struct Tasks {
     /// The place of the last logged one that was forgotten before the index had it.
     pub(crate) forgotten_through: Sequence,
     /// Logged ones that have ended and are to be handed to the driver.
-    pub(crate) handed: Vec<EndedTask>,
+    pub(crate) handed: Vec<Handed>,
 }
 
 /// Ended tasks of one class, in the order in which they ended.

@@ -113,7 +113,8 @@ impl World {
                     Effect::Closed { .. }
                     | Effect::Filter { .. }
                     | Effect::Cleaned { .. }
-                    | Effect::Ended(_) => {}
+                    | Effect::Ended(_)
+                    | Effect::Load { .. } => {}
                 }
             }
             if self.out.records.is_empty() || self.lagging {

@@ -8,7 +8,7 @@ use crate::layout::{BatchHeader, FrameHeader, Kind};
 
 /// The batches behind a place that are valid but for their chain and epoch, in order.
 #[derive(Debug)]
-pub(super) struct Batches<'a> {
+pub(crate) struct Batches<'a> {
     segment: &'a [u8],
     at: usize,
     salt: u64,
@@ -16,14 +16,14 @@ pub(super) struct Batches<'a> {
 
 /// A batch that is whole in itself.
 #[derive(Debug)]
-pub(super) struct Found<'a> {
-    pub(super) offset: u64,
+pub(crate) struct Found<'a> {
+    pub(crate) offset: u64,
     pub(super) header: BatchHeader,
     frames: &'a [u8],
 }
 
 impl<'a> Batches<'a> {
-    pub(super) fn from(segment: &'a [u8], at: usize, salt: u64) -> Self {
+    pub(crate) fn from(segment: &'a [u8], at: usize, salt: u64) -> Self {
         Self { segment, at, salt }
     }
 }

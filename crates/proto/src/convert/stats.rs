@@ -43,6 +43,11 @@ same_fields!(LogStats {
     disk_bytes,
     live_bytes,
     removed_segments,
+    payload_memory_bytes,
+    payload_disk_bytes,
+    payloads_on_disk,
+    payload_loads,
+    payload_load_batches,
 });
 
 impl From<InboxStats> for v1::InboxStats {

@@ -170,6 +170,11 @@ impl Page<'_, '_> {
         self.gauge("log_segments", "Segments needed", log.segments)?;
         self.gauge("log_disk_bytes", "Bytes of all files of the log", log.disk_bytes)?;
         self.gauge("log_live_bytes", "Bytes of what is durable, roughly", log.live_bytes)?;
+        self.gauge("payload_memory_bytes", "Payloads in memory", log.payload_memory_bytes)?;
+        self.gauge("payload_disk_bytes", "Payloads on disk only", log.payload_disk_bytes)?;
+        self.gauge("payloads_on_disk", "How many are on disk only", log.payloads_on_disk)?;
+        self.counter("payload_loads", "Payloads read back", log.payload_loads)?;
+        self.counter("payload_load_batches", "Batches of them", log.payload_load_batches)?;
         self.gauge("disk_full", "Whether durable work is refused", u64::from(log.disk_full))
     }
 

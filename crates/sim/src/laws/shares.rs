@@ -12,7 +12,8 @@ const LARGEST: u32 = 15;
 pub(crate) fn next(model: &mut Model, inbox: &InboxAddress, priority: Priority) {
     // Where some agents may have some priorities only, each such choice has rounds of its own.
     let bound = model.book.settings.get(inbox).is_some_and(|row| !row.bindings.is_empty());
-    if bound || model.rules.breaker_failures > 0 {
+    // One that waits for its payload to be read is passed over meanwhile.
+    if bound || model.rules.breaker_failures > 0 || model.rules.spills {
         model.passed.remove(inbox);
         return;
     }

@@ -26,6 +26,8 @@ pub(crate) struct Rules {
     pub(crate) weights: [u8; 4],
     /// Whether bounds on inboxes are small enough to be met.
     pub(crate) tight: bool,
+    /// Whether payloads leave memory, so that a priority may have to wait for one.
+    pub(crate) spills: bool,
     /// What happens when an inbox is full whose settings say nothing else.
     pub(crate) when_full: WhenFull,
     /// Who gets what from the inbox of a skill whose settings say nothing else.

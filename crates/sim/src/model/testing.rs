@@ -44,6 +44,7 @@ impl Scene {
             when_full: WhenFull::Reject,
             routing: Routing::LeastLoaded,
             breaker_failures: 2,
+            spills: false,
             breaker_window: Duration::from_millis(200),
             breaker_open: Duration::from_millis(100),
             breaker_probes: 1,

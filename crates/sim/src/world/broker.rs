@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::lying::LyingDisk;
+use super::payloads::Payloads;
 use super::wire::ToBroker;
 use crate::check::Violation;
 use crate::laws::reads::Question;
@@ -77,6 +78,8 @@ pub(crate) struct Broker {
     pub(crate) index: Index,
     /// Ended tasks that are to come into the index, in the order of their places.
     pub(crate) ended: VecDeque<Box<EndedTask>>,
+    /// Where payloads are that have left the engine's memory.
+    pub(crate) payloads: Arc<Payloads>,
     /// What was asked, and by whom.
     pub(crate) questions: BTreeMap<QueryKey, (usize, Question)>,
     pub(crate) asked: u64,
@@ -91,11 +94,13 @@ impl Broker {
             if plan.indexed { Some(Arc::new(index.clone())) } else { None };
         let task_index: Option<Arc<dyn TaskIndex>> =
             if plan.indexed { Some(Arc::new(index.clone())) } else { None };
-        let config = EngineConfig { key_index, task_index, ..config };
         let storage: Arc<dyn Storage> = match defect {
             Some(DriverDefect::LyingDisk) => Arc::new(LyingDisk(disk.clone())),
             _ => Arc::new(disk.clone()),
         };
+        let payloads = Arc::new(Payloads::new(storage.clone(), Sequence(1)));
+        let stores = Some(payloads.clone() as Arc<dyn trunkline_engine::PayloadStore>);
+        let config = EngineConfig { key_index, task_index, payloads: stores, ..config };
         Self {
             mood: Mood::Down,
             engine: Engine::new(config.clone()),
@@ -118,10 +123,17 @@ impl Broker {
             filters: Vec::new(),
             index,
             ended: VecDeque::new(),
+            payloads,
             questions: BTreeMap::new(),
             asked: 0,
             out: Output::default(),
         }
+    }
+
+    /// Reads payloads from files that were opened after the latest crash.
+    pub(crate) fn reopen_payloads(&mut self) {
+        self.payloads = Arc::new(Payloads::new(self.storage.clone(), self.kept_from));
+        self.config.payloads = Some(self.payloads.clone());
     }
 
     /// The place of the latest record.

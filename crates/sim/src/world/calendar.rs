@@ -2,7 +2,7 @@
 
 use super::wire::{ToBroker, ToClient};
 use std::collections::BTreeMap;
-use trunkline_types::Token;
+use trunkline_types::{Sequence, Token};
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) enum Event {
     Write,
     /// The driver flushes.
     Flush,
+    /// The disk reads payloads that the engine wants back.
+    Load(Vec<Sequence>),
     /// The broker starts again.
     Restart,
     /// The broker, at its end in order, looks who may go.
@@ -83,7 +85,10 @@ impl Calendar {
     /// Forgets what the driver had planned, because it is no more.
     pub(crate) fn forget_driver(&mut self) {
         self.events.retain(|_, event| {
-            !matches!(event, Event::Write | Event::Flush | Event::Drain | Event::Resume)
+            !matches!(
+                event,
+                Event::Write | Event::Flush | Event::Load(_) | Event::Drain | Event::Resume
+            )
         });
     }
 }

@@ -48,6 +48,7 @@ impl World {
         let Some(before) = self.broker.removing.take() else { return Ok(()) };
         let before = before.max(self.broker.kept_from);
         self.broker.kept_from = before;
+        self.broker.payloads.keep_from(before);
         self.compare_replay_from(before)?;
         let Some(log) = self.broker.log.as_mut() else { return Ok(()) };
         let segments = log.segments();

@@ -120,6 +120,7 @@ impl World {
     fn append(&mut self, at: Sequence, record: Record) -> Check {
         self.trace.line(format_args!("  record {} {record:?}", at.0));
         self.totals.add(Count::Records);
+        Self::check_readable(&record)?;
         let trace = &mut self.trace;
         let mut write = |body: &mut Vec<u8>| {
             let start = body.len();
@@ -227,6 +228,10 @@ impl World {
             }
             Effect::Filter { pattern, filter, wanted, .. } => {
                 self.note_filter(pattern, filter, wanted);
+                Ok(())
+            }
+            Effect::Load { places } => {
+                self.plan_load(places);
                 Ok(())
             }
             Effect::Cleaned { before } => {

@@ -11,6 +11,7 @@ mod facts;
 mod faults;
 mod index;
 mod lying;
+mod payloads;
 mod quiet;
 mod restart;
 mod rules;

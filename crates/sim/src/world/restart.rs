@@ -124,6 +124,7 @@ impl World {
             // What was lost with its disk, or is of another log, is filled anew.
             self.broker.index.lose();
         }
+        self.broker.reopen_payloads();
         let engine = self.replay(&found)?;
         conserved(&engine)?;
         self.compare_with_whole(&engine)?;

@@ -179,6 +179,7 @@ impl World {
             }
             Event::Write => self.write(),
             Event::Flush => self.flush(),
+            Event::Load(places) => self.load(places),
             Event::Restart => self.restart(),
             Event::Drain => self.drain(),
             Event::Resume => self.resume(),

@@ -128,6 +128,9 @@ impl World {
         config.breaker_open = Duration::from_millis(rng.u64(20..=600));
         config.backoff_base = Duration::from_millis(rng.u64(1..=60));
         config.backoff_cap = Duration::from_millis(rng.u64(20..=400));
+        if config.payload_memory < plan::SPILLS {
+            config.payload_memory = rng.u64(0..=300);
+        }
         let config = self.broker.config.clone();
         self.at_moment();
         self.notice(|model| model.configure(plan::rules(&config)));

@@ -143,6 +143,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "most inboxes that one logged envelope goes to"),
     number!(Count, "broker", "watched_agents", engine.watched_agents, 1, BILLION, Reload,
         "most agents that one session may follow in the directory"),
+    number!(Size, "broker", "payload_memory", engine.payload_memory, 0, 1024 * GIB, Reload,
+        "most bytes of payloads of waiting logged work that stay in memory; more is on disk only"),
     number!(Count, "broker", "ended_tasks", engine.ended_tasks, 1, BILLION, Reload,
         "most ended tasks in memory; without a data directory the oldest are forgotten then"),
     number!(Count, "broker", "recent_tasks", engine.recent_tasks, 0, BILLION, Reload,

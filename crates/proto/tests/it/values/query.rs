@@ -146,18 +146,23 @@ fn inbox_stats() -> impl Strategy<Value = InboxStats> {
 }
 
 fn log_stats() -> impl Strategy<Value = LogStats> {
-    any::<((u64, u64, u64, u64, bool), (u64, u64, u64, u64, u64))>().prop_map(
-        |((records, bytes, flushes, recovered, disk_full), cleaning)| LogStats {
+    any::<((u64, u64, u64, u64, bool), [u64; 5], [u64; 5])>().prop_map(
+        |((records, bytes, flushes, recovered, disk_full), cleaning, payloads)| LogStats {
             records,
             bytes,
             flushes,
             recovered,
             disk_full,
-            carried_bytes: cleaning.0,
-            segments: cleaning.1,
-            disk_bytes: cleaning.2,
-            live_bytes: cleaning.3,
-            removed_segments: cleaning.4,
+            carried_bytes: cleaning[0],
+            segments: cleaning[1],
+            disk_bytes: cleaning[2],
+            live_bytes: cleaning[3],
+            removed_segments: cleaning[4],
+            payload_memory_bytes: payloads[0],
+            payload_disk_bytes: payloads[1],
+            payloads_on_disk: payloads[2],
+            payload_loads: payloads[3],
+            payload_load_batches: payloads[4],
         },
     )
 }

@@ -1,0 +1,48 @@
+//! Spilling: payloads of waiting work leave memory, and come back ahead of their delivery.
+//!
+//! The log has every logged payload anyway, in the record at its entry's **base**: so a payload
+//! leaves memory by being let go of, and comes back by that record being read again. What stays is
+//! a **stub** of what was published, which has as many bytes of payload as there were, but none in
+//! memory of their own (see [`stub`]). So whatever counts bytes counts right.
+//!
+//! **Which leave.** Only what is logged and goes to one agent or skill: what goes to many is shared
+//! by all its copies. While more bytes than [`EngineConfig::payload_memory`] are held, whatever
+//! comes to wait is spilled, which is what is delivered last; the first of a lane is not while
+//! somebody serves its inbox. Behind something that is spilled everything else is spilled too, lest
+//! what comes last takes the room of what comes first. A replay spills as it goes.
+//!
+//! **How they come back.** An inbox that somebody serves asks for those that are next in its lanes,
+//! some at a time, with [`Effect::Load`]; the driver reads them outside of the engine's turn and
+//! answers with [`Command::Loaded`]. A lane whose first payload is not there yet is not delivered
+//! from, so the order stays; other lanes go on. So that memory stays bounded however many inboxes
+//! there are, only a few are asked for while twice as many bytes are held as may be.
+//!
+//! **Who else looks at a payload** asks the [`PayloadStore`] then and there, for one record at a
+//! time: the histories of tasks and conversations, cleaning when it carries an entry or an ended
+//! task, and the end of an entry that becomes a dead letter. Those that a replay makes are stubs
+//! until the engine starts, and are read then: a dead letter is always whole, so that showing,
+//! redriving and carrying one is nothing special. A task that ends while its payload is out stays
+//! as it is.
+//!
+//! **A payload that cannot be read** makes its entry a dead letter that says why, with a header
+//! that keeps it from being sent again as if it were whole.
+//!
+//! A base is read only once its record is written, and cleaning gives nothing up before all that
+//! rests on it is said again: an entry is read for that, and stays in memory until its new record
+//! is written too.
+//!
+//! [`Effect::Load`]: crate::Effect::Load
+//! [`Command::Loaded`]: crate::Command::Loaded
+//! [`EngineConfig::payload_memory`]: crate::EngineConfig::payload_memory
+
+mod ahead;
+mod away;
+mod recall;
+mod store;
+mod stub;
+
+pub(crate) use ahead::Ahead;
+pub use away::PayloadFigures;
+pub(crate) use away::{Spill, stalled};
+pub use store::PayloadStore;
+pub(crate) use stub::{is_lost, is_stub, replace_lost};
