@@ -46,7 +46,7 @@ pub use handler::{
     BatchFuture, Handler, HandlerError, HandlerFuture, HandlerResult, Intake, IntoReply, Parallel,
 };
 pub use host::Host;
-pub use outgoing::{GatherBuilder, MessageBuilder, Outgoing, RequestBuilder, SendBuilder};
+pub use outgoing::{Cause, GatherBuilder, MessageBuilder, Outgoing, RequestBuilder, SendBuilder};
 pub use profile::Profile;
 pub use redrive::RedriveBuilder;
 pub use send::{Acceptance, Reply};

@@ -1,9 +1,11 @@
 //! Executables as handlers, against a scripted broker. The programs are small shell scripts.
 
 use crate::common::{Line, Script, reply_text, retry_reason};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use trunkline_agent::Agent;
 use trunkline_agent::exec::{Exec, ExecOptions};
 use trunkline_agent::prelude::*;
@@ -87,6 +89,11 @@ async fn the_environment_describes_the_delivery() {
         "TRUNKLINE_SOURCE=caller",
         "TRUNKLINE_SKILL=s",
         "TRUNKLINE_CONTEXT_ID=",
+        "TRUNKLINE_KIND=request",
+        "TRUNKLINE_CAUSATION_ID=",
+        "TRUNKLINE_ROOT_ID=00000000-0001-7000-8000-000000000007",
+        "TRUNKLINE_MESSAGES=",
+        "TRACEPARENT=",
         "TRUNKLINE_HEADER_X_TONE=kind",
     ] {
         assert!(environment.lines().any(|it| it == line), "{line} is not in\n{environment}");
@@ -140,7 +147,7 @@ async fn begun(script: &str, options: impl FnOnce(&mut ExecOptions)) -> Begun {
     let (agent, line) = agent(exec).await;
     let token = line.deliver("s", "");
     let pid = line.wait(move |_| read(&file)).await;
-    Begun { agent, line, token, pid, _directory: directory }
+    Begun { agent, line, token, pid, directory }
 }
 
 /// Waits without using the processor, and goes on when a signal handler returns.
@@ -151,7 +158,7 @@ struct Begun {
     line: Arc<Line>,
     token: Token,
     pid: String,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 fn read(file: &Path) -> Option<String> {
@@ -216,4 +223,92 @@ async fn no_child_outlives_its_agent() {
     let other = script.agent("b").start().await.unwrap();
     drop(std::mem::replace(&mut run.agent, other));
     run.gone().await;
+}
+
+/// How a child that runs says that it waits.
+struct Lending {
+    token: String,
+    socket: PathBuf,
+}
+
+impl Lending {
+    /// That of a child that has written down what it was told of it.
+    fn of(run: &Begun) -> Self {
+        let text = read(&run.directory.path().join("lend")).unwrap();
+        let (token, socket) = text.split_once(':').unwrap();
+        Self { token: token.to_owned(), socket: socket.into() }
+    }
+
+    async fn connect(&self, token: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(&self.socket).await.unwrap();
+        stream.write_all(format!("{token}\n").as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn lend(&self) -> UnixStream {
+        let mut stream = self.connect(&self.token).await;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"lent\n");
+        stream
+    }
+}
+
+/// A child that may lend its permit and runs until it is ended.
+async fn lending() -> (Begun, Lending) {
+    let run = begun("printf %s \"$TRUNKLINE_LEND\" > lend", |_| {}).await;
+    let lending = Lending::of(&run);
+    (run, lending)
+}
+
+/// Reads to the end of a connection.
+async fn closed(mut stream: UnixStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    rest
+}
+
+#[tokio::test]
+async fn a_permit_is_lent_while_a_child_is_connected_and_taken_back_when_it_is_not() {
+    let (run, lending) = lending().await;
+    let lent = || run.agent.stats().lent;
+    assert_eq!(lent(), 0);
+    let (first, mut second) = (lending.lend().await, lending.lend().await);
+    assert_eq!(lent(), 1, "a handler has one permit however many answers it awaits");
+    drop(first);
+    second.shutdown().await.unwrap();
+    assert_eq!(closed(second).await, b"", "closed from the other side once it has its permit");
+    assert_eq!(lent(), 0);
+    let third = lending.lend().await;
+    assert_eq!(lent(), 1);
+    run.line.say([SessionItem::Cancel { token: run.token, reason: "enough".into() }]);
+    assert_eq!(run.line.outcome_of(run.token).await, Outcome::Release);
+    assert_eq!(closed(third).await, b"", "nothing is lent beyond the end of the run");
+    let begun = std::time::Instant::now();
+    while lent() > 0 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it is never taken back");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(closed(lending.connect(&lending.token).await).await, b"", "the run is over");
+}
+
+#[tokio::test]
+async fn nothing_is_lent_to_whoever_names_no_run() {
+    let (run, lending) = lending().await;
+    let zeros = "0".repeat(32);
+    for token in [&*zeros, &"x".repeat(32), "lend me your ears, and what else you have there"] {
+        assert_eq!(closed(lending.connect(token).await).await, b"", "{token}");
+    }
+    assert_eq!(run.agent.stats().lent, 0);
+}
+
+#[tokio::test]
+async fn what_is_closed_lends_nothing_and_works_on() {
+    let exec = Exec::new(shell("printf %s \"$TRUNKLINE_LEND\""));
+    exec.close();
+    let script = Script::prompt();
+    let _agent = script.agent("a").skill("s", exec).start().await.unwrap();
+    let line = script.line(0);
+    let token = line.deliver("s", "");
+    assert_eq!(reply_text(line.outcome_of(token).await), "");
 }

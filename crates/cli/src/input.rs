@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::units::parse_size;
 use crate::output::{note, units};
 use clap::Args;
 use std::fs;
@@ -59,6 +60,15 @@ pub(crate) struct Source {
     /// Compress the payload with gzip, zstd or lz4, if that makes it smaller.
     #[arg(long, value_name = "ENCODING", value_parser = compression, help_heading = "Payload")]
     compress: Option<Encoding>,
+    /// Compress only a payload that has more bytes than this [default: 0].
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = parse_size,
+        requires = "compress",
+        help_heading = "Payload"
+    )]
+    compress_above: Option<u64>,
 }
 
 impl Input {
@@ -99,8 +109,10 @@ impl Source {
             },
         };
         let Some(encoding) = self.compress else { return payload };
-        let packed = compress(payload, &Compression { encoding, above: 0 });
-        if packed.encoding == Encoding::Identity {
+        let above = usize::try_from(self.compress_above.unwrap_or(0)).unwrap_or(usize::MAX);
+        let wanted = payload.data.len() > above;
+        let packed = compress(payload, &Compression { encoding, above });
+        if wanted && packed.encoding == Encoding::Identity {
             note(format_args!("note: {encoding} makes the payload no smaller; it is sent plain"));
         }
         packed

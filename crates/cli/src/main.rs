@@ -10,10 +10,12 @@
 )]
 
 mod args;
+mod around;
 mod commands;
 mod config;
 mod connect;
 mod demo;
+mod descriptors;
 mod error;
 mod exit;
 mod input;

@@ -99,7 +99,7 @@ fn finish(output: &Output, result: Result<(), CliError>) -> ExitCode {
 fn trace(global: &Global, command: &Command) {
     let level = match global.verbose {
         // Connections that break are what it is for.
-        0 if matches!(command, Command::Torture(_)) => "error",
+        0 if breaks_connections(command) => "error",
         0 => "warn",
         1 => "info",
         2 => "debug",
@@ -111,6 +111,14 @@ fn trace(global: &Global, command: &Command) {
         .with_writer(io::stderr)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
         .init();
+}
+
+fn breaks_connections(command: &Command) -> bool {
+    match command {
+        Command::Torture(_) => true,
+        Command::Bench(args) => args.breaks_connections(),
+        _ => false,
+    }
 }
 
 async fn run(command: Command, output: &Output) -> Result<(), CliError> {

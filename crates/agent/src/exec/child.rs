@@ -1,11 +1,13 @@
 //! One run of an executable: from the payload on its stdin to how the delivery ends.
 
 use super::environment;
-use super::options::ExecOptions;
-use super::progress;
+use super::options::{ExecOptions, Shared};
+use super::said::{self, Said};
+use super::workplace::Desk;
 use crate::Task;
 use crate::handler::cut;
 use command_fds::{CommandFdExt, FdMapping};
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
 use std::io;
@@ -16,34 +18,40 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use trunkline_types::{Outcome, Payload};
 
-/// The file descriptor on which a child writes its progress.
-const PROGRESS_FD: i32 = 3;
+/// The file descriptor on which a child says how far it is, and more.
+const SAYING_FD: i32 = 3;
+
+/// The exit code of a child that declines its work: `EX_DATAERR` of `sysexits.h`.
+const DECLINED: i32 = 65;
 
 /// The most of stderr that fits into a reason beside what the runtime says.
 const MOST_STDERR: usize = 7 << 10;
 
-/// How long the pipes of a child that has ended may stay open, held by something that left its
-/// process group.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// Runs the executable for one delivery.
-pub(super) async fn run(options: Arc<ExecOptions>, task: Task) -> Outcome {
+pub(super) async fn run(shared: Arc<Shared>, task: Task) -> Outcome {
     // Before the spawn, so that work which may have begun is never taken for work which has not.
     task.started();
+    let options = &shared.options;
+    let desk = match shared.desk(&task) {
+        Ok(desk) => desk,
+        Err(error) => return retry(format!("cannot write down what was said: {error}")),
+    };
     let program = options.program.to_string_lossy();
-    match Run::spawn(&options, &task) {
+    match Run::spawn(options, &task, desk) {
         Err(error) => retry(format!("cannot run '{program}': {error}")),
-        Ok(run) => run.finish(&options, &task).await,
+        Ok(run) => run.finish(options, &task).await,
     }
 }
 
 struct Run {
     child: Child,
     group: Group,
-    progress: pipe::Receiver,
+    saying: pipe::Receiver,
+    /// What the child has of the agent's workplace while it runs.
+    desk: Option<Desk>,
 }
 
 /// What a run has given.
@@ -51,6 +59,7 @@ struct Output {
     status: io::Result<ExitStatus>,
     stdout: Stdout,
     stderr: Vec<u8>,
+    said: Said,
 }
 
 /// What came of reading the reply.
@@ -70,12 +79,15 @@ enum Stop {
 }
 
 impl Run {
-    fn spawn(options: &ExecOptions, task: &Task) -> io::Result<Self> {
+    fn spawn(options: &ExecOptions, task: &Task, desk: Option<Desk>) -> io::Result<Self> {
+        let (messages, lend) =
+            desk.as_ref().map_or(("", ""), |desk| (&*desk.messages, &*desk.lend));
         let (ours, theirs) = io::pipe()?;
         let mut command = Command::new(&options.program);
         command
             .args(&options.arguments)
-            .envs(environment::variables(task))
+            .envs(options.variables.iter().map(|(name, value)| (name, value)))
+            .envs(environment::variables(task, messages, lend))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -84,61 +96,56 @@ impl Run {
         if let Some(directory) = &options.directory {
             command.current_dir(directory);
         }
-        let mapping = FdMapping { parent_fd: theirs.into(), child_fd: PROGRESS_FD };
+        let mapping = FdMapping { parent_fd: theirs.into(), child_fd: SAYING_FD };
         command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
         let child = command.spawn()?;
-        let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+        let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let group = Group(Mutex::new(leader));
         // The command holds this process's copy of the child's end until it is dropped.
         drop(command);
-        let progress = pipe::Receiver::from_owned_fd(ours.into())?;
-        Ok(Self { child, group, progress })
+        let saying = pipe::Receiver::from_owned_fd(ours.into())?;
+        Ok(Self { child, group, saying, desk })
     }
 
     async fn finish(self, options: &ExecOptions, task: &Task) -> Outcome {
-        let Self { mut child, mut group, progress } = self;
+        // Its desk is cleared once it has ended.
+        let Self { mut child, group, saying, desk: _desk } = self;
         let too_much = Notify::new();
+        let (end, ended) = watch::channel(false);
         let stdin = child.stdin.take();
         let stdout = child.stdout.take();
         let stderr = child.stderr.take();
         let pipes = async {
-            let ((), stdout, stderr, ()) = tokio::join!(
+            let ((), stdout, stderr) = tokio::join!(
                 feed(stdin, &task.payload().data),
                 read_reply(stdout, options.reply_bytes, &too_much),
                 read_tail(stderr, options.stderr_bytes.min(MOST_STDERR)),
-                progress::follow(BufReader::new(progress), task),
             );
             (stdout, stderr)
         };
-        let leader = group.0;
+        let exit = async {
+            let status = child.wait().await;
+            // What the child left behind ends with it; then its pipes are closed.
+            group.end();
+            end.send_replace(true);
+            status
+        };
         let work = async {
-            tokio::pin!(pipes);
-            let mut early = None;
-            let status = loop {
-                tokio::select! {
-                    status = child.wait() => break status,
-                    read = &mut pipes, if early.is_none() => early = Some(read),
-                }
-            };
-            // What the child left behind ends with it; then its pipes are closed. The leader's
-            // number cannot be another's yet: numbers come round only after all others.
-            drop(Group(leader));
-            let read = match early {
-                Some(read) => Some(read),
-                None => tokio::time::timeout(LINGER, pipes).await.ok(),
-            };
+            let (status, read, said) = tokio::join!(
+                exit,
+                unless_held(pipes, ended.clone()),
+                said::follow(BufReader::new(saying), task, ended.clone()),
+            );
             let (stdout, stderr) = match read {
                 Some((Some(stdout), stderr)) => (Stdout::Whole(stdout), stderr),
                 Some((None, stderr)) => (Stdout::TooMuch, stderr),
                 None => (Stdout::Open, Vec::new()),
             };
-            Output { status, stdout, stderr }
+            Output { status, stdout, stderr, said }
         };
         tokio::pin!(work);
         let stop = tokio::select! {
-            output = &mut work => {
-                group.disarm();
-                return output.outcome(options);
-            }
+            output = &mut work => return output.outcome(options),
             () = task.cancelled() => Stop::CalledOff,
             span = timeout(options.timeout) => Stop::TimedOut(span),
             () = too_much.notified() => Stop::TooMuch,
@@ -151,7 +158,6 @@ impl Run {
             group.signal(Signal::KILL);
             work.await
         };
-        group.disarm();
         match stop {
             Stop::CalledOff => Outcome::Release,
             Stop::TimedOut(span) => retry(output.tell(&format!("timed out after {span:?}"))),
@@ -166,18 +172,38 @@ impl Output {
             Ok(status) => *status,
             Err(error) => return retry(format!("cannot learn how the program ended: {error}")),
         };
-        match std::mem::replace(&mut self.stdout, Stdout::Open) {
+        let stdout = match std::mem::replace(&mut self.stdout, Stdout::Open) {
             Stdout::TooMuch => {
                 let limit = options.reply_bytes;
-                retry(self.tell(&format!("the reply is over the limit of {limit} bytes")))
+                return retry(self.tell(&format!("the reply is over the limit of {limit} bytes")));
             }
+            // Whoever was killed has not had its last word.
+            _ if status.code().is_none() => return retry(self.tell(&how(status))),
             Stdout::Open if status.success() => {
-                retry("the program ended, but something it left behind holds its stdout".into())
+                return retry(
+                    "the program ended, but something it left behind holds its stdout".into(),
+                );
             }
-            Stdout::Whole(stdout) if status.success() => {
-                Outcome::Complete { reply: Some(Payload::from(stdout)) }
+            Stdout::Open => Vec::new(),
+            Stdout::Whole(stdout) => stdout,
+        };
+        let Said { ending, fault } = std::mem::take(&mut self.said);
+        match (fault, ending, status.code()) {
+            (Some(fault), _, _) => retry(self.tell(&fault)),
+            (None, Some(ending), _) => ending.outcome(|| self.told(&how(status)), stdout),
+            (None, None, Some(0)) => Outcome::Complete { reply: Some(Payload::from(stdout)) },
+            (None, None, Some(DECLINED)) => {
+                Outcome::Reject { reason: cut(self.told(&how(status))) }
             }
-            Stdout::Whole(_) | Stdout::Open => retry(self.tell(&how(status))),
+            (None, None, _) => retry(self.tell(&how(status))),
+        }
+    }
+
+    /// What the program said on stderr; what happened if that is nothing.
+    fn told(&self, how: &str) -> String {
+        match String::from_utf8_lossy(&self.stderr).trim() {
+            "" => how.to_owned(),
+            stderr => stderr.to_owned(),
         }
     }
 
@@ -199,25 +225,41 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// A child's process group, killed when this is dropped unless the child has ended before.
-struct Group(Option<Pid>);
+/// A child's process group, killed when this is dropped; none once the child has ended, for its
+/// number may become another's.
+struct Group(Mutex<Option<Pid>>);
 
 impl Group {
     fn signal(&self, signal: Signal) {
-        if let Some(leader) = self.0 {
+        if let Some(leader) = *self.0.lock() {
             // A group that is gone already is what was wanted.
             let _ = kill_process_group(leader, signal);
         }
     }
 
-    fn disarm(&mut self) {
-        self.0 = None;
+    /// The child has just ended, so that its number cannot be another's yet: numbers come round
+    /// only after all others.
+    fn end(&self) {
+        self.signal(Signal::KILL);
+        *self.0.lock() = None;
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+    }
+}
+
+/// What the pipes give, unless something that has left the child's process group holds them open
+/// after its end.
+async fn unless_held<T>(
+    pipes: impl Future<Output = T>,
+    mut ended: watch::Receiver<bool>,
+) -> Option<T> {
+    tokio::select! {
+        read = pipes => Some(read),
+        () = said::lingered(&mut ended) => None,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Builders for what is sent: tasks, requests and messages.
 
+mod cause;
 mod options;
 mod wait;
 
+pub use cause::Cause;
 pub(crate) use wait::look_up;
 
 use crate::core::Core;
@@ -229,7 +231,7 @@ impl Outgoing<kind::Message> {
         };
         let to_source = Destination::Agent(source);
         let mut response = Self::of_kind(sender, Kind::Response, to_source, payload);
-        caused_by(&mut response.publish.envelope, to);
+        Cause::of(to).mark(&mut response.publish.envelope);
         response.correlation(to.id)
     }
 
@@ -252,20 +254,12 @@ impl<K> Outgoing<K> {
         if let Sender::Open(origin) = &sender {
             envelope.source.clone_from(&origin.core().agent);
             if let Origin::Task(task) = origin {
-                caused_by(&mut envelope, task.envelope());
+                Cause::of(task.envelope()).mark(&mut envelope);
             }
         }
         let publish = Publish { envelope, options };
         Self { publish, timeout: None, sender, mistake: None, kind: PhantomData }
     }
-}
-
-/// Marks an envelope as made while handling another.
-fn caused_by(envelope: &mut Envelope, cause: &Envelope) {
-    envelope.causation_id = Some(cause.id);
-    envelope.root_id = cause.root_id.or(Some(cause.id));
-    envelope.context_id.clone_from(&cause.context_id);
-    envelope.traceparent.clone_from(&cause.traceparent);
 }
 
 /// A future of an outgoing thing.

@@ -51,20 +51,21 @@ impl Pool {
         if self.retire_idle(cell) {
             return Next::Retire;
         }
-        // Every idle worker was counted as woken, so a wake-up is on its way to this one.
+        // It stays, or every idle worker was counted as woken and a wake-up is on its way to it.
         wake.await;
         Next::Work
     }
 
-    /// Ends an idle worker, unless it was counted as woken meanwhile.
+    /// Ends an idle worker, unless it was counted as woken meanwhile, or so many others that rested
+    /// as long have ended that it is one of the least.
     fn retire_idle(&self, cell: &Arc<Cell>) -> bool {
         let mut queue = self.queue.lock();
-        let still_idle = queue.idle > 0;
-        if still_idle {
+        let retires = queue.idle > 0 && queue.alive > self.options.least;
+        if retires {
             queue.idle -= 1;
             self.retire(&mut queue, cell);
         }
-        still_idle
+        retires
     }
 
     fn retire(&self, queue: &mut Queue, cell: &Arc<Cell>) -> Next {

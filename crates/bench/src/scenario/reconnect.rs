@@ -37,17 +37,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     drop(stage.flow.take_returns());
     target.restart(data.path()).await?;
     let ready = stage.clock.nanos();
-    let back = {
-        let flow = Arc::clone(&stage.flow);
-        let _progress = Progress::start("coming back", "agents", move || flow.returned());
-        let all = async {
-            while stage.flow.returned() < u64::from(count) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let _ = tokio::time::timeout(PATIENCE, all).await;
-        stage.flow.take_returns()
-    };
+    let back = come_back(&stage).await;
     let made = target.connections_accepted().await?;
     let host = stage.host(&target);
     let sessions = stage.sessions(&host).await?;
@@ -61,7 +51,9 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
 
     let mut spread = histogram();
     let waits: Vec<u64> = back.iter().map(|at| at.saturating_sub(ready)).collect();
-    waits.iter().for_each(|wait| spread.note(*wait));
+    for wait in &waits {
+        spread.note(*wait);
+    }
     phase.seconds = Duration::from_nanos(waits.iter().copied().max().unwrap_or(0)).as_secs_f64();
     let measures =
         Measures { rate: "agents welcomed again", latency: "the broker ready until welcomed" };
@@ -81,4 +73,18 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         Goal::below("seconds until all are back", agrees.then_some(phase.seconds), ALL),
         Goal::below("connections made for each agent", Some(each), CONNECTIONS),
     ]))
+}
+
+/// Waits until all agents are back, or for as long as that may take at most. Returns when each
+/// came.
+async fn come_back(stage: &Stage) -> Vec<u64> {
+    let flow = Arc::clone(&stage.flow);
+    let _progress = Progress::start("coming back", "agents", move || flow.returned());
+    let all = async {
+        while stage.flow.returned() < u64::from(stage.config.agents) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, all).await;
+    stage.flow.take_returns()
 }

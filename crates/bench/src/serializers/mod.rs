@@ -4,6 +4,7 @@
 //! exact, times are medians of many runs within a bound, and what is decoded is compared with what
 //! was encoded. Nothing goes over a broker: this is what sender and receiver pay for themselves.
 
+mod protobuf;
 mod report;
 mod timing;
 
@@ -11,6 +12,7 @@ pub use report::{SerializerRow, SerializersReport};
 
 use crate::BenchError;
 use bytes::Bytes;
+use prost_types::Value as Message;
 use serde_json::Value;
 use timing::{Timing, median};
 use trunkline_content::{Compression, ContentError, Format, Json, MsgPack, compress, decompress};
@@ -28,6 +30,8 @@ enum Subject<'a> {
     Bytes(Format, &'a Bytes),
     /// A value that is written as JSON or MessagePack.
     Value(Format, &'a Value),
+    /// The same value as the message that protobuf has for JSON.
+    Message(&'a Message),
 }
 
 /// What is sent by programs that have nothing better to say: a list of orders as JSON, about
@@ -50,7 +54,8 @@ pub fn sample() -> Vec<u8> {
 }
 
 /// Compares formats and compressions on some data: the data as it is and, if it is JSON, its value
-/// as JSON and as MessagePack; each plain and with every compression.
+/// as JSON, as MessagePack and as `google.protobuf.Value`; each plain and with every compression.
+/// There is no protobuf of a value that is nested deeper than its readers go, 32 levels.
 ///
 /// # Errors
 /// There is no data or more than 8 MiB; what was decoded is not what was encoded.
@@ -61,10 +66,12 @@ pub fn serializers(data: Vec<u8>) -> Result<SerializersReport, BenchError> {
     let raw = if std::str::from_utf8(&data).is_ok() { Format::Text } else { Format::Binary };
     let data = Bytes::from(data);
     let value: Option<Value> = serde_json::from_slice(&data).ok();
+    let message = value.as_ref().and_then(protobuf::message);
     let mut subjects = vec![Subject::Bytes(raw, &data)];
     if let Some(value) = &value {
         subjects.extend([Format::Json, Format::MsgPack].map(|form| Subject::Value(form, value)));
     }
+    subjects.extend(message.as_ref().map(Subject::Message));
     let mut rows = Vec::new();
     for subject in &subjects {
         for &encoding in Encoding::ALL {
@@ -84,9 +91,9 @@ fn row(
     let packed = pack().map_err(wrong)?;
     let unpack = || {
         let plain = decompress(&packed, MOST_BYTES * 4)?;
-        subject.decode(&plain).map(|read| (plain, read))
+        subject.decode(&plain).map(|()| plain)
     };
-    let (plain, _) = unpack().map_err(wrong)?;
+    let plain = unpack().map_err(wrong)?;
     if plain != subject.encode().map_err(wrong)? {
         let message = format!("{encoding} gives back something else than it was given");
         return Err(BenchError::Serializer(message));
@@ -111,6 +118,7 @@ impl Subject<'_> {
     fn format(&self) -> Format {
         match self {
             Self::Bytes(format, _) | Self::Value(format, _) => *format,
+            Self::Message(_) => Format::Protobuf,
         }
     }
 
@@ -122,11 +130,12 @@ impl Subject<'_> {
             }
             Self::Value(Format::MsgPack, value) => MsgPack(*value).encode(),
             Self::Value(_, value) => Json(*value).encode(),
+            Self::Message(message) => Ok(protobuf::encode(message)),
         }
     }
 
     /// What its receiver does: a value is read, a text is checked to be one.
-    fn decode(&self, payload: &Payload) -> Result<Option<Value>, ContentError> {
+    fn decode(&self, payload: &Payload) -> Result<(), ContentError> {
         match self {
             Self::Bytes(Format::Text, _) => {
                 let text = std::str::from_utf8(&payload.data);
@@ -134,13 +143,19 @@ impl Subject<'_> {
                     what: "text",
                     reason: error.to_string(),
                 };
-                text.map(|_text| None).map_err(bad)
+                text.map(|_text| ()).map_err(bad)
             }
-            Self::Bytes(..) => Ok(None),
-            Self::Value(Format::MsgPack, _) => Ok(Some(MsgPack::decode(payload)?.0)),
-            Self::Value(..) => Ok(Some(Json::decode(payload)?.0)),
+            Self::Bytes(..) => Ok(()),
+            Self::Value(Format::MsgPack, _) => MsgPack::<Value>::decode(payload).map(read),
+            Self::Value(..) => Json::<Value>::decode(payload).map(read),
+            Self::Message(_) => protobuf::decode(payload).map(read),
         }
     }
+}
+
+/// Somebody has it: the reading of it is not optimized away.
+fn read<T>(value: T) {
+    std::hint::black_box(value);
 }
 
 fn wrong(error: impl std::fmt::Display) -> BenchError {
@@ -161,7 +176,7 @@ mod tests {
         assert!(report.json);
         let formats: Vec<_> =
             sizes(&report).iter().map(|(format, encoding, _)| (*format, *encoding)).collect();
-        let expected: Vec<_> = ["text", "json", "msgpack"]
+        let expected: Vec<_> = ["text", "json", "msgpack", "protobuf"]
             .into_iter()
             .flat_map(|format| ["identity", "gzip", "zstd", "lz4"].map(|with| (format, with)))
             .collect();
@@ -170,8 +185,21 @@ mod tests {
             sizes(&report).into_iter().find(|row| (row.0, row.1) == (format, with)).unwrap().2
         };
         assert!(size("msgpack", "identity") < size("json", "identity"));
+        // It names the type of every value, and has no short form for small numbers.
+        assert!(size("protobuf", "identity") > size("msgpack", "identity"));
         assert!(size("json", "gzip") < size("json", "identity") / 4);
         assert!(report.rows.iter().all(|row| row.smaller && row.encode_us > 0.0 && row.runs >= 3));
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_for_protobuf_is_compared_without_it() {
+        for (depth, formats) in [(32, 16), (33, 12)] {
+            let lists = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let objects = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+            for text in [lists, objects] {
+                assert_eq!(serializers(text.into_bytes()).unwrap().rows.len(), formats, "{depth}");
+            }
+        }
     }
 
     #[test]

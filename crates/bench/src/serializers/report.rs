@@ -21,7 +21,8 @@ pub struct SerializersReport {
 /// One format with one compression.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct SerializerRow {
-    /// The format: `text` or `binary` for the data as it is, `json` or `msgpack` for its value.
+    /// The format: `text` or `binary` for the data as it is, `json`, `msgpack` or `protobuf` for
+    /// its value.
     pub format: &'static str,
     /// The compression; `identity` for none.
     pub encoding: &'static str,

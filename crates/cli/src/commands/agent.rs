@@ -1,5 +1,6 @@
 //! `agent`: any executable as an agent.
 
+use super::agent_health::{check, parse_every};
 use super::signals::{Signals, interrupted};
 use crate::args::Reach;
 use crate::connect::Link;
@@ -28,10 +29,12 @@ Examples:
   trunkline agent --skill thumbnail --concurrency 4 --timeout 1m -- convert - -resize 200 png:-
   trunkline agent --id auditor --on-topic 'orders.>' -- ./audit.sh
 
-The command gets the payload on stdin and replies on stdout. Exit code 0 completes the work; any
-other is a failed attempt with the end of stderr as the reason. Lines written to file descriptor 3
-are progress: a text, or JSON such as {\"percent\":40,\"text\":\"half way\"}. The environment has
-TRUNKLINE_TASK_ID, TRUNKLINE_ATTEMPT, TRUNKLINE_DEADLINE_MS and more; see docs/cli.md.")]
+The command gets the payload on stdin and replies on stdout. Exit code 0 completes the work, 65
+declines it; any other is a failed attempt. The end of stderr is the reason. Lines written to file
+descriptor 3 are progress, a text or JSON such as {\"percent\":40,\"text\":\"half way\"}, or say how
+else it ends, such as {\"outcome\":\"retry\",\"delay_ms\":60000}. The environment has
+TRUNKLINE_TASK_ID, TRUNKLINE_ATTEMPT, TRUNKLINE_DEADLINE_MS and more, and what `trunkline send`,
+`request` and `publish` send from it has the task as its cause; see docs/cli.md.")]
 #[command(group = clap::ArgGroup::new("work").required(true).multiple(true))]
 pub(crate) struct AgentArgs {
     #[command(flatten)]
@@ -68,6 +71,19 @@ pub(crate) struct AgentArgs {
     /// Run the command in this directory.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Take new work only while this command, which a shell runs at the start and then every
+    /// --health-every, ends with exit code 0.
+    #[arg(long, value_name = "COMMAND")]
+    health: Option<String>,
+    /// How often the health is checked, and how long a check may take.
+    #[arg(
+        long,
+        value_name = "SPAN",
+        value_parser = parse_every,
+        default_value = "10s",
+        requires = "health"
+    )]
+    health_every: Duration,
     /// What it does, for people.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -102,6 +118,14 @@ pub(crate) struct AgentArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: AgentArgs, output: &Output) -> Result<(), CliError> {
+    let exec = executable(&args);
+    let result = work(args, &exec, output).await;
+    // What is dropped when the process ends is not certain.
+    exec.close();
+    result
+}
+
+async fn work(args: AgentArgs, exec: &Exec, output: &Output) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     let drain_timeout = args.drain_timeout;
     let id = args.id.clone().map_or_else(|| default_id(args.skill.first()), Ok)?;
@@ -113,7 +137,7 @@ pub(crate) async fn run(args: AgentArgs, output: &Output) -> Result<(), CliError
         note(format_args!("agent {told} reconnected to {url} ({how})"));
     });
     let agent = tokio::select! {
-        agent = describe(args, &link, &id).start() => agent?,
+        agent = describe(args, exec, &link, &id).start() => agent?,
         () = signals.next() => return Err(interrupted()),
     };
     if let Some(weight) = weight {
@@ -198,17 +222,38 @@ async fn drain(agent: Agent, most: Duration, signals: &mut Signals) -> Result<()
     }
 }
 
-fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
+/// What is run for each delivery.
+fn executable(args: &AgentArgs) -> Exec {
+    let mut words = args.command.iter();
+    // The command line cannot be parsed without a first word.
+    let program = words.next().cloned().unwrap_or_default();
+    // What it sends goes to the broker that its work came from.
+    let url = ("TRUNKLINE_URL", args.reach.url());
+    let principal = args.reach.principal.clone().map(|name| ("TRUNKLINE_PRINCIPAL", name));
+    let reach = [url].into_iter().chain(principal);
+    Exec::new(ExecOptions {
+        directory: args.directory.clone(),
+        variables: reach.map(|(name, value)| (name.into(), value.into())).collect(),
+        timeout: args.timeout,
+        grace: args.grace,
+        reply_bytes: usize::try_from(args.reply_limit).unwrap_or(usize::MAX),
+        ..ExecOptions::new(program, words)
+    })
+}
+
+fn describe(args: AgentArgs, exec: &Exec, link: &Link, id: &AgentId) -> AgentBuilder {
     let AgentArgs {
         reach: _,
         skill,
         on_topic,
         id: _,
         concurrency,
-        timeout,
-        grace,
-        reply_limit,
+        timeout: _,
+        grace: _,
+        reply_limit: _,
         directory,
+        health,
+        health_every,
         description,
         agent_type,
         capability,
@@ -216,18 +261,8 @@ fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
         weight: _,
         drain_timeout: _,
         wait_for_broker,
-        command,
+        command: _,
     } = args;
-    let mut words = command.into_iter();
-    // The command line cannot be parsed without a first word.
-    let program = words.next().unwrap_or_default();
-    let exec = Exec::new(ExecOptions {
-        directory,
-        timeout,
-        grace,
-        reply_bytes: usize::try_from(reply_limit).unwrap_or(usize::MAX),
-        ..ExecOptions::new(program, words)
-    });
     let mut builder = link
         .agent(id.as_str())
         .workers(1..=concurrency)
@@ -235,6 +270,10 @@ fn describe(args: AgentArgs, link: &Link, id: &AgentId) -> AgentBuilder {
         // holds ready no other can begin.
         .prefetch(0)
         .on_message(exec.clone());
+    if let Some(command) = health {
+        let check = move || check(command.clone(), directory.clone());
+        builder = builder.health(check, health_every);
+    }
     for name in &skill {
         builder = builder.skill(name.as_str(), exec.clone());
     }

@@ -65,7 +65,12 @@ Examples:
         #[command(flatten)]
         which: Which,
         /// End after this many news.
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(
+            long,
+            value_name = "N",
+            allow_negative_numbers = true,
+            value_parser = |text: &str| units::parse_from(1, text)
+        )]
         count: Option<u64>,
     },
 }
@@ -102,6 +107,7 @@ struct ListArgs {
         long,
         value_name = "N",
         default_value_t = 1_000,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     limit: u32,

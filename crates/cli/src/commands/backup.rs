@@ -1,6 +1,6 @@
 //! `backup`: a consistent copy of a data directory, also while a broker works on it.
 
-use crate::commands::storage::{Bar, backup_error};
+use crate::commands::storage::{Bar, backup_error, must_exist};
 use crate::error::CliError;
 use crate::output::{Output, units};
 use clap::Args;
@@ -25,6 +25,7 @@ pub(crate) struct BackupArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &BackupArgs, output: &Output) -> Result<(), CliError> {
+    must_exist(&args.directory)?;
     let bar = Bar::new("backup", output);
     let done = backup(&args.directory, &args.to, |_, bytes| bar.more(bytes));
     bar.end();

@@ -1,5 +1,6 @@
 //! `bench`: how fast messages are delivered and acknowledged.
 
+use crate::descriptors;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Output, units};
@@ -36,8 +37,9 @@ Examples:
   trunkline bench serializers orders.json
   trunkline bench serializers --json
 
-A file that is JSON is compared as it is and, as a value, in JSON and MessagePack; any other only
-as it is, as text or as bytes. Each comes plain and with gzip, zstd and lz4. Times are medians.")]
+A file that is JSON is compared as it is and, as a value, in JSON, MessagePack and protobuf; any
+other only as it is, as text or as bytes. Each comes plain and with gzip, zstd and lz4. Times are
+medians.")]
     Serializers {
         /// A JSON document or any bytes, at most 8 MiB; a built-in list of orders if not given.
         file: Option<PathBuf>,
@@ -45,6 +47,11 @@ as it is, as text or as bytes. Each comes plain and with gzip, zstd and lz4. Tim
 }
 
 impl BenchCommand {
+    /// Whether it breaks connections on purpose.
+    pub(crate) fn breaks_connections(&self) -> bool {
+        self.bench.as_ref().is_some_and(cli::BenchArgs::breaks_connections)
+    }
+
     /// How many threads the command should have; `None` for one on each core.
     pub(crate) fn threads(&self) -> Option<usize> {
         match &self.bench {
@@ -56,6 +63,8 @@ impl BenchCommand {
 
 /// Runs the command.
 pub(crate) async fn run(args: BenchCommand, output: &Output) -> Result<(), CliError> {
+    // Some scenarios hold thousands of connections.
+    descriptors::raise();
     let bench = match (args.besides, args.bench) {
         (Some(Besides::Serializers { file }), _) => return compare(file, output),
         (None, Some(bench)) => bench,

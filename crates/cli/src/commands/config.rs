@@ -26,13 +26,15 @@ Examples:
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Check a configuration file.
+    /// Check a configuration file, or what the environment sets.
     #[command(after_help = "\
-Example:
-  trunkline config check trunkline.toml")]
+Examples:
+  trunkline config check trunkline.toml
+  TRUNKLINE_BROKER__LEASE=1m trunkline config check")]
     Check {
-        /// The file.
-        file: PathBuf,
+        /// The file, by itself; there is none that a broker reads without being told. When not
+        /// given, the variables of the environment are checked.
+        file: Option<PathBuf>,
     },
 }
 
@@ -41,7 +43,12 @@ pub(crate) fn run(args: ConfigArgs, output: &Output) -> Result<(), CliError> {
     match args.command {
         ConfigCommand::Show { config } => show(&Settings::load(config.as_deref(), &[])?, output),
         ConfigCommand::Check { file } => {
-            let set = Settings::check_file(&file).map_err(|mut mistakes| {
+            let what = file.as_ref().map_or("the environment".into(), |it| it.to_string_lossy());
+            let checked = match &file {
+                Some(file) => Settings::check_file(file),
+                None => Settings::check_variables().map_err(|mistake| vec![mistake]),
+            };
+            let set = checked.map_err(|mut mistakes| {
                 // The last one ends the command as any error does.
                 let last = mistakes.pop().unwrap_or_else(|| CliError::usage("it is wrong"));
                 for mistake in &mistakes {
@@ -50,10 +57,11 @@ pub(crate) fn run(args: ConfigArgs, output: &Output) -> Result<(), CliError> {
                 last
             })?;
             if output.is_json() {
-                return output.value(&json!({ "file": file.to_string_lossy(), "settings": set }));
+                return output
+                    .value(&json!({ "file": file.as_ref().map(|_| &*what), "settings": set }));
             }
             let set = units::counted(set as u64, "setting", "settings");
-            output.line(format_args!("{} is right and has {set}", file.display()))
+            output.line(format_args!("{what} is right and has {set}"))
         }
     }
 }

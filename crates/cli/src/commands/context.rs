@@ -19,7 +19,12 @@ pub(crate) struct ContextArgs {
     /// The conversation's id.
     id: ContextId,
     /// At most this many of the latest messages; as many as are kept if nothing is said.
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32)
+    )]
     history: Option<u32>,
 }
 

@@ -55,8 +55,15 @@ pub(super) struct RedriveArgs {
     priority: Option<Priority>,
     #[command(flatten)]
     source: Source,
-    /// At most this many a second, such as 100/s; as fast as the broker takes them if not given.
-    #[arg(long, value_name = "N/s", value_parser = rate, requires = "all")]
+    /// At most this many a second, 1/s to 100000/s, such as 100/s; as fast as the broker takes
+    /// them if not given.
+    #[arg(
+        long,
+        value_name = "N/s",
+        allow_hyphen_values = true,
+        value_parser = rate,
+        requires = "all"
+    )]
     rate: Option<Duration>,
 }
 

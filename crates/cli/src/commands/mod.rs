@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod agent;
+mod agent_health;
 pub(crate) mod agents;
 mod agents_watch;
 pub(crate) mod backup;

@@ -2,6 +2,7 @@
 
 use super::send::print_id;
 use crate::args::Reach;
+use crate::around::Around;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::input::Input;
@@ -31,16 +32,19 @@ pub(crate) struct PublishArgs {
     marks: Marks,
     #[command(flatten)]
     life: Life,
+    #[command(flatten)]
+    around: Around,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: PublishArgs, output: &Output) -> Result<(), CliError> {
-    let PublishArgs { reach, topic, kind, input, marks, life } = args;
+    let PublishArgs { reach, topic, kind, input, marks, life, around } = args;
+    let cause = around.cause()?;
     let payload = input.payload()?;
     let link = Link::new(&reach)?;
     let session = link.open().await?;
     let (to, due) = (Destination::Topic(topic.clone()), marks.due());
-    let event = session.publish(topic, payload).kind(kind);
+    let event = cause.apply(Some(kind), session.publish(topic, payload).kind(kind));
     let result = life.apply(marks.apply(event)).await;
     let result =
         result.map_err(CliError::from).and_then(|accepted| print_id(&accepted, &to, due, output));

@@ -2,6 +2,7 @@
 
 use super::send::{print_reply, unless_parked};
 use crate::args::Reach;
+use crate::around::{self, Around, Caused};
 use crate::connect::Link;
 use crate::error::{CliError, failed};
 use crate::exit::Exit;
@@ -53,11 +54,13 @@ pub(crate) struct RequestArgs {
     input: Input,
     #[command(flatten)]
     marks: Marks,
+    #[command(flatten)]
+    around: Around,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: RequestArgs, output: &Output) -> Result<(), CliError> {
-    let RequestArgs { reach, target, timeout, gather, reply_bytes, input, marks } = args;
+    let RequestArgs { reach, target, timeout, gather, reply_bytes, input, marks, around } = args;
     let to = target.destination()?;
     let several = match (&to, gather) {
         (Destination::Topic(_), _) => {
@@ -71,9 +74,12 @@ pub(crate) async fn run(args: RequestArgs, output: &Output) -> Result<(), CliErr
         let message = "--reply-bytes bounds the answers of several; name --gather too";
         return Err(CliError::usage(message));
     }
+    let cause = around.cause()?;
     let payload = input.payload()?;
     let link = Link::new(&reach)?;
+    let lent = around::lend(output).await?;
     let session = link.open().await?;
+    let marks = (cause, marks);
     let result = match several {
         None => one(&link, &session, to, payload, marks, timeout, output).await,
         Some(rule) => {
@@ -84,6 +90,9 @@ pub(crate) async fn run(args: RequestArgs, output: &Output) -> Result<(), CliErr
     };
     session.close();
     link.farewell().await;
+    if let Some(lent) = lent {
+        lent.end().await;
+    }
     result
 }
 
@@ -92,11 +101,11 @@ async fn one(
     session: &Session,
     to: Destination,
     payload: Payload,
-    marks: Marks,
+    (cause, marks): (Caused, Marks),
     timeout: Duration,
     output: &Output,
 ) -> Result<(), CliError> {
-    let request = marks.apply(session.request(to, payload)).timeout(timeout);
+    let request = marks.apply(cause.apply(None, session.request(to, payload))).timeout(timeout);
     let id = request.id();
     match Box::pin(unless_parked(link, id, request.into_future(), output)).await {
         Ok(reply) => print_reply(&reply, output),
@@ -113,13 +122,13 @@ async fn many(
     session: &Session,
     to: Destination,
     payload: Payload,
-    marks: Marks,
+    (cause, marks): (Caused, Marks),
     timeout: Duration,
     gather: Gather,
     output: &Output,
 ) -> Result<(), CliError> {
     let Gather { rule, reply_bytes } = gather;
-    let request = marks.apply(session.gather(to, payload)).timeout(timeout);
+    let request = marks.apply(cause.apply(None, session.gather(to, payload))).timeout(timeout);
     let gathered = request.rule(rule).reply_bytes(reply_bytes).await?;
     if output.is_json() {
         output.value(&output::gathered(&gathered))?;

@@ -47,6 +47,7 @@ Examples:
             long,
             value_name = "N",
             default_value_t = 1_000,
+            allow_negative_numbers = true,
             value_parser = clap::value_parser!(u32).range(1..)
         )]
         limit: u32,

@@ -1,6 +1,7 @@
 //! `send`: a task, kept on disk before its id is printed; with `--wait` its result.
 
 use crate::args::Reach;
+use crate::around::{self, Around};
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -45,11 +46,13 @@ pub(crate) struct SendArgs {
     marks: Marks,
     #[command(flatten)]
     life: Life,
+    #[command(flatten)]
+    around: Around,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: SendArgs, output: &Output) -> Result<(), CliError> {
-    let SendArgs { reach, target, kind, input, marks, life, wait, timeout } = args;
+    let SendArgs { reach, target, kind, input, marks, life, around, wait, timeout } = args;
     let to = target.destination()?;
     if wait && !matches!(to, Destination::Agent(_) | Destination::Skill(_)) {
         return Err(unanswered(&to));
@@ -58,11 +61,14 @@ pub(crate) async fn run(args: SendArgs, output: &Output) -> Result<(), CliError>
         let message = format!("nobody answers a message of kind {kind}; leave out --wait");
         return Err(CliError::usage(message));
     }
+    let cause = around.cause()?;
     let payload = input.payload()?;
     let link = Link::new(&reach)?;
+    let lent = if wait { around::lend(output).await? } else { None };
     let session = link.open().await?;
     let due = marks.due();
-    let mut outgoing = life.apply(marks.apply(session.send(to.clone(), payload)));
+    let outgoing = cause.apply(kind, session.send(to.clone(), payload));
+    let mut outgoing = life.apply(marks.apply(outgoing));
     if let Some(kind) = kind {
         outgoing = outgoing.kind(kind);
     }
@@ -80,6 +86,9 @@ pub(crate) async fn run(args: SendArgs, output: &Output) -> Result<(), CliError>
     };
     session.close();
     link.farewell().await;
+    if let Some(lent) = lent {
+        lent.end().await;
+    }
     result
 }
 

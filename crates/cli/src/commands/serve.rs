@@ -5,6 +5,7 @@
 use super::serve_reload::Reload;
 use super::signals::{Signals, interrupted};
 use crate::config::{Override, Settings};
+use crate::descriptors;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -102,6 +103,7 @@ pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), CliError
     let flags = args.overrides();
     let settings = Settings::load(args.config.as_deref(), &flags)?.settings;
     let mut reload = Reload::new(args.config.clone(), flags, settings.clone())?;
+    descriptors::raise_for(settings.server.max_connections);
     let drain_grace = settings.server.drain_grace;
     let payload_bytes = settings.engine.limits.payload_bytes;
     let bound = Server::bind(ServerConfig { payload_bytes, ..settings.server.clone() })

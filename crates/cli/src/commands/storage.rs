@@ -4,6 +4,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::path::Path;
 use trunkline_broker::{BackupError, OpenError};
 use trunkline_log::OpenError as LogError;
 
@@ -41,6 +42,19 @@ impl Bar {
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();
     }
+}
+
+/// Refuses a data directory that is not there.
+///
+/// # Errors
+/// It names the directory, and where the right one stands.
+pub(crate) fn must_exist(directory: &Path) -> Result<(), CliError> {
+    if directory.try_exists().unwrap_or(true) {
+        return Ok(());
+    }
+    let message = format!("there is no directory {}", directory.display());
+    Err(CliError::new(Exit::NotFound, message)
+        .hint("name the data directory of a broker; `trunkline config show` has it as broker.data"))
 }
 
 /// An error of a data directory that was looked at.

@@ -5,6 +5,7 @@ use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::units::parse_from;
 use crate::output::{self, Output, note};
 use clap::Args;
 use tokio::sync::{mpsc, oneshot};
@@ -44,7 +45,12 @@ pub(crate) struct SubscribeArgs {
     #[arg(long = "as", value_name = "AGENT", conflicts_with = "drop_oldest")]
     agent: Option<AgentId>,
     /// End after this many events.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = |text: &str| parse_from(1, text)
+    )]
     count: Option<u64>,
 }
 

@@ -45,7 +45,13 @@ Examples:
         /// Its id.
         id: MessageId,
         /// Also at most this many of its latest messages.
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 0,
+            allow_negative_numbers = true,
+            value_parser = clap::value_parser!(u32)
+        )]
         history: u32,
     },
     /// Print what happens to a task until it ends. The exit code says how.
@@ -57,7 +63,13 @@ Examples:
         /// Its id.
         id: MessageId,
         /// Only events after this number.
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        #[arg(
+            long,
+            value_name = "NUMBER",
+            default_value_t = 0,
+            allow_negative_numbers = true,
+            value_parser = |text: &str| units::parse_from(0, text)
+        )]
         after: u64,
     },
     /// Call a task off. Whoever works on it is told.
@@ -119,6 +131,7 @@ struct ListArgs {
         long,
         value_name = "N",
         default_value_t = 100,
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=1000)
     )]
     limit: u32,

@@ -1,6 +1,6 @@
 //! `verify`: the data of a stopped broker, checked from end to end.
 
-use crate::commands::storage::{Bar, store_error};
+use crate::commands::storage::{Bar, must_exist, store_error};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Output, units};
@@ -30,6 +30,7 @@ pub(crate) struct VerifyArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &VerifyArgs, output: &Output) -> Result<(), CliError> {
+    must_exist(&args.directory)?;
     let bar = Bar::new("verify", output);
     let repair = if args.repair { Repair::Yes } else { Repair::No };
     let found = verify(&args.directory, repair, |done, total| bar.at(done, total));

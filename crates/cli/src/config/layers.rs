@@ -10,24 +10,13 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use toml::{Table, Value};
+use trunkline_agent::exec::VARIABLES;
 
 /// What the variables of the environment begin with.
 const PREFIX: &str = "TRUNKLINE_";
-/// What else begins so: what the commands that talk to a broker read, and what the child of an
-/// agent is told of its delivery.
-const OTHERS: [&str; 11] = [
-    "TRUNKLINE_URL",
-    "TRUNKLINE_PRINCIPAL",
-    "TRUNKLINE_LOG",
-    "TRUNKLINE_TASK_ID",
-    "TRUNKLINE_ATTEMPT",
-    "TRUNKLINE_DEADLINE_MS",
-    "TRUNKLINE_SOURCE",
-    "TRUNKLINE_SKILL",
-    "TRUNKLINE_TOPIC",
-    "TRUNKLINE_CONTEXT_ID",
-    "TRUNKLINE_CONTENT_TYPE",
-];
+/// What else begins so: what the commands that talk to a broker read. What the child of an agent is
+/// told of its delivery comes besides.
+const OTHERS: [&str; 3] = ["TRUNKLINE_URL", "TRUNKLINE_PRINCIPAL", "TRUNKLINE_LOG"];
 /// Beginnings of what belongs to others whatever follows: the headers of a delivery, and what
 /// Kubernetes tells every container of a service named `trunkline`.
 const FOREIGN: [&str; 3] = ["TRUNKLINE_HEADER_", "TRUNKLINE_SERVICE_", "TRUNKLINE_PORT_"];
@@ -82,6 +71,16 @@ impl Settings {
         }
         loaded.settings.check().map_err(CliError::usage)?;
         Ok(loaded)
+    }
+
+    /// Checks the environment by itself and returns how many settings it has.
+    ///
+    /// # Errors
+    /// As of [`Settings::load`].
+    pub(crate) fn check_variables() -> Result<usize, CliError> {
+        let loaded = Self::load(None, &[])?;
+        loaded.settings.check_listen().map_err(CliError::usage)?;
+        Ok(loaded.origins.len())
     }
 
     /// Checks a file by itself and returns how many settings it has.
@@ -224,9 +223,14 @@ fn unknown_key(place: &str, name: &str) -> CliError {
     unknown(place, "key", name, &table::all().map(Setting::name).collect::<Vec<_>>())
 }
 
+/// The variables that are no settings.
+fn others() -> impl Iterator<Item = &'static str> {
+    OTHERS.into_iter().chain(VARIABLES)
+}
+
 /// Whether a variable is none of this process's settings, though it begins like one.
 fn is_foreign(variable: &str, value: &str) -> bool {
-    OTHERS.contains(&variable)
+    others().any(|other| other == variable)
         || FOREIGN.iter().any(|beginning| variable.starts_with(beginning))
         || (variable == "TRUNKLINE_PORT" && value.contains("://"))
 }
@@ -247,7 +251,7 @@ fn unknown_variable(variable: &str) -> CliError {
         let alike = strsim::normalized_damerau_levenshtein;
         alike(&flat(variable), &flat(candidate)).max(0.99 * alike(&key(variable), &key(candidate)))
     };
-    let known = table::all().map(Setting::variable).chain(OTHERS.map(str::to_owned));
+    let known = table::all().map(Setting::variable).chain(others().map(str::to_owned));
     match known.max_by(|a, b| score(a).total_cmp(&score(b))) {
         Some(nearest) if score(&nearest) >= ALIKE => {
             error.hint(format_args!("did you mean '{nearest}'?"))

@@ -73,6 +73,18 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(wrong)
 }
 
+/// Reads a number from `least` up.
+///
+/// # Errors
+/// The range.
+pub(crate) fn parse_from(least: u64, text: &str) -> Result<u64, String> {
+    let wrong = || {
+        format!("'{}' is out of range; it is a number from {least} to {}", shown(text), u64::MAX)
+    };
+    let number: u64 = text.trim().parse().map_err(|_no_number| wrong())?;
+    if number < least { Err(wrong()) } else { Ok(number) }
+}
+
 /// A span exactly, in a form that [`parse_span`] reads.
 pub(crate) fn exact_span(span: Duration) -> String {
     let mut rest = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);

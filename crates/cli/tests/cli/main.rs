@@ -5,9 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "the harness is test code through and through")]
 
+mod agent_options;
+mod causes;
 mod config;
+mod descriptors;
 mod directory;
 mod drain;
+mod effects;
 mod events;
 mod follow;
 mod guarantees;
@@ -18,6 +22,7 @@ mod lifecycle;
 mod lists;
 mod messages;
 mod options;
+mod outcomes;
 mod reference;
 mod refusals;
 mod restart;

@@ -53,7 +53,7 @@ fn formats_are_compared_on_ones_own_file() {
     let path = file.to_str().unwrap();
     let report = run(["bench", "serializers", path, "--json"]).json();
     let rows = report["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 12);
+    assert_eq!(rows.len(), 16);
     for row in rows {
         assert!(row["bytes"].as_u64().unwrap() > 0, "{row}");
         assert!(row["encode_us"].as_f64().unwrap() > 0.0, "{row}");

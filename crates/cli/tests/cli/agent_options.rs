@@ -1,0 +1,138 @@
+//! Options of agents, of watching them, and of what is sent; what is said to numbers out of range.
+
+use crate::harness::{Broker, Running, run, trunkline, until};
+use std::fs;
+
+#[test]
+fn an_agent_takes_work_only_while_its_own_check_passes() {
+    let broker = Broker::start();
+    let fit = broker.scratch().join("fit");
+    let check = format!("test -e {}", fit.display());
+    let options = ["--skill", "echo", "--health", &check, "--health-every", "2s", "--", "cat"];
+    let mut agent = Running::start(broker.command(["agent"]).args(options));
+    agent.says("the agent is not fit for work");
+    let takes_nothing = || {
+        let asked = broker.run(["request", "--skill", "echo", "--timeout", "300ms"]);
+        (asked.code == Some(11)).then_some(())
+    };
+    until("it takes nothing", takes_nothing);
+    fs::write(&fit, "").unwrap();
+    broker.run(["send", "--skill", "echo", "--data", "x", "--wait"]).ok();
+    fs::remove_file(&fit).unwrap();
+    let line = agent.says("the agent is not fit for work");
+    assert!(line.contains("exit status: 1"), "{line}");
+    until("it takes nothing again", takes_nothing);
+}
+
+#[test]
+fn health_is_checked_as_often_as_is_named_and_no_check_may_take_longer() {
+    let broker = Broker::start();
+    let directory = broker.scratch().join("place");
+    fs::create_dir(&directory).unwrap();
+    let place = directory.to_str().unwrap();
+    // Where the agent's command runs too.
+    let options = ["--directory", place, "--health", "echo >> looks; sleep 600"];
+    let mut agent = broker.command(["agent", "--skill", "echo", "--health-every", "100ms"]);
+    let mut agent = Running::start(agent.args(options).args(["--", "cat"]));
+    let line = agent.says("the agent is not fit for work");
+    assert!(line.contains("the check takes longer than 100ms"), "{line}");
+    // With the default between them it would take minutes.
+    until("it looks again and again", || {
+        let looks = fs::read_to_string(directory.join("looks")).ok()?;
+        (looks.lines().count() >= 20).then_some(())
+    });
+}
+
+#[test]
+fn only_a_payload_above_the_size_that_is_named_is_compressed() {
+    let broker = Broker::configured("[broker]\nbreaker_failures = 0\n", []);
+    let _fail = broker.agent(["--skill", "fail", "--", "false"]);
+    let text = "x".repeat(3000);
+    for (above, encoding) in [("2999", "zstd"), ("3000", "identity"), ("4KiB", "identity")] {
+        let mut send = broker.command(["send", "--skill", "fail", "--wait", "--attempts", "1"]);
+        send.args(["--compress", "zstd", "--compress-above", above, "--data", &text]);
+        let sent = crate::harness::Finished::from(send.output().unwrap()).fails(10);
+        assert!(!sent.contains("no smaller"), "{sent}");
+        let letters = broker.run(["dead", "list", "--limit", "1", "--json"]).json();
+        let found = letters[0]["payload"]["encoding"].as_str().unwrap_or("identity");
+        assert_eq!(found, encoding, "above {above}");
+    }
+    let stderr = run(["send", "--skill", "x", "--compress-above", "1"]).fails(2);
+    assert!(stderr.contains("--compress <ENCODING>"), "{stderr}");
+}
+
+#[test]
+fn a_watcher_is_told_only_of_the_agents_that_it_names() {
+    let broker = Broker::start();
+    let wanted = ["--type", "biller", "--capability", "refunds", "--label", "tier=gold"];
+    let watches: Vec<_> = wanted
+        .chunks(2)
+        .map(|filter| {
+            let mut watch = broker.command(["agents", "watch", "--count", "1"]);
+            let mut watch = Running::start(watch.args(filter));
+            watch.says("watching the agents");
+            watch
+        })
+        .collect();
+    let others = ["--type", "clerk", "--capability", "quotes", "--label", "tier=tin"];
+    let agent = |id: &str, card: &[&str]| {
+        let mut agent = broker.command(["agent", "--id", id, "--skill", "echo"]);
+        let mut agent = Running::start(agent.args(card).args(["--", "cat"]));
+        agent.says("connected to");
+        agent
+    };
+    let _other = agent("other", &others);
+    let _wanted = agent("wanted", &wanted);
+    for watch in watches {
+        assert!(watch.finish().ok().starts_with("joined   wanted\t"));
+    }
+}
+
+#[test]
+fn a_number_out_of_range_brings_the_range() {
+    let id = "0192f0c1-2d3e-7000-8000-00000000002a";
+    for (command, range) in [
+        (&["context", "talk", "--history", "-1"][..], "0..=4294967295"),
+        (&["task", "get", id, "--history", "-1"], "0..=4294967295"),
+        (&["task", "watch", id, "--after", "-1"], "from 0 to 18446744073709551615"),
+        (&["task", "list", "--limit", "-1"], "1..=1000"),
+        (&["agents", "list", "--limit", "-1"], "1..=4294967295"),
+        (&["agents", "watch", "--count", "-1"], "from 1 to 18446744073709551615"),
+        (&["dead", "list", "--limit", "-1"], "1..=4294967295"),
+        (&["schedule", "list", "--limit", "-1"], "1..=4294967295"),
+        (&["subscribe", "x", "--count", "-1"], "from 1 to 18446744073709551615"),
+        (&["dead", "redrive", "--all", "--rate", "-1/s"], "1/s to 100000/s"),
+        (&["dead", "redrive", "--all", "--rate", "100001/s"], "1/s to 100000/s"),
+    ] {
+        let finished = crate::harness::Finished::from(trunkline().args(command).output().unwrap());
+        let stderr = finished.fails(2);
+        assert!(stderr.contains(range), "{command:?}: {stderr}");
+    }
+    let every = ["agent", "--skill", "x", "--health", "true", "--health-every", "0s", "--", "cat"];
+    assert!(run(every).fails(2).contains("the range begins at 1ms"));
+}
+
+#[test]
+fn a_data_directory_that_is_not_there_is_named_with_what_helps() {
+    for command in [&["verify", "/no/such"][..], &["backup", "/no/such", "--to", "/no/where"]] {
+        let finished = crate::harness::Finished::from(trunkline().args(command).output().unwrap());
+        let stderr = finished.fails(5);
+        assert!(stderr.contains("error: there is no directory /no/such\nhint: "), "{stderr}");
+    }
+}
+
+#[test]
+fn without_a_file_the_environment_is_checked() {
+    let check = |variables: &[(&str, &str)]| {
+        let mut check = trunkline();
+        check.args(["config", "check"]).envs(variables.iter().copied());
+        crate::harness::Finished::from(check.output().unwrap())
+    };
+    assert_eq!(check(&[]).ok(), "the environment is right and has 0 settings");
+    let lease = check(&[("TRUNKLINE_BROKER__LEASE", "1m")]);
+    assert_eq!(lease.ok(), "the environment is right and has 1 setting");
+    let stderr = check(&[("TRUNKLINE_BROKER__LEASE", "1ms")]).fails(2);
+    assert!(stderr.contains("the range is 100ms to 1d"), "{stderr}");
+    let stderr = check(&[("TRUNKLINE_SERVER__LISTEN", "0.0.0.0:7420")]).fails(2);
+    assert!(stderr.contains("insecure"), "{stderr}");
+}
