@@ -140,6 +140,7 @@ async fn what_a_handler_sends_names_its_causes_by_itself() {
     let mut asked = request("s", "?");
     asked.source = Some("asker".parse().unwrap());
     asked.context_id = Some("talk".parse().unwrap());
+    asked.traceparent = Some("00-1-2-01".into());
     let delivery = line.delivery_of(asked.clone(), InboxAddress::Skill("s".parse().unwrap()));
     let token = delivery.token;
     line.say([SessionItem::Delivery(delivery)]);
@@ -165,6 +166,7 @@ async fn what_a_handler_sends_names_its_causes_by_itself() {
         assert_eq!(envelope.source.as_ref().unwrap().as_str(), "worker");
         assert_eq!((envelope.causation_id, envelope.root_id), (Some(asked.id), Some(asked.id)));
         assert_eq!(envelope.context_id, asked.context_id);
+        assert_eq!(envelope.traceparent, asked.traceparent);
         let about = matches!(envelope.kind, Kind::Status | Kind::Error | Kind::Response);
         assert_eq!(envelope.correlation_id, about.then_some(asked.id), "{:?}", envelope.kind);
     }
@@ -326,6 +328,23 @@ async fn a_task_tells_its_number_and_what_its_inbox_missed() {
     let token = delivery.token;
     line.say([SessionItem::Delivery(delivery)]);
     assert_eq!(crate::common::reply_text(line.outcome_of(token).await), "9 [(3, 8)]");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_tells_how_many_more_wait_and_how_old_the_oldest_is() {
+    let script = Script::prompt();
+    let tell =
+        |task: Task| async move { Ok(format!("{} {:?}", task.backlog(), task.backlog_age())) };
+    let worker = script.agent("a").skill("s", tell).start().await.unwrap();
+    let line = script.line(0);
+    for (backlog, age, told) in [(0, 0, "0 0ns"), (41, 7, "41 7s")] {
+        let mut delivery = line.delivery("s", "");
+        (delivery.backlog, delivery.backlog_age) = (backlog, Duration::from_secs(age));
+        let token = delivery.token;
+        line.say([SessionItem::Delivery(delivery)]);
+        assert_eq!(crate::common::reply_text(line.outcome_of(token).await), told);
+    }
     worker.stop().await;
 }
 

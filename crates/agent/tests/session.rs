@@ -86,6 +86,19 @@ async fn over_the_bound_a_send_waits_and_nothing_is_dropped() {
 }
 
 #[tokio::test]
+async fn an_agent_has_no_more_operations_on_their_way_than_are_set() {
+    let script = Script::silent();
+    let agent = script.agent("a").on_message(|_: Task| async { Ok(()) }).outstanding(2);
+    let agent = agent.start().await.unwrap();
+    let tell = || agent.session().tell(skill(), "x").into_future();
+    let mut tells = [tell(), tell(), tell()];
+    for tell in &mut tells {
+        assert!(poll(tell.as_mut()).is_none());
+    }
+    assert_eq!(script.line(0).operations().len(), 2);
+}
+
+#[tokio::test]
 async fn each_sender_is_told_what_was_said_of_its_own() {
     let script = Script::silent();
     let session = script.session().await.unwrap();

@@ -37,6 +37,27 @@ async fn the_workers_come_while_work_waits_and_go_when_they_are_not_needed() {
     assert_eq!(stats.completed, 16, "what those who went have done is counted");
 }
 
+#[tokio::test(start_paused = true)]
+async fn as_many_workers_stay_as_are_to_be_there_at_least() {
+    let script = Script::prompt();
+    let gate = Gate::new();
+    let quick = |_: Task| async move { Ok(()) };
+    let agent = script.agent("a").skill("s", gate.clone()).skill("quick", quick).workers(2..=4);
+    let agent = agent.start().await.unwrap();
+    let line = script.line(0);
+    let tokens = deliver(&line, "s", 4);
+    begun(&line, 4).await;
+    gate.open(4);
+    for token in tokens {
+        ended(&line, token).await;
+    }
+    for _ in 0..10 {
+        ended(&line, line.deliver("quick", "x")).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(agent.stats().workers.len(), 2);
+}
+
 #[tokio::test]
 async fn a_longer_time_to_drain_makes_do_with_fewer_workers() {
     for (within, most) in [(Duration::from_hours(1), 1), (Duration::from_millis(1), 4)] {

@@ -6,7 +6,7 @@
 mod world;
 
 use std::time::Duration;
-use trunkline_engine::{Command, ConnectionKey, Effect, Now, Output};
+use trunkline_engine::{Command, ConnectionKey, Effect, EngineConfig, Now, Output};
 use trunkline_types::session::{ClientFrame, Credit, Delivery, Hello};
 use trunkline_types::{CopyState, Kind, Principal};
 use world::{Peer, World, config, hello};
@@ -122,4 +122,20 @@ fn no_lease_runs_out_while_its_holder_waits_for_the_welcome() {
     assert!(is_leased(&mut world, &delivery), "its lease runs from the welcome on");
     world.pass(Duration::from_millis(1));
     assert!(!is_leased(&mut world, &delivery));
+}
+
+#[test]
+fn after_a_restart_whoever_held_something_has_a_lease_to_come_back() {
+    let mut world = World::new(EngineConfig { lease: SHORT, ..config() });
+    let agent = world.agent(1, "a");
+    let mut sender = world.client(2);
+    let mut publish = world.envelope(Kind::Request, "agent:a");
+    publish.options.task = true;
+    world.publish(&mut sender, &publish).unwrap();
+    let delivery = world.deliveries(agent).pop().expect("the agent is there");
+    let mut world = world.restarted();
+    world.pass(SHORT.saturating_sub(Duration::from_millis(1)));
+    assert!(is_leased(&mut world, &delivery));
+    world.pass(Duration::from_millis(1));
+    assert!(!is_leased(&mut world, &delivery), "nobody came back for it");
 }

@@ -65,6 +65,28 @@ fn new_work_is_refused_while_the_whole_reserve_is_still_there() {
 }
 
 #[test]
+fn the_whole_reserve_is_there_as_long_as_files_for_other_work_can_be_made() {
+    for reserve in 0..4 {
+        let disk = MemoryDisk::new();
+        let mut log = open(&disk, reserve);
+        prepare_all(&mut log);
+        let (mut batch, mut next) = (log.config().batch(), 0);
+        let mut write = |log: &mut Log| {
+            fill(&mut batch, next..next + 5, 400);
+            next += 5;
+            log.write(&mut batch)
+        };
+        // Nobody prepares anything any more, so that each segment is made when it is needed.
+        while log.end().segment < 6 {
+            write(&mut log).unwrap();
+        }
+        disk.set_capacity(Some(disk.used_bytes()));
+        while write(&mut log).is_ok() {}
+        assert_eq!(log.end().segment, 6 + reserve as u64);
+    }
+}
+
+#[test]
 fn a_full_disk_settles_cleans_and_is_ample_again_without_a_restart() {
     let disk = MemoryDisk::new();
     let mut log = open(&disk, 1);

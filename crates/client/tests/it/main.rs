@@ -6,6 +6,7 @@ mod answers;
 mod broker;
 mod layered;
 mod operators;
+mod options;
 mod orphans;
 mod queries;
 mod real;

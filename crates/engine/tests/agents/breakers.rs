@@ -305,3 +305,22 @@ fn the_brokers_own_absence_keeps_no_breaker_open_for_less() {
     world.pass(secs(30));
     assert_eq!(world.deliveries(&agent).len(), 1);
 }
+
+#[test]
+fn failures_add_up_and_a_breaker_stays_open_for_as_long_as_is_set() {
+    let spans = EngineConfig { breaker_window: secs(7), breaker_open: secs(3), ..config(2) };
+    let mut world = World::new(spans);
+    let (mut agent, mut client) = (world.agent("a"), world.client());
+    one(&mut world, &mut agent, &mut client, failed());
+    world.pass(secs(8));
+    one(&mut world, &mut agent, &mut client, failed());
+    assert_eq!(state(&mut world, "a"), Some((BreakerState::Closed, 1)));
+    world.pass(secs(6));
+    one(&mut world, &mut agent, &mut client, failed());
+    assert_eq!(state(&mut world, "a").unwrap().0, BreakerState::Open);
+    world.publish(&mut client, 1);
+    world.pass(secs(2));
+    assert!(world.deliveries(&agent).is_empty());
+    world.pass(secs(1));
+    assert_eq!(world.deliveries(&agent).len(), 1);
+}

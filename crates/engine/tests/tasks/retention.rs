@@ -59,6 +59,8 @@ fn a_dead_letter_is_forgotten_when_its_time_is_over_and_that_is_counted() {
     dead_letter(&mut stage, 1);
     stage.pass(HOUR + millis(3_599_999));
     assert_eq!(letters(&mut stage), 1);
+    let ends = WallTime(0).after(2 * HOUR);
+    assert_eq!(stage.engine.deadline().wall, Some(ends), "it wakes by itself");
     stage.pass(millis(1));
     assert_eq!(letters(&mut stage), 0);
     assert_eq!(stage.stats().dead_letters_forgotten, 1);
