@@ -129,11 +129,14 @@ impl World {
     }
 
     fn call_off(&mut self, number: usize) {
-        let task = self.any_task(number);
+        let mut task = self.any_task(number);
         let reason = "no longer wanted".to_owned();
         let descendants = self.rng.bool();
         if descendants {
             self.did(Count::Families);
+            // Mostly from the top, or hardly any would have descendants.
+            let root = self.model_of(number).published.get(&task);
+            task = root.and_then(|sent| sent.envelope.root_id).unwrap_or(task);
         }
         self.operate(number, vec![Operation::Cancel { id: task, reason, descendants }]);
     }

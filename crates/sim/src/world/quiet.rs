@@ -6,7 +6,7 @@ use super::{Event, World};
 use crate::check::{Check, Violation, ensure};
 use crate::laws::silence;
 use crate::model::{Model, Place};
-use trunkline_types::{Query, TaskFilter, TaskState};
+use trunkline_types::{InboxSettings, Query, TaskFilter, TaskState};
 
 /// Most rounds until everything must have ended.
 const ROUNDS: u32 = 40;
@@ -113,7 +113,15 @@ impl World {
             let mut open = model.book.open_entries();
             open.all(|entry| entry.place == Place::Waiting && !served(model, entry))
         };
+        // A change that came late is still to be undone: it would keep work from somebody.
+        let is_undone = |model: &Model| {
+            let book = &model.book;
+            book.schedules.is_empty()
+                && book.settings.values().all(InboxSettings::is_default)
+                && book.controls.values().all(|set| set.healthy && !set.draining && set.weight > 0)
+        };
         self.broker.mood == Mood::Up
+            && self.models.iter().all(is_undone)
             && self.models.iter().all(is_over)
             && self.actors.iter().all(|actor| actor.unanswered().is_none())
     }
