@@ -18,7 +18,7 @@ use trunkline_types::{
 };
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A broker's settings in a directory, with small segments. Nothing stays in memory that the index
 /// has.

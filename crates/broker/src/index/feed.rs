@@ -40,8 +40,8 @@ struct State {
     is_full: bool,
     /// How long tasks are kept.
     retention: Retention,
-    /// Whether that was changed and nobody has acted upon it.
-    has_news: bool,
+    /// How long they are kept as far as the thread has been told.
+    told: Option<Retention>,
     /// Up to where records are on disk.
     synced: Sequence,
     /// Up to where it must survive a crash of the machine, if somebody waits for that.
@@ -101,14 +101,15 @@ impl Feed {
 
     /// Takes ended tasks of records that may lie before those of what waits.
     pub(crate) fn push_earlier(&self, tasks: Vec<EndedTask>) {
-        tasks.into_iter().for_each(|task| self.push(Entry::Task(Box::new(task))));
+        for task in tasks {
+            self.push(Entry::Task(Box::new(task)));
+        }
         self.state.lock().rows.make_contiguous().sort_by_key(Entry::place);
     }
 
     /// Sets how long tasks are kept from now on.
     pub(crate) fn retain(&self, retention: Retention) {
-        let mut state = self.state.lock();
-        (state.retention, state.has_news) = (retention, true);
+        self.state.lock().retention = retention;
         self.changed.notify_one();
     }
 
@@ -152,7 +153,7 @@ impl Feed {
     /// `None` when the thread is to end.
     pub(super) fn take(&self, most: Option<Duration>) -> Option<Taken> {
         let mut state = self.state.lock();
-        while !state.ready() && !state.is_wanted() && !state.closing && !state.has_news {
+        while !state.ready() && !state.is_wanted() && !state.closing && !state.has_news() {
             match most {
                 None => self.changed.wait(&mut state),
                 Some(most) if self.changed.wait_for(&mut state, most).timed_out() => break,
@@ -162,8 +163,8 @@ impl Feed {
         if state.closing {
             return None;
         }
-        state.has_news = false;
         let (synced, retention) = (state.synced, state.retention);
+        state.told = Some(retention);
         let (mut entries, mut through, mut bytes) = (Entries::default(), synced, 0);
         while state.ready() {
             if entries.len() == BATCH || bytes >= BATCH_BYTES {
@@ -210,6 +211,11 @@ impl State {
     /// Whether nothing but a flush is left to do for somebody who waits.
     fn is_wanted(&self) -> bool {
         self.wanted.is_some_and(|wanted| wanted <= self.synced)
+    }
+
+    /// Whether tasks are to be kept longer or shorter than the thread knows.
+    fn has_news(&self) -> bool {
+        self.told != Some(self.retention)
     }
 
     fn ready(&self) -> bool {

@@ -58,6 +58,7 @@ pub(super) fn insert(
 ) -> Result<(), Error> {
     const INSERT: &str = "INSERT OR IGNORE INTO tasks VALUES
         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    const TIMES: &str = "UPDATE task_times SET ahead = max(ahead, ?1), behind = max(behind, ?2)";
     let mut insert = connection.prepare_cached(INSERT)?;
     let (mut head, mut rest) = (Vec::new(), Vec::new());
     let (mut ahead, mut behind) = (0, 0);
@@ -107,7 +108,6 @@ pub(super) fn insert(
         behind = behind.max(accepted.saturating_sub(made));
     }
     sums.keep(connection)?;
-    const TIMES: &str = "UPDATE task_times SET ahead = max(ahead, ?1), behind = max(behind, ?2)";
     connection.prepare_cached(TIMES)?.execute([signed(ahead), signed(behind)])?;
     Ok(())
 }
