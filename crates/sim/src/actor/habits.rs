@@ -166,7 +166,7 @@ impl World {
         }
         let actor = &mut self.actors[number];
         let through = actor.event;
-        self.frame(number, ClientFrame::Credit(Credit { deliveries: 64, events: 64 }));
+        self.take_work(number);
         self.frame(number, ClientFrame::Acknowledge { through });
         // Who has asked for no more work gets some again over a new connection.
         let draining = self.actors[number].draining;
@@ -177,5 +177,10 @@ impl World {
         if self.actors[number].link().is_none() {
             self.calendar.plan(self.clock.time, Event::Connect(number));
         }
+    }
+
+    /// The actor says that it takes all the work there is.
+    pub(crate) fn take_work(&mut self, number: usize) {
+        self.frame(number, ClientFrame::Credit(Credit { deliveries: 64, events: 64 }));
     }
 }

@@ -32,6 +32,10 @@ impl World {
             for tenant in 0..self.models.len() {
                 self.undo_settings(self.someone_of(tenant));
             }
+            // Again, for credit that less of it came after, on its way since before.
+            for actor in 0..self.actors.len() {
+                self.take_work(actor);
+            }
             self.pass(round)?;
             // Again, for a broker that was not up when it was tried first.
             self.room()?;
