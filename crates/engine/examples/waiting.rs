@@ -2,8 +2,11 @@
 //! that nobody serves, and every byte of the engine's heap is counted. The arguments are the number
 //! of tasks and the bytes of their payloads.
 
+#![allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,7 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let many = SIZES[index].load(Ordering::Relaxed).saturating_sub(before);
         if many * 50 > count {
             let each = many as f64 / count as f64;
-            text += &format!("{each:.2} allocations of up to {} bytes each\n", index * 16);
+            let _ = writeln!(text, "{each:.2} allocations of up to {} bytes each", index * 16);
         }
     }
     std::io::stdout().write_all(text.as_bytes())?;

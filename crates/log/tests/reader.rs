@@ -1,6 +1,8 @@
 //! Reading records again by their sequence: from closed segments and the open one, across removal,
 //! recycling, damage and restarts.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
+
 mod common;
 
 use common::{HEADER, SEGMENT, config, open_with};
@@ -9,8 +11,8 @@ use trunkline_log::{Log, MemoryDisk, ReadError, Reader, Storage, segment_name};
 
 /// The body of a record.
 fn body(sequence: u64) -> Vec<u8> {
-    let length = 10 + (sequence * 7919 % 900) as usize;
-    (0..length).map(|at| (sequence as usize + at) as u8).collect()
+    let length = 10 + sequence * 7919 % 900;
+    (0..length).map(|at| ((sequence + at) % 256).try_into().unwrap()).collect()
 }
 
 /// Writes records, `many` to a batch, and flushes nothing.
@@ -73,7 +75,7 @@ fn every_record_is_read_in_any_order_while_the_log_goes_on() {
 
 #[test]
 fn what_was_given_up_is_missed_and_recycled_files_tell_nothing_of_it() {
-    let (_disk, mut log, reader) = disk_and_log();
+    let (disk, mut log, reader) = disk_and_log();
     write(&mut log, 1..=600, 5);
     let (all, _) = read(&reader, &(1..=600).collect::<Vec<_>>());
     assert_eq!(all.len(), 600);
@@ -84,7 +86,7 @@ fn what_was_given_up_is_missed_and_recycled_files_tell_nothing_of_it() {
     write(&mut log, 601..=1200, 5);
     let all: Vec<u64> = (kept..=1200).collect();
     assert_eq!(read(&reader, &all).0, all);
-    let again = Reader::new(Arc::new(_disk.clone()), 3);
+    let again = Reader::new(Arc::new(disk.clone()), 3);
     for reader in [&reader, &again] {
         let (_, bad) = read(reader, &[kept - 1, 1]);
         assert_eq!(bad.len(), 2, "{bad:?}");

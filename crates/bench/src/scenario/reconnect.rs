@@ -18,7 +18,7 @@ use std::time::Duration;
 /// All agents together, in seconds.
 const ALL: f64 = 30.0;
 /// How long they may take at most before those that are missing count as lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often those that are back are counted.
 const LOOK: Duration = Duration::from_millis(10);
 /// Connections that one agent makes, on average.

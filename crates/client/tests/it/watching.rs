@@ -37,14 +37,11 @@ struct Watcher {
 
 impl Watcher {
     async fn channel(&mut self) -> Channel {
-        match &self.channel {
-            Some(channel) => channel.clone(),
-            None => {
-                let url = format!("http://{}", self.address);
-                let channel = Endpoint::new(url).unwrap().connect().await.unwrap();
-                self.channel.insert(channel).clone()
-            }
+        if self.channel.is_none() {
+            let url = format!("http://{}", self.address);
+            self.channel = Some(Endpoint::new(url).unwrap().connect().await.unwrap());
         }
+        self.channel.clone().unwrap()
     }
 
     /// Watches on from what it has seen until `cut` is over. Returns whether it saw the end.
