@@ -188,6 +188,21 @@ async fn a_cancelled_child_is_asked_to_end() {
 }
 
 #[tokio::test]
+async fn what_a_child_does_within_its_grace_is_awaited() {
+    let script = "trap 'echo saved > work; exit 0' TERM";
+    let run = begun(script, |options| options.grace = Duration::from_mins(1)).await;
+    run.line.say([SessionItem::Cancel { token: run.token, reason: "enough".into() }]);
+    assert_eq!(run.line.outcome_of(run.token).await, Outcome::Release);
+    let work = read(&run.directory.path().join("work"));
+    assert_eq!(work.as_deref(), Some("saved"), "it was killed before it had ended its work");
+    for grace in [Duration::ZERO, Duration::from_mins(1), Duration::MAX / 2] {
+        let mut options = shell("");
+        options.grace = grace;
+        assert!(Exec::new(options).cancel_grace() > grace, "there is no time left to kill it");
+    }
+}
+
+#[tokio::test]
 async fn a_child_that_ignores_the_request_is_killed() {
     let ignoring = begun("trap '' TERM", |options| options.grace = Duration::from_millis(50)).await;
     ignoring.line.say([SessionItem::Cancel { token: ignoring.token, reason: "enough".into() }]);

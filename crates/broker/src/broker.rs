@@ -101,9 +101,10 @@ impl Broker {
             };
             let committer = Committer::start(log, Box::new(on_progress))
                 .map_err(|error| OpenError::Start(error.to_string()))?;
-            let loads = payloads.map(|payloads| start_loads(payloads, &partition)).transpose();
+            let (ahead, looked_up) = payloads.unzip();
+            let loads = ahead.map(|payloads| start_loads(payloads, &partition)).transpose();
             let loads = loads.map_err(|error| OpenError::Start(error.to_string()))?;
-            let threads = Threads { index, loads, committer: Some(committer) };
+            let threads = Threads { index, loads, looked_up, committer: Some(committer) };
             partition.look(|core| core.take_threads(threads));
         }
         runtime.spawn(timer::run(Arc::downgrade(&partition), partition.alarm.clone(), clock));
@@ -185,9 +186,9 @@ impl Broker {
         let _ = tokio::time::timeout(grace, all_closed(partition)).await;
         let (closer, threads) = oneshot::channel();
         partition.bring(Input::Stop(closer));
-        if let Ok(Threads { index, loads, committer: Some(committer) }) = threads.await {
+        if let Ok(Threads { index, loads, looked_up, committer: Some(committer) }) = threads.await {
             let close = move || {
-                drop((index, loads));
+                drop((index, loads, looked_up));
                 committer.close()
             };
             match tokio::task::spawn_blocking(close).await {

@@ -4,7 +4,7 @@ use crate::cleaning::Cleaning;
 use crate::clock::Clock;
 use crate::filters::FilterTable;
 use crate::index::{Entry, IndexThread, row_of};
-use crate::loading::LoadThread;
+use crate::loading::{LoadThread, Payloads};
 use crate::port::Port;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub(crate) struct Threads {
     pub(crate) index: Option<IndexThread>,
     /// Reads payloads back that have left memory.
     pub(crate) loads: Option<LoadThread>,
+    /// What the engine looks them up in, which holds on to the directory.
+    pub(crate) looked_up: Option<Arc<Payloads>>,
     /// Writes the log.
     pub(crate) committer: Option<Committer>,
 }

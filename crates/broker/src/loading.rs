@@ -2,8 +2,8 @@
 //! its delivery by a thread, outside of the engine's turn, and what is looked at then and there by
 //! the engine itself. Each has a reader of its own, so that neither waits for the other.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::{io, thread};
 use trunkline_engine::{PayloadStore, Record};
 use trunkline_log::{ReadError, Reader, Storage};
@@ -31,9 +31,21 @@ impl Payloads {
     }
 }
 
-impl PayloadStore for Payloads {
+/// The engine's way to them. It ends with the broker, while the engine lives for as long as
+/// somebody has a connection to it: the directory is then for the next broker to lock.
+#[derive(Debug)]
+pub(crate) struct Lookup(Weak<Payloads>);
+
+impl Lookup {
+    pub(crate) fn new(payloads: &Arc<Payloads>) -> Self {
+        Self(Arc::downgrade(payloads))
+    }
+}
+
+impl PayloadStore for Lookup {
     fn read(&self, at: Sequence) -> Result<Arc<Publish>, String> {
-        let mut loaded = self.load(&[at]);
+        let payloads = self.0.upgrade().ok_or("the broker is closed")?;
+        let mut loaded = payloads.load(&[at]);
         loaded.pop().map_or_else(|| Err("it was not looked for".to_owned()), |(_, result)| result)
     }
 }

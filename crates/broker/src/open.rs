@@ -7,7 +7,7 @@ use crate::error::OpenError;
 use crate::filters::FilterTable;
 use crate::gaps::Gaps;
 use crate::index::Index;
-use crate::loading::Payloads;
+use crate::loading::{Lookup, Payloads};
 use crate::settings;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub(crate) struct Opened {
     pub(crate) core: Core,
     /// The log, with the sequence of the last record that was found in it.
     pub(crate) log: Option<(Log, Sequence)>,
-    /// Reads payloads of that log.
-    pub(crate) payloads: Option<Payloads>,
+    /// Reads payloads of that log: ahead of their delivery, and what the engine looks up.
+    pub(crate) payloads: Option<(Payloads, Arc<Payloads>)>,
     pub(crate) index: Option<Index>,
     pub(crate) filters: Arc<FilterTable>,
     pub(crate) settings: Settings,
@@ -80,7 +80,7 @@ fn open_log(
     clock: Clock,
     filters: Arc<FilterTable>,
 ) -> Result<Opened, OpenError> {
-    let (engine, mut log, recovery, mut index) =
+    let Replayed { engine, mut log, recovery, left_out, looked_up, mut index } =
         replay(storage, index, &mut config, &log_config, clock)?;
     let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
     let mut core = new_core(engine, clock, &settings, &filters);
@@ -112,16 +112,28 @@ fn open_log(
     let base = Sequence(latest.0 - log.written());
     core.begin(out);
     core.log.recovered = recovery.records;
+    core.log.damaged_places = recovery.damage.len() as u64;
+    core.log.records_left_out = left_out;
     if let Some(torn) = &recovery.torn {
         let bytes = torn.bytes;
         tracing::warn!(bytes, "the log ends in writes that were never flushed; they are given up");
     }
-    let payloads = Some(Payloads::new(storage.clone(), core.partition));
+    let payloads = Some((Payloads::new(storage.clone(), core.partition), looked_up));
     Ok(Opened { core, log: Some((log, base)), payloads, index, filters, settings })
 }
 
-/// An engine, the log it was rebuilt from, and the index that goes with that.
-type Replayed = (Engine, Log, Recovery, Option<Index>);
+/// What a replay gives.
+struct Replayed {
+    engine: Engine,
+    log: Log,
+    recovery: Recovery,
+    /// Records that were left out, because what they speak of is missing.
+    left_out: u64,
+    /// What the engine looks payloads up in.
+    looked_up: Arc<Payloads>,
+    /// The index that goes with the log.
+    index: Option<Index>,
+}
 
 /// Rebuilds the engine from the log. An index that turns out to belong to another log is emptied,
 /// and everything begins anew: the engine has counted on it.
@@ -135,7 +147,8 @@ fn replay(
     loop {
         config.key_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn KeyIndex>);
         config.task_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn TaskIndex>);
-        config.payloads = Some(Arc::new(Payloads::new(storage.clone(), config.partition.0)));
+        let looked_up = Arc::new(Payloads::new(storage.clone(), config.partition.0));
+        config.payloads = Some(Arc::new(Lookup::new(&looked_up)));
         let mut engine = Engine::new(config.clone());
         if let Some(index) = &index {
             engine.indexed(index.through);
@@ -169,7 +182,8 @@ fn replay(
             }
             index => {
                 gaps.tell(&recovery);
-                return Ok((engine, log, recovery, index));
+                let left_out = gaps.skipped;
+                return Ok(Replayed { engine, log, recovery, left_out, looked_up, index });
             }
         }
     }

@@ -110,6 +110,8 @@ async fn a_broker_starts_over_damage_and_serves_all_that_is_not_damaged() {
     assert!(!data.join("quarantine").exists(), "looking writes nothing");
 
     let broker = Broker::open(at(&data)).await.unwrap();
+    let figures = stats(&broker).await.log.unwrap();
+    assert_eq!((figures.damaged_places, figures.records_left_out), (1, 0));
     for (index, id) in ids.iter().enumerate() {
         assert_eq!(get(&broker, *id).await.is_ok(), index != 20, "task {index}");
     }
@@ -197,6 +199,8 @@ async fn whichever_record_is_damaged_the_rest_adds_up_and_a_broker_starts() {
         let broker = Broker::open(at(&data)).await.unwrap_or_else(|error| {
             panic!("record {index}, tag {tag}: {error}");
         });
+        let left_out = stats(&broker).await.log.unwrap().records_left_out;
+        assert_eq!(left_out, found.skipped, "record {index}, tag {tag}");
         let id = publish(&broker, 9, 1).await[0];
         get(&broker, id).await.unwrap();
         close(broker).await;

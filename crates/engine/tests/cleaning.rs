@@ -7,11 +7,11 @@ mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::{Command, Effect, Engine, EngineConfig, Output, Record};
+use trunkline_engine::{Carried, Command, Effect, Engine, EngineConfig, Output, Record};
 use trunkline_types::session::{Operation, Update, UpdateBody};
 use trunkline_types::{
     Absent, AgentChange, ArtifactChunk, Durability, InboxChange, Kind, Outcome, PauseReason,
-    Publish, Sequence, Settle,
+    Publish, RefusalCode, Sequence, Settle,
 };
 use world::{Peer, World, config, durable};
 
@@ -56,6 +56,11 @@ fn same_after_restart(world: World) -> World {
     after.remove("next");
     assert_eq!(before, after);
     world
+}
+
+/// Whether a record says again which tokens were used.
+fn says_tokens((_, record): &(Sequence, Record)) -> bool {
+    matches!(record, Record::Carried(said) if matches!(**said, Carried::Tokens(_)))
 }
 
 /// A world with an agent that holds nothing, and the agent.
@@ -176,6 +181,30 @@ fn what_a_session_sends_again_is_done_once_although_its_records_are_gone() {
     assert_eq!(world.ask(&mut agent, again), Ok(None), "it was settled before");
     let stats = world.stats();
     assert_eq!((stats.messages_accepted, stats.tasks_completed), (1, 1));
+}
+
+#[test]
+fn used_tokens_are_said_again_for_as_long_as_sessions_are_remembered() {
+    let up = Duration::from_mins(1);
+    for (session_memory, remembered) in [(up, false), (up * 2, true)] {
+        let (mut world, mut agent) = with_agent(EngineConfig { session_memory, ..config() });
+        let mut client = world.client(2);
+        let work = task(&mut world);
+        world.publish(&mut client, &work).unwrap();
+        let delivery = world.deliveries(agent).remove(0);
+        world.complete(&mut agent, &delivery);
+        let mut world = world.killed();
+        world.pass(up);
+        clean(&mut world);
+        assert_eq!(world.records.iter().any(says_tokens), remembered);
+        let mut world = same_after_restart(world);
+        // The session is another one, so that nothing but the token tells what it did before.
+        let mut agent = world.agent(3, "a");
+        let outcome = Outcome::Complete { reply: None };
+        let again = Operation::Settle(Settle { token: delivery.token, outcome });
+        let answer = world.ask(&mut agent, again).map_err(|refusal| refusal.code);
+        assert_eq!(answer, if remembered { Ok(None) } else { Err(RefusalCode::StaleToken) });
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod world;
 
 use std::time::Duration;
-use trunkline_engine::Command;
+use trunkline_engine::{Command, EngineConfig};
 use trunkline_types::session::{Delivery, Hello, Operation};
 use trunkline_types::{
     CopyState, Durability, Kind, MessageId, Outcome, Publish, RefusalCode, Settle, WallTime,
@@ -157,4 +157,19 @@ fn a_stop_loses_what_is_ephemeral_and_keeps_the_rest_with_its_lease() {
         let late = settled(&mut world, &mut agent, &delivery);
         assert_eq!(late.is_ok(), kept, "{level}");
     }
+}
+
+#[test]
+fn whoever_is_refused_because_the_log_is_behind_is_told_when_to_come_back() {
+    let hint = Duration::from_secs(7);
+    let mut world = World::new(EngineConfig { full_hint: hint, ..config() });
+    let mut client = world.client(1);
+    world.handle(Command::Congestion { congested: true });
+    let publish = work(&mut world, Durability::Synced);
+    let refusal = world.publish(&mut client, &publish).unwrap_err();
+    assert_eq!((refusal.code, refusal.retry_after), (RefusalCode::Unavailable, Some(hint)));
+    let nothing_logged = work(&mut world, Durability::Ephemeral);
+    world.publish(&mut client, &nothing_logged).unwrap();
+    world.handle(Command::Congestion { congested: false });
+    world.publish(&mut client, &publish).unwrap();
 }

@@ -138,6 +138,8 @@ fn log(of: &LogStats) -> Value {
         payloads_on_disk,
         payload_loads,
         payload_load_batches,
+        damaged_places,
+        records_left_out,
     } = of;
     json!({
         "records": records,
@@ -156,5 +158,7 @@ fn log(of: &LogStats) -> Value {
         "payloads_on_disk": payloads_on_disk,
         "payload_loads": payload_loads,
         "payload_load_batches": payload_load_batches,
+        "damaged_places": damaged_places,
+        "records_left_out": records_left_out,
     })
 }

@@ -147,6 +147,12 @@ pub struct LogStats {
     pub payload_loads: u64,
     /// In how many batches they were asked for ahead of their delivery.
     pub payload_load_batches: u64,
+    /// Damaged places that were found at the start. What was there is lost to the broker, and a
+    /// copy of it is in `quarantine/`.
+    pub damaged_places: u64,
+    /// Whole records that were left out at the start, because what they speak of was in a damaged
+    /// place.
+    pub records_left_out: u64,
 }
 
 impl LogStats {

@@ -111,6 +111,11 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
         row("payloads on disk only", count(log.payloads_on_disk));
         row("payloads read back", count(log.payload_loads));
         row("batches of them", count(log.payload_load_batches));
+        if log.damaged_places > 0 {
+            let text = format!("{}, see `trunkline verify`", count(log.damaged_places));
+            row("damaged places found at the start", text);
+            row("records left out for them", count(log.records_left_out));
+        }
         if disk_full {
             row("disk", "full: new durable work is refused".into());
         }

@@ -48,6 +48,8 @@ same_fields!(LogStats {
     payloads_on_disk,
     payload_loads,
     payload_load_batches,
+    damaged_places,
+    records_left_out,
 });
 
 impl From<InboxStats> for v1::InboxStats {

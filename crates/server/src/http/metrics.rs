@@ -175,6 +175,8 @@ impl Page<'_, '_> {
         self.gauge("payloads_on_disk", "How many are on disk only", log.payloads_on_disk)?;
         self.counter("payload_loads", "Payloads read back", log.payload_loads)?;
         self.counter("payload_load_batches", "Batches of them", log.payload_load_batches)?;
+        self.gauge("log_damaged_places", "Damaged places found", log.damaged_places)?;
+        self.gauge("log_records_left_out", "Records that rest on them", log.records_left_out)?;
         self.gauge("disk_full", "Whether durable work is refused", u64::from(log.disk_full))
     }
 

@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, config, soon};
 use super::scripted::{Ended, Script, ScriptedSession};
+use crate::ServerConfig;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
@@ -9,9 +10,9 @@ use tonic_types::StatusExt;
 use trunkline_proto::v1;
 use trunkline_types::session::{Accepted, ClientFrame, Operation, Reply, SessionItem};
 use trunkline_types::{
-    Answer, Destination, Envelope, Epoch, Failure, FailureCode, Kind, MessageId, Partition,
-    Payload, Publish, Refusal, RefusalCode, TaskEvent, TaskEventBody, TaskSnapshot, TaskState,
-    TaskUpdate, WallTime,
+    Answer, ArtifactChunk, Destination, Envelope, Epoch, Failure, FailureCode, Kind, MessageId,
+    Partition, Payload, Publish, Refusal, RefusalCode, TaskEvent, TaskEventBody, TaskSnapshot,
+    TaskState, TaskUpdate, WallTime,
 };
 
 pub(crate) fn id(unique: u64) -> MessageId {
@@ -290,4 +291,38 @@ async fn a_watcher_that_goes_away_closes_its_session() {
     let session = soon(script.session()).await;
     drop(news);
     assert_eq!(soon(session.ended()).await, Ended::Closed);
+}
+
+#[tokio::test]
+async fn a_watcher_that_does_not_read_is_cut_off_and_counted() {
+    let (bench, broker, mut script) =
+        Bench::start(ServerConfig { max_waiting_bytes: 1 << 20, ..config() });
+    let mut client = bench.client().await;
+    broker.will_answer(Ok(snapshot(TaskState::Submitted, 1)));
+    let watch: v1::WatchTaskRequest = (id(1), 1).into();
+    let mut news = client.watch_task(watch).await.unwrap().into_inner();
+    let session = soon(script.session()).await;
+    // More than windows and buffers between the two can take, and half of what the default lets
+    // wait.
+    for number in 2..=65 {
+        let payload = Payload::from(vec![0; 1 << 19]);
+        let chunk = ArtifactChunk { name: "out".into(), append: true, last: false, payload };
+        let body = TaskEventBody::Artifact(chunk);
+        let event = TaskEvent { number, epoch: Epoch(1), at: WallTime(1), body };
+        session.tell([SessionItem::Task { task: id(1), update: TaskUpdate::Event(event) }]);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(soon(session.ended()).await, Ended::Lost);
+    let end = async {
+        loop {
+            match news.message().await {
+                Ok(update) => assert!(update.is_some(), "the stream ended well"),
+                Err(status) => return status,
+            }
+        }
+    };
+    let status = soon(end).await;
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("the limit is 1048576"), "{status}");
+    assert!(bench.get("/metrics").await.contains("trunkline_streams_cut_total 1\n"));
 }
