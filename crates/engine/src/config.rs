@@ -24,7 +24,9 @@ pub struct EngineConfig {
     /// How long a lease lasts unless renewed. A session is told with its welcome, and its leases
     /// last so long until its next one, whatever is set meanwhile. Default 30 s.
     pub lease: Duration,
-    /// How long a lost session may take to come back and keep its deliveries. Default 5 s.
+    /// How long a lost session may take to come back and keep its deliveries. Default 5 s. While
+    /// the broker has been back for less than a lease, from a restart or from an absence of its
+    /// own, it is a whole lease.
     pub resume_grace: Duration,
     /// The first backoff of a retry; it doubles with each attempt. Default 100 ms.
     pub backoff_base: Duration,

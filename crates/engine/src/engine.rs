@@ -130,6 +130,8 @@ pub struct Engine {
     pub(crate) latest_wall: WallTime,
     /// How long the broker was away in all: its own time runs that far behind the clock.
     pub(crate) away: Duration,
+    /// When it was back the last time, in its own time.
+    pub(crate) back_at: Option<Mono>,
     pub(crate) next_serial: u64,
 
     /// The sweep that is under way.
@@ -192,6 +194,7 @@ impl Engine {
             last_seen: Mono(0),
             latest_wall: WallTime(0),
             away: Duration::ZERO,
+            back_at: None,
             next_serial: 1,
             sweep: None,
             live_bytes: 0,
@@ -292,6 +295,7 @@ impl Engine {
             let tolerated = Mono(at).after(self.away).after(self.config.absence_tolerance);
             if now.mono > tolerated && !self.planted(Defect::CountedAbsence) {
                 self.away += Duration::from_nanos(now.mono.0.saturating_sub(self.last_seen.0));
+                self.back_at = Some(self.present(now));
             }
         }
         self.last_seen = self.last_seen.max(now.mono);

@@ -18,8 +18,13 @@ impl Engine {
         let before = self.standing(agent);
         self.leave_connection(session, out);
         self.tell_standing(now, agent, before, out);
-        let until = self.present(now).after(self.config.resume_grace);
-        self.sessions[session].lost_until = Some(until);
+        let present = self.present(now);
+        // Whoever gave a broker up that was away is as far from coming back as after a restart.
+        let lease = self.sessions[session].lease;
+        let is_back = self.back_at.is_some_and(|at| present < at.after(lease));
+        let grace = self.config.resume_grace;
+        let grace = if is_back { grace.max(lease) } else { grace };
+        self.sessions[session].lost_until = Some(present.after(grace));
         self.arm_session(session);
     }
 

@@ -115,15 +115,14 @@ impl Engine {
             task.told_when_synced = sequence;
         }
         let id = task.publish.envelope.id;
-        let known = task.events.partition_point(|event| event.number <= told);
-        let news: Vec<_> = task.events.range(known..).cloned().collect();
+        // One command may make more events than are kept.
+        let news = updates(&task.events, task.last_event, None, told);
         let watchers = task.watchers.clone();
         let ended = task.state.is_terminal();
         for session in watchers {
             let Some(connection) = self.sessions[session].connection else { continue };
-            for event in &news {
-                let update = TaskUpdate::Event(event.clone());
-                let item = SessionItem::Task { task: id, update };
+            for update in &news {
+                let item = SessionItem::Task { task: id, update: update.clone() };
                 self.hold_item(now, level, (connection, item), out);
             }
             if ended {

@@ -3,7 +3,7 @@
 use crate::world::{Peer, World, done, secs};
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::EngineConfig;
+use trunkline_engine::{Command, EngineConfig};
 use trunkline_types::session::{ClientFrame, Delivery, Operation, SessionItem};
 use trunkline_types::{Answer, DeadLetterFilter, Query, Settle, Token};
 
@@ -134,7 +134,7 @@ fn after_a_kill_the_time_that_was_run_still_counts_to_a_quarter_of_the_bound() {
 fn after_a_stop_the_time_that_was_run_counts_in_full_also_while_the_session_is_away() {
     let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(20)));
     busy(&mut world, &agent, delivery.token, 17);
-    world.handle(trunkline_engine::Command::Stop);
+    world.handle(Command::Stop);
     let mut world = world.restarted();
     world.pass(secs(2));
     let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
@@ -151,7 +151,7 @@ fn after_a_stop_the_time_that_was_run_counts_in_full_also_while_the_session_is_a
 fn a_session_that_comes_back_within_the_grace_has_no_more_time_than_before() {
     let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(20)));
     busy(&mut world, &agent, delivery.token, 15);
-    world.handle(trunkline_engine::Command::Disconnect { connection: agent.connection });
+    world.handle(Command::Disconnect { connection: agent.connection });
     world.pass(secs(2));
     let agent = world.come_back(&agent, vec![delivery.token]).unwrap();
     busy(&mut world, &agent, delivery.token, 3);
@@ -193,4 +193,20 @@ fn who_was_told_to_stop_does_not_take_the_work_up_again_by_coming_back() {
     assert_ne!(again.token, delivery.token, "it begins anew, under a token of its own");
     assert_eq!(again.attempt, 2);
     world.assert_replays();
+}
+
+#[test]
+fn who_is_lost_after_the_broker_was_away_has_a_whole_lease_to_come_back() {
+    let lost = |away: u64| {
+        let (mut world, agent, delivery) = held(EngineConfig::default(), 3, None);
+        // It is stopped for so long that its agent gives the connection up.
+        world.now.mono.0 += away * 1_000_000_000;
+        world.handle(Command::Disconnect { connection: agent.connection });
+        (0..15).for_each(|_| world.pass(secs(1)));
+        let left = world.stats().gauges.leased;
+        world.come_back(&agent, vec![delivery.token]).unwrap();
+        left
+    };
+    assert_eq!(lost(120), 1, "it holds what it held");
+    assert_eq!(lost(0), 0, "at any other time it has no more than the grace");
 }

@@ -9,6 +9,7 @@ mod index;
 mod lists;
 mod resume;
 mod retention;
+mod watching;
 #[path = "../stage/mod.rs"]
 mod stage;
 

@@ -20,8 +20,7 @@ pub(super) fn is_below(model: &Model, entry: &Entry, id: MessageId) -> bool {
 /// Checks, when that is told to be done, that of a whole family none goes on that was there before.
 /// Who names as its root what has a root itself is of no family.
 pub(super) fn all_called_off(model: &Model, asked: &Asked, id: MessageId) -> Check {
-    let is_root =
-        model.published.get(&id).is_none_or(|publish| publish.envelope.root_id.is_none());
+    let is_root = model.published.get(&id).is_none_or(|publish| publish.envelope.root_id.is_none());
     if model.jumped || asked.recovered || !is_root {
         return Ok(());
     }

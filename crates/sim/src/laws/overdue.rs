@@ -2,7 +2,7 @@
 //! told the time.
 
 use crate::check::{Check, ensure};
-use crate::model::{Model, Place, nanos};
+use crate::model::{Model, Place, Session, nanos};
 
 /// Nanoseconds that the broker may be late with what it does on its own.
 const SLACK: u64 = 2_000_000;
@@ -35,9 +35,11 @@ pub(crate) fn nothing(model: &Model) -> Check {
         let heard = holder.is_none_or(|holder| holder.connection.is_none() || holder.welcomed);
         let late = heard && silent > nanos(lease) + SLACK;
         ensure!(!late, "timers", "{id} is still leased, its holder is silent for {silent} ns");
-        let Some(holder) = holder.filter(|h| !h.restarted && h.lost_absent == model.absent) else {
-            continue;
+        let has_grace = |h: &&Session| {
+            let settled = h.back_for.is_none_or(|span| span > 2 * nanos(h.lease));
+            !h.restarted && settled && h.lost_absent == model.absent
         };
+        let Some(holder) = holder.filter(has_grace) else { continue };
         let away = holder.lost_at.map_or(0, |at| now.mono - at.mono);
         let late = away > nanos(model.rules.resume_grace) + SLACK;
         ensure!(!late, "timers", "{id} is still leased, its holder is away for {away} ns");

@@ -152,7 +152,12 @@ pub(crate) fn losses(model: &Model, entry: &Entry) -> Result<Vec<Loss>, crate::c
     let silent = model.elapsed(grant.renewed, grant.absent);
     let goodbye = matches!(&model.cause, Cause::Goodbye(session) if *session == holder.id);
     let without = holder.connection.is_some() && grant.connection != holder.connection;
-    let grace = if holder.restarted { holder.lease } else { rules.resume_grace };
+    let grace = match holder.back_for {
+        _ if holder.restarted => holder.lease,
+        // Well within the time in which whoever gave the broker up has a whole lease.
+        Some(span) if span < nanos(holder.lease) / 2 => holder.lease.max(rules.resume_grace),
+        _ => rules.resume_grace,
+    };
     let away = holder.lost_at.map(|at| model.elapsed(at.mono, holder.lost_absent));
     let gone = away.is_some_and(|away| away >= nanos(grace));
     if goodbye || without || gone || holder.dismissed {

@@ -37,6 +37,7 @@ impl Model {
     /// The broker was away, and can tell so.
     pub(crate) fn was_absent(&mut self, span: std::time::Duration) {
         self.absent += nanos(span);
+        self.back = Some((self.now.mono, self.absent));
     }
 
     /// The wall clock is about to be set. What is due already stays so.
@@ -125,11 +126,13 @@ impl Model {
     /// A connection broke, or the broker forgot it.
     pub(crate) fn disconnected(&mut self, connection: u64) {
         let Some(id) = self.connections.remove(&connection) else { return };
+        let back_for = self.back.map(|(mono, absent)| self.elapsed(mono, absent));
         let Some(session) = self.sessions.get_mut(&id) else { return };
         if session.connection == Some(connection) {
             session.connection = None;
             session.lost_at = Some(self.now);
             session.lost_absent = self.absent;
+            session.back_for = back_for;
             session.restarted = false;
             session.watches.clear();
             session.directory = None;

@@ -190,6 +190,8 @@ pub(crate) struct Model {
     pub(crate) cancels: BTreeSet<(SessionId, Token)>,
     /// How long the broker was away in all, in nanoseconds, where that was long enough to tell.
     pub(crate) absent: u64,
+    /// When it was back the last time, and how long it had been away in all by then.
+    pub(crate) back: Option<(u64, u64)>,
     /// Whether the wall clock was ever set.
     pub(crate) jumped: bool,
     /// The latest time that the wall clock has shown.
@@ -258,6 +260,7 @@ impl Model {
             replies: BTreeSet::new(),
             cancels: BTreeSet::new(),
             absent: 0,
+            back: None,
             jumped: false,
             latest_wall: WallTime(0),
             draining: None,

@@ -20,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) lost_at: Option<Moment>,
     /// How long the broker had been away in all by then.
     pub(crate) lost_absent: u64,
+    /// How long the broker had been back then, if it was away before.
+    pub(crate) back_for: Option<u64>,
     /// Whether it has the full lease, because the broker was restarted, to come back.
     pub(crate) restarted: bool,
     /// Whether its agent never stalls and always comes back in time.
@@ -148,6 +150,7 @@ impl Session {
             connection: None,
             lost_at: None,
             lost_absent: 0,
+            back_for: None,
             restarted: false,
             steady: false,
             lease: Duration::ZERO,

@@ -19,9 +19,21 @@ fn every_default_is_within_its_range_and_can_be_given_back() {
 #[test]
 fn every_field_of_a_config_can_be_set_or_is_decided_elsewhere() {
     // `logged` follows from `ephemeral`; seed and salt are drawn; limits are a section, and the
-    // server is told of their payload; the broker brings the rules and the index of keys.
-    let elsewhere =
-        ["partition", "seed", "logged", "limits", "defect", "salt", "rules", "key_index"];
+    // server is told of their payload; the broker brings the rules, the index and the way to
+    // payloads; how far cleaning goes at a time is for tests to lower.
+    let elsewhere = [
+        "partition",
+        "seed",
+        "logged",
+        "limits",
+        "defect",
+        "salt",
+        "rules",
+        "key_index",
+        "task_index",
+        "payloads",
+        "clean_step_bytes",
+    ];
     let Settings { server, engine, log, .. } = Settings::default();
     let limits = engine.limits.clone();
     for text in [
