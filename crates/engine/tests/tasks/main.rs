@@ -9,9 +9,9 @@ mod index;
 mod lists;
 mod resume;
 mod retention;
-mod watching;
 #[path = "../stage/mod.rs"]
 mod stage;
+mod watching;
 
 use stage::{Peer, Stage};
 use std::sync::Arc;
