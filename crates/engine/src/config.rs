@@ -103,9 +103,10 @@ pub struct EngineConfig {
     /// Where ended tasks lie that have left memory; `None` to forget them then. One index has both,
     /// so that [`Command::Indexed`](crate::Command::Indexed) tells of keys and tasks.
     pub task_index: Option<Arc<dyn TaskIndex>>,
-    /// Most bytes of payloads of logged work for one agent or skill that stay in memory while it
-    /// waits. Beyond that they are read from the log again ahead of their delivery; what is held
-    /// and what is about to be delivered comes on top. Default 256 MiB.
+    /// Most bytes of payloads of waiting logged work that stay in memory, over all inboxes; what
+    /// goes to many at once is not among it, for its copies share it. Beyond that they are read from
+    /// the log again ahead of their delivery; what is held and what is about to be delivered comes
+    /// on top. Default 256 MiB.
     pub payload_memory: u64,
     /// Where payloads are read that have left memory; `None` to keep all of them in memory.
     pub payloads: Option<Arc<dyn PayloadStore>>,

@@ -116,7 +116,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     number!(Size, "broker", "session_bytes", engine.session_bytes, 1, GIB, Reload,
         "most bytes that one session may hold, of deliveries and of unacknowledged events each"),
     span!("broker", "full_hint", engine.full_hint, 1, HOUR, Reload,
-        "when a sender refused by a full inbox is told to come back"),
+        "when a sender that is refused is told to come back, because an inbox is full or the log is behind"),
     number!(Count, "broker", "warning", engine.warning, 1, 100, Reload,
         "percentage of its bound from which an inbox puts pressure on its senders"),
     span!("broker", "pressure_pace", engine.pressure_pace, 0, 10 * SECOND, Reload,
