@@ -118,18 +118,21 @@ mod tests {
             percent,
             pace: Duration::ZERO,
         };
+        let leave = |scene: &mut Scene| {
+            scene.model.book.open.values_mut().for_each(|open| assert!(open.pop_last().is_some()));
+        };
         let mut scene = Scene::new();
         scene.accept_synced(1);
         assert_eq!(nobody_untold(&mut scene.model), Ok(()), "33 percent");
         scene.accept_synced(2);
         broken(nobody_untold(&mut scene.model), "pressure", "that an inbox fills");
-        scene.model.book.open.values_mut().for_each(|open| drop(open.pop_last()));
+        leave(&mut scene);
         scene.accept_synced(3);
         assert_eq!(told(&mut scene.model, SENDER, &pressure(66)), Ok(()));
         assert_eq!(nobody_untold(&mut scene.model), Ok(()));
         scene.accept_synced(4);
         broken(nobody_untold(&mut scene.model), "pressure", "that an inbox fills");
-        scene.model.book.open.values_mut().for_each(|open| drop(open.pop_last()));
+        leave(&mut scene);
         scene.accept_synced(5);
         assert_eq!(told(&mut scene.model, SENDER, &pressure(100)), Ok(()));
         assert_eq!(nobody_untold(&mut scene.model), Ok(()));

@@ -110,6 +110,7 @@ mod tests {
         scene.model.rules.tight = true;
         scene.model.rules.when_full = WhenFull::Wait;
         (1..=3).for_each(|number| scene.accept_synced(number));
+        scene.at(1000);
         scene
     }
 

@@ -64,6 +64,9 @@ pub(crate) struct Grant {
     pub(crate) connection: Option<u64>,
     /// The number of the entry if it is logged.
     pub(crate) entry: Option<u64>,
+    /// How many attempts the entry had had then: what is told of it may be told after it was given
+    /// back again.
+    pub(crate) attempts: u32,
     /// When the lease began to run, was last renewed, or began anew with the broker.
     pub(crate) renewed: u64,
     /// How long the broker had been away in all by then.
