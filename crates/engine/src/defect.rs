@@ -105,6 +105,12 @@ pub enum Defect {
     EndlessProbes,
     /// Deliveries go on while the log is as far behind as it may be.
     IgnoredCongestion,
+    /// Who waits outside a full inbox is refused after half of the time.
+    WaitCutShort,
+    /// A request to several takes in more bytes of answers than it may.
+    UnboundedAnswers,
+    /// Nobody is told that an inbox fills.
+    UntoldPressure,
 }
 
 impl Defect {
@@ -161,5 +167,8 @@ impl Defect {
         Self::UnfilteredDirectory,
         Self::EndlessProbes,
         Self::IgnoredCongestion,
+        Self::WaitCutShort,
+        Self::UnboundedAnswers,
+        Self::UntoldPressure,
     ];
 }

@@ -171,6 +171,9 @@ impl Plan {
             clean_step_bytes: cleaning(seed).1,
             keys: if rng.u8(..) < 80 { rng.usize(1..=12) } else { 1_000_000 },
             payload_memory: payload_memory(seed),
+            schedules: few(seed, 0).unwrap_or(10_000),
+            gather_agents: few(seed, 1).unwrap_or(1000),
+            max_run: max_run(seed),
             key_window: Duration::from_millis(if rng.bool() { DAY } else { rng.u64(100..=4000) }),
             ..EngineConfig::default()
         };
@@ -234,6 +237,10 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         tight: config.inbox_ephemeral < 100,
         spills: config.payload_memory < SPILLS,
         when_full: config.when_full,
+        wait: config.wait,
+        schedules: config.schedules,
+        gather_agents: config.gather_agents,
+        max_run: config.max_run,
         routing: config.routing,
         breaker_failures: config.breaker_failures,
         breaker_window: config.breaker_window,
@@ -265,6 +272,18 @@ fn keep(rng: &mut fastrand::Rng) -> Duration {
 fn payload_memory(seed: u64) -> u64 {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x5B11);
     if rng.bool() { SPILLS } else { [0, 20, 100, 400][rng.usize(..4)] }
+}
+
+/// A bound that is met in some of the runs; drawn apart like cleaning.
+fn few(seed: u64, which: u64) -> Option<usize> {
+    let mut rng = fastrand::Rng::with_seed(seed ^ (0xFE3 + which));
+    (rng.u8(..) < 80).then(|| rng.usize(1..=2))
+}
+
+/// How long handlers may run whose senders say nothing; drawn apart like cleaning.
+fn max_run(seed: u64) -> Option<Duration> {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0x3A7);
+    (rng.u8(..) < 50).then(|| Duration::from_millis(rng.u64(50..=600)))
 }
 
 /// A feature that is off in a third of the runs.

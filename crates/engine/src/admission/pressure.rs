@@ -1,5 +1,6 @@
 //! Pressure: those who send to an inbox that fills are told to slow down, before it is full.
 
+use crate::defect::Defect;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::table::{InboxKey, SessionKey};
@@ -22,7 +23,7 @@ impl Engine {
         level: Durability,
         out: &mut Output,
     ) {
-        if !self.is_crowded(inbox, level) {
+        if !self.is_crowded(inbox, level) || self.planted(Defect::UntoldPressure) {
             return;
         }
         let percent = self.percent(inbox);

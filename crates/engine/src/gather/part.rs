@@ -26,9 +26,10 @@ impl Engine {
     ) {
         let Owner::Agent(agent) = self.inboxes[inbox].owner else { return };
         let agent = &self.agents[agent].id;
+        let unbounded = self.planted(Defect::UnboundedAnswers);
         let Some(gathering) = self.gathers.get_mut(key) else { return };
         let held = &mut self.tenants[gathering.tenant].gathered_bytes;
-        let all = Bound { held, limit: self.config.gather_bytes };
+        let all = Bound { held, limit: self.config.gather_bytes, unbounded };
         let Ok(at) = gathering.parts.binary_search_by(|part| part.agent.cmp(agent)) else { return };
         gathering.end_part(at, result, all);
         if gathering.closing {
@@ -65,6 +66,8 @@ impl Engine {
 struct Bound<'a> {
     held: &'a mut u64,
     limit: u64,
+    /// The defect that lets each request have more than its own bound.
+    unbounded: bool,
 }
 
 impl Gathering {
@@ -77,7 +80,9 @@ impl Gathering {
     fn end_part(&mut self, at: usize, result: Result<Payload, Failure>, all: Bound<'_>) {
         let result = result.and_then(|payload| {
             let size = payload.data.len() as u64;
-            let Some(room) = self.room.checked_sub(size) else {
+            let Bound { held, limit, unbounded } = all;
+            let room = self.room.checked_sub(size).or(unbounded.then_some(0));
+            let Some(room) = room else {
                 let reason = format!(
                     "its answer has {size} bytes, the bound on all answers together is {}, of \
                      which {} are left",
@@ -85,7 +90,6 @@ impl Gathering {
                 );
                 return Err(Failure { code: FailureCode::LeftOut, reason });
             };
-            let Bound { held, limit } = all;
             if size > limit.saturating_sub(*held) {
                 let reason = format!(
                     "its answer has {size} bytes, the bound on the answers that all requests of \
@@ -94,7 +98,7 @@ impl Gathering {
                 );
                 return Err(Failure { code: FailureCode::LeftOut, reason });
             }
-            *held += size;
+            *held += self.room - room;
             self.room = room;
             self.answers += 1;
             Ok(payload)

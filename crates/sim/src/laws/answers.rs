@@ -3,9 +3,12 @@
 
 use super::bounds;
 use super::family;
+use super::gathers;
 use super::keys;
 use super::nested::{self, Chain};
 use super::outside;
+use super::schedules;
+use super::waiting;
 use crate::check::{Check, ensure};
 use crate::model::{Asked, Fence, Gathering, Model};
 use trunkline_types::session::{Accepted, Operation, UpdateBody};
@@ -283,7 +286,13 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
         (Operation::Publish(publish), RefusalCode::Deadlock) => {
             asked.blocked || nested::chain(model, publish) != Chain::Free
         }
-        (Operation::Publish(publish), RefusalCode::InboxFull) => full(model, asked, publish),
+        (Operation::Publish(publish), RefusalCode::InboxFull) => {
+            full(model, asked, publish) && waiting::in_vain(model, asked, publish)
+        }
+        (Operation::Publish(publish), RefusalCode::TooLarge) => {
+            gathers::asks_too_many(model, publish.envelope.id)
+        }
+        (Operation::SetSchedule(_), RefusalCode::TooLarge) => schedules::are_all(model),
         (Operation::Redrive(_), RefusalCode::InboxFull) => bounds::are_tight(model),
         (Operation::Publish(publish), RefusalCode::KeyCap) => keys::are_many(model, asked, publish),
         (Operation::Publish(publish), RefusalCode::NobodyThere) => {

@@ -11,7 +11,7 @@ pub(crate) fn are_tight(model: &Model) -> bool {
 }
 
 /// Most logged envelopes in an inbox: what is set about it, below the broker's bound.
-fn most_logged(model: &Model, inbox: &InboxAddress) -> u64 {
+pub(super) fn most_logged(model: &Model, inbox: &InboxAddress) -> u64 {
     let most = model.rules.inbox_logged;
     limit(model, inbox).map_or(most, |limit| limit.min(most))
 }

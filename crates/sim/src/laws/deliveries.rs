@@ -25,7 +25,7 @@ pub(crate) fn delivered(model: &mut Model, session: SessionId, delivery: &Delive
         "{id} is delivered from {inbox}, not {}",
         entry.inbox
     );
-    let count = entry.attempts + 1;
+    let count = grant.map_or(entry.attempts, |grant| grant.attempts) + 1;
     ensure!(*attempt == count, "attempts", "{id} is delivered as attempt {attempt}, it is {count}");
     let times = (*accepted_at, *expires_at) == (entry.accepted_at, entry.expires_at());
     ensure!(times, "timers", "{id} is delivered with the times {accepted_at:?} {expires_at:?}");
@@ -116,6 +116,18 @@ mod tests {
         let mut wrong = delivery(1, 1);
         wrong.expires_at = Some(WallTime(1));
         broken(delivered(&mut scene.model, WORKERS[0], &wrong), "timers", "with the times");
+    }
+
+    #[test]
+    fn what_was_given_back_before_it_was_told_is_the_attempt_that_it_was() {
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        scene.model.book.entries.get_mut(&1).expect("it is there").attempts = 1;
+        let mut wrong = delivery(1, 1);
+        wrong.attempt = 2;
+        broken(delivered(&mut scene.model, WORKERS[0], &wrong), "attempts", "as attempt 2");
+        assert_eq!(delivered(&mut scene.model, WORKERS[0], &delivery(1, 1)), Ok(()));
     }
 
     #[test]

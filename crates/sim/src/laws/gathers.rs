@@ -13,13 +13,17 @@ use trunkline_types::{
 pub(crate) fn told(model: &mut Model, session: SessionId, gathered: &Gathered) -> Check {
     let Gathered { request: id, complete, parts } = gathered;
     model.replies.remove(&(session, *id));
-    let Some(Gathering { asker, asked, unsure, rule, told, .. }) = model.gatherings.get_mut(id)
+    let most = model.rules.gather_agents;
+    let Some(Gathering { asker, asked, unsure, rule, told, reply_bytes, .. }) =
+        model.gatherings.get_mut(id)
     else {
         ensure!(false, "gathering", "answers to {id}, which nobody sent");
         return Ok(());
     };
     ensure!(*asker == session, "gathering", "the answers to {id} go to another session");
     ensure!(!std::mem::replace(told, true), "gathering", "the answers to {id} are told twice");
+    let (reply_bytes, count) = (*reply_bytes, parts.len());
+    ensure!(count <= most, "10 bounds", "{id} asked {count} agents, {most} at most");
     let found: Vec<_> = parts.iter().map(|part| &part.agent).collect();
     let sorted = found.windows(2).all(|pair| pair[0] < pair[1]);
     ensure!(sorted, "gathering", "{id} asked {found:?}, not in order");
@@ -40,6 +44,7 @@ pub(crate) fn told(model: &mut Model, session: SessionId, gathered: &Gathered) -
             ensure!(said, "gathering", "{} never said {payload:?} to {id}", part.agent);
         }
     }
+    within_bytes(model, *id, parts, reply_bytes)?;
     if *complete {
         owed_to_the_rest(model, *id, parts);
         return Ok(());
@@ -53,6 +58,32 @@ pub(crate) fn told(model: &mut Model, session: SessionId, gathered: &Gathered) -
         ensure!(!done, "gathering", "{} answered {id}, and is said not to: {part:?}", part.agent);
     }
     Ok(())
+}
+
+/// Checks that the answers are together no larger than they may be, and that whose answer is left
+/// out has given one for which there is no room.
+fn within_bytes(model: &Model, id: MessageId, parts: &[GatheredPart], most: u64) -> Check {
+    let size = |payload: &Payload| payload.data.len() as u64;
+    let bytes: u64 = parts.iter().filter_map(|part| part.result.as_ref().ok()).map(size).sum();
+    ensure!(bytes <= most, "10 bounds", "{id} has {bytes} bytes of answers, {most} at most");
+    let left_out = |part: &&GatheredPart| {
+        part.result.as_ref().is_err_and(|failure| failure.code == FailureCode::LeftOut)
+    };
+    for GatheredPart { agent, .. } in parts.iter().filter(left_out) {
+        let said = words(model, id, agent);
+        let largest = said.map(|reply| reply.as_ref().map_or(0, size)).max();
+        ensure!(
+            largest.is_some_and(|largest| bytes + largest > most),
+            "gathering",
+            "the {largest:?} bytes that {agent} answered to {id} are left out, {bytes} of {most} came"
+        );
+    }
+    Ok(())
+}
+
+/// Whether a request that was refused asks more agents than one may.
+pub(super) fn asks_too_many(model: &Model, id: MessageId) -> bool {
+    model.gatherings.get(&id).is_some_and(|row| row.asked.len() > model.rules.gather_agents)
 }
 
 /// Enough has come: whoever certainly holds the request still is to be told to stop.
@@ -93,14 +124,23 @@ pub(crate) fn goes_on(model: &Model, id: MessageId) -> Check {
 
 /// Whether a session of an agent completed the request with these words.
 fn has_said(model: &Model, id: MessageId, agent: &AgentId, payload: &Payload) -> bool {
-    let own = model.sessions.values().filter(|session| session.agent.as_ref() == Some(agent));
-    own.flat_map(|session| session.asked.values()).any(|asked| match &asked.operation {
-        Operation::Settle(settle) => {
-            let of = model.granted.get(&settle.token).is_some_and(|grant| grant.id == id);
-            matches!(&settle.outcome, Outcome::Complete { reply }
-                if of && reply.clone().unwrap_or_default() == *payload)
+    words(model, id, agent).any(|reply| reply.clone().unwrap_or_default() == *payload)
+}
+
+/// With which words sessions of an agent have completed the request.
+fn words<'a>(
+    model: &'a Model,
+    id: MessageId,
+    agent: &'a AgentId,
+) -> impl Iterator<Item = &'a Option<Payload>> {
+    let own = model.sessions.values().filter(move |row| row.agent.as_ref() == Some(agent));
+    own.flat_map(|session| session.asked.values()).filter_map(move |asked| {
+        let Operation::Settle(settle) = &asked.operation else { return None };
+        let of = model.granted.get(&settle.token).is_some_and(|grant| grant.id == id);
+        match &settle.outcome {
+            Outcome::Complete { reply } if of => Some(reply),
+            _ => None,
         }
-        _ => false,
     })
 }
 
@@ -108,13 +148,14 @@ fn has_said(model: &Model, id: MessageId, agent: &AgentId, payload: &Payload) ->
 mod tests {
     use super::told;
     use crate::check::Check;
+    use crate::laws::answers::refused;
     use crate::model::Model;
     use crate::model::testing::{SENDER, Scene, WORKERS, broken, id, publish};
     use std::sync::Arc;
     use trunkline_types::session::Operation;
     use trunkline_types::{
         AgentId, Destination, Durability, Failure, FailureCode, Gather, GatherRule, Gathered,
-        GatheredPart, Outcome, Payload,
+        GatheredPart, Outcome, Payload, Refusal, RefusalCode,
     };
 
     fn agent(id: &str) -> AgentId {
@@ -187,11 +228,47 @@ mod tests {
         let mut scene = asked(GatherRule::All);
         scene.model.completed.insert((id(1), agent("a3")));
         broken(tell(&mut scene.model, false, &nobody()), "gathering", "is said not to");
+    }
+
+    /// One of the workers has answered, and may have so many bytes of answers.
+    fn answered(most: u64) -> Scene {
         let mut scene = asked(GatherRule::All);
-        scene.model.completed.insert((id(1), agent("a3")));
+        let inbox = trunkline_types::InboxAddress::Agent(agent("a3"));
+        let token = crate::model::testing::token(7);
+        crate::laws::leases::grant(&mut scene.model, token, id(1), inbox, WORKERS[1], None)
+            .expect("a new token");
+        scene.settle(WORKERS[1], 7, Outcome::Complete { reply: Some(Payload::text("yes")) });
+        scene.model.gatherings.get_mut(&id(1)).expect("it is there").reply_bytes = most;
+        scene
+    }
+
+    #[test]
+    fn answers_are_within_their_bound_and_only_what_exceeds_it_is_left_out() {
+        let said = || GatheredPart { agent: agent("a3"), result: Ok(Payload::text("yes")) };
         let [one, _] = nobody();
+        let parts = [one.clone(), said()];
+        broken(tell(&mut answered(2).model, false, &parts), "10 bounds", "3 bytes of answers");
+        assert_eq!(tell(&mut answered(3).model, false, &parts), Ok(()));
         let parts = [one, none("a3", FailureCode::LeftOut)];
-        assert_eq!(tell(&mut scene.model, false, &parts), Ok(()), "it was too large");
+        broken(tell(&mut answered(3).model, false, &parts), "gathering", "are left out");
+        assert_eq!(tell(&mut answered(2).model, false, &parts), Ok(()), "it was too large");
+        let check = tell(&mut asked(GatherRule::All).model, false, &parts);
+        broken(check, "gathering", "are left out");
+    }
+
+    #[test]
+    fn a_request_asks_no_more_agents_than_it_may_and_is_not_refused_before() {
+        let refuse = |most| {
+            let mut scene = asked(GatherRule::All);
+            scene.model.rules.gather_agents = most;
+            let refusal = Refusal::new(RefusalCode::TooLarge, "many");
+            refused(&mut scene.model, SENDER, 1, &refusal)
+        };
+        broken(refuse(2), "refusals", "without a reason");
+        assert_eq!(refuse(1), Ok(()));
+        let mut scene = asked(GatherRule::All);
+        scene.model.rules.gather_agents = 1;
+        broken(tell(&mut scene.model, false, &nobody()), "10 bounds", "asked 2 agents");
     }
 
     #[test]

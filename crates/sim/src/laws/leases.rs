@@ -71,12 +71,14 @@ pub(crate) fn grant(
     let (renewed, absent) = (model.now.mono, model.absent);
     let (settled, heard, overran, granted) = (false, false, false, (renewed, absent));
     let (before, runs) = (0, true);
+    let attempts = attempts(model, entry);
     let grant = Grant {
         id,
         inbox,
         session,
         connection,
         entry,
+        attempts,
         renewed,
         absent,
         granted,
@@ -93,12 +95,20 @@ pub(crate) fn grant(
     Ok(())
 }
 
+/// How many attempts an entry has had.
+fn attempts(model: &Model, entry: Option<u64>) -> u32 {
+    entry.and_then(|number| model.book.entries.get(&number)).map_or(0, |entry| entry.attempts)
+}
+
 fn regrant(model: &mut Model, token: Token) -> Check {
     let hello = matches!(model.cause, Cause::Hello);
     ensure!(hello, "5 fencing", "token {token} is granted again, but its holder did not come back");
     let (renewed, absent) = (model.now.mono, model.absent);
+    let entry = model.granted.get(&token).and_then(|grant| grant.entry);
+    let attempts = attempts(model, entry);
     if let Some(grant) = model.granted.get_mut(&token) {
         grant.taken_up = true;
+        grant.attempts = attempts;
         if !std::mem::replace(&mut grant.runs, true) {
             // It was not held when the broker started: its handler's time runs from here.
             grant.granted = (renewed, absent);

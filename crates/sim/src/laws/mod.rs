@@ -38,6 +38,7 @@ pub(crate) mod schedules;
 pub(crate) mod shares;
 pub(crate) mod silence;
 pub(crate) mod tasks;
+pub(crate) mod waiting;
 
 pub(crate) use durable::survived;
 pub(crate) use facts::fact;

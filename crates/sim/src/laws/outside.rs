@@ -93,7 +93,11 @@ pub(crate) fn anybody(model: &Model, inbox: &InboxAddress) -> bool {
 }
 
 /// Where an operation waits, and its place among all that came in, if it waits and did before.
-fn waits(model: &Model, session: &Session, asked: &Asked) -> Option<(InboxAddress, u64)> {
+pub(super) fn waits(
+    model: &Model,
+    session: &Session,
+    asked: &Asked,
+) -> Option<(InboxAddress, u64)> {
     let Operation::Publish(publish) = &asked.operation else { return None };
     let open = asked.handled && !asked.done && !asked.refused && asked.record.is_none();
     let arrived = asked.arrived.filter(|arrived| {

@@ -25,7 +25,7 @@ pub(crate) fn nothing(model: &Model) -> Check {
         }
         let holder = entry.holder.and_then(|holder| model.sessions.get(&holder));
         let runs = grant.granted.1 == model.absent && grant.runs;
-        if let (Some(most), true) = (entry.publish.options.max_run, runs) {
+        if let (Some(most), true) = (entry.publish.options.max_run.or(model.rules.max_run), runs) {
             let ran = grant.before + now.mono - grant.granted.0;
             let late = ran > nanos(most) + SLACK;
             ensure!(!late, "timers", "{id} still runs after {ran} ns, {most:?} were allowed");

@@ -2,9 +2,10 @@
 
 use super::bounds;
 use super::directory::{self, Before};
+use super::schedules;
 use super::tasks::{self, state_of};
 use crate::check::{Check, ensure};
-use crate::model::{Ending, Entry, Model, Place};
+use crate::model::{Ending, Entry, Model, Place, Recurring};
 use trunkline_types::{
     Answer, CopyState, DeadLetter, MessageId, MessageStatus, Query, Refusal, RefusalCode, Stats,
     TaskSnapshot, TaskState,
@@ -22,6 +23,8 @@ pub(crate) struct Question {
     there: bool,
     /// Which agents were there: an answer may be told after one of them has gone.
     agents: Before,
+    /// The schedules that there were.
+    schedules: Vec<Recurring>,
 }
 
 impl Question {
@@ -35,6 +38,10 @@ impl Question {
         }
         if let Query::Agents(_) = query {
             return Self { agents: Before::new(model), ..Self::bare(query) };
+        }
+        if let Query::Schedules(_) = query {
+            let schedules = model.book.schedules.values().cloned().collect();
+            return Self { schedules, ..Self::bare(query) };
         }
         let Query::Task { id: task, .. } = query else { return Self::bare(query) };
         let told = model.told.get(&task).filter(|_| model.lasting.contains(&task));
@@ -50,7 +57,8 @@ impl Question {
     }
 
     fn bare(query: Query) -> Self {
-        Self { query, ended: None, events: 0, there: false, agents: Before::default() }
+        let (agents, schedules) = (Before::default(), Vec::new());
+        Self { query, ended: None, events: 0, there: false, agents, schedules }
     }
 }
 
@@ -101,7 +109,7 @@ pub(crate) fn answered(
         },
         Ok(Answer::Message(status)) => message(model, status),
         Ok(Answer::Inbox(info)) => bounds::shown(model, info),
-        Ok(Answer::Schedules(_)) => Ok(()),
+        Ok(Answer::Schedules(page)) => schedules::shown(&question.schedules, page),
         Err(refusal) => missing(model, question, refusal),
     }
 }

@@ -171,7 +171,8 @@ pub(crate) fn losses(model: &Model, entry: &Entry) -> Result<Vec<Loss>, crate::c
         found.push(Loss::Lapsed);
     }
     let ran = grant.before + model.elapsed(grant.granted.0, grant.granted.1);
-    if entry.publish.options.max_run.is_some_and(|most| ran >= nanos(most)) {
+    let allowed = entry.publish.options.max_run.or(model.rules.max_run);
+    if allowed.is_some_and(|most| ran >= nanos(most)) {
         found.push(Loss::Overran);
     }
     let (silent, away) = (Duration::from_nanos(silent), away.map(Duration::from_nanos));

@@ -3,7 +3,7 @@
 use super::{outside, routing};
 use crate::check::{Check, ensure};
 use crate::model::{AcceptedFact, Model, Recurring, wants};
-use trunkline_types::{DUE_HEADER, Schedule, ScheduleName, WallTime};
+use trunkline_types::{DUE_HEADER, Schedule, ScheduleInfo, ScheduleName, SchedulePage, WallTime};
 
 /// Checks when a new schedule is due first.
 pub(crate) fn scheduled(model: &Model, schedule: &Schedule, next: Option<WallTime>) -> Check {
@@ -11,6 +11,9 @@ pub(crate) fn scheduled(model: &Model, schedule: &Schedule, next: Option<WallTim
     // No due time comes twice, not even if the clock was set back. The same rhythm again goes on
     // where it was, unless what it waits for was found when the clock was ahead.
     let known = model.book.schedules.get(name);
+    let (count, most) = (model.book.schedules.len(), model.rules.schedules);
+    let fits = known.is_some() || count < most;
+    ensure!(fits, "10 bounds", "{name} is one more schedule, there are {count} of {most}");
     let old = known.map(|known| &known.schedule);
     let same = old.is_some_and(|old| old.cron == schedule.cron && old.zone == schedule.zone);
     let last = known.and_then(|known| known.last).unwrap_or_default();
@@ -22,6 +25,31 @@ pub(crate) fn scheduled(model: &Model, schedule: &Schedule, next: Option<WallTim
         None => soonest,
     };
     ensure!(next == wanted, "schedules", "{name} is first due at {next:?} instead of {wanted:?}");
+    Ok(())
+}
+
+/// Notes, before and after a record is entered, whether there are as many schedules as may be.
+pub(crate) fn note_all(model: &mut Model) {
+    if model.book.schedules.len() >= model.rules.schedules {
+        model.all_scheduled = model.command;
+    }
+}
+
+/// Whether there are, or were while the present one was handled, as many schedules as may be.
+pub(super) fn are_all(model: &Model) -> bool {
+    model.book.schedules.len() >= model.rules.schedules || model.all_scheduled == model.command
+}
+
+/// Checks that schedules are shown as they were when somebody asked for all of them.
+pub(super) fn shown(before: &[Recurring], page: &SchedulePage) -> Check {
+    let right = |(known, info): (&Recurring, &ScheduleInfo)| {
+        let Recurring { schedule, next, last, fired } = known;
+        let due = info.last.map(|(_, due)| due);
+        info.schedule == *schedule && (info.next, due, info.fired) == (*next, *last, *fired)
+    };
+    let all = before.len() == page.schedules.len() && page.next.is_none();
+    let same = all && before.iter().zip(&page.schedules).all(right);
+    ensure!(same, "schedules", "{:?} are shown, there are {before:?}", page.schedules);
     Ok(())
 }
 
@@ -57,11 +85,14 @@ pub(crate) fn fired(
 #[cfg(test)]
 mod tests {
     use crate::check::Check;
+    use crate::laws::answers::refused;
     use crate::model::testing::{SENDER, Scene, broken, publish, skill};
     use crate::model::{AcceptedFact, Fact};
     use std::sync::Arc;
+    use trunkline_types::session::Operation;
     use trunkline_types::{
-        DUE_HEADER, InboxAddress, Payload, Publish, Schedule, ScheduleName, WallTime,
+        DUE_HEADER, InboxAddress, Payload, Publish, Refusal, RefusalCode, Schedule, ScheduleInfo,
+        ScheduleName, SchedulePage, WallTime,
     };
 
     fn name() -> ScheduleName {
@@ -109,6 +140,51 @@ mod tests {
         broken(fire(&mut scene, 1100, 1300, |_| ()), "schedules", "is next due");
         assert_eq!(fire(&mut scene, 1100, 1200, |_| ()), Ok(()));
         broken(fire(&mut Scene::new(), 1100, 1200, |_| ()), "schedules", "is not there");
+    }
+
+    #[test]
+    fn there_are_no_more_schedules_than_may_be_and_none_is_refused_before() {
+        let refuse = |scene: &mut Scene| {
+            let publish = Arc::new(publish(1));
+            let (cron, zone) = ("every 100".into(), "UTC".into());
+            let schedule = Schedule { name: name(), cron, zone, publish };
+            let number = scene.operate(SENDER, Operation::SetSchedule(Box::new(schedule)));
+            let refusal = Refusal::new(RefusalCode::TooLarge, "many");
+            refused(&mut scene.model, SENDER, number, &refusal)
+        };
+        broken(refuse(&mut Scene::new()), "refusals", "without a reason");
+        let mut scene = scheduled();
+        assert_eq!(refuse(&mut scene), Ok(()));
+        assert_eq!(set(&mut scene, "every 100", 1100), Ok(()), "it is there already");
+        scene.model.rules.schedules = 0;
+        scene.model.book.schedules.clear();
+        broken(set(&mut scene, "every 100", 1100), "10 bounds", "one more schedule");
+    }
+
+    #[test]
+    fn schedules_are_shown_as_they_are() {
+        let mut scene = scheduled();
+        scene.at(1100);
+        fire(&mut scene, 1100, 1200, |_| ()).expect("it is due");
+        let before: Vec<_> = scene.model.book.schedules.values().cloned().collect();
+        let info = ScheduleInfo {
+            schedule: before[0].schedule.clone(),
+            next: Some(WallTime(1200)),
+            fired: 1,
+            last: Some((crate::model::testing::id(1), WallTime(1100))),
+            refused: None,
+        };
+        let shown = |change: fn(&mut ScheduleInfo)| {
+            let mut info = info.clone();
+            change(&mut info);
+            super::shown(&before, &SchedulePage { schedules: vec![info], next: None })
+        };
+        assert_eq!(shown(|_| ()), Ok(()));
+        broken(shown(|info| info.fired = 2), "schedules", "are shown");
+        broken(shown(|info| info.last = None), "schedules", "are shown");
+        broken(shown(|info| info.next = None), "schedules", "are shown");
+        broken(shown(|info| info.schedule.zone = "CET".into()), "schedules", "are shown");
+        broken(super::shown(&before, &SchedulePage::default()), "schedules", "are shown");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) struct Recurring {
     pub(crate) next: Option<WallTime>,
     /// The latest due time for which it has made a message.
     pub(crate) last: Option<WallTime>,
+    /// How many messages it has made.
+    pub(crate) fired: u64,
 }
 
 impl Book {
@@ -106,9 +108,11 @@ impl Book {
                 self.settings.insert(inbox.clone(), (**settings).clone());
             }
             Fact::Scheduled { schedule, next, .. } => {
-                let last = self.schedules.get(&schedule.name).and_then(|known| known.last);
-                let recurring = Recurring { schedule: (**schedule).clone(), next: *next, last };
-                self.schedules.insert(schedule.name.clone(), recurring);
+                let known = self.schedules.get(&schedule.name);
+                let (last, fired) = known.map_or((None, 0), |known| (known.last, known.fired));
+                let (schedule, next) = ((**schedule).clone(), *next);
+                let recurring = Recurring { schedule, next, last, fired };
+                self.schedules.insert(recurring.schedule.name.clone(), recurring);
             }
             Fact::Unscheduled { name, .. } => {
                 self.schedules.remove(name);
@@ -117,6 +121,7 @@ impl Book {
                 if let Some(known) = self.schedules.get_mut(name) {
                     known.next = *next;
                     known.last = Some(*due);
+                    known.fired += 1;
                 }
                 self.accept(at, accepted);
             }

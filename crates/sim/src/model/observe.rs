@@ -54,6 +54,7 @@ impl Model {
         self.drops |= rules.when_full == WhenFull::DropOldest;
         self.rules = rules;
         self.reconfigured = true;
+        self.configured = self.command;
         // What opens a breaker has changed in between, and so have the shares of a round.
         self.guards.values_mut().for_each(Guard::blur);
         self.passed.clear();
@@ -180,12 +181,14 @@ impl Model {
     pub(crate) fn fact(&mut self, at: Sequence, fact: Fact) -> Check {
         laws::fact(self, at, &fact)?;
         self.ease(&fact);
+        laws::schedules::note_all(self);
         bounds::note_full(self, &fact);
         if let Fact::Ended { entry, .. } = &fact {
             self.ended.insert(*entry, self.now.wall);
         }
         self.book.enter(at, &fact);
         bounds::note_full(self, &fact);
+        laws::schedules::note_all(self);
         self.unsettled |= matches!(
             fact,
             Fact::AgentSet { .. } | Fact::AgentGone { .. } | Fact::InboxSet { .. } | Fact::Agent(_)
@@ -203,7 +206,9 @@ impl Model {
                 let own = |session: &&mut Session| session.agent.as_ref() == Some(agent);
                 self.sessions.values_mut().filter(own).for_each(|session| session.dismissed = true);
             }
-            Fact::InboxSet { settings, .. } => {
+            Fact::Accepted(accepted) => laws::pressure::owed(self, accepted),
+            Fact::InboxSet { inbox, settings, .. } => {
+                self.changed.insert(inbox.clone(), self.command);
                 self.drops |= settings.when_full == Some(WhenFull::DropOldest);
             }
             Fact::Continued { entry, .. } => {
@@ -254,6 +259,7 @@ impl Model {
         let mut gone = Vec::new();
         let wall = self.now.wall;
         for (number, operation) in (first..).zip(operations) {
+            let wait = laws::waiting::allowed(self, operation);
             let Some(session) = self.sessions.get_mut(&id) else { return };
             let next = session.next;
             let asked = session.asked.entry(number).or_insert_with(|| Asked {
@@ -283,8 +289,9 @@ impl Model {
             session.next += 1;
             self.arrivals += 1;
             let (command, order) = (self.command, self.arrivals);
-            asked.arrived =
-                session.connection.map(|connection| Arrival { command, order, connection });
+            let (at, absent) = (self.now, self.absent);
+            let arrival = |connection| Arrival { command, order, connection, at, absent, wait };
+            asked.arrived = session.connection.map(arrival);
             if asked.refused {
                 asked.refused = false;
                 asked.handled = false;
@@ -424,8 +431,9 @@ impl Model {
             Destination::Agent(_) | Destination::Topic(_) => return,
         };
         let connection = self.sessions.get(&asker).and_then(|session| session.connection);
-        let (rule, unsure) = (gather.rule, BTreeSet::new());
-        let row = Gathering { asker, connection, asked, unsure, rule, told: false };
+        let (rule, reply_bytes) = (gather.rule, u64::from(gather.reply_bytes));
+        let unsure = BTreeSet::new();
+        let row = Gathering { asker, connection, asked, unsure, rule, reply_bytes, told: false };
         self.gatherings.entry(envelope.id).or_insert(row);
     }
 

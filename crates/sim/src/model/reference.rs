@@ -39,6 +39,8 @@ pub(crate) struct Gathering {
     /// Which of them may have left the directory right before.
     pub(crate) unsure: BTreeSet<AgentId>,
     pub(crate) rule: GatherRule,
+    /// Most bytes of answers.
+    pub(crate) reply_bytes: u64,
     pub(crate) told: bool,
 }
 
@@ -62,6 +64,9 @@ pub(crate) struct Grant {
     pub(crate) connection: Option<u64>,
     /// The number of the entry if it is logged.
     pub(crate) entry: Option<u64>,
+    /// How many attempts the entry had had then: what is told of it may be told after it was given
+    /// back again.
+    pub(crate) attempts: u32,
     /// When the lease began to run, was last renewed, or began anew with the broker.
     pub(crate) renewed: u64,
     /// How long the broker had been away in all by then.
@@ -145,6 +150,13 @@ pub(crate) struct Model {
     /// When each inbox was last seen to hold as many logged envelopes as it may: the number of
     /// the command.
     pub(crate) full: BTreeMap<InboxAddress, u64>,
+    /// The last command by which the settings of each inbox were changed, or all of the broker's.
+    pub(crate) changed: BTreeMap<InboxAddress, u64>,
+    pub(crate) configured: u64,
+    /// The last command by which there were as many schedules as may be.
+    pub(crate) all_scheduled: u64,
+    /// Who is to be told, before the broker is done with what it is handling, that an inbox fills.
+    pub(crate) pressing: BTreeSet<(SessionId, InboxAddress)>,
     /// Whether what is being handled has changed how agents or inboxes are set. What left no
     /// record may have been delivered before that.
     pub(crate) unsettled: bool,
@@ -237,6 +249,10 @@ impl Model {
             limited: false,
             drops,
             full: BTreeMap::new(),
+            changed: BTreeMap::new(),
+            configured: 0,
+            all_scheduled: 0,
+            pressing: BTreeSet::new(),
             unsettled: false,
             granted: BTreeMap::new(),
             fleeting: BTreeMap::new(),

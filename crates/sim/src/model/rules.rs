@@ -30,6 +30,14 @@ pub(crate) struct Rules {
     pub(crate) spills: bool,
     /// What happens when an inbox is full whose settings say nothing else.
     pub(crate) when_full: WhenFull,
+    /// How long a publish waits outside a full inbox whose settings say nothing else.
+    pub(crate) wait: Duration,
+    /// Most schedules.
+    pub(crate) schedules: usize,
+    /// Most agents that one request gathers answers from.
+    pub(crate) gather_agents: usize,
+    /// How long a handler may run if its sender says nothing.
+    pub(crate) max_run: Option<Duration>,
     /// Who gets what from the inbox of a skill whose settings say nothing else.
     pub(crate) routing: Routing,
     /// How many failures open a circuit breaker; 0 for none.

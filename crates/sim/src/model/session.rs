@@ -1,7 +1,7 @@
 //! A session as the model sees it: what it has sent, and what it has been told.
 
 use super::Moment;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use trunkline_types::session::{Credit, Operation, Subscription};
 use trunkline_types::{
@@ -43,8 +43,9 @@ pub(crate) struct Session {
     /// Everything that it ever subscribed to for itself.
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) events: Events,
-    /// The inboxes of which it was told over its present connection that they fill.
-    pub(crate) pressed: BTreeSet<InboxAddress>,
+    /// The inboxes of which it was told over its present connection that they fill,
+    /// and how full they were then in percent.
+    pub(crate) pressed: BTreeMap<InboxAddress, u8>,
     /// What it knows of the directory, while it follows it.
     pub(crate) directory: Option<Directory>,
     /// Whether it has followed the directory over its present connection.
@@ -96,6 +97,11 @@ pub(crate) struct Arrival {
     /// Its place in the order in which operations came in.
     pub(crate) order: u64,
     pub(crate) connection: u64,
+    /// When that was, and how long the broker had been away in all by then.
+    pub(crate) at: Moment,
+    pub(crate) absent: u64,
+    /// How long it may wait outside a full inbox, if that was one to wait for.
+    pub(crate) wait: Option<Duration>,
 }
 
 /// What must become of something said about a delivery.
@@ -163,7 +169,7 @@ impl Session {
             asked: BTreeMap::new(),
             subscriptions: Vec::new(),
             events: Events::default(),
-            pressed: BTreeSet::new(),
+            pressed: BTreeMap::new(),
             directory: None,
             followed: false,
             watches: BTreeMap::new(),

@@ -76,6 +76,7 @@ impl World {
         self.drive(Engine::tick)?;
         self.check_each(|model| {
             laws::overdue::nothing(model)?;
+            laws::waiting::nobody_too_long(model)?;
             laws::pending::nothing_overdue(model)
         })
     }
@@ -113,7 +114,8 @@ impl World {
         self.plan_commit(flush);
         self.check_each(|model| {
             laws::shares::nobody_starves(model)?;
-            laws::outside::nobody_overtaken(model)
+            laws::outside::nobody_overtaken(model)?;
+            laws::pressure::nobody_untold(model)
         })
     }
 
