@@ -170,7 +170,7 @@ mod tests {
         let steps = [(Step::Sim, &BUILD_SIM), (Step::Planted, &BUILD_SIM), (Step::Torture, &BUILD)];
         for (step, build) in steps {
             let programs = step.programs(Path::new("out"));
-            assert_eq!(programs.len(), 2, "{}", step.name());
+            assert!(programs.len() > 1, "{}", step.name());
             assert!(programs[0].to_string().ends_with(&build.join(" ")), "{}", programs[0]);
         }
     }
