@@ -5,14 +5,16 @@
 //! lie in the order itself, and by the task, which costs more to read. A page looks at a bounded
 //! number of tasks.
 
+use crate::index::letters;
 use crate::index::store::{self, Hashes, signed, unsigned};
 use crate::index::tasks::{self, COMPLETED, Name};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Error, params};
 use std::path::{Path, PathBuf};
-use trunkline_engine::{EndedTask, merge_tasks};
+use trunkline_engine::{EndedTask, InMemory, LetterList, merge_tasks};
 use trunkline_types::{
-    ContextId, MessageId, Partition, Refusal, RefusalCode, Sequence, TaskFilter, TaskPage, TenantId,
+    ContextId, DeadLetterFilter, MessageId, Partition, Refusal, RefusalCode, Sequence, TaskFilter,
+    TaskPage, TenantId,
 };
 
 /// How much one page may cost: what it takes to look at so many tasks in their order.
@@ -104,12 +106,23 @@ impl Lists {
         read().map_err(|error| self.refusal(&error))
     }
 
+    /// A page of a tenant's dead letters that were not in memory.
+    pub(crate) fn letters(
+        &self,
+        tenant: &TenantId,
+        filter: &DeadLetterFilter,
+        known: &InMemory,
+    ) -> Result<LetterList, Refusal> {
+        letters::list(&self.connection.lock(), self.hashes, tenant, filter, known)
+            .map_err(|error| self.refusal(&error))
+    }
+
     fn refusal(&self, error: &Error) -> Refusal {
         let file = self.path.display();
-        tracing::error!(%error, %file, "the index cannot be read; ended tasks cannot be listed \
-            until the broker is started again");
+        tracing::error!(%error, %file, "the index cannot be read; ended tasks and dead letters \
+            cannot be listed until the broker is started again");
         let message = format!(
-            "tasks that ended cannot be listed, for the index {file} cannot be read: {error}; \
+            "what has left memory cannot be listed, for the index {file} cannot be read: {error}; \
              start the broker again"
         );
         Refusal::new(RefusalCode::StoreFailed, message)

@@ -11,15 +11,17 @@
 
 mod feed;
 pub(crate) mod inspect;
+mod letters;
 mod lists;
 mod opened;
 mod reader;
 mod rows;
 mod store;
+mod table;
 mod tasks;
 mod thread;
 
-pub(crate) use feed::{Feed, Retention};
+pub(crate) use feed::{Feed, Keep, Retention};
 pub(crate) use lists::Lists;
 pub(crate) use opened::Index;
 pub(crate) use rows::{Entry, row_of};
