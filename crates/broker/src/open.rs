@@ -166,7 +166,9 @@ fn replay(
             }
             gaps.replay(&mut engine, place, record, found.after_damage)?;
             if let Some(index) = &mut index {
-                index.note_past(engine.take_past());
+                if index.note_past(engine.take_past()) {
+                    engine.let_go_of_past();
+                }
             }
             Ok(())
         })?;

@@ -49,7 +49,7 @@ pub enum Effect {
         places: Vec<Sequence>,
     },
     /// Everything durable is told of by records from this place on, and these are on disk: the
-    /// older ones may be given up.
+    /// older ones may be given up, with an index not before that has taken them in for good.
     Cleaned {
         /// The place of the first record that must stay.
         before: Sequence,

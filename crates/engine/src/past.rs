@@ -87,6 +87,16 @@ impl Engine {
         handed.into_iter().map(|handed| self.read_handed(handed)).collect()
     }
 
+    /// Lets go of what is over beyond the bounds on memory, once the index has all that was taken
+    /// out while records are replayed; how far it goes need not be known yet. A long log would
+    /// otherwise need as much memory.
+    pub fn let_go_of_past(&mut self) {
+        let stopped = std::mem::replace(&mut self.index_stopped, true);
+        self.forget_ended_tasks(0);
+        self.forget_letters();
+        self.index_stopped = stopped;
+    }
+
     /// What is handed over, whole: of what had left memory by then the payload is read, or it has
     /// none if that cannot be read.
     fn read_handed(&self, handed: Handed) -> Past {
@@ -105,6 +115,6 @@ impl Engine {
     /// Whether the index gets everything that is over, so that it stays in memory until then
     /// whatever the bounds are. The driver sees to it that not too much gathers.
     pub(crate) fn index_follows(&self) -> bool {
-        !self.replaying && !self.index_stopped
+        !self.index_stopped
     }
 }

@@ -94,8 +94,8 @@ impl Index {
     }
 
     /// Takes what is over by what is read from the log. It is committed in parts, so that a long log
-    /// need not be in memory; how far the index goes is not changed by that.
-    pub(crate) fn note_past(&mut self, past: Vec<Past>) {
+    /// need not be in memory; how far the index goes is not changed by that. Whether it has all now.
+    pub(crate) fn note_past(&mut self, past: Vec<Past>) -> bool {
         for past in past {
             match &past {
                 Past::Ended(task) => {
@@ -111,23 +111,24 @@ impl Index {
             self.bytes += past.bytes();
             self.past.push(past);
         }
-        if self.bytes >= BYTES {
-            self.take_past();
-        }
+        self.bytes >= BYTES && self.take_past()
     }
 
-    fn take_past(&mut self) {
+    /// Commits what was read from the log. Whether that was done.
+    fn take_past(&mut self) -> bool {
         self.bytes = 0;
         let mut entries = Entries::default();
         // Kept, for the disk may be full: the thread then tries again.
         self.past.iter().cloned().for_each(|past| entries.push_past(past));
-        match self.store.take_early(&entries) {
+        let taken = self.store.take_early(&entries);
+        match &taken {
             Ok(()) => self.past.clear(),
             Err(error) => {
                 tracing::warn!(%error, "the index cannot be written yet");
                 self.feed.push_earlier(std::mem::take(&mut self.past));
             }
         }
+        taken.is_ok()
     }
 
     /// Commits what is left of what was read from the log, which is on disk up to a place, and tells
