@@ -64,6 +64,7 @@ pub(crate) struct Source {
     #[arg(
         long,
         value_name = "SIZE",
+        allow_hyphen_values = true,
         value_parser = parse_size,
         requires = "compress",
         help_heading = "Payload"
