@@ -290,4 +290,15 @@ mod tests {
         assert_eq!(take(&feed), (BATCH, Sequence(BATCH as u64)));
         assert_eq!(take(&feed), (5, Sequence(1 << 20)));
     }
+
+    #[test]
+    fn what_one_record_tells_of_is_taken_at_once() {
+        let feed = Feed::default();
+        (1..=BATCH as u64).for_each(|place| feed.push(entry(place)));
+        feed.push(entry(BATCH as u64));
+        feed.push(entry(BATCH as u64 + 1));
+        feed.synced(Sequence(1 << 20));
+        assert_eq!(take(&feed), (BATCH + 1, Sequence(BATCH as u64)));
+        assert_eq!(take(&feed), (1, Sequence(1 << 20)));
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 use trunkline_types::Sequence;
 
-/// The name of the file in its folder.
+/// The name of the file in its folder, from when it held keys alone.
 pub(crate) const FILE: &str = "keys.sqlite";
 
 /// What SQLite keeps beside the file.

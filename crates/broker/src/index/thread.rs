@@ -136,7 +136,7 @@ impl Worker {
         if self.feed.waiting() > MOST_WAITING || (self.feed.is_congested() && !is_busy) {
             let rows = self.feed.give_up() + taken;
             tracing::error!(%error, %file, rows, "the index cannot be written and too much waits \
-                for it; keys and ended tasks stay in memory until the next start brings it up to \
+                for it; what comes now stays in memory until the next start brings it up to \
                 the log");
             return false;
         }
