@@ -126,8 +126,17 @@ pub(super) fn whole(row: &rusqlite::Row<'_>) -> Result<EndedTask, Error> {
 
 /// A row of place and head as the task that it is, without its messages and events.
 pub(super) fn head(row: &rusqlite::Row<'_>) -> Result<EndedTask, Error> {
-    let place = Sequence(unsigned(row.get(0)?));
-    EndedTask::decode_head(place, row.get_ref(1)?.as_blob()?).map_err(|error| malformed(1, error))
+    head_of(row, row.get(0)?, 1)
+}
+
+/// A task at a place whose head is in a column of a row, likewise.
+pub(super) fn head_of(
+    row: &rusqlite::Row<'_>,
+    place: i64,
+    column: usize,
+) -> Result<EndedTask, Error> {
+    let (place, head) = (Sequence(unsigned(place)), row.get_ref(column)?.as_blob()?);
+    EndedTask::decode_head(place, head).map_err(|error| malformed(column, error))
 }
 
 /// A state's number where it is the usual one, which has no index of its own.
