@@ -165,10 +165,10 @@ fn replay(
                 index.note(place, &record, config.key_window, now);
             }
             gaps.replay(&mut engine, place, record, found.after_damage)?;
-            if let Some(index) = &mut index {
-                if index.note_past(engine.take_past()) {
-                    engine.let_go_of_past();
-                }
+            if let Some(index) = &mut index
+                && index.note_past(engine.take_past())
+            {
+                engine.let_go_of_past();
             }
             Ok(())
         })?;

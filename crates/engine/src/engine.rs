@@ -11,7 +11,7 @@ use crate::gate::Held;
 use crate::gather::Gathering;
 use crate::map::{Map, map};
 use crate::now::{Deadline, Mono, Now};
-use crate::past::Handed;
+use crate::past::{Following, Handed};
 use crate::queue::{Entry, Inbox, Messages};
 use crate::record::{EntryId, Record};
 use crate::route::{Agent, Targets, Tenant};
@@ -118,8 +118,8 @@ pub struct Engine {
     pub(crate) spill: Spill,
     /// Up to where the index has what it is to have.
     pub(crate) indexed: Sequence,
-    /// Whether the index takes in nothing more.
-    pub(crate) index_stopped: bool,
+    /// Whether the index takes in what is over.
+    pub(crate) following: Following,
     /// What is over and is to be handed to the driver.
     pub(crate) handed: Vec<Handed>,
 
@@ -192,7 +192,7 @@ impl Engine {
             firings: BTreeSet::new(),
             spill: Spill::default(),
             indexed: Sequence(0),
-            index_stopped: false,
+            following: Following::Yes,
             handed: Vec::new(),
             wall_timers: Timers::new(),
             session_timers: Timers::new(),

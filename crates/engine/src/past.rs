@@ -64,6 +64,15 @@ pub(crate) struct Handed {
     pub(crate) unread: Option<(Sequence, Arc<Publish>)>,
 }
 
+/// Whether the index takes in what is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Following {
+    /// It does, sooner or later.
+    Yes,
+    /// It takes in nothing more.
+    Stopped,
+}
+
 impl Engine {
     /// Tells the driver of what is over.
     pub(crate) fn tell_handed(&mut self, out: &mut Output) {
@@ -91,10 +100,10 @@ impl Engine {
     /// out while records are replayed; how far it goes need not be known yet. A long log would
     /// otherwise need as much memory.
     pub fn let_go_of_past(&mut self) {
-        let stopped = std::mem::replace(&mut self.index_stopped, true);
+        let following = std::mem::replace(&mut self.following, Following::Stopped);
         self.forget_ended_tasks(0);
         self.forget_letters();
-        self.index_stopped = stopped;
+        self.following = following;
     }
 
     /// What is handed over, whole: of what had left memory by then the payload is read, or it has
@@ -115,6 +124,6 @@ impl Engine {
     /// Whether the index gets everything that is over, so that it stays in memory until then
     /// whatever the bounds are. The driver sees to it that not too much gathers.
     pub(crate) fn index_follows(&self) -> bool {
-        !self.index_stopped
+        self.following == Following::Yes
     }
 }

@@ -71,12 +71,11 @@ pub(super) fn insert(
         }
     }
     for gone in cleared {
-        let found = match gone.died {
-            Some(place) => Some(place),
-            None => {
-                let found = find(connection, hashes, &gone.tenant, gone.id, Some(&gone.inbox))?;
-                found.into_iter().map(|dead| dead.place).find(|place| *place < gone.place)
-            }
+        let found = if gone.died.is_some() {
+            gone.died
+        } else {
+            let found = find(connection, hashes, &gone.tenant, gone.id, Some(&gone.inbox))?;
+            found.into_iter().map(|dead| dead.place).find(|place| *place < gone.place)
         };
         if let Some(place) = found {
             sums.subtract(connection, "NOT INDEXED WHERE place = ?1", &[&signed(place.0)])?;
@@ -178,7 +177,7 @@ pub(super) fn list(
     let cursor = filter.before.map_or(Sequence(u64::MAX), first_from);
     let before = cursor.min(known.letters_from);
     let limit = if filter.limit == 0 { DEFAULT } else { filter.limit } as usize;
-    let id = filter.id.map(|id| id.to_bytes());
+    let id = filter.id.map(MessageId::to_bytes);
     let mut scan = connection.prepare_cached(&scan)?;
     let mut read_head = connection.prepare_cached(READ_HEAD)?;
     let mut rows = scan.query(params![mark, signed(before.0.min(i64::MAX as u64)), id])?;

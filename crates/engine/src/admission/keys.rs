@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::key_index::KeyRow;
 use crate::map::{Map, map};
 use crate::now::Now;
+use crate::past::Following;
 use crate::record::{Carried, Record};
 use crate::table::TenantKey;
 use std::collections::{BTreeMap, VecDeque};
@@ -189,7 +190,7 @@ impl Engine {
 
     /// Notes that the index takes in nothing more.
     pub(crate) fn index_stopped(&mut self) {
-        self.index_stopped = true;
+        self.following = Following::Stopped;
         self.forget_ended_tasks(0);
         self.forget_letters();
     }

@@ -62,14 +62,13 @@ impl DeadLetters {
         place: Sequence,
     ) -> u64 {
         let (id, size) = (letter.publish.envelope.id, size(&letter));
-        let number = match base {
-            Some(_) => number(place),
-            None => {
-                let last = self.ephemeral.numbers.last().copied().unwrap_or(0);
-                let next = last.max(number(place)) + 1;
-                // Those of logged letters end in zeros.
-                next + u64::from(next.trailing_zeros() >= SHIFT)
-            }
+        let number = if base.is_some() {
+            number(place)
+        } else {
+            let last = self.ephemeral.numbers.last().copied().unwrap_or(0);
+            let next = last.max(number(place)) + 1;
+            // Those of logged letters end in zeros.
+            next + u64::from(next.trailing_zeros() >= SHIFT)
         };
         // What is said again takes the place of what is known of it.
         self.remove(number);
