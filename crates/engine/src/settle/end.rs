@@ -129,8 +129,9 @@ impl Engine {
                 attempts: entry.past.take().map(|past| past.notes).unwrap_or_default(),
             };
             let bases = entry.is_logged().then_some((entry.base, self.sequence));
+            let counted = u64::from(!self.planted(Defect::UncountedLetter));
             for owner in self.dead_letters.push(tenant, letter, bases, most) {
-                self.tenants[owner].tally.letters_forgotten += 1;
+                self.tenants[owner].tally.letters_forgotten += counted;
             }
         }
         if let Some(task) = entry.task {
@@ -149,7 +150,8 @@ impl Engine {
     /// How many dead letters of a class there may be.
     pub(crate) fn most_letters(&self) -> Most {
         let config = &self.config;
-        Most { letters: config.dead_letters, bytes: config.dead_letter_bytes }
+        let more = usize::from(self.planted(Defect::IgnoredLetterBound));
+        Most { letters: config.dead_letters + more, bytes: config.dead_letter_bytes }
     }
 }
 

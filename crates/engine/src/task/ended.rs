@@ -9,6 +9,7 @@
 //!
 //! [`Effect::Answer`]: crate::Effect::Answer
 
+use crate::defect::Defect;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::spill::is_stub;
@@ -94,7 +95,9 @@ impl Engine {
     /// The place up from which ended tasks are in memory: those of earlier records have left it.
     pub(crate) fn ended_from(&self) -> Sequence {
         let first = self.tasks.ended[0].queue.front();
-        first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].place)
+        let from = first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].place);
+        let early = u64::from(self.planted(Defect::SeamTooEarly));
+        Sequence(from.0.saturating_sub(early))
     }
 
     /// Hands a logged task that has ended over to the index, unless that has it.
@@ -113,7 +116,9 @@ impl Engine {
             ended,
             events: task.events.clone(),
         };
-        let unread = is_stub(&task.publish).then(|| (task.base, task.publish.clone()));
+        let as_it_is = self.planted(Defect::StubHandedOver);
+        let unread = is_stub(&task.publish) && !as_it_is;
+        let unread = unread.then(|| (task.base, task.publish.clone()));
         self.tasks.handed.push(Handed { ended, unread });
     }
 

@@ -149,6 +149,9 @@ impl Engine {
         self.tasks.ended[class].queue.push_back((key, id));
         if is_logged {
             self.hand_over(key);
+            if self.planted(Defect::ResultNotIndexed) {
+                self.tasks.handed.iter_mut().for_each(|handed| handed.ended.task.result = None);
+            }
         }
         self.forget_ended_tasks(class);
     }
@@ -165,7 +168,9 @@ impl Engine {
             let over = ended.queue.len() > most || ended.bytes > most_bytes;
             let indexed = class == 0
                 && ended.queue.len() > recent
-                && self.is_indexed(self.tasks.rows[first].place);
+                && (self.is_indexed(self.tasks.rows[first].place)
+                    || (self.planted(Defect::ForgottenUnindexed)
+                        && self.config.task_index.is_some()));
             if !indexed && (!over || ended.queue.len() <= 1) {
                 return;
             }
