@@ -373,7 +373,7 @@ mod tests {
             }
             assert_eq!(check, Ok(()));
             scene.settle(WORKERS[worker], entry, Outcome::Complete { reply: None });
-            scene.fact(Fact::Ended { entry, how: Ending::Completed(None) }).unwrap();
+            scene.fact(Fact::Ended { entry, how: Ending::Completed(None), said: 0 }).unwrap();
         }
     }
 

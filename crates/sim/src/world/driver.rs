@@ -113,6 +113,9 @@ impl World {
         self.broker.out = out;
         self.plan_commit(flush);
         self.check_each(|model| {
+            laws::spilling::nothing_in_silence(model)?;
+            laws::handing::none_kept_back(model)?;
+            laws::following::nobody_forgotten(model)?;
             laws::shares::nobody_starves(model)?;
             laws::outside::nobody_overtaken(model)?;
             laws::pressure::nobody_untold(model)
@@ -122,7 +125,7 @@ impl World {
     fn append(&mut self, at: Sequence, record: Record) -> Check {
         self.trace.line(format_args!("  record {} {record:?}", at.0));
         self.totals.add(Count::Records);
-        Self::check_readable(&record)?;
+        self.check_readable(&record)?;
         let trace = &mut self.trace;
         let mut write = |body: &mut Vec<u8>| {
             let start = body.len();
@@ -175,7 +178,7 @@ impl World {
                 }
             }
             Fact::Paused { .. } => Count::Paused,
-            Fact::Ended { entry, how } => {
+            Fact::Ended { entry, how, .. } => {
                 let late = entries.get(entry);
                 let late = late.is_some_and(|e| e.place == crate::model::Place::Waiting);
                 match how {
@@ -232,26 +235,26 @@ impl World {
                 self.note_filter(pattern, filter, wanted);
                 Ok(())
             }
-            Effect::Load { places } => {
-                self.plan_load(places);
-                Ok(())
-            }
+            Effect::Load { places } => self.plan_load(places),
             Effect::Cleaned { before } => {
                 self.cleaned(before);
                 Ok(())
             }
             Effect::Ended(task) => {
                 self.trace.bytes(&[5]);
-                self.broker.ended.push_back(reread(&task)?);
+                let task = reread(&task)?;
+                self.handed(&task)?;
+                self.broker.ended.push_back(task);
                 Ok(())
             }
-            Effect::Answer { query, result, .. } => {
+            Effect::Answer { query, result, ended_from } => {
                 self.trace.bytes(&[4]);
                 self.totals.add(Count::Reads);
                 let Some((tenant, question)) = self.broker.questions.remove(&query) else {
                     let message = format!("question {} is answered twice", query.0);
                     return Err(Violation::new("answers", message));
                 };
+                let result = self.completed(tenant, &question.query, ended_from, result);
                 self.models[tenant].answered(&question, &result)?;
                 self.trace.bytes(&[u8::from(result.is_ok())]);
                 Ok(())
@@ -285,6 +288,7 @@ impl World {
                 RefusalCode::DiskFull => Count::FullRefusals,
                 RefusalCode::Deadlock => Count::Deadlocks,
                 RefusalCode::KeyCap => Count::KeyCaps,
+                RefusalCode::TooLarge => Count::TooMany,
                 RefusalCode::InboxFull => Count::FullInboxes,
                 _ => return,
             },

@@ -132,6 +132,8 @@ impl World {
         self.broker.engine = engine;
         let ended = self.broker.engine.take_ended();
         self.broker.ended.extend(ended.into_iter().map(Box::new));
+        // What was said again comes late; the index takes all in the order of their places.
+        self.broker.ended.make_contiguous().sort_by_key(|task| task.place);
         self.broker.log = Some(log);
         self.broker.batch = self.plan.log.batch();
         self.broker.written = survived;
@@ -139,6 +141,7 @@ impl World {
         self.broker.ample = true;
         self.broker.mood = Mood::Up;
         self.notice(|model| model.crashed(survived));
+        self.handed_again()?;
         self.at_moment();
         self.notice(crate::model::Model::started);
         self.drive(Engine::start)?;
