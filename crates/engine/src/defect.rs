@@ -141,8 +141,6 @@ pub enum Defect {
     SkippedAtSeam,
     /// A page begins with the task that its cursor names.
     RepeatedAtSeam,
-    /// Ended tasks that left memory are said to end one record too early.
-    SeamTooEarly,
     /// Who follows a task that has left memory is told nothing.
     UntoldPast,
     /// A task that has left memory can be called off.
@@ -229,7 +227,6 @@ impl Defect {
         Self::ResultNotIndexed,
         Self::SkippedAtSeam,
         Self::RepeatedAtSeam,
-        Self::SeamTooEarly,
         Self::UntoldPast,
         Self::PastCalledOff,
         Self::IgnoredLetterBound,

@@ -304,8 +304,8 @@ fn few(seed: u64, which: u64) -> Option<usize> {
 /// How many dead letters there may be, and how many bytes of them; drawn apart like cleaning.
 fn letters(seed: u64) -> (usize, u64) {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xDEAD);
-    let most = if rng.u8(..) < 60 { rng.usize(1..=5) } else { MANY_LETTERS };
-    (most, if rng.u8(..) < 40 { rng.u64(20..=300) } else { PLENTY })
+    let most = if rng.u8(..) < 100 { rng.usize(1..=5) } else { MANY_LETTERS };
+    (most, if rng.u8(..) < 60 { rng.u64(20..=300) } else { PLENTY })
 }
 
 /// How often, in thousandths, the disk fails to read a payload that has left memory; drawn apart

@@ -41,7 +41,7 @@ counts! {
     Flips = "flipped bits", 20;
     Carried = "carried records", 200;
     Loads = "payloads read again", 200;
-    Unread = "payloads not read", 20;
+    Unread = "payloads not read", 5;
     Sweeps = "sweeps", 20;
     Pauses = "pauses", 20;
     Freezes = "freezes", 20;
@@ -73,7 +73,7 @@ counts! {
     Late = "late results", 3;
     KeyCaps = "refusals for too many keys", 5;
     TooMany = "refusals of too many at once", 5;
-    LettersGone = "dead letters gone for newer ones", 5;
+    LettersGone = "dead letters gone for newer ones", 2;
     FullInboxes = "refusals for a full inbox", 20;
     Repeats = "key repeats", 5;
     Events = "events", 50;

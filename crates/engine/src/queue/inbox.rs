@@ -231,6 +231,12 @@ impl Inbox {
         lane.returned.first_key_value().map(|(_, &key)| key).or(lane.fresh.front())
     }
 
+    /// Whether an entry that comes back goes before all that is in its lane.
+    pub(crate) fn goes_first(&self, entry: &Entry) -> bool {
+        let returned = &self.lanes[lane_of(entry)].returned;
+        returned.first_key_value().is_none_or(|(&first, _)| entry.id < first)
+    }
+
     /// What may be dropped to make room. Looked for once, then kept up to date until the lanes
     /// are empty, so that inboxes from which nothing is dropped pay nothing for it.
     pub(crate) fn droppable(&mut self, entries: &Table<EntryKey, Entry>) -> &Droppable {

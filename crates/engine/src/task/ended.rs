@@ -95,9 +95,7 @@ impl Engine {
     /// The place up from which ended tasks are in memory: those of earlier records have left it.
     pub(crate) fn ended_from(&self) -> Sequence {
         let first = self.tasks.ended[0].queue.front();
-        let from = first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].place);
-        let early = u64::from(self.planted(Defect::SeamTooEarly));
-        Sequence(from.0.saturating_sub(early))
+        first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].place)
     }
 
     /// Hands a logged task that has ended over to the index, unless that has it.

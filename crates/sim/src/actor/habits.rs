@@ -2,6 +2,7 @@
 
 use super::person::{State, skill};
 use crate::laws::pages;
+use crate::model::{Entry, Place};
 use crate::totals::Count;
 use crate::world::{Event, IMPOSTOR, Link, ToBroker, World, principal};
 use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
@@ -52,6 +53,7 @@ impl World {
                 self.frame(number, ClientFrame::Drain);
             }
             5 if self.chance(traffic.cancel * 4) => self.call_off(number),
+            6 => self.answer_some(number),
             _ => self.send_some(number),
         }
     }
@@ -166,6 +168,17 @@ impl World {
             task = root.and_then(|sent| sent.envelope.root_id).unwrap_or(task);
         }
         self.operate(number, vec![Operation::Cancel { id: task, reason, descendants }]);
+    }
+
+    /// Answers a question that a task waits for, whoever sent that.
+    fn answer_some(&mut self, number: usize) {
+        let open = self.model_of(number).book.open_entries();
+        let paused = open.filter(|entry| entry.place == Place::Paused).map(Entry::id);
+        let paused: Vec<_> = paused.collect();
+        if !paused.is_empty() {
+            let task = paused[self.rng.usize(..paused.len())];
+            self.answer_pause(number, task);
+        }
     }
 
     fn change_credit(&mut self, number: usize) {

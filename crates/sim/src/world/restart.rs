@@ -124,7 +124,7 @@ impl World {
             // What was lost with its disk, or is of another log, is filled anew.
             self.broker.index.lose();
         }
-        self.broker.reopen_payloads();
+        self.broker.reopen_payloads(from);
         let engine = self.replay(&found)?;
         conserved(&engine)?;
         self.compare_with_whole(&engine)?;
@@ -145,6 +145,7 @@ impl World {
         self.at_moment();
         self.notice(crate::model::Model::started);
         self.drive(Engine::start)?;
+        self.broker.payloads.keep_from(self.broker.kept_from);
         self.calendar.forget_driver();
         self.broker.flush_planned = false;
         self.broker.write_planned = false;
