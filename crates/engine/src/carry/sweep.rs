@@ -223,8 +223,7 @@ impl Engine {
             let carried = base < sweep.before;
             sweep.saw(bytes, carried);
             let forgotten = (self.planted(Defect::ForgottenCarry) && self.rng.u8(..) < 64)
-                || (self.planted(Defect::SpilledNotCarried)
-                    && is_stub(&self.entries[key].publish));
+                || (self.planted(Defect::SpilledNotCarried) && is_stub(&self.entries[key].publish));
             if carried && !forgotten {
                 match self.recall_payload(key) {
                     Ok(()) => self.say_entry(key, out),

@@ -51,11 +51,7 @@ pub(crate) fn inboxes(
         let mut members = wanting.iter().filter(|(_, own)| own.group.as_ref() == Some(&group));
         let missed = members.all(|(_, own)| may_miss(model, id, own));
         ensure!(
-            !reached.is_empty()
-                || missed
-                || by_session
-                || too_many > 0
-                || bounds::are_tight(model),
+            !reached.is_empty() || missed || by_session || too_many > 0 || bounds::are_tight(model),
             "groups",
             "event {id} goes to nobody of group {group}"
         );

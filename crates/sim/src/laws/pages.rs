@@ -94,7 +94,7 @@ pub(crate) const STATES: [TaskState; 3] =
 #[cfg(test)]
 mod tests {
     use super::{shown, wanted};
-    use crate::model::testing::{Scene, WORKERS, id, broken, publish};
+    use crate::model::testing::{Scene, WORKERS, broken, id, publish};
     use crate::model::{Ending, Fact};
     use trunkline_types::{
         Destination, History, MessageId, Outcome, TaskFilter, TaskPage, TaskSnapshot, TaskState,

@@ -219,7 +219,8 @@ fn snapshot(model: &Model, task: &TaskSnapshot) -> Check {
         ensure!(right, "9 tasks", "task {id} is shown {}, it ended {:?}", task.state, entry.end);
         let durable = model.reached(entry.latest, level);
         ensure!(durable, "1 durable", "the end of {id} is shown before {} is", entry.latest.0);
-        let said = if let Some(Ending::Completed(reply)) = &entry.end { reply.as_ref() } else { None };
+        let said =
+            if let Some(Ending::Completed(reply)) = &entry.end { reply.as_ref() } else { None };
         let shown = task.result.as_ref();
         ensure!(shown == said, "9 tasks", "task {id} is shown with {shown:?}, not {said:?}");
     }

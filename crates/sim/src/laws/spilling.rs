@@ -71,7 +71,8 @@ pub(crate) fn nothing_in_silence(model: &mut Model) -> Check {
 /// so there is never more of it in memory than may be, and nothing else excuses what is there but
 /// its own size.
 pub(crate) fn figures(models: &[Model], found: Where) -> Check {
-    let open = || models.iter().flat_map(|model| model.book.open_entries().map(move |e| (model, e)));
+    let open =
+        || models.iter().flat_map(|model| model.book.open_entries().map(move |e| (model, e)));
     let open = || open().filter(|(_, entry)| entry.may_leave());
     let all: u64 = open().map(|(_, entry)| entry.size()).sum();
     let Where { memory, disk } = found;

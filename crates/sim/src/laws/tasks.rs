@@ -174,7 +174,9 @@ mod tests {
     use crate::model::testing::{SENDER, Scene, WORKERS, broken, id};
     use crate::model::{Ending, Fact};
     use trunkline_types::session::Operation;
-    use trunkline_types::{Epoch, Outcome, TaskEvent, TaskEventBody, TaskState, TaskUpdate, WallTime};
+    use trunkline_types::{
+        Epoch, Outcome, TaskEvent, TaskEventBody, TaskState, TaskUpdate, WallTime,
+    };
 
     fn status(number: u64, state: TaskState) -> TaskUpdate {
         let body = TaskEventBody::Status { state, reason: None };

@@ -4,7 +4,8 @@ use super::Ending;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::{
-    Destination, Durability, InboxAddress, MessageId, Priority, Publish, Sequence, SessionId, Token, WallTime,
+    Destination, Durability, InboxAddress, MessageId, Priority, Publish, Sequence, SessionId,
+    Token, WallTime,
 };
 
 /// Where an entry is.
