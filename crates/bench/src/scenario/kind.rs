@@ -126,7 +126,7 @@ impl Scenario {
                 ..base
             },
             Self::Stalled => Defaults {
-                seconds: Some(5.0),
+                seconds: Some(2.0),
                 senders: None,
                 count: None,
                 agents: 1_000,
