@@ -232,9 +232,9 @@ impl Inbox {
     }
 
     /// Whether an entry that comes back goes before all that is in its lane.
-    pub(crate) fn goes_first(&self, entry: &Entry) -> bool {
-        let returned = &self.lanes[lane_of(entry)].returned;
-        returned.first_key_value().is_none_or(|(&first, _)| entry.id < first)
+    pub(crate) fn goes_first(&self, entries: &Table<EntryKey, Entry>, entry: &Entry) -> bool {
+        let first = self.lanes[lane_of(entry)].returned.first();
+        first.is_none_or(|first| entry.id < entries[first].id)
     }
 
     /// What may be dropped to make room. Looked for once, then kept up to date until the lanes
@@ -323,7 +323,7 @@ impl Inbox {
         let lanes = (0..LANES).rev().filter(|lane| mask & (1 << lane) != 0);
         let mut keys = lanes.flat_map(|lane| {
             let lane = &self.lanes[lane];
-            lane.returned.values().copied().chain(lane.fresh.iter(entries))
+            lane.returned.iter().chain(lane.fresh.iter(entries))
         });
         keys.find(|&key| !is_stub(&entries[key].publish))
     }

@@ -34,7 +34,7 @@ impl Engine {
         // for a payload, what came back goes before what never left.
         if inbox.filled() & lane != 0 {
             let waits = inbox.deliverable(&self.entries) & lane == 0;
-            if !waits || !inbox.goes_first(entry) {
+            if !waits || !inbox.goes_first(&self.entries, entry) {
                 return None;
             }
         }

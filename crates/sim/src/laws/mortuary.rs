@@ -95,6 +95,7 @@ mod tests {
     fn scene(said: u64) -> Scene {
         let mut scene = Scene::new();
         scene.model.pure = true;
+        scene.model.rules.breaker_failures = 0;
         scene.model.rules.dead_letter_keep = Duration::from_hours(24);
         for number in 1..=3 {
             scene.accept_synced(number);
