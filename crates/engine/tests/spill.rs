@@ -306,7 +306,7 @@ fn a_dead_letter_of_work_whose_payload_was_out_is_whole() {
     it.load(wanted);
     let delivery = it.world.deliveries(agent).remove(0);
     let reason = "no".to_owned();
-    let outcome = trunkline_types::Outcome::DeadLetter { reason };
+    let outcome = Outcome::DeadLetter { reason };
     // Held over a restart, it is out again.
     it.world.handle(Command::Stop);
     let mut it = it.restarted();

@@ -198,7 +198,9 @@ impl Plan {
             // It takes many draws to tell weights from their absence.
             traffic.weights = traffic.weights.max(60);
         }
-        let few_letters = letters != (MANY_LETTERS, PLENTY);
+        // Ended tasks and dead letters are bounded for all tenants together, which no model of one
+        // can follow.
+        let tenants = usize::from(letters == (MANY_LETTERS, PLENTY));
         Self {
             seed,
             steps: rng.u32(800..=4000),
@@ -210,12 +212,7 @@ impl Plan {
             verdicts: sometimes(rng, 1000),
             agents: rng.usize(1..=4),
             clients: rng.usize(1..=3),
-            // Ended tasks and dead letters are bounded for all tenants together, which no model of
-            // one can follow.
-            strangers: match few_ended || rng.bool() {
-                true => 0,
-                false => rng.usize(1..=2) * usize::from(!few_letters),
-            },
+            strangers: if few_ended || rng.bool() { 0 } else { rng.usize(1..=2) * tenants },
             wire: Wire {
                 delay: (grace * MS / 12).min(rng.u64(1..=8) * MS),
                 duplicated: sometimes(rng, 60),

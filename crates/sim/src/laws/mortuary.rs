@@ -25,7 +25,7 @@ impl Letters {
         let kept = book.letters.iter().map(|letter| (letter.clone(), is_certain(model, letter)));
         // Of what is ephemeral no record tells, nor of what went with time.
         let told = model.pure && model.rules.dead_letter_keep >= LONG;
-        let count = told.then(|| (book.letters.len() as u64, book.letters_gone));
+        let count = told.then_some((book.letters.len() as u64, book.letters_gone));
         Self { kept: kept.collect(), count }
     }
 }

@@ -162,13 +162,7 @@ impl Book {
                 let (sender, accepted_at) = (pending.sender, pending.accepted_at);
                 self.place(at, &pending.publish, sender, accepted_at, *first_entry, inboxes);
             }
-            Fact::Carried { entry } => {
-                let entry = entry.and_then(|number| self.entries.get_mut(&number));
-                if let Some(entry) = entry {
-                    entry.older = Some(entry.base);
-                    entry.base = at;
-                }
-            }
+            Fact::Carried { entry } => self.say_again(at, *entry),
             Fact::Artifact { .. } | Fact::Lost | Fact::Elsewhere => {}
         }
     }
@@ -216,6 +210,14 @@ impl Book {
                 entry.token = None;
             }
         });
+    }
+
+    /// An entry was said again, if that was one.
+    fn say_again(&mut self, at: Sequence, number: Option<u64>) {
+        if let Some(entry) = number.and_then(|number| self.entries.get_mut(&number)) {
+            entry.older = Some(entry.base);
+            entry.base = at;
+        }
     }
 
     /// An entry became a dead letter, for which older ones go if there are too many.
