@@ -52,7 +52,7 @@ impl Engine {
                     inbox.as_ref().map_or_else(String::new, |inbox| format!(" of '{inbox}'"));
                 let message = format!(
                     "dead letter {id}{place} is gone: it was redriven, purged or forgotten, or it \
-                     never was"
+                     never was; list those that there are"
                 );
                 return Err(Refusal::new(RefusalCode::NotFound, message));
             }
