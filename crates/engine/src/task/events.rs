@@ -225,10 +225,17 @@ impl Engine {
         let number = task.last_event;
         task.event_bytes += event_bytes(&body);
         task.events.push_back(TaskEvent { number, epoch, at, body });
+        let tenant = task.tenant;
+        let mut forgotten = 0;
         while task.events.len() > bound || (task.event_bytes > most_bytes && task.events.len() > 1)
         {
             let Some(oldest) = task.events.pop_front() else { break };
             task.event_bytes -= event_bytes(&oldest.body);
+            forgotten += 1;
+        }
+        // A replay forgets again what was counted before.
+        if !self.replaying {
+            self.tenants[tenant].tally.events_forgotten += forgotten;
         }
     }
 }
