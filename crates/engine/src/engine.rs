@@ -11,13 +11,15 @@ use crate::gate::Held;
 use crate::gather::Gathering;
 use crate::map::{Map, map};
 use crate::now::{Deadline, Mono, Now};
-use crate::queue::{Entry, Inbox, Messages};
+use crate::queue::{Entry, Inbox, Lease, Messages};
 use crate::record::{EntryId, Record};
 use crate::route::{Agent, Targets, Tenant};
 use crate::schedule::Firing;
 use crate::settle::{DeadLetters, UsedTokens};
 use crate::spill::Spill;
-use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, SessionKey, Table, TenantKey};
+use crate::table::{
+    AgentKey, EntryKey, GatherKey, InboxKey, LeaseKey, SessionKey, Table, TenantKey,
+};
 use crate::task::Tasks;
 use crate::timer::Timers;
 use std::collections::{BTreeSet, VecDeque};
@@ -88,6 +90,8 @@ pub struct Engine {
     pub(crate) agents: Table<AgentKey, Agent>,
     pub(crate) inboxes: Table<InboxKey, Inbox>,
     pub(crate) entries: Table<EntryKey, Entry>,
+    /// The latest leases of entries.
+    pub(crate) leases: Table<LeaseKey, Lease>,
     pub(crate) next_entry: EntryId,
     /// Finds the copies of a message.
     pub(crate) messages: Messages,
@@ -170,6 +174,7 @@ impl Engine {
             agents: Table::new(),
             inboxes: Table::new(),
             entries: Table::new(),
+            leases: Table::new(),
             next_entry: EntryId(1),
             messages: Messages::new(seed),
             replay_ids: map(seed),

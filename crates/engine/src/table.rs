@@ -4,7 +4,7 @@ use slab::Slab;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-/// A key into a [`Table`].
+/// A key into a [`Table`]. One that may be missing takes no more room than one that is there.
 pub(crate) trait Key: Copy + Eq {
     /// The key of a slot.
     fn from_slot(slot: u32) -> Self;
@@ -16,13 +16,13 @@ macro_rules! key {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        pub(crate) struct $name(u32);
+        pub(crate) struct $name(std::num::NonZeroU32);
         impl $crate::table::Key for $name {
             fn from_slot(slot: u32) -> Self {
-                Self(slot)
+                Self(std::num::NonZeroU32::MIN.saturating_add(slot))
             }
             fn slot(self) -> u32 {
-                self.0
+                self.0.get() - 1
             }
         }
     };
@@ -31,6 +31,10 @@ macro_rules! key {
 key!(
     /// An inbox entry.
     EntryKey
+);
+key!(
+    /// A lease.
+    LeaseKey
 );
 key!(
     /// An inbox.

@@ -95,9 +95,11 @@ impl Engine {
             self.forget_token(key);
             self.key_leave(key);
             let entry = self.entries.remove(key);
-            self.messages.remove(entry.publish.envelope.id, key);
+            self.unlist_copy(key, &entry);
             if let Some(task) = entry.task {
-                self.tasks.rows[task].entry = None;
+                let row = &mut self.tasks.rows[task];
+                row.entry = None;
+                row.more_mut().sent = Some(entry.sent().cloned());
             }
             let inbox = &mut self.inboxes[entry.inbox];
             inbox.places[Place::Staged as usize] -= 1;

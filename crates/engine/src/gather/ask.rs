@@ -214,7 +214,7 @@ impl Engine {
     /// Which inbox a delivery is said to come from: what every agent with a skill is asked lies in
     /// the agents' own inboxes, but it is the skill that is wanted of them.
     pub(crate) fn wanted_of(&self, entry: &Entry) -> InboxAddress {
-        match &entry.publish.envelope.destination {
+        match entry.body.destination() {
             Destination::Skill(skill) if entry.gather.is_some() => {
                 InboxAddress::Skill(skill.clone())
             }

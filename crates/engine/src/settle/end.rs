@@ -8,15 +8,15 @@ use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::{Entry, Owner, Place};
 use crate::record::{End, Record};
+use crate::spill::Sent;
 use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey};
-use std::sync::Arc;
 use trunkline_types::session::{Reply, SessionItem};
-use trunkline_types::{DeadLetter, Failure, FailureCode, Payload, Publish, SessionId, WallTime};
+use trunkline_types::{DeadLetter, Failure, FailureCode, MessageId, Payload, SessionId, WallTime};
 
 /// What remains to be told after an entry ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    publish: Arc<Publish>,
+    message: MessageId,
     inbox: InboxKey,
     task: Option<TaskKey>,
     gather: Option<GatherKey>,
@@ -32,14 +32,14 @@ impl Engine {
     pub(crate) fn end_entry(&mut self, now: Now, key: EntryKey, end: End, out: &mut Output) {
         let entry = &self.entries[key];
         let (level, holder) = (entry.durability, self.holder(key));
-        let held = entry.lease.filter(|_| entry.place == Place::Leased);
+        let held = self.lease_of(entry).filter(|_| entry.place == Place::Leased).copied();
         if entry.is_logged()
             && !(self.planted(Defect::UnrecordedSettlement) && self.rng.u8(..) < 64)
         {
             let entry = self.entries[key].id;
             self.emit(Record::Settled { entry, end: end.clone(), at: now.wall }, out);
         }
-        let reply = self.entries[key].publish.options.reply.then(|| result(&end));
+        let reply = self.entries[key].body.options().reply.then(|| result(&end));
         let called_off = match &end {
             End::Expired => Some("its time to live has ended".to_owned()),
             End::Canceled { reason } => Some(format!("canceled: {reason}")),
@@ -53,7 +53,7 @@ impl Engine {
             let item = SessionItem::Cancel { token: lease.token, reason };
             self.hold_item(now, level, (connection, item), out);
         }
-        let Ended { publish, inbox, task, gather, sender, agent, next } =
+        let Ended { message, inbox, task, gather, sender, agent, next } =
             self.apply_ended(key, end, now.wall);
         if let Some(task) = task {
             self.tell_task_watchers(now, task, level, out);
@@ -61,7 +61,7 @@ impl Engine {
         if let (Some(gather), Some(result)) = (gather, &reply) {
             self.gathered_part(now, gather, inbox, result.clone(), out);
         } else if let Some(result) = reply {
-            let request = publish.envelope.id;
+            let request = message;
             let agent = agent.map(|agent| self.agents[agent].id.clone());
             let reply = SessionItem::Reply(Reply { request, agent, result });
             let tenant = self.inboxes[inbox].tenant;
@@ -81,7 +81,7 @@ impl Engine {
         self.unqueue(key);
         self.clear_timer(key);
         let next = self.key_leave(key);
-        let agent = self.entries[key].lease.map(|lease| lease.agent);
+        let agent = self.lease(key).map(|lease| lease.agent);
         self.forget_token(key);
         let mut entry = self.entries.remove(key);
         if entry.is_logged() {
@@ -117,11 +117,18 @@ impl Engine {
         let tenant = inbox.tenant;
         if let End::DeadLettered { reason, note } = &end {
             entry.add_note(note.clone());
-            if !self.replaying {
-                entry.publish = self.whole_or_lost(entry.base, &entry.publish);
-            }
+            let sent = entry.sent().cloned();
+            // Nothing is read while records are replayed: it is a stub until the start.
+            let publish = if self.replaying {
+                sent.stub()
+            } else {
+                let whole = self.whole_or_lost(entry.base, &sent);
+                let Sent { size, body, .. } = Sent::whole(whole.clone());
+                (entry.size, entry.body) = (size, body);
+                whole
+            };
             let letter = DeadLetter {
-                publish: entry.publish.clone(),
+                publish,
                 inbox: address.flatten().expect("bare subscriptions have no entries"),
                 reason: reason.clone(),
                 at,
@@ -134,16 +141,10 @@ impl Engine {
             }
         }
         if let Some(task) = entry.task {
-            self.note_ended_task(task, entry.inbox, &end);
-            let row = &mut self.tasks.rows[task];
-            if !Arc::ptr_eq(&row.publish, &entry.publish) {
-                row.publish = entry.publish.clone();
-            }
-            (row.base, row.place) = (entry.base, self.sequence);
-            self.task_ended(task, end, entry.is_logged(), at);
+            self.task_ended(task, &entry, end, at);
         }
-        let Entry { publish, inbox, task, gather, sender, .. } = entry;
-        Ended { publish, inbox, task, gather, sender, agent, next }
+        let Entry { message, inbox, task, gather, sender, .. } = entry;
+        Ended { message, inbox, task, gather, sender, agent, next }
     }
 
     /// How many dead letters of a class there may be.

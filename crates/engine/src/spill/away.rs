@@ -1,7 +1,8 @@
 //! Payloads leave memory, are asked for, and come back.
 
 use super::ahead::Ahead;
-use super::stub::{is_stub, may_leave, stub};
+use super::body::{Body, Shapes};
+use super::stub::NOTHING;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::Now;
@@ -10,7 +11,7 @@ use crate::record::EntryId;
 use crate::table::{EntryKey, InboxKey};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use trunkline_types::{Publish, Sequence};
+use trunkline_types::{Destination, Publish, Sequence};
 
 /// How many entries of an inbox are asked for ahead of their delivery.
 const AHEAD: usize = 256;
@@ -38,6 +39,8 @@ pub struct PayloadFigures {
 #[derive(Debug, Default)]
 pub(crate) struct Spill {
     pub(super) figures: PayloadFigures,
+    /// What is known of those whose payloads are out.
+    shapes: Shapes,
     /// What was asked for and has not come, by the places of the records.
     loading: BTreeMap<Sequence, (EntryKey, InboxKey)>,
     /// Inboxes that may have to ask for something, to be looked at before the call returns.
@@ -103,8 +106,8 @@ impl Engine {
         let written = self.replaying || entry.base <= self.written.max(self.synced);
         written
             && self.config.payloads.is_some()
-            && may_leave(&entry.publish, entry.durability)
-            && !is_stub(&entry.publish)
+            && may_leave(entry)
+            && !entry.is_away()
             && self.inboxes[entry.inbox].owner != Owner::Pending
     }
 
@@ -112,10 +115,8 @@ impl Engine {
     fn spill(&mut self, key: EntryKey) {
         let entry = &mut self.entries[key];
         let size = entry.size();
-        entry.publish = stub(&entry.publish);
-        if let Some(task) = entry.task {
-            self.tasks.rows[task].publish = entry.publish.clone();
-        }
+        let Some(whole) = entry.body.whole() else { return };
+        entry.body = self.spill.shapes.body(whole);
         let ahead = self.inboxes[entry.inbox].ahead.get_or_insert_default();
         ahead.count += 1;
         if std::mem::take(&mut entry.back) {
@@ -131,10 +132,7 @@ impl Engine {
     pub(super) fn unspill(&mut self, key: EntryKey, whole: Arc<Publish>) {
         let entry = &mut self.entries[key];
         let size = entry.size();
-        if let Some(task) = entry.task {
-            self.tasks.rows[task].publish = whole.clone();
-        }
-        entry.publish = whole;
+        entry.body = Body::Whole(whole);
         if let Some(ahead) = &mut self.inboxes[entry.inbox].ahead {
             ahead.count -= 1;
         }
@@ -149,7 +147,7 @@ impl Engine {
     /// there is no room for it.
     pub(crate) fn count_payload(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
-        if may_leave(&entry.publish, entry.durability) {
+        if may_leave(entry) {
             self.spill.figures.memory_bytes += entry.size();
             let over = self.spill.figures.memory_bytes > self.config.payload_memory;
             if self.replaying && over && self.may_spill(&self.entries[key]) {
@@ -160,11 +158,11 @@ impl Engine {
 
     /// The payload of an entry that is gone counts no longer.
     pub(crate) fn uncount_payload(&mut self, entry: &Entry) {
-        if !may_leave(&entry.publish, entry.durability) {
+        if !may_leave(entry) {
             return;
         }
         let figures = &mut self.spill.figures;
-        if !is_stub(&entry.publish) {
+        if !entry.is_away() {
             figures.memory_bytes -= entry.size();
             return;
         }
@@ -294,9 +292,7 @@ impl Engine {
         let Some((key, id)) = wanted else { return };
         let Some(entry) = self.entries.get(key) else { return };
         let waits = entry.id == id && entry.place == Place::Ready && entry.inbox == inbox;
-        if waits
-            && is_stub(&entry.publish)
-            && self.spill.loading.insert(entry.base, (key, inbox)).is_none()
+        if waits && entry.is_away() && self.spill.loading.insert(entry.base, (key, inbox)).is_none()
         {
             *bytes += entry.size();
             places.push(entry.base);
@@ -319,10 +315,10 @@ impl Engine {
             }
             // It may have ended meanwhile, or was read to be said again.
             let entry = self.entries.get(key);
-            let Some(entry) = entry.filter(|it| it.base == at && is_stub(&it.publish)) else {
+            let Some(entry) = entry.filter(|it| it.base == at && it.is_away()) else {
                 continue;
             };
-            match super::recall::checked(&entry.publish, result) {
+            match super::recall::checked((entry.message, entry.size as usize), result) {
                 Ok(whole) => {
                     let ready = entry.place == Place::Ready;
                     self.unspill(key, whole);
@@ -341,6 +337,24 @@ impl Engine {
         }
     }
 
+    /// Checks what an entry says of what it carries against that, and whether what is known of
+    /// something that is out is shared with others.
+    fn check_body(&self, entry: &Entry) -> Result<(), String> {
+        let told = (entry.message, entry.size, entry.priority, entry.ordered);
+        let has = entry.body.whole().is_none_or(|whole| {
+            let envelope = &whole.envelope;
+            let size = super::size_of_payload(whole);
+            told == (envelope.id, size, envelope.priority, envelope.ordering_key.is_some())
+        });
+        let ordered = entry.body.ordering_key().is_some();
+        let fits = self.spill.shapes.has(&entry.body)
+            && (entry.body.durability(), ordered) == (entry.durability, entry.ordered);
+        if has && fits {
+            return Ok(());
+        }
+        Err(format!("message {} is not what its entry says: {told:?}", entry.message))
+    }
+
     /// Checks what is counted of payloads against what there is.
     ///
     /// # Errors
@@ -349,21 +363,18 @@ impl Engine {
         let mut found = PayloadFigures::default();
         let mut spilled: BTreeMap<InboxKey, (u32, u32)> = BTreeMap::new();
         for (_, entry) in self.entries.iter() {
-            if !may_leave(&entry.publish, entry.durability) {
+            if !may_leave(entry) {
                 continue;
             }
             let (count, back) = spilled.entry(entry.inbox).or_default();
-            if is_stub(&entry.publish) {
+            if entry.is_away() {
                 (found.on_disk, *count) = (found.on_disk + 1, *count + 1);
                 found.disk_bytes += entry.size();
             } else {
                 found.memory_bytes += entry.size();
             }
             *back += u32::from(entry.back);
-            let task = entry.task.map(|task| &self.tasks.rows[task].publish);
-            if task.is_some_and(|task| !Arc::ptr_eq(task, &entry.publish)) {
-                return Err(format!("task {} has another payload", entry.publish.envelope.id));
-            }
+            self.check_body(entry)?;
         }
         let PayloadFigures { loads, load_batches, .. } = self.spill.figures;
         let found = PayloadFigures { loads, load_batches, ..found };
@@ -385,6 +396,13 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether the payload of an entry may leave memory: it is in the log, and only this entry has it.
+fn may_leave(entry: &Entry) -> bool {
+    entry.is_logged()
+        && (1..=NOTHING.len()).contains(&(entry.size as usize))
+        && matches!(entry.body.destination(), Destination::Agent(_) | Destination::Skill(_))
 }
 
 /// Which lanes, as a mask, wait for the payload of their first entry.

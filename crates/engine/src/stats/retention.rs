@@ -27,7 +27,7 @@ impl Engine {
     pub(crate) fn forget_past(&mut self, at: WallTime) {
         for class in [0, 1] {
             while let Some(&(key, _)) = self.tasks.ended[class].queue.front() {
-                if !is_past(self.tasks.rows[key].updated_at, self.config.ended_task_keep, at) {
+                if !is_past(self.tasks.rows[key].updated_at(), self.config.ended_task_keep, at) {
                     break;
                 }
                 self.forget_oldest_task(class);
@@ -72,7 +72,7 @@ impl Engine {
     /// When the next of it is to be forgotten.
     pub(crate) fn next_forgetting(&self) -> Option<WallTime> {
         let tasks = self.tasks.ended.iter().filter_map(|ended| ended.queue.front());
-        let tasks = tasks.map(|&(key, _)| self.tasks.rows[key].updated_at);
+        let tasks = tasks.map(|&(key, _)| self.tasks.rows[key].updated_at());
         let tasks = tasks.map(|at| at.after(self.config.ended_task_keep));
         let letters = self.dead_letters.oldest();
         let letters = letters.map(|letter| letter.at.after(self.dead_letter_keep()));

@@ -35,7 +35,7 @@ impl Engine {
         match update.body {
             UpdateBody::Started => {
                 let leased = entry.place == Place::Leased;
-                if let Some(lease) = self.entries[key].lease.as_mut().filter(|_| leased)
+                if let Some(lease) = self.lease_mut(key).filter(|_| leased)
                     && !std::mem::replace(&mut lease.begun, true)
                     && logged
                 {
@@ -56,7 +56,7 @@ impl Engine {
                     return Err(Refusal::new(RefusalCode::Invalid, message));
                 }
                 self.tell_progress(task, &progress, out);
-                self.tasks.rows[task].progress = Some(progress);
+                self.tasks.rows[task].more_mut().progress = Some(progress);
                 Ok(Durability::Ephemeral)
             }
             UpdateBody::Artifact(chunk) => {
@@ -174,6 +174,6 @@ impl Engine {
             return Err(past.map_or_else(|| unknown_task(id), |past| over(past.task.state)));
         };
         let task = &self.tasks.rows[task];
-        task.entry.map(|(key, _)| key).ok_or_else(|| over(task.state))
+        task.entry.ok_or_else(|| over(task.state))
     }
 }

@@ -11,14 +11,13 @@
 
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
-use crate::spill::is_stub;
+use crate::spill::Sent;
 use crate::table::{TaskKey, TenantKey};
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use trunkline_types::{
-    CopyState, CopyStatus, Epoch, InboxAddress, Kind, MessageId, Payload, Progress, Publish,
-    Refusal, RefusalCode, Sequence, TaskEvent, TaskSnapshot, TaskUpdate, TenantId,
+    CopyState, CopyStatus, Epoch, InboxAddress, Kind, MessageId, Payload, Progress, Refusal,
+    RefusalCode, Sequence, TaskEvent, TaskSnapshot, TaskUpdate, TenantId,
 };
 
 /// A logged task that has ended, with everything that is told of it.
@@ -46,7 +45,7 @@ pub struct EndedTask {
 pub(crate) struct Handed {
     pub(crate) ended: EndedTask,
     /// What it was sent as and where that is to be read, if its payload has left memory.
-    unread: Option<(Sequence, Arc<Publish>)>,
+    unread: Option<(Sequence, Sent)>,
 }
 
 /// Ended tasks on disk. The driver fills it from [`Effect::Ended`](crate::Effect::Ended) and says
@@ -94,26 +93,28 @@ impl Engine {
     /// The place up from which ended tasks are in memory: those of earlier records have left it.
     pub(crate) fn ended_from(&self) -> Sequence {
         let first = self.tasks.ended[0].queue.front();
-        first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].place)
+        first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].more().place)
     }
 
     /// Hands a logged task that has ended over to the index, unless that has it.
     pub(crate) fn hand_over(&mut self, key: TaskKey) {
         let task = &self.tasks.rows[key];
-        if self.config.task_index.is_none() || task.place <= self.indexed {
+        let more = task.more();
+        if self.config.task_index.is_none() || more.place <= self.indexed {
             return;
         }
-        let ended = task.ended.and_then(|(inbox, state)| Some((self.address(inbox)?, state)));
+        let sent = self.task_sent(task);
+        let ended = more.ended.and_then(|(inbox, state)| Some((self.address(inbox)?, state)));
         let ended = EndedTask {
-            place: task.place,
+            place: more.place,
             tenant: self.tenants[task.tenant].id.clone(),
-            kind: task.publish.envelope.kind,
-            task: task.snapshot(),
-            payload: task.publish.envelope.payload.clone(),
+            kind: sent.body.kind(),
+            task: task.snapshot(sent),
+            payload: sent.body.payload().clone(),
             ended,
-            events: task.events.clone(),
+            events: more.events.clone(),
         };
-        let unread = is_stub(&task.publish).then(|| (task.base, task.publish.clone()));
+        let unread = sent.body.is_away().then(|| (more.base, sent.cloned()));
         self.tasks.handed.push(Handed { ended, unread });
     }
 
@@ -142,8 +143,8 @@ impl Engine {
     /// if that cannot be read.
     fn read_handed(&self, handed: Handed) -> EndedTask {
         let Handed { mut ended, unread } = handed;
-        if let Some((at, stub)) = unread {
-            ended.payload = self.whole_or_lost(at, &stub).envelope.payload.clone();
+        if let Some((at, sent)) = unread {
+            ended.payload = self.whole_or_lost(at, &sent).envelope.payload.clone();
         }
         ended
     }
