@@ -40,7 +40,8 @@ const SET_BACK: Duration = Duration::from_secs(1);
 /// 3. Whenever the log has got further, say so with [`Engine::durable`], and treat its output
 ///    likewise. If [`Output::flush`] is set, something waits for the next flush.
 /// 4. Call [`Engine::tick`] at [`Engine::deadline`], or later, but before handling anything that
-///    came in after it.
+///    came in after it; and again and again, between other things, while
+///    [`Engine::is_spilling`].
 ///
 /// ```
 /// use trunkline_engine::{Engine, EngineConfig, Now, Output};
@@ -261,6 +262,7 @@ impl Engine {
         self.fire_alarms(now, out);
         self.fire_wall_timers(now, out);
         self.fire_schedules(now, out);
+        self.spill_on();
         self.work_off_unblocked(now, out);
         self.forget_windows(now);
         self.forget_past(now.wall);

@@ -130,7 +130,7 @@ impl Engine {
             Record::Artifact { entry, session, operation, chunk, at } => {
                 self.replay_operation(session, operation, at);
                 let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
-                if let Some(task) = self.entries[key].task {
+                if let Some(task) = self.entries[key].task.get() {
                     self.task_artifact(task, chunk, at);
                 }
             }

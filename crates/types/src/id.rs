@@ -62,6 +62,7 @@ const VERSION: NonZeroU128 = match NonZeroU128::new(0x7000 << 64 | 0b10 << 62) {
 
 impl MessageId {
     /// Composes an id. Of `unique` the lower 62 bits count, of `millis` the lower 48.
+    #[inline]
     pub const fn from_parts(millis: u64, partition: Partition, unique: u64) -> Self {
         let time = ((millis & 0xFFFF_FFFF_FFFF) as u128) << 80;
         let middle = ((partition.0 & 0x0FFF) as u128) << 64;
@@ -163,6 +164,7 @@ impl IdSource {
     }
 
     /// The next id, stamped with the given milliseconds since the Unix epoch.
+    #[inline]
     pub fn next(&mut self, millis: u64, partition: Partition) -> MessageId {
         self.counter = self.counter.wrapping_add(1);
         MessageId::from_parts(millis, partition, self.high | u64::from(self.counter))

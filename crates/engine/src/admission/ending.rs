@@ -7,7 +7,7 @@ use crate::now::Now;
 use crate::queue::{Owner, Place};
 use crate::record::Record;
 use crate::settle::Loss;
-use crate::table::{InboxKey, SessionKey, Table};
+use crate::table::{InboxKey, Maybe, SessionKey, Table};
 use std::collections::BTreeMap;
 
 impl Engine {
@@ -96,9 +96,9 @@ impl Engine {
             self.key_leave(key);
             let entry = self.entries.remove(key);
             self.unlist_copy(key, &entry);
-            if let Some(task) = entry.task {
+            if let Some(task) = entry.task.get() {
                 let row = &mut self.tasks.rows[task];
-                row.entry = None;
+                row.entry = Maybe::NONE;
                 row.more_mut().sent = Some(entry.sent().cloned());
             }
             let inbox = &mut self.inboxes[entry.inbox];

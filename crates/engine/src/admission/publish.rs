@@ -13,7 +13,7 @@ use crate::now::Now;
 use crate::queue::{Entry, Owner, Place};
 use crate::record::{AcceptedRecord, EntryId};
 use crate::route::Targets;
-use crate::table::{EntryKey, InboxKey, SessionKey, TenantKey};
+use crate::table::{EntryKey, InboxKey, Maybe, SessionKey, TenantKey};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Accepted;
@@ -354,8 +354,10 @@ impl Engine {
         // An event that waits to be routed is in nobody's order yet.
         let ordered = publish.envelope.ordering_key.is_some() && row.owner != Owner::Pending;
         let number = row.arrived;
+        let is_task = publish.is_task();
         let key = self.entries.insert(Entry {
             number,
+            listed: !is_task,
             durability: level,
             base: self.sequence,
             sender,
@@ -378,12 +380,13 @@ impl Engine {
         if ordered {
             self.key_join(key);
         }
-        if publish.is_task() {
+        if is_task {
             self.yield_id(publish.envelope.id);
             let task = self.task_accepted(tenant, key, at);
-            self.entries[key].task = Some(task);
+            self.entries[key].task = Maybe::new(task);
+        } else {
+            self.messages.add(publish.envelope.id, key);
         }
-        self.list_copy(key);
         if !self.replaying && publish.envelope.ttl.is_some() {
             self.set_timer(key);
         }

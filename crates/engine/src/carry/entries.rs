@@ -5,7 +5,7 @@ use crate::now::Mono;
 use crate::queue::{Entry, Lease, Owner, Place};
 use crate::record::{CarriedEntry, CarriedLease};
 use crate::replay::ReplayError;
-use crate::table::{EntryKey, InboxKey, Key, SessionKey};
+use crate::table::{EntryKey, InboxKey, Key, Maybe, SessionKey};
 use trunkline_types::Sequence;
 
 impl Engine {
@@ -34,9 +34,10 @@ impl Engine {
         if let Some(task) = said.task {
             self.yield_id(said.publish.envelope.id);
             let task = self.insert_task(tenant, task, Ok(key));
-            self.entries[key].task = Some(task);
+            self.entries[key].task = Maybe::new(task);
+        } else {
+            self.messages.add(said.publish.envelope.id, key);
         }
-        self.list_copy(key);
         if said.paused {
             self.put(key, Place::Paused);
             return Ok(());
@@ -79,7 +80,7 @@ impl Engine {
             probe: 0,
         };
         let lease = self.leases.insert(lease);
-        self.entries[key].lease = Some(lease);
+        self.entries[key].lease = Maybe::new(lease);
         self.tokens.insert(token, key);
         if held {
             self.put(key, Place::Leased);
@@ -104,6 +105,7 @@ impl Engine {
             base: at,
             due: said.due,
             sender: said.session,
+            listed: said.task.is_none(),
             ..Entry::new(said.entry, publish, inbox, said.accepted_at)
         });
         let row = &mut self.inboxes[inbox];
@@ -129,7 +131,7 @@ impl Engine {
         if inbox.owner == Owner::Pending {
             self.tenants[inbox.tenant].pending.logged_bytes -= entry.size();
         }
-        if let Some(task) = entry.task {
+        if let Some(task) = entry.task.get() {
             let task = self.remove_task(task, entry.sent());
             self.tenants[task.tenant].tally.open -= 1;
         }

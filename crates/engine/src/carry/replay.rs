@@ -218,7 +218,7 @@ impl Engine {
 
     /// Takes out a task that is open for want of the record that ended it.
     fn discard_open_task(&mut self, id: MessageId) {
-        let open = self.tasks.ids.get(&id).and_then(|&key| self.tasks.rows[key].entry);
+        let open = self.tasks.ids.get(&id).and_then(|&key| self.tasks.rows[key].entry.get());
         if let Some(entry) = open {
             self.replay_ids.remove(&self.entries[entry].id);
             self.discard(entry);
@@ -248,7 +248,7 @@ impl Engine {
                         entry.past.get_or_insert_default().messages.push(message);
                         return Some(());
                     }
-                    Part::TaskNote(_) | Part::Event(_) | Part::Result(_) => entry.task?,
+                    Part::TaskNote(_) | Part::Event(_) | Part::Result(_) => entry.task.get()?,
                 }
             }
             PartOf::Task(id) => *self.tasks.ids.get(&id)?,

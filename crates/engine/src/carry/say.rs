@@ -49,7 +49,7 @@ impl Engine {
         let entry = &self.entries[key];
         let messages: usize = entry.messages().iter().map(|message| message.data.len()).sum();
         let notes: usize = entry.notes().iter().map(|note| note.reason.len()).sum();
-        let events = entry.task.map_or(0, |task| self.tasks.rows[task].more().event_bytes);
+        let events = entry.task.get().map_or(0, |task| self.tasks.rows[task].more().event_bytes);
         entry.size() + (messages + notes) as u64 + events + REST
     }
 
@@ -74,7 +74,7 @@ impl Engine {
             ran: lease.ran,
             held: entry.place == Place::Leased,
         });
-        let task = entry.task.map(|task| &self.tasks.rows[task]);
+        let task = entry.task.get().map(|task| &self.tasks.rows[task]);
         let mut said = CarriedEntry {
             entry: id,
             inbox: self.address(entry.inbox),

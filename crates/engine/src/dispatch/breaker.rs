@@ -67,7 +67,7 @@ impl Engine {
         if self.inboxes[entry.inbox].shut == 0 {
             return;
         }
-        let Some(lease) = entry.lease.map(|lease| &mut self.leases[lease]) else { return };
+        let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else { return };
         let breakers = &mut self.agents[lease.agent].breakers;
         let breaker = breakers.iter_mut().find(|breaker| breaker.inbox == entry.inbox);
         if let Some(Breaker { state: State::HalfOpen { round, under_way, .. }, .. }) = breaker {
@@ -79,7 +79,7 @@ impl Engine {
     /// A probe is no longer under way, however it ended.
     pub(crate) fn end_probe(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
-        let Some(lease) = entry.lease.map(|lease| &mut self.leases[lease]) else { return };
+        let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else { return };
         let probe = std::mem::take(&mut lease.probe);
         if probe == 0 {
             return;

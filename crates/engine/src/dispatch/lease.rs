@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::now::{Mono, Now};
 use crate::queue::{Entry, Lease, Place};
 use crate::record::Record;
-use crate::table::{AgentKey, EntryKey, SessionKey};
+use crate::table::{AgentKey, EntryKey, Maybe, SessionKey};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::{Delivery, SessionItem};
@@ -20,11 +20,11 @@ impl Engine {
 
     /// The same of an entry that was found already.
     pub(crate) fn lease_of(&self, entry: &Entry) -> Option<&Lease> {
-        entry.lease.map(|lease| &self.leases[lease])
+        entry.lease.get().map(|lease| &self.leases[lease])
     }
 
     pub(crate) fn lease_mut(&mut self, key: EntryKey) -> Option<&mut Lease> {
-        self.entries[key].lease.map(|lease| &mut self.leases[lease])
+        self.entries[key].lease.get().map(|lease| &mut self.leases[lease])
     }
 
     /// Delivers a staged entry to a session under a new lease.
@@ -36,7 +36,7 @@ impl Engine {
             debug_assert!(false, "only a connected session of an agent is picked");
             return;
         };
-        if let Some(old) = self.lease(key).copied().filter(|old| !old.called_off) {
+        if let Some(old) = self.lease(key).filter(|old| !old.called_off).copied() {
             self.tell_superseded(old, out);
         }
         self.apply_leased(key, token, session, id, agent, now.wall);
@@ -64,16 +64,19 @@ impl Engine {
         at: WallTime,
     ) {
         // The same token again is the same delivery, taken up by a session that came back.
-        let ran = self.lease(key).filter(|old| old.token == token).map(|old| old.ran);
+        let old = self.lease(key).map(|old| (old.token, old.ran));
+        let ran = old.filter(|&(old, _)| old == token).map(|(_, ran)| ran);
         let taken_up = ran.is_some();
-        self.forget_token(key);
+        if old.is_some() {
+            self.forget_token(key);
+        }
         let entry = &mut self.entries[key];
         entry.deliveries += u32::from(!taken_up);
         let redelivered = entry.deliveries > 1 && !taken_up;
-        let (inbox, task, logged) = (entry.inbox, entry.task, entry.is_logged());
+        let (inbox, task, logged) = (entry.inbox, entry.task.get(), entry.is_logged());
         // In replay the deadline is set when the engine starts.
         let deadline = Mono(u64::MAX);
-        let lease = self.leases.insert(Lease {
+        entry.lease = Maybe::new(self.leases.insert(Lease {
             token,
             agent,
             session,
@@ -85,15 +88,15 @@ impl Engine {
             ran: ran.unwrap_or_default(),
             called_off: false,
             probe: 0,
-        });
-        self.entries[key].lease = Some(lease);
+        }));
+        let size = entry.size();
         self.inboxes[inbox].counters_of(logged).redeliveries += u64::from(redelivered);
         self.tokens.insert(token, key);
         self.put(key, Place::Leased);
         let row = &mut self.sessions[holder];
         row.leases.push_back(&mut self.entries, key);
         row.in_flight += 1;
-        row.held_bytes += self.entries[key].size();
+        row.held_bytes += size;
         self.count_available(holder);
         if let Some(task) = task {
             let agent = self.agents[agent].id.clone();
@@ -120,7 +123,9 @@ impl Engine {
             let Some(&key) = self.tokens.get(token) else { continue };
             let Some(entry) = self.entries.get(key) else { continue };
             let leased = entry.place == Place::Leased;
-            let Some(lease) = entry.lease.map(|lease| &mut self.leases[lease]) else { continue };
+            let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else {
+                continue;
+            };
             if !leased || lease.holder != session {
                 continue;
             }
@@ -134,14 +139,20 @@ impl Engine {
 
     /// Takes a leased entry from its holder. Its token stays good.
     pub(crate) fn unlease(&mut self, key: EntryKey) {
-        let Some(holder) = self.lease(key).map(|lease| lease.holder) else { return };
-        self.stop_run(key);
-        self.end_probe(key);
+        let entry = &self.entries[key];
+        let size = entry.size();
+        let Some(&Lease { holder, run_timer, probe, .. }) = self.lease_of(entry) else { return };
+        if run_timer.is_some() {
+            self.stop_run(key);
+        }
+        if probe != 0 {
+            self.end_probe(key);
+        }
         self.tell_missed_again(key);
         let row = &mut self.sessions[holder];
         row.leases.remove(&mut self.entries, key);
         row.in_flight -= 1;
-        row.held_bytes -= self.entries[key].size();
+        row.held_bytes -= size;
         self.count_available(holder);
     }
 
@@ -161,14 +172,14 @@ impl Engine {
         self.inboxes[entry.inbox].missed.put_back(&missed);
     }
 
-    /// The entry's latest token is good no longer.
-    pub(crate) fn forget_token(&mut self, key: EntryKey) {
-        if let Some(lease) = self.entries[key].lease.take() {
-            let token = self.leases.remove(lease).token;
-            if !self.planted(Defect::SkippedFence) {
-                self.tokens.remove(&token);
-            }
+    /// The entry's latest token is good no longer. Returns whose it was.
+    pub(crate) fn forget_token(&mut self, key: EntryKey) -> Option<AgentKey> {
+        let lease = std::mem::replace(&mut self.entries[key].lease, Maybe::NONE).get()?;
+        let Lease { token, agent, .. } = self.leases.remove(lease);
+        if !self.planted(Defect::SkippedFence) {
+            self.tokens.remove(&token);
         }
+        Some(agent)
     }
 
     /// Tells the holder of an older lease, if it is there, that somebody else has the work now.

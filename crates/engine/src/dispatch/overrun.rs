@@ -25,10 +25,9 @@ impl Engine {
     /// Lets the time run from now that the handler of a leased entry has, less what it is known to
     /// have run before a restart.
     pub(crate) fn start_run(&mut self, now: Now, key: EntryKey) {
-        let (Some(span), Some(lease)) = (self.max_run(key), self.lease(key).copied()) else {
-            return;
-        };
-        let until = self.present(now).after(span.saturating_sub(lease.ran));
+        let Some(span) = self.max_run(key) else { return };
+        let Some(ran) = self.lease(key).map(|lease| lease.ran) else { return };
+        let until = self.present(now).after(span.saturating_sub(ran));
         self.stop_run(key);
         self.arm_run(now, key, until);
     }
@@ -133,7 +132,7 @@ impl Engine {
             None => Loss::Overrun.reason().to_owned(),
         };
         let entry = &self.entries[key];
-        let Some(lease) = entry.lease.map(|lease| &mut self.leases[lease]) else { return };
+        let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else { return };
         lease.run_until = None;
         lease.called_off = true;
         let (token, holder) = (lease.token, lease.holder);

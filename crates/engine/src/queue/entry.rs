@@ -4,7 +4,7 @@ use super::list::Link;
 use crate::now::Mono;
 use crate::record::EntryId;
 use crate::spill::{Body, SentRef, size_of_payload};
-use crate::table::{AgentKey, GatherKey, InboxKey, LeaseKey, SessionKey, TaskKey};
+use crate::table::{AgentKey, GatherKey, InboxKey, LeaseKey, Maybe, SessionKey, TaskKey};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,12 +56,12 @@ pub(crate) struct Entry {
     /// When its timer is set for, in wall time.
     pub(crate) timer: Moment,
     /// The latest lease, as long as its token is good. It may have run out.
-    pub(crate) lease: Option<LeaseKey>,
+    pub(crate) lease: Maybe<LeaseKey>,
     /// Neighbours in a lane while ready, in the session's list of leases while leased.
     pub(crate) link: Link,
-    pub(crate) task: Option<TaskKey>,
+    pub(crate) task: Maybe<TaskKey>,
     /// The gathering that its end is told to.
-    pub(crate) gather: Option<GatherKey>,
+    pub(crate) gather: Maybe<GatherKey>,
     /// The session that sent it, to which a reply goes.
     pub(crate) sender: SessionId,
     /// What few entries have. Boxed because most have none of it.
@@ -157,6 +157,7 @@ impl Place {
 
 impl Entry {
     /// An envelope that has just come into an inbox.
+    #[inline]
     pub(crate) fn new(id: EntryId, publish: &Arc<Publish>, inbox: InboxKey, at: WallTime) -> Self {
         let envelope = &publish.envelope;
         let expires_at = envelope.ttl.map(|ttl| at.after(ttl).0);
@@ -183,10 +184,10 @@ impl Entry {
             expires_at: Moment::new(expires_at),
             due: publish.due(at),
             timer: Moment::NONE,
-            lease: None,
+            lease: Maybe::NONE,
             link: Link::default(),
-            task: None,
-            gather: None,
+            task: Maybe::NONE,
+            gather: Maybe::NONE,
             sender: SessionId(0),
             past: None,
         }
@@ -250,5 +251,23 @@ impl Entry {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_no_more_room_than_a_million_of_them_may() {
+        assert!(size_of::<Entry>() <= 160, "{}", size_of::<Entry>());
+    }
+
+    #[test]
+    fn a_moment_that_is_missing_never_comes() {
+        assert_eq!((Moment::NONE.get(), Moment::new(Some(7)).get()), (None, Some(7)));
+        assert!(Moment::new(Some(7)).is_over(WallTime(7)));
+        assert!(!Moment::new(Some(7)).is_over(WallTime(6)));
+        assert!(!Moment::NONE.is_over(WallTime(u64::MAX)));
     }
 }

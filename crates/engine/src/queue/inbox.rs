@@ -263,6 +263,9 @@ impl Inbox {
     /// When the oldest entry that is ready was accepted. Each lane is in order, so only the first
     /// of each are looked at, and those will be wanted next.
     pub(crate) fn oldest(&self, entries: &Table<EntryKey, Entry>) -> Option<WallTime> {
+        if self.filled == 0 {
+            return None;
+        }
         let filled = self.lanes.iter().filter(|lane| !lane.is_empty());
         let first = filled.flat_map(|lane| {
             let returned = lane.returned.first_key_value().map(|(_, &key)| key);

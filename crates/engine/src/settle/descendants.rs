@@ -60,7 +60,7 @@ impl Engine {
         });
         let entries = below.filter_map(|task| {
             let task = self.tasks.find(tenant, task)?;
-            let entry = self.tasks.rows[task].entry?;
+            let entry = self.tasks.rows[task].entry.get()?;
             Some((entry, self.entries[entry].id))
         });
         let spared = usize::from(self.planted(Defect::SparedDescendant));

@@ -32,7 +32,7 @@ impl Engine {
     pub(crate) fn end_entry(&mut self, now: Now, key: EntryKey, end: End, out: &mut Output) {
         let entry = &self.entries[key];
         let (level, holder) = (entry.durability, self.holder(key));
-        let held = self.lease_of(entry).filter(|_| entry.place == Place::Leased).copied();
+        let is_held = entry.place == Place::Leased;
         if entry.is_logged()
             && !(self.planted(Defect::UnrecordedSettlement) && self.rng.u8(..) < 64)
         {
@@ -47,10 +47,12 @@ impl Engine {
         };
         let untold = self.planted(Defect::RestGoesOn);
         let called_off = called_off.filter(|reason| !untold || !reason.contains("enough answers"));
-        if let (Some(lease), Some(reason)) = (held, called_off)
+        if let Some(reason) = called_off
+            && let Some(lease) = self.lease(key).filter(|_| is_held)
             && let Some(connection) = self.sessions[lease.holder].connection
         {
-            let item = SessionItem::Cancel { token: lease.token, reason };
+            let token = lease.token;
+            let item = SessionItem::Cancel { token, reason };
             self.hold_item(now, level, (connection, item), out);
         }
         let Ended { message, inbox, task, gather, sender, agent, next } =
@@ -81,8 +83,7 @@ impl Engine {
         self.unqueue(key);
         self.clear_timer(key);
         let next = self.key_leave(key);
-        let agent = self.lease(key).map(|lease| lease.agent);
-        self.forget_token(key);
+        let agent = self.forget_token(key);
         let mut entry = self.entries.remove(key);
         if entry.is_logged() {
             self.uncount_payload(&entry);
@@ -93,7 +94,6 @@ impl Engine {
             End::Dropped => self.planted(Defect::UntoldDrop),
             _ => false,
         };
-        let most = self.most_letters();
         let address = matches!(end, End::DeadLettered { .. }).then(|| self.address(entry.inbox));
         let inbox = &mut self.inboxes[entry.inbox];
         inbox.places[Place::Staged as usize] -= 1;
@@ -135,15 +135,17 @@ impl Engine {
                 accepted_at: entry.accepted_at,
                 attempts: entry.past.take().map(|past| past.notes).unwrap_or_default(),
             };
+            let most = self.most_letters();
             let bases = entry.is_logged().then_some((entry.base, self.sequence));
             for owner in self.dead_letters.push(tenant, letter, bases, most) {
                 self.tenants[owner].tally.letters_forgotten += 1;
             }
         }
-        if let Some(task) = entry.task {
+        if let Some(task) = entry.task.get() {
             self.task_ended(task, &entry, end, at);
         }
-        let Entry { message, inbox, task, gather, sender, .. } = entry;
+        let Entry { message, inbox, sender, .. } = entry;
+        let (task, gather) = (entry.task.get(), entry.gather.get());
         Ended { message, inbox, task, gather, sender, agent, next }
     }
 

@@ -149,7 +149,7 @@ impl Engine {
         entry.rejoined = false;
         let reason = note.as_ref().map(|note| note.reason.clone());
         entry.add_note(note);
-        if let Some(task) = entry.task {
+        if let Some(task) = entry.task.get() {
             self.task_returned(task, reason, at);
         }
     }

@@ -182,7 +182,7 @@ impl Engine {
         self.put(key, Place::Paused);
         self.forget_token(key);
         let next = self.key_leave(key);
-        if let Some(task) = self.entries[key].task {
+        if let Some(task) = self.entries[key].task.get() {
             self.task_paused(task, reason, message, agent, at);
         }
         next

@@ -2,6 +2,7 @@
 
 use super::ahead::Ahead;
 use super::body::{Body, Shapes};
+use super::over::Over;
 use super::stub::NOTHING;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
@@ -40,13 +41,15 @@ pub struct PayloadFigures {
 pub(crate) struct Spill {
     pub(super) figures: PayloadFigures,
     /// What is known of those whose payloads are out.
-    shapes: Shapes,
+    pub(super) shapes: Shapes,
     /// What was asked for and has not come, by the places of the records.
     loading: BTreeMap<Sequence, (EntryKey, InboxKey)>,
     /// Inboxes that may have to ask for something, to be looked at before the call returns.
     noted: VecDeque<InboxKey>,
     /// Entries that were read to be said again, and where that was written.
     said: VecDeque<(Sequence, EntryKey)>,
+    /// What is left to do since less may be held than is.
+    pub(super) over: Option<Over>,
 }
 
 impl Engine {
@@ -72,19 +75,10 @@ impl Engine {
     #[cold]
     fn spill_waiting(&mut self, key: EntryKey) {
         let Some(entry) = self.entries.get(key) else { return };
-        let inbox = &self.inboxes[entry.inbox];
-        let lane = lane_of(entry);
-        let is_next = match entry.place {
-            Place::Staged | Place::Leased => true,
-            Place::Delayed | Place::Blocked | Place::Paused => false,
-            Place::Ready => {
-                let served = !inbox.servers.is_empty();
-                served && (entry.returned || inbox.first(lane) == Some(key))
-            }
-        };
-        if is_next || !self.may_spill(entry) {
+        if self.is_next(key) || !self.may_spill(entry) {
             return;
         }
+        let (inbox, lane) = (&self.inboxes[entry.inbox], lane_of(entry));
         let ahead = inbox.ahead.as_ref();
         let behind = entry.place == Place::Ready
             && ahead.is_some_and(|ahead| !ahead.listed[lane].is_empty());
@@ -101,8 +95,22 @@ impl Engine {
         }
     }
 
+    /// Whether an entry is about to be delivered, or is with somebody.
+    pub(super) fn is_next(&self, key: EntryKey) -> bool {
+        let entry = &self.entries[key];
+        let inbox = &self.inboxes[entry.inbox];
+        match entry.place {
+            Place::Staged | Place::Leased => true,
+            Place::Delayed | Place::Blocked | Place::Paused => false,
+            Place::Ready => {
+                let served = !inbox.servers.is_empty();
+                served && (entry.returned || inbox.first(lane_of(entry)) == Some(key))
+            }
+        }
+    }
+
     /// Whether the payload of an entry is in memory and need not be.
-    fn may_spill(&self, entry: &Entry) -> bool {
+    pub(super) fn may_spill(&self, entry: &Entry) -> bool {
         let written = self.replaying || entry.base <= self.written.max(self.synced);
         written
             && self.config.payloads.is_some()
@@ -112,7 +120,7 @@ impl Engine {
     }
 
     /// Lets go of a payload.
-    fn spill(&mut self, key: EntryKey) {
+    pub(super) fn spill(&mut self, key: EntryKey) {
         let entry = &mut self.entries[key];
         let size = entry.size();
         let Some(whole) = entry.body.whole() else { return };
@@ -188,27 +196,6 @@ impl Engine {
             if self.entries.get(key).is_some_and(|entry| entry.base == at) {
                 self.spill_if_tight(key);
             }
-        }
-    }
-
-    /// Spills what is delivered last until no more is held than may be, for that is less than it
-    /// was.
-    pub(crate) fn spill_over(&mut self) {
-        if self.spill.figures.memory_bytes <= self.config.payload_memory {
-            return;
-        }
-        let waiting = self.entries.iter().filter(|(_, entry)| self.may_spill(entry));
-        let mut waiting: Vec<_> = waiting.map(|(key, entry)| (entry.id, key)).collect();
-        waiting.sort_unstable();
-        while let Some((_, key)) = waiting.pop() {
-            if self.spill.figures.memory_bytes <= self.config.payload_memory {
-                break;
-            }
-            self.spill_waiting(key);
-        }
-        // They left their lanes from behind; they are to come back from the front.
-        for inbox in self.inboxes.iter_mut() {
-            inbox.list_again(&self.entries);
         }
     }
 

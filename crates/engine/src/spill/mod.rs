@@ -41,6 +41,7 @@
 mod ahead;
 mod away;
 mod body;
+mod over;
 mod recall;
 mod store;
 mod stub;

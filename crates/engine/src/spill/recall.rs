@@ -36,7 +36,7 @@ impl Engine {
     /// A refusal that names the task and says why it cannot be read.
     pub(crate) fn whole_task(&self, key: TaskKey) -> Result<Arc<Publish>, Refusal> {
         let task = &self.tasks.rows[key];
-        let at = task.entry.map_or(task.more().base, |entry| self.entries[entry].base);
+        let at = task.entry.get().map_or(task.more().base, |entry| self.entries[entry].base);
         let sent = self.task_sent(task).cloned();
         self.read_stub(at, &sent.stub()).map_err(|why| {
             let message = format!(

@@ -158,7 +158,7 @@ impl Engine {
             *held.entry(gathering.tenant).or_default() += gathering.held();
             let open = gathering.open_entries();
             let mut entries = open.iter().filter_map(|&(entry, id)| {
-                self.entries.get(entry).filter(|it| it.id == id && it.gather == Some(key))
+                self.entries.get(entry).filter(|it| it.id == id && it.gather.get() == Some(key))
             });
             let found = entries.by_ref().count();
             if found != open.len() || found != gathering.open as usize || found == 0 {

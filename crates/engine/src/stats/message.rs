@@ -59,7 +59,7 @@ impl Engine {
     /// The open copy of a message that the table of tasks finds.
     pub(crate) fn task_copy(&self, id: MessageId) -> Option<EntryKey> {
         let task = self.tasks.ids.get(&id)?;
-        self.tasks.rows[*task].entry.filter(|&key| !self.entries[key].listed)
+        self.tasks.rows[*task].entry.get().filter(|&key| !self.entries[key].listed)
     }
 
     /// Another task is about to have an id, which must never happen live: the copy that was found
@@ -68,15 +68,6 @@ impl Engine {
         if let Some(key) = self.task_copy(id) {
             self.entries[key].listed = true;
             self.messages.add(id, key);
-        }
-    }
-
-    /// Puts a copy that was made into the index, unless the table of tasks finds it.
-    pub(crate) fn list_copy(&mut self, key: EntryKey) {
-        let entry = &mut self.entries[key];
-        if entry.task.is_none() {
-            entry.listed = true;
-            self.messages.add(entry.message, key);
         }
     }
 

@@ -25,6 +25,10 @@ impl Engine {
     /// order in which they ended, so that one that ended while the wall clock was ahead holds up
     /// those after it until its own time has come: a replay does the same.
     pub(crate) fn forget_past(&mut self, at: WallTime) {
+        let ended = self.tasks.ended.iter().any(|ended| !ended.queue.is_empty());
+        if !ended && self.dead_letters.is_empty() {
+            return;
+        }
         for class in [0, 1] {
             while let Some(&(key, _)) = self.tasks.ended[class].queue.front() {
                 if !is_past(self.tasks.rows[key].updated_at(), self.config.ended_task_keep, at) {

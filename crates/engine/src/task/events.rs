@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::queue::Entry;
 use crate::record::End;
 use crate::stats::state_of;
-use crate::table::{EntryKey, TaskKey, TenantKey};
+use crate::table::{EntryKey, Maybe, TaskKey, TenantKey};
 use std::collections::VecDeque;
 use trunkline_types::{
     AgentId, ArtifactChunk, PauseReason, Payload, TaskEvent, TaskEventBody, TaskState, WallTime,
@@ -89,7 +89,7 @@ impl Engine {
         let is_logged = entry.is_logged();
         let place = self.sequence;
         let task = &mut self.tasks.rows[key];
-        task.entry = None;
+        task.entry = Maybe::NONE;
         let more = task.more_mut();
         (more.sent, more.base, more.place) = (Some(entry.sent().cloned()), entry.base, place);
         more.ended = Some((entry.inbox, state_of(&end)));
@@ -178,7 +178,7 @@ impl Engine {
             return;
         }
         debug_assert!(task.state.may_become(state), "{} to {state}", task.state);
-        let entry = task.entry;
+        let entry = task.entry.get();
         task.state = state;
         let more = task.more_mut();
         if let (Some(_), TaskState::Submitted, Some(entry)) = (&reason, state, entry) {

@@ -27,7 +27,7 @@ impl Engine {
     fn former_holder(&self, key: EntryKey) -> Option<SessionKey> {
         let entry = &self.entries[key];
         let (inbox, lane) = (&self.inboxes[entry.inbox], 1 << lane_of(entry));
-        let agent = self.tasks.rows[entry.task?].more().agent.as_ref()?;
+        let agent = self.tasks.rows[entry.task.get()?].more().agent.as_ref()?;
         let agent = *self.tenants[inbox.tenant].agents.get(agent)?;
         // Whatever waits there already goes first; it is about to be delivered.
         if inbox.filled() & lane != 0 {

@@ -4,7 +4,7 @@ use super::ended::Handed;
 use super::orders::Orders;
 use crate::engine::Engine;
 use crate::spill::{Sent, SentRef};
-use crate::table::{EntryKey, InboxKey, SessionKey, Table, TaskKey, TenantKey};
+use crate::table::{EntryKey, InboxKey, Maybe, SessionKey, Table, TaskKey, TenantKey};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use trunkline_types::{
@@ -41,7 +41,7 @@ pub(crate) struct Ended {
 pub(crate) struct Task {
     pub(crate) tenant: TenantKey,
     /// Its entry, until it ends. What was sent is there until then.
-    pub(crate) entry: Option<EntryKey>,
+    pub(crate) entry: Maybe<EntryKey>,
     pub(crate) state: TaskState,
     /// The broker's epoch when it was accepted, as far as that is known.
     pub(crate) epoch: Epoch,
@@ -139,7 +139,7 @@ impl Tasks {
 impl Engine {
     /// What a task was sent as.
     pub(crate) fn task_sent<'a>(&'a self, task: &'a Task) -> SentRef<'a> {
-        match task.entry {
+        match task.entry.get() {
             Some(entry) => self.entries[entry].sent(),
             None => task.more().sent.as_ref().expect("what has ended keeps what was sent").as_ref(),
         }
@@ -176,7 +176,7 @@ impl Engine {
 impl Task {
     /// A task that was just accepted.
     pub(crate) fn new(tenant: TenantKey, entry: EntryKey, epoch: Epoch, at: WallTime) -> Self {
-        let (state, entry) = (TaskState::Submitted, Some(entry));
+        let (state, entry) = (TaskState::Submitted, Maybe::new(entry));
         Self { tenant, entry, state, epoch, created_at: at, more: None }
     }
 
@@ -188,7 +188,7 @@ impl Task {
         more: More,
     ) -> Self {
         let more = Some(Box::new(more));
-        Self { tenant, entry, state, epoch: Epoch(0), created_at, more }
+        Self { tenant, entry: entry.into(), state, epoch: Epoch(0), created_at, more }
     }
 
     /// What has become of it; of one to which nothing has happened without its event.
@@ -288,5 +288,51 @@ impl Task {
         let payload = more.sent.as_ref().map_or(0, |sent| u64::from(sent.size));
         let result = more.result.as_ref().map_or(0, |result| result.data.len() as u64);
         more.event_bytes + payload + result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Key;
+
+    fn task() -> Task {
+        Task::new(TenantKey::from_slot(0), EntryKey::from_slot(0), Epoch(3), WallTime(7))
+    }
+
+    #[test]
+    fn a_task_to_which_nothing_has_happened_has_its_first_event_and_takes_little_room() {
+        assert!(size_of::<Task>() <= 32, "{}", size_of::<Task>());
+        let mut task = task();
+        let events = task.events().into_owned();
+        assert_eq!((events.len(), events[0].number, events[0].epoch), (1, 1, Epoch(3)));
+        assert_eq!((task.updated_at(), task.more().last_event), (WallTime(7), 1));
+        assert_eq!(task.more_mut().events, events);
+        assert_eq!(task.events().as_ref(), &events);
+    }
+
+    #[test]
+    fn what_was_said_again_goes_only_if_nothing_had_happened() {
+        let (tenant, entry) = (TenantKey::from_slot(0), Some(EntryKey::from_slot(0)));
+        let state = (TaskState::Submitted, WallTime(7));
+        let more = || More { events: task().events().into_owned(), ..More::new() };
+        let mut plain = Task::carried(tenant, entry, state, more());
+        plain.trim();
+        assert!(plain.is_new() && plain.epoch == Epoch(3));
+        let changes: [fn(&mut More); 6] = [
+            |more| more.deliveries = 1,
+            |more| more.last_event = 2,
+            |more| more.updated_at = Some(WallTime(8)),
+            |more| more.agent = "a".parse().ok(),
+            |more| more.events[0].number = 2,
+            |more| more.events[0].at = WallTime(8),
+        ];
+        for change in changes {
+            let mut more = more();
+            change(&mut more);
+            let mut task = Task::carried(tenant, entry, state, more);
+            task.trim();
+            assert!(!task.is_new());
+        }
     }
 }

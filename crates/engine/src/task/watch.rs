@@ -92,7 +92,7 @@ impl Engine {
     /// Tells the watchers of an entry's task, if it is one, what is new.
     pub(crate) fn tell_watchers(&mut self, now: Now, entry: EntryKey, out: &mut Output) {
         let entry = &self.entries[entry];
-        if let Some(task) = entry.task {
+        if let Some(task) = entry.task.get() {
             let level = if entry.is_logged() { Durability::Synced } else { Durability::Ephemeral };
             self.tell_task_watchers(now, task, level, out);
         }
