@@ -166,25 +166,28 @@ impl Engine {
     ) -> TaskKey {
         let CarriedTask { state, reason, agent, deliveries, last_event, created_at, updated_at } =
             said;
-        let entry = sent.as_ref().ok().copied();
-        self.tenants[tenant].tally.open += u64::from(entry.is_some());
-        let more = More {
+        let mut more = More {
             reason,
             agent,
             deliveries,
             last_event,
             updated_at: Some(updated_at),
             told: 0,
-            sent: sent.as_ref().err().cloned(),
             base: self.sequence,
             ..More::new()
         };
-        let task = Task::carried(tenant, entry, (state, created_at), more);
-        let sent = match &sent {
-            Ok(entry) => self.entries[*entry].sent(),
-            Err(sent) => sent.as_ref(),
-        };
-        self.tasks.insert(task, sent)
+        let state = (state, created_at);
+        match sent {
+            Ok(entry) => {
+                self.tenants[tenant].tally.open += 1;
+                let task = Task::carried(tenant, Some(entry), state, more);
+                self.tasks.insert(task, self.entries[entry].sent())
+            }
+            Err(sent) => {
+                more.sent = Some(sent.clone());
+                self.tasks.insert(Task::carried(tenant, None, state, more), sent.as_ref())
+            }
+        }
     }
 
     /// Takes in an ended task; its parts follow. Returns it if it was not known.

@@ -17,6 +17,7 @@ use trunkline_types::{
 /// One envelope for one recipient. There may be millions that wait, so that what few have lies
 /// elsewhere.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
     pub(crate) message: MessageId,
