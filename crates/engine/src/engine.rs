@@ -22,7 +22,7 @@ use crate::table::{
 };
 use crate::task::Tasks;
 use crate::timer::Timers;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use trunkline_types::{Durability, Epoch, Filter, Sequence, SessionId, TenantId, Token, WallTime};
 
@@ -96,9 +96,8 @@ pub struct Engine {
     pub(crate) next_entry: EntryId,
     /// Finds the copies of a message.
     pub(crate) messages: Messages,
-    /// Finds entries while records are replayed; live, tokens and keys do. Ordered, for they come in
-    /// their order, and the latest are wanted most.
-    pub(crate) replay_ids: BTreeMap<EntryId, EntryKey>,
+    /// Finds entries while records are replayed; live, tokens and keys do.
+    pub(crate) replay_ids: Map<EntryId, EntryKey>,
 
     pub(crate) sessions: Table<SessionKey, Session>,
     pub(crate) session_keys: Map<SessionId, SessionKey>,
@@ -179,7 +178,7 @@ impl Engine {
             leases: Table::new(),
             next_entry: EntryId(1),
             messages: Messages::new(seed),
-            replay_ids: BTreeMap::new(),
+            replay_ids: map(seed),
             sessions: Table::new(),
             session_keys: map(seed),
             connections: map(seed),

@@ -201,7 +201,7 @@ impl Engine {
         self.finish_carried();
         self.recall_letters();
         self.replaying = false;
-        self.replay_ids.clear();
+        self.replay_ids = crate::map::map(self.config.seed);
         self.written = self.sequence;
         self.synced = self.sequence;
         self.epoch = Epoch(self.epoch.0 + 1);
