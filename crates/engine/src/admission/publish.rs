@@ -322,7 +322,7 @@ impl Engine {
         if row.fingerprint != fingerprint(publish) {
             let message = format!(
                 "idempotency key '{key}' was used for message {} with another kind, destination \
-                 or payload",
+                 or payload; use another key, or send the same again",
                 row.id
             );
             return Err(Refusal::new(RefusalCode::KeyReused, message));

@@ -222,7 +222,8 @@ impl Engine {
             let (base, bytes) = (entry.base, self.entry_bytes(key));
             let carried = base < sweep.before;
             sweep.saw(bytes, carried);
-            let forgotten = self.planted(Defect::ForgottenCarry) && self.rng.u8(..) < 64;
+            let forgotten = (self.planted(Defect::ForgottenCarry) && self.rng.u8(..) < 64)
+                || (self.planted(Defect::SpilledNotCarried) && self.entries[key].is_away());
             if carried && !forgotten {
                 match self.recall_payload(key) {
                     Ok(()) => self.say_entry(key, out),

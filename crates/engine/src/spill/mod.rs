@@ -51,4 +51,4 @@ pub use away::PayloadFigures;
 pub(crate) use away::{Spill, stalled};
 pub(crate) use body::{Body, Sent, SentRef, size_of_payload};
 pub use store::PayloadStore;
-pub(crate) use stub::{is_lost, replace_lost};
+pub(crate) use stub::{is_lost, is_stub, replace_lost};

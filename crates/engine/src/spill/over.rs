@@ -1,6 +1,7 @@
 //! Fewer bytes may be held than are: what waits is spilled, a bounded number of entries at a time,
 //! for nothing else happens in the partition meanwhile.
 
+use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::queue::Place;
 use crate::record::EntryId;
@@ -24,6 +25,9 @@ pub(super) struct Over {
 impl Engine {
     /// Begins to spill until no more is held than may be, if that has changed.
     pub(crate) fn spill_over(&mut self) {
+        if self.planted(Defect::IgnoredMemoryBound) {
+            return;
+        }
         let (slots, last) = (self.entries.slots(), EntryId(u64::MAX));
         self.spill.over = Some(Over { slots, last, in_order: true });
         self.spill_on();

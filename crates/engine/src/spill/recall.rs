@@ -2,6 +2,7 @@
 
 use super::body::Sent;
 use super::stub::{is_stub, lost};
+use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
@@ -21,7 +22,7 @@ impl Engine {
     }
 
     /// The same, or what is left if it cannot be read.
-    fn stub_or_lost(&self, at: Sequence, stub: &Arc<Publish>) -> Arc<Publish> {
+    pub(crate) fn stub_or_lost(&self, at: Sequence, stub: &Arc<Publish>) -> Arc<Publish> {
         self.read_stub(at, stub).unwrap_or_else(|why| lost(stub, &why))
     }
 
@@ -87,7 +88,12 @@ impl Engine {
     /// An entry whose payload cannot be read is of no use to anybody.
     pub(crate) fn end_unreadable(&mut self, now: Now, key: EntryKey, why: &str, out: &mut Output) {
         let reason = format!("its payload cannot be read from the log: {why}");
-        self.end_entry(now, key, End::DeadLettered { reason, note: None }, out);
+        let end = End::DeadLettered { reason, note: None };
+        if self.planted(Defect::SilentLoss) {
+            self.apply_ended(key, end, now.wall);
+            return;
+        }
+        self.end_entry(now, key, end, out);
     }
 }
 
