@@ -102,7 +102,7 @@ impl Engine {
         if self.entries[key].place == Place::Paused {
             self.put(key, Place::Staged);
             self.key_rejoin(key);
-            if let Some(task) = self.entries[key].task {
+            if let Some(task) = self.entries[key].task.get() {
                 self.tasks.rows[task].state = TaskState::Submitted;
             }
         }

@@ -101,8 +101,7 @@ impl Engine {
         }
         self.epoch = epoch;
         for task in self.tasks.rows.iter_mut() {
-            let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
-            undated.for_each(|event| event.epoch = epoch);
+            task.date_events(epoch);
         }
         for handed in &mut self.handed {
             let Past::Ended(ended) = &mut handed.past else { continue };
