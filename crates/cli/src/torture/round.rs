@@ -6,6 +6,7 @@ use super::damage::{self, Flip};
 use super::evidence::{self, Evidence};
 use super::fault::{Fault, Faults};
 use super::ledger::Ledger;
+use super::link::Link;
 use super::load::{Load, Rest};
 use super::process::{Process, words, words_since};
 use super::promise::{Promise, Tallies};
@@ -15,6 +16,7 @@ use super::strike::Stage;
 use super::verdict;
 use super::witness::Witness;
 use crate::error::CliError;
+use crate::exit::Exit;
 use crate::output::units::now;
 use fastrand::Rng;
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +30,8 @@ use trunkline_types::{Durability, MessageId, TaskSnapshot, TaskState};
 
 /// How long a broker may take to end in order.
 const ORDERLY: Duration = Duration::from_secs(30);
+/// How long a broker that is about to be killed is asked for a figure.
+const ASKED: Duration = Duration::from_secs(1);
 /// The most tasks that are sent to close a segment: more than three segments full.
 const FILLERS: usize = 64;
 /// Small segments, because every start of a broker prepares two, and what must fit into them. A
@@ -41,6 +45,15 @@ const SETTINGS: [(&str, &str); 6] = [
     ("TRUNKLINE_BROKER__LOGGED_COPIES", "100"),
     ("TRUNKLINE_BROKER__RESUME_GRACE", "1s"),
     ("TRUNKLINE_BROKER__LEASE", "3s"),
+];
+
+/// What makes a broker clean, spill and use its index under the little that is sent here. No time
+/// is too short for it: a round is.
+const SMALL: [(&str, &str); 4] = [
+    ("TRUNKLINE_LOG__CLEAN_MIN_BYTES", "0"),
+    ("TRUNKLINE_LOG__CLEAN_PERCENT", "150"),
+    ("TRUNKLINE_BROKER__PAYLOAD_MEMORY", "0"),
+    ("TRUNKLINE_BROKER__RECENT_TASKS", "10"),
 ];
 
 /// What a round is to do.
@@ -62,6 +75,10 @@ pub(super) struct Plan {
     pub(super) directory: PathBuf,
     /// Makes serial numbers and keys unlike those of other rounds.
     pub(super) prefix: String,
+    /// Whether the broker has a network of its own.
+    pub(super) apart: bool,
+    /// Whether the broker has small bounds, so that it cleans and spills.
+    pub(super) small: bool,
     /// No more steps after this.
     pub(super) until: Instant,
 }
@@ -97,6 +114,34 @@ impl Found {
     }
 }
 
+/// Where a round's broker is.
+#[derive(Clone, Debug)]
+struct Site {
+    address: SocketAddr,
+    /// What leads there, if it has a network of its own.
+    link: Option<Arc<Link>>,
+}
+
+impl Site {
+    /// A place for a broker at a port of this host, or at the same port of a network of its own.
+    fn new(address: SocketAddr, apart: bool) -> Result<Self, CliError> {
+        if !apart {
+            return Ok(Self { address, link: None });
+        }
+        let link = Link::make().map_err(|why| CliError::new(Exit::General, why))?;
+        let address = link.address(address.port());
+        Ok(Self { address, link: Some(Arc::new(link)) })
+    }
+
+    /// A way to the broker that can be disturbed.
+    async fn proxy(&self) -> Result<Proxy, CliError> {
+        let Some(link) = &self.link else { return Proxy::start(self.address).await };
+        // Nobody else is in there, so that the port beside the broker's is free.
+        let beside = link.address(self.address.port() ^ 1);
+        Proxy::start_inside(link.door()?, self.address, beside).await
+    }
+}
+
 /// Runs one round. `progress` is told what is being done, and whether that ends a step.
 ///
 /// # Errors
@@ -108,23 +153,28 @@ pub(super) async fn run(
 ) -> Result<Found, CliError> {
     let mut rng = Rng::with_seed(plan.seed);
     let mut found = Found::default();
-    let mut stage = set(plan, address, &mut rng).await?;
+    let site = &Site::new(address, plan.apart)?;
+    found.counts.more(Count::Apart, u64::from(plan.apart));
+    found.counts.more(Count::Small, u64::from(plan.small));
+    let mut stage = set(plan, site, &mut rng).await?;
     let script = script::draw(&mut rng, plan.steps, plan.faults);
-    play(plan, address, script, &mut stage, &mut found, progress).await?;
+    play(plan, site, script, &mut stage, &mut found, progress).await?;
     if plan.faults.has(Fault::BitFlip) {
         close_segment(plan, &mut stage).await?;
     }
-    let client = client(address)?;
+    let client = client(site.address)?;
     let Left { mut broker, ledger, listed } = judge(plan, &client, stage, &mut found).await?;
 
+    // It keeps what it has from here on.
+    let plan = &Plan { small: false, ..plan.clone() };
     // Once more, with nothing going on: what is on record must be the same after a recovery.
     broker.kill().await?;
-    broker = start(plan, address)?;
-    broker.ready(address).await?;
+    broker = start(plan, site)?;
+    broker.ready(site.address).await?;
     let again = list(&client).await?;
     verdict::compare(plan.disk, &ledger.books(), &listed, &again, &mut found.tallies);
     if plan.faults.has(Fault::BitFlip) {
-        flip(plan, address, broker, &again, &mut rng, &mut found).await?;
+        flip(plan, site, broker, &again, &mut rng, &mut found).await?;
     } else {
         broker.kill().await?;
     }
@@ -132,21 +182,21 @@ pub(super) async fn run(
 }
 
 /// Starts a broker and a load on it.
-async fn set(plan: &Plan, address: SocketAddr, rng: &mut Rng) -> Result<Stage, CliError> {
+async fn set(plan: &Plan, site: &Site, rng: &mut Rng) -> Result<Stage, CliError> {
     let room = room_path(plan);
     if let Some(room) = &room {
         std::fs::write(room, u64::MAX.to_string())?;
     }
-    let mut broker = start(plan, address)?;
-    broker.ready(address).await?;
-    let disturbed = plan.faults.has_any(&[Fault::Cut, Fault::Delay, Fault::Stall]);
-    let proxy = if disturbed { Some(Proxy::start(address).await?) } else { None };
-    let way = proxy.as_ref().map_or(address, Proxy::address);
+    let mut broker = start(plan, site)?;
+    broker.ready(site.address).await?;
+    let disturbed = plan.faults.has_any(&Fault::NETWORK);
+    let proxy = if disturbed { Some(site.proxy().await?) } else { None };
+    let way = proxy.as_ref().map_or(site.address, Proxy::address);
     let ledger = Arc::new(Ledger::new());
     let witness = Witness::new(client(way)?, Arc::clone(&ledger));
     let (url, log) = (format!("http://{way}"), log_path(&plan.directory));
     let load = Load::start(&witness, &url, &plan.prefix, rng.u64(..), plan.rate, &log).await?;
-    Ok(Stage::new(broker, load, ledger, proxy, room))
+    Ok(Stage::new(broker, load, ledger, (proxy, site.link.clone()), room))
 }
 
 fn client(address: SocketAddr) -> Result<Client, CliError> {
@@ -162,7 +212,7 @@ fn client(address: SocketAddr) -> Result<Client, CliError> {
 /// Plays a script, as far as there is time.
 async fn play(
     plan: &Plan,
-    address: SocketAddr,
+    site: &Site,
     script: Vec<script::Step>,
     stage: &mut Stage,
     found: &mut Found,
@@ -172,13 +222,14 @@ async fn play(
     // The kill after which work has not been seen to flow again.
     let mut killed = None;
     let mut flows = stage.flows(None).await;
-    for step in script {
+    let last = script.len().saturating_sub(1);
+    for (number, step) in script.into_iter().enumerate() {
         if Instant::now() > plan.until || !flows {
             break;
         }
         let starting = step.kill.is_some_and(|kill| kill.starting);
         if killed.is_some() && !starting {
-            ready(stage, address, &mut found.counts).await?;
+            ready(stage, site.address, &mut found.counts).await?;
             flows = stage.flows(Some(fault)).await;
             stage.end(killed.take());
         }
@@ -197,19 +248,36 @@ async fn play(
             found.counts.more(Count::WhileStarting, u64::from(starting));
             stage.end(killed.take());
             killed = Some(stage.history.begin(fault, now()));
+            if plan.small && !starting && number == last {
+                found.counts.more(Count::ReadBack, read_back(site).await);
+            }
             stage.broker.kill().await?;
-            stage.broker = start(plan, address)?;
+            // From here on nothing may be cleaned away that is to be damaged.
+            let small = plan.small && number < last;
+            stage.broker = start(&Plan { small, ..plan.clone() }, site)?;
         }
         found.steps += 1;
         progress(fault, true);
     }
     if killed.is_some() {
-        ready(stage, address, &mut found.counts).await?;
+        ready(stage, site.address, &mut found.counts).await?;
         stage.flows(Some(fault)).await;
         stage.end(killed.take());
     }
     stage.lift_all().await?;
     stage.load.revive()
+}
+
+/// How many payloads the broker has read back from the log since its start.
+async fn read_back(site: &Site) -> u64 {
+    let asked = async {
+        let session: Session = client(site.address).ok()?.session().await.ok()?;
+        let stats = session.stats().await.ok();
+        session.close();
+        stats?.log.map(|log| log.payload_loads)
+    };
+    // Only a figure: what happens to the broker meanwhile is judged elsewhere.
+    tokio::time::timeout(ASKED, asked).await.ok().flatten().unwrap_or_default()
 }
 
 /// Sends large tasks until there is a closed segment.
@@ -249,6 +317,7 @@ async fn judge(
     drop(proxy);
     verdict::judge(plan.disk, &history, &ledger.books(), &evidence, &mut found.tallies);
     told(&rest, history.all(), found);
+    found.counts.more(Count::Cleaned, damage::given_up(&plan.directory)?);
     count(&ledger, &evidence, &mut found.counts);
     found.faults = history.counts();
     Ok(Left { broker, ledger, listed: evidence.listed })
@@ -258,7 +327,7 @@ async fn judge(
 /// and names it, or it names it and starts when it is mended.
 async fn flip(
     plan: &Plan,
-    address: SocketAddr,
+    site: &Site,
     mut broker: Process,
     before: &HashMap<MessageId, TaskSnapshot>,
     rng: &mut Rng,
@@ -273,8 +342,8 @@ async fn flip(
     *found.faults.entry(Fault::BitFlip).or_default() += 1;
     let log = log_path(&plan.directory);
     let said = words(&log);
-    broker = start(plan, address)?;
-    let ready = broker.ready(address).await;
+    broker = start(plan, site)?;
+    let ready = broker.ready(site.address).await;
     let words = words_since(&log, said)?;
     found.tallies.check(Promise::DamageNamed, Fault::BitFlip, flip.is_named_in(&words), || {
         format!("a bit was flipped in {}, and the broker said '{}'", flip.place(), words.trim())
@@ -288,12 +357,12 @@ async fn flip(
         Err(_) => {
             found.counts.more(Count::FlipsRefused, 1);
             flip.turn()?;
-            broker = start(plan, address)?;
-            broker.ready(address).await?;
+            broker = start(plan, site)?;
+            broker.ready(site.address).await?;
             0
         }
     };
-    let after = list(&client(address)?).await?;
+    let after = list(&client(site.address)?).await?;
     verdict::contained(lost, before, &after, &mut found.tallies);
     broker.kill().await
 }
@@ -316,9 +385,14 @@ pub(super) fn log_path(directory: &Path) -> PathBuf {
     directory.with_extension("log")
 }
 
-fn start(plan: &Plan, address: SocketAddr) -> Result<Process, CliError> {
-    Process::start("the broker", &log_path(&plan.directory), |command| {
-        command.arg("serve").arg("--listen").arg(address.to_string());
+fn start(plan: &Plan, site: &Site) -> Result<Process, CliError> {
+    let within = site.link.as_ref().map(|link| link.within()).unwrap_or_default();
+    Process::start_within(&within, "the broker", &log_path(&plan.directory), |command| {
+        command.arg("serve").arg("--listen").arg(site.address.to_string());
+        if site.link.is_some() {
+            // Nobody reaches that network from outside.
+            command.arg("--insecure");
+        }
         command.arg("--data").arg(&plan.directory).args(plan.disk.flags());
         if let Some(room) = room_path(plan) {
             command.arg("--room").arg(room);
@@ -327,6 +401,9 @@ fn start(plan: &Plan, address: SocketAddr) -> Result<Process, CliError> {
             command.arg("--config").arg(config);
         }
         command.envs(SETTINGS);
+        if plan.small {
+            command.envs(SMALL);
+        }
     })
 }
 
