@@ -47,8 +47,7 @@ const SETTINGS: [(&str, &str); 6] = [
     ("TRUNKLINE_BROKER__LEASE", "3s"),
 ];
 
-/// What makes a broker clean, spill and use its index under the little that is sent here. No time
-/// is too short for it: a round is.
+/// What makes a broker clean, spill and use its index under the little that is sent here.
 const SMALL: [(&str, &str); 4] = [
     ("TRUNKLINE_LOG__CLEAN_MIN_BYTES", "0"),
     ("TRUNKLINE_LOG__CLEAN_PERCENT", "150"),
