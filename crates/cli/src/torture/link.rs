@@ -268,6 +268,7 @@ mod tests {
     /// Only where it is permitted, for the system decides that: a link carries what is sent, loses
     /// it silently while it is down, and leaves nothing behind.
     #[test]
+    #[allow(clippy::print_stderr, reason = "says why it shows nothing")]
     fn a_link_carries_loses_silently_while_it_is_down_and_leaves_nothing_behind() {
         use std::io::{Read, Write};
         use std::net::{TcpListener, TcpStream};

@@ -92,8 +92,7 @@ impl Proxy {
                 Err(error) => drop(began.send(Err(error))),
             }
         })?;
-        let gone = || io::Error::other("the proxy's thread ended");
-        begun.await.map_err(|_| gone())??;
+        begun.await.map_err(io::Error::other)??;
         Ok(Self { address, weather, _serving: stop.drop_guard() })
     }
 

@@ -2,59 +2,36 @@
 
 use super::args::Disk;
 use super::counts::{Count, Counts};
-use super::damage::{self, Flip};
-use super::evidence::{self, Evidence};
+use super::damage;
+use super::evidence::Evidence;
 use super::fault::{Fault, Faults};
 use super::ledger::Ledger;
-use super::link::Link;
 use super::load::{Load, Rest};
-use super::process::{Process, words, words_since};
+use super::process::Process;
 use super::promise::{Promise, Tallies};
 use super::proxy::Proxy;
+use super::rot;
 use super::script;
+use super::site::{Site, client, list, log_path, room_path, start};
 use super::strike::Stage;
 use super::verdict;
 use super::witness::Witness;
 use crate::error::CliError;
-use crate::exit::Exit;
 use crate::output::units::now;
 use fastrand::Rng;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trunkline_agent::{Host, Session};
-use trunkline_client::{Client, ClientConfig};
+use trunkline_client::Client;
 use trunkline_types::{Durability, MessageId, TaskSnapshot, TaskState};
 
-/// How long a broker may take to end in order.
-const ORDERLY: Duration = Duration::from_secs(30);
 /// How long a broker that is about to be killed is asked for a figure.
 const ASKED: Duration = Duration::from_secs(1);
 /// The most tasks that are sent to close a segment: more than three segments full.
 const FILLERS: usize = 64;
-/// Small segments, because every start of a broker prepares two, and what must fit into them. A
-/// short grace and a short lease, because killed agents do not come back, and a broker that was
-/// restarted gives them a lease's time.
-const SETTINGS: [(&str, &str); 6] = [
-    ("TRUNKLINE_LOG__SEGMENT_BYTES", "4MiB"),
-    ("TRUNKLINE_LOG__MAX_BODY_BYTES", "2MiB"),
-    ("TRUNKLINE_LOG__RETRY_SPACE_AFTER", "100ms"),
-    // Little goes to many at once here, and the largest record must fit a small segment.
-    ("TRUNKLINE_BROKER__LOGGED_COPIES", "100"),
-    ("TRUNKLINE_BROKER__RESUME_GRACE", "1s"),
-    ("TRUNKLINE_BROKER__LEASE", "3s"),
-];
-
-/// What makes a broker clean, spill and use its index under the little that is sent here.
-const SMALL: [(&str, &str); 4] = [
-    ("TRUNKLINE_LOG__CLEAN_MIN_BYTES", "0"),
-    ("TRUNKLINE_LOG__CLEAN_PERCENT", "150"),
-    ("TRUNKLINE_BROKER__PAYLOAD_MEMORY", "0"),
-    ("TRUNKLINE_BROKER__RECENT_TASKS", "10"),
-];
-
 /// What a round is to do.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -113,34 +90,6 @@ impl Found {
     }
 }
 
-/// Where a round's broker is.
-#[derive(Clone, Debug)]
-struct Site {
-    address: SocketAddr,
-    /// What leads there, if it has a network of its own.
-    link: Option<Arc<Link>>,
-}
-
-impl Site {
-    /// A place for a broker at a port of this host, or at the same port of a network of its own.
-    fn new(address: SocketAddr, apart: bool) -> Result<Self, CliError> {
-        if !apart {
-            return Ok(Self { address, link: None });
-        }
-        let link = Link::make().map_err(|why| CliError::new(Exit::General, why))?;
-        let address = link.address(address.port());
-        Ok(Self { address, link: Some(Arc::new(link)) })
-    }
-
-    /// A way to the broker that can be disturbed.
-    async fn proxy(&self) -> Result<Proxy, CliError> {
-        let Some(link) = &self.link else { return Proxy::start(self.address).await };
-        // Nobody else is in there, so that the port beside the broker's is free.
-        let beside = link.address(self.address.port() ^ 1);
-        Proxy::start_inside(link.door()?, self.address, beside).await
-    }
-}
-
 /// Runs one round. `progress` is told what is being done, and whether that ends a step.
 ///
 /// # Errors
@@ -173,7 +122,7 @@ pub(super) async fn run(
     let again = list(&client).await?;
     verdict::compare(plan.disk, &ledger.books(), &listed, &again, &mut found.tallies);
     if plan.faults.has(Fault::BitFlip) {
-        flip(plan, site, broker, &again, &mut rng, &mut found).await?;
+        rot::flip(plan, site, broker, &again, &mut rng, &mut found).await?;
     } else {
         broker.kill().await?;
     }
@@ -196,16 +145,6 @@ async fn set(plan: &Plan, site: &Site, rng: &mut Rng) -> Result<Stage, CliError>
     let (url, log) = (format!("http://{way}"), log_path(&plan.directory));
     let load = Load::start(&witness, &url, &plan.prefix, rng.u64(..), plan.rate, &log).await?;
     Ok(Stage::new(broker, load, ledger, (proxy, site.link.clone()), room))
-}
-
-fn client(address: SocketAddr) -> Result<Client, CliError> {
-    let config = ClientConfig {
-        // A killed broker is back soon, and the load should be too.
-        backoff_min: Duration::from_millis(10),
-        backoff_max: Duration::from_millis(100),
-        ..ClientConfig::new(format!("http://{address}"))
-    };
-    Ok(Client::new(&config)?)
 }
 
 /// Plays a script, as far as there is time.
@@ -320,90 +259,6 @@ async fn judge(
     count(&ledger, &evidence, &mut found.counts);
     found.faults = history.counts();
     Ok(Left { broker, ledger, listed: evidence.listed })
-}
-
-/// Flips a bit in a closed segment of the broker once it is stopped. It starts without the block
-/// and names it, or it names it and starts when it is mended.
-async fn flip(
-    plan: &Plan,
-    site: &Site,
-    mut broker: Process,
-    before: &HashMap<MessageId, TaskSnapshot>,
-    rng: &mut Rng,
-    found: &mut Found,
-) -> Result<(), CliError> {
-    if rng.bool() {
-        broker.stop(ORDERLY).await?;
-    } else {
-        broker.kill().await?;
-    }
-    let Some(flip) = Flip::draw(&plan.directory, rng)? else { return Ok(()) };
-    *found.faults.entry(Fault::BitFlip).or_default() += 1;
-    let log = log_path(&plan.directory);
-    let said = words(&log);
-    broker = start(plan, site)?;
-    let ready = broker.ready(site.address).await;
-    let words = words_since(&log, said)?;
-    found.tallies.check(Promise::DamageNamed, Fault::BitFlip, flip.is_named_in(&words), || {
-        format!("a bit was flipped in {}, and the broker said '{}'", flip.place(), words.trim())
-    });
-    let lost = match ready {
-        Ok(()) => {
-            found.counts.more(Count::FlipsPassed, 1);
-            flip.records
-        }
-        Err(error) if broker.is_running()? => return Err(error),
-        Err(_) => {
-            found.counts.more(Count::FlipsRefused, 1);
-            flip.turn()?;
-            broker = start(plan, site)?;
-            broker.ready(site.address).await?;
-            0
-        }
-    };
-    let after = list(&client(site.address)?).await?;
-    verdict::contained(lost, before, &after, &mut found.tallies);
-    broker.kill().await
-}
-
-/// Every task on record.
-async fn list(client: &Client) -> Result<HashMap<MessageId, TaskSnapshot>, CliError> {
-    let session: Session = client.session().await?;
-    let listed = evidence::list(&session).await?;
-    session.close();
-    Ok(listed)
-}
-
-/// Where the room of a round's disk is written, if the disk is to run full.
-pub(super) fn room_path(plan: &Plan) -> Option<PathBuf> {
-    plan.faults.has(Fault::DiskFull).then(|| plan.directory.with_extension("room"))
-}
-
-/// Where the processes of a round write what they have to say.
-pub(super) fn log_path(directory: &Path) -> PathBuf {
-    directory.with_extension("log")
-}
-
-fn start(plan: &Plan, site: &Site) -> Result<Process, CliError> {
-    let within = site.link.as_ref().map(|link| link.within()).unwrap_or_default();
-    Process::start_within(&within, "the broker", &log_path(&plan.directory), |command| {
-        command.arg("serve").arg("--listen").arg(site.address.to_string());
-        if site.link.is_some() {
-            // Nobody reaches that network from outside.
-            command.arg("--insecure");
-        }
-        command.arg("--data").arg(&plan.directory).args(plan.disk.flags());
-        if let Some(room) = room_path(plan) {
-            command.arg("--room").arg(room);
-        }
-        if let Some(config) = &plan.config {
-            command.arg("--config").arg(config);
-        }
-        command.envs(SETTINGS);
-        if plan.small {
-            command.envs(SMALL);
-        }
-    })
 }
 
 async fn ready(

@@ -8,6 +8,7 @@ use super::process::free_port;
 use super::promise::{Promise, Tallies};
 use super::report::{self, Network, Report};
 use super::round::{self, Found, Plan};
+use super::site;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -277,8 +278,8 @@ fn is_small(number: u32) -> bool {
 fn clear(plan: &Plan) {
     // What cannot be removed now is removed with the whole, or stays where it was wanted.
     let _ = std::fs::remove_dir_all(&plan.directory);
-    let _ = std::fs::remove_file(round::log_path(&plan.directory));
-    if let Some(room) = round::room_path(plan) {
+    let _ = std::fs::remove_file(site::log_path(&plan.directory));
+    if let Some(room) = site::room_path(plan) {
         let _ = std::fs::remove_file(room);
     }
 }
