@@ -28,6 +28,8 @@ use trunkline_agent::{Host, Session};
 use trunkline_client::Client;
 use trunkline_types::{Durability, MessageId, TaskSnapshot, TaskState};
 
+/// The large tasks that are sent before each kill where bounds are small: about 1 MiB.
+const FATTER: usize = 4;
 /// How long a broker that is about to be killed is asked for a figure.
 const ASKED: Duration = Duration::from_secs(1);
 /// The most tasks that are sent to close a segment: more than three segments full.
@@ -178,6 +180,9 @@ async fn play(
         stage.lift(Instant::now())?;
         if let Some(kill) = step.kill {
             progress(fault, false);
+            if plan.small && !starting {
+                fatten(stage).await?;
+            }
             // The deliberate moment of the kill.
             tokio::time::sleep(kill.after).await;
             if let Some(number) = kill.with_agent {
@@ -204,6 +209,15 @@ async fn play(
     }
     stage.lift_all().await?;
     stage.load.revive()
+}
+
+/// Sends large tasks, so that the log has what can be cleaned and payloads leave memory.
+async fn fatten(stage: &mut Stage) -> Result<(), CliError> {
+    for _ in 0..FATTER {
+        // One that is refused makes nothing fatter, and the next one is tried.
+        let _ = stage.load.fill().await?;
+    }
+    Ok(())
 }
 
 /// How many payloads the broker has read back from the log since its start.
