@@ -61,6 +61,28 @@ async fn what_is_sent_again_after_a_restart_is_accepted_once() {
 }
 
 #[tokio::test]
+async fn a_key_is_found_again_after_the_power_failed() {
+    let disk = MemoryDisk::new();
+    let keyed = || {
+        let mut work = task("count", "x");
+        work.envelope.idempotency_key = Some("order-7".parse().unwrap());
+        work
+    };
+    let broker = Broker::open(on(&disk)).await.unwrap();
+    let mut sender = Peer::open(&broker, hello(1, None)).await.unwrap();
+    sender.publish(keyed()).await.unwrap();
+    disk.crash(Loss::Unsynced);
+    drop((sender, broker));
+
+    // Somebody else sends another message under the key.
+    let broker = Broker::open(on(&disk)).await.unwrap();
+    let mut sender = Peer::open(&broker, hello(3, None)).await.unwrap();
+    sender.publish(keyed()).await.unwrap();
+    let mut agent = Peer::open(&broker, hello(2, Some(card("a", "count")))).await.unwrap();
+    assert_eq!(agent.delivery().await.backlog, 0, "there is only one");
+}
+
+#[tokio::test]
 async fn a_session_that_comes_back_after_a_restart_keeps_what_it_holds() {
     let disk = MemoryDisk::new();
     let broker = Broker::open(on(&disk)).await.unwrap();

@@ -6,11 +6,12 @@ mod world;
 
 use std::time::Duration;
 use trunkline_engine::{Command, EngineConfig};
-use trunkline_types::session::{Delivery, Hello, Operation};
+use trunkline_types::session::{Delivery, Hello, LetterAddress, Operation, Redrive, SessionItem};
 use trunkline_types::{
-    CopyState, Durability, Kind, MessageId, Outcome, Publish, RefusalCode, Settle, WallTime,
+    CopyState, Durability, Kind, MessageId, Outcome, PauseReason, Publish, RefusalCode, Settle,
+    TaskUpdate, WallTime,
 };
-use world::{Peer, World, config, hello, with_ttl};
+use world::{Peer, World, config, hello, own, with_ttl};
 
 const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Buffered, Durability::Ephemeral];
 /// Seconds after which a lease has run out.
@@ -156,6 +157,176 @@ fn a_stop_loses_what_is_ephemeral_and_keeps_the_rest_with_its_lease() {
         assert_eq!(world.deliveries(agent).len(), 0, "{level}");
         let late = settled(&mut world, &mut agent, &delivery);
         assert_eq!(late.is_ok(), kept, "{level}");
+    }
+}
+
+/// A client, an agent and a task that it holds.
+fn held_task(level: Durability, attempts: u32) -> (World, Peer, Peer, Delivery) {
+    let mut world = World::new(config());
+    let (mut client, agent) = (world.client(1), world.agent(2, "a"));
+    let mut publish = work(&mut world, level);
+    publish.options.task = true;
+    publish.options.attempts = Some(attempts);
+    world.publish(&mut client, &publish).unwrap();
+    let delivery = world.deliveries(agent).remove(0);
+    (world, client, agent, delivery)
+}
+
+/// The events of a task after one of them, by number and epoch; the refusal if it is not known.
+fn seen(
+    world: &mut World,
+    peer: &mut Peer,
+    task: MessageId,
+    after: u64,
+) -> Result<Vec<(u64, u32)>, RefusalCode> {
+    world.ask(peer, Operation::Watch { task, after }).map_err(|refusal| refusal.code)?;
+    let events = world.items(*peer).into_iter().filter_map(|item| match item {
+        SessionItem::Task { update: TaskUpdate::Event(event), .. } => {
+            Some((event.number, event.epoch.0))
+        }
+        _ => None,
+    });
+    Ok(events.collect())
+}
+
+#[test]
+fn a_key_is_found_again_after_a_kill_although_ephemeral_work_is_gone() {
+    for level in LEVELS {
+        let mut world = World::new(config());
+        let keyed = |world: &mut World| {
+            let mut publish = work(world, level);
+            publish.envelope.idempotency_key = Some("k".parse().unwrap());
+            publish
+        };
+        let (mut client, first) = (world.client(1), keyed(&mut world));
+        world.publish(&mut client, &first).unwrap();
+        let mut world = world.killed();
+        let (mut client, again) = (world.client(3), keyed(&mut world));
+        let accepted = world.publish(&mut client, &again).unwrap();
+        let found = accepted.filter(|it| it.duplicate).map(|it| it.id);
+        assert_eq!(found, Some(first.envelope.id), "{level}");
+        let kept = level != Durability::Ephemeral;
+        assert_eq!(state(&mut world, first.envelope.id).is_some(), kept, "{level}");
+    }
+}
+
+#[test]
+fn a_watch_goes_on_behind_what_was_seen_over_a_cut_and_over_a_kill() {
+    for level in LEVELS {
+        let (mut world, mut client, _, delivery) = held_task(level, 3);
+        let id = delivery.publish.envelope.id;
+        let all = seen(&mut world, &mut client, id, 0).unwrap();
+        assert!(all.len() > 1, "{level}: {all:?}");
+        world.disconnect(client);
+        let back = Hello { next_operation: client.next, ..hello(1, None) };
+        let mut client = world.try_connect(back).unwrap();
+        assert_eq!(seen(&mut world, &mut client, id, all[0].0).unwrap(), all[1..], "{level}");
+        let mut world = world.killed();
+        let mut client = world.client(4);
+        let expected = match level {
+            Durability::Ephemeral => Err(RefusalCode::NotFound),
+            _ => Ok(all[1..].to_vec()),
+        };
+        assert_eq!(seen(&mut world, &mut client, id, all[0].0), expected, "{level}");
+    }
+}
+
+#[test]
+fn a_session_that_comes_back_in_time_has_the_events_that_came_meanwhile() {
+    for (seconds, kept) in [(4, 2), (300, 0)] {
+        let mut world = World::new(config());
+        let mut client = world.client(1);
+        let wanting = || Hello { subscriptions: vec![own("t")], ..hello(2, None) };
+        let listener = world.try_connect(wanting()).unwrap();
+        world.disconnect(listener);
+        for _ in 0..2 {
+            let event = world.event("topic:t");
+            world.publish(&mut client, &event).unwrap();
+        }
+        // In steps: a broker that wakes up late counts that as an absence of its own.
+        for _ in 0..seconds {
+            world.pass(Duration::from_secs(1));
+        }
+        let listener = world.try_connect(wanting()).unwrap();
+        assert_eq!(world.events(listener).len(), kept, "{seconds} s");
+    }
+}
+
+#[test]
+fn an_event_after_a_restart_carries_the_next_epoch_and_the_next_number() {
+    let (world, _, _, delivery) = held_task(Durability::Synced, 3);
+    let id = delivery.publish.envelope.id;
+    let mut world = world.killed();
+    let back = Hello { held: vec![delivery.token], ..hello(2, Some("a")) };
+    let mut agent = world.try_connect(back).unwrap();
+    assert_eq!(settled(&mut world, &mut agent, &delivery), Ok(()));
+    let mut client = world.client(4);
+    let events = seen(&mut world, &mut client, id, 0).unwrap();
+    let (last, before) = events.split_last().unwrap();
+    let (latest, first) = (before.last().unwrap(), before[0]);
+    assert_eq!(*last, (latest.0 + 1, first.1 + 1), "{events:?}");
+    assert!(before.iter().all(|event| event.1 == first.1), "{events:?}");
+}
+
+#[test]
+fn what_was_called_off_or_continued_or_redriven_is_so_after_a_kill_unless_it_was_ephemeral() {
+    for level in LEVELS {
+        let kept = level != Durability::Ephemeral;
+        let task_of = |world: &mut World, id| {
+            let status = world.status(id).ok();
+            status.and_then(|status| status.copies.first().map(|copy| copy.state))
+        };
+
+        let (mut world, mut client, _, delivery) = held_task(level, 3);
+        let id = delivery.publish.envelope.id;
+        let cancel = Operation::Cancel { id, reason: "enough".into(), descendants: false };
+        world.ask(&mut client, cancel).unwrap();
+        let mut world = world.killed();
+        let canceled = task_of(&mut world, id);
+        assert_eq!(canceled, kept.then_some(CopyState::Canceled), "{level}");
+        let agent = world.agent(5, "b");
+        assert_eq!(world.deliveries(agent).len(), 0, "{level}");
+
+        let (mut world, mut client, mut agent, delivery) = held_task(level, 3);
+        let id = delivery.publish.envelope.id;
+        let pause = Outcome::Pause { reason: PauseReason::Input, message: None };
+        world.settle(&mut agent, delivery.token, pause);
+        world.disconnect(agent);
+        let go_on = Operation::Continue { task: id, payload: "go on".into() };
+        world.ask(&mut client, go_on).unwrap();
+        let mut world = world.killed();
+        let agent = world.agent(2, "a");
+        assert_eq!(world.deliveries(agent).len(), usize::from(kept), "{level}");
+
+        let (mut world, mut client, mut agent, delivery) = held_task(level, 1);
+        let dead = Outcome::DeadLetter { reason: "cannot".into() };
+        world.settle(&mut agent, delivery.token, dead);
+        world.disconnect(agent);
+        let other = work(&mut world, level).envelope.id;
+        let letter = LetterAddress { id: delivery.publish.envelope.id, inbox: None };
+        let redrive =
+            Redrive { letter, id: other, payload: None, destination: None, priority: None };
+        world.ask(&mut client, Operation::Redrive(Box::new(redrive))).unwrap();
+        let mut world = world.killed();
+        assert_eq!(state(&mut world, other).is_some(), kept, "{level}");
+    }
+}
+
+#[test]
+fn a_wall_clock_that_jumps_forwards_forgets_what_is_over_at_once() {
+    for level in LEVELS {
+        for (jump, kept) in
+            [(Duration::from_hours(24), true), (Duration::from_hours(24 * 8), false)]
+        {
+            let (mut world, mut client, mut agent, delivery) = held_task(level, 3);
+            let id = delivery.publish.envelope.id;
+            assert_eq!(settled(&mut world, &mut agent, &delivery), Ok(()), "{level}");
+            world.now.wall = world.now.wall.after(jump);
+            world.pass(Duration::from_secs(2));
+            let there = seen(&mut world, &mut client, id, 0).is_ok();
+            assert_eq!(there, kept, "{level} after {jump:?}");
+            assert_eq!(world.stats().tasks_forgotten, u64::from(!kept), "{level}");
+        }
     }
 }
 

@@ -180,6 +180,9 @@ fn a_full_disk_holds_schedules_up_and_refuses_new_ones() {
     assert_eq!(info(&mut stage, "tick").refused.unwrap().code, RefusalCode::DiskFull);
     stage.handle(Command::Space { ample: true });
     assert_eq!(due(&stage.pass(millis(1000))), [1000]);
+    // The times that were missed meanwhile have made one message.
+    assert!(due(&stage.pass(millis(999))).is_empty());
+    assert_eq!(due(&stage.pass(millis(1))), [3000]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Faults};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How often the broker is killed when nothing else is said.
 const KILLS: u32 = 30;
@@ -95,8 +95,10 @@ impl TortureArgs {
             let words: Vec<&str> = self.faults().each().map(Fault::word).collect();
             flag(format!("faults {}", words.join(",")));
         }
-        if let Some(config) = &self.config {
-            flag(format!("config {}", config.display()));
+        for (name, path) in [("config", &self.config), ("data", &self.data)] {
+            if let Some(path) = path {
+                flag(format!("{name} {}", quoted(path)));
+            }
         }
         for (name, value, default) in [("rate", self.rate, 1500), ("round", self.round, 25)] {
             if value != default {
@@ -110,6 +112,16 @@ impl TortureArgs {
         }
         command
     }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 /// What is under one round's broker.
@@ -186,7 +198,13 @@ mod tests {
     #[test]
     fn the_command_to_repeat_a_run_says_all_that_decides_it() {
         assert_eq!(args("").command(5), "trunkline torture --seed 5 --kills 30");
-        let line = "--minutes 2 --faults cut --config c.toml --rate 99 --round 3 --expect-loss";
+        let line = "--minutes 2 --faults cut --config c.toml --data /mnt/a --rate 99 --round 3 \
+                    --expect-loss";
         assert_eq!(args(line).command(6), format!("trunkline torture --seed 6 {line}"));
+        let mut odd = args("--kills 1");
+        odd.config = Some("/my own/c.toml".into());
+        odd.data = Some("it's".into());
+        let paths = r"--config '/my own/c.toml' --data 'it'\''s'";
+        assert_eq!(odd.command(7), format!("trunkline torture --seed 7 --kills 1 {paths}"));
     }
 }

@@ -46,10 +46,19 @@ pub(super) enum Count {
     FlipsPassed,
     /// Log records at the end of the rounds.
     Records,
+    /// Rounds whose broker had a network of its own.
+    Apart,
+    /// Rounds whose broker had small bounds.
+    Small,
+    /// Segments that cleaning has given up.
+    Cleaned,
+    /// Payloads that were read back from the log, from the last but one kill of a round with small
+    /// bounds to the last one.
+    ReadBack,
 }
 
 /// Every figure, its name in JSON and its name for people.
-pub(super) const COUNTS: [(Count, &str, &str); 20] = [
+pub(super) const COUNTS: [(Count, &str, &str); 24] = [
     (Count::WhileStarting, "kills_while_starting", "kills while starting"),
     (Count::Accepted, "accepted", "publishes accepted"),
     (Count::AcceptedSynced, "accepted_synced", "of those synced tasks"),
@@ -70,6 +79,10 @@ pub(super) const COUNTS: [(Count, &str, &str); 20] = [
     (Count::FlipsRefused, "flips_refused", "flipped bits that kept a broker from starting"),
     (Count::FlipsPassed, "flips_passed", "flipped bits that cost a block"),
     (Count::Records, "log_records", "log records"),
+    (Count::Apart, "rounds_apart", "rounds in a network of the broker's own"),
+    (Count::Small, "rounds_small", "rounds with small bounds"),
+    (Count::Cleaned, "segments_cleaned", "segments cleaned"),
+    (Count::ReadBack, "payloads_read_back", "payloads read back before the last kills"),
 ];
 
 /// What happened.

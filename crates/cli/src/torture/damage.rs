@@ -110,6 +110,17 @@ pub(super) fn has_closed(directory: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
+/// How many segments of a data directory were given up since it was made: they are numbered from 1.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(super) fn given_up(directory: &Path) -> io::Result<u64> {
+    let first = segments(directory)?.into_iter().next();
+    let number = first.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
+    let number: Option<u64> = number.and_then(|number| number.parse().ok());
+    Ok(number.unwrap_or_default().saturating_sub(1))
+}
+
 /// The segments of a data directory, oldest first.
 fn segments(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
@@ -213,5 +224,16 @@ mod tests {
         std::fs::write(directory.path().join("00000000000000000001.log"), [0; 8192]).unwrap();
         let drawn = Flip::draw(directory.path(), &mut Rng::with_seed(1)).unwrap();
         assert!(drawn.is_none());
+        assert_eq!(given_up(directory.path()).unwrap(), 0);
+    }
+
+    #[test]
+    fn segments_that_are_not_there_any_more_were_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(given_up(directory.path()).unwrap(), 0);
+        for number in [7, 8] {
+            std::fs::write(directory.path().join(format!("{number:020}.log")), "").unwrap();
+        }
+        assert_eq!(given_up(directory.path()).unwrap(), 6);
     }
 }

@@ -30,11 +30,16 @@ pub(super) enum Fault {
     Delay,
     /// Nothing gets through in one direction, for a moment or for longer than a lease
     Stall,
+    /// The broker cut off: nothing gets through either way, likewise, and nobody is told
+    Partition,
 }
 
 impl Fault {
+    /// Those of the network between the load and the broker.
+    pub(super) const NETWORK: [Self; 4] = [Self::Cut, Self::Delay, Self::Stall, Self::Partition];
+
     /// Every fault, in the order of the report.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Kill,
         Self::Unflushed,
         Self::DiskFull,
@@ -46,6 +51,7 @@ impl Fault {
         Self::Cut,
         Self::Delay,
         Self::Stall,
+        Self::Partition,
     ];
 
     /// The word on the command line, in the table and in JSON.
@@ -62,6 +68,7 @@ impl Fault {
             Self::Cut => "cut",
             Self::Delay => "delay",
             Self::Stall => "stall",
+            Self::Partition => "partition",
         }
     }
 }
@@ -87,6 +94,11 @@ impl Faults {
     /// These and others.
     pub(super) fn and(self, others: impl Into<Self>) -> Self {
         Self(self.0 | others.into().0)
+    }
+
+    /// These but for one.
+    pub(super) fn without(self, fault: Fault) -> Self {
+        Self(self.0 & !Self::from(fault).0)
     }
 
     /// Each of them, in the order of the report.

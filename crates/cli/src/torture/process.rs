@@ -5,6 +5,7 @@
 use crate::error::CliError;
 use crate::exit::Exit;
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -42,11 +43,32 @@ impl Process {
         log: &Path,
         prepare: impl FnOnce(&mut Command),
     ) -> Result<Self, CliError> {
+        Self::start_within(&[], name, log, prepare)
+    }
+
+    /// The same, by a command line that ends as the process that it is given.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn start_within(
+        within: &[OsString],
+        name: &str,
+        log: &Path,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Result<Self, CliError> {
         let failed = |error: io::Error| {
             CliError::new(Exit::General, format_args!("cannot start {name}: {error}"))
         };
         let stderr = OpenOptions::new().create(true).append(true).open(log).map_err(failed)?;
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        let this = std::env::current_exe().map_err(failed)?;
+        let mut command = match within {
+            [] => Command::new(this),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(this);
+                command
+            }
+        };
         // Settings of the caller are not meant for these.
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();

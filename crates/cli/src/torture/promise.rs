@@ -98,6 +98,33 @@ impl Promise {
         }
     }
 
+    /// The faults under which it is judged; under others it is not met.
+    pub(super) fn judged_under(self) -> Faults {
+        use Fault::{AgentPause, BitFlip, Delay, DiskFull, Hang, Kill, Pause, Unflushed};
+        let all: Faults = Fault::ALL.into_iter().collect();
+        match self {
+            Self::NothingLost
+            | Self::EndsOnce
+            | Self::EndsAsHandled
+            | Self::SettledStays
+            | Self::TokensUnique
+            | Self::PayloadIntact
+            | Self::EventsNumbered
+            | Self::KeysOnce
+            | Self::NothingInvented
+            | Self::AllAnswered
+            | Self::Conserved => all.without(BitFlip),
+            Self::BufferedKept => all.without(BitFlip).without(Unflushed),
+            Self::RecoveryFaithful => Faults::from(Kill).and(Unflushed),
+            // Those that last while other things happen end without anybody waiting for work.
+            Self::ComesBack => all.without(BitFlip).without(AgentPause).without(Delay),
+            Self::LeasesKept => Pause.into(),
+            Self::HungEnded => Hang.into(),
+            Self::FullTold => DiskFull.into(),
+            Self::DamageNamed | Self::DamageContained => BitFlip.into(),
+        }
+    }
+
     /// What its cases are counted in.
     pub(super) fn unit(self) -> &'static str {
         match self {
@@ -169,6 +196,7 @@ impl Tallies {
     pub(super) fn held(&mut self, promise: Promise, met: impl Into<Faults>, cases: u64) {
         self.all.entry(promise).or_default().checked += cases;
         for fault in met.into().each() {
+            debug_assert!(promise.judged_under().has(fault), "{promise:?} under {fault:?}");
             self.under.entry((promise, fault)).or_default().0 += cases;
         }
     }
@@ -208,6 +236,31 @@ impl Tallies {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the page says of the faults under which a promise is judged.
+    fn said(promise: Promise) -> String {
+        let list = |faults: Faults| {
+            faults.each().map(|fault| format!("`{}`", fault.word())).collect::<Vec<_>>().join(", ")
+        };
+        let judged = promise.judged_under();
+        let others: Faults = Fault::ALL.into_iter().filter(|fault| !judged.has(*fault)).collect();
+        if judged.each().count() < others.each().count() {
+            return list(judged);
+        }
+        format!("all but {}", list(others))
+    }
+
+    #[test]
+    fn the_page_says_which_promise_is_judged_under_which_fault() {
+        let page = include_str!("../../../../docs/torture.md");
+        for fault in Fault::ALL {
+            assert!(page.contains(&format!("\n| `{}` | ", fault.word())), "{fault:?}");
+        }
+        for promise in Promise::ALL {
+            let row = format!("\n| {} | {} |\n", promise.text(), said(promise));
+            assert!(page.contains(&row), "this row is missing: {row}");
+        }
+    }
 
     #[test]
     fn broken_cases_are_counted_and_the_first_are_told() {

@@ -1,9 +1,10 @@
 //! A network of our own between the load and the broker: connections pass through this process,
 //! which cuts them, delays them or lets nothing through in one direction.
 //!
-//! It needs no rights that a user does not have. It loses no bytes of a connection that lives,
+//! It stands before the broker, and inside its network if the broker has one of its own. It needs no rights that a user does not have. It loses no bytes of a connection that lives,
 //! as TCP does not: what is held back arrives later and in order, or the connection breaks.
 
+use super::link::Door;
 use super::process::free_port;
 use crate::error::CliError;
 use std::io;
@@ -12,8 +13,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The most bytes that are passed on at once.
 const CHUNK: usize = 64 << 10;
@@ -25,6 +28,8 @@ pub(super) enum Way {
     There,
     /// From it.
     Back,
+    /// Both of these.
+    Both,
 }
 
 /// How things stand on the network.
@@ -32,7 +37,7 @@ pub(super) enum Way {
 struct Weather {
     /// What is read is passed on so much later.
     late: Duration,
-    /// The way on which nothing gets through.
+    /// The ways on which nothing gets through.
     stalled: Option<Way>,
     /// How often every connection was cut.
     cuts: u64,
@@ -46,20 +51,49 @@ pub(super) struct Proxy {
     address: SocketAddr,
     /// What every connection goes by; each follows it by itself.
     weather: watch::Sender<Weather>,
-    serving: JoinHandle<()>,
+    _serving: DropGuard,
 }
 
 impl Proxy {
-    /// A way to a broker.
+    /// A way to a broker on the network that everybody uses.
     ///
     /// # Errors
     /// There is no port for it.
     pub(super) async fn start(broker: SocketAddr) -> Result<Self, CliError> {
         let listener = TcpListener::bind(free_port()?).await?;
         let address = listener.local_addr()?;
-        let weather = watch::Sender::new(Weather::default());
-        let serving = tokio::spawn(serve(listener, broker, weather.subscribe()));
-        Ok(Self { address, weather, serving })
+        let (stop, weather) = (CancellationToken::new(), watch::Sender::new(Weather::default()));
+        let serving = serve(listener, broker, weather.subscribe());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
+        Ok(Self { address, weather, _serving: stop.drop_guard() })
+    }
+
+    /// A way to a broker inside a network of its own, at an address there.
+    ///
+    /// # Errors
+    /// The network cannot be entered, or the address cannot be used.
+    pub(super) async fn start_inside(
+        door: Door,
+        broker: SocketAddr,
+        address: SocketAddr,
+    ) -> Result<Self, CliError> {
+        let (stop, weather) = (CancellationToken::new(), watch::Sender::new(Weather::default()));
+        let (until, sky) = (stop.clone(), weather.subscribe());
+        let (began, begun) = oneshot::channel();
+        // A thread of its own, because a thread is in one network, with all that it opens.
+        std::thread::Builder::new().name("torture-proxy".into()).spawn(move || {
+            let ready = inside(&door, address);
+            match ready {
+                Ok((runtime, listener)) => {
+                    // Who started this waits for it.
+                    let _ = began.send(Ok(()));
+                    runtime.block_on(until.run_until_cancelled(serve(listener, broker, sky)));
+                }
+                Err(error) => drop(began.send(Err(error))),
+            }
+        })?;
+        begun.await.map_err(io::Error::other)??;
+        Ok(Self { address, weather, _serving: stop.drop_guard() })
     }
 
     /// Where it listens.
@@ -80,16 +114,25 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.late = late);
     }
 
-    /// Lets nothing through one way, or everything both ways.
+    /// Lets nothing through on a way, or everything on both.
     pub(super) fn stall(&self, way: Option<Way>) {
         self.weather.send_modify(|weather| weather.stalled = way);
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.serving.abort();
+impl Weather {
+    /// Whether nothing gets through on a way.
+    fn stalls(self, way: Way) -> bool {
+        self.stalled.is_some_and(|stalled| stalled == way || stalled == Way::Both)
     }
+}
+
+/// What serves inside a network, in the thread that calls this.
+fn inside(door: &Door, address: SocketAddr) -> io::Result<(Runtime, TcpListener)> {
+    door.enter()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let listener = runtime.block_on(TcpListener::bind(address))?;
+    Ok((runtime, listener))
 }
 
 async fn serve(listener: TcpListener, broker: SocketAddr, weather: watch::Receiver<Weather>) {
@@ -150,7 +193,7 @@ async fn pass(
     loop {
         let read = from.read(&mut bytes).await?;
         // The sender goes with the whole run.
-        let now = weather.wait_for(|weather| weather.stalled != Some(way)).await;
+        let now = weather.wait_for(|weather| !weather.stalls(way)).await;
         let late = now.map(|weather| weather.late).unwrap_or_default();
         if !late.is_zero() {
             tokio::time::sleep(late).await;
@@ -214,7 +257,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_stalled_or_late_arrives_afterwards_and_whole() {
         let (proxy, mut client) = pair().await;
-        for way in [Way::There, Way::Back] {
+        for way in [Way::There, Way::Back, Way::Both] {
             proxy.stall(Some(way));
             let held = tokio::time::timeout(Duration::from_secs(5), echo(&mut client, b"held"));
             assert!(held.await.is_err(), "{way:?}");

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Faults of the broker and its disk: the columns of the first table.
 const BROKER: [Fault; 4] = [Fault::Kill, Fault::Unflushed, Fault::DiskFull, Fault::BitFlip];
 /// Faults of time, agents and network: the columns of the second.
-const AROUND: [Fault; 7] = [
+const AROUND: [Fault; 8] = [
     Fault::Pause,
     Fault::AgentKill,
     Fault::AgentPause,
@@ -23,6 +23,7 @@ const AROUND: [Fault; 7] = [
     Fault::Cut,
     Fault::Delay,
     Fault::Stall,
+    Fault::Partition,
 ];
 
 /// What a run found.
@@ -30,6 +31,8 @@ const AROUND: [Fault; 7] = [
 pub(super) struct Report {
     /// Decided what was done when.
     pub(super) seed: u64,
+    /// How the network was disturbed.
+    pub(super) network: Network,
     /// Over every round.
     pub(super) whole: Found,
     /// What the control experiment found, if there was one.
@@ -38,6 +41,47 @@ pub(super) struct Report {
     pub(super) cut_short: bool,
     /// How long it took.
     pub(super) seconds: Duration,
+}
+
+/// How the network between the load and the broker was disturbed.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) enum Network {
+    /// Not at all.
+    #[default]
+    Left,
+    /// By a link to a network of the broker's own, and a proxy in there for what it cannot do.
+    Own {
+        /// Whether the kernel makes the link late; otherwise the proxy does.
+        delays: bool,
+    },
+    /// By a proxy in this process, and why not by a link.
+    Proxy(String),
+}
+
+impl Network {
+    /// Whether the broker has a network of its own.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Own { .. })
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Left => "not disturbed".into(),
+            Self::Own { delays: true } => "namespace; link taken down, late by netem".into(),
+            Self::Own { delays: false } => {
+                "namespace; link taken down, late by proxy, as netem is not to be had".into()
+            }
+            Self::Proxy(why) => format!("proxy alone: {why}"),
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Left => json!({ "used": "none" }),
+            Self::Own { delays } => json!({ "used": "namespace", "netem": delays }),
+            Self::Proxy(why) => json!({ "used": "proxy", "why": why }),
+        }
+    }
 }
 
 /// Prints a run, as text or JSON.
@@ -98,13 +142,14 @@ fn tables(tallies: &Tallies, wanted: Faults, output: Output) -> Result<(), CliEr
             _ => cell(tallies, promise, AROUND[column - 1]),
         })
     });
-    output.table(&crate::output::rows(header, &[1, 2, 3, 4, 5, 6, 7], rows))?;
+    output.table(&crate::output::rows(header, &[1, 2, 3, 4, 5, 6, 7, 8], rows))?;
     output.line("")
 }
 
 /// How a promise fared under a fault.
 fn cell(tallies: &Tallies, promise: Promise, fault: Fault) -> String {
     match tallies.under(promise, fault) {
+        (0, _) if !promise.judged_under().has(fault) => "–".into(),
         (0, _) => "not met".into(),
         (cases, 0) => format!("held {}", count(cases)),
         (cases, broken) => format!("BROKEN {} of {}", count(broken), count(cases)),
@@ -141,6 +186,7 @@ fn figures(report: &Report) -> Vec<(&'static str, String)> {
     let (middle, longest) = counts.recovery();
     let mut figures = vec![
         ("faults", faults.join(", ")),
+        ("network", report.network.text()),
         ("ready again", format!("p50 {}, longest {}", span(middle), span(longest))),
     ];
     figures.extend(COUNTS.map(|(figure, _, text)| (text, count(counts.of(figure)))));
@@ -183,6 +229,7 @@ fn value(report: &Report, args: &TortureArgs, failure: Option<&String>) -> Value
         "seconds": report.seconds.as_secs_f64(),
         "promises": promises(tallies, args.faults()),
         "faults": faults,
+        "network": report.network.value(),
         "counts": figures_json(counts),
         "control": control,
     })
@@ -244,6 +291,7 @@ mod tests {
         assert_eq!(cell(Fault::Kill), "held 1,200");
         assert_eq!(cell(Fault::Cut), "BROKEN 1 of 1");
         assert_eq!(cell(Fault::Stall), "not met");
+        assert_eq!(cell(Fault::BitFlip), "–");
     }
 
     #[test]

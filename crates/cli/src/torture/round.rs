@@ -2,15 +2,17 @@
 
 use super::args::Disk;
 use super::counts::{Count, Counts};
-use super::damage::{self, Flip};
-use super::evidence::{self, Evidence};
+use super::damage;
+use super::evidence::Evidence;
 use super::fault::{Fault, Faults};
 use super::ledger::Ledger;
 use super::load::{Load, Rest};
-use super::process::{Process, words, words_since};
+use super::process::Process;
 use super::promise::{Promise, Tallies};
 use super::proxy::Proxy;
+use super::rot;
 use super::script;
+use super::site::{Site, client, list, log_path, room_path, start};
 use super::strike::Stage;
 use super::verdict;
 use super::witness::Witness;
@@ -19,30 +21,19 @@ use crate::output::units::now;
 use fastrand::Rng;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trunkline_agent::{Host, Session};
-use trunkline_client::{Client, ClientConfig};
+use trunkline_client::Client;
 use trunkline_types::{Durability, MessageId, TaskSnapshot, TaskState};
 
-/// How long a broker may take to end in order.
-const ORDERLY: Duration = Duration::from_secs(30);
+/// The large tasks that are sent before each kill where bounds are small: about 1 MiB.
+const FATTER: usize = 4;
+/// How long a broker that is about to be killed is asked for a figure.
+const ASKED: Duration = Duration::from_secs(1);
 /// The most tasks that are sent to close a segment: more than three segments full.
 const FILLERS: usize = 64;
-/// Small segments, because every start of a broker prepares two, and what must fit into them. A
-/// short grace and a short lease, because killed agents do not come back, and a broker that was
-/// restarted gives them a lease's time.
-const SETTINGS: [(&str, &str); 6] = [
-    ("TRUNKLINE_LOG__SEGMENT_BYTES", "4MiB"),
-    ("TRUNKLINE_LOG__MAX_BODY_BYTES", "2MiB"),
-    ("TRUNKLINE_LOG__RETRY_SPACE_AFTER", "100ms"),
-    // Little goes to many at once here, and the largest record must fit a small segment.
-    ("TRUNKLINE_BROKER__LOGGED_COPIES", "100"),
-    ("TRUNKLINE_BROKER__RESUME_GRACE", "1s"),
-    ("TRUNKLINE_BROKER__LEASE", "3s"),
-];
-
 /// What a round is to do.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -62,6 +53,10 @@ pub(super) struct Plan {
     pub(super) directory: PathBuf,
     /// Makes serial numbers and keys unlike those of other rounds.
     pub(super) prefix: String,
+    /// Whether the broker has a network of its own.
+    pub(super) apart: bool,
+    /// Whether the broker has small bounds, so that it cleans and spills.
+    pub(super) small: bool,
     /// No more steps after this.
     pub(super) until: Instant,
 }
@@ -108,23 +103,28 @@ pub(super) async fn run(
 ) -> Result<Found, CliError> {
     let mut rng = Rng::with_seed(plan.seed);
     let mut found = Found::default();
-    let mut stage = set(plan, address, &mut rng).await?;
+    let site = &Site::new(address, plan.apart)?;
+    found.counts.more(Count::Apart, u64::from(plan.apart));
+    found.counts.more(Count::Small, u64::from(plan.small));
+    let mut stage = set(plan, site, &mut rng).await?;
     let script = script::draw(&mut rng, plan.steps, plan.faults);
-    play(plan, address, script, &mut stage, &mut found, progress).await?;
+    play(plan, site, script, &mut stage, &mut found, progress).await?;
     if plan.faults.has(Fault::BitFlip) {
         close_segment(plan, &mut stage).await?;
     }
-    let client = client(address)?;
+    let client = client(site.address)?;
     let Left { mut broker, ledger, listed } = judge(plan, &client, stage, &mut found).await?;
 
+    // It keeps what it has from here on.
+    let plan = &Plan { small: false, ..plan.clone() };
     // Once more, with nothing going on: what is on record must be the same after a recovery.
     broker.kill().await?;
-    broker = start(plan, address)?;
-    broker.ready(address).await?;
+    broker = start(plan, site)?;
+    broker.ready(site.address).await?;
     let again = list(&client).await?;
     verdict::compare(plan.disk, &ledger.books(), &listed, &again, &mut found.tallies);
     if plan.faults.has(Fault::BitFlip) {
-        flip(plan, address, broker, &again, &mut rng, &mut found).await?;
+        rot::flip(plan, site, broker, &again, &mut rng, &mut found).await?;
     } else {
         broker.kill().await?;
     }
@@ -132,37 +132,27 @@ pub(super) async fn run(
 }
 
 /// Starts a broker and a load on it.
-async fn set(plan: &Plan, address: SocketAddr, rng: &mut Rng) -> Result<Stage, CliError> {
+async fn set(plan: &Plan, site: &Site, rng: &mut Rng) -> Result<Stage, CliError> {
     let room = room_path(plan);
     if let Some(room) = &room {
         std::fs::write(room, u64::MAX.to_string())?;
     }
-    let mut broker = start(plan, address)?;
-    broker.ready(address).await?;
-    let disturbed = plan.faults.has_any(&[Fault::Cut, Fault::Delay, Fault::Stall]);
-    let proxy = if disturbed { Some(Proxy::start(address).await?) } else { None };
-    let way = proxy.as_ref().map_or(address, Proxy::address);
+    let mut broker = start(plan, site)?;
+    broker.ready(site.address).await?;
+    let disturbed = plan.faults.has_any(&Fault::NETWORK);
+    let proxy = if disturbed { Some(site.proxy().await?) } else { None };
+    let way = proxy.as_ref().map_or(site.address, Proxy::address);
     let ledger = Arc::new(Ledger::new());
     let witness = Witness::new(client(way)?, Arc::clone(&ledger));
     let (url, log) = (format!("http://{way}"), log_path(&plan.directory));
     let load = Load::start(&witness, &url, &plan.prefix, rng.u64(..), plan.rate, &log).await?;
-    Ok(Stage::new(broker, load, ledger, proxy, room))
-}
-
-fn client(address: SocketAddr) -> Result<Client, CliError> {
-    let config = ClientConfig {
-        // A killed broker is back soon, and the load should be too.
-        backoff_min: Duration::from_millis(10),
-        backoff_max: Duration::from_millis(100),
-        ..ClientConfig::new(format!("http://{address}"))
-    };
-    Ok(Client::new(&config)?)
+    Ok(Stage::new(broker, load, ledger, (proxy, site.link.clone()), room))
 }
 
 /// Plays a script, as far as there is time.
 async fn play(
     plan: &Plan,
-    address: SocketAddr,
+    site: &Site,
     script: Vec<script::Step>,
     stage: &mut Stage,
     found: &mut Found,
@@ -172,13 +162,14 @@ async fn play(
     // The kill after which work has not been seen to flow again.
     let mut killed = None;
     let mut flows = stage.flows(None).await;
-    for step in script {
+    let last = script.len().saturating_sub(1);
+    for (number, step) in script.into_iter().enumerate() {
         if Instant::now() > plan.until || !flows {
             break;
         }
         let starting = step.kill.is_some_and(|kill| kill.starting);
         if killed.is_some() && !starting {
-            ready(stage, address, &mut found.counts).await?;
+            ready(stage, site.address, &mut found.counts).await?;
             flows = stage.flows(Some(fault)).await;
             stage.end(killed.take());
         }
@@ -189,6 +180,9 @@ async fn play(
         stage.lift(Instant::now())?;
         if let Some(kill) = step.kill {
             progress(fault, false);
+            if plan.small && !starting {
+                fatten(stage).await?;
+            }
             // The deliberate moment of the kill.
             tokio::time::sleep(kill.after).await;
             if let Some(number) = kill.with_agent {
@@ -197,19 +191,45 @@ async fn play(
             found.counts.more(Count::WhileStarting, u64::from(starting));
             stage.end(killed.take());
             killed = Some(stage.history.begin(fault, now()));
+            if plan.small && !starting && number == last {
+                found.counts.more(Count::ReadBack, read_back(site).await);
+            }
             stage.broker.kill().await?;
-            stage.broker = start(plan, address)?;
+            // From here on nothing may be cleaned away that is to be damaged.
+            let small = plan.small && number < last;
+            stage.broker = start(&Plan { small, ..plan.clone() }, site)?;
         }
         found.steps += 1;
         progress(fault, true);
     }
     if killed.is_some() {
-        ready(stage, address, &mut found.counts).await?;
+        ready(stage, site.address, &mut found.counts).await?;
         stage.flows(Some(fault)).await;
         stage.end(killed.take());
     }
     stage.lift_all().await?;
     stage.load.revive()
+}
+
+/// Sends large tasks, so that the log has what can be cleaned and payloads leave memory.
+async fn fatten(stage: &mut Stage) -> Result<(), CliError> {
+    for _ in 0..FATTER {
+        // One that is refused makes nothing fatter, and the next one is tried.
+        let _ = stage.load.fill().await?;
+    }
+    Ok(())
+}
+
+/// How many payloads the broker has read back from the log since its start.
+async fn read_back(site: &Site) -> u64 {
+    let asked = async {
+        let session: Session = client(site.address).ok()?.session().await.ok()?;
+        let stats = session.stats().await.ok();
+        session.close();
+        stats?.log.map(|log| log.payload_loads)
+    };
+    // Only a figure: what happens to the broker meanwhile is judged elsewhere.
+    tokio::time::timeout(ASKED, asked).await.ok().flatten().unwrap_or_default()
 }
 
 /// Sends large tasks until there is a closed segment.
@@ -249,85 +269,10 @@ async fn judge(
     drop(proxy);
     verdict::judge(plan.disk, &history, &ledger.books(), &evidence, &mut found.tallies);
     told(&rest, history.all(), found);
+    found.counts.more(Count::Cleaned, damage::given_up(&plan.directory)?);
     count(&ledger, &evidence, &mut found.counts);
     found.faults = history.counts();
     Ok(Left { broker, ledger, listed: evidence.listed })
-}
-
-/// Flips a bit in a closed segment of the broker once it is stopped. It starts without the block
-/// and names it, or it names it and starts when it is mended.
-async fn flip(
-    plan: &Plan,
-    address: SocketAddr,
-    mut broker: Process,
-    before: &HashMap<MessageId, TaskSnapshot>,
-    rng: &mut Rng,
-    found: &mut Found,
-) -> Result<(), CliError> {
-    if rng.bool() {
-        broker.stop(ORDERLY).await?;
-    } else {
-        broker.kill().await?;
-    }
-    let Some(flip) = Flip::draw(&plan.directory, rng)? else { return Ok(()) };
-    *found.faults.entry(Fault::BitFlip).or_default() += 1;
-    let log = log_path(&plan.directory);
-    let said = words(&log);
-    broker = start(plan, address)?;
-    let ready = broker.ready(address).await;
-    let words = words_since(&log, said)?;
-    found.tallies.check(Promise::DamageNamed, Fault::BitFlip, flip.is_named_in(&words), || {
-        format!("a bit was flipped in {}, and the broker said '{}'", flip.place(), words.trim())
-    });
-    let lost = match ready {
-        Ok(()) => {
-            found.counts.more(Count::FlipsPassed, 1);
-            flip.records
-        }
-        Err(error) if broker.is_running()? => return Err(error),
-        Err(_) => {
-            found.counts.more(Count::FlipsRefused, 1);
-            flip.turn()?;
-            broker = start(plan, address)?;
-            broker.ready(address).await?;
-            0
-        }
-    };
-    let after = list(&client(address)?).await?;
-    verdict::contained(lost, before, &after, &mut found.tallies);
-    broker.kill().await
-}
-
-/// Every task on record.
-async fn list(client: &Client) -> Result<HashMap<MessageId, TaskSnapshot>, CliError> {
-    let session: Session = client.session().await?;
-    let listed = evidence::list(&session).await?;
-    session.close();
-    Ok(listed)
-}
-
-/// Where the room of a round's disk is written, if the disk is to run full.
-pub(super) fn room_path(plan: &Plan) -> Option<PathBuf> {
-    plan.faults.has(Fault::DiskFull).then(|| plan.directory.with_extension("room"))
-}
-
-/// Where the processes of a round write what they have to say.
-pub(super) fn log_path(directory: &Path) -> PathBuf {
-    directory.with_extension("log")
-}
-
-fn start(plan: &Plan, address: SocketAddr) -> Result<Process, CliError> {
-    Process::start("the broker", &log_path(&plan.directory), |command| {
-        command.arg("serve").arg("--listen").arg(address.to_string());
-        command.arg("--data").arg(&plan.directory).args(plan.disk.flags());
-        if let Some(room) = room_path(plan) {
-            command.arg("--room").arg(room);
-        }
-        if let Some(config) = &plan.config {
-            command.arg("--config").arg(config);
-        }
-        command.envs(SETTINGS);
-    })
 }
 
 async fn ready(

@@ -3,10 +3,12 @@
 use super::args::{Disk, TortureArgs};
 use super::counts::Count;
 use super::fault::{Fault, Faults};
+use super::link::Link;
 use super::process::free_port;
 use super::promise::{Promise, Tallies};
-use super::report::{self, Report};
+use super::report::{self, Network, Report};
 use super::round::{self, Found, Plan};
+use super::site;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -69,7 +71,8 @@ async fn rounds(
 ) -> Result<Report, CliError> {
     let until = Instant::now() + Duration::from_mins(u64::from(args.minutes()));
     let address = free_port()?;
-    let mut report = Report { seed, ..Report::default() };
+    let network = network(args.faults());
+    let mut report = Report { seed, network, ..Report::default() };
     for (number, (disk, steps)) in (1..).zip(schedule(args)) {
         if Instant::now() > until {
             // Without a number of kills, as many as there was time for are all.
@@ -77,6 +80,7 @@ async fn rounds(
             break;
         }
         let plan = place.plan(args, disk, steps, seed, until);
+        let plan = Plan { apart: report.network.is_own(), ..plan };
         let found = one(&plan, address, bar).await?;
         report.cut_short |= args.kills().is_some() && found.steps < steps;
         // A broken promise leaves what there is to look at.
@@ -103,6 +107,18 @@ async fn one(plan: &Plan, address: SocketAddr, bar: &ProgressBar) -> Result<Foun
         bar.inc(u64::from(done));
     };
     Box::pin(round::run(plan, address, progress)).await
+}
+
+/// How the network is disturbed here, if it is: by a link of the broker's own where one can be
+/// made.
+fn network(faults: Faults) -> Network {
+    if !faults.has_any(&Fault::NETWORK) {
+        return Network::Left;
+    }
+    match Link::make() {
+        Ok(link) => Network::Own { delays: link.delays() },
+        Err(why) => Network::Proxy(why.to_string()),
+    }
 }
 
 /// Tells on stderr that a round is over.
@@ -227,6 +243,8 @@ impl Place {
             config: args.config.clone(),
             directory: path.join(format!("round-{number}")),
             prefix: format!("r{number}"),
+            apart: false,
+            small: is_small(*number) && disk != Disk::NeverFlushed,
             until,
         }
     }
@@ -250,12 +268,18 @@ impl Place {
     }
 }
 
+/// Whether a round has small bounds: every second one, so that each storage comes in turn, and the
+/// first, which is over a file system unless something else is asked for.
+fn is_small(number: u32) -> bool {
+    (number / 2).is_multiple_of(2)
+}
+
 /// Removes what a round has left.
 fn clear(plan: &Plan) {
     // What cannot be removed now is removed with the whole, or stays where it was wanted.
     let _ = std::fs::remove_dir_all(&plan.directory);
-    let _ = std::fs::remove_file(round::log_path(&plan.directory));
-    if let Some(room) = round::room_path(plan) {
+    let _ = std::fs::remove_file(site::log_path(&plan.directory));
+    if let Some(room) = site::room_path(plan) {
         let _ = std::fs::remove_file(room);
     }
 }
@@ -356,6 +380,12 @@ mod tests {
         // With a time there is always another round.
         let three: Vec<_> = schedule(&args("--minutes 1 --round 4")).take(3).collect();
         assert_eq!(three, [(plain, 4), (unflushed, 4), (plain, 4)]);
+    }
+
+    #[test]
+    fn every_second_round_of_each_storage_has_small_bounds() {
+        let small: Vec<u32> = (1..=8).filter(|number| is_small(*number)).collect();
+        assert_eq!(small, [1, 4, 5, 8]);
     }
 
     #[test]

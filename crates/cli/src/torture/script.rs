@@ -60,6 +60,8 @@ pub(super) enum Strike {
     Delay { late: Duration, held: Duration },
     /// Nothing gets through to the broker, or from it, for so long.
     Stall { to_broker: bool, held: Duration },
+    /// Nothing gets through either way for so long, and nobody is told.
+    Partition { held: Duration },
 }
 
 impl Strike {
@@ -74,6 +76,7 @@ impl Strike {
             Self::Cut { .. } => Fault::Cut,
             Self::Delay { .. } => Fault::Delay,
             Self::Stall { .. } => Fault::Stall,
+            Self::Partition { .. } => Fault::Partition,
         }
     }
 }
@@ -124,8 +127,9 @@ fn deck(rng: &mut Rng, faults: Faults) -> Vec<Strike> {
     let mut millis = |span| millis_of(rng, span);
     let (short, long, longer) = (millis(SHORT), millis(LONG), millis(LONG));
     let (moment, held, late) = (millis(SHORT), millis((300, 1_000)), millis((5, 60)));
-    // Long stalls are rare, because nothing else can happen meanwhile.
-    let stalled = if rng.u8(0..4) == 0 { millis_of(rng, LONG) } else { moment };
+    // Long ones are rare, because nothing else can happen meanwhile.
+    let [stalled, apart] =
+        [moment, held].map(|short| if rng.u8(0..4) == 0 { millis_of(rng, LONG) } else { short });
     let strikes = [
         Strike::DiskFull { held: moment / 2 },
         Strike::Pause { held: short },
@@ -136,6 +140,7 @@ fn deck(rng: &mut Rng, faults: Faults) -> Vec<Strike> {
         Strike::Cut { reset: rng.bool() },
         Strike::Delay { late, held },
         Strike::Stall { to_broker: rng.bool(), held: stalled },
+        Strike::Partition { held: apart },
     ];
     strikes.into_iter().filter(|strike| faults.has(strike.fault())).collect()
 }

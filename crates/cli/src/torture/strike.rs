@@ -2,6 +2,7 @@
 
 use super::fault::{Fault, Faults, History, Open};
 use super::ledger::{Flow, Ledger};
+use super::link::Link;
 use super::load::Load;
 use super::plan::Plan;
 use super::process::Process;
@@ -38,6 +39,8 @@ pub(super) struct Stage {
     pub(super) tallies: Tallies,
     /// The way from the load to the broker, if it is to be disturbed.
     pub(super) proxy: Option<Proxy>,
+    /// What leads to the broker's own network, if it has one.
+    pub(super) link: Option<Arc<Link>>,
     /// Holds how much room there is, if the disk is to run full.
     pub(super) room: Option<PathBuf>,
     flow: watch::Receiver<Flow>,
@@ -59,7 +62,7 @@ impl Stage {
         broker: Process,
         load: Load,
         ledger: Arc<Ledger>,
-        proxy: Option<Proxy>,
+        (proxy, link): (Option<Proxy>, Option<Arc<Link>>),
         room: Option<PathBuf>,
     ) -> Self {
         let flow = ledger.flow();
@@ -70,6 +73,7 @@ impl Stage {
             history: History::default(),
             tallies: Tallies::default(),
             proxy,
+            link,
             room,
             flow,
             pulse: Pulse::start(),
@@ -116,7 +120,7 @@ impl Stage {
             Strike::Hang => self.hang().await?,
             Strike::Cut { reset } => self.network(|proxy| proxy.cut(reset)),
             Strike::Delay { late, held } => {
-                self.network(|proxy| proxy.delay(late));
+                self.delay(late)?;
                 self.last(None, held, open);
                 return Ok(true);
             }
@@ -126,8 +130,14 @@ impl Stage {
                 tokio::time::sleep(held).await;
                 self.network(|proxy| proxy.stall(None));
             }
+            Strike::Partition { held } => {
+                self.part(true)?;
+                tokio::time::sleep(held).await;
+                self.part(false)?;
+            }
         }
-        let flows = self.flows(Some(fault)).await;
+        // An agent that could not be stopped has left nothing to come back from.
+        let flows = self.flows((fault != Fault::AgentPause).then_some(fault)).await;
         self.history.end(open, now());
         Ok(flows)
     }
@@ -143,7 +153,7 @@ impl Stage {
         for Lasting { agent, open, .. } in due {
             match agent {
                 Some(number) => self.load.resume_executable(number)?,
-                None => self.network(|proxy| proxy.delay(Duration::ZERO)),
+                None => self.delay(Duration::ZERO)?,
             }
             self.history.end(open, now());
         }
@@ -190,6 +200,29 @@ impl Stage {
         if let Some(proxy) = &self.proxy {
             act(proxy);
         }
+    }
+
+    /// Makes everything late, by the link if it can do that, else by the proxy.
+    fn delay(&self, late: Duration) -> Result<(), CliError> {
+        match &self.link {
+            Some(link) if link.delays() => {
+                link.late(late).map_err(|why| CliError::new(Exit::General, why))
+            }
+            _ => {
+                self.network(|proxy| proxy.delay(late));
+                Ok(())
+            }
+        }
+    }
+
+    /// Cuts the broker off, or ends that: by its link, else by the proxy.
+    fn part(&self, apart: bool) -> Result<(), CliError> {
+        match (&self.link, apart) {
+            (Some(link), true) => link.down()?,
+            (Some(link), false) => link.up()?,
+            (None, _) => self.network(|proxy| proxy.stall(apart.then_some(Way::Both))),
+        }
+        Ok(())
     }
 
     async fn hang(&mut self) -> Result<(), CliError> {

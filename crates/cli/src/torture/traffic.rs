@@ -207,3 +207,14 @@ enum Way {
     Request,
     Event,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_shared_out_over_the_lanes() {
+        assert_eq!(Pace::new(1_600, 32).period, Duration::from_millis(20));
+        assert_eq!(Pace::new(20, 32).period, Duration::from_millis(1_600));
+    }
+}

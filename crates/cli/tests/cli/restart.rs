@@ -68,15 +68,19 @@ fn send_wait_that_outlives_its_broker_still_tells_a_dead_letter_from_a_failure()
 
 #[test]
 fn a_key_is_accepted_once_even_across_a_kill() {
-    let mut broker = Broker::start();
-    let send = ["send", "--skill", "bill", "--data", "7", "--key", "order-7"];
-    let first = broker.run(send).ok();
-    broker.kill();
-    broker.restart();
-    assert_eq!(broker.run(send).ok(), first);
-    let other = broker.run(["send", "--skill", "bill", "--data", "8", "--key", "order-7"]);
-    assert!(other.fails(4).contains("order-7"));
-    assert_eq!(broker.figure("tasks_open"), 1);
+    for level in ["synced", "buffered"] {
+        let mut broker = Broker::start();
+        let send = |data| {
+            let key = "order-7";
+            ["send", "--skill", "bill", "--data", data, "--key", key, "--durability", level]
+        };
+        let first = broker.run(send("7")).ok();
+        broker.kill();
+        broker.restart();
+        assert_eq!(broker.run(send("7")).ok(), first, "{level}");
+        assert!(broker.run(send("8")).fails(4).contains("order-7"), "{level}");
+        assert_eq!(broker.figure("tasks_open"), 1, "{level}");
+    }
 }
 
 #[test]

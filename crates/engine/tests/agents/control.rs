@@ -111,6 +111,19 @@ fn a_change_is_confirmed_and_told_only_once_it_is_on_disk() {
 }
 
 #[test]
+fn a_subscription_of_an_agent_is_confirmed_only_once_it_is_on_disk() {
+    let mut world = World::new(EngineConfig::default());
+    let mut agent = world.agent("a");
+    world.take(&agent);
+    world.lagging = true;
+    let wanted = Subscription { durable: true, ..Subscription::new("t.*".parse().unwrap()) };
+    world.send(&mut agent, Operation::Subscribe(wanted));
+    assert!(world.take(&agent).is_empty());
+    world.flush();
+    assert!(matches!(world.take(&agent)[..], [SessionItem::Done { .. }]));
+}
+
+#[test]
 fn an_unknown_agent_and_a_weight_out_of_range_are_refused() {
     let mut world = World::new(EngineConfig::default());
     let (_agent, mut client) = (world.agent("a"), world.client());

@@ -5,16 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{Command, EngineConfig};
 use trunkline_types::session::{ClientFrame, Delivery, Operation, SessionItem};
-use trunkline_types::{Answer, DeadLetterFilter, Query, Settle, Token};
+use trunkline_types::{Answer, DeadLetterFilter, Durability, Query, Settle, Token};
+
+const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Buffered, Durability::Ephemeral];
 
 /// A task that may be attempted so often and that an agent holds.
 fn held(config: EngineConfig, attempts: u32, max_run: Option<Duration>) -> (World, Peer, Delivery) {
+    held_at(Durability::Synced, config, attempts, max_run)
+}
+
+/// The same of any durability.
+fn held_at(
+    level: Durability,
+    config: EngineConfig,
+    attempts: u32,
+    max_run: Option<Duration>,
+) -> (World, Peer, Delivery) {
     let mut world = World::new(config);
     let (mut agent, mut client) = (world.agent("a"), world.client());
     let mut publish = world.request();
     publish.options.task = true;
     publish.options.attempts = Some(attempts);
     publish.options.max_run = max_run;
+    publish.options.durability = Some(level);
     world.ask(&mut client, Operation::Publish(Arc::new(publish))).unwrap();
     let delivery = world.deliveries(&agent).remove(0);
     world.begin(&mut agent, delivery.token);
@@ -55,6 +68,22 @@ fn a_handler_that_only_heartbeats_is_ended_and_that_was_an_attempt() {
     assert_eq!(notes, ["the handler ran longer than 1m30s"; 2]);
     assert_eq!(world.stats().overran, 2);
     world.assert_replays();
+}
+
+#[test]
+fn a_handler_that_runs_too_long_is_ended_however_durable_its_work_is() {
+    for level in LEVELS {
+        let (mut world, agent, delivery) =
+            held_at(level, EngineConfig::default(), 2, Some(secs(40)));
+        busy(&mut world, &agent, delivery.token, 39);
+        assert!(world.take(&agent).is_empty(), "{level}");
+        busy(&mut world, &agent, delivery.token, 1);
+        let told = world.take(&agent);
+        let [SessionItem::Cancel { token, .. }, SessionItem::Delivery(again)] = &told[..] else {
+            panic!("{level}: {told:?}");
+        };
+        assert_eq!((*token, again.attempt), (delivery.token, 2), "{level}");
+    }
 }
 
 #[test]
@@ -172,14 +201,17 @@ fn a_lease_that_ran_out_and_is_taken_up_again_has_no_more_time_than_before() {
 
 #[test]
 fn the_brokers_own_absence_is_not_counted_as_running() {
-    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(20)));
-    busy(&mut world, &agent, delivery.token, 10);
-    world.now.mono.0 += 3_600_000_000_000;
-    world.pass(secs(0));
-    busy(&mut world, &agent, delivery.token, 9);
-    assert_eq!(world.stats().overran, 0);
-    busy(&mut world, &agent, delivery.token, 2);
-    assert_eq!(world.stats().overran, 1);
+    for level in LEVELS {
+        let (mut world, agent, delivery) =
+            held_at(level, EngineConfig::default(), 3, Some(secs(20)));
+        busy(&mut world, &agent, delivery.token, 10);
+        world.now.mono.0 += 3_600_000_000_000;
+        world.pass(secs(0));
+        busy(&mut world, &agent, delivery.token, 9);
+        assert_eq!(world.stats().overran, 0, "{level}");
+        busy(&mut world, &agent, delivery.token, 2);
+        assert_eq!(world.stats().overran, 1, "{level}");
+    }
 }
 
 #[test]
