@@ -1,0 +1,14 @@
+//! The generated types of the package `lf.a2a.v1`.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    reason = "generated code"
+)]
+
+include!(concat!(env!("OUT_DIR"), "/lf.a2a.v1.rs"));
+include!(concat!(env!("OUT_DIR"), "/lf.a2a.v1.serde.rs"));
