@@ -4,6 +4,7 @@ use crate::grpc;
 use crate::http::{A2aEdge, Guard, a2a, guard, healthz, metrics, readyz, stats};
 use crate::hub::Hub;
 use axum::Router;
+use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use std::net::SocketAddr;
@@ -23,8 +24,7 @@ pub(crate) fn router(hub: &Arc<Hub>, address: SocketAddr) -> Router {
                 .with_state(hub.clone()),
         )
         // A2A, whose paths have an agent and a tenant in front, and whatever else is asked for.
-        .fallback(a2a)
-        .with_state(A2aEdge::new(hub))
+        .fallback_service(a2a.with_state(A2aEdge::new(hub)))
         // Before all of it: pages of others stay out.
         .layer(from_fn_with_state(Guard::new(address), guard))
 }

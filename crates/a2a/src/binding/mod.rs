@@ -59,8 +59,12 @@ impl A2a {
             negotiate::call(principal, endpoint, &request, self.handler.config.url.as_deref())
         });
         match route {
+            // A body can be moved between threads, but not be looked at by several.
+            Route::Card => {
+                let headers = request.into_parts().0.headers;
+                well_known::answer(&self.handler, call, &headers).await
+            }
             Route::Rpc => jsonrpc::answer(&self.handler, call, request).await,
-            Route::Card => well_known::answer(&self.handler, call, &request).await,
             Route::Rest(rest) => rest::answer(&self.handler, call, rest, request).await,
         }
     }

@@ -4,7 +4,6 @@ use super::{json, rest};
 use crate::fault::{Fault, FaultKind};
 use crate::handler::{Call, Handler};
 use crate::hash::stable;
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -17,9 +16,8 @@ const CACHE: &str = "public, max-age=60";
 pub(super) async fn answer(
     handler: &Arc<Handler>,
     call: Result<Call, Fault>,
-    request: &Request,
+    headers: &HeaderMap,
 ) -> Response {
-    let headers = request.headers();
     match card(handler, call).await {
         Ok(card) => {
             let tag = format!("\"{:016x}\"", stable(card.as_bytes()));

@@ -45,6 +45,9 @@ pub(crate) struct TaskStream {
     fold: Fold,
     /// What comes before anything else.
     first: Option<Item>,
+    /// The number of the last event that had happened when the stream began. A pause up to there
+    /// is over, or is what the client waits to see the end of.
+    known: u64,
     over: bool,
 }
 
@@ -60,7 +63,11 @@ impl Handler {
         let length = configuration.history_length;
         let asked = crate::task::messages_to_ask(length);
         let snapshot = self.snapshot(&sent.who, sent.task, asked).await?;
-        self.told(sent.who, snapshot, None, length).await
+        let waits = is_interrupted(snapshot.state);
+        let mut stream = self.told(sent.who, snapshot, None, length).await?;
+        // The message has been worked on already, and led to another question.
+        stream.over |= waits;
+        Ok(stream)
     }
 
     /// Tells what becomes of a task that was begun earlier.
@@ -109,6 +116,7 @@ impl Handler {
             };
             fold.take(&update?)?;
         }
+        let known = snapshot.last_event;
         let as_of = if fold.last < snapshot.last_event { as_of(&snapshot, &fold) } else { snapshot };
         let mut shown = task(&as_of, std::mem::take(&mut fold.artifacts), history_length)?;
         tell_gap(&mut shown.metadata, fold.gap);
@@ -123,6 +131,7 @@ impl Handler {
             updates,
             fold,
             first: Some(Item { number, response: response(Told::Task(shown)) }),
+            known,
             over: over || as_of.state.is_terminal(),
         })
     }
@@ -211,7 +220,8 @@ impl TaskStream {
             }
             TaskUpdate::Event(event) => match &event.body {
                 TaskEventBody::Status { state, reason } => {
-                    self.over = state.is_terminal() || is_interrupted(*state);
+                    let pauses = is_interrupted(*state) && event.number > self.known;
+                    self.over = state.is_terminal() || pauses;
                     Told::StatusUpdate(self.changed(*state, reason.as_deref(), event.at).await?)
                 }
                 TaskEventBody::Artifact(_) | TaskEventBody::Message { .. } => return Ok(None),

@@ -61,7 +61,8 @@ fn every_setting_changes_its_own_value_and_no_other() {
                 let is_default = setting.default() == least.to_string();
                 if is_default { most } else { least }.to_string()
             }
-            (Slot::Flag { .. }, _) => "true".into(),
+            (Slot::Flag { get, .. }, _) => (!get(&settings)).to_string(),
+            (Slot::Text { .. }, "a2a_agent") => "helper".into(),
             (Slot::Text { .. }, "listen") => "127.0.0.1:1".into(),
             (Slot::Text { .. }, "max_run") => "1h".into(),
             (Slot::Text { .. }, "priority_weights") => "1:1:1:255".into(),
