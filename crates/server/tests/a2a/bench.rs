@@ -79,6 +79,11 @@ async fn work(task: Task) -> HandlerResult<Option<Payload>> {
     }
 }
 
+/// What other agents do.
+pub(crate) async fn always(_task: Task) -> HandlerResult<&'static str> {
+    Ok("always")
+}
+
 impl Bench {
     /// A server with the usual settings.
     pub(crate) async fn start() -> Self {

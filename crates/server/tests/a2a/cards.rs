@@ -1,7 +1,8 @@
 //! Agent cards.
 
-use super::bench::Bench;
+use super::bench::{Bench, always};
 use serde_json::json;
+use trunkline_agent::Host;
 
 const CARD: &str = "/.well-known/agent-card.json";
 
@@ -32,7 +33,7 @@ async fn every_agent_has_a_card_with_both_bindings() {
 #[tokio::test]
 async fn the_brokers_card_has_the_skills_of_all_agents() {
     let bench = Bench::start().await;
-    let other = bench.broker.agent("other").skill("else", async |_| Ok("x")).start().await.unwrap();
+    let other = bench.broker.agent("other").skill("else", always).start().await.unwrap();
     let card = bench.raw("GET", CARD, &[], "").await.json();
     let skills: Vec<_> =
         card["skills"].as_array().unwrap().iter().map(|skill| skill["id"].clone()).collect();
@@ -60,7 +61,7 @@ async fn a_card_may_be_kept_until_it_changes() {
 async fn the_extended_card_says_what_the_directory_knows_besides() {
     let bench = Bench::start().await;
     let agent = bench.broker.agent("far").region("north").label("tier", "gold");
-    let agent = agent.skill("s", async |_| Ok("x")).start().await.unwrap();
+    let agent = agent.skill("s", always).start().await.unwrap();
     let card = bench.rest("GET", "/agents/far/extendedAgentCard", &json!(null)).await.json();
     let params = &card["capabilities"]["extensions"][0]["params"];
     assert_eq!((&params["region"], &params["labels"]["tier"]), (&json!("north"), &json!("gold")));

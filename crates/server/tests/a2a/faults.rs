@@ -1,7 +1,8 @@
 //! Every error of the standard's table, and bad input.
 
-use super::bench::{Bench, answered, said};
+use super::bench::{Bench, always, answered, said};
 use serde_json::{Value, json};
+use trunkline_agent::Host;
 
 /// What a call is refused with: code, reason and domain.
 async fn refused(bench: &Bench, method: &str, params: Value) -> (i64, String) {
@@ -62,7 +63,7 @@ async fn push_notifications_are_not_supported_in_any_operation() {
 #[tokio::test]
 async fn media_types_extensions_and_nonsense_of_agents_have_their_errors() {
     let bench = Bench::start().await;
-    let picky = bench.broker.agent("picky").skill("pick", async |_| Ok("x"));
+    let picky = bench.broker.agent("picky").skill("pick", always);
     let picky = picky.label("a2a-input-modes", "text/plain");
     let picky = picky.label("a2a-required-extensions", "urn:x").start().await.unwrap();
     let send = async |headers: &[(&str, &str)], parts: Value| {
@@ -178,13 +179,15 @@ async fn what_is_no_request_is_told_so_and_the_connection_lives_on() {
 async fn a_body_over_the_bound_is_refused() {
     let bench = Bench::start().await;
     let large = "x".repeat(3 << 20);
-    let answer = bench.rest("POST", "/agents/helper/message:send", &json!({"message": said(&large)}));
-    let answer = answer.await;
+    let body = json!({ "message": said(&large) });
+    let answer = bench.rest("POST", "/agents/helper/message:send", &body).await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (413, &json!(413)));
     // Within the bound on bodies, but over the broker's on payloads.
     let large = "x".repeat((1 << 20) + 1);
-    let answer = bench.rpc("SendMessage", json!({ "message": said(&large) })).await;
-    assert!(answer["error"]["message"].as_str().unwrap().contains("the limit is 1048576"));
+    let body = json!({ "message": said(&large) });
+    let answer = bench.rest("POST", "/agents/helper/message:send", &body).await;
+    assert_eq!(answer.status, 413);
+    assert!(answer.text().contains("the limit is 1048576"), "{}", answer.text());
     let fits = "x".repeat(1 << 20);
     assert_eq!(bench.task(&fits).await["status"]["state"], "TASK_STATE_COMPLETED");
 }

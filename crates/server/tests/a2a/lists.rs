@@ -1,7 +1,8 @@
 //! Lists of tasks.
 
-use super::bench::{Bench, said};
+use super::bench::{Bench, always, said};
 use serde_json::{Value, json};
+use trunkline_agent::Host;
 
 async fn sent(bench: &Bench, context: &str, text: &str) -> String {
     let mut message = said(text);
@@ -71,7 +72,7 @@ async fn every_filter_narrows_the_list() {
     let later = "2999-01-01T00:00:00Z";
     let none = list(&format!("statusTimestampAfter={later}")).await;
     assert_eq!((&none["tasks"], &none["nextPageToken"]), (&json!([]), &json!("")));
-    let other = bench.broker.agent("other").skill("else", async |_| Ok("x")).start().await.unwrap();
+    let other = bench.broker.agent("other").skill("else", always).start().await.unwrap();
     let others = bench.rest("GET", "/agents/other/tasks", &json!(null)).await.json();
     assert_eq!(others["totalSize"], 0);
     drop(other);

@@ -1,7 +1,8 @@
 //! Messages: what comes of them, and several turns.
 
-use super::bench::{Bench, answered, said};
+use super::bench::{Bench, always, answered, said};
 use serde_json::json;
+use trunkline_agent::{HandlerResult, Host, Task};
 
 #[tokio::test]
 async fn a_message_is_answered_with_the_task_that_it_made() {
@@ -135,16 +136,20 @@ async fn the_same_message_twice_makes_two_tasks_unless_a_key_says_otherwise() {
 #[tokio::test]
 async fn a_message_waits_for_an_agent_that_is_away() {
     let bench = Bench::start().await;
-    let stopped = bench.broker.agent("later").skill("later", async |_| Ok("late"));
+    let stopped = bench.broker.agent("later").skill("later", always);
     stopped.start().await.unwrap().stop().await;
     let body = json!({"message": said("x"), "configuration": {"returnImmediately": true}});
     let task = bench.rest("POST", "/agents/later/message:send", &body).await.json();
     assert_eq!(task["task"]["status"]["state"], "TASK_STATE_SUBMITTED");
     let path = format!("/agents/later/tasks/{}:subscribe", task["task"]["id"].as_str().unwrap());
     let events = bench.stream("GET", &path, &[], &json!(null)).await;
-    let _agent = bench.broker.agent("later").skill("later", async |_| Ok("late")).start().await;
+    let _agent = bench.broker.agent("later").skill("later", always).start().await;
     let events = events.rest().await;
     assert_eq!(events.last().unwrap().state(), "COMPLETED");
+}
+
+async fn loud(task: Task) -> HandlerResult<String> {
+    Ok(task.text().to_uppercase())
 }
 
 #[tokio::test]
@@ -155,10 +160,7 @@ async fn the_broker_at_the_root_routes_by_skill() {
     let task = bench.rest("POST", "/message:send", &body).await.json();
     assert_eq!(task["task"]["status"]["state"], "TASK_STATE_COMPLETED");
 
-    let _second = bench.broker.agent("loud").skill("shout", async |task: trunkline_agent::Task| {
-        Ok(task.text().to_uppercase())
-    });
-    let _second = _second.start().await.unwrap();
+    let _second = bench.broker.agent("loud").skill("shout", loud).start().await.unwrap();
     let named = json!({"message": said("x"), "metadata": {"skill": "shout"}});
     let task = bench.rest("POST", "/message:send", &named).await.json();
     assert_eq!(task["task"]["status"]["message"]["parts"][0]["text"], "X");

@@ -1,7 +1,8 @@
 //! Reading and cancelling tasks.
 
-use super::bench::{Bench, said};
+use super::bench::{Bench, always, said};
 use serde_json::json;
+use trunkline_agent::Host;
 
 #[tokio::test]
 async fn a_task_is_read_over_both_bindings_alike() {
@@ -33,7 +34,7 @@ async fn a_cancel_reaches_the_task_and_a_second_one_is_told_so() {
 #[tokio::test]
 async fn a_task_of_another_agent_or_tenant_is_not_found() {
     let bench = Bench::start().await;
-    let other = bench.broker.agent("other").skill("else", async |_| Ok("x")).start().await.unwrap();
+    let other = bench.broker.agent("other").skill("else", always).start().await.unwrap();
     let id = bench.task("x").await["id"].as_str().unwrap().to_owned();
     for path in [format!("/agents/other/tasks/{id}"), format!("/acme/tasks/{id}")] {
         let answer = bench.rest("GET", &path, &json!(null)).await;
