@@ -57,6 +57,7 @@ examples! {
     ordering_keys,
     pressure,
     priorities,
+    protobuf,
     publish_subscribe,
     remote_client,
     request_reply,

@@ -71,6 +71,29 @@ async fn a_reply_over_its_bound_fails_the_attempt() {
 }
 
 #[tokio::test]
+async fn a_reply_and_a_question_are_of_the_media_type_that_is_named() {
+    let mut options = shell("echo '{}'");
+    options.content_type = "application/json".into();
+    let Outcome::Complete { reply: Some(reply) } = run(options, "").await else { panic!() };
+    assert_eq!(reply, Payload::new("application/json", "{}\n"));
+    let asks = |content_type: &str, said: &str| ExecOptions {
+        content_type: content_type.into(),
+        ..shell(&format!(r#"printf '{said}'; echo '{{"outcome":"input-required"}}' >&3"#))
+    };
+    for (said, content_type, question) in [
+        ("1", "application/json", Payload::new("application/json", "1")),
+        ("\\377", "image/png", Payload::new("image/png", vec![255])),
+        ("1", "", Payload::text("1")),
+        ("\\377", "", Payload::from(vec![255])),
+    ] {
+        let Outcome::Pause { message, .. } = run(asks(content_type, said), "").await else {
+            panic!()
+        };
+        assert_eq!(message, Some(question));
+    }
+}
+
+#[tokio::test]
 async fn the_environment_describes_the_delivery() {
     let (_agent, line) = agent(shell("env")).await;
     let mut envelope = crate::common::request("s", "");
@@ -79,6 +102,7 @@ async fn the_environment_describes_the_delivery() {
     let mut delivery = line.delivery_of(envelope, "skill:s".parse().unwrap());
     delivery.expires_at = Some(WallTime(99_999_999_999_999));
     delivery.attempt = 2;
+    delivery.backlog = 7;
     let token = delivery.token;
     line.say([SessionItem::Delivery(delivery)]);
     let environment = reply_text(line.outcome_of(token).await);
@@ -93,6 +117,7 @@ async fn the_environment_describes_the_delivery() {
         "TRUNKLINE_CAUSATION_ID=",
         "TRUNKLINE_ROOT_ID=00000000-0001-7000-8000-000000000007",
         "TRUNKLINE_MESSAGES=",
+        "TRUNKLINE_BACKLOG=7",
         "TRACEPARENT=",
         "TRUNKLINE_HEADER_X_TONE=kind",
     ] {

@@ -4,13 +4,12 @@
 
 mod common;
 
-use common::{Peer, card, get, hello, new_id, on, task};
+use common::{Peer, card, get, hello, log, new_id, on, task};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use trunkline_broker::{Broker, BrokerConfig, LogConfig, Repair, Store, verify};
 use trunkline_log::MemoryDisk;
-use trunkline_types::session::Connector;
-use trunkline_types::{Answer, LogStats, Outcome, Query, TaskState};
+use trunkline_types::{LogStats, Outcome, TaskState};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -26,13 +25,6 @@ fn config(store: Store) -> BrokerConfig {
     config.engine.clean_min_bytes = 4 << 20;
     config.engine.ended_tasks = 50;
     config
-}
-
-async fn log(broker: &Broker) -> LogStats {
-    match broker.query(Query::Stats).await.unwrap() {
-        Answer::Stats(stats) => stats.log.unwrap(),
-        other => panic!("another answer: {other:?}"),
-    }
 }
 
 /// Waits until the figures of the log are as wanted.

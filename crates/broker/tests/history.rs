@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
-use trunkline_broker::{Broker, BrokerConfig, LogConfig};
+use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::session::{Connector, Operation, SessionItem};
 use trunkline_types::{
     Answer, ContextSnapshot, MessageId, Outcome, Publish, Query, RefusalCode, Stats, TaskFilter,
@@ -20,16 +20,9 @@ use trunkline_types::{
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A broker's settings in a directory, with small segments. Nothing stays in memory that the index
-/// has.
+/// The usual settings in a directory, but nothing stays in memory that the index has.
 fn at(data: &Path) -> BrokerConfig {
-    let mut config = BrokerConfig::durable(data);
-    config.log = LogConfig { segment_bytes: 1 << 16, max_body_bytes: 1 << 15, ..config.log };
-    let limits = &mut config.engine.limits;
-    limits.payload_bytes = 1 << 13;
-    (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
-    limits.reason_bytes = 1 << 10;
-    config.engine.logged_copies = 16;
+    let mut config = common::at(data);
     config.engine.recent_tasks = 0;
     config
 }

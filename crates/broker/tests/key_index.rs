@@ -5,25 +5,13 @@
 
 mod common;
 
-use common::{Peer, hello, task};
+use common::{Peer, at, hello, task};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, thread};
-use trunkline_broker::{Broker, BrokerConfig, LogConfig};
+use trunkline_broker::Broker;
 use trunkline_types::MessageId;
-
-/// A broker's settings in a directory, with small segments.
-fn at(data: &Path) -> BrokerConfig {
-    let mut config = BrokerConfig::durable(data);
-    config.log = LogConfig { segment_bytes: 1 << 16, max_body_bytes: 1 << 15, ..config.log };
-    let limits = &mut config.engine.limits;
-    limits.payload_bytes = 1 << 13;
-    (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
-    limits.reason_bytes = 1 << 10;
-    config.engine.logged_copies = 16;
-    config
-}
 
 /// Publishes under a key; which envelope came first, and whether it was an earlier one.
 async fn publish(broker: &Broker, session: u128, key: &str) -> (MessageId, bool) {

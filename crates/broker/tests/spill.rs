@@ -4,13 +4,13 @@
 
 mod common;
 
-use common::{Peer, card, hello, on, task};
+use common::{Peer, card, hello, log, on, task};
 use std::path::Path;
 use std::time::Duration;
 use trunkline_broker::{Broker, BrokerConfig, Store};
 use trunkline_log::{MemoryDisk, Operation as DiskOperation};
 use trunkline_types::session::{Connector, Operation};
-use trunkline_types::{Answer, DeadLetterFilter, LogStats, MessageId, Outcome, Query, TaskState};
+use trunkline_types::{Answer, DeadLetterFilter, MessageId, Outcome, Query, TaskState};
 
 const TASKS: usize = 300;
 
@@ -25,13 +25,6 @@ fn config(store: Store, bound: u64) -> BrokerConfig {
 
 async fn on_directory(directory: &Path, bound: u64) -> Broker {
     Broker::open(config(Store::Directory(directory.to_owned()), bound)).await.unwrap()
-}
-
-async fn log(broker: &Broker) -> LogStats {
-    match broker.query(Query::Stats).await.unwrap() {
-        Answer::Stats(stats) => stats.log.unwrap(),
-        other => panic!("another answer: {other:?}"),
-    }
 }
 
 /// A payload of some 4 KiB that no other task has.

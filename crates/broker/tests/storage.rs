@@ -4,30 +4,15 @@
 
 mod common;
 
-use common::{Peer, card, get, hello, task};
+use common::{Peer, at, card, get, hello, stats, task};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
-use trunkline_broker::{
-    BackupError, Broker, BrokerConfig, LogConfig, Repair, Verified, backup, restore, verify,
-};
+use trunkline_broker::{BackupError, Broker, LogConfig, Repair, Verified, backup, restore, verify};
 use trunkline_log::{Directory, Location, Log, Storage};
-use trunkline_types::session::Connector;
-use trunkline_types::{Answer, MessageId, Outcome, PauseReason, Query, Stats, TaskState};
-
-/// A broker's settings in a directory, with small segments.
-fn at(data: &Path) -> BrokerConfig {
-    let mut config = BrokerConfig::durable(data);
-    config.log = LogConfig { segment_bytes: 1 << 16, max_body_bytes: 1 << 15, ..config.log };
-    let limits = &mut config.engine.limits;
-    limits.payload_bytes = 1 << 13;
-    (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
-    limits.reason_bytes = 1 << 10;
-    config.engine.logged_copies = 16;
-    config
-}
+use trunkline_types::{MessageId, Outcome, PauseReason, TaskState};
 
 async fn close(broker: Broker) {
     broker.drain(Duration::from_secs(10)).await;
@@ -35,13 +20,6 @@ async fn close(broker: Broker) {
 
 fn check(data: &Path) -> Verified {
     verify(data, Repair::No, |_, _| {}).unwrap()
-}
-
-async fn stats(broker: &Broker) -> Stats {
-    match broker.query(Query::Stats).await.unwrap() {
-        Answer::Stats(stats) => *stats,
-        other => panic!("{other:?}"),
-    }
 }
 
 fn segment(data: &Path, number: u64) -> PathBuf {

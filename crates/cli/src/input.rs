@@ -55,15 +55,24 @@ pub(crate) struct Source {
     #[arg(long, value_name = "TEXT", group = "payload", help_heading = "Payload")]
     data: Option<String>,
     /// What the payload is; by default text/plain if it is UTF-8.
-    #[arg(long, value_name = "TYPE", help_heading = "Payload")]
+    #[arg(long, value_name = "TYPE", value_parser = media_type, help_heading = "Payload")]
     content_type: Option<String>,
-    /// Compress the payload with gzip, zstd or lz4, if that makes it smaller.
+    #[command(flatten)]
+    packing: Packing,
+}
+
+/// How payloads are compressed.
+#[derive(Args, Debug)]
+pub(crate) struct Packing {
+    /// Compress the payload (`agent`: of replies and results) with gzip, zstd or lz4, if that makes
+    /// it smaller.
     #[arg(long, value_name = "ENCODING", value_parser = compression, help_heading = "Payload")]
     compress: Option<Encoding>,
     /// Compress only a payload that has more bytes than this [default: 0].
     #[arg(
         long,
         value_name = "SIZE",
+        allow_hyphen_values = true,
         value_parser = parse_size,
         requires = "compress",
         help_heading = "Payload"
@@ -108,14 +117,22 @@ impl Source {
                 Err(error) => Payload::new("application/octet-stream", error.into_bytes()),
             },
         };
-        let Some(encoding) = self.compress else { return payload };
-        let above = usize::try_from(self.compress_above.unwrap_or(0)).unwrap_or(usize::MAX);
+        let Some(compression) = self.packing.compression() else { return payload };
+        let Compression { encoding, above } = compression;
         let wanted = payload.data.len() > above;
-        let packed = compress(payload, &Compression { encoding, above });
+        let packed = compress(payload, &compression);
         if wanted && packed.encoding == Encoding::Identity {
             note(format_args!("note: {encoding} makes the payload no smaller; it is sent plain"));
         }
         packed
+    }
+}
+
+impl Packing {
+    /// What was asked for, if anything was.
+    pub(crate) fn compression(&self) -> Option<Compression> {
+        let above = usize::try_from(self.compress_above.unwrap_or(0)).unwrap_or(usize::MAX);
+        self.compress.map(|encoding| Compression { encoding, above })
     }
 }
 
@@ -124,6 +141,17 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     fs::read(path).map_err(|error| {
         CliError::new(Exit::Usage, format_args!("cannot read {}: {error}", path.display()))
     })
+}
+
+/// Reads a media type; the error says what one looks like.
+pub(crate) fn media_type(text: &str) -> Result<String, String> {
+    match text.parse::<mime::Mime>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            let text = units::shown(text);
+            Err(format!("'{text}' is no media type such as application/json: {error}"))
+        }
+    }
 }
 
 fn compression(text: &str) -> Result<Encoding, String> {

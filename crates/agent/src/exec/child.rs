@@ -190,8 +190,12 @@ impl Output {
         let Said { ending, fault } = std::mem::take(&mut self.said);
         match (fault, ending, status.code()) {
             (Some(fault), _, _) => retry(self.tell(&fault)),
-            (None, Some(ending), _) => ending.outcome(|| self.told(&how(status)), stdout),
-            (None, None, Some(0)) => Outcome::Complete { reply: Some(Payload::from(stdout)) },
+            (None, Some(ending), _) => {
+                ending.outcome(|| self.told(&how(status)), stdout, &options.content_type)
+            }
+            (None, None, Some(0)) => {
+                Outcome::Complete { reply: Some(Payload::new(&options.content_type, stdout)) }
+            }
             (None, None, Some(DECLINED)) => {
                 Outcome::Reject { reason: cut(self.told(&how(status))) }
             }

@@ -15,7 +15,7 @@ pub(super) const MESSAGES: &str = "TRUNKLINE_MESSAGES";
 
 /// The variables beginning with `TRUNKLINE_` that every child has, besides `TRUNKLINE_HEADER_…`
 /// for each header.
-pub const VARIABLES: [&str; 14] = [
+pub const VARIABLES: [&str; 15] = [
     TASK_ID,
     "TRUNKLINE_KIND",
     "TRUNKLINE_ATTEMPT",
@@ -28,6 +28,7 @@ pub const VARIABLES: [&str; 14] = [
     ROOT_ID,
     CONTEXT_ID,
     "TRUNKLINE_CONTENT_TYPE",
+    "TRUNKLINE_BACKLOG",
     MESSAGES,
     LEND,
 ];
@@ -52,6 +53,7 @@ pub(super) fn variables(task: &Task, messages: &str, lend: &str) -> Vec<(String,
         root.to_string(),
         text(context.map(|context| context.to_string())),
         clean(&task.payload().content_type),
+        task.backlog().to_string(),
         messages.to_owned(),
         lend.to_owned(),
     ];

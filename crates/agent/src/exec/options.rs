@@ -4,6 +4,7 @@ use super::child;
 use super::workplace::{Desk, Workplace};
 use crate::{Handler, HandlerFuture, Task};
 use parking_lot::Mutex;
+use smol_str::SmolStr;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -29,6 +30,8 @@ pub struct ExecOptions {
     pub grace: Duration,
     /// Largest reply in bytes; a run that writes more fails. Default 1 MiB.
     pub reply_bytes: usize,
+    /// The media type of what is on stdout; empty, the default, when nothing is said of it.
+    pub content_type: SmolStr,
     /// How much of the end of stderr is kept as the reason of a failed run, in bytes. Default
     /// 4 KiB, at most 7 KiB are told.
     pub stderr_bytes: usize,
@@ -48,6 +51,7 @@ impl ExecOptions {
             timeout: None,
             grace: Duration::from_secs(5),
             reply_bytes: 1 << 20,
+            content_type: SmolStr::default(),
             stderr_bytes: 4 << 10,
         }
     }

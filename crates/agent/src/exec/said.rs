@@ -96,15 +96,22 @@ struct Malformed {
 }
 
 impl Ending {
-    /// How the delivery ends. `told` is the end of stderr, `reply` what is on stdout: the
-    /// question of a task that waits for its caller.
-    pub(super) fn outcome(self, told: impl FnOnce() -> String, reply: Vec<u8>) -> Outcome {
+    /// How the delivery ends. `told` is the end of stderr, `reply` what is on stdout, of the media
+    /// type `content_type` if that says anything: the question of a task that waits for its
+    /// caller.
+    pub(super) fn outcome(
+        self,
+        told: impl FnOnce() -> String,
+        reply: Vec<u8>,
+        content_type: &str,
+    ) -> Outcome {
         let Self { how, reason, delay } = self;
         let reason = || crate::handler::cut(reason.unwrap_or_else(told));
         let question = || match String::from_utf8(reply) {
             Ok(text) if text.trim().is_empty() => None,
+            Ok(text) if !content_type.is_empty() => Some(Payload::new(content_type, text)),
             Ok(text) => Some(Payload::text(text)),
-            Err(error) => Some(Payload::from(error.into_bytes())),
+            Err(error) => Some(Payload::new(content_type, error.into_bytes())),
         };
         match how {
             How::Fail => Outcome::Fail { reason: reason() },

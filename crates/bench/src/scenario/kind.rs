@@ -111,6 +111,7 @@ impl Scenario {
                 count: None,
                 agents: 10_000,
                 senders: None,
+                url: false,
                 dir: true,
                 ..base
             },
@@ -124,9 +125,14 @@ impl Scenario {
                 dir: true,
                 ..base
             },
-            Self::Stalled => {
-                Defaults { seconds: Some(5.0), count: None, agents: 1_000, rate: Some(10), ..base }
-            }
+            Self::Stalled => Defaults {
+                seconds: Some(2.0),
+                senders: None,
+                count: None,
+                agents: 1_000,
+                rate: Some(10),
+                ..base
+            },
         }
     }
 

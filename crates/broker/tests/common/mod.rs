@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -12,8 +13,8 @@ use trunkline_types::session::{
     Hello, Operation, SessionItem, Sink, Welcome,
 };
 use trunkline_types::{
-    AgentCard, Answer, Destination, Envelope, IdSource, Kind, MessageId, Outcome, Partition,
-    Publish, Query, Refusal, SessionId, Settle, TaskSnapshot, Token,
+    AgentCard, Answer, Destination, Envelope, IdSource, Kind, LogStats, MessageId, Outcome,
+    Partition, Publish, Query, Refusal, SessionId, Settle, Stats, TaskSnapshot, Token,
 };
 
 /// How long anything may take before a test gives up.
@@ -21,20 +22,39 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A broker's settings on a disk in memory, with small segments.
 pub(crate) fn on(disk: &MemoryDisk) -> BrokerConfig {
-    let mut config = BrokerConfig::ephemeral();
+    let mut config = small(BrokerConfig::ephemeral());
     config.store = Store::Custom(Arc::new(disk.clone()));
-    config.log = LogConfig {
-        segment_bytes: 1 << 16,
-        max_body_bytes: 1 << 15,
-        retry_space_after: Duration::from_millis(10),
-        ..LogConfig::default()
-    };
+    config.log.retry_space_after = Duration::from_millis(10);
+    config
+}
+
+/// A broker's settings in a directory, with small segments.
+pub(crate) fn at(data: &Path) -> BrokerConfig {
+    small(BrokerConfig::durable(data))
+}
+
+/// Settings with small segments, and envelopes no larger than fit into them.
+fn small(mut config: BrokerConfig) -> BrokerConfig {
+    config.log = LogConfig { segment_bytes: 1 << 16, max_body_bytes: 1 << 15, ..config.log };
     let limits = &mut config.engine.limits;
     limits.payload_bytes = 1 << 13;
     (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
     limits.reason_bytes = 1 << 10;
     config.engine.logged_copies = 16;
     config
+}
+
+/// All figures of a broker.
+pub(crate) async fn stats(broker: &Broker) -> Stats {
+    match broker.query(Query::Stats).await.unwrap() {
+        Answer::Stats(stats) => *stats,
+        other => panic!("another answer: {other:?}"),
+    }
+}
+
+/// The figures of its log.
+pub(crate) async fn log(broker: &Broker) -> LogStats {
+    stats(broker).await.log.unwrap()
 }
 
 /// A request for a skill that is a task.

@@ -5,6 +5,7 @@ use super::signals::{Signals, interrupted};
 use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
+use crate::input::{Packing, media_type};
 use crate::marks::pair;
 use crate::output::units::{exact_span, parse_size, parse_span};
 use crate::output::{Output, note};
@@ -16,7 +17,10 @@ use std::process;
 use std::time::Duration;
 use trunkline_agent::exec::{Exec, ExecOptions};
 use trunkline_agent::{Agent, AgentBuilder, Host};
-use trunkline_types::{AgentChange, AgentControl, AgentId, RefusalCode, SkillName, TopicPattern};
+use trunkline_types::session::Subscription;
+use trunkline_types::{
+    AgentChange, AgentControl, AgentId, Filter, GroupName, RefusalCode, SkillName, TopicPattern,
+};
 
 /// How long an agent with a generated id tries to leave the directory at its end.
 const FORGET: Duration = Duration::from_secs(2);
@@ -46,6 +50,13 @@ pub(crate) struct AgentArgs {
     /// away. May be given several times.
     #[arg(long, value_name = "PATTERN", group = "work")]
     on_topic: Vec<TopicPattern>,
+    /// Run the command only for events that this CEL expression wants; of every --on-topic.
+    #[arg(long, value_name = "CEL", requires = "on_topic")]
+    filter: Option<Filter>,
+    /// Share the events with the other subscribers of this group: each goes to one of them; of
+    /// every --on-topic.
+    #[arg(long, value_name = "NAME", requires = "on_topic")]
+    group: Option<GroupName>,
     /// Its id; made of its first skill, the host and the process when not given, and then taken
     /// out of the directory at its end. Work sent to the id itself runs the command as well.
     #[arg(long, group = "work")]
@@ -68,6 +79,11 @@ pub(crate) struct AgentArgs {
     /// Largest reply; a run that writes more fails.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1MiB")]
     reply_limit: u64,
+    /// The media type of its replies. When not given nothing is said of them.
+    #[arg(long, value_name = "TYPE", value_parser = media_type, help_heading = "Payload")]
+    content_type: Option<String>,
+    #[command(flatten)]
+    packing: Packing,
     /// Run the command in this directory.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -84,6 +100,15 @@ pub(crate) struct AgentArgs {
         requires = "health"
     )]
     health_every: Duration,
+    /// A name for people; the id when not given.
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// The version of its code.
+    #[arg(long, value_name = "TEXT")]
+    code_version: Option<String>,
+    /// Where it runs.
+    #[arg(long, value_name = "TEXT")]
+    region: Option<String>,
     /// What it does, for people.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -236,6 +261,7 @@ fn executable(args: &AgentArgs) -> Exec {
         variables: reach.map(|(name, value)| (name.into(), value.into())).collect(),
         timeout: args.timeout,
         grace: args.grace,
+        content_type: args.content_type.as_deref().unwrap_or_default().into(),
         reply_bytes: usize::try_from(args.reply_limit).unwrap_or(usize::MAX),
         ..ExecOptions::new(program, words)
     })
@@ -251,6 +277,13 @@ fn describe(args: AgentArgs, exec: &Exec, link: &Link, id: &AgentId) -> AgentBui
         timeout: _,
         grace: _,
         reply_limit: _,
+        filter,
+        group,
+        content_type: _,
+        packing,
+        name,
+        code_version,
+        region,
         directory,
         health,
         health_every,
@@ -277,8 +310,22 @@ fn describe(args: AgentArgs, exec: &Exec, link: &Link, id: &AgentId) -> AgentBui
     for name in &skill {
         builder = builder.skill(name.as_str(), exec.clone());
     }
-    for pattern in &on_topic {
-        builder = builder.on_event(pattern.as_str(), exec.clone());
+    for pattern in on_topic {
+        let (filter, group) = (filter.clone(), group.clone());
+        let subscription = Subscription { filter, group, ..Subscription::new(pattern) };
+        builder = builder.on_event_with(subscription, exec.clone());
+    }
+    if let Some(compression) = packing.compression() {
+        builder = builder.compression(compression);
+    }
+    if let Some(name) = name {
+        builder = builder.name(name);
+    }
+    if let Some(version) = code_version {
+        builder = builder.version(version);
+    }
+    if let Some(region) = region {
+        builder = builder.region(region);
     }
     if let Some(description) = description {
         builder = builder.description(description);

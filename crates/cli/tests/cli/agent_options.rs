@@ -136,3 +136,80 @@ fn without_a_file_the_environment_is_checked() {
     let stderr = check(&[("TRUNKLINE_SERVER__LISTEN", "0.0.0.0:7420")]).fails(2);
     assert!(stderr.contains("insecure"), "{stderr}");
 }
+
+#[test]
+fn an_agent_says_what_its_replies_are_and_compresses_them() {
+    let broker = Broker::start();
+    let options = ["--skill", "echo", "--content-type", "application/x-ndjson"];
+    let pack = ["--compress", "zstd", "--compress-above", "3000", "--", "cat"];
+    let mut agent = Running::start(broker.command(["agent"]).args(options).args(pack));
+    agent.says("connected to");
+    for (length, encoding) in [(3000, "identity"), (3001, "zstd")] {
+        let text = "x".repeat(length);
+        broker.run(["send", "--skill", "echo", "--data", &text, "--wait"]).ok();
+        let task = &broker.run(["task", "list", "--limit", "1", "--json"]).json()["tasks"][0];
+        let result = &task["result"];
+        assert_eq!(result["content_type"], "application/x-ndjson");
+        assert_eq!(result["encoding"].as_str().unwrap_or("identity"), encoding, "{result}");
+    }
+    for command in [&["send", "--skill", "x"][..], &["agent", "--skill", "x"]] {
+        let mut wrong = trunkline();
+        wrong.args(command).args(["--content-type", "not a type", "--", "cat"]);
+        let stderr = crate::harness::Finished::from(wrong.output().unwrap()).fails(2);
+        assert!(stderr.contains("'not a type' is no media type such as application/json"));
+    }
+}
+
+#[test]
+fn an_agent_takes_only_the_events_that_its_filter_wants_and_its_share_of_a_group() {
+    let broker = Broker::start();
+    let log = broker.scratch().join("log");
+    let script = format!("cat >> {0}; echo >> {0}", log.display());
+    let agents: Vec<_> = ["ann", "bob"]
+        .map(|id| {
+            let card = ["--id", id, "--filter", "payload.total > 100", "--group", "desk"];
+            let topics = ["--on-topic", "orders.>", "--on-topic", "bills.>"];
+            let mut agent = broker.command(["agent"]);
+            agent.args(card).args(topics).args(["--", "sh", "-c", &script]);
+            let mut agent = Running::start(&mut agent);
+            agent.says("connected to");
+            agent
+        })
+        .into();
+    for (topic, total) in [("orders.new", 7), ("orders.new", 107), ("bills.new", 8)] {
+        let data = format!("{{\"total\":{total}}}");
+        let json = ["--content-type", "application/json", "--data", &data];
+        let mut publish = broker.command(["publish", topic]);
+        assert!(publish.args(json).output().unwrap().status.success());
+    }
+    let last = ["--content-type", "application/json", "--data", "{\"total\":1000}"];
+    assert!(broker.command(["publish", "bills.new"]).args(last).output().unwrap().status.success());
+    until("both events are handled", || {
+        let lines = fs::read_to_string(&log).ok()?;
+        lines.contains("1000").then_some(())
+    });
+    for agent in agents {
+        agent.terminate();
+        agent.finish().ok();
+    }
+    let mut lines: Vec<_> = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    // Each once, although two would take it.
+    assert_eq!(lines, ["{\"total\":1000}", "{\"total\":107}"]);
+    let stderr = run(["agent", "--skill", "x", "--filter", "true", "--", "cat"]).fails(2);
+    assert!(stderr.contains("--on-topic"), "{stderr}");
+}
+
+#[test]
+fn a_card_tells_of_its_agent_what_the_command_line_says() {
+    let broker = Broker::start();
+    let card = ["--name", "Ann", "--code-version", "1.2", "--region", "north", "--id", "ann"];
+    let mut agent = broker.command(["agent", "--skill", "echo", "--description", "echoes"]);
+    let mut agent = Running::start(agent.args(card).args(["--", "cat"]));
+    agent.says("connected to");
+    let agents = broker.run(["agents", "list", "--json"]).json();
+    let found = agents.to_string();
+    for part in ["\"name\":\"Ann\"", "\"version\":\"1.2\"", "\"region\":\"north\"", "echoes"] {
+        assert!(found.contains(part), "{part} is not in {found}");
+    }
+}
