@@ -72,8 +72,7 @@ pub(crate) fn check_input(card: &AgentCard, message: &wire::Message) -> Result<(
         };
         if !taken.iter().any(|taken| fits(taken, kind)) {
             let (shown, taken) = (kind.chars().take(128).collect::<String>(), taken.join(", "));
-            let message =
-                format!("agent '{}' does not take {shown}; it takes {taken}", card.id);
+            let message = format!("agent '{}' does not take {shown}; it takes {taken}", card.id);
             let fault = Fault::new(FaultKind::ContentTypeNotSupported, message);
             return Err(fault.with("mediaType", shown));
         }
@@ -93,10 +92,7 @@ fn fits(range: &str, kind: &str) -> bool {
 }
 
 fn interfaces(base: &str, tenant: &TenantId) -> Vec<AgentInterface> {
-    let tenant = match *tenant == TenantId::default() {
-        true => String::new(),
-        false => tenant.to_string(),
-    };
+    let tenant = if *tenant == TenantId::default() { String::new() } else { tenant.to_string() };
     ["JSONRPC", "HTTP+JSON"]
         .map(|binding| AgentInterface {
             url: base.to_owned(),
@@ -172,7 +168,8 @@ pub(crate) fn of_agent(
         .map(|uri| AgentExtension { uri: uri.to_owned(), required: true, ..Default::default() })
         .collect();
     if extended {
-        let labels = card.labels.iter().map(|(name, value)| (name.to_string(), json!(value.as_str())));
+        let labels =
+            card.labels.iter().map(|(name, value)| (name.to_string(), json!(value.as_str())));
         extensions.push(directory(json!({
             "presence": info.presence.as_str(),
             "types": texts(&card.types),
@@ -227,10 +224,8 @@ impl BrokerCard {
             let text = "no agent is registered yet; each has an endpoint at /agents/ID";
             skills.push(skill("none", text, vec!["none".to_owned()]));
         }
-        let extensions = match extended {
-            true => vec![directory(json!({ "agents": self.agents }))],
-            false => Vec::new(),
-        };
+        let directory = extended.then(|| directory(json!({ "agents": self.agents })));
+        let extensions = directory.into_iter().collect();
         let description = "Agents behind a broker. A message here goes to an agent that offers \
                            the skill named by metadata.skill; each agent also has an endpoint of \
                            its own at /agents/ID.";
@@ -255,7 +250,8 @@ mod tests {
 
     fn card(labels: &[(&str, &str)]) -> AgentCard {
         let mut card = AgentCard::new(AgentId::new("a").unwrap());
-        card.labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        card.labels =
+            labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         card
     }
 

@@ -237,7 +237,12 @@ mod tests {
     fn one_plain_part_is_a_payload_that_any_agent_reads() {
         for (part, kind, data, shown) in [
             (json!({"text": "hi"}), "text/plain; charset=utf-8", "hi", "text/plain"),
-            (json!({"text": "# a", "mediaType": "text/markdown"}), "text/markdown", "# a", "text/markdown"),
+            (
+                json!({"text": "# a", "mediaType": "text/markdown"}),
+                "text/markdown",
+                "# a",
+                "text/markdown",
+            ),
             (json!({"data": {"n": 5}}), "application/json", r#"{"n":5}"#, "application/json"),
             (json!({"data": null}), "application/json", "null", "application/json"),
             (json!({"raw": "AAE=", "mediaType": "image/png"}), "image/png", "\0\u{1}", "image/png"),

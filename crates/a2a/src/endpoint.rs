@@ -43,7 +43,10 @@ pub(crate) enum Rest {
 }
 
 /// What a path names, if it is one of ours; `Err` has the methods that it takes.
-pub(crate) fn route(method: &Method, path: &str) -> Option<Result<(Endpoint, Route), &'static str>> {
+pub(crate) fn route(
+    method: &Method,
+    path: &str,
+) -> Option<Result<(Endpoint, Route), &'static str>> {
     let mut rest: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
     let mut agent = None;
     if let ["agents", id, ..] = rest.as_slice() {
@@ -173,7 +176,8 @@ mod tests {
     fn another_method_is_told_which_ones_there_are_and_other_paths_are_not_ours() {
         assert_eq!(route(&Method::GET, "/message:send"), Some(Err("POST")));
         assert_eq!(route(&Method::POST, "/tasks/t"), Some(Err("GET, HEAD")));
-        for path in ["/", "/metrics", "/agents/a", "/agents/a b/tasks", "/a/b/tasks", "/%zz/tasks"] {
+        for path in ["/", "/metrics", "/agents/a", "/agents/a b/tasks", "/a/b/tasks", "/%zz/tasks"]
+        {
             assert_eq!(route(&Method::GET, path), None, "{path}");
         }
         assert_eq!(route(&Method::POST, "/acme"), None);

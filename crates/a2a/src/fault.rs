@@ -228,7 +228,11 @@ mod tests {
 
     #[test]
     fn the_standards_table_of_errors_holds() {
-        use FaultKind::*;
+        use FaultKind::{
+            ContentTypeNotSupported, ExtendedAgentCardNotConfigured, ExtensionSupportRequired,
+            InvalidAgentResponse, PushNotificationNotSupported, TaskNotCancelable, TaskNotFound,
+            UnsupportedOperation, VersionNotSupported,
+        };
         for (kind, reason, rpc, status, http) in [
             (TaskNotFound, "TASK_NOT_FOUND", -32001, "NOT_FOUND", 404),
             (TaskNotCancelable, "TASK_NOT_CANCELABLE", -32002, "FAILED_PRECONDITION", 400),
@@ -240,7 +244,13 @@ mod tests {
                 400,
             ),
             (UnsupportedOperation, "UNSUPPORTED_OPERATION", -32004, "FAILED_PRECONDITION", 400),
-            (ContentTypeNotSupported, "CONTENT_TYPE_NOT_SUPPORTED", -32005, "INVALID_ARGUMENT", 400),
+            (
+                ContentTypeNotSupported,
+                "CONTENT_TYPE_NOT_SUPPORTED",
+                -32005,
+                "INVALID_ARGUMENT",
+                400,
+            ),
             (InvalidAgentResponse, "INVALID_AGENT_RESPONSE", -32006, "INTERNAL", 500),
             (
                 ExtendedAgentCardNotConfigured,
@@ -284,8 +294,8 @@ mod tests {
         let fault = Fault::field("message.parts", "at least one is needed");
         let violation = &fault.to_rpc()["data"][1]["fieldViolations"][0];
         assert_eq!(violation["field"], "message.parts");
-        let refusal = Refusal::new(RefusalCode::InboxFull, "full")
-            .retry_after(Duration::from_millis(1_500));
+        let refusal =
+            Refusal::new(RefusalCode::InboxFull, "full").retry_after(Duration::from_millis(1_500));
         let fault = Fault::from(refusal);
         assert_eq!(fault.retry_seconds(), Some(2));
         assert_eq!(fault.to_http()["error"]["details"][1]["retryDelay"], "1.500s");

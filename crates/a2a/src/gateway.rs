@@ -31,11 +31,7 @@ pub trait Gateway: Send + Sync + 'static {
     ///
     /// # Errors
     /// The broker's [`Refusal`].
-    fn operate(
-        &self,
-        who: Principal,
-        operation: Operation,
-    ) -> BoxFuture<'_, Result<(), Refusal>>;
+    fn operate(&self, who: Principal, operation: Operation) -> BoxFuture<'_, Result<(), Refusal>>;
 
     /// Follows a task from the event after number `after` to its end.
     ///

@@ -23,7 +23,8 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result
         let message = format!("the body has more than {most} bytes, which is the limit");
         Fault::new(FaultKind::TooLarge, message)
     };
-    let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let said =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if said.is_some_and(|length: usize| length > most) {
         return Err(too_large());
     }
@@ -80,7 +81,10 @@ mod tests {
         }))
         .unwrap();
         let configuration = request.configuration.unwrap();
-        assert_eq!((configuration.history_length, configuration.return_immediately), (Some(3), true));
+        assert_eq!(
+            (configuration.history_length, configuration.return_immediately),
+            (Some(3), true)
+        );
         let message = request.message.unwrap();
         assert_eq!(message.message_id, "m");
         assert_eq!(message.parts[0].content, Some(wire::part::Content::Text(String::new())));

@@ -99,9 +99,7 @@ async fn operate(
             Ok(Answer::Stream(sse::answer(stream, Words(id.clone()))))
         }
         "GetTask" => one(&handler.get(call, message(params)?).await?),
-        "ListTasks" => {
-            Ok(Answer::One(rest::page(&handler.list(call, message(params)?).await?)?))
-        }
+        "ListTasks" => Ok(Answer::One(rest::page(&handler.list(call, message(params)?).await?)?)),
         "CancelTask" => one(&handler.cancel(call, message(params)?).await?),
         "SubscribeToTask" => {
             let stream = handler.subscribe(call, message(params)?).await?;

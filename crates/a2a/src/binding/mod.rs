@@ -53,7 +53,9 @@ impl A2a {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
                 return response;
             }
-            None => return rest::refused(&Fault::new(FaultKind::MethodNotFound, "nothing is here")),
+            None => {
+                return rest::refused(&Fault::new(FaultKind::MethodNotFound, "nothing is here"));
+            }
         };
         let call = principal.map(|principal| {
             negotiate::call(principal, endpoint, &request, self.handler.config.url.as_deref())

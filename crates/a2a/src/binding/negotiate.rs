@@ -35,7 +35,8 @@ pub(super) fn call(
         None => format!("http://{}", host.unwrap_or("localhost")),
     };
     let declared = headers.get_all(EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
-    let split = |value: &str| -> Vec<String> { value.split(',').map(|uri| uri.trim().into()).collect() };
+    let split =
+        |value: &str| -> Vec<String> { value.split(',').map(|uri| uri.trim().into()).collect() };
     let extensions = declared.flat_map(split).filter(|uri| !uri.is_empty()).collect();
     Call {
         principal,
@@ -90,7 +91,8 @@ mod tests {
         {
             assert_eq!(check_version(&request(uri, version)), Ok(()), "{uri} {version:?}");
         }
-        for version in [None, Some(""), Some("0.3"), Some("0.5"), Some("2.0"), Some("1"), Some("x")] {
+        for version in [None, Some(""), Some("0.3"), Some("0.5"), Some("2.0"), Some("1"), Some("x")]
+        {
             let fault = check_version(&request("/tasks", version)).unwrap_err();
             assert_eq!(fault.kind, FaultKind::VersionNotSupported, "{version:?}");
         }

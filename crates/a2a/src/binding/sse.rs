@@ -40,16 +40,13 @@ pub(super) fn answer(stream: TaskStream, words: impl Words) -> Response {
         };
         Some((Ok::<_, Infallible>(event), state))
     });
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(events)).into_response()
 }
 
 fn told(item: &Item, words: &impl Words) -> Bytes {
-    let response =
-        serde_json::to_value(&item.response).expect("news are made of what JSON has");
+    let response = serde_json::to_value(&item.response).expect("news are made of what JSON has");
     event(None, item.number, &words.item(response))
 }
 

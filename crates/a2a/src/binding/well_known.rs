@@ -21,9 +21,10 @@ pub(super) async fn answer(
     match card(handler, call).await {
         Ok(card) => {
             let tag = format!("\"{:016x}\"", stable(card.as_bytes()));
-            let mut response = match has(headers, &tag) {
-                true => StatusCode::NOT_MODIFIED.into_response(),
-                false => json(StatusCode::OK, "application/json", card),
+            let mut response = if has(headers, &tag) {
+                StatusCode::NOT_MODIFIED.into_response()
+            } else {
+                json(StatusCode::OK, "application/json", card)
             };
             let headers = response.headers_mut();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE));
@@ -39,8 +40,7 @@ pub(super) async fn answer(
 
 async fn card(handler: &Arc<Handler>, call: Result<Call, Fault>) -> Result<String, Fault> {
     let card = handler.card(&call?).await?;
-    serde_json::to_string(&card)
-        .map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))
+    serde_json::to_string(&card).map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))
 }
 
 /// Whether the client says that it has this version.

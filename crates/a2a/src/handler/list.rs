@@ -6,8 +6,7 @@
 
 use super::{Call, Handler, Target};
 use crate::check::Checked;
-use crate::fault::Fault;
-use crate::fold::Fold;
+use crate::fault::{Fault, FaultKind};
 use crate::task::{is_interrupted, messages_to_ask, own_state, task};
 use crate::wire::{self, ListTasksRequest, ListTasksResponse};
 use std::collections::BTreeMap;
@@ -121,13 +120,14 @@ impl Handler {
             match self.snapshot(who, snapshot.id, asked).await {
                 Ok(known) => snapshot = known,
                 // Forgotten just now: what the list had of it will do.
-                Err(fault) if fault.kind == crate::fault::FaultKind::TaskNotFound => {}
+                Err(fault) if fault.kind == FaultKind::TaskNotFound => {}
                 Err(fault) => return Err(fault),
             }
         }
-        let shown = match request.include_artifacts() {
-            true => self.whole(who, &snapshot, Some(length)).await,
-            false => task(&snapshot, Fold::default().artifacts, Some(length)),
+        let shown = if request.include_artifacts() {
+            self.whole(who, &snapshot, Some(length)).await
+        } else {
+            task(&snapshot, Vec::new(), Some(length))
         };
         shown.or_else(|_nonsense| {
             snapshot.result = None;

@@ -17,8 +17,8 @@ use crate::gateway::Gateway;
 use std::fmt;
 use std::sync::Arc;
 use trunkline_types::{
-    AgentFilter, AgentId, AgentInfo, Answer, Destination, MessageId, Principal, Query,
-    RefusalCode, TaskSnapshot, TenantId,
+    AgentFilter, AgentId, AgentInfo, Answer, Destination, MessageId, Principal, Query, RefusalCode,
+    TaskSnapshot, TenantId,
 };
 
 /// What can be set about A2A.

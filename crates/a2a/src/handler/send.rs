@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use trunkline_types::session::Operation;
 use trunkline_types::{
-    AgentFilter, AgentPage, Answer, ContextId, Destination, Envelope, Headers, IdempotencyKey,
-    Kind, MessageId, Principal, Publish, Query, RefusalCode, SkillName, TaskEvent, TaskEventBody,
-    TaskUpdate,
+    AgentFilter, AgentId, AgentPage, Answer, ContextId, Destination, Envelope, Headers,
+    IdempotencyKey, Kind, MessageId, Principal, Publish, Query, RefusalCode, SkillName, TaskEvent,
+    TaskEventBody, TaskUpdate,
 };
 
 /// The header by which an agent learns which skill of its own is wanted.
@@ -117,12 +117,7 @@ impl Handler {
             context_id: Some(context_id),
             idempotency_key: key,
             headers,
-            ..Envelope::new(
-                self.gateway.next_id(),
-                Kind::Request,
-                destination,
-                to_payload(message),
-            )
+            ..Envelope::new(self.gateway.next_id(), Kind::Request, destination, to_payload(message))
         };
         let mut publish = Publish::new(envelope);
         publish.options.task = true;
@@ -150,9 +145,10 @@ impl Handler {
             Fault::new(FaultKind::UnsupportedOperation, message).with("taskId", task.to_string())
         };
         if !is_interrupted(state) {
-            return Err(unsupported(match state.is_terminal() {
-                true => format!("it has ended and is {state}"),
-                false => format!("it is {state}, and not waiting for input"),
+            return Err(unsupported(if state.is_terminal() {
+                format!("it has ended and is {state}")
+            } else {
+                format!("it is {state}, and not waiting for input")
             }));
         }
         let payload = to_payload(message);
@@ -216,7 +212,7 @@ impl Handler {
     pub(super) async fn agents(
         &self,
         who: &Principal,
-        after: Option<trunkline_types::AgentId>,
+        after: Option<AgentId>,
     ) -> Result<AgentPage, Fault> {
         let filter = AgentFilter { after, limit: 1_000, ..AgentFilter::default() };
         match self.gateway.query(who.clone(), Query::Agents(filter)).await? {

@@ -117,7 +117,8 @@ impl Handler {
             fold.take(&update?)?;
         }
         let known = snapshot.last_event;
-        let as_of = if fold.last < snapshot.last_event { as_of(&snapshot, &fold) } else { snapshot };
+        let as_of =
+            if fold.last < snapshot.last_event { as_of(&snapshot, &fold) } else { snapshot };
         let mut shown = task(&as_of, std::mem::take(&mut fold.artifacts), history_length)?;
         tell_gap(&mut shown.metadata, fold.gap);
         // What comes is told with the state that was shown last.
@@ -140,8 +141,10 @@ impl Handler {
 /// The number that a client saw last.
 fn last_seen(text: &str, snapshot: &TaskSnapshot) -> Result<u64, Fault> {
     let field = "Last-Event-ID";
-    let seen: u64 =
-        text.trim().parse().map_err(|_no_number| Fault::field(field, "is no number of an event"))?;
+    let seen: u64 = text
+        .trim()
+        .parse()
+        .map_err(|_no_number| Fault::field(field, "is no number of an event"))?;
     if seen > snapshot.last_event {
         let why = format!("is {seen}, but task {} has {}", snapshot.id, snapshot.last_event);
         return Err(Fault::field(field, format!("{why} events")));
@@ -238,7 +241,9 @@ impl TaskStream {
         at: WallTime,
     ) -> Result<TaskStatusUpdateEvent, Fault> {
         let result = match state {
-            TaskState::Completed => self.handler.snapshot(&self.who, self.id, Some(0)).await?.result,
+            TaskState::Completed => {
+                self.handler.snapshot(&self.who, self.id, Some(0)).await?.result
+            }
             _ => None,
         };
         let place = Place { task: self.id, context: &self.context, at };

@@ -66,9 +66,10 @@ impl Handler {
         snapshot: &TaskSnapshot,
         history_length: Option<i32>,
     ) -> Result<wire::Task, Fault> {
-        let fold = match may_have_artifacts(snapshot) {
-            true => self.folded(who, snapshot).await?,
-            false => Fold::default(),
+        let fold = if may_have_artifacts(snapshot) {
+            self.folded(who, snapshot).await?
+        } else {
+            Fold::default()
         };
         let mut shown = task(snapshot, fold.artifacts, history_length)?;
         tell_gap(&mut shown.metadata, fold.gap);

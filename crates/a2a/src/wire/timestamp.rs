@@ -8,6 +8,12 @@ use prost::encoding::{DecodeContext, WireType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use trunkline_types::WallTime;
 
+/// The last second that has a text in every offset; a later one is told as this.
+const LATEST: i64 = 253_402_207_199;
+
+/// Takes any offset; what has none is no point in time.
+static PARSER: DateTimeParser = DateTimeParser::new();
+
 /// `google.protobuf.Timestamp`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Timestamp(prost_types::Timestamp);
@@ -25,7 +31,7 @@ impl Timestamp {
 
 impl From<WallTime> for Timestamp {
     fn from(WallTime(millis): WallTime) -> Self {
-        let seconds = i64::try_from(millis / 1000).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(millis / 1000).map_or(LATEST, |seconds| seconds.min(LATEST));
         let nanos = i32::try_from(millis % 1000 * 1_000_000).unwrap_or(0);
         Self(prost_types::Timestamp { seconds, nanos })
     }
@@ -42,7 +48,6 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        static PARSER: DateTimeParser = DateTimeParser::new();
         let at = PARSER.parse_timestamp(&text).map_err(|_not_a_time| {
             let start: String = text.chars().take(64).collect();
             de::Error::custom(format!(
@@ -94,6 +99,8 @@ mod tests {
         assert_eq!(serde_json::to_value(at).unwrap(), "2025-10-28T10:30:00.000Z");
         let at = Timestamp::from(WallTime(1_761_647_400_042));
         assert_eq!(serde_json::to_value(at).unwrap(), "2025-10-28T10:30:00.042Z");
+        let insane = Timestamp::from(WallTime(u64::MAX));
+        assert!(serde_json::to_value(insane).unwrap().as_str().unwrap().starts_with("9999-12-30"));
     }
 
     #[test]

@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn a_value_comes_back_from_protobuf_as_it_was() {
-        let value = json!({"a": [1, -2, 0.5, null, true, "x"], "b": {"c": 9_007_199_254_740_991_u64}});
+        let value =
+            json!({"a": [1, -2, 0.5, null, true, "x"], "b": {"c": 9_007_199_254_740_991_u64}});
         let there = Value(value.clone()).encode_to_vec();
         assert_eq!(Value::decode(&*there).unwrap().0, value);
         let serde_json::Value::Object(fields) = value else { unreachable!() };

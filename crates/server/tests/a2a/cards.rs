@@ -17,7 +17,10 @@ async fn every_agent_has_a_card_with_both_bindings() {
     for (interface, binding) in
         card["supportedInterfaces"].as_array().unwrap().iter().zip(["JSONRPC", "HTTP+JSON"])
     {
-        assert_eq!((&interface["url"], &interface["protocolBinding"]), (&json!(url), &json!(binding)));
+        assert_eq!(
+            (&interface["url"], &interface["protocolBinding"]),
+            (&json!(url), &json!(binding))
+        );
         assert_eq!(interface["protocolVersion"], "1.0");
     }
     let capabilities = &card["capabilities"];

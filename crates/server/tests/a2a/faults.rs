@@ -110,12 +110,32 @@ async fn what_is_missing_or_out_of_range_is_named() {
     let part = json!([{"text": "x"}]);
     for (method, params, field) in [
         ("SendMessage", json!({}), "message"),
-        ("SendMessage", json!({"message": {"role": "ROLE_USER", "parts": part}}), "message.messageId"),
+        (
+            "SendMessage",
+            json!({"message": {"role": "ROLE_USER", "parts": part}}),
+            "message.messageId",
+        ),
         ("SendMessage", json!({"message": {"messageId": "m", "parts": part}}), "message.role"),
-        ("SendMessage", json!({"message": {"messageId": "m", "role": "ROLE_AGENT", "parts": part}}), "message.role"),
-        ("SendMessage", json!({"message": {"messageId": "m", "role": "ROLE_USER"}}), "message.parts"),
-        ("SendMessage", json!({"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{}]}}), "message.parts[0]"),
-        ("SendMessage", json!({"message": {"messageId": "m", "role": "ROLE_USER", "parts": part, "contextId": "no context"}}), "message.contextId"),
+        (
+            "SendMessage",
+            json!({"message": {"messageId": "m", "role": "ROLE_AGENT", "parts": part}}),
+            "message.role",
+        ),
+        (
+            "SendMessage",
+            json!({"message": {"messageId": "m", "role": "ROLE_USER"}}),
+            "message.parts",
+        ),
+        (
+            "SendMessage",
+            json!({"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{}]}}),
+            "message.parts[0]",
+        ),
+        (
+            "SendMessage",
+            json!({"message": {"messageId": "m", "role": "ROLE_USER", "parts": part, "contextId": "no context"}}),
+            "message.contextId",
+        ),
         ("GetTask", json!({}), "id"),
         ("GetTask", json!({"id": "x", "historyLength": -1}), "historyLength"),
         ("ListTasks", json!({"pageSize": 0}), "pageSize"),

@@ -10,13 +10,19 @@ async fn a_message_is_answered_with_the_task_that_it_made() {
     let task = bench.task("a b c").await;
     assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED");
     let answer = &task["status"]["message"];
-    assert_eq!((&answer["role"], &answer["parts"][0]["text"]), (&json!("ROLE_AGENT"), &json!("a b c")));
+    assert_eq!(
+        (&answer["role"], &answer["parts"][0]["text"]),
+        (&json!("ROLE_AGENT"), &json!("a b c"))
+    );
     assert_eq!(answer["contextId"], task["contextId"]);
     let at = task["status"]["timestamp"].as_str().unwrap();
     assert!(at.ends_with('Z') && at.len() == "2025-10-28T10:30:00.000Z".len(), "{at}");
     let history = task["history"].as_array().unwrap();
     assert_eq!(history.len(), 1);
-    assert_eq!((&history[0]["messageId"], &history[0]["role"]), (&json!("m-1"), &json!("ROLE_USER")));
+    assert_eq!(
+        (&history[0]["messageId"], &history[0]["role"]),
+        (&json!("m-1"), &json!("ROLE_USER"))
+    );
     assert_eq!(history[0]["taskId"], task["id"]);
 }
 
