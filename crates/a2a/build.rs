@@ -1,4 +1,4 @@
-//! Compiles the standard's messages to Rust without protoc, with their JSON by the ProtoJSON rules.
+//! Compiles the standard's messages to Rust without protoc, with their JSON by the `ProtoJSON` rules.
 
 use prost::Message;
 use std::path::{Path, PathBuf};

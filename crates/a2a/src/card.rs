@@ -255,16 +255,16 @@ mod tests {
         card
     }
 
-    fn message(parts: Value) -> wire::Message {
+    fn message(parts: &Value) -> wire::Message {
         serde_json::from_value(json!({ "parts": parts })).unwrap()
     }
 
     #[test]
     fn only_named_media_types_are_taken_if_any_is_named() {
         let picky = card(&[(INPUT_MODES, "text/plain, image/*")]);
-        let text = message(json!([{"text": "x"}, {"raw": "AA==", "mediaType": "image/png"}]));
+        let text = message(&json!([{"text": "x"}, {"raw": "AA==", "mediaType": "image/png"}]));
         assert_eq!(check_input(&picky, &text), Ok(()));
-        let data = message(json!([{"text": "x"}, {"data": 1}]));
+        let data = message(&json!([{"text": "x"}, {"data": 1}]));
         let fault = check_input(&picky, &data).unwrap_err();
         assert_eq!(fault.kind, FaultKind::ContentTypeNotSupported);
         assert!(fault.message.contains("application/json"), "{}", fault.message);

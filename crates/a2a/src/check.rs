@@ -1,4 +1,4 @@
-//! What the standard does not let a sender leave out. ProtoJSON itself would take an empty default.
+//! What the standard does not let a sender leave out. `ProtoJSON` itself would take an empty default.
 
 use crate::fault::Fault;
 use crate::wire::{self, part::Content};

@@ -165,12 +165,12 @@ fn unpacked(payload: &Payload) -> Result<Payload, Fault> {
 }
 
 fn whole(data: &[u8]) -> Result<wire::Message, Fault> {
-    let fault = |what: String| {
+    let fault = |what: &str| {
         let message = format!("the agent answered with {WHOLE} that is no message: {what}");
         Fault::new(FaultKind::InvalidAgentResponse, message)
     };
     let mut message: wire::Message =
-        serde_json::from_slice(data).map_err(|error| fault(error.to_string()))?;
+        serde_json::from_slice(data).map_err(|error| fault(&error.to_string()))?;
     // An agent need not say what the broker knows.
     if message.role() == wire::Role::Unspecified {
         message.set_role(wire::Role::Agent);
@@ -179,7 +179,7 @@ fn whole(data: &[u8]) -> Result<wire::Message, Fault> {
     if named {
         message.message_id.push('-');
     }
-    check::message("message", &message).map_err(|error| fault(error.message))?;
+    check::message("message", &message).map_err(|error| fault(&error.message))?;
     if named {
         message.message_id.clear();
     }

@@ -129,8 +129,8 @@ pub(crate) fn decoded(part: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn found(method: Method, path: &str) -> (Option<String>, Option<String>, Route) {
-        let (Endpoint { agent, tenant }, route) = route(&method, path).unwrap().unwrap();
+    fn found(method: &Method, path: &str) -> (Option<String>, Option<String>, Route) {
+        let (Endpoint { agent, tenant }, route) = route(method, path).unwrap().unwrap();
         (agent.map(|id| id.to_string()), tenant.map(|id| id.to_string()), route)
     }
 
@@ -144,10 +144,10 @@ mod tests {
             ("/agents/a.1/tasks/t%3Acancel", agent.clone(), None),
             ("/agents/a.1/acme/tasks/t:cancel", agent.clone(), tenant),
         ] {
-            assert_eq!(found(Method::POST, path), (agent, tenant, cancel.clone()), "{path}");
+            assert_eq!(found(&Method::POST, path), (agent, tenant, cancel.clone()), "{path}");
         }
-        assert_eq!(found(Method::POST, "/agents/a.1/"), (agent, None, Route::Rpc));
-        assert_eq!(found(Method::POST, "/"), (None, None, Route::Rpc));
+        assert_eq!(found(&Method::POST, "/agents/a.1/"), (agent, None, Route::Rpc));
+        assert_eq!(found(&Method::POST, "/"), (None, None, Route::Rpc));
     }
 
     #[test]
@@ -157,19 +157,19 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let task = || "t".to_owned();
-        assert_eq!(rest(Method::POST, "/message:send"), Rest::Send);
-        assert_eq!(rest(Method::POST, "/message:stream"), Rest::Stream);
-        assert_eq!(rest(Method::GET, "/tasks"), Rest::List);
-        assert_eq!(rest(Method::GET, "/tasks/t"), Rest::Get(task()));
-        assert_eq!(rest(Method::GET, "/tasks/t:subscribe"), Rest::Subscribe(task()));
-        assert_eq!(rest(Method::POST, "/tasks/t:subscribe"), Rest::Subscribe(task()));
-        assert_eq!(rest(Method::GET, "/extendedAgentCard"), Rest::ExtendedCard);
+        assert_eq!(rest(&Method::POST, "/message:send"), Rest::Send);
+        assert_eq!(rest(&Method::POST, "/message:stream"), Rest::Stream);
+        assert_eq!(rest(&Method::GET, "/tasks"), Rest::List);
+        assert_eq!(rest(&Method::GET, "/tasks/t"), Rest::Get(task()));
+        assert_eq!(rest(&Method::GET, "/tasks/t:subscribe"), Rest::Subscribe(task()));
+        assert_eq!(rest(&Method::POST, "/tasks/t:subscribe"), Rest::Subscribe(task()));
+        assert_eq!(rest(&Method::GET, "/extendedAgentCard"), Rest::ExtendedCard);
         let configs = "/tasks/t/pushNotificationConfigs";
-        assert_eq!(rest(Method::POST, configs), Rest::CreatePush(task()));
-        assert_eq!(rest(Method::GET, configs), Rest::ListPush(task()));
+        assert_eq!(rest(&Method::POST, configs), Rest::CreatePush(task()));
+        assert_eq!(rest(&Method::GET, configs), Rest::ListPush(task()));
         let config = "/tasks/t/pushNotificationConfigs/c";
-        assert_eq!(rest(Method::GET, config), Rest::GetPush(task(), "c".into()));
-        assert_eq!(rest(Method::DELETE, config), Rest::DeletePush(task(), "c".into()));
+        assert_eq!(rest(&Method::GET, config), Rest::GetPush(task(), "c".into()));
+        assert_eq!(rest(&Method::DELETE, config), Rest::DeletePush(task(), "c".into()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Agent2Agent 1.0 (A2A): every agent at a broker is an agent of the standard.
+//! `Agent2Agent` 1.0 (A2A): every agent at a broker is an agent of the standard.
 //!
 //! Owns the wire types ([`wire`]), what a message, a task and a card are on either side, the
 //! operations, and their bindings over HTTP: JSON-RPC and HTTP+JSON, both with event streams. It

@@ -38,7 +38,7 @@ pub struct ServerConfig {
     /// How long a client may take to introduce itself after it opened a stream, 10 ms to 1 hour.
     /// Default 10 s.
     pub hello_deadline: Duration,
-    /// Whether clients of Agent2Agent are served. Default true.
+    /// Whether clients of `Agent2Agent` are served. Default true.
     pub a2a: bool,
     /// The agent that stands at the root for them; without one the broker does, which routes by
     /// skill. Default none.

@@ -6,6 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::handler::Call;
 use axum::extract::Request;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use trunkline_types::Principal;
 
@@ -29,7 +30,7 @@ pub(super) fn call(
 ) -> Call {
     let headers = request.headers();
     let host = text(headers, header::HOST.as_str());
-    let host = host.or(request.uri().authority().map(|authority| authority.as_str()));
+    let host = host.or(request.uri().authority().map(Authority::as_str));
     let base = match url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", host.unwrap_or("localhost")),

@@ -64,10 +64,10 @@ async fn operate(
             Ok(sse::answer(stream, Words))
         }
         Rest::List => Ok(listed(&handler.list(&call, message(value)?).await?)),
-        Rest::Get(id) => Ok(ok(&handler.get(&call, with(value, "id", id)?).await?)),
-        Rest::Cancel(id) => Ok(ok(&handler.cancel(&call, with(value, "id", id)?).await?)),
+        Rest::Get(id) => Ok(ok(&handler.get(&call, with(value, "id", &id)?).await?)),
+        Rest::Cancel(id) => Ok(ok(&handler.cancel(&call, with(value, "id", &id)?).await?)),
         Rest::Subscribe(id) => {
-            let stream = handler.subscribe(&call, with(value, "id", id)?).await?;
+            let stream = handler.subscribe(&call, with(value, "id", &id)?).await?;
             Ok(sse::answer(stream, Words))
         }
         Rest::ExtendedCard => Ok(ok(&handler.extended_card(&call, message(value)?).await?)),
@@ -82,11 +82,11 @@ async fn operate(
 fn with<T: DeserializeOwned + Checked>(
     mut value: Value,
     field: &str,
-    named: String,
+    named: &str,
 ) -> Result<T, Fault> {
     if let Value::Object(fields) = &mut value {
-        let said = fields.insert(field.to_owned(), named.clone().into());
-        if let Some(said) = said.filter(|said| *said != named.as_str() && *said != "") {
+        let said = fields.insert(field.to_owned(), named.into());
+        if let Some(said) = said.filter(|said| *said != named && *said != "") {
             let said: String = said.to_string().chars().take(128).collect();
             return Err(Fault::field(field, format!("is {said}, but the path names '{named}'")));
         }

@@ -10,7 +10,7 @@ use trunkline_types::Principal;
 impl Handler {
     /// The public card of whoever stands at the endpoint.
     pub(crate) async fn card(&self, call: &Call) -> Result<AgentCard, Fault> {
-        let who = self.who(call, "")?;
+        let who = call.who("")?;
         self.card_of(&who, call, false).await
     }
 
@@ -21,7 +21,7 @@ impl Handler {
         request: GetExtendedAgentCardRequest,
     ) -> Result<AgentCard, Fault> {
         request.check()?;
-        let who = self.who(call, &request.tenant)?;
+        let who = call.who(&request.tenant)?;
         self.card_of(&who, call, true).await
     }
 

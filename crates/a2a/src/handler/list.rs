@@ -28,7 +28,7 @@ impl Handler {
         request: ListTasksRequest,
     ) -> Result<ListTasksResponse, Fault> {
         request.check()?;
-        let who = self.who(call, &request.tenant)?;
+        let who = call.who(&request.tenant)?;
         let target = self.target(&who, call).await?;
         let page_size = request.page_size.unwrap_or(PAGE);
         let before = match request.page_token.as_str() {

@@ -63,26 +63,17 @@ pub(crate) struct Call {
     pub(crate) last_event_id: Option<String>,
 }
 
-/// Who stands at an endpoint.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    /// An agent.
-    Agent(Box<AgentInfo>),
-    /// The broker, for all agents.
-    Broker,
-}
-
-impl Handler {
+impl Call {
     /// Who acts: the caller, for the tenant that path and request name.
-    pub(crate) fn who(&self, call: &Call, requested: &str) -> Result<Principal, Fault> {
-        let mut principal = call.principal.clone();
+    pub(crate) fn who(&self, requested: &str) -> Result<Principal, Fault> {
+        let mut principal = self.principal.clone();
         let requested = match requested {
             "" => None,
             text => Some(
                 TenantId::new(text).map_err(|error| Fault::field("tenant", error.to_string()))?,
             ),
         };
-        match (&call.endpoint.tenant, requested) {
+        match (&self.endpoint.tenant, requested) {
             (Some(path), Some(named)) if *path != named => {
                 let why = format!("is '{named}', but the path names '{path}'");
                 return Err(Fault::field("tenant", why));
@@ -93,7 +84,18 @@ impl Handler {
         }
         Ok(principal)
     }
+}
 
+/// Who stands at an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// An agent.
+    Agent(Box<AgentInfo>),
+    /// The broker, for all agents.
+    Broker,
+}
+
+impl Handler {
     /// Who stands at the endpoint.
     pub(crate) async fn target(&self, who: &Principal, call: &Call) -> Result<Target, Fault> {
         let Some(id) = call.endpoint.agent.as_ref().or(self.config.agent.as_ref()) else {

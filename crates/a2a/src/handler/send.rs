@@ -71,7 +71,7 @@ impl Handler {
         request: SendMessageRequest,
     ) -> Result<Sent, Fault> {
         request.check()?;
-        let who = self.who(call, &request.tenant)?;
+        let who = call.who(&request.tenant)?;
         let target = self.target(&who, call).await?;
         let SendMessageRequest { tenant: _, message, configuration, mut metadata } = request;
         let configuration = configuration.unwrap_or_default();

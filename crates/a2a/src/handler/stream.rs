@@ -77,7 +77,7 @@ impl Handler {
         request: SubscribeToTaskRequest,
     ) -> Result<TaskStream, Fault> {
         request.check()?;
-        let who = self.who(call, &request.tenant)?;
+        let who = call.who(&request.tenant)?;
         let target = self.target(&who, call).await?;
         let snapshot = self.visible(&who, &target, &request.id, None).await?;
         let seen = match &call.last_event_id {

@@ -19,7 +19,7 @@ impl Handler {
         request: GetTaskRequest,
     ) -> Result<wire::Task, Fault> {
         request.check()?;
-        let who = self.who(call, &request.tenant)?;
+        let who = call.who(&request.tenant)?;
         let target = self.target(&who, call).await?;
         let length = request.history_length;
         let asked = messages_to_ask(length);
@@ -34,7 +34,7 @@ impl Handler {
         request: CancelTaskRequest,
     ) -> Result<wire::Task, Fault> {
         request.check()?;
-        let who = self.who(call, &request.tenant)?;
+        let who = call.who(&request.tenant)?;
         let target = self.target(&who, call).await?;
         let snapshot = self.visible(&who, &target, &request.id, Some(0)).await?;
         let ended = |state: &str| {

@@ -7,6 +7,7 @@
     clippy::all,
     clippy::pedantic,
     clippy::unwrap_used,
+    clippy::map_err_ignore,
     reason = "generated code"
 )]
 

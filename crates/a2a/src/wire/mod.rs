@@ -1,6 +1,6 @@
 //! The standard's messages, as protobuf and as JSON.
 //!
-//! The messages are generated from `proto/lf/a2a/v1/a2a.proto`, their JSON by the ProtoJSON rules;
+//! The messages are generated from `proto/lf/a2a/v1/a2a.proto`, their JSON by the `ProtoJSON` rules;
 //! three of Google's types have forms of our own here, because the usual ones make floats of
 //! integers or bring a calendar library along. Read the proto file first.
 

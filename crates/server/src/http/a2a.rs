@@ -6,7 +6,7 @@ use crate::grpc::{named, watch_task};
 use crate::hub::Hub;
 use crate::session::More;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl A2aEdge {
         if self.hub.readiness() == Readiness::Is(BrokerState::Draining) {
             return Err(Broker::draining().into());
         }
-        Ok(named(headers.get(PRINCIPAL).map(|name| name.as_bytes()))?)
+        Ok(named(headers.get(PRINCIPAL).map(HeaderValue::as_bytes))?)
     }
 }
 
