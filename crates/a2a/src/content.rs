@@ -224,7 +224,7 @@ mod tests {
         Place { task, context: "c", at: WallTime(5) }
     }
 
-    fn message(part: serde_json::Value) -> wire::Message {
+    fn message(part: &serde_json::Value) -> wire::Message {
         let message = json!({"messageId": "m-1", "role": "ROLE_USER", "parts": [part]});
         serde_json::from_value(message).unwrap()
     }
@@ -247,7 +247,7 @@ mod tests {
             (json!({"data": null}), "application/json", "null", "application/json"),
             (json!({"raw": "AAE=", "mediaType": "image/png"}), "image/png", "\0\u{1}", "image/png"),
         ] {
-            let sent = message(part);
+            let sent = message(&part);
             let payload = to_payload(sent.clone());
             assert_eq!(payload.content_type, format!("{kind}; message-id=\"m-1\""));
             assert_eq!(payload.to_text(), data);
@@ -271,13 +271,13 @@ mod tests {
             json!({"data": {"role": 1}, "mediaType": WHOLE}),
             json!({"text": "x", "mediaType": "text/\"quoted\""}),
         ] {
-            let sent = message(part);
+            let sent = message(&part);
             let payload = to_payload(sent.clone());
             assert_eq!(payload.content_type, WHOLE);
             let back = back(&payload);
             assert_eq!((&back.parts, &back.message_id), (&sent.parts, &sent.message_id));
         }
-        let mut sent = message(json!({"text": "x"}));
+        let mut sent = message(&json!({"text": "x"}));
         sent.message_id = "an \"odd\" id".into();
         assert_eq!(back(&to_payload(sent.clone())).message_id, sent.message_id);
     }

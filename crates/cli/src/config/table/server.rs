@@ -85,6 +85,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         slot: Slot::Text {
             get: |settings| settings.server.a2a_url.clone().unwrap_or_else(none),
             set: |settings, text| {
+                if text != NONE && !text.starts_with("http://") && !text.starts_with("https://") {
+                    return Err(format!(
+                        "'{text}' is no URL; write it like https://agents.example.com"
+                    ));
+                }
                 settings.server.a2a_url = (text != NONE).then(|| text.to_owned());
                 Ok(())
             },
