@@ -5,7 +5,7 @@ use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::Place;
+use crate::queue::{Inbox, Place};
 use crate::record::{AcceptedRecord, EntryId, Record};
 use crate::settle::Use;
 use crate::table::{EntryKey, SessionKey};
@@ -179,14 +179,17 @@ impl Engine {
             Record::Redriven { letter, inbox, accepted } => {
                 let tenant = self.tenant_key(&accepted.publish.envelope.tenant);
                 self.forget_past(accepted.at);
+                let at = accepted.at;
                 self.replay_accepted(*accepted);
-                self.apply_redriven(tenant, letter, &inbox);
+                self.replay_cleared(at, tenant, letter, inbox);
+                self.tenants[tenant].tally.recorded.redriven += 1;
             }
             Record::Purged { tenant, letter, inbox, session, operation, at } => {
                 self.replay_operation(session, operation, at);
                 self.forget_past(at);
                 let tenant = self.tenant_key(&tenant);
-                self.apply_purged(tenant, letter, &inbox);
+                self.replay_cleared(at, tenant, letter, inbox);
+                self.tenants[tenant].tally.recorded.purged += 1;
             }
             Record::Routed { entry, first_entry, inboxes, at: _ } => {
                 self.replay_routed(sequence, entry, first_entry, &inboxes)?;
@@ -233,6 +236,9 @@ impl Engine {
             if self.entries[key].place == Place::Staged {
                 self.make_ready(now, key, out);
             }
+        }
+        if self.planted(Defect::FirstNotAsked) {
+            self.inboxes.iter_mut().for_each(Inbox::unlist);
         }
         self.work_off_unblocked(now, out);
         self.tell_handed(out);

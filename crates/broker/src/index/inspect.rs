@@ -1,12 +1,12 @@
 //! A look at the index of a stopped broker: is it whole, and is it this log's.
 
-use crate::index::store::{self, VERSION, WITHOUT_TASKS};
+use crate::index::store::{self, VERSION, WITHOUT_LETTERS, WITHOUT_TASKS};
 use rusqlite::{Connection, Error, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 use trunkline_types::Sequence;
 
-/// The name of the file in its folder.
+/// The name of the file in its folder, from when it held keys alone.
 pub(crate) const FILE: &str = "keys.sqlite";
 
 /// What SQLite keeps beside the file.
@@ -87,7 +87,7 @@ fn check(path: &Path) -> Result<Inspected, String> {
     let connection = Connection::open(path).map_err(text)?;
     let version: i64 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(text)?;
-    if ![VERSION, WITHOUT_TASKS].contains(&version) {
+    if ![VERSION, WITHOUT_LETTERS, WITHOUT_TASKS].contains(&version) {
         return Err(format!("its version is {version}, this version reads {VERSION}"));
     }
     let found: String =

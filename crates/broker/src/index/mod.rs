@@ -1,25 +1,28 @@
-//! The index on disk: tables in SQLite beside the log, in which idempotency keys and ended tasks
-//! are found once they have left the engine's memory.
+//! The index on disk: tables in SQLite beside the log, in which idempotency keys, ended tasks and
+//! dead letters are found once they have left the engine's memory.
 //!
 //! It holds nothing that the log did not hold: what is missing, behind or damaged is made again
-//! from the log, as far back as that reaches. So nobody waits for it, its commits need not reach the disk at once, and a commit
-//! says in itself how far it goes. [`store`] is the file, [`thread`] fills it from the [`feed`],
-//! [`reader`] what the engine asks, [`tasks`] the tables of ended tasks and [`lists`] what is
-//! listed from them, [`rows`] what is taken in, [`inspect`] looks at it while no broker runs. Why
-//! SQLite is in `docs/adr/0001-key-index.md`, why the tables are as they are in
-//! `docs/adr/0002-history.md`.
+//! from the log, as far back as that reaches. So nobody waits for it, its commits need not reach the
+//! disk at once, and a commit says in itself how far it goes. [`store`] is the file, [`thread`] fills
+//! it from the [`feed`], [`reader`] what the engine asks, [`tasks`] and [`letters`] its tables of what
+//! is over, [`table`] what these have in common, [`lists`] what is listed from them, [`rows`] what is
+//! taken in, [`inspect`] looks at it while no broker runs. The file has the name that it had when it
+//! held keys alone, so that older directories open. Why SQLite is in
+//! `docs/adr/0001-key-index.md`, why the tables are as they are in `docs/adr/0002-history.md`.
 
 mod feed;
 pub(crate) mod inspect;
+mod letters;
 mod lists;
 mod opened;
 mod reader;
 mod rows;
 mod store;
+mod table;
 mod tasks;
 mod thread;
 
-pub(crate) use feed::{Feed, Retention};
+pub(crate) use feed::{Feed, Keep, Retention};
 pub(crate) use lists::Lists;
 pub(crate) use opened::Index;
 pub(crate) use rows::{Entry, row_of};

@@ -22,7 +22,7 @@ pub(crate) struct VerifyArgs {
     directory: PathBuf,
     #[arg(
         long,
-        help = "Copy what is damaged to quarantine/, and move a key index of no use there, so that \
+        help = "Copy what is damaged to quarantine/, and move an index of no use there, so that \
                 the broker makes it again from the log. Nothing is deleted"
     )]
     repair: bool,

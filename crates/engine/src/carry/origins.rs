@@ -1,9 +1,9 @@
 //! Where the log begins, and what a replay that begins there cannot know yet.
 
 use crate::engine::Engine;
+use crate::past::Past;
 use crate::record::{Carried, EntryId, Part};
 use crate::table::{AgentKey, TaskKey};
-use crate::task::Handed;
 use std::collections::{BTreeMap, BTreeSet};
 use trunkline_types::{Epoch, MessageId, Sequence, WallTime};
 
@@ -104,7 +104,8 @@ impl Engine {
             let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
             undated.for_each(|event| event.epoch = epoch);
         }
-        for Handed { ended, .. } in &mut self.tasks.handed {
+        for handed in &mut self.handed {
+            let Past::Ended(ended) = &mut handed.past else { continue };
             let undated = ended.events.iter_mut().filter(|event| event.epoch == Epoch(0));
             undated.for_each(|event| event.epoch = epoch);
         }

@@ -1,6 +1,7 @@
 //! Each thing as the record that says it again.
 
 use crate::admission::Window;
+use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::key_index::KeyRow;
@@ -100,6 +101,9 @@ impl Engine {
         self.say(Carried::Entry(said), out);
         self.entries[key].base = self.sequence;
         self.say_parts(PartOf::Entry(id), parts.into_iter(), out);
+        if self.planted(Defect::MisplacedPayload) {
+            self.entries[key].base = self.sequence;
+        }
     }
 
     pub(super) fn say_ended(&mut self, key: TaskKey, out: &mut Output) {
@@ -204,12 +208,13 @@ impl Engine {
             self.tasks.ended[0].queue.iter().map(|(key, _)| self.tasks.rows[*key].place);
         let kept = places.find(|place| !self.is_indexed(*place));
         let oldest_task = kept.unwrap_or(here).min(self.tasks.forgotten_through.next());
+        let oldest_letter = letter.map_or(here, |(_, kept)| kept.place);
         let marks = CarriedMarks {
             epoch: self.epoch,
             born: self.born(),
             next_entry: self.next_entry,
             oldest_task,
-            oldest_letter: letter.map_or(here, |(_, kept)| kept.place),
+            oldest_letter: oldest_letter.min(self.dead_letters.forgotten_through.next()),
         };
         self.say(Carried::Marks(marks), out);
     }

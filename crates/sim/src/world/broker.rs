@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use trunkline_engine::{
-    Carried, EndedTask, Engine, EngineConfig, KeyIndex, Output, QueryKey, Record, TaskIndex,
+    Carried, Engine, EngineConfig, KeyIndex, LetterIndex, Output, Past, QueryKey, Record, TaskIndex,
 };
 use trunkline_log::{Batch, Log, MemoryDisk, Storage};
 use trunkline_types::{Filter, Sequence, TopicPattern};
@@ -26,12 +26,19 @@ pub(crate) enum DriverDefect {
     ShortRecovery,
     /// The record of a start is not flushed before work goes on.
     UnsyncedStart,
+    /// The index is not asked for a page that is full without it.
+    FullPageUnmerged,
 }
 
 impl DriverDefect {
     /// Every defect.
-    pub(crate) const ALL: &'static [Self] =
-        &[Self::LyingDisk, Self::WrittenIsSynced, Self::ShortRecovery, Self::UnsyncedStart];
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::LyingDisk,
+        Self::WrittenIsSynced,
+        Self::ShortRecovery,
+        Self::UnsyncedStart,
+        Self::FullPageUnmerged,
+    ];
 }
 
 /// What the broker is doing.
@@ -76,8 +83,8 @@ pub(crate) struct Broker {
     /// The filters of all subscriptions, as far as the engine has told of them.
     pub(crate) filters: Vec<(TopicPattern, Filter)>,
     pub(crate) index: Index,
-    /// Ended tasks that are to come into the index, in the order of their places.
-    pub(crate) ended: VecDeque<Box<EndedTask>>,
+    /// What is over and is to come into the index, in the order of its places.
+    pub(crate) past: VecDeque<Past>,
     /// Where payloads are that have left the engine's memory.
     pub(crate) payloads: Arc<Payloads>,
     /// What was asked, and by whom.
@@ -94,13 +101,16 @@ impl Broker {
             if plan.indexed { Some(Arc::new(index.clone())) } else { None };
         let task_index: Option<Arc<dyn TaskIndex>> =
             if plan.indexed { Some(Arc::new(index.clone())) } else { None };
+        let letter_index: Option<Arc<dyn LetterIndex>> =
+            if plan.indexed { Some(Arc::new(index.clone())) } else { None };
         let storage: Arc<dyn Storage> = match defect {
             Some(DriverDefect::LyingDisk) => Arc::new(LyingDisk(disk.clone())),
             _ => Arc::new(disk.clone()),
         };
         let payloads = Arc::new(Payloads::new(storage.clone(), Sequence(1)));
         let stores = Some(payloads.clone() as Arc<dyn trunkline_engine::PayloadStore>);
-        let config = EngineConfig { key_index, task_index, payloads: stores, ..config };
+        let config =
+            EngineConfig { key_index, task_index, letter_index, payloads: stores, ..config };
         Self {
             mood: Mood::Down,
             engine: Engine::new(config.clone()),
@@ -122,7 +132,7 @@ impl Broker {
             sockets: VecDeque::new(),
             filters: Vec::new(),
             index,
-            ended: VecDeque::new(),
+            past: VecDeque::new(),
             payloads,
             questions: BTreeMap::new(),
             asked: 0,
@@ -130,9 +140,11 @@ impl Broker {
         }
     }
 
-    /// Reads payloads from files that were opened after the latest crash.
-    pub(crate) fn reopen_payloads(&mut self) {
-        self.payloads = Arc::new(Payloads::new(self.storage.clone(), self.kept_from));
+    /// Reads payloads from files that were opened after the latest crash, from the first record on
+    /// that was found: what was to be given up may still be there, and what a replay comes to before
+    /// it is said again lies in it.
+    pub(crate) fn reopen_payloads(&mut self, from: Sequence) {
+        self.payloads = Arc::new(Payloads::new(self.storage.clone(), from));
         self.config.payloads = Some(self.payloads.clone());
     }
 
