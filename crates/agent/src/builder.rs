@@ -117,7 +117,9 @@ impl AgentBuilder {
         }
     }
 
-    /// Handles what is sent to the agent itself. Without it such work is rejected.
+    /// Handles what is sent to the agent itself. Without it the handler of the agent's only skill
+    /// does, or of the one that the header `a2a-skill` names; with several skills and none of
+    /// them named such work is rejected.
     pub fn on_message(mut self, handler: impl Handler) -> Self {
         self.handlers.set_message(Arc::new(handler));
         self

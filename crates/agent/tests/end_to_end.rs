@@ -450,3 +450,31 @@ async fn a_broker_that_stops_answers_whoever_still_waits() {
     broker.drain(Duration::ZERO).await;
     assert!(request.await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn what_is_sent_to_an_agent_goes_to_its_only_skill_or_to_the_one_that_is_named() {
+    let broker = broker().await;
+    let says = |text: &'static str| move |_: Task| async move { Ok(text) };
+    let _one = broker.agent("one").skill("a", says("a")).start().await.unwrap();
+    let two = broker.agent("two").skill("a", says("a")).skill("b", says("b"));
+    let _two = two.start().await.unwrap();
+    let own = broker.agent("own").skill("a", says("a")).on_message(says("own"));
+    let _own = own.start().await.unwrap();
+    let ask = async |id: &str, skill: Option<&str>| {
+        let to = Destination::agent(id).unwrap();
+        let mut request = broker.request(to, "x").timeout(minute());
+        if let Some(skill) = skill {
+            request = request.header("a2a-skill", skill);
+        }
+        request.await.map(|reply| reply.text().into_owned())
+    };
+    assert_eq!(ask("one", None).await.unwrap(), "a");
+    assert_eq!(ask("two", Some("b")).await.unwrap(), "b");
+    assert_eq!(ask("own", Some("a")).await.unwrap(), "own");
+    for skill in [None, Some("c")] {
+        let RequestError::Failed(failure) = ask("two", skill).await.unwrap_err() else {
+            panic!("it was not refused, but rejected")
+        };
+        assert_eq!(failure.code, FailureCode::Rejected);
+    }
+}

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use trunkline_proto::FRAME_BYTES;
-use trunkline_types::Limits;
+use trunkline_types::{AgentId, Limits};
 
 /// The port that clients try when nothing else is said.
 const PORT: u16 = 7420;
@@ -38,6 +38,14 @@ pub struct ServerConfig {
     /// How long a client may take to introduce itself after it opened a stream, 10 ms to 1 hour.
     /// Default 10 s.
     pub hello_deadline: Duration,
+    /// Whether clients of `Agent2Agent` are served. Default true.
+    pub a2a: bool,
+    /// The agent that stands at the root for them; without one the broker does, which routes by
+    /// skill. Default none.
+    pub a2a_agent: Option<AgentId>,
+    /// Where they reach the server, as agent cards say it: an absolute URL. Default `http://` and
+    /// the host that a request names.
+    pub a2a_url: Option<String>,
     /// How long to wait at shutdown for held work to end, at most 1 day. Default 10 s.
     pub drain_grace: Duration,
 }
@@ -53,6 +61,9 @@ impl Default for ServerConfig {
             max_streams: 1_024,
             max_waiting_bytes: 64 << 20,
             hello_deadline: Duration::from_secs(10),
+            a2a: true,
+            a2a_agent: None,
+            a2a_url: None,
             drain_grace: Duration::from_secs(10),
         }
     }
@@ -72,8 +83,24 @@ impl ServerConfig {
         within("max_streams", self.max_streams, 1..=1_000_000)?;
         let hello = Duration::from_millis(10)..=Duration::from_hours(1);
         within("hello_deadline", self.hello_deadline, hello)?;
+        if let Some(url) = &self.a2a_url {
+            check_url(url)?;
+        }
         within("drain_grace", self.drain_grace, Duration::ZERO..=Duration::from_hours(24))
     }
+}
+
+/// Checks where clients are told to reach the server.
+fn check_url(url: &str) -> Result<(), BindError> {
+    let rest = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    let is_plain = |rest: &str| {
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
+    };
+    if rest.is_some_and(is_plain) {
+        return Ok(());
+    }
+    let range = "http:// or https:// and a host, without a query".to_owned();
+    Err(BindError::Setting { name: "a2a_url", value: format!("'{url}'"), range })
 }
 
 fn within<T: Copy + PartialOrd + fmt::Debug>(
@@ -135,6 +162,11 @@ mod tests {
             (
                 ServerConfig { drain_grace: day + second, ..good.clone() },
                 "drain_grace is 86401s, the range is 0ns to 86400s",
+            ),
+            (
+                ServerConfig { a2a_url: Some("ftp://host".into()), ..good.clone() },
+                "a2a_url is 'ftp://host', the range is http:// or https:// and a host, without a \
+                 query",
             ),
             (
                 ServerConfig { payload_bytes: 16 << 20, ..good.clone() },

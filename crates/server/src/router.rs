@@ -1,9 +1,10 @@
 //! Everything that the one port answers, in one place.
 
 use crate::grpc;
-use crate::http::{Guard, guard, healthz, metrics, not_found, readyz, stats};
+use crate::http::{A2aEdge, Guard, a2a, guard, healthz, metrics, readyz, stats};
 use crate::hub::Hub;
 use axum::Router;
+use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use std::net::SocketAddr;
@@ -22,8 +23,8 @@ pub(crate) fn router(hub: &Arc<Hub>, address: SocketAddr) -> Router {
                 .route("/api/v1/stats", get(stats))
                 .with_state(hub.clone()),
         )
-        // Whatever else is asked for.
-        .fallback(not_found)
+        // A2A, whose paths have an agent and a tenant in front, and whatever else is asked for.
+        .fallback_service(a2a.with_state(A2aEdge::new(hub)))
         // Before all of it: pages of others stay out.
         .layer(from_fn_with_state(Guard::new(address), guard))
 }

@@ -11,6 +11,9 @@ use trunkline_types::{Destination, InboxAddress, SkillName, TopicPattern};
 /// Most deliveries that a handler may have at once.
 const MOST_BATCH: u32 = 1024;
 
+/// The header by which a sender names the skill that it wants of the agent it sends to.
+const SKILL_HEADER: &str = "a2a-skill";
+
 /// An agent's handlers.
 #[derive(Default)]
 pub(crate) struct Handlers {
@@ -103,7 +106,24 @@ impl Handlers {
             }
             (InboxAddress::Agent(_), _) => None,
         };
-        wanted.or(self.message.as_ref())
+        wanted.or(self.message.as_ref()).or_else(|| self.by_skill(delivery))
+    }
+
+    /// The handler for what is sent to the agent itself although none was given for that: of the
+    /// skill that the sender names, or of the only one there is.
+    fn by_skill(&self, delivery: &Delivery) -> Option<&Entry> {
+        let envelope = &delivery.publish.envelope;
+        if !matches!(envelope.destination, Destination::Agent(_)) {
+            return None;
+        }
+        let named = envelope.headers.iter().find(|(name, _)| name == SKILL_HEADER);
+        match (named, self.skills.as_slice()) {
+            (Some((_, named)), skills) => {
+                skills.iter().find(|(known, _)| known.as_str() == named).map(|(_, it)| it)
+            }
+            (None, [(_, only)]) => Some(only),
+            (None, _) => None,
+        }
     }
 
     /// The lane in which a delivery waits.

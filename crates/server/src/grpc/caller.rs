@@ -3,17 +3,22 @@
 //! There is no authentication yet: a caller's word is taken, because a server listens on loopback
 //! unless its operator said that anybody may be believed.
 
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use trunkline_proto::metadata::PRINCIPAL;
 use trunkline_types::{AgentId, Principal, Refusal, RefusalCode};
 
 /// The principal that a call's metadata names; `local` if it names none.
 pub(crate) fn caller(metadata: &MetadataMap) -> Result<Principal, Refusal> {
-    let Some(value) = metadata.get(PRINCIPAL) else {
+    named(metadata.get(PRINCIPAL).map(MetadataValue::as_encoded_bytes))
+}
+
+/// The principal of a name, as metadata or a header has it; `local` without one.
+pub(crate) fn named(value: Option<&[u8]>) -> Result<Principal, Refusal> {
+    let Some(value) = value else {
         return Ok(Principal::default());
     };
     // Principals are named by the same rule as agents.
-    let name = String::from_utf8_lossy(value.as_encoded_bytes());
+    let name = String::from_utf8_lossy(value);
     match AgentId::new(&name) {
         Ok(name) => Ok(Principal::named(name.as_str())),
         Err(error) => {

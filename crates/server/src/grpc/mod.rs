@@ -11,4 +11,6 @@ mod watch;
 mod watch_agents;
 mod watch_task;
 
+pub(crate) use caller::named;
 pub(crate) use routes::routes;
+pub(crate) use watch_task::watch_task;

@@ -7,6 +7,7 @@ use super::watch_task::watch_task;
 use crate::hub::Hub;
 use futures_util::StreamExt;
 use trunkline_proto::status::to_refusal;
+use trunkline_proto::v1;
 use trunkline_types::session::{Connector, Reply};
 use trunkline_types::{Answer, MessageId, Query, Refusal, RefusalCode, TaskSnapshot};
 
@@ -16,7 +17,7 @@ pub(crate) async fn reply_to_first(
     connector: &dyn Connector,
     first: MessageId,
 ) -> Result<Reply, Refusal> {
-    let mut news = watch_task(hub, connector, (first, 0), None).await?;
+    let mut news = watch_task::<v1::TaskUpdate>(hub, connector, (first, 0), None).await?;
     while let Some(update) = news.next().await {
         update.map_err(|status| to_refusal(&status))?;
     }

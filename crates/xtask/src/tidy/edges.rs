@@ -49,8 +49,14 @@ const TABLE: &[Row] = &[
         must_not_know: "the server's inside",
     },
     Row {
+        name: "a2a",
+        may_use: &["types", "content"],
+        tests_may_add: &[],
+        must_not_know: "the engine, sockets, and how its requests reach the broker",
+    },
+    Row {
         name: "server",
-        may_use: &["types", "proto", "broker"],
+        may_use: &["types", "proto", "broker", "a2a"],
         tests_may_add: &["client", "agent"],
         must_not_know: "the log",
     },

@@ -2,6 +2,14 @@
 
 use super::{DAY, GIB, HOUR, KIB, MIB, Setting, Takes, ms, number, span};
 use crate::config::slot::Slot;
+use trunkline_types::NameError;
+
+/// The word for what is not set.
+const NONE: &str = "none";
+
+fn none() -> String {
+    NONE.to_owned()
+}
 
 /// The section `server`.
 #[rustfmt::skip]
@@ -42,6 +50,54 @@ pub(super) const SETTINGS: &[Setting] = &[
         "most bytes that wait for a client that does not read, until its stream is ended"),
     span!("server", "hello_deadline", server.hello_deadline, 100, HOUR, Restart,
         "how long a client may take to introduce itself"),
+    Setting {
+        section: "server",
+        key: "a2a",
+        slot: Slot::Flag {
+            get: |settings| settings.server.a2a,
+            set: |settings, flag| settings.server.a2a = flag,
+        },
+        takes: Takes::Restart,
+        doc: "serve clients of Agent2Agent",
+    },
+    Setting {
+        section: "server",
+        key: "a2a_agent",
+        slot: Slot::Text {
+            get: |settings| {
+                settings.server.a2a_agent.as_ref().map_or_else(none, ToString::to_string)
+            },
+            set: |settings, text| {
+                settings.server.a2a_agent = match text {
+                    NONE => None,
+                    id => Some(id.parse().map_err(|error: NameError| error.to_string())?),
+                };
+                Ok(())
+            },
+            range: "the id of an agent, or none",
+        },
+        takes: Takes::Restart,
+        doc: "the agent that A2A clients find at the root; without one the broker, which routes by skill",
+    },
+    Setting {
+        section: "server",
+        key: "a2a_url",
+        slot: Slot::Text {
+            get: |settings| settings.server.a2a_url.clone().unwrap_or_else(none),
+            set: |settings, text| {
+                if text != NONE && !text.starts_with("http://") && !text.starts_with("https://") {
+                    return Err(format!(
+                        "'{text}' is no URL; write it like https://agents.example.com"
+                    ));
+                }
+                settings.server.a2a_url = (text != NONE).then(|| text.to_owned());
+                Ok(())
+            },
+            range: "an http or https URL, or none",
+        },
+        takes: Takes::Restart,
+        doc: "where A2A clients reach the broker, as agent cards say it; without it the host they named",
+    },
     span!("server", "drain_grace", server.drain_grace, 0, DAY, Restart,
         "how long to wait at shutdown for held work to end"),
 ];

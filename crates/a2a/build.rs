@@ -1,0 +1,42 @@
+//! Compiles the standard's messages to Rust without protoc, with their JSON by the `ProtoJSON` rules.
+
+use prost::Message;
+use std::path::{Path, PathBuf};
+use std::{env, error, fs};
+
+/// Where the package lies within the folder `proto`.
+const FILE: &str = "lf/a2a/v1/a2a.proto";
+
+/// Google's types that have a JSON form of their own, and ours that have it.
+const OWN: &[(&str, &str)] = &[
+    (".google.protobuf.Struct", "crate::wire::Struct"),
+    (".google.protobuf.Value", "crate::wire::Value"),
+    (".google.protobuf.Timestamp", "crate::wire::Timestamp"),
+];
+
+/// How the generator reads a `data` part, and how it must: as generated, a JSON `null`, which is
+/// a value here, would read as a part without content.
+const NULL_IS_NOTHING: &str =
+    "map_.next_value::<::std::option::Option<_>>()?.map(part::Content::Data)";
+const NULL_IS_A_VALUE: &str = "Some(part::Content::Data(map_.next_value()?))";
+
+fn main() -> Result<(), Box<dyn error::Error>> {
+    let sources = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
+    println!("cargo::rerun-if-changed={}", sources.join(FILE).display());
+    let descriptors = protox::compile([FILE], [&sources])?;
+    let mut json = pbjson_build::Builder::new();
+    json.register_descriptors(&descriptors.encode_to_vec())?.ignore_unknown_fields();
+    let mut config = prost_build::Config::new();
+    for (google, own) in OWN {
+        json.extern_path(*google, *own);
+        config.extern_path(*google, *own);
+    }
+    config.compile_fds(descriptors)?;
+    json.build(&[".lf.a2a.v1"])?;
+
+    let generated = PathBuf::from(env::var("OUT_DIR")?).join("lf.a2a.v1.serde.rs");
+    let text = fs::read_to_string(&generated)?;
+    assert_eq!(text.matches(NULL_IS_NOTHING).count(), 1, "data parts are read in another way");
+    fs::write(generated, text.replace(NULL_IS_NOTHING, NULL_IS_A_VALUE))?;
+    Ok(())
+}

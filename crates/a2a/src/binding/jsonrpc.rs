@@ -1,0 +1,138 @@
+//! The JSON-RPC 2.0 binding: one endpoint, the method in the body.
+
+use super::body::{message, parsed, read};
+use super::{admitted, hint, json, rest, sse};
+use crate::fault::{Fault, FaultKind};
+use crate::handler::{Call, Handler};
+use crate::wire;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::{Map, Value, json as object};
+use std::sync::Arc;
+
+/// The media type of this binding.
+const KIND: &str = "application/json";
+
+/// What a request is answered with.
+enum Answer {
+    One(Value),
+    Stream(Response),
+}
+
+/// Answers a request.
+pub(super) async fn answer(
+    handler: &Arc<Handler>,
+    call: Result<Call, Fault>,
+    request: Request,
+) -> Response {
+    let admitted = admitted(call, &request);
+    let (parts, body) = request.into_parts();
+    let read = read(&parts.headers, body, handler.config.body_bytes).await;
+    let mut id = Value::Null;
+    let answered = async {
+        let envelope = envelope(&read?, &mut id)?;
+        operate(handler, &admitted?, envelope, &id).await
+    };
+    match answered.await {
+        Ok(Answer::One(result)) => {
+            let body = object!({"jsonrpc": "2.0", "id": id, "result": result});
+            json(StatusCode::OK, KIND, body.to_string())
+        }
+        Ok(Answer::Stream(response)) => response,
+        Err(fault) => {
+            // Errors of the operation are answers; those of the transport have its status.
+            let status = match fault.kind {
+                FaultKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                FaultKind::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                _ => StatusCode::OK,
+            };
+            let body = object!({"jsonrpc": "2.0", "id": id, "error": fault.to_rpc()});
+            let mut response = json(status, KIND, body.to_string());
+            hint(&mut response, &fault);
+            response
+        }
+    }
+}
+
+/// The method and parameters of a request; its id as soon as that is known.
+fn envelope(body: &[u8], id: &mut Value) -> Result<(String, Value), Fault> {
+    let invalid = |why: &str| Err(Fault::new(FaultKind::InvalidRequest, why));
+    if body.is_empty() {
+        return Err(Fault::new(FaultKind::Parse, "the body is empty"));
+    }
+    let Value::Object(mut fields) = parsed(body)? else {
+        return invalid("the request is no object; batches are not taken");
+    };
+    match fields.remove("id") {
+        Some(named @ (Value::String(_) | Value::Number(_))) => *id = named,
+        None | Some(Value::Null) => {}
+        Some(_) => return invalid("the id is neither text nor number"),
+    }
+    if fields.remove("jsonrpc") != Some("2.0".into()) {
+        return invalid("jsonrpc must be \"2.0\"");
+    }
+    let Some(Value::String(method)) = fields.remove("method") else {
+        return invalid("the method is no text");
+    };
+    match fields.remove("params") {
+        None | Some(Value::Null) => Ok((method, Value::Object(Map::new()))),
+        Some(params) => Ok((method, params)),
+    }
+}
+
+async fn operate(
+    handler: &Arc<Handler>,
+    call: &Call,
+    (method, params): (String, Value),
+    id: &Value,
+) -> Result<Answer, Fault> {
+    match method.as_str() {
+        "SendMessage" => {
+            let task = handler.send(call, message(params)?).await?;
+            let payload = Some(wire::send_message_response::Payload::Task(task));
+            one(&wire::SendMessageResponse { payload })
+        }
+        "SendStreamingMessage" => {
+            let stream = handler.send_stream(call, message(params)?).await?;
+            Ok(Answer::Stream(sse::answer(stream, Words(id.clone()))))
+        }
+        "GetTask" => one(&handler.get(call, message(params)?).await?),
+        "ListTasks" => Ok(Answer::One(rest::page(&handler.list(call, message(params)?).await?)?)),
+        "CancelTask" => one(&handler.cancel(call, message(params)?).await?),
+        "SubscribeToTask" => {
+            let stream = handler.subscribe(call, message(params)?).await?;
+            Ok(Answer::Stream(sse::answer(stream, Words(id.clone()))))
+        }
+        "GetExtendedAgentCard" => one(&handler.extended_card(call, message(params)?).await?),
+        "CreateTaskPushNotificationConfig"
+        | "GetTaskPushNotificationConfig"
+        | "ListTaskPushNotificationConfigs"
+        | "DeleteTaskPushNotificationConfig" => Err(Handler::no_push()),
+        other => {
+            let shown: String = other.chars().take(64).collect();
+            let message = format!("there is no method '{shown}'");
+            Err(Fault::new(FaultKind::MethodNotFound, message))
+        }
+    }
+}
+
+fn one(message: &impl Serialize) -> Result<Answer, Fault> {
+    serde_json::to_value(message)
+        .map(Answer::One)
+        .map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))
+}
+
+/// How this binding tells a stream: each event is a response to the request with this id.
+struct Words(Value);
+
+impl sse::Words for Words {
+    fn item(&self, response: Value) -> Value {
+        object!({"jsonrpc": "2.0", "id": self.0, "result": response})
+    }
+
+    fn fault(&self, fault: &Fault) -> (Option<&'static str>, Value) {
+        (None, object!({"jsonrpc": "2.0", "id": self.0, "error": fault.to_rpc()}))
+    }
+}

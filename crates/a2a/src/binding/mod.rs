@@ -1,0 +1,98 @@
+//! The bindings over HTTP: which request is whose, and what all of them have in common.
+//!
+//! [`A2a::answer`] is the one way in. Each binding reads its request, calls the operation and
+//! writes what comes of it; none of them knows what an operation does.
+
+mod body;
+mod jsonrpc;
+mod negotiate;
+mod query;
+mod rest;
+mod sse;
+mod well_known;
+
+use crate::endpoint::{Route, route};
+use crate::fault::{Fault, FaultKind};
+use crate::gateway::Gateway;
+use crate::handler::{A2aConfig, Call, Handler};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use std::fmt;
+use std::sync::Arc;
+use trunkline_types::Principal;
+
+/// A2A in front of a broker. Clones are the same.
+#[derive(Clone)]
+pub struct A2a {
+    handler: Arc<Handler>,
+}
+
+impl A2a {
+    /// A2A in front of the broker behind `gateway`.
+    pub fn new(gateway: Arc<dyn Gateway>, config: A2aConfig) -> Self {
+        Self { handler: Arc::new(Handler { gateway, config }) }
+    }
+
+    /// Whether a request is one of ours.
+    pub fn takes(&self, method: &Method, path: &str) -> bool {
+        route(method, path).is_some()
+    }
+
+    /// Answers a request of a caller whom the edge found to be `principal`, or could not let in.
+    pub async fn answer(&self, principal: Result<Principal, Fault>, request: Request) -> Response {
+        let found = route(request.method(), request.uri().path());
+        let (endpoint, route) = match found {
+            Some(Ok(found)) => found,
+            Some(Err(allowed)) => {
+                let message = format!("{} is not taken here, but {allowed}", request.method());
+                let fault = Fault::new(FaultKind::MethodNotFound, message);
+                let mut response = rest::refused(&fault);
+                *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+                return response;
+            }
+            None => {
+                return rest::refused(&Fault::new(FaultKind::MethodNotFound, "nothing is here"));
+            }
+        };
+        let call = principal.map(|principal| {
+            negotiate::call(principal, endpoint, &request, self.handler.config.url.as_deref())
+        });
+        match route {
+            // A body can be moved between threads, but not be looked at by several.
+            Route::Card => {
+                let headers = request.into_parts().0.headers;
+                well_known::answer(&self.handler, call, &headers).await
+            }
+            Route::Rpc => jsonrpc::answer(&self.handler, call, request).await,
+            Route::Rest(rest) => rest::answer(&self.handler, call, rest, request).await,
+        }
+    }
+}
+
+/// JSON with a status and a media type.
+fn json(status: StatusCode, kind: &'static str, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, kind)], Body::from(body)).into_response()
+}
+
+/// Says when it may be worth trying again, if that is known.
+fn hint(response: &mut Response, fault: &Fault) {
+    if let Some(seconds) = fault.retry_seconds() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+}
+
+/// The call of a caller who was let in.
+fn admitted(call: Result<Call, Fault>, request: &Request) -> Result<Call, Fault> {
+    let call = call?;
+    negotiate::check_version(request)?;
+    Ok(call)
+}
+
+impl fmt::Debug for A2a {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("A2a").field("handler", &self.handler).finish()
+    }
+}

@@ -1,0 +1,135 @@
+//! The HTTP+JSON binding.
+
+use super::body::{message, parsed, read};
+use super::{admitted, hint, json, query, sse};
+use crate::check::Checked;
+use crate::endpoint::Rest;
+use crate::fault::{Fault, FaultKind};
+use crate::handler::{Call, Handler};
+use crate::wire;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The media type of this binding.
+const KIND: &str = "application/a2a+json";
+
+/// Answers an operation.
+pub(super) async fn answer(
+    handler: &Arc<Handler>,
+    call: Result<Call, Fault>,
+    rest: Rest,
+    request: Request,
+) -> Response {
+    match operate(handler, call, rest, request).await {
+        Ok(response) => response,
+        Err(fault) => refused(&fault),
+    }
+}
+
+/// An error as this binding tells it.
+pub(super) fn refused(fault: &Fault) -> Response {
+    let status = StatusCode::from_u16(fault.kind.http_status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, KIND, fault.to_http().to_string());
+    hint(&mut response, fault);
+    response
+}
+
+async fn operate(
+    handler: &Arc<Handler>,
+    call: Result<Call, Fault>,
+    rest: Rest,
+    request: Request,
+) -> Result<Response, Fault> {
+    let call = admitted(call, &request)?;
+    let (parts, body) = request.into_parts();
+    let value = if parts.method == axum::http::Method::POST {
+        parsed(&read(&parts.headers, body, handler.config.body_bytes).await?)?
+    } else {
+        query::request(parts.uri.query().unwrap_or_default())
+    };
+    match rest {
+        Rest::Send => {
+            let task = handler.send(&call, message(value)?).await?;
+            let payload = Some(wire::send_message_response::Payload::Task(task));
+            Ok(ok(&wire::SendMessageResponse { payload }))
+        }
+        Rest::Stream => {
+            let stream = handler.send_stream(&call, message(value)?).await?;
+            Ok(sse::answer(stream, Words))
+        }
+        Rest::List => Ok(listed(&handler.list(&call, message(value)?).await?)),
+        Rest::Get(id) => Ok(ok(&handler.get(&call, with(value, "id", &id)?).await?)),
+        Rest::Cancel(id) => Ok(ok(&handler.cancel(&call, with(value, "id", &id)?).await?)),
+        Rest::Subscribe(id) => {
+            let stream = handler.subscribe(&call, with(value, "id", &id)?).await?;
+            Ok(sse::answer(stream, Words))
+        }
+        Rest::ExtendedCard => Ok(ok(&handler.extended_card(&call, message(value)?).await?)),
+        // Refused before they are read: what is not to be had needs no right form.
+        Rest::CreatePush(_) | Rest::ListPush(_) | Rest::GetPush(..) | Rest::DeletePush(..) => {
+            Err(Handler::no_push())
+        }
+    }
+}
+
+/// A request with the field that its path names, which its body must not contradict.
+fn with<T: DeserializeOwned + Checked>(
+    mut value: Value,
+    field: &str,
+    named: &str,
+) -> Result<T, Fault> {
+    if let Value::Object(fields) = &mut value {
+        let said = fields.insert(field.to_owned(), named.into());
+        if let Some(said) = said.filter(|said| *said != named && *said != "") {
+            let said: String = said.to_string().chars().take(128).collect();
+            return Err(Fault::field(field, format!("is {said}, but the path names '{named}'")));
+        }
+    }
+    message(value)
+}
+
+fn ok(message: &impl Serialize) -> Response {
+    match serde_json::to_string(message) {
+        Ok(text) => json(StatusCode::OK, KIND, text),
+        Err(error) => refused(&Fault::new(FaultKind::Internal, error.to_string())),
+    }
+}
+
+/// A page of tasks, whose fields are all there however empty they are.
+pub(super) fn page(page: &wire::ListTasksResponse) -> Result<Value, Fault> {
+    let wire::ListTasksResponse { tasks, next_page_token, page_size, total_size } = page;
+    let tasks = serde_json::to_value(tasks)
+        .map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))?;
+    Ok(serde_json::json!({
+        "tasks": tasks,
+        "nextPageToken": next_page_token,
+        "pageSize": page_size,
+        "totalSize": total_size,
+    }))
+}
+
+fn listed(tasks: &wire::ListTasksResponse) -> Response {
+    match page(tasks) {
+        Ok(page) => json(StatusCode::OK, KIND, page.to_string()),
+        Err(fault) => refused(&fault),
+    }
+}
+
+/// How this binding tells a stream.
+struct Words;
+
+impl sse::Words for Words {
+    fn item(&self, response: Value) -> Value {
+        response
+    }
+
+    fn fault(&self, fault: &Fault) -> (Option<&'static str>, Value) {
+        (Some("error"), fault.to_http())
+    }
+}

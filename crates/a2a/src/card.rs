@@ -1,0 +1,283 @@
+//! Agent cards: what the standard says of an agent, made of what it said when it registered.
+//!
+//! The broker fills in what it provides itself: interfaces, streaming, the extended card. Labels
+//! of an agent say what has no other place at the broker, see [`INPUT_MODES`] and its neighbours.
+
+use crate::fault::{Fault, FaultKind};
+use crate::wire::{
+    self, AgentCapabilities, AgentExtension, AgentInterface, AgentSkill, Struct, part::Content,
+};
+use serde_json::{Value, json};
+use smol_str::SmolStr;
+use std::collections::BTreeMap;
+use trunkline_types::{AgentCard, AgentInfo, SkillName, TenantId};
+
+/// The label that names the media types which an agent takes, parted by commas. Others are
+/// refused; without it everything is taken.
+pub(crate) const INPUT_MODES: &str = "a2a-input-modes";
+/// The label that names the media types which an agent answers with.
+const OUTPUT_MODES: &str = "a2a-output-modes";
+/// The label that names extensions which an agent's clients must declare.
+const REQUIRED_EXTENSIONS: &str = "a2a-required-extensions";
+/// What an agent takes and gives if it says nothing.
+const ANY: [&str; 3] = ["text/plain", "application/json", "*/*"];
+/// What the extended card says besides the public one.
+const DIRECTORY: &str = "urn:trunkline:directory:v1";
+/// The version of the protocol.
+pub(crate) const PROTOCOL: &str = "1.0";
+
+/// The values of a label, parted by commas.
+fn label<'a>(card: &'a AgentCard, name: &str) -> Vec<&'a str> {
+    let found = card.labels.iter().find(|(known, _)| known == name);
+    let values = found.map_or("", |(_, values)| values.as_str());
+    values.split(',').map(str::trim).filter(|value| !value.is_empty()).collect()
+}
+
+fn modes(card: &AgentCard, name: &str) -> Vec<String> {
+    let named = label(card, name);
+    let modes = if named.is_empty() { &ANY[..] } else { &named };
+    modes.iter().map(ToString::to_string).collect()
+}
+
+/// A client must declare the extensions that an agent requires.
+pub(crate) fn check_extensions(card: &AgentCard, declared: &[String]) -> Result<(), Fault> {
+    let required = label(card, REQUIRED_EXTENSIONS);
+    match required.iter().find(|&&uri| declared.iter().all(|known| known != uri)) {
+        None => Ok(()),
+        Some(missing) => {
+            let message = format!(
+                "agent '{}' requires the extension {missing}; declare it in A2A-Extensions",
+                card.id
+            );
+            let fault = Fault::new(FaultKind::ExtensionSupportRequired, message);
+            Err(fault.with("extension", *missing))
+        }
+    }
+}
+
+/// Every part must be of a media type that the agent takes.
+pub(crate) fn check_input(card: &AgentCard, message: &wire::Message) -> Result<(), Fault> {
+    let taken = label(card, INPUT_MODES);
+    if taken.is_empty() {
+        return Ok(());
+    }
+    for part in &message.parts {
+        let kind = match (&part.content, part.media_type.as_str()) {
+            (Some(Content::Text(_)), "") => "text/plain",
+            (Some(Content::Data(_)), "") => "application/json",
+            (Some(Content::Raw(_)), "") => "application/octet-stream",
+            // What a link leads to is not known here.
+            (Some(Content::Url(_)) | None, "") => continue,
+            (_, named) => named,
+        };
+        if !taken.iter().any(|taken| fits(taken, kind)) {
+            let (shown, taken) = (kind.chars().take(128).collect::<String>(), taken.join(", "));
+            let message = format!("agent '{}' does not take {shown}; it takes {taken}", card.id);
+            let fault = Fault::new(FaultKind::ContentTypeNotSupported, message);
+            return Err(fault.with("mediaType", shown));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a media type is within a range such as `text/*`.
+fn fits(range: &str, kind: &str) -> bool {
+    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_lowercase();
+    let (range, kind) = (essence(range), essence(kind));
+    match range.strip_suffix('*') {
+        Some("*/") => true,
+        Some(start) if start.ends_with('/') => kind.starts_with(start),
+        _ => range == kind,
+    }
+}
+
+fn interfaces(base: &str, tenant: &TenantId) -> Vec<AgentInterface> {
+    let tenant = if *tenant == TenantId::default() { String::new() } else { tenant.to_string() };
+    ["JSONRPC", "HTTP+JSON"]
+        .map(|binding| AgentInterface {
+            url: base.to_owned(),
+            protocol_binding: binding.to_owned(),
+            tenant: tenant.clone(),
+            protocol_version: PROTOCOL.to_owned(),
+        })
+        .into()
+}
+
+fn capabilities(extensions: Vec<AgentExtension>) -> AgentCapabilities {
+    AgentCapabilities {
+        streaming: Some(true),
+        push_notifications: Some(false),
+        extensions,
+        extended_agent_card: Some(true),
+    }
+}
+
+fn directory(params: Value) -> AgentExtension {
+    let Value::Object(params) = params else { return AgentExtension::default() };
+    AgentExtension {
+        uri: DIRECTORY.to_owned(),
+        description: "what the broker's directory knows besides".to_owned(),
+        required: false,
+        params: Some(Struct(params)),
+    }
+}
+
+fn skill(name: &str, description: &str, tags: Vec<String>) -> AgentSkill {
+    AgentSkill {
+        id: name.to_owned(),
+        name: name.to_owned(),
+        description: description.to_owned(),
+        tags,
+        ..AgentSkill::default()
+    }
+}
+
+fn or<'a>(text: &'a str, instead: &'a str) -> &'a str {
+    if text.is_empty() { instead } else { text }
+}
+
+fn texts(of: &[SmolStr]) -> Vec<&str> {
+    of.iter().map(SmolStr::as_str).collect()
+}
+
+/// The card of one agent whose endpoint is at `base`.
+pub(crate) fn of_agent(
+    info: &AgentInfo,
+    base: &str,
+    tenant: &TenantId,
+    extended: bool,
+) -> wire::AgentCard {
+    let card = &info.card;
+    let id = card.id.as_str();
+    let described = format!("Agent {id}");
+    let description = or(&card.description, &described);
+    let tags = || {
+        let known = card.types.iter().chain(&card.capabilities).map(ToString::to_string);
+        let tags: Vec<_> = known.collect();
+        if tags.is_empty() { vec![id.to_owned()] } else { tags }
+    };
+    let mut skills: Vec<_> =
+        card.skills.iter().map(|name| skill(name.as_str(), description, tags())).collect();
+    if skills.is_empty() {
+        // The standard has no agent without a skill; this one takes what is sent to it.
+        skills.push(skill("message", description, tags()));
+    }
+    let required = label(card, REQUIRED_EXTENSIONS);
+    let mut extensions: Vec<_> = required
+        .into_iter()
+        .map(|uri| AgentExtension { uri: uri.to_owned(), required: true, ..Default::default() })
+        .collect();
+    if extended {
+        let labels =
+            card.labels.iter().map(|(name, value)| (name.to_string(), json!(value.as_str())));
+        extensions.push(directory(json!({
+            "presence": info.presence.as_str(),
+            "types": texts(&card.types),
+            "capabilities": texts(&card.capabilities),
+            "labels": Value::Object(labels.collect()),
+            "region": card.region.as_str(),
+        })));
+    }
+    wire::AgentCard {
+        name: or(&card.name, id).to_owned(),
+        description: description.to_owned(),
+        supported_interfaces: interfaces(base, tenant),
+        version: or(&card.version, "0.0.0").to_owned(),
+        capabilities: Some(capabilities(extensions)),
+        default_input_modes: modes(card, INPUT_MODES),
+        default_output_modes: modes(card, OUTPUT_MODES),
+        skills,
+        ..wire::AgentCard::default()
+    }
+}
+
+/// The card of the broker itself, which stands for all its agents.
+#[derive(Debug, Default)]
+pub(crate) struct BrokerCard {
+    /// Each skill with the agents that offer it.
+    skills: BTreeMap<SkillName, Vec<String>>,
+    agents: Vec<String>,
+}
+
+impl BrokerCard {
+    /// One more agent.
+    pub(crate) fn add(&mut self, info: &AgentInfo) {
+        let id = info.card.id.to_string();
+        for skill in &info.card.skills {
+            self.skills.entry(skill.clone()).or_default().push(id.clone());
+        }
+        self.agents.push(id);
+    }
+
+    /// The card, with the endpoint at `base`.
+    pub(crate) fn finish(self, base: &str, tenant: &TenantId, extended: bool) -> wire::AgentCard {
+        let mut skills: Vec<_> = self
+            .skills
+            .into_iter()
+            .map(|(name, agents)| {
+                let description =
+                    format!("offered by {} agents, such as {}", agents.len(), agents[0]);
+                skill(name.as_str(), &description, vec![name.to_string()])
+            })
+            .collect();
+        if skills.is_empty() {
+            let text = "no agent is registered yet; each has an endpoint at /agents/ID";
+            skills.push(skill("none", text, vec!["none".to_owned()]));
+        }
+        let directory = extended.then(|| directory(json!({ "agents": self.agents })));
+        let extensions = directory.into_iter().collect();
+        let description = "Agents behind a broker. A message here goes to an agent that offers \
+                           the skill named by metadata.skill; each agent also has an endpoint of \
+                           its own at /agents/ID.";
+        wire::AgentCard {
+            name: "Trunkline".to_owned(),
+            description: description.to_owned(),
+            supported_interfaces: interfaces(base, tenant),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            capabilities: Some(capabilities(extensions)),
+            default_input_modes: ANY.map(str::to_owned).into(),
+            default_output_modes: ANY.map(str::to_owned).into(),
+            skills,
+            ..wire::AgentCard::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunkline_types::AgentId;
+
+    fn card(labels: &[(&str, &str)]) -> AgentCard {
+        let mut card = AgentCard::new(AgentId::new("a").unwrap());
+        card.labels =
+            labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        card
+    }
+
+    fn message(parts: &Value) -> wire::Message {
+        serde_json::from_value(json!({ "parts": parts })).unwrap()
+    }
+
+    #[test]
+    fn only_named_media_types_are_taken_if_any_is_named() {
+        let picky = card(&[(INPUT_MODES, "text/plain, image/*")]);
+        let text = message(&json!([{"text": "x"}, {"raw": "AA==", "mediaType": "image/png"}]));
+        assert_eq!(check_input(&picky, &text), Ok(()));
+        let data = message(&json!([{"text": "x"}, {"data": 1}]));
+        let fault = check_input(&picky, &data).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::ContentTypeNotSupported);
+        assert!(fault.message.contains("application/json"), "{}", fault.message);
+        assert_eq!(check_input(&card(&[]), &data), Ok(()));
+    }
+
+    #[test]
+    fn a_required_extension_must_be_declared() {
+        let strict = card(&[(REQUIRED_EXTENSIONS, "urn:a,urn:b")]);
+        let fault = check_extensions(&strict, &["urn:a".into()]).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::ExtensionSupportRequired);
+        assert!(fault.message.contains("urn:b"), "{}", fault.message);
+        assert_eq!(check_extensions(&strict, &["urn:b".into(), "urn:a".into()]), Ok(()));
+        assert_eq!(check_extensions(&card(&[]), &[]), Ok(()));
+    }
+}

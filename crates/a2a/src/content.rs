@@ -1,0 +1,307 @@
+//! What a message says, on either side: parts for a client of the standard, a payload for an agent.
+//!
+//! A message with one plain part becomes a payload that any agent can read: text as text, data as
+//! JSON, a file as its bytes. Its id then travels as a parameter of the content type. Everything
+//! richer (several parts, links, metadata, extensions) travels whole as [`WHOLE`]; an agent may
+//! answer in that form too.
+
+use crate::check;
+use crate::fault::{Fault, FaultKind};
+use crate::hash::stable;
+use crate::wire::{self, Part, Struct, Value, part::Content};
+use bytes::Bytes;
+use smol_str::format_smolstr;
+use trunkline_content::{Format, decompress};
+use trunkline_types::{MessageId, Payload, WallTime};
+
+/// The content type of a payload that is a whole message of the standard in JSON.
+pub(crate) const WHOLE: &str = "application/a2a+json";
+/// Before the id of a message at the end of its content type.
+const ID: &str = "; message-id=\"";
+/// The longest id that travels in a content type.
+const LONGEST_ID: usize = 200;
+/// Most bytes that a compressed payload of an agent may have.
+const MOST_BYTES: usize = 8 << 20;
+
+/// What an agent gets of a message.
+pub(crate) fn to_payload(message: wire::Message) -> Payload {
+    if let Some(payload) = plain(&message) {
+        return payload;
+    }
+    // Where it belongs is the broker's knowledge, and may differ from what was said.
+    let whole = wire::Message { task_id: String::new(), context_id: String::new(), ..message };
+    let data = serde_json::to_vec(&whole).expect("a message is made of what JSON has");
+    Payload::new(WHOLE, data)
+}
+
+/// The payload of a message with one part that says all there is to say.
+fn plain(message: &wire::Message) -> Option<Payload> {
+    let wire::Message {
+        message_id,
+        context_id: _,
+        task_id: _,
+        role: _,
+        parts,
+        metadata,
+        extensions,
+        reference_task_ids,
+    } = message;
+    let id = message_id.as_str();
+    let can_travel = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+    if id.len() > LONGEST_ID || !id.chars().all(can_travel) {
+        return None;
+    }
+    let [Part { content, metadata: None, filename, media_type }] = parts.as_slice() else {
+        return None;
+    };
+    let is_rich = metadata.is_some() || !extensions.is_empty() || !reference_task_ids.is_empty();
+    if is_rich || !filename.is_empty() || !is_media_type(media_type) {
+        return None;
+    }
+    let given = (!media_type.is_empty()).then_some(media_type.as_str());
+    let (kind, format, data) = match content.as_ref()? {
+        Content::Text(text) => {
+            (given.unwrap_or("text/plain; charset=utf-8"), Some(Format::Text), text.clone().into())
+        }
+        Content::Data(Value(value)) => {
+            (given.unwrap_or("application/json"), Some(Format::Json), value.to_string().into())
+        }
+        Content::Raw(bytes) => {
+            let kind = given.unwrap_or("application/octet-stream");
+            (kind, Format::of(kind).filter(|format| !is_read(*format)), Bytes::from(bytes.clone()))
+        }
+        Content::Url(_) => return None,
+    };
+    // What would be read back as another part travels whole.
+    if Format::of(kind) != format || is_whole(kind) {
+        return None;
+    }
+    let mut payload = Payload::new("", data);
+    payload.content_type = format_smolstr!("{kind}{ID}{id}\"");
+    Some(payload)
+}
+
+/// Whether a payload of this format is shown as text or data rather than as bytes.
+fn is_read(format: Format) -> bool {
+    match format {
+        Format::Json | Format::Text => true,
+        Format::MsgPack | Format::Binary | Format::Protobuf => false,
+    }
+}
+
+fn is_media_type(text: &str) -> bool {
+    text.len() <= 256 && text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\')
+}
+
+fn is_whole(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(WHOLE)
+}
+
+/// Where a message belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) task: MessageId,
+    pub(crate) context: &'a str,
+    /// When the broker took it in.
+    pub(crate) at: WallTime,
+}
+
+/// A message as a client of the standard sees it.
+pub(crate) fn to_message(
+    payload: &Payload,
+    role: wire::Role,
+    place: Place<'_>,
+) -> Result<wire::Message, Fault> {
+    let payload = unpacked(payload)?;
+    let (content_type, id) = match payload.content_type.rsplit_once(ID) {
+        Some((content_type, id)) => (content_type, id.strip_suffix('"')),
+        None => (payload.content_type.as_str(), None),
+    };
+    // The same wherever and whenever it is shown.
+    let own_id =
+        || format!("{}-{:x}-{:08x}", place.task, place.at.0, stable(&payload.data) & 0xffff_ffff);
+    let mut message = if is_whole(content_type) {
+        whole(&payload.data)?
+    } else {
+        let parts = vec![part(content_type, payload.data.clone())];
+        wire::Message { parts, ..wire::Message::default() }
+    };
+    if let Some(id) = id {
+        id.clone_into(&mut message.message_id);
+    } else if message.message_id.is_empty() {
+        message.message_id = own_id();
+    }
+    message.set_role(role);
+    message.task_id = place.task.to_string();
+    place.context.clone_into(&mut message.context_id);
+    Ok(message)
+}
+
+/// A message that only says a text.
+pub(crate) fn text_message(text: &str, place: Place<'_>) -> wire::Message {
+    let id = stable(text.as_bytes()) & 0xffff_ffff;
+    let mut message = wire::Message {
+        message_id: format!("{}-{:x}-{id:08x}", place.task, place.at.0),
+        context_id: place.context.to_owned(),
+        task_id: place.task.to_string(),
+        parts: vec![Part { content: Some(Content::Text(text.to_owned())), ..Part::default() }],
+        ..wire::Message::default()
+    };
+    message.set_role(wire::Role::Agent);
+    message
+}
+
+/// A piece of an artifact as a part.
+pub(crate) fn to_part(payload: &Payload) -> Result<Part, Fault> {
+    let payload = unpacked(payload)?;
+    Ok(part(&payload.content_type, payload.data))
+}
+
+fn unpacked(payload: &Payload) -> Result<Payload, Fault> {
+    decompress(payload, MOST_BYTES).map_err(|error| {
+        Fault::new(FaultKind::InvalidAgentResponse, format!("what the agent said: {error}"))
+    })
+}
+
+fn whole(data: &[u8]) -> Result<wire::Message, Fault> {
+    let fault = |what: &str| {
+        let message = format!("the agent answered with {WHOLE} that is no message: {what}");
+        Fault::new(FaultKind::InvalidAgentResponse, message)
+    };
+    let mut message: wire::Message =
+        serde_json::from_slice(data).map_err(|error| fault(&error.to_string()))?;
+    // An agent need not say what the broker knows.
+    if message.role() == wire::Role::Unspecified {
+        message.set_role(wire::Role::Agent);
+    }
+    let named = message.message_id.is_empty();
+    if named {
+        message.message_id.push('-');
+    }
+    check::message("message", &message).map_err(|error| fault(&error.message))?;
+    if named {
+        message.message_id.clear();
+    }
+    Ok(message)
+}
+
+fn part(content_type: &str, data: Bytes) -> Part {
+    let text = |data: &Bytes| std::str::from_utf8(data).map(|text| Content::Text(text.to_owned()));
+    let content = match Format::of(content_type) {
+        Some(Format::Json) => {
+            serde_json::from_slice(&data).map(|value| Content::Data(Value(value))).ok()
+        }
+        Some(Format::Text) => text(&data).ok(),
+        None if content_type.is_empty() => text(&data).ok(),
+        Some(Format::MsgPack | Format::Binary | Format::Protobuf) | None => None,
+    };
+    let media_type = match content_type {
+        "text/plain; charset=utf-8" => "text/plain",
+        other => other,
+    };
+    let content = content.unwrap_or_else(|| Content::Raw(data.into()));
+    Part { content: Some(content), media_type: media_type.to_owned(), ..Part::default() }
+}
+
+/// Adds fields to a message's metadata; those it has already stay.
+pub(crate) fn add_metadata(message: &mut wire::Message, more: Option<Struct>) {
+    let Some(Struct(more)) = more else { return };
+    let Struct(metadata) = message.metadata.get_or_insert_default();
+    for (name, value) in more {
+        metadata.entry(name).or_insert(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use trunkline_types::Partition;
+
+    fn place() -> Place<'static> {
+        let task = MessageId::from_parts(1, Partition(0), 7);
+        Place { task, context: "c", at: WallTime(5) }
+    }
+
+    fn message(part: &serde_json::Value) -> wire::Message {
+        let message = json!({"messageId": "m-1", "role": "ROLE_USER", "parts": [part]});
+        serde_json::from_value(message).unwrap()
+    }
+
+    fn back(payload: &Payload) -> wire::Message {
+        to_message(payload, wire::Role::User, place()).unwrap()
+    }
+
+    #[test]
+    fn one_plain_part_is_a_payload_that_any_agent_reads() {
+        for (part, kind, data, shown) in [
+            (json!({"text": "hi"}), "text/plain; charset=utf-8", "hi", "text/plain"),
+            (
+                json!({"text": "# a", "mediaType": "text/markdown"}),
+                "text/markdown",
+                "# a",
+                "text/markdown",
+            ),
+            (json!({"data": {"n": 5}}), "application/json", r#"{"n":5}"#, "application/json"),
+            (json!({"data": null}), "application/json", "null", "application/json"),
+            (json!({"raw": "AAE=", "mediaType": "image/png"}), "image/png", "\0\u{1}", "image/png"),
+        ] {
+            let sent = message(&part);
+            let payload = to_payload(sent.clone());
+            assert_eq!(payload.content_type, format!("{kind}; message-id=\"m-1\""));
+            assert_eq!(payload.to_text(), data);
+            let back = back(&payload);
+            assert_eq!((back.message_id.as_str(), back.context_id.as_str()), ("m-1", "c"));
+            assert_eq!(back.task_id, place().task.to_string());
+            assert_eq!(back.parts[0].content, sent.parts[0].content);
+            assert_eq!(back.parts[0].media_type, shown);
+        }
+    }
+
+    #[test]
+    fn whatever_is_richer_travels_whole_and_comes_back_as_it_was() {
+        for part in [
+            json!({"url": "https://example.com/a.pdf"}),
+            json!({"text": "x", "filename": "x.txt"}),
+            json!({"text": "x", "metadata": {"a": 1}}),
+            json!({"text": "{}", "mediaType": "application/json"}),
+            json!({"raw": "e30=", "mediaType": "application/json"}),
+            json!({"data": {}, "mediaType": "text/plain"}),
+            json!({"data": {"role": 1}, "mediaType": WHOLE}),
+            json!({"text": "x", "mediaType": "text/\"quoted\""}),
+        ] {
+            let sent = message(&part);
+            let payload = to_payload(sent.clone());
+            assert_eq!(payload.content_type, WHOLE);
+            let back = back(&payload);
+            assert_eq!((&back.parts, &back.message_id), (&sent.parts, &sent.message_id));
+        }
+        let mut sent = message(&json!({"text": "x"}));
+        sent.message_id = "an \"odd\" id".into();
+        assert_eq!(back(&to_payload(sent.clone())).message_id, sent.message_id);
+    }
+
+    #[test]
+    fn what_an_agent_says_has_the_same_id_every_time_and_bytes_that_are_no_text_are_raw() {
+        let one = back(&Payload::text("answer"));
+        assert_eq!(one, back(&Payload::text("answer")));
+        assert_ne!(one.message_id, back(&Payload::text("another")).message_id);
+        let raw = back(&Payload::from(vec![0xff, 0xfe]));
+        assert_eq!(raw.parts[0].content, Some(Content::Raw(vec![0xff, 0xfe])));
+        let bare = back(&Payload::from(b"stdout".to_vec()));
+        assert_eq!(bare.parts[0].content, Some(Content::Text("stdout".into())));
+    }
+
+    #[test]
+    fn an_agent_may_answer_with_a_whole_message_and_is_told_apart_from_one_that_does_not() {
+        let whole = Payload::new(WHOLE, r#"{"parts":[{"text":"a"},{"data":[1]}]}"#);
+        let said = to_message(&whole, wire::Role::Agent, place()).unwrap();
+        assert_eq!((said.parts.len(), said.role()), (2, wire::Role::Agent));
+        assert!(!said.message_id.is_empty());
+        for broken in ["{", "{}", r#"{"parts":[]}"#, r#"{"parts":[{}]}"#] {
+            let fault = to_message(&Payload::new(WHOLE, broken), wire::Role::Agent, place());
+            assert_eq!(fault.unwrap_err().kind, FaultKind::InvalidAgentResponse, "{broken}");
+        }
+    }
+}

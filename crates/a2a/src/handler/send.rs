@@ -1,0 +1,236 @@
+//! Messages from a client: they begin a task, or answer what one waits for.
+
+use super::{Call, Handler, Target};
+use crate::card;
+use crate::check::Checked;
+use crate::content::{add_metadata, to_payload};
+use crate::fault::{Fault, FaultKind};
+use crate::task::{context, is_interrupted, messages_to_ask};
+use crate::wire::{self, SendMessageRequest, Struct};
+use futures_util::StreamExt;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use trunkline_types::session::Operation;
+use trunkline_types::{
+    AgentFilter, AgentId, AgentPage, Answer, ContextId, Destination, Envelope, Headers,
+    IdempotencyKey, Kind, MessageId, Principal, Publish, Query, RefusalCode, SkillName, TaskEvent,
+    TaskEventBody, TaskUpdate,
+};
+
+/// The header by which an agent learns which skill of its own is wanted.
+const SKILL: &str = "a2a-skill";
+/// The header with the media types that the client takes.
+const OUTPUT_MODES: &str = "a2a-accepted-output-modes";
+/// The header with the extensions that the client declares.
+const EXTENSIONS: &str = "a2a-extensions";
+
+/// A message that was taken in.
+pub(super) struct Sent {
+    pub(super) who: Principal,
+    /// The task that it began or continued.
+    pub(super) task: MessageId,
+    /// The number of the last event before it.
+    pub(super) after: u64,
+}
+
+impl Handler {
+    /// Sends a message and waits, unless asked not to, until its task has ended or waits itself.
+    pub(crate) async fn send(
+        &self,
+        call: &Call,
+        request: SendMessageRequest,
+    ) -> Result<wire::Task, Fault> {
+        let configuration = request.configuration.clone().unwrap_or_default();
+        let sent = self.take_in(call, request).await?;
+        if !configuration.return_immediately {
+            self.settled(&sent).await?;
+        }
+        let length = configuration.history_length;
+        let snapshot = self.snapshot(&sent.who, sent.task, messages_to_ask(length)).await?;
+        self.whole(&sent.who, &snapshot, length).await
+    }
+
+    /// Waits until the task of a message has ended, or waits for another one.
+    async fn settled(&self, sent: &Sent) -> Result<(), Fault> {
+        let mut updates = self.gateway.watch(sent.who.clone(), sent.task, sent.after).await?;
+        while let Some(update) = updates.next().await {
+            if let TaskUpdate::Event(TaskEvent { body, .. }) = update?
+                && let TaskEventBody::Status { state, .. } = body
+                && (state.is_terminal() || is_interrupted(state))
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a message carried.
+    pub(super) async fn take_in(
+        &self,
+        call: &Call,
+        request: SendMessageRequest,
+    ) -> Result<Sent, Fault> {
+        request.check()?;
+        let who = call.who(&request.tenant)?;
+        let target = self.target(&who, call).await?;
+        let SendMessageRequest { tenant: _, message, configuration, mut metadata } = request;
+        let configuration = configuration.unwrap_or_default();
+        if configuration.task_push_notification_config.is_some() {
+            return Err(Self::no_push());
+        }
+        let mut message = message.ok_or_else(|| Fault::field("message", "is required"))?;
+        if let Target::Agent(agent) = &target {
+            card::check_extensions(&agent.card, &call.extensions)?;
+            card::check_input(&agent.card, &message)?;
+        }
+        // Either place will do; what named the skill has done its work and is not told besides.
+        let named = take_skill(&mut metadata)?.or(take_skill(&mut message.metadata)?);
+        add_metadata(&mut message, metadata);
+        if !message.task_id.is_empty() {
+            return self.answer(who, &target, message).await;
+        }
+        let context_id = match message.context_id.as_str() {
+            "" => ContextId::new(self.gateway.next_id().to_string()),
+            named => ContextId::new(named),
+        };
+        let context_id =
+            context_id.map_err(|error| Fault::field("message.contextId", error.to_string()))?;
+        let mut headers = Headers::new();
+        let mut add = |name: &str, values: &[String]| {
+            if !values.is_empty() {
+                headers.push((name.into(), values.join(",").into()));
+            }
+        };
+        add(OUTPUT_MODES, &configuration.accepted_output_modes);
+        add(EXTENSIONS, &call.extensions);
+        let destination = match target {
+            Target::Agent(agent) => {
+                add(SKILL, named.map(|skill| skill.to_string()).as_slice());
+                Destination::Agent(agent.card.id)
+            }
+            Target::Broker => Destination::Skill(self.skill(&who, named).await?),
+        };
+        let key = call.idempotency_key.as_ref().map(IdempotencyKey::new).transpose();
+        let key = key.map_err(|error| Fault::field("Idempotency-Key", error.to_string()))?;
+        let envelope = Envelope {
+            tenant: who.tenant.clone(),
+            context_id: Some(context_id),
+            idempotency_key: key,
+            headers,
+            ..Envelope::new(self.gateway.next_id(), Kind::Request, destination, to_payload(message))
+        };
+        let mut publish = Publish::new(envelope);
+        publish.options.task = true;
+        let accepted = self.gateway.publish(who.clone(), Arc::new(publish)).await?;
+        Ok(Sent { who, task: accepted.id, after: 0 })
+    }
+
+    /// Answers what a task waits for.
+    async fn answer(
+        &self,
+        who: Principal,
+        target: &Target,
+        message: wire::Message,
+    ) -> Result<Sent, Fault> {
+        let named = message.task_id.clone();
+        let snapshot = self.visible(&who, target, &named, Some(0)).await?;
+        let (task, state) = (snapshot.id, snapshot.state);
+        let known = context(task, snapshot.context_id.as_ref());
+        if !message.context_id.is_empty() && message.context_id != known {
+            let why = format!("is not the context of task {task}, which is '{known}'");
+            return Err(Fault::field("message.contextId", why));
+        }
+        let unsupported = |what: String| {
+            let message = format!("task {task} takes no message now: {what}");
+            Fault::new(FaultKind::UnsupportedOperation, message).with("taskId", task.to_string())
+        };
+        if !is_interrupted(state) {
+            return Err(unsupported(if state.is_terminal() {
+                format!("it has ended and is {state}")
+            } else {
+                format!("it is {state}, and not waiting for input")
+            }));
+        }
+        let payload = to_payload(message);
+        match self.gateway.operate(who.clone(), Operation::Continue { task, payload }).await {
+            Ok(()) => Ok(Sent { who, task, after: snapshot.last_event }),
+            Err(refusal) => Err(match refusal.code {
+                RefusalCode::WrongState => unsupported(refusal.message),
+                RefusalCode::NotFound => Fault::no_task(&named),
+                _ => refusal.into(),
+            }),
+        }
+    }
+
+    /// The skill that the broker routes by: the one that is named, or the only one there is.
+    async fn skill(&self, who: &Principal, named: Option<SkillName>) -> Result<SkillName, Fault> {
+        let offered = self.skills(who).await?;
+        if let Some(skill) = named {
+            if offered.contains(&skill) {
+                return Ok(skill);
+            }
+            let why = format!("no agent at this broker offers '{skill}'");
+            return Err(Fault::field("metadata.skill", why));
+        }
+        let mut few = offered.iter();
+        match (few.next(), few.next()) {
+            (Some(only), None) => Ok(only.clone()),
+            (None, _) => {
+                let message = "no agent at this broker offers a skill";
+                Err(Fault::new(FaultKind::AgentNotFound, message))
+            }
+            (Some(_), Some(_)) => {
+                let some: Vec<_> = offered.iter().take(16).map(SkillName::as_str).collect();
+                let why = format!(
+                    "is required here, where {} skills are offered, such as {}; or send to an \
+                     agent's own endpoint",
+                    offered.len(),
+                    some.join(", ")
+                );
+                Err(Fault::field("metadata.skill", why))
+            }
+        }
+    }
+
+    /// Every skill that an agent offers.
+    async fn skills(&self, who: &Principal) -> Result<BTreeSet<SkillName>, Fault> {
+        let mut skills = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = self.agents(who, after).await?;
+            for agent in page.agents {
+                skills.extend(agent.card.skills);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(skills),
+            }
+        }
+    }
+
+    /// A page of all agents.
+    pub(super) async fn agents(
+        &self,
+        who: &Principal,
+        after: Option<AgentId>,
+    ) -> Result<AgentPage, Fault> {
+        let filter = AgentFilter { after, limit: 1_000, ..AgentFilter::default() };
+        match self.gateway.query(who.clone(), Query::Agents(filter)).await? {
+            Answer::Agents(page) => Ok(page),
+            _ => Err(super::mismatch()),
+        }
+    }
+}
+
+/// The skill that metadata names, taken out of it.
+fn take_skill(metadata: &mut Option<Struct>) -> Result<Option<SkillName>, Fault> {
+    let Some(Struct(fields)) = metadata else { return Ok(None) };
+    let Some(value) = fields.remove("skill") else { return Ok(None) };
+    if fields.is_empty() {
+        *metadata = None;
+    }
+    let text = value.as_str().ok_or_else(|| Fault::field("metadata.skill", "is no text"))?;
+    SkillName::new(text)
+        .map(Some)
+        .map_err(|error| Fault::field("metadata.skill", error.to_string()))
+}

@@ -1,0 +1,24 @@
+//! `Agent2Agent` 1.0 (A2A): every agent at a broker is an agent of the standard.
+//!
+//! Owns the wire types ([`wire`]), what a message, a task and a card are on either side, the
+//! operations, and their bindings over HTTP: JSON-RPC and HTTP+JSON, both with event streams. It
+//! opens no socket and holds no session: whoever mounts it hands it requests and a [`Gateway`] to
+//! the broker. Read [`A2a`] first, then `handler/`, then `docs/a2a.md`.
+
+mod binding;
+mod card;
+mod check;
+mod content;
+mod endpoint;
+mod fault;
+mod fold;
+mod gateway;
+mod handler;
+mod hash;
+mod task;
+pub mod wire;
+
+pub use binding::A2a;
+pub use fault::{Fault, FaultKind};
+pub use gateway::{Gateway, Updates};
+pub use handler::A2aConfig;

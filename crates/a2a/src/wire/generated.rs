@@ -1,0 +1,15 @@
+//! The generated types of the package `lf.a2a.v1`.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::map_err_ignore,
+    reason = "generated code"
+)]
+
+include!(concat!(env!("OUT_DIR"), "/lf.a2a.v1.rs"));
+include!(concat!(env!("OUT_DIR"), "/lf.a2a.v1.serde.rs"));

@@ -1,0 +1,13 @@
+//! The standard's messages, as protobuf and as JSON.
+//!
+//! The messages are generated from `proto/lf/a2a/v1/a2a.proto`, their JSON by the `ProtoJSON` rules;
+//! three of Google's types have forms of our own here, because the usual ones make floats of
+//! integers or bring a calendar library along. Read the proto file first.
+
+mod generated;
+mod timestamp;
+mod value;
+
+pub use generated::*;
+pub use timestamp::Timestamp;
+pub use value::{Struct, Value};

@@ -1,0 +1,109 @@
+//! A2A behind the port: who calls, and the way from its operations to the broker.
+
+use super::not_found;
+use crate::backend::Readiness;
+use crate::grpc::{named, watch_task};
+use crate::hub::Hub;
+use crate::session::More;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use futures_util::{StreamExt, TryStreamExt};
+use std::sync::Arc;
+use trunkline_a2a::{A2a, A2aConfig, Fault, Gateway, Updates};
+use trunkline_broker::{Broker, BrokerState};
+use trunkline_proto::metadata::PRINCIPAL;
+use trunkline_proto::status::to_refusal;
+use trunkline_types::session::{Accepted, BoxFuture, Operation};
+use trunkline_types::{Answer, MessageId, Principal, Publish, Query, Refusal, TaskUpdate};
+
+/// What the fallback of the routes needs.
+#[derive(Clone)]
+pub(crate) struct A2aEdge {
+    hub: Arc<Hub>,
+    /// `None` if A2A is switched off.
+    a2a: Option<A2a>,
+}
+
+impl A2aEdge {
+    /// A2A in front of the broker of `hub`, as its settings say.
+    pub(crate) fn new(hub: &Arc<Hub>) -> Self {
+        let settings = &hub.config;
+        let a2a = settings.a2a.then(|| {
+            let config = A2aConfig {
+                agent: settings.a2a_agent.clone(),
+                url: settings.a2a_url.clone(),
+                body_bytes: body_bytes(settings.payload_bytes),
+            };
+            A2a::new(Arc::new(Way(hub.clone())), config)
+        });
+        Self { hub: hub.clone(), a2a }
+    }
+
+    /// Who calls, unless nobody is let in now.
+    fn caller(&self, headers: &HeaderMap) -> Result<Principal, Fault> {
+        if self.hub.readiness() == Readiness::Is(BrokerState::Draining) {
+            return Err(Broker::draining().into());
+        }
+        Ok(named(headers.get(PRINCIPAL).map(HeaderValue::as_bytes))?)
+    }
+}
+
+/// Room for a message with the largest payload: its bytes may be written in base64 or as escapes,
+/// and the rest of the message comes on top.
+const fn body_bytes(payload_bytes: usize) -> usize {
+    payload_bytes.saturating_mul(2).saturating_add(64 << 10)
+}
+
+/// Answers what no other route takes.
+pub(crate) async fn a2a(State(edge): State<A2aEdge>, request: Request) -> Response {
+    match &edge.a2a {
+        Some(a2a) if a2a.takes(request.method(), request.uri().path()) => {
+            a2a.answer(edge.caller(request.headers()), request).await
+        }
+        _ => not_found(request).await,
+    }
+}
+
+/// The way to the broker.
+struct Way(Arc<Hub>);
+
+impl Gateway for Way {
+    fn query(&self, who: Principal, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>> {
+        Box::pin(async move { self.0.connector(who)?.query(query).await })
+    }
+
+    fn publish(
+        &self,
+        who: Principal,
+        publish: Arc<Publish>,
+    ) -> BoxFuture<'_, Result<Accepted, Refusal>> {
+        Box::pin(async move { self.0.calls(who).await?.get()?.publish(publish).await })
+    }
+
+    fn operate(&self, who: Principal, operation: Operation) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(async move {
+            match self.0.calls(who).await?.get()?.operate(operation).await? {
+                More::Nothing | More::Accepted(_) | More::Canceled(_) => Ok(()),
+            }
+        })
+    }
+
+    fn watch(
+        &self,
+        who: Principal,
+        task: MessageId,
+        after: u64,
+    ) -> BoxFuture<'_, Result<Updates, Refusal>> {
+        Box::pin(async move {
+            let connector = self.0.connector(who)?;
+            let place = (task, after);
+            let news = watch_task::<TaskUpdate>(&self.0, connector.as_ref(), place, None).await?;
+            Ok(news.map_err(|status| to_refusal(&status)).boxed())
+        })
+    }
+
+    fn next_id(&self) -> MessageId {
+        self.0.ids.message()
+    }
+}

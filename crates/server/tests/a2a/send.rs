@@ -1,0 +1,176 @@
+//! Messages: what comes of them, and several turns.
+
+use super::bench::{Bench, always, answered, said};
+use serde_json::json;
+use trunkline_agent::{HandlerResult, Host, Task};
+
+#[tokio::test]
+async fn a_message_is_answered_with_the_task_that_it_made() {
+    let bench = Bench::start().await;
+    let task = bench.task("a b c").await;
+    assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED");
+    let answer = &task["status"]["message"];
+    assert_eq!(
+        (&answer["role"], &answer["parts"][0]["text"]),
+        (&json!("ROLE_AGENT"), &json!("a b c"))
+    );
+    assert_eq!(answer["contextId"], task["contextId"]);
+    let at = task["status"]["timestamp"].as_str().unwrap();
+    assert!(at.ends_with('Z') && at.len() == "2025-10-28T10:30:00.000Z".len(), "{at}");
+    let history = task["history"].as_array().unwrap();
+    assert_eq!(history.len(), 1);
+    assert_eq!(
+        (&history[0]["messageId"], &history[0]["role"]),
+        (&json!("m-1"), &json!("ROLE_USER"))
+    );
+    assert_eq!(history[0]["taskId"], task["id"]);
+}
+
+#[tokio::test]
+async fn data_reaches_the_agent_as_json_and_integers_stay_integers() {
+    let bench = Bench::start().await;
+    let message = json!({"messageId": "m", "role": "ROLE_USER", "novel": 1,
+        "parts": [{"data": {"n": 5, "x": 0.5, "big": 9_007_199_254_740_993_u64}}]});
+    let task = bench.rpc("SendMessage", json!({ "message": message })).await;
+    let task = &task["result"]["task"];
+    // The agent tells what it got: the text of the JSON.
+    let text = task["status"]["message"]["parts"][0]["text"].as_str().unwrap();
+    assert_eq!(text, r#"{"big":9007199254740993,"n":5,"x":0.5}"#);
+    let shown = &task["history"][0]["parts"][0]["data"];
+    assert_eq!(shown.to_string(), text);
+    assert!(task["history"][0].get("novel").is_none());
+}
+
+#[tokio::test]
+async fn an_agent_may_answer_with_several_parts_or_with_nothing() {
+    let bench = Bench::start().await;
+    let parts = &bench.task("whole").await["status"]["message"]["parts"];
+    assert_eq!(*parts, json!([{"text": "a"}, {"data": {"n": 5}}]));
+    let task = bench.task("empty").await;
+    assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED");
+    assert!(task["status"].get("message").is_none());
+}
+
+#[tokio::test]
+async fn failing_and_rejecting_are_told_with_their_reasons() {
+    let bench = Bench::start().await;
+    for (text, state, reason) in
+        [("fail", "TASK_STATE_FAILED", "no luck"), ("reject", "TASK_STATE_REJECTED", "not mine")]
+    {
+        let status = &bench.task(text).await["status"];
+        assert_eq!(status["state"], state);
+        assert_eq!(status["message"]["parts"][0]["text"], reason);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_asks_is_answered_in_the_same_task() {
+    let bench = Bench::start().await;
+    let asked = bench.task("ask").await;
+    assert_eq!(asked["status"]["state"], "TASK_STATE_INPUT_REQUIRED");
+    assert_eq!(asked["status"]["message"]["parts"][0]["text"], "which?");
+    let id = asked["id"].as_str().unwrap();
+
+    // The context is the task's own, said or not.
+    let mut message = answered(id, "this one");
+    message["contextId"] = asked["contextId"].clone();
+    let done = bench.rpc("SendMessage", json!({ "message": message })).await;
+    let done = &done["result"]["task"];
+    assert_eq!((&done["id"], &done["contextId"]), (&asked["id"], &asked["contextId"]));
+    assert_eq!(done["status"]["state"], "TASK_STATE_COMPLETED");
+    assert_eq!(done["status"]["message"]["parts"][0]["text"], "ask: this one");
+    let history = done["history"].as_array().unwrap();
+    let texts: Vec<_> = history.iter().map(|said| said["parts"][0]["text"].clone()).collect();
+    assert_eq!(texts, ["ask", "which?", "this one"]);
+    let ids: Vec<_> = history.iter().map(|said| &said["messageId"]).collect();
+    assert_eq!((ids[0], ids[2]), (&json!("m-1"), &json!("m-2")));
+    assert_eq!(*ids[1], asked["status"]["message"]["messageId"]);
+}
+
+#[tokio::test]
+async fn a_new_task_can_join_a_conversation() {
+    let bench = Bench::start().await;
+    let mut message = said("x");
+    message["contextId"] = json!("talk-1");
+    let task = bench.rpc("SendMessage", json!({ "message": message })).await;
+    assert_eq!(task["result"]["task"]["contextId"], "talk-1");
+    assert_ne!(bench.task("x").await["contextId"], bench.task("x").await["contextId"]);
+}
+
+#[tokio::test]
+async fn who_does_not_wait_is_told_the_task_at_once() {
+    let bench = Bench::start().await;
+    let id = bench.begun("hold").await;
+    let task = bench.until(&id, "WORKING").await;
+    assert_eq!(task["history"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn no_more_messages_are_shown_than_are_wanted() {
+    let bench = Bench::start().await;
+    for (length, shown) in [(json!(0), 0), (json!(1), 1), (json!(9), 1), (json!(null), 1)] {
+        let configuration = json!({ "historyLength": length });
+        let params = json!({"message": said("x"), "configuration": configuration});
+        let task = bench.rpc("SendMessage", params).await["result"]["task"].clone();
+        let history = task["history"].as_array().map_or(0, Vec::len);
+        assert_eq!(history, shown, "{length}");
+        let path = format!("/agents/helper/tasks/{}?historyLength=0", task["id"].as_str().unwrap());
+        let task = bench.rest("GET", &path, &json!(null)).await.json();
+        assert!(task.get("history").is_none());
+    }
+}
+
+#[tokio::test]
+async fn the_same_message_twice_makes_two_tasks_unless_a_key_says_otherwise() {
+    let bench = Bench::start().await;
+    assert_ne!(bench.task("x").await["id"], bench.task("x").await["id"]);
+    let keyed = async |text: &str| {
+        let headers = [
+            ("A2A-Version", "1.0"),
+            ("Content-Type", "application/a2a+json"),
+            ("Idempotency-Key", "k-1"),
+        ];
+        let body = json!({ "message": said(text) }).to_string();
+        bench.raw("POST", "/agents/helper/message:send", &headers, body).await
+    };
+    let (first, second) = (keyed("x").await.json(), keyed("x").await.json());
+    assert_eq!(first["task"]["id"], second["task"]["id"]);
+    let other = keyed("y").await;
+    assert_eq!((other.status, &other.json()["error"]["status"]), (409, &json!("ALREADY_EXISTS")));
+}
+
+#[tokio::test]
+async fn a_message_waits_for_an_agent_that_is_away() {
+    let bench = Bench::start().await;
+    let stopped = bench.broker.agent("later").skill("later", always);
+    stopped.start().await.unwrap().stop().await;
+    let body = json!({"message": said("x"), "configuration": {"returnImmediately": true}});
+    let task = bench.rest("POST", "/agents/later/message:send", &body).await.json();
+    assert_eq!(task["task"]["status"]["state"], "TASK_STATE_SUBMITTED");
+    let path = format!("/agents/later/tasks/{}:subscribe", task["task"]["id"].as_str().unwrap());
+    let events = bench.stream("GET", &path, &[], &json!(null)).await;
+    let _agent = bench.broker.agent("later").skill("later", always).start().await;
+    let events = events.rest().await;
+    assert_eq!(events.last().unwrap().state(), "COMPLETED");
+}
+
+async fn loud(task: Task) -> HandlerResult<String> {
+    Ok(task.text().to_uppercase())
+}
+
+#[tokio::test]
+async fn the_broker_at_the_root_routes_by_skill() {
+    let bench = Bench::start().await;
+    // The only skill there is needs no name.
+    let body = json!({ "message": said("x") });
+    let task = bench.rest("POST", "/message:send", &body).await.json();
+    assert_eq!(task["task"]["status"]["state"], "TASK_STATE_COMPLETED");
+
+    let _second = bench.broker.agent("loud").skill("shout", loud).start().await.unwrap();
+    let named = json!({"message": said("x"), "metadata": {"skill": "shout"}});
+    let task = bench.rest("POST", "/message:send", &named).await.json();
+    assert_eq!(task["task"]["status"]["message"]["parts"][0]["text"], "X");
+    let answer = bench.rest("POST", "/message:send", &body).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("2 skills are offered"), "{}", answer.text());
+}

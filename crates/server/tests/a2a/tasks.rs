@@ -1,0 +1,61 @@
+//! Reading and cancelling tasks.
+
+use super::bench::{Bench, always, said};
+use serde_json::json;
+use trunkline_agent::Host;
+
+#[tokio::test]
+async fn a_task_is_read_over_both_bindings_alike() {
+    let bench = Bench::start().await;
+    let task = bench.task("x").await;
+    let id = task["id"].as_str().unwrap();
+    let read = bench.rpc("GetTask", json!({ "id": id })).await;
+    assert_eq!(read["result"], task);
+    let answer = bench.rest("GET", &format!("/agents/helper/tasks/{id}"), &json!(null)).await;
+    assert_eq!((answer.status, answer.kind()), (200, "application/a2a+json"));
+    assert_eq!(answer.json(), task);
+    // The broker at the root knows all tasks.
+    assert_eq!(bench.rest("GET", &format!("/tasks/{id}"), &json!(null)).await.json(), task);
+}
+
+#[tokio::test]
+async fn a_cancel_reaches_the_task_and_a_second_one_is_told_so() {
+    let bench = Bench::start().await;
+    let id = bench.begun("hold").await;
+    bench.until(&id, "WORKING").await;
+    let path = format!("/agents/helper/tasks/{id}:cancel");
+    let task = bench.rest("POST", &path, &json!(null)).await.json();
+    assert_eq!(task["status"]["state"], "TASK_STATE_CANCELED");
+    let again = bench.rest("POST", &path, &json!(null)).await;
+    assert_eq!(again.status, 400);
+    assert_eq!(again.json()["error"]["details"][0]["reason"], "TASK_NOT_CANCELABLE");
+}
+
+#[tokio::test]
+async fn a_task_of_another_agent_or_tenant_is_not_found() {
+    let bench = Bench::start().await;
+    let other = bench.broker.agent("other").skill("else", always).start().await.unwrap();
+    let id = bench.task("x").await["id"].as_str().unwrap().to_owned();
+    for path in [format!("/agents/other/tasks/{id}"), format!("/acme/tasks/{id}")] {
+        let answer = bench.rest("GET", &path, &json!(null)).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(answer.json()["error"]["details"][0]["reason"], "TASK_NOT_FOUND");
+    }
+    let answer = bench.rpc("GetTask", json!({"id": id, "tenant": "acme"})).await;
+    assert_eq!(answer["error"]["message"], "there is no agent 'helper' at this broker");
+    drop(other);
+}
+
+#[tokio::test]
+async fn the_own_tenant_may_be_named_in_the_path() {
+    let bench = Bench::start().await;
+    let body = json!({ "message": said("x") });
+    for path in ["/default/message:send", "/agents/helper/default/message:send"] {
+        let answer = bench.rest("POST", path, &body).await;
+        assert_eq!(answer.json()["task"]["status"]["state"], "TASK_STATE_COMPLETED", "{path}");
+    }
+    let body = json!({"tenant": "acme", "message": said("x")});
+    let answer = bench.rest("POST", "/default/message:send", &body).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("the path names 'default'"), "{}", answer.text());
+}
