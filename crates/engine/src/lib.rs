@@ -49,4 +49,4 @@ pub use record::{
 pub use replay::ReplayError;
 pub use rules::Rules;
 pub use spill::{PayloadFigures, PayloadStore};
-pub use task::{EndedTask, TaskIndex, merge_context, merge_tasks};
+pub use task::{EndedTask, Outcomes, TaskIndex, merge_context, merge_tasks};

@@ -4,6 +4,7 @@ use crate::index::rows::Entry;
 use crate::index::store::Entries;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use trunkline_engine::EndedTask;
 use trunkline_types::Sequence;
@@ -28,6 +29,8 @@ pub(crate) struct Feed {
     state: Mutex<State>,
     /// Told when there is something to commit, or the thread is to end.
     changed: Condvar,
+    /// Whether the index was found damaged.
+    damaged: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -121,6 +124,20 @@ impl Feed {
         std::mem::take(&mut state.rows).len()
     }
 
+    /// Notes that the index was found damaged: nothing is taken in any longer, and nobody is to
+    /// believe what was. Whether that is news.
+    pub(crate) fn note_damage(&self) -> bool {
+        let news = !self.damaged.swap(true, Ordering::AcqRel);
+        self.give_up();
+        self.changed.notify_one();
+        news
+    }
+
+    /// Whether the index was found damaged.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
     /// How many rows wait.
     pub(crate) fn waiting(&self) -> usize {
         self.state.lock().rows.len()
@@ -153,14 +170,19 @@ impl Feed {
     /// `None` when the thread is to end.
     pub(super) fn take(&self, most: Option<Duration>) -> Option<Taken> {
         let mut state = self.state.lock();
-        while !state.ready() && !state.is_wanted() && !state.closing && !state.has_news() {
+        let damaged = || self.is_damaged();
+        while !state.ready()
+            && !state.is_wanted()
+            && !state.has_news()
+            && !(state.closing || damaged())
+        {
             match most {
                 None => self.changed.wait(&mut state),
                 Some(most) if self.changed.wait_for(&mut state, most).timed_out() => break,
                 Some(_) => {}
             }
         }
-        if state.closing {
+        if state.closing || damaged() {
             return None;
         }
         let (synced, retention) = (state.synced, state.retention);
@@ -184,7 +206,8 @@ impl Feed {
         let until = Instant::now() + most;
         let mut state = self.state.lock();
         let is_enough = |state: &State| state.rows.len() >= BATCH || state.bytes >= BATCH_BYTES;
-        while !state.closing && state.wanted.is_none() && !is_enough(&state) {
+        while !(state.closing || self.is_damaged()) && state.wanted.is_none() && !is_enough(&state)
+        {
             if self.changed.wait_until(&mut state, until).timed_out() {
                 return;
             }
@@ -203,7 +226,7 @@ impl Feed {
         if !state.closing {
             self.changed.wait_for(&mut state, RETRY);
         }
-        !state.closing
+        !(state.closing || self.is_damaged())
     }
 }
 

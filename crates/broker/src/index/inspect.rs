@@ -12,6 +12,45 @@ pub(crate) const FILE: &str = "keys.sqlite";
 /// What SQLite keeps beside the file.
 pub(crate) const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
+/// What is behind the file's name in that of the mark of damage that was found while it was used.
+const DAMAGED: &str = "-damaged";
+
+/// The folder beside that of an index into which one of no use is moved.
+pub(crate) fn aside(folder: &Path) -> PathBuf {
+    folder.with_file_name("quarantine")
+}
+
+/// Whether there is a file of an index in a folder, of whatever kind.
+///
+/// # Errors
+/// What the disk says if that cannot be told.
+pub(crate) fn is_there(folder: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(folder.join(FILE)) {
+        Ok(_) => Ok(true),
+        // A folder that is none has no file.
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Marks the index as damaged, for damage in the middle is not seen when it is opened.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn mark(folder: &Path) -> io::Result<()> {
+    fs::File::create(folder.join(format!("{FILE}{DAMAGED}")))?.sync_all()?;
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Whether the index was marked as damaged.
+pub(crate) fn is_marked(folder: &Path) -> bool {
+    folder.join(format!("{FILE}{DAMAGED}")).exists()
+}
+
 /// What an index says of itself.
 pub(crate) struct Inspected {
     /// How far it goes.
@@ -71,7 +110,8 @@ pub(crate) fn move_aside(folder: &Path, to: &Path) -> io::Result<PathBuf> {
     let free = (1..=u32::MAX).find(|at| SUFFIXES.iter().all(|it| !name(*at, it).exists()));
     let free = free.ok_or(io::ErrorKind::AlreadyExists)?;
     // The file itself last, so that it never stands there without what belongs to it.
-    for suffix in SUFFIXES.into_iter().rev() {
+    // The mark after it, so that no damaged file ever stands there without one.
+    for suffix in SUFFIXES.into_iter().rev().chain([DAMAGED]) {
         match fs::rename(folder.join(format!("{FILE}{suffix}")), name(free, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

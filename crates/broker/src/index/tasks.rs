@@ -2,7 +2,7 @@
 
 use crate::index::store::{Hashes, signed, unsigned};
 use rusqlite::{Connection, Error, OptionalExtension, params};
-use trunkline_engine::EndedTask;
+use trunkline_engine::{EndedTask, Outcomes};
 use trunkline_types::{Destination, MessageId, Sequence, TaskState, TenantId, WallTime};
 
 /// Tasks lie in the order in which they ended, so that the oldest are deleted from the front.
@@ -137,6 +137,13 @@ pub(super) fn expire(connection: &Connection, bounds: Bounds, most: usize) -> Re
     Ok(count)
 }
 
+/// Deletes the tasks that were ended by records behind a place.
+pub(super) fn cut(connection: &Connection, last: Sequence) -> Result<(), Error> {
+    let mut sums = Sums::default();
+    sums.subtract(connection, "NOT INDEXED WHERE place > ?1", &[&signed(last.0)])?;
+    sums.keep(connection)
+}
+
 /// When the oldest task ended.
 pub(super) fn oldest(connection: &Connection) -> Result<Option<WallTime>, Error> {
     const OLDEST: &str = "SELECT ended FROM tasks ORDER BY place LIMIT 1";
@@ -179,6 +186,31 @@ pub(super) fn count(
     let place = signed(before.0);
     let later = connection.prepare_cached(LATER)?.query_row([tenant, place], |row| row.get(0));
     Ok(unsigned(all?).saturating_sub(unsigned(later?)))
+}
+
+/// How the tasks of a tenant ended that ended before a place.
+pub(super) fn outcomes(
+    connection: &Connection,
+    hashes: Hashes,
+    tenant: &TenantId,
+    before: Sequence,
+) -> Result<Outcomes, Error> {
+    const OTHERS: &str = "SELECT state, count(*) FROM tasks INDEXED BY tasks_not_completed
+        WHERE tenant = ?1 AND state <> 5 AND place < ?2 GROUP BY state";
+    let mut outcomes = Outcomes::default();
+    let mut completed = count(connection, hashes, tenant, before)?;
+    let mut others = connection.prepare_cached(OTHERS)?;
+    let mut rows = others.query([hashes.mark(Name::Tenant, tenant, ""), signed(before.0)])?;
+    while let Some(row) = rows.next()? {
+        let (state, count): (u8, i64) = (row.get(0)?, row.get(1)?);
+        completed = completed.saturating_sub(unsigned(count));
+        // Of a state that is not known nothing is said.
+        if let Some(state) = TaskState::from_number(state) {
+            outcomes.add(state, unsigned(count));
+        }
+    }
+    outcomes.add(TaskState::Completed, completed);
+    Ok(outcomes)
 }
 
 /// A row of place, head and rest as the task that it is.

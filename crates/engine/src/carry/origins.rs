@@ -84,6 +84,14 @@ impl Engine {
         self.origins.born.unwrap_or_default()
     }
 
+    /// Says when the broker was started for the first time on its log, unless that is known: the
+    /// record that tells of it may be missing.
+    pub fn mend_born(&mut self, at: WallTime) {
+        if self.born() == WallTime::default() {
+            self.origins.born = Some(at);
+        }
+    }
+
     /// Notes a start of the broker.
     pub(crate) fn replay_boot(&mut self, epoch: Epoch, at: WallTime) {
         if epoch.0 <= 1 {

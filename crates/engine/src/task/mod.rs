@@ -12,7 +12,7 @@ mod table;
 mod watch;
 
 pub(crate) use ended::Handed;
-pub use ended::{EndedTask, TaskIndex};
+pub use ended::{EndedTask, Outcomes, TaskIndex};
 pub(crate) use events::event_bytes;
 pub use merge::{merge_context, merge_tasks};
 pub(crate) use table::{Task, Tasks};
