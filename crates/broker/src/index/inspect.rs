@@ -1,10 +1,8 @@
-//! A look at the index of a stopped broker: is it whole, and is it this log's.
+//! The file of the index as those handle it who do not use it: it is copied, marked, moved aside.
 
-use crate::index::store::{self, VERSION, WITHOUT_TASKS};
-use rusqlite::{Connection, Error, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
-use trunkline_types::Sequence;
 
 /// The name of the file in its folder.
 pub(crate) const FILE: &str = "keys.sqlite";
@@ -51,35 +49,6 @@ pub(crate) fn is_marked(folder: &Path) -> bool {
     folder.join(format!("{FILE}{DAMAGED}")).exists()
 }
 
-/// What an index says of itself.
-pub(crate) struct Inspected {
-    /// How far it goes.
-    pub(crate) through: Sequence,
-    /// The first record of the log that it belongs to; empty before the first commit.
-    pub(crate) belongs_to: Vec<u8>,
-}
-
-/// Checks the index in a folder. `None` if there is none. SQLite changes files even to read them,
-/// so it is given copies.
-///
-/// # Errors
-/// What is wrong with it, in a few words.
-pub(crate) fn inspect(folder: &Path) -> Result<Option<Inspected>, String> {
-    if !folder.join(FILE).is_file() {
-        return Ok(None);
-    }
-    let copy = |error: io::Error| format!("it cannot be copied to be checked: {error}");
-    let scratch = tempfile::tempdir().map_err(copy)?;
-    for suffix in SUFFIXES {
-        let name = format!("{FILE}{suffix}");
-        match fs::copy(folder.join(&name), scratch.path().join(&name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(copy(error)),
-            _ => {}
-        }
-    }
-    check(&scratch.path().join(FILE)).map(Some)
-}
-
 /// Copies the index in a folder to a file as it is at one moment, while a broker may be writing to
 /// it. `false` if there is none.
 ///
@@ -120,21 +89,4 @@ pub(crate) fn move_aside(folder: &Path, to: &Path) -> io::Result<PathBuf> {
     fs::File::open(to)?.sync_all()?;
     fs::File::open(folder)?.sync_all()?;
     Ok(name(free, ""))
-}
-
-fn check(path: &Path) -> Result<Inspected, String> {
-    let text = |error: Error| error.to_string();
-    let connection = Connection::open(path).map_err(text)?;
-    let version: i64 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(text)?;
-    if ![VERSION, WITHOUT_TASKS].contains(&version) {
-        return Err(format!("its version is {version}, this version reads {VERSION}"));
-    }
-    let found: String =
-        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(text)?;
-    if found != "ok" {
-        return Err(found);
-    }
-    let (through, belongs_to) = store::state_of(&connection).map_err(text)?;
-    Ok(Inspected { through, belongs_to })
 }

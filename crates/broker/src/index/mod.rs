@@ -7,10 +7,11 @@
 //! is made again from the log, as far back as that reaches, so nobody waits for it, its commits need
 //! not reach the disk at once, and a commit says in itself how far it goes. [`store`] is the file, [`thread`] fills it from the [`feed`],
 //! [`reader`] what the engine asks, [`tasks`] the tables of ended tasks and [`lists`] what is
-//! listed from them, [`rows`] what is taken in, [`inspect`] looks at it while no broker runs. Why
+//! listed from them, [`rows`] what is taken in, [`inspect`] handles the file and [`examine`] checks it while no broker runs. Why
 //! SQLite is in `docs/adr/0001-key-index.md`, why the tables are as they are in
 //! `docs/adr/0002-history.md`.
 
+pub(crate) mod examine;
 mod feed;
 pub(crate) mod inspect;
 mod lists;

@@ -20,7 +20,8 @@ pub(super) const VERSION: i64 = 2;
 pub(super) const WITHOUT_TASKS: i64 = 1;
 
 /// How a file is opened that must be there.
-const THERE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+pub(super) const THERE: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 /// How a connection works: readers beside the writer, and no flush but when the write-ahead log
 /// is folded in, for what a crash takes is read from the log again.
@@ -273,7 +274,7 @@ impl Store {
 
 impl Hashes {
     /// How keys are hashed in a file.
-    fn read(connection: &Connection) -> Result<Self, Error> {
+    pub(super) fn read(connection: &Connection) -> Result<Self, Error> {
         let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, i64>(1)?));
         let (seed, sample) = connection.query_row("SELECT seed, sample FROM state", [], read)?;
         let hashes = Self { seed };
@@ -281,7 +282,7 @@ impl Hashes {
         if hashes.sample() == sample { Ok(hashes) } else { Err(Error::InvalidQuery) }
     }
 
-    fn of(self, tenant: &TenantId, key: &IdempotencyKey) -> i64 {
+    pub(super) fn of(self, tenant: &TenantId, key: &IdempotencyKey) -> i64 {
         self.of_texts(tenant.as_str(), key.as_str())
     }
 
@@ -383,7 +384,7 @@ fn put_aside(folder: &Path, reason: &str) -> Result<(), Unopened> {
 
 /// Whether an error on opening a file says that there is nothing that could be used, now or later
 /// or by another version. A disk that is full, or fails, or may not be read, says no such thing.
-fn is_of_no_use(error: &Error) -> bool {
+pub(super) fn is_of_no_use(error: &Error) -> bool {
     match error {
         // Made by a later version of this program.
         Error::IntegralValueOutOfRange(_, version) => *version < VERSION,
@@ -396,11 +397,12 @@ fn is_of_no_use(error: &Error) -> bool {
 }
 
 /// An error on opening a file, in a few words.
-fn explain(error: &Error) -> String {
+pub(super) fn explain(error: &Error) -> String {
     match error {
         Error::IntegralValueOutOfRange(_, version) => {
             format!("its version is {version}, this version reads up to {VERSION}")
         }
+        Error::InvalidQuery => "its keys are not hashed as this version does".to_owned(),
         error => error.to_string(),
     }
 }

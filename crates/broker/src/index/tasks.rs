@@ -28,7 +28,7 @@ pub(super) const TABLES: &str = "
 
 /// What a task needs besides its own bytes, as measured: its row's other fields and its entries in
 /// the indexes.
-const REST: u64 = 200;
+pub(super) const REST: u64 = 200;
 
 /// What a name stands for; the numbers are in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -22,7 +22,7 @@ pub(crate) struct VerifyArgs {
     directory: PathBuf,
     #[arg(
         long,
-        help = "Copy what is damaged to quarantine/, and move a key index of no use there, so that \
+        help = "Copy what is damaged to quarantine/, and move an index of no use there, so that \
                 the broker makes it again from the log. Nothing is deleted"
     )]
     repair: bool,
@@ -69,6 +69,11 @@ fn tell(found: &Verified, output: &Output) -> Result<(), CliError> {
         output.line(format_args!(
             "the index was of no use and is now {}; the broker makes it again",
             path.display()
+        ))?;
+    }
+    if let Some(what) = &found.index_mended {
+        output.line(format_args!(
+            "the index was not complete: {what}; the broker makes up for it from the log"
         ))?;
     }
     if *skipped > 0 {
@@ -130,5 +135,6 @@ fn as_json(found: &Verified) -> Value {
         "faults": found.faults.iter().map(fault).collect::<Vec<_>>(),
         "faults_total": found.faults_total,
         "index_moved": found.index_moved,
+        "index_mended": found.index_mended,
     })
 }
