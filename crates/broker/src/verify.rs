@@ -211,6 +211,11 @@ impl<P: FnMut(u64, u64)> Checker<P> {
             let what = format!("{error}; what comes after it was read but not replayed");
             self.fault(Some(location), what);
         }
+        if let Some(law) = self.engine.take_broken_law()
+            && !self.gaps.is_behind()
+        {
+            self.fault(Some(location), format!("record {}: {law}", place.0));
+        }
         for task in self.engine.take_ended() {
             if let Ok(Some(index)) = &mut self.index {
                 index.task(&task);

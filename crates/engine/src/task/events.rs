@@ -192,7 +192,10 @@ impl Engine {
         if task.state == state {
             return;
         }
-        debug_assert!(task.state.may_become(state), "{} to {state}", task.state);
+        if !task.state.may_become(state) {
+            debug_assert!(self.replaying, "{} to {state}", task.state);
+            self.origins.broken_law = Some("a task went to a state that does not follow its own");
+        }
         if let (Some(_), TaskState::Submitted, Some((entry, _))) = (&reason, state, task.entry) {
             task.notes.extend(self.entries[entry].notes().last().cloned());
             if task.notes.len() > NOTES {
