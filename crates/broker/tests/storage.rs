@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
 use trunkline_broker::{BackupError, Broker, LogConfig, Repair, Verified, backup, restore, verify};
-use trunkline_engine::Record;
 use trunkline_log::{Directory, Location, Log, Storage};
 use trunkline_types::{MessageId, Outcome, PauseReason, TaskState};
 
@@ -217,108 +216,6 @@ async fn a_repair_puts_damage_aside_and_an_index_that_is_of_no_use() {
     close(broker).await;
     assert!(index.exists());
     assert!(check(&data).is_sound());
-}
-
-/// Appends records to a log that is whole and can be replayed, which no broker would have written.
-fn append(data: &Path, records: impl FnOnce(Vec<Record>) -> Vec<Record>) {
-    let config =
-        LogConfig { segment_bytes: 1 << 16, max_body_bytes: 1 << 15, ..LogConfig::default() };
-    let storage: Arc<dyn Storage> = Arc::new(Directory::open(data).unwrap());
-    let (mut found, mut last) = (Vec::new(), 0);
-    let (mut log, _) = Log::open(storage, config.clone(), |record| {
-        found.push(Record::decode(record.tag, record.body).unwrap());
-        last = record.sequence;
-        Ok(())
-    })
-    .unwrap();
-    let mut batch = config.batch();
-    for record in records(found) {
-        last += 1;
-        batch.push(0, last, record.tag(), |body| record.encode(body)).unwrap();
-    }
-    log.write(&mut batch).unwrap();
-    log.sync().unwrap();
-}
-
-#[tokio::test]
-async fn a_check_holds_the_records_to_the_laws_of_tokens_ordering_keys_and_states() {
-    let home = tempfile::tempdir().unwrap();
-    let whole = home.path().join("whole");
-    let broker = Broker::open(at(&whole)).await.unwrap();
-    let mut sender = Peer::open(&broker, hello(1, None)).await.unwrap();
-    let mut agent = Peer::open(&broker, hello(2, Some(card("a", "s")))).await.unwrap();
-    for key in [Some("k"), None, Some("k"), None] {
-        let mut work = task("s", "work");
-        work.envelope.ordering_key = key.map(|key| key.parse().unwrap());
-        sender.publish(work).await.unwrap();
-    }
-    let first = agent.delivery().await;
-    assert!(first.publish.envelope.ordering_key.is_some());
-    let second = agent.delivery().await;
-    let outcome = Outcome::Pause { reason: PauseReason::Input, message: None };
-    let number = agent.settle(second.token, outcome);
-    agent.answer(number).await.unwrap();
-    agent.delivery().await;
-    agent.connection.close();
-    sender.connection.close();
-    close(broker).await;
-    assert!(check(&whole).is_sound());
-
-    // The entries in the order in which they were accepted, and a lease.
-    let lease = |found: &[Record]| {
-        let leases = found.iter().filter(|record| matches!(record, Record::Leased { .. }));
-        leases.cloned().next_back().unwrap()
-    };
-    type Make<'a> = Box<dyn FnOnce(Vec<Record>) -> Vec<Record> + 'a>;
-    let cases: [(&str, Make<'_>); 3] = [
-        (
-            "a token was granted that is not later than all before",
-            Box::new(|found| {
-                let mut leases: Vec<_> = found
-                    .into_iter()
-                    .filter(|record| matches!(record, Record::Leased { .. }))
-                    .collect();
-                let Record::Leased { token: last, .. } = &leases[2] else { panic!() };
-                let last = *last;
-                let Record::Leased { token, .. } = &mut leases[0] else { panic!() };
-                *token = last;
-                vec![leases.remove(0)]
-            }),
-        ),
-        (
-            "two entries with one ordering key were leased at a time",
-            Box::new(|found| {
-                // The first and the one before the last, which waits for it.
-                let last = lease(&found);
-                let again = |back: u64| {
-                    let mut record = last.clone();
-                    let Record::Leased { entry, token, .. } = &mut record else { panic!() };
-                    (entry.0, token.counter) = (entry.0 - back, token.counter + 9 - back);
-                    record
-                };
-                vec![again(3), again(1)]
-            }),
-        ),
-        (
-            "a task went to a state that does not follow its own",
-            Box::new(|found| {
-                let paused = found.iter().find(|record| matches!(record, Record::Paused { .. }));
-                let mut paused = paused.unwrap().clone();
-                let Record::Paused { reason, .. } = &mut paused else { panic!() };
-                *reason = PauseReason::Auth;
-                vec![paused]
-            }),
-        ),
-    ];
-    for (number, (law, records)) in cases.into_iter().enumerate() {
-        let data = home.path().join(number.to_string());
-        copy(&whole, &data);
-        append(&data, records);
-        let found = check(&data);
-        assert_eq!(found.faults_total, 1, "{law}: {found:?}");
-        assert!(found.faults[0].to_string().ends_with(law), "{law}: {found:?}");
-        assert!(found.faults[0].location.is_some());
-    }
 }
 
 #[tokio::test]
