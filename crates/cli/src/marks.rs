@@ -50,7 +50,7 @@ pub(crate) struct Marks {
         long,
         value_name = "N",
         allow_negative_numbers = true,
-        value_parser = clap::value_parser!(u32).range(1..)
+        value_parser = attempts
     )]
     attempts: Option<u32>,
     /// When nobody serves the destination: park it until somebody does, fail, or discard it.
@@ -137,6 +137,17 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
             Err(format!("'{text}' is no name with a value; write it like NAME=VALUE"))
         }
     }
+}
+
+/// Reads a number of attempts; the highest only the broker knows.
+fn attempts(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|&attempts| attempts > 0).ok_or_else(|| {
+        let text = shown(text);
+        format!(
+            "'{text}' is out of range; it is a number from 1 to the broker's limits.attempts (100 \
+             unless it is configured)"
+        )
+    })
 }
 
 fn absent(text: &str) -> Result<Absent, String> {

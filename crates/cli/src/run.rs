@@ -8,7 +8,7 @@ use crate::commands::{
 use crate::config::check_environment;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::Output;
+use crate::output::{Output, units};
 use crate::{demo, mistake, torture};
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use std::env;
@@ -16,6 +16,9 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+
+/// Chooses in detail what is told on stderr.
+const LOG: &str = "TRUNKLINE_LOG";
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
@@ -36,7 +39,9 @@ pub(crate) fn main() -> ExitCode {
     if let Err(error) = check_environment() {
         return finish(&output, Err(error));
     }
-    trace(&global, &command);
+    if let Err(error) = trace(&global, &command) {
+        return finish(&output, Err(error));
+    }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads(&command) {
         builder.worker_threads(threads);
@@ -96,7 +101,8 @@ fn finish(output: &Output, result: Result<(), CliError>) -> ExitCode {
     }
 }
 
-fn trace(global: &Global, command: &Command) {
+/// Has what the code tells of itself written to stderr.
+fn trace(global: &Global, command: &Command) -> Result<(), CliError> {
     let level = match global.verbose {
         // Connections that break are what it is for.
         0 if breaks_connections(command) => "error",
@@ -105,12 +111,22 @@ fn trace(global: &Global, command: &Command) {
         2 => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_env("TRUNKLINE_LOG").unwrap_or_else(|_| level.into());
+    let chosen = env::var_os(LOG).filter(|text| !text.is_empty());
+    let filter = match chosen.as_ref().map(|text| text.to_string_lossy()) {
+        Some(text) => EnvFilter::builder().parse(&text).map_err(|error| {
+            CliError::usage(format_args!("{LOG} is '{}': {error}", units::shown(&text)))
+                .hint("it is a level or a list such as trunkline_client=debug,h2=warn")
+        })?,
+        None => level.into(),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Where nobody reads any more nobody can be told that, and trying would be a panic.
+        .log_internal_errors(false)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
         .init();
+    Ok(())
 }
 
 fn breaks_connections(command: &Command) -> bool {

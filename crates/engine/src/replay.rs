@@ -356,7 +356,7 @@ impl Engine {
         let tenant = self.inboxes[self.entries[entry].inbox].tenant;
         let agent = self.agent_key(tenant, agent);
         let registration = self.agents[agent].registration.as_ref();
-        let owner = registration.map_or_else(SmolStr::default, |known| SmolStr::new(&known.owner));
+        let owner = registration.map_or_else(SmolStr::default, |known| known.owner.clone());
         let session = self.new_session(id, tenant, owner, Some(agent));
         self.sessions[session].recovered = true;
         session
@@ -377,7 +377,7 @@ impl Engine {
             let (window, lasting) = self.recall(id);
             // Who owns the agent may have been said after what it holds.
             let known = agent.and_then(|agent| self.agents[agent].registration.as_ref());
-            let owner = known.map(|known| SmolStr::new(&known.owner));
+            let owner = known.map(|known| known.owner.clone());
             let row = &mut self.sessions[session];
             (row.window, row.lasting) = (window, lasting);
             if let Some(owner) = owner {

@@ -49,6 +49,17 @@ pub enum DestinationError {
     Name(#[from] NameError),
 }
 
+/// Why a text is no address of an inbox.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InboxAddressError {
+    /// The part before the colon is none of the two kinds.
+    #[error("unknown inbox '{0}'; an inbox is agent:ID or skill:NAME")]
+    Kind(String),
+    /// The part after the colon is no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
 impl Destination {
     /// The destination that is one agent.
     ///
@@ -127,12 +138,12 @@ impl fmt::Display for InboxAddress {
 }
 
 impl FromStr for InboxAddress {
-    type Err = DestinationError;
-    fn from_str(text: &str) -> Result<Self, DestinationError> {
-        match text.parse()? {
-            Destination::Agent(id) => Ok(Self::Agent(id)),
-            Destination::Skill(name) => Ok(Self::Skill(name)),
-            _ => Err(DestinationError::Kind(text.chars().take(64).collect())),
+    type Err = InboxAddressError;
+    fn from_str(text: &str) -> Result<Self, InboxAddressError> {
+        match text.split_once(':') {
+            Some(("agent", id)) => Ok(Self::Agent(id.parse()?)),
+            Some(("skill", name)) => Ok(Self::Skill(name.parse()?)),
+            _ => Err(InboxAddressError::Kind(text.chars().take(64).collect())),
         }
     }
 }

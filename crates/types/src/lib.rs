@@ -43,7 +43,7 @@ pub use card::{
     AgentCard, AgentChange, AgentControl, AgentEvent, AgentInfo, AgentNews, BreakerInfo,
     BreakerState, Presence,
 };
-pub use destination::{Destination, DestinationError, InboxAddress};
+pub use destination::{Destination, DestinationError, InboxAddress, InboxAddressError};
 pub use envelope::{Envelope, Headers, Payload, RESERVED_HEADERS};
 pub use filter::{Filter, FilterError};
 pub use gather::{Gather, GatherRule, Gathered, GatheredPart};

@@ -34,8 +34,9 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     let absent = count * ABSENT;
     let target = stage.durable(Some(data.path())).await?;
     let shared = stage.host(&target);
-    // What the first of a kind costs is not what each costs.
-    stop_agents(start(&stage, |it| format!("first-{it}"), 100, || Ok(shared.clone())).await?).await;
+    // What the first of a kind cost, and what so many at once leave behind, is not what each costs.
+    let first = |number| format!("first-{number}");
+    stop_agents(start(&stage, first, PIECE, || Ok(shared.clone())).await?).await;
     let empty = memory(&target).await?;
     progress::tell(&format!("  registering {absent} agents that leave again"));
     for from in (0..absent).step_by(PIECE as usize) {

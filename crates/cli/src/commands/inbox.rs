@@ -51,7 +51,13 @@ struct SetArgs {
     #[arg(long, value_name = "SPAN", value_parser = parse_span, group = "change")]
     wait: Option<Duration>,
     /// Most envelopes in it, ephemeral and durable ones each; 0 for the broker's own bounds.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, group = "change")]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = limit,
+        group = "change"
+    )]
     limit: Option<u32>,
     /// Who gets what: least-loaded, round-robin, weighted, consistent-hash or random.
     #[arg(long, value_name = "POLICY", group = "change")]
@@ -138,6 +144,17 @@ fn show(inbox: &InboxInfo, output: &Output) -> Result<(), CliError> {
         ("dropped", units::count(counters.dropped)),
     ];
     output.table(&output::fields(fields.into_iter().filter(|(_, value)| !value.is_empty())))
+}
+
+/// Reads a limit; which one is the highest only the broker knows.
+fn limit(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_no_number| {
+        let text = units::shown(text);
+        format!(
+            "'{text}' is out of range; it is a number from 1 to the highest of the broker's own \
+             bounds (10000000 unless it is configured), or 0 for those"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ const ABSENT: &str = "note: nobody serves its destination at the moment; it wait
 /// What a sender should know of the recipients, if it is out of the ordinary. What is `due` later
 /// is not routed yet.
 fn remark(accepted: &Acceptance, to: &Destination, due: bool) -> Option<String> {
-    let &Acceptance { duplicate, targets, parked, .. } = accepted;
+    let &Acceptance { duplicate, targets, parked, dropped, .. } = accepted;
     match (to, targets, parked) {
         // Of the first one of a key nothing is told again.
         (_, _, _) if due || duplicate => None,
@@ -169,7 +169,18 @@ fn remark(accepted: &Acceptance, to: &Destination, due: bool) -> Option<String> 
         (Destination::Topic(topic), 0, _) => {
             Some(format!("note: nobody subscribes to {topic} yet; it waits for whoever does first"))
         }
-        (_, 0, _) | (_, _, 0) => None,
+        (Destination::All, 0, 0) => Some("note: nobody is there; it went nowhere".into()),
+        (_, 0, 0) => Some("note: nobody serves its destination; it went nowhere".into()),
+        (_, 0, _) => Some("note: nobody is there yet; it waits for whoever comes first".into()),
+        (Destination::Agents(ids), _, 0) => {
+            // Copies for those who are not there are discarded only if the sender wants that.
+            let absent = ids.len().saturating_sub((targets + dropped) as usize);
+            let who = units::counted(absent as u64, "recipient is", "recipients are");
+            let all = ids.len();
+            (absent > 0)
+                .then(|| format!("note: of {all}, {who} not there; it goes no further for these"))
+        }
+        (_, _, 0) => None,
         (Destination::Agent(_) | Destination::Skill(_), _, _) => Some(ABSENT.into()),
         (_, 1, _) => Some("note: its one recipient is not there; it waits for it".into()),
         (_, _, 1) => Some(format!("note: 1 of {targets} recipients is not there; it waits for it")),

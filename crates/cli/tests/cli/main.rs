@@ -32,5 +32,6 @@ mod stop;
 mod storage;
 mod subscriptions;
 mod tasks;
+mod telling;
 mod torture;
 mod work;

@@ -200,7 +200,7 @@ impl Engine {
     /// An agent of the session's tenant that has registered.
     fn registered_agent(&self, session: SessionKey, id: &AgentId) -> Result<AgentKey, Refusal> {
         let tenant = &self.tenants[self.sessions[session].tenant];
-        let known = tenant.agents.get(id).copied();
+        let known = tenant.agent(id);
         known.filter(|&key| self.agents[key].registration.is_some()).ok_or_else(|| {
             let message =
                 format!("agent '{id}' is unknown: it never registered, or it was unregistered");

@@ -50,8 +50,8 @@ impl Engine {
             return;
         }
         let Hello { session: id, card, credit, subscriptions, next_operation, held } = hello;
-        let known_agent = card.as_ref().and_then(|card| self.tenants[tenant].agents.get(&card.id));
-        let before = self.standing(known_agent.copied());
+        let known_agent = card.as_ref().and_then(|card| self.tenants[tenant].agent(&card.id));
+        let before = self.standing(known_agent);
         let skills = card.as_ref().map(|card| card.skills.clone().into_boxed_slice());
         let (agent, registered) = match card {
             Some(card) => {
@@ -238,9 +238,9 @@ impl Engine {
         }
         if let Some(card) = &hello.card {
             card.check(limits)?;
-            let known = self.tenants[tenant].agents.get(&card.id);
+            let known = self.tenants[tenant].agent(&card.id);
             self.check_new_inboxes(tenant, card)?;
-            let kept = known.map_or(&[][..], |&key| &self.agents[key].subscriptions);
+            let kept = known.map_or(&[][..], |key| &self.agents[key].subscriptions);
             let new = hello
                 .subscriptions
                 .iter()
@@ -260,7 +260,7 @@ impl Engine {
                     return Err(Refusal::new(RefusalCode::TooLarge, message));
                 }
             }
-            let owner = known.and_then(|&key| self.agents[key].registration.as_ref());
+            let owner = known.and_then(|key| self.agents[key].registration.as_ref());
             if let Some(owner) = owner.filter(|known| {
                 known.owner != principal.subject && !self.planted(Defect::TakenIdentity)
             }) {
@@ -289,7 +289,7 @@ impl Engine {
     fn check_new_inboxes(&self, tenant: TenantKey, card: &AgentCard) -> Result<(), Refusal> {
         let tenant = &self.tenants[tenant];
         let new = card.skills.iter().filter(|skill| !tenant.skill_inboxes.contains_key(*skill));
-        let own = usize::from(!tenant.agent_inboxes.contains_key(&card.id));
+        let own = usize::from(!tenant.agents.contains_key(&card.id));
         let (count, limit) = (self.inboxes.len() + new.count() + own, self.config.inboxes);
         if count > limit {
             let message = format!(

@@ -64,7 +64,11 @@ impl Engine {
         let row = self.sessions.remove(session);
         self.session_keys.remove(&row.id);
         if let Some(agent) = row.agent {
-            self.agents[agent].sessions.retain(|&other| other != session);
+            let sessions = &mut self.agents[agent].sessions;
+            sessions.retain(|&other| other != session);
+            if sessions.is_empty() {
+                *sessions = Vec::new();
+            }
         }
         let tally = &mut self.tenants[row.tenant].tally;
         tally.sessions -= 1;

@@ -274,9 +274,9 @@ impl Engine {
     fn is_known(&self, tenant: TenantKey, destination: &Destination) -> bool {
         let tenant = &self.tenants[tenant];
         match destination {
-            Destination::Agent(id) => tenant.agent_inboxes.contains_key(id),
+            Destination::Agent(id) => tenant.agents.contains_key(id),
             Destination::Skill(skill) => tenant.skill_inboxes.contains_key(skill),
-            Destination::Agents(ids) => ids.iter().any(|id| tenant.agent_inboxes.contains_key(id)),
+            Destination::Agents(ids) => ids.iter().any(|id| tenant.agents.contains_key(id)),
             Destination::Topic(_) | Destination::All => true,
         }
     }
@@ -322,7 +322,7 @@ impl Engine {
         if row.fingerprint != fingerprint(publish) {
             let message = format!(
                 "idempotency key '{key}' was used for message {} with another kind, destination \
-                 or payload",
+                 or payload; use another key, or send the same again",
                 row.id
             );
             return Err(Refusal::new(RefusalCode::KeyReused, message));

@@ -80,10 +80,10 @@ impl Engine {
     ) -> Result<InboxInfo, Refusal> {
         let row = &self.tenants[tenant];
         let known = match address {
-            InboxAddress::Agent(id) => row.agent_inboxes.get(id),
-            InboxAddress::Skill(skill) => row.skill_inboxes.get(skill),
+            InboxAddress::Agent(id) => row.agent_inbox(id),
+            InboxAddress::Skill(skill) => row.skill_inboxes.get(skill).copied(),
         };
-        let Some(&key) = known else {
+        let Some(key) = known else {
             let message = format!(
                 "inbox '{address}' is unknown: nobody serves it and nothing was sent to it or set \
                  about it"

@@ -144,7 +144,7 @@ impl Engine {
         let tenant = self.tenants[agent.tenant].id.clone();
         let record = AgentRecord {
             tenant: tenant.clone(),
-            owner: known.owner.clone(),
+            owner: known.owner.to_string(),
             card: known.card.clone(),
             at: known.at,
         };

@@ -209,6 +209,9 @@ impl Engine {
         for inbox in std::mem::take(&mut row.inboxes) {
             let inbox = &mut self.inboxes[inbox];
             inbox.servers.retain(|&other| other != session);
+            if inbox.servers.is_empty() {
+                inbox.servers = Vec::new();
+            }
             inbox.available -= u32::from(counted);
         }
     }

@@ -54,8 +54,8 @@ impl Engine {
         let recorded = level.is_logged();
         *self.tenants[tenant].tally.accepted_of(recorded) += 1;
         let unserved = |(agent, why_not): &&Asked| {
-            let inbox = self.tenants[tenant].agent_inboxes.get(agent);
-            why_not.is_none() && !inbox.is_some_and(|&inbox| self.is_served(inbox))
+            let inbox = self.tenants[tenant].agent_inbox(agent);
+            why_not.is_none() && !inbox.is_some_and(|inbox| self.is_served(inbox))
         };
         let parked = count(asked.iter().filter(unserved).count());
         let full = |(_, why_not): &&Asked| {
@@ -99,7 +99,7 @@ impl Engine {
     /// The agents that a request asks, in the order of their ids.
     fn agents_to_ask(&self, tenant: TenantKey, publish: &Publish) -> Result<Vec<AgentId>, Refusal> {
         let envelope = &publish.envelope;
-        let registered = self.tenants[tenant].agents.values().filter_map(|&key| {
+        let registered = self.tenants[tenant].agents.values().filter_map(|&(key, _)| {
             let agent = &self.agents[key];
             Some((&agent.id, &agent.registration.as_ref()?.card))
         });
@@ -136,7 +136,7 @@ impl Engine {
 
     /// Why an agent cannot be asked, if so. One that nobody has heard of gets no inbox for that.
     fn why_not(&self, tenant: TenantKey, publish: &Publish, agent: &AgentId) -> Option<Failure> {
-        let inbox = self.tenants[tenant].agent_inboxes.get(agent).copied();
+        let inbox = self.tenants[tenant].agent_inbox(agent);
         let served = inbox.is_some_and(|inbox| self.is_served(inbox));
         if publish.absent() == Absent::Fail && !served {
             let reason = "it is not connected, and the sender did not want to wait".to_owned();

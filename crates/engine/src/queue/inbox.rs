@@ -4,12 +4,12 @@ use super::droppable::Droppable;
 use super::entry::{Entry, Place};
 use super::list::List;
 use super::missed::Missed;
+use super::returned::Returned;
 use crate::admission::Crowd;
 use crate::map::Map;
-use crate::record::EntryId;
 use crate::spill::{Ahead, is_stub, stalled};
 use crate::table::{AgentKey, EntryKey, SessionKey, Table, TenantKey};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use trunkline_types::{
     Counters, Gauges, InboxSettings, OrderingKey, Priority, Sequence, SkillName, WallTime,
 };
@@ -90,7 +90,7 @@ pub(crate) enum Owner {
 struct Lane {
     /// Entries that were delivered before and came back, in order of acceptance. They go first:
     /// whatever was delivered is older than what was not.
-    returned: BTreeMap<EntryId, EntryKey>,
+    returned: Returned,
     fresh: List,
 }
 
@@ -184,7 +184,7 @@ impl Inbox {
         let (number, id) = (lane_of(entry), entry.id);
         let lane = &mut self.lanes[number];
         if entry.returned {
-            lane.returned.remove(&id);
+            lane.returned.remove(id);
         } else {
             lane.fresh.remove(entries, key);
         }
@@ -211,7 +211,7 @@ impl Inbox {
     pub(crate) fn list_again(&mut self, entries: &Table<EntryKey, Entry>) {
         let Some(ahead) = &mut self.ahead else { return };
         for (number, lane) in self.lanes.iter().enumerate() {
-            let returned = lane.returned.values().copied();
+            let returned = lane.returned.iter();
             let keys = returned.chain(lane.fresh.iter(entries));
             let spilled = keys.filter(|&key| is_stub(&entries[key].publish));
             ahead.list_all(number, spilled.map(|key| (key, entries[key].id)));
@@ -221,7 +221,7 @@ impl Inbox {
     /// The first entry of a lane.
     pub(crate) fn first(&self, lane: usize) -> Option<EntryKey> {
         let lane = &self.lanes[lane];
-        lane.returned.first_key_value().map(|(_, &key)| key).or(lane.fresh.front())
+        lane.returned.first().or(lane.fresh.front())
     }
 
     /// What may be dropped to make room. Looked for once, then kept up to date until the lanes
@@ -230,7 +230,7 @@ impl Inbox {
         if self.droppable.is_none() {
             let mut droppable = Box::<Droppable>::default();
             for lane in &self.lanes {
-                let returned = lane.returned.values().copied();
+                let returned = lane.returned.iter();
                 for key in returned.chain(lane.fresh.iter(entries)) {
                     droppable.push(&entries[key], key);
                 }
@@ -263,9 +263,12 @@ impl Inbox {
     /// When the oldest entry that is ready was accepted. Each lane is in order, so only the first
     /// of each are looked at, and those will be wanted next.
     pub(crate) fn oldest(&self, entries: &Table<EntryKey, Entry>) -> Option<WallTime> {
+        if self.filled == 0 {
+            return None;
+        }
         let filled = self.lanes.iter().filter(|lane| !lane.is_empty());
         let first = filled.flat_map(|lane| {
-            let returned = lane.returned.first_key_value().map(|(_, &key)| key);
+            let returned = lane.returned.first();
             [returned, lane.fresh.front()]
         });
         first.flatten().map(|key| entries[key].accepted_at).min()

@@ -5,9 +5,10 @@ use trunkline_types::session::NumberRange;
 /// How many ranges are kept; beyond that the oldest are told as one, with what lies between.
 const RANGES: usize = 64;
 
-/// Numbers that were dropped, as ranges in ascending order.
+/// Numbers that were dropped, as ranges in ascending order. Boxed because most inboxes have none.
 #[derive(Debug, Default)]
-pub(crate) struct Missed(Vec<NumberRange>);
+#[allow(clippy::box_collection, reason = "every inbox is as large as the largest")]
+pub(crate) struct Missed(Option<Box<Vec<NumberRange>>>);
 
 impl Missed {
     /// Notes a number.
@@ -23,7 +24,7 @@ impl Missed {
     }
 
     fn add(&mut self, new: NumberRange) {
-        let ranges = &mut self.0;
+        let ranges = self.0.get_or_insert_default();
         // Those that the new one touches become one with it.
         let from = ranges.partition_point(|range| range.last.saturating_add(1) < new.first);
         let to = ranges.partition_point(|range| range.first <= new.last.saturating_add(1));
@@ -39,7 +40,7 @@ impl Missed {
 
     /// What is to be told now; it is then told.
     pub(crate) fn take(&mut self) -> Vec<NumberRange> {
-        std::mem::take(&mut self.0)
+        self.0.take().map_or(Vec::new(), |ranges| *ranges)
     }
 }
 

@@ -8,6 +8,7 @@ mod list;
 mod messages;
 mod missed;
 mod place;
+mod returned;
 
 pub(crate) use droppable::{Droppable, is_event_like};
 pub(crate) use entry::{Entry, Lease, Place};

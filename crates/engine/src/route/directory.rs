@@ -2,8 +2,10 @@
 
 use crate::dispatch::Breaker;
 use crate::engine::Engine;
+use crate::queue::{Inbox, Owner};
 use crate::record::AgentRecord;
-use crate::table::{AgentKey, SessionKey, TenantKey};
+use crate::table::{AgentKey, InboxKey, SessionKey, TenantKey};
+use smol_str::SmolStr;
 use std::sync::Arc;
 use trunkline_types::session::Subscription;
 use trunkline_types::{AgentCard, AgentControl, AgentId, Sequence, WallTime};
@@ -31,7 +33,7 @@ pub(crate) struct Agent {
 /// What an agent registered.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    pub(crate) owner: String,
+    pub(crate) owner: SmolStr,
     pub(crate) card: AgentCard,
     pub(crate) at: WallTime,
 }
@@ -39,10 +41,15 @@ pub(crate) struct Registration {
 impl Engine {
     /// The agent's row, made when it is first heard of.
     pub(crate) fn agent_key(&mut self, tenant: TenantKey, id: &AgentId) -> AgentKey {
-        if let Some(&key) = self.tenants[tenant].agents.get(id) {
-            return key;
+        self.agent_keys(tenant, id).0
+    }
+
+    /// The agent's row and its inbox, made when it is first heard of.
+    pub(super) fn agent_keys(&mut self, tenant: TenantKey, id: &AgentId) -> (AgentKey, InboxKey) {
+        if let Some(&keys) = self.tenants[tenant].agents.get(id) {
+            return keys;
         }
-        let key = self.agents.insert(Agent {
+        let agent = self.agents.insert(Agent {
             id: id.clone(),
             tenant,
             registration: None,
@@ -53,8 +60,9 @@ impl Engine {
             sequence: Sequence(0),
             base: Sequence(0),
         });
-        self.tenants[tenant].agents.insert(id.clone(), key);
-        key
+        let inbox = self.inboxes.insert(Inbox::new(tenant, Owner::Agent(agent)));
+        self.tenants[tenant].agents.insert(id.clone(), (agent, inbox));
+        (agent, inbox)
     }
 
     /// An agent registers or changes its card.
@@ -68,7 +76,8 @@ impl Engine {
             agent.base = sequence;
         }
         let at = agent.registration.as_ref().map_or(record.at, |known| known.at);
-        agent.registration = Some(Registration { owner: record.owner, card: record.card, at });
+        let owner = record.owner.into();
+        agent.registration = Some(Registration { owner, card: record.card, at });
         key
     }
 }

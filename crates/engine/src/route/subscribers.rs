@@ -143,8 +143,7 @@ impl Engine {
             Subscriber::Session(session) => return !self.is_event_full(session, publish),
             Subscriber::Agent(agent) => &self.agents[agent].id,
         };
-        // An agent that was never sent anything has room.
-        let Some(&inbox) = self.tenants[tenant].agent_inboxes.get(agent) else { return true };
+        let Some(inbox) = self.tenants[tenant].agent_inbox(agent) else { return true };
         let logged = self.config.logged;
         let level = if logged { publish.durability() } else { Durability::Ephemeral };
         let size = publish.envelope.payload.data.len() as u64;

@@ -67,7 +67,7 @@ impl Engine {
         match &envelope.destination {
             Destination::Agent(id) => {
                 // Known nearly always, so it is looked up before anything else is asked.
-                let known = self.tenants[tenant].agent_inboxes.get(id).copied();
+                let known = self.tenants[tenant].agent_inbox(id);
                 let inbox = if let Some(inbox) = known {
                     inbox
                 } else {
@@ -126,7 +126,7 @@ impl Engine {
         destination: &Destination,
         agents: impl Iterator<Item = &'a AgentId>,
     ) -> Result<(), Refusal> {
-        let known = &self.tenants[tenant].agent_inboxes;
+        let known = &self.tenants[tenant].agents;
         let mut new: Vec<_> = agents.filter(|id| !known.contains_key(*id)).collect();
         new.sort_unstable();
         new.dedup();
@@ -150,7 +150,7 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let tenant = &self.tenants[tenant];
         let known = match destination {
-            Destination::Agent(id) => tenant.agent_inboxes.contains_key(id),
+            Destination::Agent(id) => tenant.agents.contains_key(id),
             Destination::Skill(skill) => tenant.skill_inboxes.contains_key(skill),
             Destination::Topic(_) | Destination::All | Destination::Agents(_) => true,
         };

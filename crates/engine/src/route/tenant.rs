@@ -15,10 +15,8 @@ use trunkline_types::{AgentId, InboxAddress, Sequence, SkillName, TenantId};
 #[derive(Debug)]
 pub(crate) struct Tenant {
     pub(crate) id: TenantId,
-    /// Every agent that has registered.
-    pub(crate) agents: Map<AgentId, AgentKey>,
-    /// The inboxes of agents, registered or not.
-    pub(crate) agent_inboxes: Map<AgentId, InboxKey>,
+    /// Every agent that was heard of, registered or not, and its inbox.
+    pub(crate) agents: Map<AgentId, (AgentKey, InboxKey)>,
     /// The inboxes of skills, offered or not.
     pub(crate) skill_inboxes: Map<SkillName, InboxKey>,
     /// Counts the events of bare subscriptions.
@@ -63,6 +61,18 @@ pub(crate) struct Tally {
     pub(crate) figured: u64,
 }
 
+impl Tenant {
+    /// The row of an agent that was heard of.
+    pub(crate) fn agent(&self, id: &AgentId) -> Option<AgentKey> {
+        self.agents.get(id).map(|&(agent, _)| agent)
+    }
+
+    /// The inbox of an agent that was heard of.
+    pub(crate) fn agent_inbox(&self, id: &AgentId) -> Option<InboxKey> {
+        self.agents.get(id).map(|&(_, inbox)| inbox)
+    }
+}
+
 impl Tally {
     /// The counter of publishes that were accepted, those in records or the others.
     pub(crate) fn accepted_of(&mut self, recorded: bool) -> &mut u64 {
@@ -80,7 +90,6 @@ impl Engine {
         let key = self.tenants.insert(Tenant {
             id: id.clone(),
             agents: map(seed),
-            agent_inboxes: map(seed),
             skill_inboxes: map(seed),
             bare: <InboxKey as crate::table::Key>::from_slot(0),
             topics: Topics::new(seed),
@@ -106,15 +115,9 @@ impl Engine {
         key
     }
 
-    /// The inbox of an agent, made when it is first heard of; so is a row for the agent.
+    /// The inbox of an agent, made with the agent's row when it is first heard of.
     pub(crate) fn agent_inbox(&mut self, tenant: TenantKey, id: &AgentId) -> InboxKey {
-        if let Some(&key) = self.tenants[tenant].agent_inboxes.get(id) {
-            return key;
-        }
-        let agent = self.agent_key(tenant, id);
-        let key = self.inboxes.insert(Inbox::new(tenant, Owner::Agent(agent)));
-        self.tenants[tenant].agent_inboxes.insert(id.clone(), key);
-        key
+        self.agent_keys(tenant, id).1
     }
 
     /// The inbox of an address.

@@ -113,7 +113,10 @@ impl Engine {
             invalid(format!("the cron expression of schedule '{name}': {problem}"))
         })?;
         next.filter(|&next| next > after).ok_or_else(|| {
-            invalid(format!("schedule '{name}' never fires: '{cron}' names no time to come"))
+            invalid(format!(
+                "schedule '{name}' never fires: '{cron}' names no time to come; name a day that \
+                 its month has"
+            ))
         })
     }
 

@@ -233,7 +233,7 @@ impl DeadLetters {
             let place = inbox.as_ref().map_or_else(String::new, |inbox| format!(" of '{inbox}'"));
             let message = format!(
                 "dead letter {id}{place} is gone: it was redriven, purged or forgotten, or it \
-                 never was"
+                 never was; list those that there are"
             );
             Refusal::new(RefusalCode::NotFound, message)
         })

@@ -10,7 +10,6 @@ use crate::now::Now;
 use crate::route::wants;
 use crate::stats::page::{self, Room};
 use crate::table::{AgentKey, TenantKey};
-use smol_str::SmolStr;
 use trunkline_types::{
     AgentFilter, AgentInfo, AgentPage, Answer, Counters, DeadLetterFilter, DeadLetterPage,
     Durability, Gauges, InboxStats, Presence, Principal, Query, Refusal, Stats,
@@ -114,14 +113,14 @@ impl Engine {
         let registration = agent.registration.as_ref()?;
         let in_flight = self.connected(key).map(|row| row.in_flight).sum();
         let credit = self.connected(key).map(|row| row.credit.deliveries).sum();
-        let inbox = self.tenants[agent.tenant].agent_inboxes.get(&agent.id);
-        let waiting = inbox.map_or(0, |&inbox| {
+        let inbox = self.tenants[agent.tenant].agent_inbox(&agent.id);
+        let waiting = inbox.map_or(0, |inbox| {
             let gauges = self.inboxes[inbox].gauges();
             gauges.waiting + gauges.parked + gauges.delayed + gauges.staged
         });
         Some(AgentInfo {
             card: registration.card.clone(),
-            owner: SmolStr::new(&registration.owner),
+            owner: registration.owner.clone(),
             presence: self.presence(key),
             sessions: u32::try_from(self.connected(key).count()).unwrap_or(u32::MAX),
             in_flight,

@@ -29,7 +29,7 @@ impl Engine {
         let entry = &self.entries[key];
         let (inbox, lane) = (&self.inboxes[entry.inbox], 1 << lane_of(entry));
         let agent = self.tasks.rows[entry.task?].agent.as_ref()?;
-        let agent = *self.tenants[inbox.tenant].agents.get(agent)?;
+        let agent = self.tenants[inbox.tenant].agent(agent)?;
         // Whatever waits there already goes first; it is about to be delivered.
         if inbox.filled() & lane != 0 {
             return None;
