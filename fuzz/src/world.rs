@@ -343,7 +343,7 @@ impl World {
                         assert_eq!(task.state, state, "an end is final: {task:?}");
                     }
                 }
-                Effect::Answer { .. } | Effect::Filter { .. } | Effect::Ended(_) => {}
+                Effect::Answer { .. } | Effect::Filter { .. } | Effect::Past(_) => {}
             }
         }
         if let Err(problem) = self.engine.conservation() {

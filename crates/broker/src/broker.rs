@@ -5,7 +5,7 @@ use crate::config::BrokerConfig;
 use crate::connection::BrokerConnection;
 use crate::core::{Input, Threads, Told};
 use crate::error::OpenError;
-use crate::index::{Feed, Index, IndexThread, Lists, Retention};
+use crate::index::{Feed, Index, IndexThread, Keep, Lists, Retention};
 use crate::listing::Listing;
 use crate::loading::{LoadThread, Payloads};
 use crate::open::{self, Opened, Settings};
@@ -39,7 +39,7 @@ use trunkline_types::{Answer, Principal, Query, Refusal, RefusalCode, Sequence};
 pub struct Broker {
     handle: BrokerHandle,
     settings: Arc<Settings>,
-    /// Told how long ended tasks are kept on disk.
+    /// Told how long ended tasks and dead letters are kept on disk.
     feed: Option<Arc<Feed>>,
 }
 
@@ -47,7 +47,7 @@ pub struct Broker {
 #[derive(Clone)]
 pub struct BrokerHandle {
     partition: Arc<Partition>,
-    /// Lists the ended tasks that are not in memory.
+    /// Lists the ended tasks and dead letters that are not in memory.
     lists: Option<Arc<Lists>>,
     principal: Principal,
     companion: Companion,
@@ -254,10 +254,10 @@ impl Connector for BrokerHandle {
             let principal = self.principal.clone();
             let listing = self.lists.clone().and_then(|lists| Listing::of(lists, &query));
             self.partition.bring(Input::Ask { principal, question: query, asker });
-            let Told { result, ended_from } = answer.await.unwrap_or_else(|_| closed().into());
+            let Told { result, known } = answer.await.unwrap_or_else(|_| closed().into());
             match listing {
                 Some(listing) => {
-                    listing.complete(self.principal.tenant.clone(), result, ended_from).await
+                    listing.complete(self.principal.tenant.clone(), result, known).await
                 }
                 None => result,
             }
@@ -287,9 +287,12 @@ fn closed() -> Refusal {
     Refusal::new(RefusalCode::Unavailable, message)
 }
 
-/// How long ended tasks are kept on disk.
+/// How long ended tasks and dead letters are kept on disk.
 fn retention(config: &EngineConfig) -> Retention {
-    Retention { keep: config.ended_task_keep, bytes: config.ended_task_disk_bytes }
+    Retention {
+        tasks: Keep { keep: config.ended_task_keep, bytes: config.ended_task_disk_bytes },
+        letters: Keep { keep: config.dead_letter_keep, bytes: config.dead_letter_disk_bytes },
+    }
 }
 
 /// Starts the thread that reads payloads.
@@ -303,8 +306,8 @@ fn start_loads(payloads: Payloads, partition: &Arc<Partition>) -> std::io::Resul
     })
 }
 
-/// Starts the thread that fills the index. Without it keys stay in memory, which is no reason not
-/// to start.
+/// Starts the thread that fills the index. Without it everything stays in memory, which is no
+/// reason not to start.
 fn start_index(
     index: Option<Index>,
     partition: &Arc<Partition>,
@@ -325,6 +328,13 @@ fn start_index(
             partition.let_go();
         }
     };
-    let started = index?.start(clock, retention, on_commit, on_kept);
+    let target = Arc::downgrade(partition);
+    let on_stopped = move || {
+        if let Some(partition) = target.upgrade() {
+            partition.bring(Input::Command(Command::IndexStopped));
+            partition.let_go();
+        }
+    };
+    let started = index?.start(clock, retention, on_commit, on_kept, on_stopped);
     started.inspect_err(|error| tracing::warn!(%error, "the index is not filled")).ok()
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use trunkline_engine::{
-    Command, ConnectionKey, Effect, EndedTask, Engine, Mono, Now, Output, QueryKey, Record,
+    Command, ConnectionKey, Effect, Engine, InMemory, Mono, Now, Output, Past, QueryKey, Record,
 };
 use trunkline_log::{Batch, Committer, Space, Urgency};
 use trunkline_types::session::{Hello, SessionItem};
@@ -25,13 +25,13 @@ pub(crate) type Asker = oneshot::Sender<Told>;
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) result: Result<Answer, Refusal>,
-    /// The ended tasks of records before this place were not in memory.
-    pub(crate) ended_from: Sequence,
+    /// What was in memory.
+    pub(crate) known: Box<InMemory>,
 }
 
 impl From<Refusal> for Told {
     fn from(refusal: Refusal) -> Self {
-        Self { result: Err(refusal), ended_from: Sequence(0) }
+        Self { result: Err(refusal), known: Box::default() }
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum Input {
 /// The threads of a broker, in the order in which they end.
 #[derive(Default)]
 pub(crate) struct Threads {
-    /// Fills the index of keys, which lies beside the log and must not outlive its lock.
+    /// Fills the index, which lies beside the log and must not outlive its lock.
     pub(crate) index: Option<IndexThread>,
     /// Reads payloads back that have left memory.
     pub(crate) loads: Option<LoadThread>,
@@ -77,8 +77,8 @@ pub(crate) struct Core {
     pub(crate) threads: Threads,
     /// How long keys count, which is what the index is told.
     pub(crate) key_window: Duration,
-    /// Tasks that ended in this turn.
-    ended: VecDeque<Box<EndedTask>>,
+    /// What was over in this turn.
+    past: VecDeque<Past>,
     pub(crate) partition: u16,
     /// Told which filters there are.
     filters: Arc<FilterTable>,
@@ -118,7 +118,7 @@ impl Core {
             clock,
             threads: Threads::default(),
             key_window: Duration::ZERO,
-            ended: VecDeque::new(),
+            past: VecDeque::new(),
             partition,
             filters,
             out: Output::default(),
@@ -271,9 +271,11 @@ impl Core {
         self.perform();
     }
 
-    /// Lets the engine refuse new work while the log is as far behind as it may be.
+    /// Lets the engine refuse new work while the log or the index is as far behind as it may be.
     fn look_at_congestion(&mut self, now: Now) {
-        let congested = self.threads.committer.as_ref().is_some_and(Committer::is_congested);
+        let Threads { committer, index, .. } = &self.threads;
+        let congested = committer.as_ref().is_some_and(Committer::is_congested)
+            || index.as_ref().is_some_and(|index| index.feed().is_congested());
         if std::mem::replace(&mut self.congested, congested) != congested {
             self.engine.handle(now, Command::Congestion { congested }, &mut self.out);
         }
@@ -282,7 +284,7 @@ impl Core {
     /// Hands this turn's records to the log.
     fn finish(&mut self) {
         if self.out.records.is_empty() && !self.out.flush {
-            index_ended(self.threads.index.as_ref(), &mut self.ended, Sequence(u64::MAX));
+            index_past(self.threads.index.as_ref(), &mut self.past, Sequence(u64::MAX));
             return;
         }
         let urgency = if self.out.flush { Urgency::Synced } else { Urgency::Buffered };
@@ -293,7 +295,7 @@ impl Core {
             {
                 index.feed().push(Entry::Key(row));
             }
-            index_ended(self.threads.index.as_ref(), &mut self.ended, sequence);
+            index_past(self.threads.index.as_ref(), &mut self.past, sequence);
             let write = |body: &mut Vec<u8>| Record::encode(&record, body);
             let (partition, tag, before) = (self.partition, record.tag(), self.batch.bytes());
             let result = if record.is_carried() {
@@ -308,7 +310,7 @@ impl Core {
                 too_long = Some(format!("cannot write record {}: {too_large}", sequence.0));
             }
         }
-        index_ended(self.threads.index.as_ref(), &mut self.ended, Sequence(u64::MAX));
+        index_past(self.threads.index.as_ref(), &mut self.past, Sequence(u64::MAX));
         self.log.records += self.batch.records();
         self.log.bytes += self.batch.bytes() as u64;
         self.out.clear();
@@ -350,9 +352,9 @@ impl Core {
                     self.cleaning.needed = needed.max(self.engine.indexed_through());
                     self.cleaning.news = true;
                 }
-                Effect::Ended(task) => self.ended.push_back(task),
-                Effect::Answer { ended_from, query, result } => {
-                    self.answer(query, Told { result, ended_from });
+                Effect::Past(past) => self.past.push_back(past),
+                Effect::Answer { known, query, result } => {
+                    self.answer(query, Told { result, known });
                 }
             }
         }
@@ -421,16 +423,12 @@ impl Core {
     }
 }
 
-/// Hands tasks that ended up to a place to the index, in the order of places with what else it is
-/// to have. Without an index they are forgotten when they leave the engine's memory.
-fn index_ended(
-    index: Option<&IndexThread>,
-    ended: &mut VecDeque<Box<EndedTask>>,
-    through: Sequence,
-) {
-    while let Some(task) = ended.pop_front_if(|task| task.place <= through) {
+/// Hands what was over up to a place to the index, in the order of places with what else it is to
+/// have. Without an index it is forgotten when it leaves the engine's memory.
+fn index_past(index: Option<&IndexThread>, past: &mut VecDeque<Past>, through: Sequence) {
+    while let Some(past) = past.pop_front_if(|past| past.place() <= through) {
         if let Some(index) = index {
-            index.feed().push(Entry::Task(task));
+            index.feed().push(Entry::Past(past));
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Questions about many tasks: the engine answers for those in memory, and the index for those that
-//! have left it, outside of the engine's turn.
+//! Questions about many tasks or dead letters: the engine answers for those in memory, and the index
+//! for those that have left it, outside of the engine's turn.
 
 use crate::index::Lists;
 use std::sync::Arc;
-use trunkline_engine::{merge_context, merge_tasks};
+use trunkline_engine::{InMemory, merge_context, merge_letters, merge_tasks};
 use trunkline_types::{
-    Answer, ContextId, ContextSnapshot, Query, Refusal, RefusalCode, Sequence, TaskFilter, TenantId,
+    Answer, ContextId, ContextSnapshot, DeadLetterFilter, Query, Refusal, RefusalCode, Sequence,
+    TaskFilter, TenantId,
 };
 
 /// How many tasks of a conversation are looked at, as its snapshot's docs say.
@@ -22,6 +23,7 @@ pub(crate) struct Listing {
 enum Question {
     Tasks(TaskFilter),
     Context(ContextId, Option<u32>),
+    Letters(DeadLetterFilter),
 }
 
 impl Listing {
@@ -30,24 +32,25 @@ impl Listing {
         let question = match query {
             Query::Tasks(filter) => Question::Tasks(filter.clone()),
             Query::Context { id, history_length } => Question::Context(id.clone(), *history_length),
+            Query::DeadLetters(filter) => Question::Letters(filter.clone()),
             _ => return None,
         };
         Some(Self { lists, question })
     }
 
-    /// Completes the engine's answer with the tasks of records before a place. What ends meanwhile
-    /// ended at or behind it, so that the answer is of the one moment at which the engine gave it.
+    /// Completes the engine's answer with what had left memory then. What ends meanwhile ends behind
+    /// that, so that the answer is of the one moment at which the engine gave it.
     pub(crate) async fn complete(
         self,
         tenant: TenantId,
-        known: Result<Answer, Refusal>,
-        ended_from: Sequence,
+        answer: Result<Answer, Refusal>,
+        known: Box<InMemory>,
     ) -> Result<Answer, Refusal> {
         // It waits for the disk.
-        let read = move || self.read(&tenant, known, ended_from);
+        let read = move || self.read(&tenant, answer, &known);
         let done = tokio::task::spawn_blocking(read).await;
         done.unwrap_or_else(|error| {
-            let message = format!("tasks that ended cannot be listed: {error}");
+            let message = format!("what has left memory cannot be listed: {error}");
             Err(Refusal::new(RefusalCode::Unavailable, message))
         })
     }
@@ -55,24 +58,28 @@ impl Listing {
     fn read(
         self,
         tenant: &TenantId,
-        known: Result<Answer, Refusal>,
-        ended_from: Sequence,
+        answer: Result<Answer, Refusal>,
+        known: &InMemory,
     ) -> Result<Answer, Refusal> {
-        match (self.question, known) {
+        let (lists, from) = (&*self.lists, known.tasks_from);
+        match (self.question, answer) {
             (Question::Tasks(filter), Ok(Answer::Tasks(page))) => {
-                let past = self.lists.tasks(tenant, &filter, ended_from)?;
+                let past = lists.tasks(tenant, &filter, from)?;
                 Ok(Answer::Tasks(merge_tasks(&filter, page, past)))
             }
-            (Question::Context(id, length), Ok(Answer::Context(known))) => {
-                let past = (&*self.lists, tenant, ended_from);
-                context(past, &id, Ok(*known), length)
+            (Question::Context(id, length), Ok(Answer::Context(context))) => {
+                self::context((lists, tenant, from), &id, Ok(*context), length)
             }
             (Question::Context(id, length), Err(refusal))
                 if refusal.code == RefusalCode::NotFound =>
             {
-                context((&*self.lists, tenant, ended_from), &id, Err(refusal), length)
+                context((lists, tenant, from), &id, Err(refusal), length)
             }
-            (_, known) => known,
+            (Question::Letters(filter), Ok(Answer::DeadLetters(page))) => {
+                let past = lists.letters(tenant, &filter, known)?;
+                Ok(Answer::DeadLetters(merge_letters(&filter, page, known, past)))
+            }
+            (_, answer) => answer,
         }
     }
 }

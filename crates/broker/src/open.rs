@@ -1,4 +1,4 @@
-//! Opening a store: the log is read, the engine rebuilt from it, the index of keys brought along.
+//! Opening a store: the log is read, the engine rebuilt from it, the index brought along.
 
 use crate::clock::Clock;
 use crate::config::{BrokerConfig, Store};
@@ -11,7 +11,7 @@ use crate::loading::{Lookup, Payloads};
 use crate::settings;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use trunkline_engine::{Engine, EngineConfig, KeyIndex, Output, Record, TaskIndex};
+use trunkline_engine::{Engine, EngineConfig, KeyIndex, LetterIndex, Output, Record, TaskIndex};
 use trunkline_log::{Directory, Log, LogConfig, Recovery, Storage};
 use trunkline_rules::Rulebook;
 use trunkline_types::{Epoch, Sequence};
@@ -60,7 +60,8 @@ pub(crate) fn open(config: BrokerConfig) -> Result<Opened, OpenError> {
     let clock = Clock::new();
     match storage {
         None => {
-            (config.key_index, config.task_index, config.payloads) = (None, None, None);
+            (config.key_index, config.task_index) = (None, None);
+            (config.letter_index, config.payloads) = (None, None);
             let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
             let mut core = new_core(Engine::new(config), clock, &settings, &filters);
             let mut out = Output::default();
@@ -106,7 +107,7 @@ fn open_log(
     core.engine.durable(clock.now(), latest, latest, &mut out);
     if let Some(index) = &mut index {
         index.synced(latest);
-        index.make_up();
+        index.make_up(latest);
     }
     // The log counts from here what it has written since it was opened.
     let base = Sequence(latest.0 - log.written());
@@ -149,6 +150,8 @@ fn replay(
         let mut index = again;
         config.key_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn KeyIndex>);
         config.task_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn TaskIndex>);
+        config.letter_index =
+            index.as_ref().map(|index| index.reader.clone() as Arc<dyn LetterIndex>);
         let looked_up = Arc::new(Payloads::new(storage.clone(), config.partition.0));
         config.payloads = Some(Arc::new(Lookup::new(&looked_up)));
         let mut engine = Engine::new(config.clone());
@@ -164,8 +167,10 @@ fn replay(
                 index.note(place, &record, config.key_window, now);
             }
             gaps.replay(&mut engine, place, record, found.after_damage)?;
-            if let Some(index) = &mut index {
-                index.note_ended(engine.take_ended());
+            if let Some(index) = &mut index
+                && index.note_past(engine.take_past())
+            {
+                engine.let_go_of_past();
             }
             Ok(())
         })?;
@@ -184,6 +189,7 @@ fn replay(
             Some(index) if fit != Fit::Fits => {
                 drop((engine, log));
                 (config.key_index, config.task_index) = (None, None);
+                config.letter_index = None;
                 again = if fit == Fit::Ahead {
                     let (last, through) = (last.0, index.through.0);
                     tracing::warn!(

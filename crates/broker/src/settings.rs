@@ -46,6 +46,7 @@ pub(crate) fn merged(
         rules: before.rules.clone(),
         key_index: before.key_index.clone(),
         task_index: before.task_index.clone(),
+        letter_index: before.letter_index.clone(),
         payloads: before.payloads.clone(),
         // Keys on disk lie there with the end of their window.
         key_window: before.key_window,

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::{EndedTask, Engine, EngineConfig, Record, TaskIndex};
+use trunkline_engine::{EndedTask, Engine, EngineConfig, Past, Record, TaskIndex};
 use trunkline_log::{Damage, Directory, Location, Recovery, Storage, segment_number};
 use trunkline_rules::Rulebook;
 use trunkline_types::{MessageId, Sequence, TenantId, WallTime};
@@ -216,8 +216,8 @@ impl<P: FnMut(u64, u64)> Checker<P> {
         {
             self.fault(Some(location), format!("record {}: {law}", place.0));
         }
-        for task in self.engine.take_ended() {
-            if let Ok(Some(index)) = &mut self.index {
+        for past in self.engine.take_past() {
+            if let (Past::Ended(task), Ok(Some(index))) = (past, &mut self.index) {
                 index.task(&task);
             }
         }
@@ -335,5 +335,9 @@ impl TaskIndex for Elsewhere {
 
     fn count(&self, _: &TenantId, _: Sequence) -> Result<u64, String> {
         Ok(0)
+    }
+
+    fn since(&self) -> Result<Option<WallTime>, String> {
+        Ok(None)
     }
 }

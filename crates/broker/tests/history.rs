@@ -364,6 +364,7 @@ async fn an_index_without_tasks_gets_them_and_keeps_its_keys() {
     connection
         .execute_batch(
             "DROP TABLE tasks; DROP TABLE task_sums; DROP TABLE task_times;
+             DROP TABLE letters; DROP TABLE letter_sums; ALTER TABLE state DROP COLUMN complete;
              PRAGMA user_version = 1; UPDATE keys SET place = place + 1000000;",
         )
         .unwrap();
@@ -454,4 +455,82 @@ async fn without_a_place_for_an_index_ended_tasks_stay_in_memory() {
     scene.close().await;
     let scene = Scene::open(at(data.path()), 3).await;
     assert_eq!(scene.list(TaskFilter::default()).await.len(), 3);
+}
+
+#[tokio::test]
+async fn while_the_index_cannot_follow_new_work_waits_and_no_task_is_forgotten() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = BrokerConfig::durable(data.path());
+    (config.engine.ended_tasks, config.engine.recent_tasks) = (2, 0);
+    let mut scene = Scene::open(config, 1).await;
+    // Whoever looks into the file can keep the broker from writing to it.
+    let connection = Connection::open(file(data.path())).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let large = "x".repeat(1 << 20);
+    let mut ids = Vec::new();
+    let refusal = loop {
+        let work = task("count", &large);
+        let id = work.envelope.id;
+        match scene.client.publish(work).await {
+            Ok(_) => ids.push(id),
+            Err(refusal) => break refusal,
+        }
+        assert!(ids.len() < 200, "256 MiB may wait");
+        let delivery = scene.agent.delivery().await;
+        let outcome = Outcome::Complete { reply: Some(large.as_str().into()) };
+        let number = scene.agent.settle(delivery.token, outcome);
+        scene.agent.answer(number).await.unwrap();
+    };
+    assert_eq!(refusal.code, RefusalCode::Unavailable, "{refusal}");
+    let known = async |scene: &Scene, id: MessageId| {
+        let question = Query::Task { id, history_length: Some(0) };
+        scene.broker.query(question).await.is_ok()
+    };
+    for id in &ids {
+        assert!(known(&scene, *id).await, "{id} is in memory until the index has it");
+    }
+    assert_eq!(scene.stats().await.tasks_forgotten, 0);
+    connection.execute_batch("ROLLBACK").unwrap();
+    scene.indexed(ids.len() as u64).await;
+    scene.complete(task("count", "again")).await;
+    scene.indexed(ids.len() as u64 + 1).await;
+    for id in &ids {
+        assert!(known(&scene, *id).await);
+    }
+    assert_eq!(scene.stats().await.tasks_forgotten, 0);
+}
+
+#[tokio::test]
+async fn it_is_said_since_when_every_ended_task_is_known() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = at(data.path());
+    config.engine.clean_min_bytes = 1 << 18;
+    let mut scene = Scene::open(config.clone(), 1).await;
+    let made = scene.stats().await.history_since_ms;
+    let first = scene.work(1).await[0];
+    let end = get(&scene.broker, first).await.unwrap().updated_at;
+    assert!((1..=end.0).contains(&made));
+    thread::sleep(Duration::from_millis(5));
+    for _ in 0..300 {
+        scene.complete(task("count", &"x".repeat(4000))).await;
+    }
+    let cleaned = |stats: &Stats| stats.log.is_some_and(|log| log.removed_segments > 10);
+    scene.until(cleaned).await;
+    assert_eq!(scene.stats().await.history_since_ms, made, "none was forgotten");
+    scene.close().await;
+    // What cleaned segments alone told of is lost with the index.
+    fs::remove_dir_all(data.path().join("index")).unwrap();
+    let scene = Scene::open(config.clone(), 3).await;
+    let stats = scene.until(|stats| stats.records_unindexed == 0).await;
+    let since = stats.history_since_ms;
+    assert!(stats.tasks_forgotten > 0 && since > end.0, "{stats:?}");
+    let filter = TaskFilter { limit: 1000, ..TaskFilter::default() };
+    let question = Query::Tasks(filter);
+    let Ok(Answer::Tasks(page)) = scene.broker.query(question).await else { panic!() };
+    let known = page.tasks.iter().filter(|task| task.updated_at.0 >= since).count();
+    assert!(known > 0, "they are those that ended last");
+    scene.close().await;
+    let scene = Scene::open(config, 5).await;
+    let again = scene.until(|stats| stats.records_unindexed == 0).await.history_since_ms;
+    assert_eq!(again, since);
 }

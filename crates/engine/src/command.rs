@@ -85,12 +85,15 @@ pub enum Command {
         /// Whether it is.
         congested: bool,
     },
-    /// The index has the idempotency keys of all records up to this one, and the tasks that they
-    /// ended.
+    /// The index has the idempotency keys of all records up to this one, the tasks that they ended
+    /// and the dead letters that they made, and no longer those that they cleared.
     Indexed {
         /// The place of the last of them.
         through: Sequence,
     },
+    /// The index takes in nothing more until the next start. What it has can still be read; what it
+    /// has not is bounded in memory as if there were none.
+    IndexStopped,
     /// What was asked for with [`Effect::Load`](crate::Effect::Load) was read, all of it.
     Loaded {
         /// The places of the records, and what each of them tells was published, or why it cannot

@@ -2,6 +2,7 @@
 
 use crate::key_index::KeyIndex;
 use crate::rules::{NoRules, Rules};
+use crate::settle::LetterIndex;
 use crate::spill::PayloadStore;
 use crate::task::TaskIndex;
 use std::sync::Arc;
@@ -55,8 +56,8 @@ pub struct EngineConfig {
     pub key_window: Duration,
     /// Most idempotency keys of one tenant. Default 1 million.
     pub keys: usize,
-    /// Most ended tasks in memory. Without an index, and while it has not got so far, the oldest
-    /// are forgotten and counted. Default 100,000.
+    /// Most ended tasks in memory; the oldest are forgotten and counted. With an index they leave
+    /// memory for it and are not forgotten before it has them. Default 100,000.
     pub ended_tasks: usize,
     /// How many of the latest ended tasks stay in memory although the index has them, so that who
     /// asks at once need not go to the disk. Default 1,000.
@@ -81,12 +82,17 @@ pub struct EngineConfig {
     pub task_message_bytes: usize,
     /// Most sessions, lost ones included. Default 1 million.
     pub sessions: usize,
-    /// Most dead letters; the oldest are forgotten and counted. Default 100,000.
+    /// Most dead letters in memory, logged and ephemeral ones each; the oldest are forgotten and
+    /// counted. With an index logged ones leave memory for it and are not forgotten then. Default
+    /// 100,000.
     pub dead_letters: usize,
-    /// Most bytes of dead letters, logged and ephemeral ones each: their payloads, headers and
-    /// reasons. The oldest are forgotten and counted; the latest is kept however large. Default
-    /// 256 MiB.
+    /// Most bytes of dead letters in memory, likewise: their payloads, headers and reasons. The
+    /// latest is kept however large. Default 256 MiB.
     pub dead_letter_bytes: u64,
+    /// About how many bytes of dead letters there are in the index at most; the oldest are forgotten
+    /// and counted. For the driver, like the time they are kept, once they have left memory.
+    /// Default 10 GiB.
+    pub dead_letter_disk_bytes: u64,
     /// How long a dead letter is kept, unless one of the bounds on dead letters is reached before;
     /// then it is forgotten and counted. Default 7 days.
     pub dead_letter_keep: Duration,
@@ -100,9 +106,12 @@ pub struct EngineConfig {
     pub rules: Arc<dyn Rules>,
     /// Where idempotency keys lie that have left memory; `None` to keep all of them in memory.
     pub key_index: Option<Arc<dyn KeyIndex>>,
-    /// Where ended tasks lie that have left memory; `None` to forget them then. One index has both,
-    /// so that [`Command::Indexed`](crate::Command::Indexed) tells of keys and tasks.
+    /// Where ended tasks lie that have left memory; `None` to forget them then. One index has keys,
+    /// tasks and letters, so that [`Command::Indexed`](crate::Command::Indexed) tells of all.
     pub task_index: Option<Arc<dyn TaskIndex>>,
+    /// Where logged dead letters lie, which leave memory as soon as they are there; `None` to keep
+    /// them in memory.
+    pub letter_index: Option<Arc<dyn LetterIndex>>,
     /// Most bytes of payloads of waiting logged work that stay in memory, over all inboxes; what
     /// goes to many at once is not among it, for its copies share it. Beyond that they are read from
     /// the log again ahead of their delivery; what is held and what is about to be delivered comes
@@ -212,12 +221,14 @@ impl Default for EngineConfig {
             sessions: 1_000_000,
             dead_letters: 100_000,
             dead_letter_bytes: 256 << 20,
+            dead_letter_disk_bytes: 10 << 30,
             dead_letter_keep: Duration::from_hours(7 * 24),
             session_memory: Duration::from_hours(1),
             remembered_sessions: 100_000,
             rules: Arc::new(NoRules),
             key_index: None,
             task_index: None,
+            letter_index: None,
             payload_memory: 256 << 20,
             payloads: None,
             priority_weights: [1, 2, 4, 8],

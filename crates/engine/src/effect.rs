@@ -1,8 +1,8 @@
 //! What an engine wants done, and the records that must be written first.
 
 use crate::command::{ConnectionKey, QueryKey};
+use crate::past::{InMemory, Past};
 use crate::record::Record;
-use crate::task::EndedTask;
 use trunkline_types::session::{SessionItem, Welcome};
 use trunkline_types::{Answer, Filter, Refusal, Sequence, TenantId, TopicPattern};
 
@@ -49,20 +49,20 @@ pub enum Effect {
         places: Vec<Sequence>,
     },
     /// Everything durable is told of by records from this place on, and these are on disk: the
-    /// older ones may be given up.
+    /// older ones may be given up, with an index not before that has taken them in for good.
     Cleaned {
         /// The place of the first record that must stay.
         before: Sequence,
     },
-    /// A logged task has ended: the index is to have it, once its record is on disk. Nothing waits
-    /// for that, so this alone may appear before its record is durable.
-    Ended(Box<EndedTask>),
+    /// Something is over: the index is to have it, once its record is on disk. Nothing waits for
+    /// that, so this alone may appear before its record is durable.
+    Past(Past),
     /// A question is answered. Lists are of what is in memory; with an index the driver completes
-    /// them, see [`merge_tasks`](crate::merge_tasks) and [`merge_context`](crate::merge_context).
+    /// them, see [`merge_tasks`](crate::merge_tasks), [`merge_context`](crate::merge_context) and
+    /// [`merge_letters`](crate::merge_letters).
     Answer {
-        /// Up from which place ended tasks were in memory: those of earlier records are in the
-        /// index, or forgotten.
-        ended_from: Sequence,
+        /// What was in memory then.
+        known: Box<InMemory>,
         /// Which question.
         query: QueryKey,
         /// How.

@@ -11,6 +11,7 @@ use crate::gate::Held;
 use crate::gather::Gathering;
 use crate::map::{Map, map};
 use crate::now::{Deadline, Mono, Now};
+use crate::past::{Following, Handed};
 use crate::queue::{Entry, Inbox, Messages};
 use crate::record::{EntryId, Record};
 use crate::route::{Agent, Targets, Tenant};
@@ -115,8 +116,12 @@ pub struct Engine {
     pub(crate) firings: BTreeSet<Firing>,
     /// What is known of payloads that have left memory.
     pub(crate) spill: Spill,
-    /// Up to where the index has the idempotency keys.
+    /// Up to where the index has what it is to have.
     pub(crate) indexed: Sequence,
+    /// Whether the index takes in what is over.
+    pub(crate) following: Following,
+    /// What is over and is to be handed to the driver.
+    pub(crate) handed: Vec<Handed>,
 
     pub(crate) wall_timers: Timers<(EntryId, EntryKey)>,
     pub(crate) session_timers: Timers<(u64, SessionKey)>,
@@ -187,6 +192,8 @@ impl Engine {
             firings: BTreeSet::new(),
             spill: Spill::default(),
             indexed: Sequence(0),
+            following: Following::Yes,
+            handed: Vec::new(),
             wall_timers: Timers::new(),
             session_timers: Timers::new(),
             alarms: Timers::new(),
@@ -227,6 +234,7 @@ impl Engine {
             Command::Space { ample } => self.ample = ample,
             Command::Congestion { congested } => self.set_congested(now, congested, out),
             Command::Indexed { through } => self.indexed(through),
+            Command::IndexStopped => self.index_stopped(),
             Command::Loaded { payloads } => self.loaded(now, payloads, out),
             Command::Clean { before } => self.clean(now, before, out),
             Command::Drain => self.drain(now, out),

@@ -19,6 +19,7 @@ mod gather;
 mod key_index;
 mod map;
 mod now;
+mod past;
 mod queue;
 mod record;
 mod replay;
@@ -41,6 +42,7 @@ pub use effect::{Effect, Output};
 pub use engine::Engine;
 pub use key_index::{KeyIndex, KeyRow};
 pub use now::{Deadline, Mono, Now};
+pub use past::{InMemory, Past};
 pub use record::{
     AcceptedRecord, AgentRecord, Carried, CarriedEnded, CarriedEntry, CarriedLease, CarriedLetter,
     CarriedMarks, CarriedSchedule, CarriedTally, CarriedTask, CarriedToken, DecodeError, End,
@@ -48,5 +50,8 @@ pub use record::{
 };
 pub use replay::ReplayError;
 pub use rules::Rules;
+pub use settle::{
+    ClearedLetter, DeadPlace, DiedLetter, LetterHead, LetterIndex, LetterList, merge_letters,
+};
 pub use spill::{PayloadFigures, PayloadStore};
 pub use task::{EndedTask, Outcomes, TaskIndex, merge_context, merge_tasks};

@@ -180,14 +180,17 @@ impl Engine {
             Record::Redriven { letter, inbox, accepted } => {
                 let tenant = self.tenant_key(&accepted.publish.envelope.tenant);
                 self.forget_past(accepted.at);
+                let at = accepted.at;
                 self.replay_accepted(*accepted);
-                self.apply_redriven(tenant, letter, &inbox);
+                self.replay_cleared(at, tenant, letter, inbox);
+                self.tenants[tenant].tally.recorded.redriven += 1;
             }
             Record::Purged { tenant, letter, inbox, session, operation, at } => {
                 self.replay_operation(session, operation, at);
                 self.forget_past(at);
                 let tenant = self.tenant_key(&tenant);
-                self.apply_purged(tenant, letter, &inbox);
+                self.replay_cleared(at, tenant, letter, inbox);
+                self.tenants[tenant].tally.recorded.purged += 1;
             }
             Record::Routed { entry, first_entry, inboxes, at: _ } => {
                 self.replay_routed(sequence, entry, first_entry, &inboxes)?;

@@ -8,7 +8,7 @@ use stage::{Peer, Stage, accepted, config, hello, millis};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trunkline_engine::{Command, EngineConfig, KeyIndex, KeyRow, Record};
+use trunkline_engine::{Command, EngineConfig, KeyIndex, KeyRow};
 use trunkline_types::session::{Operation, Subscription};
 use trunkline_types::{
     Durability, Encoding, IdempotencyKey, Kind, Publish, RefusalCode, Sequence, TenantId,
@@ -41,9 +41,7 @@ fn with_index() -> (EngineConfig, Arc<Index>) {
 /// Puts the keys of all records into the index, as the driver does, and says so.
 fn index_all(stage: &mut Stage, index: &Index) -> Sequence {
     for (_, record) in &stage.records {
-        if let Record::Accepted(record) = record
-            && let Some((tenant, key, row)) = record.key_row(stage.config.key_window)
-        {
+        if let Some((tenant, key, row)) = record.key_row(stage.config.key_window) {
             index.rows.lock().unwrap().insert((tenant, key), row);
         }
     }

@@ -154,15 +154,15 @@ pub struct DeadLetterFilter {
     pub since: Option<WallTime>,
     /// Only those that came here before this time.
     pub until: Option<WallTime>,
-    /// Only those older than this: the cursor of the page before. It says nothing else, and after
-    /// a restart of the broker a page may repeat what the page before had, but skips nothing.
+    /// Only those older than this: the cursor of the page before. It says nothing else; a restart of
+    /// the broker changes nothing about it.
     pub before: Option<u64>,
     /// At most this many, 1 to 1,000; 0 stands for 100.
     pub limit: u32,
 }
 
-/// A page of dead letters. It ends early when it has about 4 MiB, but never empty while there is
-/// more.
+/// A page of dead letters. It ends early when it has about 4 MiB, and when it has looked at many
+/// letters on disk that are not wanted: it may then have few of them or none, and there may be more.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeadLetterPage {
     /// Newest first.

@@ -194,10 +194,15 @@ pub struct Stats {
     pub tasks_forgotten: u64,
     /// Ended tasks that can be read although they are no longer in memory: the index has them.
     pub tasks_indexed: u64,
+    /// From when on the history is complete, in milliseconds since 1970: every logged task that
+    /// ended at this time or later is known.
+    pub history_since_ms: u64,
     /// Records that the index has not taken in yet; 0 if there is no index.
     pub records_unindexed: u64,
     /// Dead letters held now.
     pub dead_letters: u64,
+    /// Those of them that are no longer in memory: the index has them.
+    pub dead_letters_indexed: u64,
     /// Dead letters forgotten because their time was over, or because there were more, or more
     /// bytes of them, than may be.
     pub dead_letters_forgotten: u64,
@@ -209,6 +214,8 @@ pub struct Stats {
     pub scheduled: u64,
     /// Idempotency keys remembered now.
     pub keys: u64,
+    /// Those of them that are no longer in memory: the index has them.
+    pub keys_indexed: u64,
     /// Publishes that wait outside a full inbox now.
     pub waiting_outside: u64,
     /// How often a circuit breaker opened.

@@ -1,11 +1,13 @@
 //! The index of a stopped broker, checked from end to end beside its log. Nothing is written.
 
 use crate::index::inspect;
+use crate::index::letters::{self, LETTERS};
 use crate::index::rows::Row;
 use crate::index::store::{
-    self, Hashes, VERSION, WITHOUT_TASKS, is_of_no_use, signed, state_of, unsigned,
+    self, Hashes, VERSION, WITHOUT_LETTERS, WITHOUT_TASKS, is_of_no_use, signed, state_of, unsigned,
 };
-use crate::index::tasks::{self, Name, REST};
+use crate::index::table::Table;
+use crate::index::tasks::{self, Name, TASKS};
 use crate::index::thread::STAY;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension};
@@ -13,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use trunkline_engine::EndedTask;
+use trunkline_engine::{DiedLetter, EndedTask};
 use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
 
 /// What is wrong with an index.
@@ -29,6 +31,9 @@ pub(crate) enum Wrong {
     Incomplete(String),
 }
 
+/// How many rows there are of each tenant, and how many bytes.
+type Counts = BTreeMap<i64, (i64, i64)>;
+
 /// An index that is checked while its log is read.
 pub(crate) struct Examiner {
     connection: Connection,
@@ -37,8 +42,7 @@ pub(crate) struct Examiner {
     pub(crate) through: Sequence,
     /// The first record of the log that it belongs to; empty before the first commit.
     pub(crate) belongs_to: Vec<u8>,
-    /// Whether it has tables of tasks.
-    has_tasks: bool,
+    version: i64,
     /// The first that it has. What lay before was deleted when its time was over.
     first_key: Option<Sequence>,
     first_task: Option<Sequence>,
@@ -72,7 +76,7 @@ impl Examiner {
     fn read(path: &Path) -> Result<Result<Self, String>, Error> {
         let connection = connect(path)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if ![VERSION, WITHOUT_TASKS].contains(&version) {
+        if ![VERSION, WITHOUT_LETTERS, WITHOUT_TASKS].contains(&version) {
             return Err(Error::IntegralValueOutOfRange(0, version));
         }
         let check = "PRAGMA integrity_check(1)";
@@ -87,15 +91,14 @@ impl Examiner {
             let place: Option<i64> = connection.query_row(&first, [], |row| row.get(0))?;
             Ok::<_, Error>(place.map(|place| Sequence(unsigned(place))))
         };
-        let has_tasks = version != WITHOUT_TASKS;
         let first_key = first("keys")?;
-        let first_task = if has_tasks { first("tasks")? } else { None };
+        let first_task = if version == WITHOUT_TASKS { None } else { first("tasks")? };
         Ok(Ok(Self {
             connection,
             hashes,
             through,
             belongs_to,
-            has_tasks,
+            version,
             first_key,
             first_task,
             no_key: VecDeque::new(),
@@ -126,9 +129,8 @@ impl Examiner {
 
     /// Takes note of an ended task that the log has.
     pub(crate) fn task(&mut self, task: &EndedTask) {
-        let wanted = self.has_tasks
-            && task.place <= self.through
-            && self.first_task.is_some_and(|first| task.place > first);
+        let wanted =
+            task.place <= self.through && self.first_task.is_some_and(|first| task.place > first);
         if wanted && !self.has(task.place, "SELECT 1 FROM tasks WHERE place = ?1") {
             self.lacks(&format!("task {}, which record {} ended", task.task.id, task.place.0));
         }
@@ -143,12 +145,12 @@ impl Examiner {
         if let Some((place, _)) = self.no_key.pop_front() {
             self.lacks(&format!("the key of record {}", place.0));
         }
-        if self.has_tasks {
-            let counts = self.tasks().map_err(|error| wrong(&error))?.map_err(Wrong::Damaged)?;
-            let sums = self.sums().map_err(|error| wrong(&error))?;
-            if counts != sums {
-                let what = "it does not have as many tasks as it counts";
-                self.missing.get_or_insert_with(|| what.to_owned());
+        for table in tables(self.version) {
+            let counts = self.past(&table).map_err(|error| wrong(&error))?;
+            let sums = self.sums(&table).map_err(|error| wrong(&error))?;
+            if counts.map_err(Wrong::Damaged)? != sums {
+                let what = format!("it does not have as many {} as it counts", table.rows);
+                self.missing.get_or_insert(what);
             }
         }
         self.missing.map_or(Ok(()), |missing| Err(Wrong::Incomplete(missing)))
@@ -184,44 +186,56 @@ impl Examiner {
         Ok(Ok(()))
     }
 
-    /// Reads every task. How many there are of each tenant, and how many bytes.
-    fn tasks(&self) -> Result<Result<BTreeMap<i64, (i64, i64)>, String>, Error> {
-        const ALL: &str =
-            "SELECT place, head, rest, id, tenant, state, ended FROM tasks NOT INDEXED";
-        let mut all = self.connection.prepare(ALL)?;
+    /// Reads every row of a table. How many there are of each tenant, and how many bytes.
+    fn past(&self, table: &Table) -> Result<Result<Counts, String>, Error> {
+        let state = if *table == TASKS { "state" } else { "0" };
+        let all = format!(
+            "SELECT place, head, rest, id, tenant, ended, {state} FROM {} NOT INDEXED",
+            table.rows
+        );
+        let mut all = self.connection.prepare(&all)?;
         let mut rows = all.query([])?;
-        let mut counts = BTreeMap::<_, (i64, i64)>::new();
+        let mut counts = Counts::new();
         while let Some(row) = rows.next()? {
             let place: i64 = row.get(0)?;
-            let bytes =
-                |column| row.get_ref(column)?.as_blob().map(<[u8]>::len).map_err(Error::from);
+            let wrong = |what: &str| {
+                Ok(Err(format!("what its table of {} has of record {place} {what}", table.rows)))
+            };
             let read = || {
-                let EndedTask { tenant, task, .. } = tasks::whole(row)?;
+                let (tenant, id, at, state) = if *table == TASKS {
+                    let EndedTask { tenant, task, .. } = tasks::whole(row)?;
+                    (tenant, task.id, task.updated_at, task.state.number())
+                } else {
+                    let DiedLetter { tenant, letter, .. } = letters::whole(row)?;
+                    (tenant, letter.publish.envelope.id, letter.at, 0)
+                };
                 let mark = self.hashes.mark(Name::Tenant, &tenant, "");
-                let same = row.get::<_, [u8; 16]>(3)? == task.id.to_bytes()
+                let same = row.get::<_, [u8; 16]>(3)? == id.to_bytes()
                     && row.get::<_, i64>(4)? == mark
-                    && row.get::<_, u8>(5)? == task.state.number()
-                    && unsigned(row.get(6)?) == task.updated_at.0;
-                Ok::<_, Error>((mark, bytes(1)? + bytes(2)?, same))
+                    && unsigned(row.get(5)?) == at.0
+                    && row.get::<_, u8>(6)? == state;
+                let bytes = row.get_ref(1)?.as_blob()?.len() + row.get_ref(2)?.as_blob()?.len();
+                Ok::<_, Error>((mark, bytes as u64 + table.rest, same))
             };
-            let (tenant, bytes) = match read() {
-                Ok((tenant, bytes, true)) => (tenant, bytes as u64 + REST),
-                Ok(_) => return Ok(Err(format!("its task of record {place} is two tasks in one"))),
-                Err(error) => {
-                    return Ok(Err(format!("its task of record {place} cannot be read: {error}")));
+            match read() {
+                Ok((tenant, bytes, true)) => {
+                    let count = counts.entry(tenant).or_default();
+                    *count = (count.0 + 1, count.1 + signed(bytes));
                 }
-            };
-            let count = counts.entry(tenant).or_default();
-            *count = (count.0 + 1, count.1 + signed(bytes));
+                Ok(_) => return wrong("is two things in one"),
+                Err(error) => return wrong(&format!("cannot be read: {error}")),
+            }
         }
         Ok(Ok(counts))
     }
 
-    /// What it counts of each tenant that has something.
-    fn sums(&self) -> Result<BTreeMap<i64, (i64, i64)>, Error> {
-        const SUMS: &str = "SELECT tenant, tasks, bytes FROM task_sums
-            WHERE tasks <> 0 OR bytes <> 0";
-        let mut sums = self.connection.prepare(SUMS)?;
+    /// What it counts in a table of each tenant that has something.
+    fn sums(&self, table: &Table) -> Result<Counts, Error> {
+        let sums = format!(
+            "SELECT tenant, tasks, bytes FROM {}_sums WHERE tasks <> 0 OR bytes <> 0",
+            table.sums
+        );
+        let mut sums = self.connection.prepare(&sums)?;
         let rows = sums.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
         rows.collect()
     }
@@ -234,15 +248,27 @@ impl Examiner {
 /// What SQLite says.
 pub(crate) fn mend(folder: &Path) -> Result<(), String> {
     let mended = store::connect(&folder.join(inspect::FILE)).and_then(|(connection, _)| {
-        connection.execute_batch(&format!(
-            "PRAGMA query_only = OFF; BEGIN; UPDATE state SET through = 0; DELETE FROM task_sums;
-             INSERT INTO task_sums
-                SELECT tenant, count(*), sum(length(head) + length(rest) + {REST}) FROM tasks
-                GROUP BY tenant;
-             COMMIT;"
-        ))
+        let version = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let mut mend = "PRAGMA query_only = OFF; BEGIN; UPDATE state SET through = 0;".to_owned();
+        for Table { rows, sums, rest } in tables(version) {
+            // Writing to a string cannot fail.
+            _ = write!(
+                mend,
+                "DELETE FROM {sums}_sums; INSERT INTO {sums}_sums
+                 SELECT tenant, count(*), sum(length(head) + length(rest) + {rest}) FROM {rows}
+                 GROUP BY tenant;"
+            );
+        }
+        connection.execute_batch(&(mend + "COMMIT;"))
     });
     mended.map_err(|error| error.to_string())
+}
+
+/// The tables of what is over that a version has.
+fn tables(version: i64) -> impl Iterator<Item = Table> {
+    let tasks = (version != WITHOUT_TASKS).then_some(TASKS);
+    let letters = ![WITHOUT_TASKS, WITHOUT_LETTERS].contains(&version);
+    tasks.into_iter().chain(letters.then_some(LETTERS))
 }
 
 /// What an error on reading says.

@@ -6,16 +6,17 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use trunkline_engine::EndedTask;
+use trunkline_engine::Past;
 use trunkline_types::Sequence;
 
 /// Most entries that one commit takes.
 const BATCH: usize = 4096;
 
-/// How many bytes of tasks one commit takes; the last task may exceed it.
+/// How many bytes of tasks and letters one commit takes; the last may exceed it.
 const BATCH_BYTES: u64 = 16 << 20;
 
-/// How many bytes of tasks may wait; those that come then are left out, which is counted and told.
+/// How many bytes of tasks and letters may wait; with more the broker takes in and hands out no
+/// durable work until half of them are written, as with a log that is too far behind.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// How long the thread waits after an error before it tries again.
@@ -31,17 +32,17 @@ pub(crate) struct Feed {
     changed: Condvar,
     /// Whether the index was found damaged.
     damaged: AtomicBool,
+    /// Whether too many bytes wait.
+    is_full: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// In the order of their places.
     rows: VecDeque<Entry>,
-    /// Bytes of the tasks among them.
+    /// Bytes of the tasks and letters among them.
     bytes: u64,
-    /// Whether tasks are being left out, because too many bytes of them wait.
-    is_full: bool,
-    /// How long tasks are kept.
+    /// How long tasks and letters are kept.
     retention: Retention,
     /// How long they are kept as far as the thread has been told.
     told: Option<Retention>,
@@ -55,16 +56,23 @@ struct State {
     given_up: bool,
 }
 
-/// How long ended tasks are kept on disk: until somebody says so, for ever.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How long ended tasks and dead letters are kept on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Retention {
-    /// From their end.
+    pub(crate) tasks: Keep,
+    pub(crate) letters: Keep,
+}
+
+/// How long something is kept on disk: until somebody says so, for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Keep {
+    /// From its end.
     pub(crate) keep: Duration,
-    /// Most bytes of them.
+    /// Most bytes of such things.
     pub(crate) bytes: u64,
 }
 
-impl Default for Retention {
+impl Default for Keep {
     fn default() -> Self {
         Self { keep: Duration::MAX, bytes: u64::MAX }
     }
@@ -86,31 +94,25 @@ impl Feed {
         if state.given_up {
             return;
         }
-        let bytes = entry.bytes();
-        let is_full = state.bytes > MOST_BYTES && bytes > 0;
-        if is_full && !state.is_full {
-            tracing::error!(
-                "the index cannot follow and too much waits for it: tasks that end now can be \
-                 read while they are in memory only, and are counted as forgotten then"
-            );
-        }
-        // It ends once half has gone, so that it is not told with every other task.
-        state.is_full = is_full || (state.is_full && state.bytes > MOST_BYTES / 2);
-        if bytes == 0 || !state.is_full {
-            state.bytes += bytes;
-            state.rows.push_back(entry);
-        }
+        state.bytes += entry.bytes();
+        state.rows.push_back(entry);
+        self.look_at(state.bytes);
     }
 
-    /// Takes ended tasks of records that may lie before those of what waits.
-    pub(crate) fn push_earlier(&self, tasks: Vec<EndedTask>) {
-        for task in tasks {
-            self.push(Entry::Task(Box::new(task)));
+    /// Takes what is over by records that may lie before those of what waits.
+    pub(crate) fn push_earlier(&self, past: Vec<Past>) {
+        for past in past {
+            self.push(Entry::Past(past));
         }
         self.state.lock().rows.make_contiguous().sort_by_key(Entry::place);
     }
 
-    /// Sets how long tasks are kept from now on.
+    /// Whether too much waits for new work to be taken in.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Sets how long tasks and letters are kept from now on.
     pub(crate) fn retain(&self, retention: Retention) {
         self.state.lock().retention = retention;
         self.changed.notify_one();
@@ -121,21 +123,42 @@ impl Feed {
         let mut state = self.state.lock();
         state.given_up = true;
         state.bytes = 0;
+        self.look_at(0);
         std::mem::take(&mut state.rows).len()
     }
 
     /// Notes that the index was found damaged: nothing is taken in any longer, and nobody is to
-    /// believe what was. Whether that is news.
-    pub(crate) fn note_damage(&self) -> bool {
-        let news = !self.damaged.swap(true, Ordering::AcqRel);
+    /// believe what was.
+    pub(crate) fn note_damage(&self) {
+        self.damaged.store(true, Ordering::Release);
         self.give_up();
         self.changed.notify_one();
-        news
     }
 
     /// Whether the index was found damaged.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing is taken any longer because the index cannot be written.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.state.lock().given_up
+    }
+
+    /// Takes note of whether too many bytes wait, or no longer.
+    fn look_at(&self, bytes: u64) {
+        let was_full = self.is_congested();
+        let is_full = bytes > if was_full { MOST_BYTES / 2 } else { MOST_BYTES };
+        if is_full == was_full {
+            return;
+        }
+        self.is_full.store(is_full, Ordering::Relaxed);
+        if is_full {
+            tracing::warn!(
+                "the index cannot follow and too much waits for it: no durable work is taken in or \
+                 handed out until it has caught up"
+            );
+        }
     }
 
     /// How many rows wait.
@@ -189,7 +212,10 @@ impl Feed {
         state.told = Some(retention);
         let (mut entries, mut through, mut bytes) = (Entries::default(), synced, 0);
         while state.ready() {
-            if entries.len() == BATCH || bytes >= BATCH_BYTES {
+            let next = state.rows.front().map(Entry::place);
+            // One record may tell of several.
+            if (entries.len() >= BATCH || bytes >= BATCH_BYTES) && next > Some(through) {
+                self.look_at(state.bytes);
                 return Some(Taken { entries, through, retention });
             }
             let Some(entry) = state.rows.pop_front() else { break };
@@ -198,6 +224,7 @@ impl Feed {
             state.bytes = state.bytes.saturating_sub(entry.bytes());
             entries.push(entry);
         }
+        self.look_at(state.bytes);
         Some(Taken { entries, through: synced, retention })
     }
 
@@ -236,7 +263,7 @@ impl State {
         self.wanted.is_some_and(|wanted| wanted <= self.synced)
     }
 
-    /// Whether tasks are to be kept longer or shorter than the thread knows.
+    /// Whether something is to be kept longer or shorter than the thread knows.
     fn has_news(&self) -> bool {
         self.told != Some(self.retention)
     }
@@ -283,5 +310,16 @@ mod tests {
         feed.synced(Sequence(1 << 20));
         assert_eq!(take(&feed), (BATCH, Sequence(BATCH as u64)));
         assert_eq!(take(&feed), (5, Sequence(1 << 20)));
+    }
+
+    #[test]
+    fn what_one_record_tells_of_is_taken_at_once() {
+        let feed = Feed::default();
+        (1..=BATCH as u64).for_each(|place| feed.push(entry(place)));
+        feed.push(entry(BATCH as u64));
+        feed.push(entry(BATCH as u64 + 1));
+        feed.synced(Sequence(1 << 20));
+        assert_eq!(take(&feed), (BATCH + 1, Sequence(BATCH as u64)));
+        assert_eq!(take(&feed), (1, Sequence(1 << 20)));
     }
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// The name of the file in its folder.
+/// The name of the file in its folder, from when it held keys alone.
 pub(crate) const FILE: &str = "keys.sqlite";
 
 /// What SQLite keeps beside the file.

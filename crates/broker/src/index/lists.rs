@@ -6,15 +6,17 @@
 //! number of tasks.
 
 use crate::index::feed::Feed;
+use crate::index::letters;
 use crate::index::store::{self, Hashes, signed, unsigned};
 use crate::index::tasks::{self, COMPLETED, Name};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Error, params};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use trunkline_engine::{EndedTask, merge_tasks};
+use trunkline_engine::{EndedTask, InMemory, LetterList, merge_tasks};
 use trunkline_types::{
-    ContextId, MessageId, Partition, Refusal, RefusalCode, Sequence, TaskFilter, TaskPage, TenantId,
+    ContextId, DeadLetterFilter, MessageId, Partition, Refusal, RefusalCode, Sequence, TaskFilter,
+    TaskPage, TenantId,
 };
 
 /// How much one page may cost: what it takes to look at so many tasks in their order.
@@ -107,15 +109,26 @@ impl Lists {
         read().map_err(|error| self.refusal(&error))
     }
 
+    /// A page of a tenant's dead letters that were not in memory.
+    pub(crate) fn letters(
+        &self,
+        tenant: &TenantId,
+        filter: &DeadLetterFilter,
+        known: &InMemory,
+    ) -> Result<LetterList, Refusal> {
+        letters::list(&self.connection.lock(), self.hashes, tenant, filter, known)
+            .map_err(|error| self.refusal(&error))
+    }
+
     fn refusal(&self, error: &Error) -> Refusal {
         let file = self.path.display();
         if store::is_damage(error) {
             self.feed.note_damage();
         }
-        tracing::error!(%error, %file, "the index cannot be read; ended tasks cannot be listed \
-            until the broker is started again");
+        tracing::error!(%error, %file, "the index cannot be read; ended tasks and dead letters \
+            cannot be listed until the broker is started again");
         let message = format!(
-            "tasks that ended cannot be listed, for the index {file} cannot be read: {error}; \
+            "what has left memory cannot be listed, for the index {file} cannot be read: {error}; \
              start the broker again"
         );
         Refusal::new(RefusalCode::StoreFailed, message)
@@ -178,11 +191,17 @@ impl List<'_> {
 
     /// A page from one order.
     fn scan(self, field: &str, order: &str, mark: i64) -> Result<TaskPage, Error> {
-        const READ_TASK: &str = "SELECT place, head FROM tasks WHERE place = ?1";
+        const READ_TASK: &str = "SELECT head FROM tasks WHERE place = ?1";
         // By the order of ids alone what is not in it would be read with the task.
         let columns = if order == "tasks_by_id" { "5, NULL" } else { "state, skill" };
+        // Where the order tells nothing that is asked for, every task is read, and one statement
+        // for all of them costs less than one for each.
+        let TaskFilter { states, skill, .. } = self.filter;
+        let tells = order != "tasks_by_id"
+            && (!states.is_empty() || (skill.is_some() && order != "tasks_by_skill"));
+        let head = if tells { "" } else { ", head" };
         let scan = format!(
-            "SELECT id, place, {columns} FROM tasks INDEXED BY {order}
+            "SELECT id, place, {columns}{head} FROM tasks INDEXED BY {order}
              WHERE {field} = ?1 AND id < ?2 ORDER BY id DESC"
         );
         let limit = if self.filter.limit == 0 { DEFAULT } else { self.filter.limit } as usize;
@@ -206,9 +225,15 @@ impl List<'_> {
                 continue;
             }
             cost += READ;
-            let (task, size) = read.query_row([seen.place], |row| {
-                Ok((tasks::head(row)?, row.get_ref(1)?.as_blob()?.len()))
-            })?;
+            let sized = |row: &rusqlite::Row<'_>, column| {
+                let size = row.get_ref(column)?.as_blob()?.len();
+                Ok((tasks::head_of(row, seen.place, column)?, size))
+            };
+            let (task, size) = if tells {
+                read.query_row([seen.place], |row| sized(row, 0))?
+            } else {
+                sized(row, 4)?
+            };
             if task.is_wanted(self.tenant, self.filter) {
                 bytes += size;
                 page.tasks.push(task.task);

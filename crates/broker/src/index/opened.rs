@@ -6,13 +6,13 @@ use crate::index::feed::{Feed, Retention};
 use crate::index::lists::Lists;
 use crate::index::reader::Reader;
 use crate::index::rows::{Entry, Row, row_of};
-use crate::index::store::{Store, Unopened};
+use crate::index::store::{Entries, Store, Unopened};
 use crate::index::thread::{IndexThread, STAY};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::{EndedTask, Record};
+use trunkline_engine::{Carried, Past, Record};
 use trunkline_types::{Epoch, Sequence, WallTime};
 
 /// An index that was opened, and what the log beside it holds that the index lacks.
@@ -30,15 +30,34 @@ pub(crate) struct Index {
     /// The first record that the log that was read ever had.
     log: Vec<u8>,
     feed: Arc<Feed>,
-    /// Ended tasks that were read from the log and that the index lacks.
-    tasks: Vec<EndedTask>,
+    /// What was over by what was read from the log, and that the index lacks.
+    past: Vec<Past>,
+    /// What was cleared by it. The index forgets nothing before all of the log is known to be on
+    /// disk.
+    cleared: Vec<Past>,
     /// About how many bytes they need.
     bytes: u64,
-    /// How many there were, and when the first of them ended.
+    /// How many ended tasks there were, and when the first of them ended.
     made_up: (u64, Option<WallTime>),
+    /// Whether the log has lost its beginning, so that a new index begins where all that is live
+    /// had been said again for the first time.
+    beginning: Beginning,
 }
 
-/// About how many bytes of tasks that were read from the log are committed at a time.
+/// Where the history begins that a log can tell whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Beginning {
+    /// No record was read yet.
+    Unknown,
+    /// With the log.
+    Log,
+    /// With the next record that says what is forgotten.
+    Cut,
+    /// Behind this record.
+    Behind(Sequence),
+}
+
+/// About how many bytes of what was read from the log are committed at a time.
 const BYTES: u64 = 16 << 20;
 
 /// Whether an index goes with a log.
@@ -54,8 +73,8 @@ pub(crate) enum Fit {
 }
 
 impl Index {
-    /// Opens the index in a folder. `None` if there is none and none can be made: keys then stay in
-    /// memory.
+    /// Opens the index in a folder. `None` if there is none and none can be made: everything
+    /// then stays in memory.
     ///
     /// # Errors
     /// If there is one that cannot be opened now or by this version. It may be what alone has what
@@ -68,7 +87,7 @@ impl Index {
         match store.and_then(Self::new) {
             Ok(index) => Ok(Some(index)),
             Err(Unopened::NoRoom(error)) => {
-                tracing::warn!(%error, "keys and ended tasks stay in memory");
+                tracing::warn!(%error, "keys, ended tasks and dead letters stay in memory");
                 Ok(None)
             }
             Err(Unopened::Refused(reason)) => Err(OpenError::Index(reason)),
@@ -83,6 +102,12 @@ impl Index {
         window: Duration,
         now: WallTime,
     ) {
+        self.beginning = match self.beginning {
+            Beginning::Unknown if place.0 <= 1 => Beginning::Log,
+            Beginning::Unknown | Beginning::Cut if is_marks(record) => Beginning::Behind(place),
+            Beginning::Unknown => Beginning::Cut,
+            known => known,
+        };
         if place <= self.through {
             return;
         }
@@ -92,35 +117,47 @@ impl Index {
         }
     }
 
-    /// Takes tasks that ended in what is read from the log. They are committed in parts, so that a
-    /// long log need not be in memory; how far the index goes is not changed by that.
-    pub(crate) fn note_ended(&mut self, tasks: Vec<EndedTask>) {
-        for task in tasks {
-            self.made_up.0 += 1;
-            self.made_up.1.get_or_insert(task.task.updated_at);
-            self.bytes += task.bytes();
-            self.tasks.push(task);
+    /// Takes what is over by what is read from the log. It is committed in parts, so that a long log
+    /// need not be in memory; how far the index goes is not changed by that. Whether it has all now.
+    pub(crate) fn note_past(&mut self, past: Vec<Past>) -> bool {
+        for past in past {
+            match &past {
+                Past::Ended(task) => {
+                    self.made_up.0 += 1;
+                    self.made_up.1.get_or_insert(task.task.updated_at);
+                }
+                Past::Died(_) => {}
+                Past::Cleared(_) => {
+                    self.cleared.push(past);
+                    continue;
+                }
+            }
+            self.bytes += past.bytes();
+            self.past.push(past);
         }
-        if self.bytes >= BYTES {
-            self.take_tasks();
-        }
+        self.bytes >= BYTES && self.take_past()
     }
 
-    fn take_tasks(&mut self) {
+    /// Commits what was read from the log. Whether that was done.
+    fn take_past(&mut self) -> bool {
         self.bytes = 0;
-        match self.store.take_tasks(&self.tasks) {
-            Ok(()) => self.tasks.clear(),
-            // The disk may be full; the thread tries again.
+        let mut entries = Entries::default();
+        // Kept, for the disk may be full: the thread then tries again.
+        self.past.iter().cloned().for_each(|past| entries.push_past(past));
+        let taken = self.store.take_early(&entries);
+        match &taken {
+            Ok(()) => self.past.clear(),
             Err(error) => {
                 tracing::warn!(%error, "the index cannot be written yet");
-                self.feed.push_earlier(std::mem::take(&mut self.tasks));
+                self.feed.push_earlier(std::mem::take(&mut self.past));
             }
         }
+        taken.is_ok()
     }
 
-    /// Commits what is left of the tasks that were read from the log, which is on disk, and tells
-    /// how far back they reach.
-    pub(crate) fn make_up(&mut self) {
+    /// Commits what is left of what was read from the log, which is on disk up to a place, and tells
+    /// how far back it reaches.
+    pub(crate) fn make_up(&mut self, latest: Sequence) {
         let (tasks, first) = std::mem::take(&mut self.made_up);
         if let Some(first) = first {
             tracing::info!(
@@ -130,7 +167,21 @@ impl Index {
                 "the index went through that record; the tasks that ended later are made up for, \
                  as far back as the log reaches, which is to the first that ended at that time"
             );
-            self.take_tasks();
+        }
+        if !self.past.is_empty() {
+            self.take_past();
+        }
+        self.feed.push_earlier(std::mem::take(&mut self.cleared));
+        if self.through == Sequence(0) && self.belongs_to.is_empty() {
+            let complete = match self.beginning {
+                Beginning::Unknown | Beginning::Log => Sequence(0),
+                Beginning::Behind(place) => place.next(),
+                // Nothing tells what else there was.
+                Beginning::Cut => latest.next(),
+            };
+            if let Err(error) = self.store.complete_from(complete) {
+                tracing::warn!(%error, "since when the history is complete is not noted");
+            }
         }
     }
 
@@ -199,9 +250,10 @@ impl Index {
         retention: Retention,
         on_commit: impl Fn(Sequence) + Send + 'static,
         on_kept: impl Fn(Sequence) + Send + 'static,
+        on_stopped: impl FnOnce() + Send + 'static,
     ) -> io::Result<IndexThread> {
         self.feed.retain(retention);
-        IndexThread::start(self.store, self.feed, self.log, clock, on_commit, on_kept)
+        IndexThread::start(self.store, self.feed, self.log, clock, on_commit, on_kept, on_stopped)
     }
 
     fn new(store: Store) -> Result<Self, Unopened> {
@@ -219,9 +271,16 @@ impl Index {
             belongs_to,
             log: Vec::new(),
             feed,
-            tasks: Vec::new(),
+            past: Vec::new(),
+            cleared: Vec::new(),
             bytes: 0,
             made_up: (0, None),
+            beginning: Beginning::Unknown,
         })
     }
+}
+
+/// Whether a record says what is forgotten, for everything else was said again before it.
+fn is_marks(record: &Record) -> bool {
+    matches!(record, Record::Carried(carried) if matches!(**carried, Carried::Marks(_)))
 }

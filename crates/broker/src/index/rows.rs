@@ -1,7 +1,7 @@
 //! What the index takes in.
 
 use std::time::Duration;
-use trunkline_engine::{Carried, EndedTask, KeyRow, Record};
+use trunkline_engine::{KeyRow, Past, Record};
 use trunkline_types::{IdempotencyKey, Sequence, TenantId};
 
 /// Something for the index.
@@ -9,8 +9,8 @@ use trunkline_types::{IdempotencyKey, Sequence, TenantId};
 pub(crate) enum Entry {
     /// A key.
     Key(Row),
-    /// An ended task.
-    Task(Box<EndedTask>),
+    /// Something that is over.
+    Past(Past),
 }
 
 impl Entry {
@@ -18,7 +18,7 @@ impl Entry {
     pub(crate) fn place(&self) -> Sequence {
         match self {
             Self::Key(row) => row.place,
-            Self::Task(task) => task.place,
+            Self::Past(past) => past.place(),
         }
     }
 
@@ -26,7 +26,7 @@ impl Entry {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Key(_) => 0,
-            Self::Task(task) => task.bytes(),
+            Self::Past(past) => past.bytes(),
         }
     }
 }
@@ -40,15 +40,8 @@ pub(crate) struct Row {
     pub(crate) accepted: KeyRow,
 }
 
-/// The row of a record that accepted something under a key.
+/// The row of a record that tells of a key.
 pub(crate) fn row_of(place: Sequence, record: &Record, window: Duration) -> Option<Row> {
-    let (tenant, key, accepted) = match record {
-        Record::Accepted(record) => record.key_row(window)?,
-        Record::Carried(carried) => {
-            let Carried::Key { tenant, key, row } = &**carried else { return None };
-            (tenant.clone(), key.clone(), *row)
-        }
-        _ => return None,
-    };
+    let (tenant, key, accepted) = record.key_row(window)?;
     Some(Row { place, tenant, key, accepted })
 }

@@ -1,23 +1,28 @@
 //! The file of the index: how it is opened and made, and its table of keys.
 
 use crate::index::inspect;
+use crate::index::letters::{self, LETTERS};
 use crate::index::rows::{Entry, Row};
-use crate::index::tasks::{self, Bounds, Name};
+use crate::index::table::{Bounds, Table};
+use crate::index::tasks::{self, Name, TASKS};
 use foldhash::quality::FixedState;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, params};
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
-use trunkline_engine::{EndedTask, KeyRow};
+use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask, KeyRow, Past};
 use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
 
 /// The version of the tables below. A file with a later one is refused.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// The version that had no tasks. It gets their tables, and the log is read again from its
 /// beginning.
 pub(super) const WITHOUT_TASKS: i64 = 1;
+
+/// The version that had no dead letters, which get in likewise.
+pub(super) const WITHOUT_LETTERS: i64 = 2;
 
 /// How a file is opened that must be there.
 pub(super) const THERE: OpenFlags =
@@ -41,6 +46,9 @@ const TABLES: &str = "
         one INTEGER PRIMARY KEY, through INTEGER NOT NULL, log BLOB NOT NULL,
         seed INTEGER NOT NULL, sample INTEGER NOT NULL
     );";
+
+/// What was added with the dead letters: up from which place no task is missing.
+const COMPLETE: &str = "ALTER TABLE state ADD COLUMN complete INTEGER NOT NULL DEFAULT 0;";
 
 /// The one connection that writes.
 #[derive(Debug)]
@@ -70,19 +78,29 @@ impl Unopened {
 pub(crate) struct Entries {
     pub(crate) keys: Vec<Row>,
     pub(crate) tasks: Vec<EndedTask>,
+    pub(crate) letters: Vec<DiedLetter>,
+    pub(crate) cleared: Vec<ClearedLetter>,
 }
 
 impl Entries {
     pub(crate) fn push(&mut self, entry: Entry) {
         match entry {
             Entry::Key(row) => self.keys.push(row),
-            Entry::Task(task) => self.tasks.push(*task),
+            Entry::Past(past) => self.push_past(past),
+        }
+    }
+
+    pub(crate) fn push_past(&mut self, past: Past) {
+        match past {
+            Past::Ended(task) => self.tasks.push(*task),
+            Past::Died(letter) => self.letters.push(*letter),
+            Past::Cleared(cleared) => self.cleared.push(*cleared),
         }
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.keys.len() + self.tasks.len()
+        self.keys.len() + self.tasks.len() + self.letters.len() + self.cleared.len()
     }
 }
 
@@ -161,6 +179,7 @@ impl Store {
     ) -> Result<(), Error> {
         let transaction = self.connection.transaction()?;
         tasks::insert(&transaction, self.hashes, &entries.tasks)?;
+        letters::insert(&transaction, self.hashes, &entries.letters, &entries.cleared)?;
         {
             // The same record may be read from the log again.
             let mut insert = transaction.prepare_cached(
@@ -185,33 +204,47 @@ impl Store {
         transaction.commit()
     }
 
-    /// Deletes what records behind a place told of, and notes that it goes no further.
+    /// Deletes what records behind a place told of. All of the log is to be read again, for what
+    /// these records deleted is not in the index any more.
     pub(crate) fn cut(&mut self, last: Sequence) -> Result<(), Error> {
         let transaction = self.connection.transaction()?;
         transaction.execute("DELETE FROM keys WHERE place > ?1", [signed(last.0)])?;
-        tasks::cut(&transaction, last)?;
-        transaction.execute("UPDATE state SET through = ?1", [signed(last.0)])?;
+        TASKS.cut(&transaction, last)?;
+        LETTERS.cut(&transaction, last)?;
+        transaction.execute("UPDATE state SET through = 0", [])?;
         transaction.commit()
     }
 
-    /// Takes ended tasks in ahead of what it goes through.
-    pub(crate) fn take_tasks(&mut self, tasks: &[EndedTask]) -> Result<(), Error> {
+    /// Takes ended tasks and dead letters in ahead of what it goes through.
+    pub(crate) fn take_early(&mut self, entries: &Entries) -> Result<(), Error> {
         let transaction = self.connection.transaction()?;
-        tasks::insert(&transaction, self.hashes, tasks)?;
+        tasks::insert(&transaction, self.hashes, &entries.tasks)?;
+        letters::insert(&transaction, self.hashes, &entries.letters, &entries.cleared)?;
         transaction.commit()
     }
 
-    /// Deletes the oldest tasks that are out of bounds, at most so many; how many it were.
-    pub(crate) fn expire_tasks(&mut self, bounds: Bounds, most: usize) -> Result<usize, Error> {
+    /// Notes up from which place no task is missing.
+    pub(crate) fn complete_from(&mut self, place: Sequence) -> Result<(), Error> {
+        let mut complete = self.connection.prepare_cached("UPDATE state SET complete = ?1")?;
+        complete.execute([signed(place.0)]).map(|_| ())
+    }
+
+    /// Deletes the oldest rows of a table that are out of bounds, at most so many; how many it were.
+    pub(super) fn expire_past(
+        &mut self,
+        table: &Table,
+        bounds: Bounds,
+        most: usize,
+    ) -> Result<usize, Error> {
         let transaction = self.connection.transaction()?;
-        let gone = tasks::expire(&transaction, bounds, most)?;
+        let gone = table.expire(&transaction, bounds, most)?;
         transaction.commit()?;
         Ok(gone)
     }
 
-    /// When the oldest task ended.
-    pub(crate) fn oldest_task(&self) -> Result<Option<WallTime>, Error> {
-        tasks::oldest(&self.connection)
+    /// When the oldest in a table ended.
+    pub(super) fn oldest(&self, table: &Table) -> Result<Option<WallTime>, Error> {
+        table.oldest(&self.connection, Sequence(0))
     }
 
     /// Sees to it that what was committed survives a crash of the machine.
@@ -244,10 +277,14 @@ impl Store {
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
             VERSION => {}
-            WITHOUT_TASKS => connection.execute_batch(&format!(
-                "BEGIN; {} UPDATE state SET through = 0; PRAGMA user_version = {VERSION}; COMMIT;",
-                tasks::TABLES
-            ))?,
+            WITHOUT_TASKS | WITHOUT_LETTERS => {
+                let tasks = if version == WITHOUT_TASKS { tasks::TABLES } else { "" };
+                let letters = letters::TABLES;
+                connection.execute_batch(&format!(
+                    "BEGIN; {tasks} {letters} {COMPLETE} UPDATE state SET through = 0;
+                     PRAGMA user_version = {VERSION}; COMMIT;"
+                ))?;
+            }
             other => return Err(Error::IntegralValueOutOfRange(0, other)),
         }
         cache_statements(&connection);
@@ -264,9 +301,11 @@ impl Store {
         let hashes = Hashes { seed: fastrand::u64(..) };
         let (seed, sample) = (signed(hashes.seed), hashes.sample());
         connection.execute_batch(&format!(
-            "BEGIN; {TABLES} {} INSERT INTO state VALUES (1, 0, x'', {seed}, {sample});
+            "BEGIN; {TABLES} {COMPLETE} {} {}
+             INSERT INTO state VALUES (1, 0, x'', {seed}, {sample}, 0);
              PRAGMA user_version = {VERSION}; COMMIT;",
-            tasks::TABLES
+            tasks::TABLES,
+            letters::TABLES
         ))?;
         Ok(Self { connection, hashes, path: path.to_owned() })
     }
@@ -340,6 +379,13 @@ pub(super) fn find(
     };
     let values = params![hashes.of(tenant, key), tenant.as_str(), key.as_str()];
     connection.prepare_cached(FIND)?.query_row(values, read).optional()
+}
+
+/// When the first task ended of those from which on none is missing.
+pub(super) fn since(connection: &Connection) -> Result<Option<WallTime>, Error> {
+    const COMPLETE: &str = "SELECT complete FROM state";
+    let complete = connection.prepare_cached(COMPLETE)?.query_row([], |row| row.get(0))?;
+    TASKS.oldest(connection, Sequence(unsigned(complete)))
 }
 
 /// A connection for those who only ask.

@@ -1,10 +1,12 @@
 //! The thread that fills the index with what is told by records that are on disk.
 
 use crate::clock::Clock;
-use crate::index::feed::{Feed, Taken};
+use crate::index::feed::{Feed, Keep, Taken};
 use crate::index::inspect;
+use crate::index::letters::LETTERS;
 use crate::index::store::{self, Store};
-use crate::index::tasks::Bounds;
+use crate::index::table::Bounds;
+use crate::index::tasks::TASKS;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
@@ -36,7 +38,8 @@ pub(crate) struct IndexThread {
 impl IndexThread {
     /// Starts the thread. `log` tells the log, whose records it takes, from others; `on_commit` is
     /// called on the thread with how far the index goes, `on_kept` with how far it survives a crash
-    /// of the machine, if that was asked for with [`Feed::keep`].
+    /// of the machine, if that was asked for with [`Feed::keep`], and `on_stopped` when nothing more
+    /// is taken in.
     ///
     /// # Errors
     /// If the operating system refuses another thread.
@@ -47,11 +50,16 @@ impl IndexThread {
         clock: Clock,
         on_commit: impl Fn(Sequence) + Send + 'static,
         on_kept: impl Fn(Sequence) + Send + 'static,
+        on_stopped: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let worker = Worker { store, feed: feed.clone(), log, clock };
-        let thread = thread::Builder::new()
-            .name("trunkline-index".into())
-            .spawn(move || worker.run(on_commit, on_kept))?;
+        let thread = thread::Builder::new().name("trunkline-index".into()).spawn(move || {
+            let feed = worker.feed.clone();
+            worker.run(on_commit, on_kept);
+            if feed.is_given_up() {
+                on_stopped();
+            }
+        })?;
         Ok(Self { feed, thread: Some(thread) })
     }
 }
@@ -140,10 +148,12 @@ impl Worker {
             self.feed.note_damage();
             return false;
         }
-        if self.feed.waiting() > MOST_WAITING {
+        // Somebody who only looks into the file may hold it for a while.
+        let is_busy = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy);
+        if self.feed.waiting() > MOST_WAITING || (self.feed.is_congested() && !is_busy) {
             let rows = self.feed.give_up() + taken;
             tracing::error!(%error, %file, rows, "the index cannot be written and too much waits \
-                for it; keys and ended tasks stay in memory until the next start brings it up to \
+                for it; what comes now stays in memory until the next start brings it up to \
                 the log");
             return false;
         }
@@ -166,14 +176,24 @@ impl Worker {
         let now = self.clock.now().wall;
         let until = now.0.saturating_sub(millis(STAY));
         self.store.expire(WallTime(until), 2 * entries.keys.len())?;
-        let until = WallTime(now.0.saturating_sub(millis(retention.keep)));
-        let most = (2 * entries.tasks.len()).max(STEP);
-        let gone = self.store.expire_tasks(Bounds { until, bytes: retention.bytes }, most)?;
-        if gone == most {
+        let bounds = |keep: Keep| {
+            let until = WallTime(now.0.saturating_sub(millis(keep.keep)));
+            Bounds { until, bytes: keep.bytes }
+        };
+        let (mut more, mut oldest) = (false, None);
+        for (table, keep, came) in [
+            (&TASKS, retention.tasks, entries.tasks.len()),
+            (&LETTERS, retention.letters, entries.letters.len()),
+        ] {
+            let most = (2 * came).max(STEP);
+            more |= self.store.expire_past(table, bounds(keep), most)? == most;
+            let first = self.store.oldest(table)?.map(|at| at.after(keep.keep));
+            oldest = [oldest, first].into_iter().flatten().min();
+        }
+        if more {
             return Ok(Some(Duration::ZERO));
         }
-        let oldest = self.store.oldest_task()?;
-        Ok(oldest.map(|oldest| oldest.after(retention.keep).since(now).max(LOOK)))
+        Ok(oldest.map(|oldest: WallTime| oldest.since(now).max(LOOK)))
     }
 }
 
@@ -196,7 +216,7 @@ mod tests {
     }
 
     fn taken(keys: &[Row], through: u64) -> Taken {
-        let entries = Entries { keys: keys.to_vec(), tasks: Vec::new() };
+        let entries = Entries { keys: keys.to_vec(), ..Entries::default() };
         Taken { entries, through: Sequence(through), retention: Retention::default() }
     }
 

@@ -1,10 +1,10 @@
 //! Tables without lines, so that they read well on a terminal and pass well through a pipe.
 
-use super::units::{count, size, span};
+use super::units::{count, exact_time, size, span};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use std::time::Duration;
-use trunkline_types::{Counters, Gauges, LogStats, Stats};
+use trunkline_types::{Counters, Gauges, LogStats, Stats, WallTime};
 
 /// A table with a header and rows; columns given in `right` are aligned to the right.
 pub(crate) fn rows<const N: usize>(
@@ -80,13 +80,16 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
     row("tasks cancelled or rejected", count(stats.tasks_canceled));
     row("tasks forgotten", count(stats.tasks_forgotten));
     row("tasks on disk only", count(stats.tasks_indexed));
+    row("every ended task known since", exact_time(WallTime(stats.history_since_ms)));
     row("records not indexed yet", count(stats.records_unindexed));
     row("dead letters", count(stats.dead_letters));
+    row("dead letters on disk only", count(stats.dead_letters_indexed));
     row("dead letters forgotten", count(stats.dead_letters_forgotten));
     row("dead letters sent again", count(stats.redriven));
     row("dead letters deleted", count(stats.purged));
     row("messages sent by schedules", count(stats.scheduled));
     row("idempotency keys", count(stats.keys));
+    row("idempotency keys on disk only", count(stats.keys_indexed));
     row("publishes waiting outside", count(stats.waiting_outside));
     row("circuit breakers opened", count(stats.breakers_opened));
     row("handlers that ran too long", count(stats.overran));

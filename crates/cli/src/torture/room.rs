@@ -2,7 +2,7 @@
 //!
 //! It bounds what a data directory may take, by a number in a file that somebody else may change
 //! at any time. Only new files take room, as the log never makes one longer; what is there can be
-//! written to, as on a full file system. The index of keys is not under it.
+//! written to, as on a full file system. The index is not under it.
 
 use std::io;
 use std::path::PathBuf;

@@ -145,7 +145,7 @@ fn disks(args: &TortureArgs) -> Vec<Disk> {
 }
 
 /// The faults of a round. The disk runs full where there is a layer over it in any case, so that
-/// a broker on a plain file system is as users have it, its index of keys included.
+/// a broker on a plain file system is as users have it, its index included.
 fn faults(args: &TortureArgs, disk: Disk) -> Faults {
     let all = args.faults();
     let both = all.has(Fault::Kill) && all.has(Fault::Unflushed);

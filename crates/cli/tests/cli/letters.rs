@@ -1,6 +1,6 @@
 //! Dead letters: found, sent again, deleted.
 
-use crate::harness::{Broker, Running};
+use crate::harness::{Broker, Running, until};
 use serde_json::Value;
 
 /// A broker with an agent that takes only what has `good` in it, and letters that it gave up.
@@ -127,4 +127,33 @@ fn letters_that_are_refused_are_named_and_the_others_go() {
     broker.run(["dead", "purge", &ids[0], "--yes"]).ok();
     let stderr = broker.run(all).fails(4);
     assert!(stderr.contains("1 dead letter was refused and stays where it is"), "{stderr}");
+}
+
+#[test]
+fn letters_on_disk_only_are_listed_and_leave_once_over_restarts() {
+    let (mut broker, agent) = with_letters(&["one", "two", "three"]);
+    drop(agent);
+    until("they are on disk only", || (broker.figure("dead_letters_indexed") == 3).then_some(()));
+    assert_eq!(broker.figure("dead_letters"), 3);
+    broker.kill();
+    broker.restart();
+    assert_eq!(broker.figure("dead_letters_indexed"), 3);
+    let found = letters(&broker, ["--reason", "no good"]);
+    assert_eq!(found.len(), 3);
+    let [first, second] = [id(&found[0]), id(&found[1])];
+    assert_eq!(broker.run(["dead", "show", first, "--json"]).json()["id"], first);
+    broker.run(["dead", "redrive", first, "--to", "skill:nobody"]).ok();
+    broker.run(["dead", "purge", second, "--yes"]).ok();
+    // The index may not have heard of it.
+    broker.kill();
+    broker.restart();
+    for gone in [first, second] {
+        broker.run(["dead", "redrive", gone]).fails(5);
+        broker.run(["dead", "show", gone]).fails(5);
+    }
+    assert_eq!(letters(&broker, []).len(), 1);
+    let figures = ["dead_letters", "redriven", "purged", "dead_letters_forgotten", "tasks_open"];
+    assert_eq!(figures.map(|name| broker.figure(name)), [1, 1, 1, 0, 1]);
+    assert_eq!(broker.run(["dead", "purge", "--all", "--yes"]).ok(), "purged 1");
+    assert!(letters(&broker, []).is_empty());
 }

@@ -1,12 +1,14 @@
 //! Idempotency keys: within its window a key is accepted once. Those whose records the index has
 //! taken in leave memory; they still count.
 
+use crate::config::EngineConfig;
 use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::key_index::KeyRow;
 use crate::map::{Map, map};
 use crate::now::Now;
-use crate::record::AcceptedRecord;
+use crate::past::Following;
+use crate::record::{Carried, Record};
 use crate::table::TenantKey;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
@@ -162,19 +164,21 @@ impl Keys {
 }
 
 impl Engine {
-    /// Notes that the index has the keys of all records up to a place, and the tasks that they
-    /// ended. May be told before records are replayed, so that these never come into memory.
-    /// Without an index nothing changes.
+    /// Notes that the index has the keys of all records up to a place, the tasks that they ended
+    /// and the dead letters that they made. May be told before records are replayed, so that these
+    /// never come into memory. Without an index nothing changes.
     pub fn indexed(&mut self, through: Sequence) {
         if through <= self.indexed {
             return;
         }
-        let has_keys = self.config.key_index.is_some();
-        if !has_keys && self.config.task_index.is_none() {
+        let EngineConfig { key_index, task_index, letter_index, .. } = &self.config;
+        let has_keys = key_index.is_some();
+        if !has_keys && task_index.is_none() && letter_index.is_none() {
             return;
         }
         self.indexed = through;
         self.forget_ended_tasks(0);
+        self.letters_indexed(through);
         if !has_keys {
             return;
         }
@@ -182,6 +186,23 @@ impl Engine {
         for tenant in tenants {
             self.tenants[tenant].keys.leave(through);
         }
+    }
+
+    /// Notes that the index takes in nothing more.
+    pub(crate) fn index_stopped(&mut self) {
+        self.following = Following::Stopped;
+        self.forget_ended_tasks(0);
+        self.forget_letters();
+    }
+
+    /// How many keys of a tenant are within their window and no longer in memory.
+    pub(crate) fn indexed_keys(&self, tenant: TenantKey, now: WallTime) -> u64 {
+        if self.config.key_index.is_none() {
+            return 0;
+        }
+        let keys = &self.tenants[tenant].keys;
+        let in_memory = keys.rows.values().filter(|(row, _)| row.expires_at > now).count() as u64;
+        keys.live(now).saturating_sub(in_memory)
     }
 
     /// Up to which place the index has what it is to have, as far as the engine was told.
@@ -242,13 +263,23 @@ impl Engine {
     }
 }
 
-impl AcceptedRecord {
-    /// What an index of idempotency keys is to remember of this acceptance, if it had a key:
-    /// `window` is the engine's own, see [`EngineConfig::key_window`](crate::EngineConfig).
+impl Record {
+    /// What the index is to remember of an idempotency key, if the record tells of one: `window` is
+    /// the engine's own, see [`EngineConfig::key_window`](crate::EngineConfig).
     pub fn key_row(&self, window: Duration) -> Option<(TenantId, IdempotencyKey, KeyRow)> {
-        let envelope = &self.publish.envelope;
+        let accepted = match self {
+            Self::Accepted(accepted)
+            | Self::Fired { accepted, .. }
+            | Self::Redriven { accepted, .. } => accepted,
+            Self::Carried(carried) => {
+                let Carried::Key { tenant, key, row } = &**carried else { return None };
+                return Some((tenant.clone(), key.clone(), *row));
+            }
+            _ => return None,
+        };
+        let envelope = &accepted.publish.envelope;
         let key = envelope.idempotency_key.clone()?;
-        Some((envelope.tenant.clone(), key, key_row(&self.publish, self.at, window)))
+        Some((envelope.tenant.clone(), key, key_row(&accepted.publish, accepted.at, window)))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Where the log begins, and what a replay that begins there cannot know yet.
 
 use crate::engine::Engine;
+use crate::past::Past;
 use crate::queue::Place;
 use crate::record::{Carried, EntryId, Part};
 use crate::table::{AgentKey, EntryKey, TaskKey};
-use crate::task::Handed;
 use std::collections::{BTreeMap, BTreeSet};
 use trunkline_types::{Epoch, MessageId, Sequence, Token, WallTime};
 
@@ -141,7 +141,8 @@ impl Engine {
             let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
             undated.for_each(|event| event.epoch = epoch);
         }
-        for Handed { ended, .. } in &mut self.tasks.handed {
+        for handed in &mut self.handed {
+            let Past::Ended(ended) = &mut handed.past else { continue };
             let undated = ended.events.iter_mut().filter(|event| event.epoch == Epoch(0));
             undated.for_each(|event| event.epoch = epoch);
         }

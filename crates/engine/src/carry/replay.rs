@@ -8,7 +8,7 @@ use crate::record::{
     CarriedToken, EntryId, Part, PartOf,
 };
 use crate::replay::ReplayError;
-use crate::settle::Use;
+use crate::settle::{Use, letter_number};
 use crate::table::{AgentKey, EntryKey, TaskKey, TenantKey};
 use crate::task::{Task, event_bytes};
 use std::collections::VecDeque;
@@ -146,6 +146,10 @@ impl Engine {
         if let Some(task) = new {
             self.hand_over(task);
         }
+        if let PartOf::Letter(place) = of {
+            self.hand_over_letter(letter_number(place));
+            self.forget_letters();
+        }
         Ok(())
     }
 
@@ -236,8 +240,9 @@ impl Engine {
         let tenant = self.tenant_key(&publish.envelope.tenant);
         let attempts = Vec::new();
         let letter = DeadLetter { publish, inbox, reason, at: died_at, accepted_at, attempts };
-        let most = self.most_letters();
-        self.dead_letters.push(tenant, letter, Some((at, place)), most);
+        if !self.has_letters(place) {
+            self.dead_letters.push(tenant, letter, Some(at), place);
+        }
     }
 
     fn carried_part(&mut self, of: PartOf, part: Part) -> Option<()> {
@@ -343,7 +348,6 @@ impl Engine {
     pub(crate) fn finish_carried(&mut self) {
         self.order_ended();
         self.forget_ended_tasks(0);
-        self.dead_letters.number_replayed();
         self.find_forgotten();
         for tenant in self.tenants.iter_mut() {
             tenant.keys.order_replayed();

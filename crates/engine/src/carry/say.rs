@@ -204,12 +204,13 @@ impl Engine {
             self.tasks.ended[0].queue.iter().map(|(key, _)| self.tasks.rows[*key].place);
         let kept = places.find(|place| !self.is_indexed(*place));
         let oldest_task = kept.unwrap_or(here).min(self.tasks.forgotten_through.next());
+        let oldest_letter = letter.map_or(here, |(_, kept)| kept.place);
         let marks = CarriedMarks {
             epoch: self.epoch,
             born: self.born(),
             next_entry: self.next_entry,
             oldest_task,
-            oldest_letter: letter.map_or(here, |(_, kept)| kept.place),
+            oldest_letter: oldest_letter.min(self.dead_letters.forgotten_through.next()),
         };
         self.say(Carried::Marks(marks), out);
     }

@@ -79,7 +79,7 @@ impl EndedTask {
     /// # Errors
     /// [`DecodeError`] if the bytes are no such thing.
     pub fn decode_head(place: Sequence, head: &[u8]) -> Result<Self> {
-        let mut read = versioned(head)?;
+        let mut read = versioned(head, VERSION)?;
         let read = &mut read;
         let tenant: TenantId = read.parse("tenant")?;
         let kind = read.word("kind", Kind::from_number)?;
@@ -118,16 +118,17 @@ impl EndedTask {
     /// # Errors
     /// [`DecodeError`] if the bytes are no such thing.
     pub fn decode_rest(&mut self, rest: &[u8]) -> Result<()> {
-        let mut read = versioned(rest)?;
+        let mut read = versioned(rest, VERSION)?;
         self.payload = read.payload("payload")?;
         self.events = read.list("events", read_event)?.into();
         over(&read)
     }
 }
 
-fn versioned(bytes: &[u8]) -> Result<Read<'_>> {
+/// What follows the version, which must be this one.
+pub(super) fn versioned(bytes: &[u8], version: u8) -> Result<Read<'_>> {
     match bytes.split_first() {
-        Some((&VERSION, rest)) => Ok(Read(rest)),
+        Some((&found, rest)) if found == version => Ok(Read(rest)),
         Some((&other, _)) => {
             let problem = format!("{other} is unknown; a newer version may have written it");
             Err(DecodeError::Field { field: "version", problem })
@@ -136,7 +137,8 @@ fn versioned(bytes: &[u8]) -> Result<Read<'_>> {
     }
 }
 
-fn over(read: &Read<'_>) -> Result<()> {
+/// Nothing may follow the last field.
+pub(super) fn over(read: &Read<'_>) -> Result<()> {
     if read.0.is_empty() { Ok(()) } else { Err(DecodeError::Long(read.0.len())) }
 }
 

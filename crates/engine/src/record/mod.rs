@@ -5,6 +5,7 @@ mod carried_decode;
 mod carried_encode;
 mod codec;
 mod decode;
+mod died;
 mod encode;
 mod ended;
 mod kinds;

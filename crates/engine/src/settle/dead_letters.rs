@@ -1,12 +1,14 @@
-//! Dead letters: kept with every attempt's reason, up to a bound.
+//! Dead letters in memory: kept with every attempt's reason, up to a bound.
 
+use super::died::ClearedLetter;
 use crate::table::TenantKey;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use trunkline_types::session::LetterAddress;
-use trunkline_types::{
-    AttemptNote, DeadLetter, InboxAddress, MessageId, Publish, Refusal, RefusalCode, Sequence,
-};
+use trunkline_types::{AttemptNote, DeadLetter, InboxAddress, MessageId, Publish, Sequence};
+
+/// By how many bits the number of a logged letter is longer than its place, so that ephemeral ones
+/// have numbers between those of the logged ones before and after them.
+const SHIFT: u32 = 16;
 
 /// The dead letters of all tenants, oldest first. Logged and ephemeral ones are bounded apart, so
 /// that what is not in the log never decides what of it is forgotten.
@@ -17,9 +19,11 @@ pub(crate) struct DeadLetters {
     ids: BTreeMap<(TenantKey, MessageId), Vec<u64>>,
     logged: Class,
     ephemeral: Class,
-    /// The number of the next; while records are replayed, letters are numbered by their places,
-    /// for those that are said again come late.
-    next: Option<u64>,
+    /// Logged ones that are gone, in the order in which they were cleared, until the index has
+    /// deleted them.
+    cleared: VecDeque<(TenantKey, ClearedLetter)>,
+    /// Up to which place logged ones may be forgotten that the index does not have.
+    pub(crate) forgotten_through: Sequence,
 }
 
 /// A dead letter that is kept.
@@ -48,61 +52,91 @@ pub(crate) struct Most {
 }
 
 impl DeadLetters {
-    /// Keeps one, and forgets the oldest of its class for as long as there are more than there may
-    /// be; the latest is always kept. With one that is in the log come its base and the place of
-    /// the record by which it died. Returns whose were forgotten.
+    /// Keeps one, which died at a place or behind it. With one that is in the log comes its base;
+    /// its place is that of the record by which it died. Returns its number.
     pub(crate) fn push(
         &mut self,
         tenant: TenantKey,
         letter: DeadLetter,
-        logged: Option<(Sequence, Sequence)>,
-        most: Most,
-    ) -> Vec<TenantKey> {
+        base: Option<Sequence>,
+        place: Sequence,
+    ) -> u64 {
         let (id, size) = (letter.publish.envelope.id, size(&letter));
-        let (base, place) = logged.unwrap_or_default();
-        let number = self.next.unwrap_or(place.0);
+        let number = if base.is_some() {
+            number(place)
+        } else {
+            let last = self.ephemeral.numbers.last().copied().unwrap_or(0);
+            let next = last.max(number(place)) + 1;
+            // Those of logged letters end in zeros.
+            next + u64::from(next.trailing_zeros() >= SHIFT)
+        };
         // What is said again takes the place of what is known of it.
         self.remove(number);
-        self.letters.insert(number, Kept { tenant, letter, base, place });
-        self.ids.entry((tenant, id)).or_default().push(number);
-        let class = if logged.is_some() { &mut self.logged } else { &mut self.ephemeral };
+        let class = if base.is_some() { &mut self.logged } else { &mut self.ephemeral };
         class.numbers.insert(number);
         class.bytes += size;
-        self.next = self.next.map(|next| next + 1);
+        let (base, place) = base.map(|base| (base, place)).unwrap_or_default();
+        self.letters.insert(number, Kept { tenant, letter, base, place });
+        self.ids.entry((tenant, id)).or_default().push(number);
+        number
+    }
+
+    /// Forgets the oldest of a class for as long as there are more than there may be; the latest is
+    /// always kept. Returns whose were forgotten.
+    pub(crate) fn forget_beyond(&mut self, is_logged: bool, most: Most) -> Vec<TenantKey> {
         let mut forgotten = Vec::new();
         loop {
-            let class = if logged.is_some() { &self.logged } else { &self.ephemeral };
+            let class = if is_logged { &self.logged } else { &self.ephemeral };
             let over = class.numbers.len() > most.letters || class.bytes > most.bytes;
             let oldest = class.numbers.first().copied();
             let Some(oldest) = oldest.filter(|_| over && class.numbers.len() > 1) else {
                 return forgotten;
             };
-            forgotten.extend(self.letters.get(&oldest).map(|kept| kept.tenant));
+            forgotten.extend(self.forget_one(oldest));
+        }
+    }
+
+    /// Lets go of logged ones that died by records up to a place, and no longer remembers those
+    /// that were cleared by such records. Returns whose were let go of.
+    pub(crate) fn leave(&mut self, through: Sequence) -> Vec<TenantKey> {
+        let mut gone = Vec::new();
+        while let Some(&oldest) = self.logged.numbers.first().filter(|&&it| it <= number(through)) {
+            gone.extend(self.letters.get(&oldest).map(|kept| kept.tenant));
             self.remove(oldest);
         }
+        while self.cleared.pop_front_if(|(_, cleared)| cleared.place <= through).is_some() {}
+        gone
+    }
+
+    /// Remembers that one was cleared.
+    pub(crate) fn clear(&mut self, tenant: TenantKey, cleared: ClearedLetter) {
+        self.cleared.push_back((tenant, cleared));
+    }
+
+    /// A tenant's that were cleared and that the index may have still.
+    pub(crate) fn cleared_of(&self, tenant: TenantKey) -> impl Iterator<Item = &ClearedLetter> {
+        self.cleared.iter().filter(move |(owner, _)| *owner == tenant).map(|(_, cleared)| cleared)
+    }
+
+    /// Whether the letter of a message in an inbox that died by the record at a place was cleared,
+    /// and the index may have it still.
+    pub(crate) fn is_cleared(
+        &self,
+        tenant: TenantKey,
+        id: MessageId,
+        inbox: &InboxAddress,
+        died: Sequence,
+    ) -> bool {
+        self.cleared_of(tenant).any(|cleared| cleared.is(id, inbox, died))
     }
 
     /// While records are replayed: adds what became of an attempt to the letter with a place. With
     /// too many of them it may have been forgotten at once.
     pub(crate) fn add_attempt(&mut self, place: Sequence, note: AttemptNote) {
-        if let Some(kept) = self.letters.get_mut(&place.0) {
+        if let Some(kept) = self.letters.get_mut(&number(place)) {
             self.logged.bytes += note.reason.len() as u64;
             kept.letter.attempts.push(note);
         }
-    }
-
-    /// Numbers what was replayed from 0 on, in the order in which it died.
-    pub(crate) fn number_replayed(&mut self) {
-        self.ids.clear();
-        self.logged.numbers.clear();
-        let letters = std::mem::take(&mut self.letters);
-        for (number, kept) in (0..).zip(letters.into_values()) {
-            let id = kept.letter.publish.envelope.id;
-            self.ids.entry((kept.tenant, id)).or_default().push(number);
-            self.logged.numbers.insert(number);
-            self.letters.insert(number, kept);
-        }
-        self.next = Some(self.letters.len() as u64);
     }
 
     /// Those that were published in a way that is asked for: their numbers, their bases and what
@@ -153,9 +187,11 @@ impl DeadLetters {
 
     /// While records are replayed: forgets those that died before a place.
     pub(crate) fn forget_before(&mut self, place: Sequence) {
-        while let Some(&oldest) = self.logged.numbers.first().filter(|&&number| number < place.0) {
+        while let Some(&oldest) = self.logged.numbers.first().filter(|&&it| it < number(place)) {
             self.remove(oldest);
         }
+        let forgotten = Sequence(place.0.saturating_sub(1));
+        self.forgotten_through = self.forgotten_through.max(forgotten);
     }
 
     /// Forgets the oldest of each class for as long as they are to be forgotten. Returns whose
@@ -166,11 +202,10 @@ impl DeadLetters {
             loop {
                 let class = if is_logged { &self.logged } else { &self.ephemeral };
                 let Some(&oldest) = class.numbers.first() else { break };
-                match self.letters.get(&oldest) {
-                    Some(kept) if is_past(&kept.letter) => forgotten.push(kept.tenant),
-                    _ => break,
+                if !self.letters.get(&oldest).is_some_and(|kept| is_past(&kept.letter)) {
+                    break;
                 }
-                self.remove(oldest);
+                forgotten.extend(self.forget_one(oldest));
             }
         }
         forgotten
@@ -188,9 +223,8 @@ impl DeadLetters {
         self.older(tenant, u64::MAX).map(|(_, letter)| letter)
     }
 
-    /// Those of them whose numbers are below `before`, with their numbers. A restart leaves out
-    /// ephemeral ones and so gives a letter the same number or a lower one: who goes on from a
-    /// number skips nothing.
+    /// Those of them whose numbers are below `before`, with their numbers. A logged letter has the
+    /// same number for good.
     pub(crate) fn older(
         &self,
         tenant: TenantKey,
@@ -201,63 +235,28 @@ impl DeadLetters {
         older.map(|(number, kept)| (*number, &kept.letter))
     }
 
-    /// The letter that an address names.
-    ///
-    /// # Errors
-    /// A [`Refusal`] if there is none, or if copies of it died in several inboxes and none of
-    /// these is named.
-    pub(crate) fn find(
+    /// The inboxes in which copies of a message died.
+    pub(crate) fn inboxes(
         &self,
         tenant: TenantKey,
-        address: &LetterAddress,
-    ) -> Result<&DeadLetter, Refusal> {
-        let LetterAddress { id, inbox } = address;
-        let mut inboxes: Vec<_> = self.copies(tenant, *id).map(|letter| &letter.inbox).collect();
-        inboxes.sort_unstable();
-        inboxes.dedup();
-        let found = match (inbox, &inboxes[..]) {
-            (Some(inbox), _) => self.number(tenant, *id, inbox),
-            (None, [only]) => self.number(tenant, *id, only),
-            (None, []) => None,
-            (None, several) => {
-                let several: Vec<_> = several.iter().map(ToString::to_string).collect();
-                let message = format!(
-                    "copies of message {id} died in several inboxes; say which is meant: {}",
-                    several.join(", ")
-                );
-                return Err(Refusal::new(RefusalCode::Invalid, message));
-            }
-        };
-        let letter = found.and_then(|number| self.letters.get(&number));
-        letter.map(|kept| &kept.letter).ok_or_else(|| {
-            let place = inbox.as_ref().map_or_else(String::new, |inbox| format!(" of '{inbox}'"));
-            let message = format!(
-                "dead letter {id}{place} is gone: it was redriven, purged or forgotten, or it \
-                 never was; list those that there are"
-            );
-            Refusal::new(RefusalCode::NotFound, message)
-        })
+        id: MessageId,
+    ) -> impl Iterator<Item = &InboxAddress> {
+        let numbers = self.ids.get(&(tenant, id)).into_iter().flatten();
+        numbers.filter_map(|number| self.letters.get(number).map(|kept| &kept.letter.inbox))
     }
 
-    /// Takes out the letter that a message became in an inbox. Whether it was in the log, if there
-    /// was one.
-    pub(crate) fn take(
-        &mut self,
-        tenant: TenantKey,
-        id: MessageId,
-        inbox: &InboxAddress,
-    ) -> Option<bool> {
-        let number = self.number(tenant, id, inbox)?;
-        let was_logged = self.logged.numbers.contains(&number);
+    /// Takes out a letter by its number.
+    pub(crate) fn take(&mut self, number: u64) {
+        let Some(kept) = self.letters.get(&number) else { return };
+        let ids = (kept.tenant, kept.letter.publish.envelope.id);
         self.remove(number);
         // A replay that begins behind the older of two would take the younger for it, which must
         // therefore be said again.
-        for number in self.ids.get(&(tenant, id)).into_iter().flatten() {
+        for number in self.ids.get(&ids).into_iter().flatten() {
             if let Some(kept) = self.letters.get_mut(number) {
                 kept.base = Sequence(0);
             }
         }
-        Some(was_logged)
     }
 
     /// Whether letters, index and classes name the same letters, for checks.
@@ -270,19 +269,29 @@ impl DeadLetters {
         indexed == kept && classed == kept && sizes == logged.bytes + ephemeral.bytes
     }
 
-    fn copies(&self, tenant: TenantKey, id: MessageId) -> impl Iterator<Item = &DeadLetter> {
-        let numbers = self.ids.get(&(tenant, id)).into_iter().flatten();
-        numbers.filter_map(|number| self.letters.get(number).map(|kept| &kept.letter))
-    }
-
-    /// The oldest that a message became in an inbox: of those in the log, if there is one, for
-    /// these are what a replay finds.
-    fn number(&self, tenant: TenantKey, id: MessageId, inbox: &InboxAddress) -> Option<u64> {
+    /// The number of the oldest that a message became in an inbox: of those in the log, if there is
+    /// one, for these are what a replay finds. Also whether it is in the log.
+    pub(crate) fn number(
+        &self,
+        tenant: TenantKey,
+        id: MessageId,
+        inbox: &InboxAddress,
+    ) -> Option<(u64, bool)> {
         let numbers = self.ids.get(&(tenant, id))?.iter().copied();
         let meant = numbers.filter(|number| {
             self.letters.get(number).is_some_and(|kept| kept.letter.inbox == *inbox)
         });
-        meant.min_by_key(|number| (!self.logged.numbers.contains(number), *number))
+        let meant = meant.map(|number| (number, self.logged.numbers.contains(&number)));
+        meant.min_by_key(|&(number, is_logged)| (!is_logged, number))
+    }
+
+    /// Forgets one for good. Returns whose it was.
+    fn forget_one(&mut self, number: u64) -> Option<TenantKey> {
+        let kept = self.letters.get(&number)?;
+        let (tenant, place) = (kept.tenant, kept.place);
+        self.forgotten_through = self.forgotten_through.max(place);
+        self.remove(number);
+        Some(tenant)
     }
 
     fn remove(&mut self, number: u64) {
@@ -302,8 +311,13 @@ impl DeadLetters {
     }
 }
 
+/// The number of the logged letter that died by the record at a place.
+pub(crate) fn number(place: Sequence) -> u64 {
+    place.0 << SHIFT
+}
+
 /// Bytes of what a dead letter keeps of what others said.
-fn size(letter: &DeadLetter) -> u64 {
+pub(crate) fn size(letter: &DeadLetter) -> u64 {
     let envelope = &letter.publish.envelope;
     let headers = envelope.headers.iter().map(|(name, value)| name.len() + value.len());
     let reasons = letter.attempts.iter().map(|note| note.reason.len());

@@ -8,10 +8,12 @@ use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::{Entry, Owner, Place};
 use crate::record::{End, Record};
-use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey};
+use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey, TenantKey};
 use std::sync::Arc;
 use trunkline_types::session::{Reply, SessionItem};
-use trunkline_types::{DeadLetter, Failure, FailureCode, Payload, Publish, SessionId, WallTime};
+use trunkline_types::{
+    DeadLetter, Failure, FailureCode, Payload, Publish, Sequence, SessionId, WallTime,
+};
 
 /// What remains to be told after an entry ended.
 #[derive(Debug)]
@@ -93,7 +95,6 @@ impl Engine {
             End::Dropped => self.planted(Defect::UntoldDrop),
             _ => false,
         };
-        let most = self.most_letters();
         let address = matches!(end, End::DeadLettered { .. }).then(|| self.address(entry.inbox));
         let inbox = &mut self.inboxes[entry.inbox];
         inbox.places[Place::Staged as usize] -= 1;
@@ -128,10 +129,8 @@ impl Engine {
                 accepted_at: entry.accepted_at,
                 attempts: entry.past.take().map(|past| past.notes).unwrap_or_default(),
             };
-            let bases = entry.is_logged().then_some((entry.base, self.sequence));
-            for owner in self.dead_letters.push(tenant, letter, bases, most) {
-                self.tenants[owner].tally.letters_forgotten += 1;
-            }
+            let base = entry.is_logged().then_some(entry.base);
+            self.keep_letter(tenant, letter, base, self.sequence);
         }
         if let Some(task) = entry.task {
             self.note_ended_task(task, entry.inbox, &end);
@@ -146,10 +145,38 @@ impl Engine {
         Ended { publish, inbox, task, gather, sender, agent, next }
     }
 
-    /// How many dead letters of a class there may be.
-    pub(crate) fn most_letters(&self) -> Most {
+    /// Keeps a dead letter that died by the record at a place, unless the index has it, and hands it
+    /// over to that. With one that is in the log comes its base.
+    pub(crate) fn keep_letter(
+        &mut self,
+        tenant: TenantKey,
+        letter: DeadLetter,
+        base: Option<Sequence>,
+        place: Sequence,
+    ) {
+        if base.is_some() && self.has_letters(place) {
+            return;
+        }
+        let number = self.dead_letters.push(tenant, letter, base, place);
+        if base.is_some() {
+            self.hand_over_letter(number);
+        }
+        self.forget_letters();
+    }
+
+    /// Keeps no more dead letters in memory than the bounds allow.
+    pub(crate) fn forget_letters(&mut self) {
         let config = &self.config;
-        Most { letters: config.dead_letters, bytes: config.dead_letter_bytes }
+        let most = Most { letters: config.dead_letters, bytes: config.dead_letter_bytes };
+        let waits = config.letter_index.is_some() && self.index_follows();
+        for is_logged in [true, false] {
+            if is_logged && waits {
+                continue;
+            }
+            for owner in self.dead_letters.forget_beyond(is_logged, most) {
+                self.tenants[owner].tally.letters_forgotten += 1;
+            }
+        }
     }
 }
 

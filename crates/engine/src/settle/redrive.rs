@@ -6,12 +6,12 @@ use crate::engine::Engine;
 use crate::now::Now;
 use crate::record::Record;
 use crate::spill::{is_lost, replace_lost};
-use crate::table::{SessionKey, TenantKey};
+use crate::table::SessionKey;
 use std::sync::Arc;
 use trunkline_types::session::{Accepted, LetterAddress, Redrive};
 use trunkline_types::{
-    Absent, DeadLetter, Destination, Durability, InboxAddress, MessageId, Publish, Refusal,
-    RefusalCode,
+    Absent, DeadLetter, Destination, Durability, InboxAddress, Publish, Refusal, RefusalCode,
+    Sequence,
 };
 
 impl Engine {
@@ -28,9 +28,10 @@ impl Engine {
         let row = &self.sessions[session];
         let (tenant, sender, id) = (row.tenant, row.id, redrive.id);
         self.forget_past(now.wall);
-        let letter = self.dead_letters.find(tenant, &redrive.letter)?;
-        let (old, inbox) = (letter.publish.envelope.id, letter.inbox.clone());
-        let publish = Arc::new(redriven(letter, redrive)?);
+        let (which, inbox) = self.find_letter(now.wall, tenant, &redrive.letter)?;
+        let letter = self.read_letter(which, &redrive.letter)?;
+        let old = redrive.letter.id;
+        let publish = Arc::new(redriven(&letter, redrive)?);
         publish.check(&self.config.limits)?;
         self.check_new_id(&publish)?;
         let cause = Cause::Letter { letter: old, inbox: inbox.clone() };
@@ -50,7 +51,16 @@ impl Engine {
             Answered::Canceled(..) | Answered::Already | Answered::Later => false,
         };
         if placed {
-            self.apply_redriven(tenant, old, &inbox);
+            let tally = &mut self.tenants[tenant].tally;
+            *(if which.is_logged() {
+                &mut tally.recorded.redriven
+            } else {
+                &mut tally.redriven
+            }) += 1;
+            // Other records may have followed the one that says so.
+            let says_so = |(_, record): &&(Sequence, Record)| matches!(record, Record::Redriven { letter, .. } if *letter == old);
+            let at = out.records.iter().rev().find(says_so).map_or(self.sequence, |(at, _)| *at);
+            self.clear_letter(tenant, which, (old, inbox), at);
         }
         let Answered::Done(level) = answered else { return Ok(answered) };
         let accepted =
@@ -70,46 +80,18 @@ impl Engine {
         let row = &self.sessions[session];
         let (key, session) = (row.tenant, row.id);
         self.forget_past(now.wall);
-        let inbox = self.dead_letters.find(key, letter)?.inbox.clone();
-        self.apply_purged(key, letter.id, &inbox);
-        if !self.config.logged {
-            return Ok(Durability::Ephemeral);
-        }
+        let (which, inbox) = self.find_letter(now.wall, key, letter)?;
         let (tenant, letter, at) = (self.tenants[key].id.clone(), letter.id, now.wall);
-        self.emit(Record::Purged { tenant, letter, inbox, session, operation, at }, out);
-        Ok(Durability::Synced)
-    }
-
-    /// The state after a letter was sent again; shared by live commands and replay.
-    pub(crate) fn apply_redriven(
-        &mut self,
-        tenant: TenantKey,
-        letter: MessageId,
-        inbox: &InboxAddress,
-    ) {
-        let gone = self.dead_letters.take(tenant, letter, inbox);
-        let tally = &mut self.tenants[tenant].tally;
-        match gone {
-            Some(true) => tally.recorded.redriven += 1,
-            Some(false) => tally.redriven += 1,
-            None => {}
+        let tally = &mut self.tenants[key].tally;
+        let is_logged = which.is_logged();
+        *(if is_logged { &mut tally.recorded.purged } else { &mut tally.purged }) += 1;
+        if is_logged {
+            let inbox = inbox.clone();
+            self.emit(Record::Purged { tenant, letter, inbox, session, operation, at }, out);
         }
-    }
-
-    /// The state after a letter was deleted; shared by live commands and replay.
-    pub(crate) fn apply_purged(
-        &mut self,
-        tenant: TenantKey,
-        letter: MessageId,
-        inbox: &InboxAddress,
-    ) {
-        let gone = self.dead_letters.take(tenant, letter, inbox);
-        let tally = &mut self.tenants[tenant].tally;
-        match gone {
-            Some(true) => tally.recorded.purged += 1,
-            Some(false) => tally.purged += 1,
-            None => {}
-        }
+        self.clear_letter(key, which, (letter, inbox), self.sequence);
+        // What is not in the log is gone after a restart anyway.
+        Ok(if is_logged { Durability::Synced } else { Durability::Ephemeral })
     }
 }
 

@@ -105,6 +105,7 @@ impl Engine {
             let key = self.tenant_keys[&tenant.id];
             let durable =
                 self.dead_letters.of(key).filter(|letter| letter.publish.durability().is_logged());
+            // Those that the index has are not in memory.
             for letter in durable.filter(|letter| !is_past(letter.at, keep_letters, wall)) {
                 let name =
                     format!("dead {} {} {}", tenant.id, letter.inbox, letter.publish.envelope.id);

@@ -7,12 +7,14 @@ use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
+use crate::past::InMemory;
 use crate::route::wants;
+use crate::settle::is_wanted;
 use crate::stats::page::{self, Room};
 use crate::table::{AgentKey, TenantKey};
 use trunkline_types::{
-    AgentFilter, AgentInfo, AgentPage, Answer, Counters, DeadLetterFilter, DeadLetterPage,
-    Durability, Gauges, InboxStats, Presence, Principal, Query, Refusal, Stats,
+    AgentFilter, AgentInfo, AgentPage, Answer, Counters, DeadLetter, DeadLetterFilter,
+    DeadLetterPage, Durability, Gauges, InboxStats, Presence, Principal, Query, Refusal, Stats,
 };
 
 impl Engine {
@@ -26,6 +28,7 @@ impl Engine {
         out: &mut Output,
     ) {
         let tenant = self.tenant_key(&principal.tenant);
+        let (mut cleared, mut numbers) = (Vec::new(), Vec::new());
         let result = match question {
             Query::Task { id, history_length } => self
                 .task_snapshot(tenant, id, history_length)
@@ -36,7 +39,9 @@ impl Engine {
             Query::Tasks(filter) => self.list_tasks(tenant, &filter).map(Answer::Tasks),
             Query::Agents(filter) => self.list_agents(now, tenant, &filter).map(Answer::Agents),
             Query::DeadLetters(filter) => {
-                self.list_dead_letters(tenant, &filter).map(Answer::DeadLetters)
+                cleared.extend(self.dead_letters.cleared_of(tenant).cloned());
+                let listed = self.list_dead_letters(tenant, &filter, &mut numbers);
+                listed.map(Answer::DeadLetters)
             }
             Query::Inbox(address) => {
                 self.inbox_info(tenant, &address).map(|info| Answer::Inbox(Box::new(info)))
@@ -45,8 +50,13 @@ impl Engine {
             Query::Schedules(filter) => self.list_schedules(tenant, &filter).map(Answer::Schedules),
             Query::Stats => Ok(Answer::Stats(Box::new(self.stats(now, tenant)))),
         };
-        let ended_from = self.ended_from();
-        let effect = Box::new(Effect::Answer { ended_from, query, result });
+        let known = InMemory {
+            tasks_from: self.ended_from(),
+            letters_from: self.letters_from(),
+            cleared,
+            numbers,
+        };
+        let effect = Box::new(Effect::Answer { known: Box::new(known), query, result });
         self.hold(now, Durability::Synced, Held::Effect(effect), out);
     }
 
@@ -136,18 +146,13 @@ impl Engine {
         &self,
         tenant: TenantKey,
         filter: &DeadLetterFilter,
+        numbers: &mut Vec<u64>,
     ) -> Result<DeadLetterPage, Refusal> {
         let mut room = Room::new(filter.limit)?;
         let older = self.dead_letters.older(tenant, filter.before.unwrap_or(u64::MAX));
         let wanted = older.filter(|(_, letter)| {
-            filter.id.is_none_or(|id| id == letter.publish.envelope.id)
-                && filter.inbox.as_ref().is_none_or(|inbox| *inbox == letter.inbox)
-                && filter.reason.as_ref().is_none_or(|text| letter.reason.contains(text.as_str()))
-                && filter.since.is_none_or(|since| letter.at >= since)
-                && filter.until.is_none_or(|until| letter.at < until)
-                && filter.agent.as_ref().is_none_or(|agent| {
-                    letter.attempts.iter().any(|note| note.agent.as_ref() == Some(agent))
-                })
+            let DeadLetter { publish, inbox, reason, at, accepted_at: _, attempts } = letter;
+            is_wanted(filter, publish.envelope.id, (inbox, *at), reason, attempts)
         });
         let (mut page, mut last) = (DeadLetterPage::default(), None);
         for (number, letter) in wanted {
@@ -156,6 +161,7 @@ impl Engine {
                 break;
             }
             page.letters.push(letter.clone());
+            numbers.push(number);
             last = Some(number);
         }
         Ok(page)
@@ -166,6 +172,9 @@ impl Engine {
         let (tally, recorded) = (&row.tally, &row.tally.recorded);
         // The engine counts what has left its memory; what of it the index has can be read.
         let tasks_indexed = self.indexed_tasks(tenant);
+        let tasks_forgotten = tally.forgotten.saturating_sub(tasks_indexed);
+        let dead_letters_indexed = self.indexed_letters(tenant);
+        let letters_in_memory = self.dead_letters.of(tenant).count() as u64;
         let mut stats = Stats {
             messages_accepted: tally.accepted + recorded.accepted,
             messages_refused: tally.refused,
@@ -176,18 +185,21 @@ impl Engine {
             tasks_failed: tally.failed + recorded.failed,
             tasks_canceled: tally.canceled + recorded.canceled,
             tasks_open: tally.open,
-            tasks_forgotten: tally.forgotten.saturating_sub(tasks_indexed),
+            tasks_forgotten,
             tasks_indexed,
+            history_since_ms: self.history_since(tasks_forgotten, now.wall).0,
             records_unindexed: self.unindexed(),
-            dead_letters: self.dead_letters.of(tenant).count() as u64,
+            dead_letters: letters_in_memory + dead_letters_indexed,
+            dead_letters_indexed,
             sessions: tally.sessions,
             breakers_opened: tally.breakers_opened,
             overran: tally.overran,
-            dead_letters_forgotten: tally.letters_forgotten,
+            dead_letters_forgotten: tally.letters_forgotten.saturating_sub(dead_letters_indexed),
             redriven: tally.redriven + recorded.redriven,
             purged: tally.purged + recorded.purged,
             scheduled: recorded.scheduled,
             keys: row.keys.live(now.wall),
+            keys_indexed: self.indexed_keys(tenant, now.wall),
             epoch: self.epoch.0,
             uptime_ms: u64::try_from(now.wall.since(self.started_at).as_millis())
                 .unwrap_or(u64::MAX),

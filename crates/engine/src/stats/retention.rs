@@ -64,7 +64,7 @@ impl Engine {
         }
     }
 
-    fn dead_letter_keep(&self) -> Duration {
+    pub(crate) fn dead_letter_keep(&self) -> Duration {
         let keep = self.config.dead_letter_keep;
         if self.planted(Defect::KeptTooLong) { keep * 2 } else { keep }
     }

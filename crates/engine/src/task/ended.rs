@@ -5,20 +5,17 @@
 //! one place says what is there, and lists of the index, which a driver makes outside of the
 //! engine's turn, go on from it without a gap and without a repeat (see [`Effect::Answer`]).
 //!
-//! A replay keeps nothing that the index has, and hands over again what it does not have yet.
-//!
 //! [`Effect::Answer`]: crate::Effect::Answer
 
-use crate::effect::{Effect, Output};
 use crate::engine::Engine;
+use crate::past::{Handed, Past};
 use crate::spill::is_stub;
 use crate::table::{TaskKey, TenantKey};
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use trunkline_types::{
-    CopyState, CopyStatus, Epoch, InboxAddress, Kind, MessageId, Payload, Progress, Publish,
-    Refusal, RefusalCode, Sequence, TaskEvent, TaskSnapshot, TaskState, TaskUpdate, TenantId,
+    CopyState, CopyStatus, InboxAddress, Kind, MessageId, Payload, Progress, Refusal, RefusalCode,
+    Sequence, TaskEvent, TaskSnapshot, TaskState, TaskUpdate, TenantId, WallTime,
 };
 
 /// A logged task that has ended, with everything that is told of it.
@@ -41,15 +38,7 @@ pub struct EndedTask {
     pub events: VecDeque<TaskEvent>,
 }
 
-/// A task that is to be handed to the driver.
-#[derive(Clone, Debug)]
-pub(crate) struct Handed {
-    pub(crate) ended: EndedTask,
-    /// What it was sent as and where that is to be read, if its payload has left memory.
-    unread: Option<(Sequence, Arc<Publish>)>,
-}
-
-/// Ended tasks on disk. The driver fills it from [`Effect::Ended`](crate::Effect::Ended) and says
+/// Ended tasks on disk. The driver fills it from [`Effect::Past`](crate::Effect::Past) and says
 /// with [`Command::Indexed`](crate::Command::Indexed) how far it has come; from then on the engine
 /// asks here for them. What is found must depend on what was handed over alone.
 pub trait TaskIndex: Send + Sync + fmt::Debug {
@@ -64,6 +53,13 @@ pub trait TaskIndex: Send + Sync + fmt::Debug {
     /// # Errors
     /// That the index cannot be read.
     fn count(&self, tenant: &TenantId, before: Sequence) -> Result<u64, String>;
+
+    /// When the first task ended of those that it has without one missing between them; `None` if
+    /// it has none.
+    ///
+    /// # Errors
+    /// That the index cannot be read.
+    fn since(&self) -> Result<Option<WallTime>, String>;
 
     /// How those ended. Asked for after damage only, when the records may be missing that said it.
     /// An index that does not say it knows of none.
@@ -147,38 +143,7 @@ impl Engine {
             events: task.events.clone(),
         };
         let unread = is_stub(&task.publish).then(|| (task.base, task.publish.clone()));
-        self.tasks.handed.push(Handed { ended, unread });
-    }
-
-    /// Tells the driver of tasks that have ended.
-    pub(crate) fn tell_handed(&mut self, out: &mut Output) {
-        if !self.tasks.handed.is_empty() {
-            let handed = std::mem::take(&mut self.tasks.handed);
-            out.effects.extend(
-                handed.into_iter().map(|task| Effect::Ended(Box::new(self.read_handed(task)))),
-            );
-        }
-    }
-
-    /// Takes out the tasks that have ended in what was replayed and are not in the index yet; to be
-    /// called after every record, or they stay in memory until the engine is started.
-    pub fn take_ended(&mut self) -> Vec<EndedTask> {
-        if self.epoch == Epoch(0) {
-            // Their events may still have to be dated.
-            return Vec::new();
-        }
-        let handed = std::mem::take(&mut self.tasks.handed);
-        handed.into_iter().map(|task| self.read_handed(task)).collect()
-    }
-
-    /// A task that has ended, whole: one whose payload had left memory by then is read, or has none
-    /// if that cannot be read.
-    fn read_handed(&self, handed: Handed) -> EndedTask {
-        let Handed { mut ended, unread } = handed;
-        if let Some((at, stub)) = unread {
-            ended.payload = self.whole_or_lost(at, &stub).envelope.payload.clone();
-        }
-        ended
+        self.handed.push(Handed { past: Past::Ended(Box::new(ended)), unread });
     }
 
     /// A tenant's ended task that has left memory, if the index has it.
@@ -205,6 +170,18 @@ impl Engine {
         let index = self.config.task_index.as_ref();
         let count = index.map(|index| index.count(&self.tenants[tenant].id, self.ended_from()));
         count.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// From when on every task of a tenant that ended is known, of which so many are not.
+    pub(crate) fn history_since(&self, forgotten: u64, now: WallTime) -> WallTime {
+        if forgotten == 0 {
+            return self.origins.born.unwrap_or(self.started_at);
+        }
+        let index = self.config.task_index.as_ref();
+        let in_index = index.and_then(|index| index.since().ok().flatten());
+        let first = self.tasks.ended[usize::from(!self.config.logged)].queue.front();
+        let in_memory = first.map(|(key, _)| self.tasks.rows[*key].updated_at);
+        in_index.or(in_memory).unwrap_or(now)
     }
 
     /// How many records the index has not taken in.

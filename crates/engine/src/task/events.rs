@@ -162,7 +162,8 @@ impl Engine {
         loop {
             let ended = &self.tasks.ended[class];
             let Some(&(first, _)) = ended.queue.front() else { return };
-            let over = ended.queue.len() > most || ended.bytes > most_bytes;
+            let waits = class == 0 && self.config.task_index.is_some() && self.index_follows();
+            let over = !waits && (ended.queue.len() > most || ended.bytes > most_bytes);
             let indexed = class == 0
                 && ended.queue.len() > recent
                 && self.is_indexed(self.tasks.rows[first].place);

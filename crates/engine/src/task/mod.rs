@@ -11,7 +11,6 @@ mod resume;
 mod table;
 mod watch;
 
-pub(crate) use ended::Handed;
 pub use ended::{EndedTask, Outcomes, TaskIndex};
 pub(crate) use events::event_bytes;
 pub use merge::{merge_context, merge_tasks};

@@ -1,6 +1,5 @@
 //! The table of tasks, open and ended.
 
-use super::ended::Handed;
 use super::orders::Orders;
 use crate::record::EntryId;
 use crate::table::{EntryKey, InboxKey, SessionKey, Table, TaskKey, TenantKey};
@@ -23,8 +22,6 @@ pub(crate) struct Tasks {
     pub(crate) ended: [Ended; 2],
     /// The place of the last logged one that was forgotten before the index had it.
     pub(crate) forgotten_through: Sequence,
-    /// Logged ones that have ended and are to be handed to the driver.
-    pub(crate) handed: Vec<Handed>,
 }
 
 /// Ended tasks of one class, in the order in which they ended.
@@ -76,7 +73,6 @@ impl Tasks {
             orders: Orders::default(),
             ended: Default::default(),
             forgotten_through: Sequence(0),
-            handed: Vec::new(),
         }
     }
 

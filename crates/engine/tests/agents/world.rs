@@ -113,7 +113,7 @@ impl World {
                     Effect::Closed { .. }
                     | Effect::Filter { .. }
                     | Effect::Cleaned { .. }
-                    | Effect::Ended(_)
+                    | Effect::Past(_)
                     | Effect::Load { .. } => {}
                 }
             }

@@ -5,13 +5,13 @@ use super::{child, shown, task};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use trunkline_engine::{
-    Command, Effect, EndedTask, Engine, EngineConfig, TaskIndex, merge_context, merge_tasks,
+    Command, Effect, EndedTask, Engine, EngineConfig, Past, TaskIndex, merge_context, merge_tasks,
 };
 use trunkline_types::session::{Operation, SessionItem};
 use trunkline_types::{
     Answer, ContextSnapshot, Durability, MessageId, MessageStatus, Outcome, PauseReason, Publish,
     Query, RefusalCode, Sequence, TaskFilter, TaskPage, TaskSnapshot, TaskState, TaskUpdate,
-    TenantId,
+    TenantId, WallTime,
 };
 
 /// An index in memory, in which tasks lie as bytes.
@@ -22,7 +22,7 @@ impl Index {
     /// Takes in what was handed over, as it is read again.
     fn take(&self, effects: &[Effect]) {
         for effect in effects {
-            if let Effect::Ended(task) = effect {
+            if let Effect::Past(Past::Ended(task)) = effect {
                 self.insert(task);
             }
         }
@@ -67,6 +67,12 @@ impl TaskIndex for Index {
         let tasks = self.0.lock().unwrap();
         Ok(tasks.values().filter(|task| task.place < before).count() as u64)
     }
+
+    fn since(&self) -> Result<Option<WallTime>, String> {
+        let tasks = self.0.lock().unwrap();
+        let first = tasks.values().min_by_key(|task| task.place);
+        Ok(first.map(|task| task.task.updated_at))
+    }
 }
 
 fn with(index: &Index, recent_tasks: usize) -> EngineConfig {
@@ -109,7 +115,7 @@ fn asked(stage: &mut Stage, question: Query) -> (Answer, Sequence) {
     let principal = trunkline_types::Principal::default();
     let effects = stage.handle(Command::Ask { query, principal, question });
     let answer = effects.into_iter().find_map(|effect| match effect {
-        Effect::Answer { result, ended_from, .. } => Some((result, ended_from)),
+        Effect::Answer { result, known, .. } => Some((result, known.tasks_from)),
         _ => None,
     });
     let (result, ended_from) = answer.unwrap();
@@ -213,12 +219,14 @@ fn the_latest_stay_in_memory_and_what_the_index_lacks_does_too() {
 }
 
 #[test]
-fn what_leaves_memory_before_the_index_has_it_is_counted_until_it_is_there() {
+fn nothing_leaves_memory_before_the_index_has_it_unless_that_takes_nothing_any_more() {
     let index = Index::default();
     let mut stage = Stage::new(EngineConfig { ended_tasks: 2, ..with(&index, 0) });
     let (mut agent, mut client) = (stage.agent(1, "a"), stage.client(2));
     let nowhere = Index::default();
     (0..3).for_each(|_| drop(done(&mut stage, &nowhere, &mut agent, &mut client)));
+    assert_eq!(stage.stats().tasks_forgotten, 0, "they wait for the index");
+    stage.handle(Command::IndexStopped);
     assert_eq!(stage.stats().tasks_forgotten, 1);
     nowhere.0.lock().unwrap().values().for_each(|task| index.insert(task));
     assert_eq!(stage.stats().tasks_forgotten, 0, "it can be read");
@@ -256,7 +264,10 @@ fn a_replay_hands_over_again_what_the_index_lacks_and_keeps_nothing_that_it_has(
         let mut handed = Vec::new();
         for (at, record) in stage.records.clone() {
             engine.replay(at, record).unwrap();
-            handed.extend(engine.take_ended());
+            handed.extend(engine.take_past().into_iter().filter_map(|past| match past {
+                Past::Ended(task) => Some(*task),
+                _ => None,
+            }));
         }
         let known = index.0.lock().unwrap();
         let wanted: Vec<_> = known.values().filter(|task| task.place > through).collect();
@@ -407,6 +418,9 @@ fn an_index_that_cannot_be_read_says_so_instead_of_knowing_nothing() {
             Err("the disk is on fire".into())
         }
         fn count(&self, _: &TenantId, _: Sequence) -> Result<u64, String> {
+            Err("the disk is on fire".into())
+        }
+        fn since(&self) -> Result<Option<WallTime>, String> {
             Err("the disk is on fire".into())
         }
     }

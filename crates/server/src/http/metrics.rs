@@ -116,9 +116,16 @@ impl Collector for Scrape {
         let gauges = [
             ("tasks_open", "Tasks that have not ended", stats.tasks_open),
             ("tasks_indexed", "Ended tasks on disk only", stats.tasks_indexed),
+            (
+                "history_since_milliseconds",
+                "Since when every task that ended is known, since 1970",
+                stats.history_since_ms,
+            ),
             ("records_unindexed", "Records not indexed yet", stats.records_unindexed),
             ("dead_letters", "Dead letters held", stats.dead_letters),
+            ("dead_letters_indexed", "Dead letters on disk only", stats.dead_letters_indexed),
             ("keys", "Idempotency keys remembered", stats.keys),
+            ("keys_indexed", "Idempotency keys on disk only", stats.keys_indexed),
             ("waiting_outside", "Publishes outside a full inbox", stats.waiting_outside),
             ("inboxes", "Inboxes that took something in, listed or not", stats.inboxes_total),
             ("agents", "Registered agents", stats.agents),

@@ -51,6 +51,9 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
         "trunkline_breakers_opened_total 16\n",
         "trunkline_overran_total 17\n",
         "trunkline_dead_letters_forgotten_total 18\n",
+        "trunkline_dead_letters_indexed 19\n",
+        "trunkline_keys_indexed 20\n",
+        "trunkline_history_since_milliseconds 21\n",
         "trunkline_connections 1\n",
         "trunkline_entries_total{inbox=\"all\",end=\"settled\"} 0\n",
         "trunkline_entries_now{inbox=\"all\",place=\"waiting\"} 0\n",
@@ -73,6 +76,9 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
         ("breakers_opened", 16),
         ("overran", 17),
         ("dead_letters_forgotten", 18),
+        ("dead_letters_indexed", 19),
+        ("keys_indexed", 20),
+        ("history_since_ms", 21),
     ] {
         assert_eq!(body[name], value, "{name}");
     }

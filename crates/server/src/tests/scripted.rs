@@ -148,6 +148,9 @@ impl Connector for ScriptedConnector {
                 breakers_opened: 16,
                 overran: 17,
                 dead_letters_forgotten: 18,
+                dead_letters_indexed: 19,
+                keys_indexed: 20,
+                history_since_ms: 21,
                 ..Stats::default()
             };
             return Box::pin(std::future::ready(Ok(Answer::Stats(Box::new(stats)))));

@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use trunkline_engine::{
-    Carried, EndedTask, Engine, EngineConfig, KeyIndex, Output, QueryKey, Record, TaskIndex,
+    Carried, Engine, EngineConfig, KeyIndex, LetterIndex, Output, Past, QueryKey, Record, TaskIndex,
 };
 use trunkline_log::{Batch, Log, MemoryDisk, Storage};
 use trunkline_types::{Filter, Sequence, TopicPattern};
@@ -76,8 +76,8 @@ pub(crate) struct Broker {
     /// The filters of all subscriptions, as far as the engine has told of them.
     pub(crate) filters: Vec<(TopicPattern, Filter)>,
     pub(crate) index: Index,
-    /// Ended tasks that are to come into the index, in the order of their places.
-    pub(crate) ended: VecDeque<Box<EndedTask>>,
+    /// What is over and is to come into the index, in the order of its places.
+    pub(crate) past: VecDeque<Past>,
     /// Where payloads are that have left the engine's memory.
     pub(crate) payloads: Arc<Payloads>,
     /// What was asked, and by whom.
@@ -94,13 +94,16 @@ impl Broker {
             if plan.indexed { Some(Arc::new(index.clone())) } else { None };
         let task_index: Option<Arc<dyn TaskIndex>> =
             if plan.indexed { Some(Arc::new(index.clone())) } else { None };
+        let letter_index: Option<Arc<dyn LetterIndex>> =
+            if plan.indexed { Some(Arc::new(index.clone())) } else { None };
         let storage: Arc<dyn Storage> = match defect {
             Some(DriverDefect::LyingDisk) => Arc::new(LyingDisk(disk.clone())),
             _ => Arc::new(disk.clone()),
         };
         let payloads = Arc::new(Payloads::new(storage.clone(), Sequence(1)));
         let stores = Some(payloads.clone() as Arc<dyn trunkline_engine::PayloadStore>);
-        let config = EngineConfig { key_index, task_index, payloads: stores, ..config };
+        let config =
+            EngineConfig { key_index, task_index, letter_index, payloads: stores, ..config };
         Self {
             mood: Mood::Down,
             engine: Engine::new(config.clone()),
@@ -122,7 +125,7 @@ impl Broker {
             sockets: VecDeque::new(),
             filters: Vec::new(),
             index,
-            ended: VecDeque::new(),
+            past: VecDeque::new(),
             payloads,
             questions: BTreeMap::new(),
             asked: 0,

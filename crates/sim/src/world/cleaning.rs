@@ -45,7 +45,10 @@ impl World {
             self.broker.removing = None;
             return Ok(());
         }
-        let Some(before) = self.broker.removing.take() else { return Ok(()) };
+        // That a dead letter was cleared is said once: the index must know before it is forgotten.
+        let index = self.plan.indexed.then_some(self.broker.index.through.next());
+        let may_go = |before: &mut Sequence| index.is_none_or(|next| *before <= next);
+        let Some(before) = self.broker.removing.take_if(may_go) else { return Ok(()) };
         let before = before.max(self.broker.kept_from);
         self.broker.kept_from = before;
         self.broker.payloads.keep_from(before);

@@ -9,7 +9,8 @@ use crate::laws::{self, reads::Question};
 use crate::model::{Ending, Fact, Model};
 use crate::totals::Count;
 use trunkline_engine::{
-    Command, ConnectionKey, Effect, EndedTask, Engine, Now, Output, QueryKey, Record,
+    Command, ConnectionKey, Effect, EndedTask, Engine, LetterHead, Now, Output, Past, QueryKey,
+    Record,
 };
 use trunkline_log::{Space, WriteError};
 use trunkline_types::session::SessionItem;
@@ -240,18 +241,19 @@ impl World {
                 self.cleaned(before);
                 Ok(())
             }
-            Effect::Ended(task) => {
+            Effect::Past(past) => {
                 self.trace.bytes(&[5]);
-                self.broker.ended.push_back(reread(&task)?);
+                self.broker.past.push_back(reread(past)?);
                 Ok(())
             }
-            Effect::Answer { query, result, .. } => {
+            Effect::Answer { query, result, known } => {
                 self.trace.bytes(&[4]);
                 self.totals.add(Count::Reads);
                 let Some((tenant, question)) = self.broker.questions.remove(&query) else {
                     let message = format!("question {} is answered twice", query.0);
                     return Err(Violation::new("answers", message));
                 };
+                let result = self.completed(tenant, &question.query, &known, result);
                 self.models[tenant].answered(&question, &result)?;
                 self.trace.bytes(&[u8::from(result.is_ok())]);
                 Ok(())
@@ -401,17 +403,29 @@ impl World {
     }
 }
 
-/// An ended task as it is read from an index on disk.
-fn reread(task: &EndedTask) -> Result<Box<EndedTask>, Violation> {
+/// What is over as it is read from an index on disk.
+fn reread(past: Past) -> Result<Past, Violation> {
     let (mut head, mut rest) = (Vec::new(), Vec::new());
-    task.encode_head(&mut head);
-    task.encode_rest(&mut rest);
-    let read = EndedTask::decode_head(task.place, &head).and_then(|mut read| {
-        read.decode_rest(&rest)?;
-        Ok(read)
-    });
+    let read = match &past {
+        Past::Ended(task) => {
+            task.encode_head(&mut head);
+            task.encode_rest(&mut rest);
+            EndedTask::decode_head(task.place, &head).and_then(|mut read| {
+                read.decode_rest(&rest)?;
+                Ok(Past::Ended(Box::new(read)))
+            })
+        }
+        Past::Died(letter) => {
+            letter.encode_head(&mut head);
+            letter.encode_rest(&mut rest);
+            LetterHead::decode(letter.place, &head)
+                .and_then(|head| head.decode_rest(&rest))
+                .map(|read| Past::Died(Box::new(read)))
+        }
+        Past::Cleared(_) => return Ok(past),
+    };
     match read {
-        Ok(read) if read == *task => Ok(Box::new(read)),
-        other => Err(Violation::new("9 tasks", format!("{task:?} is read as {other:?}"))),
+        Ok(read) if read == past => Ok(read),
+        other => Err(Violation::new("9 tasks", format!("{past:?} is read as {other:?}"))),
     }
 }

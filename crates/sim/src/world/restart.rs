@@ -8,7 +8,7 @@ use crate::check::{Check, Violation, ensure};
 use crate::laws;
 use crate::totals::Count;
 use std::sync::Arc;
-use trunkline_engine::{Command, Engine, Record};
+use trunkline_engine::{Command, Engine, Past, Record};
 use trunkline_log::{Log, Loss, OpenError, Storage, VisitError};
 use trunkline_types::{Sequence, WallTime};
 
@@ -128,10 +128,12 @@ impl World {
         let engine = self.replay(&found)?;
         conserved(&engine)?;
         self.compare_with_whole(&engine)?;
-        self.broker.ended.clear();
+        self.broker.past.clear();
         self.broker.engine = engine;
-        let ended = self.broker.engine.take_ended();
-        self.broker.ended.extend(ended.into_iter().map(Box::new));
+        let past = self.broker.engine.take_past();
+        self.broker.past.extend(past);
+        // What was said again comes late; the index takes all in the order of its places.
+        self.broker.past.make_contiguous().sort_by_key(Past::place);
         self.broker.log = Some(log);
         self.broker.batch = self.plan.log.batch();
         self.broker.written = survived;

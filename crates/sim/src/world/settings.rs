@@ -1,5 +1,4 @@
-//! What the driver does beside commands and records: evaluates filters, feeds the index of
-//! idempotency keys, and brings other settings into force.
+//! What the driver does beside commands and records: evaluates filters, feeds the index, and brings other settings into force.
 
 use super::World;
 use super::broker::Mood;
@@ -8,7 +7,7 @@ use crate::model::wants;
 use crate::plan;
 use crate::totals::Count;
 use std::time::Duration;
-use trunkline_engine::{Carried, Command, Record, Verdict, Verdicts};
+use trunkline_engine::{Command, Past, Verdict, Verdicts};
 use trunkline_types::session::{ClientFrame, Operation};
 use trunkline_types::{Destination, Filter, MessageId, Routing, TopicPattern, WhenFull};
 
@@ -78,28 +77,17 @@ impl World {
         let some = self.rng.usize(1..=count);
         let (mut keys, mut last) = (0, through);
         for (at, record) in new.take(some) {
-            if let Record::Carried(carried) = record
-                && let Carried::Key { tenant, key, row } = &**carried
-            {
-                self.broker.index.insert((tenant.clone(), key.clone(), *row));
-                keys += 1;
-            }
-            let accepted = match record {
-                Record::Accepted(accepted) => Some(accepted),
-                Record::Fired { accepted, .. } | Record::Redriven { accepted, .. } => {
-                    Some(accepted)
-                }
-                _ => None,
-            };
-            if let Some(row) = accepted.and_then(|accepted| accepted.key_row(window)) {
+            if let Some(row) = record.key_row(window) {
                 self.broker.index.insert(row);
                 keys += 1;
             }
             last = *at;
         }
-        while let Some(task) = self.broker.ended.pop_front_if(|task| task.place <= last) {
-            self.broker.index.insert_task(task);
-            self.totals.add(Count::History);
+        while let Some(past) = self.broker.past.pop_front_if(|past| past.place() <= last) {
+            if let Past::Ended(_) = &past {
+                self.totals.add(Count::History);
+            }
+            self.broker.index.insert_past(past);
         }
         self.broker.index.through = last;
         for _ in 0..keys {

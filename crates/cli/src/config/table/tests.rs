@@ -31,6 +31,7 @@ fn every_field_of_a_config_can_be_set_or_is_decided_elsewhere() {
         "rules",
         "key_index",
         "task_index",
+        "letter_index",
         "payloads",
         "clean_step_bytes",
     ];
