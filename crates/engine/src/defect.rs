@@ -111,6 +111,48 @@ pub enum Defect {
     UnboundedAnswers,
     /// Nobody is told that an inbox fills.
     UntoldPressure,
+    /// A lane whose first payload is out is served from behind it.
+    SpilledOvertaken,
+    /// A payload that comes back is not counted as in memory.
+    UncountedReturn,
+    /// What was said again in parts is looked for where its last part is.
+    MisplacedPayload,
+    /// What left memory in a replay is never asked for.
+    FirstNotAsked,
+    /// An entry whose payload cannot be read is gone without a record.
+    SilentLoss,
+    /// A payload that cannot be read is asked for again, over and over.
+    RetriedReading,
+    /// Cleaning leaves out what is spilled, for that is on disk.
+    SpilledNotCarried,
+    /// A lower bound on payloads in memory lets go of none.
+    IgnoredMemoryBound,
+    /// While payloads are out the highest priority that has one is always served.
+    UnfairWhenSpilled,
+    /// The index gets a task whose payload has left memory as it is there.
+    StubHandedOver,
+    /// An ended task leaves memory before the index has it.
+    ForgottenUnindexed,
+    /// A replay hands a task over once more when it is said again.
+    HandedTwice,
+    /// A task is handed over before its result is noted.
+    ResultNotIndexed,
+    /// The cursor of a full page names the task that did not fit.
+    SkippedAtSeam,
+    /// A page begins with the task that its cursor names.
+    RepeatedAtSeam,
+    /// Who follows a task that has left memory is told nothing.
+    UntoldPast,
+    /// A task that has left memory can be called off.
+    PastCalledOff,
+    /// There are more dead letters than may be.
+    IgnoredLetterBound,
+    /// A dead letter that goes for a newer one is not counted.
+    UncountedLetter,
+    /// A logged envelope goes to more inboxes than it may.
+    IgnoredCopyBound,
+    /// Who misses an event for there are too many who want it is not told.
+    UntoldCut,
 }
 
 impl Defect {
@@ -170,5 +212,26 @@ impl Defect {
         Self::WaitCutShort,
         Self::UnboundedAnswers,
         Self::UntoldPressure,
+        Self::SpilledOvertaken,
+        Self::UncountedReturn,
+        Self::MisplacedPayload,
+        Self::FirstNotAsked,
+        Self::SilentLoss,
+        Self::RetriedReading,
+        Self::SpilledNotCarried,
+        Self::IgnoredMemoryBound,
+        Self::UnfairWhenSpilled,
+        Self::StubHandedOver,
+        Self::ForgottenUnindexed,
+        Self::HandedTwice,
+        Self::ResultNotIndexed,
+        Self::SkippedAtSeam,
+        Self::RepeatedAtSeam,
+        Self::UntoldPast,
+        Self::PastCalledOff,
+        Self::IgnoredLetterBound,
+        Self::UncountedLetter,
+        Self::IgnoredCopyBound,
+        Self::UntoldCut,
     ];
 }

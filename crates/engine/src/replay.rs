@@ -5,7 +5,7 @@ use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::Place;
+use crate::queue::{Inbox, Place};
 use crate::record::{AcceptedRecord, EntryId, Record};
 use crate::settle::Use;
 use crate::table::{EntryKey, SessionKey};
@@ -237,6 +237,9 @@ impl Engine {
             if self.entries[key].place == Place::Staged {
                 self.make_ready(now, key, out);
             }
+        }
+        if self.planted(Defect::FirstNotAsked) {
+            self.inboxes.iter_mut().for_each(Inbox::unlist);
         }
         self.work_off_unblocked(now, out);
         self.tell_handed(out);

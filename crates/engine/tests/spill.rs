@@ -11,8 +11,8 @@ use trunkline_engine::{
 };
 use trunkline_types::session::{LetterAddress, Operation, Redrive};
 use trunkline_types::{
-    Answer, Kind, MessageId, Principal, Priority, Publish, Query, RefusalCode, Sequence,
-    TaskSnapshot, TaskState,
+    Answer, Kind, MessageId, Outcome, PauseReason, Principal, Priority, Publish, Query,
+    RefusalCode, Sequence, TaskSnapshot, TaskState,
 };
 use world::{Peer, World, config, hello};
 
@@ -306,7 +306,7 @@ fn a_dead_letter_of_work_whose_payload_was_out_is_whole() {
     it.load(wanted);
     let delivery = it.world.deliveries(agent).remove(0);
     let reason = "no".to_owned();
-    let outcome = trunkline_types::Outcome::DeadLetter { reason };
+    let outcome = Outcome::DeadLetter { reason };
     // Held over a restart, it is out again.
     it.world.handle(Command::Stop);
     let mut it = it.restarted();
@@ -376,4 +376,34 @@ fn what_is_said_again_while_it_is_asked_for_is_delivered_once() {
     assert!(it.world.items(agent).is_empty());
     it.world.complete(&mut agent, &delivery);
     assert_eq!(it.figures().memory_bytes, 0);
+}
+
+#[test]
+fn a_continued_task_goes_back_to_its_agent_though_what_never_left_waits_for_a_payload() {
+    let mut it = Spilling::new(0);
+    let mut a = it.world.try_connect(few(4)).unwrap();
+    let paused = it.send("skill:s", |_| {});
+    let token = it.world.deliveries(a)[0].token;
+    it.send("skill:s", |_| {});
+    it.send("skill:s", |_| {});
+    let outcome = Outcome::Pause { reason: PauseReason::Input, message: None };
+    it.world.settle(&mut a, token, outcome);
+    let b = it.world.agent(3, "b");
+    it.world.credit(a, 0, 0);
+    it.world.credit(b, 0, 0);
+    it.send("skill:s", |_| {});
+    let last = it.send("skill:s", |_| {});
+    it.world.credit(b, 1, 0);
+    assert_eq!(it.world.deliveries(b).len(), 1);
+    let wanted = it.wanted();
+    assert_eq!(wanted.len(), 1, "the last one is out");
+    it.world.credit(b, 4, 0);
+    it.world.credit(a, 4, 0);
+    let operation = Operation::Continue { task: paused, payload: "go on".into() };
+    it.world.send(&mut it.sender, operation);
+    let to = |agent| it.world.deliveries(agent).len();
+    assert_eq!((to(a), to(b)), (1, 0), "though b has less to do");
+    assert_eq!(it.world.deliveries(a)[0].publish.envelope.id, paused);
+    it.load(wanted);
+    assert_eq!(it.world.deliveries(b)[0].publish.envelope.id, last);
 }

@@ -62,6 +62,8 @@ pub(crate) struct Faults {
     pub(crate) congest: u64,
     /// A sweep of cleaning begins.
     pub(crate) clean: u64,
+    /// How often, in thousandths, a payload that has left memory cannot be read.
+    pub(crate) unread: u32,
     /// Longest time from a write to its flush in nanoseconds.
     pub(crate) flush: u64,
 }
@@ -125,6 +127,9 @@ pub(crate) struct Work {
 const MS: u64 = 1_000_000;
 /// As many bytes of payloads as no run has.
 pub(crate) const SPILLS: u64 = 1 << 20;
+/// As many dead letters and as many bytes of them as no run has.
+const MANY_LETTERS: usize = 100_000;
+const PLENTY: u64 = 256 << 20;
 /// A day in milliseconds.
 const DAY: u64 = 86_400_000;
 
@@ -136,6 +141,7 @@ impl Plan {
         let grace = rng.u64(24..=lease / 2);
         let tight = rng.u8(..) < 50;
         let few_ended = rng.u8(..) < 40;
+        let letters = letters(seed);
         let engine = EngineConfig {
             seed,
             lease: Duration::from_millis(lease),
@@ -173,6 +179,9 @@ impl Plan {
             payload_memory: payload_memory(seed),
             schedules: few(seed, 0).unwrap_or(10_000),
             gather_agents: few(seed, 1).unwrap_or(1000),
+            logged_copies: few(seed, 2).unwrap_or(10_000),
+            dead_letters: letters.0,
+            dead_letter_bytes: letters.1,
             max_run: max_run(seed),
             key_window: Duration::from_millis(if rng.bool() { DAY } else { rng.u64(100..=4000) }),
             ..EngineConfig::default()
@@ -189,6 +198,9 @@ impl Plan {
             // It takes many draws to tell weights from their absence.
             traffic.weights = traffic.weights.max(60);
         }
+        // Ended tasks and dead letters are bounded for all tenants together, which no model of one
+        // can follow.
+        let tenants = usize::from(letters == (MANY_LETTERS, PLENTY));
         Self {
             seed,
             steps: rng.u32(800..=4000),
@@ -200,14 +212,17 @@ impl Plan {
             verdicts: sometimes(rng, 1000),
             agents: rng.usize(1..=4),
             clients: rng.usize(1..=3),
-            // Ended tasks are bounded for all tenants together, which no model of one can follow.
-            strangers: if few_ended || rng.bool() { 0 } else { rng.usize(1..=2) },
+            strangers: if few_ended || rng.bool() { 0 } else { rng.usize(1..=2) * tenants },
             wire: Wire {
                 delay: (grace * MS / 12).min(rng.u64(1..=8) * MS),
                 duplicated: sometimes(rng, 60),
                 reordered: sometimes(rng, 60),
             },
-            faults: Faults { clean: cleaning(seed).0, ..Faults::draw(rng, lease) },
+            faults: Faults {
+                clean: cleaning(seed).0,
+                unread: unread(seed),
+                ..Faults::draw(rng, lease)
+            },
             traffic,
             work: Work::draw(rng, lease),
         }
@@ -215,7 +230,12 @@ impl Plan {
 
     /// What the model must know of it.
     pub(crate) fn rules(&self) -> Rules {
-        rules(&self.engine)
+        let mut rules = rules(&self.engine);
+        if self.indexed {
+            // The bounds are on memory, which logged ones leave for the index.
+            rules.dead_letters = (usize::MAX, u64::MAX);
+        }
+        rules
     }
 }
 
@@ -236,6 +256,9 @@ pub(crate) fn rules(config: &EngineConfig) -> Rules {
         losses: config.losses,
         tight: config.inbox_ephemeral < 100,
         spills: config.payload_memory < SPILLS,
+        payload_memory: config.payload_memory,
+        logged_copies: config.logged_copies,
+        dead_letters: (config.dead_letters, config.dead_letter_bytes),
         when_full: config.when_full,
         wait: config.wait,
         schedules: config.schedules,
@@ -280,6 +303,19 @@ fn few(seed: u64, which: u64) -> Option<usize> {
     (rng.u8(..) < 80).then(|| rng.usize(1..=2))
 }
 
+/// How many dead letters there may be, and how many bytes of them; drawn apart like cleaning.
+fn letters(seed: u64) -> (usize, u64) {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0xDEAD);
+    let most = if rng.u8(..) < 100 { rng.usize(1..=5) } else { MANY_LETTERS };
+    (most, if rng.u8(..) < 60 { rng.u64(20..=300) } else { PLENTY })
+}
+
+/// How often, in thousandths, the disk fails to read a payload that has left memory; drawn apart
+/// like cleaning.
+fn unread(seed: u64) -> u32 {
+    sometimes(&mut fastrand::Rng::with_seed(seed ^ 0xBAD), 60)
+}
+
 /// How long handlers may run whose senders say nothing; drawn apart like cleaning.
 fn max_run(seed: u64) -> Option<Duration> {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x3A7);
@@ -310,6 +346,7 @@ impl Faults {
             full: every(rng, 100, 1500),
             congest: every(rng, 100, 1500),
             clean: 0,
+            unread: 0,
             flush: rng.u64(1..=12) * MS,
         }
     }

@@ -41,6 +41,7 @@ counts! {
     Flips = "flipped bits", 20;
     Carried = "carried records", 200;
     Loads = "payloads read again", 200;
+    Unread = "payloads not read", 5;
     Sweeps = "sweeps", 20;
     Pauses = "pauses", 20;
     Freezes = "freezes", 20;
@@ -71,6 +72,8 @@ counts! {
     Stale = "stale tokens", 20;
     Late = "late results", 3;
     KeyCaps = "refusals for too many keys", 5;
+    TooMany = "refusals of too many at once", 5;
+    LettersGone = "dead letters gone for newer ones", 2;
     FullInboxes = "refusals for a full inbox", 20;
     Repeats = "key repeats", 5;
     Events = "events", 50;
@@ -97,6 +100,7 @@ counts! {
     Costly = "filters left out", 5;
     Indexed = "indexed keys", 20;
     History = "indexed tasks", 100;
+    Merged = "merged pages of tasks", 20;
     Configured = "reloaded settings", 20;
     Outside = "publishes that waited outside", 20;
     Missed = "numbers told to be missed", 10;

@@ -1,5 +1,6 @@
 //! Whether an envelope may be taken in at all: its form, its id, how many it goes to.
 
+use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::route::Targets;
 use crate::table::{SessionKey, TenantKey};
@@ -82,7 +83,7 @@ impl Engine {
     /// Whether one record can name every inbox that an envelope is kept in.
     pub(super) fn check_copies(&self, publish: &Publish, targets: &Targets) -> Result<(), Refusal> {
         let (count, limit) = (targets.inboxes.len(), self.config.logged_copies);
-        if count <= limit {
+        if count <= limit || self.planted(Defect::IgnoredCopyBound) {
             return Ok(());
         }
         let message = format!(

@@ -2,6 +2,7 @@
 
 use super::origins::Saying;
 use crate::admission::Window;
+use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::record::{
     Carried, CarriedEnded, CarriedEntry, CarriedLetter, CarriedMarks, CarriedSchedule, CarriedTask,
@@ -215,7 +216,7 @@ impl Engine {
             if !self.origins.ended.contains_key(&place) {
                 self.tasks.ended[0].bytes -= gone;
             }
-            return None;
+            return Some(key).filter(|_| self.planted(Defect::HandedTwice));
         }
         self.discard_open_task(id);
         let key = self.insert_task(tenant, publish, task, None);

@@ -1,6 +1,7 @@
 //! Each thing as the record that says it again.
 
 use crate::admission::Window;
+use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::key_index::KeyRow;
@@ -100,6 +101,9 @@ impl Engine {
         self.say(Carried::Entry(said), out);
         self.entries[key].base = self.sequence;
         self.say_parts(PartOf::Entry(id), parts.into_iter(), out);
+        if self.planted(Defect::MisplacedPayload) {
+            self.entries[key].base = self.sequence;
+        }
     }
 
     pub(super) fn say_ended(&mut self, key: TaskKey, out: &mut Output) {

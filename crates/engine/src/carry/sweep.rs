@@ -5,6 +5,7 @@ use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
+use crate::spill::is_stub;
 use crate::table::{AgentKey, EntryKey, InboxKey, Key, SessionKey, TaskKey, TenantKey};
 use trunkline_types::{Durability, ScheduleName, Sequence, SessionId};
 
@@ -221,7 +222,8 @@ impl Engine {
             let (base, bytes) = (entry.base, self.entry_bytes(key));
             let carried = base < sweep.before;
             sweep.saw(bytes, carried);
-            let forgotten = self.planted(Defect::ForgottenCarry) && self.rng.u8(..) < 64;
+            let forgotten = (self.planted(Defect::ForgottenCarry) && self.rng.u8(..) < 64)
+                || (self.planted(Defect::SpilledNotCarried) && is_stub(&self.entries[key].publish));
             if carried && !forgotten {
                 match self.recall_payload(key) {
                     Ok(()) => self.say_entry(key, out),

@@ -23,7 +23,8 @@ impl Engine {
         while self.inboxes[inbox].ready() > 0 {
             if self.inboxes[inbox].ahead.is_some() {
                 self.note_ahead(inbox);
-                if self.inboxes[inbox].deliverable(&self.entries) == 0 {
+                let waits = self.inboxes[inbox].deliverable(&self.entries) == 0;
+                if waits && !self.planted(Defect::SpilledOvertaken) {
                     return;
                 }
             }
@@ -171,7 +172,16 @@ impl Engine {
             let (row, entries) = (&mut self.inboxes[inbox], &self.entries);
             return row.last(entries, mask, weights).or_else(|| row.next(entries, mask, weights));
         }
-        let _ = Defect::LaneOutOfOrder;
+        #[cfg(feature = "defects")]
+        if self.planted(Defect::SpilledOvertaken) && self.inboxes[inbox].ahead.is_some() {
+            return self.inboxes[inbox].first_there(&self.entries, mask);
+        }
+        if self.planted(Defect::UnfairWhenSpilled) && self.inboxes[inbox].ahead.is_some() {
+            let row = &self.inboxes[inbox];
+            let lanes = row.deliverable(&self.entries) & mask;
+            return row.first(lanes.checked_ilog2()? as usize);
+        }
+        let _ = (Defect::LaneOutOfOrder, Defect::SpilledOvertaken);
         self.inboxes[inbox].next(&self.entries, mask, weights)
     }
 }

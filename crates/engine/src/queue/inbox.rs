@@ -218,10 +218,23 @@ impl Inbox {
         }
     }
 
+    /// Notes none of its spilled entries, for the defect that never asks for those of a replay.
+    pub(crate) fn unlist(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            (0..LANES).for_each(|lane| ahead.list_all(lane, std::iter::empty()));
+        }
+    }
+
     /// The first entry of a lane.
     pub(crate) fn first(&self, lane: usize) -> Option<EntryKey> {
         let lane = &self.lanes[lane];
         lane.returned.first().or(lane.fresh.front())
+    }
+
+    /// Whether an entry that comes back goes before all that is in its lane.
+    pub(crate) fn goes_first(&self, entries: &Table<EntryKey, Entry>, entry: &Entry) -> bool {
+        let first = self.lanes[lane_of(entry)].returned.first();
+        first.is_none_or(|first| entry.id < entries[first].id)
     }
 
     /// What may be dropped to make room. Looked for once, then kept up to date until the lanes
@@ -297,6 +310,22 @@ impl Inbox {
     ) -> Option<EntryKey> {
         let number = self.next_lane(entries, mask, weights)?;
         self.lanes[number].fresh.back().filter(|&key| !is_stub(&entries[key].publish))
+    }
+
+    /// The wrong entry to deliver next, for the defect that does not wait for payloads: the first
+    /// of a lane that has one.
+    #[cfg(feature = "defects")]
+    pub(crate) fn first_there(
+        &self,
+        entries: &Table<EntryKey, Entry>,
+        mask: u8,
+    ) -> Option<EntryKey> {
+        let lanes = (0..LANES).rev().filter(|lane| mask & (1 << lane) != 0);
+        let mut keys = lanes.flat_map(|lane| {
+            let lane = &self.lanes[lane];
+            lane.returned.iter().chain(lane.fresh.iter(entries))
+        });
+        keys.find(|&key| !is_stub(&entries[key].publish))
     }
 
     /// Chooses a lane and takes one delivery off its share of the round.

@@ -3,6 +3,7 @@
 //! that its recipients get are taken in anew.
 
 use super::targets::Targets;
+use crate::defect::Defect;
 use crate::dispatch::EventCopy;
 use crate::effect::Output;
 use crate::engine::Engine;
@@ -202,7 +203,9 @@ impl Engine {
         if level.is_logged() && targets.inboxes.len() > self.config.logged_copies {
             for inbox in targets.inboxes.split_off(self.config.logged_copies) {
                 targets.dropped += 1;
-                self.leave_out(inbox);
+                if !self.planted(Defect::UntoldCut) {
+                    self.leave_out(inbox);
+                }
             }
         }
         // Nobody is asked to come back: who is full misses it, and is told so.

@@ -1,5 +1,6 @@
 //! Calling a message off, whatever its kind: every copy that has not ended.
 
+use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
@@ -63,7 +64,11 @@ impl Engine {
         let ended = self.messages.ended(tenant, id);
         let state = match self.tasks.find(tenant, id) {
             Some(task) => Some(self.tasks.rows[task].state),
-            None if ended.is_empty() => self.past_task(tenant, id)?.map(|past| past.task.state),
+            None if ended.is_empty() => {
+                let past = self.past_task(tenant, id)?.map(|past| past.task.state);
+                let called_off = past.is_some() && self.planted(Defect::PastCalledOff);
+                if called_off { Some(TaskState::Canceled) } else { past }
+            }
             None => None,
         };
         match state {

@@ -167,14 +167,16 @@ impl Engine {
     /// Keeps no more dead letters in memory than the bounds allow.
     pub(crate) fn forget_letters(&mut self) {
         let config = &self.config;
-        let most = Most { letters: config.dead_letters, bytes: config.dead_letter_bytes };
+        let more = usize::from(self.planted(Defect::IgnoredLetterBound));
+        let most = Most { letters: config.dead_letters + more, bytes: config.dead_letter_bytes };
         let waits = config.letter_index.is_some() && self.index_follows();
+        let counted = u64::from(!self.planted(Defect::UncountedLetter));
         for is_logged in [true, false] {
             if is_logged && waits {
                 continue;
             }
             for owner in self.dead_letters.forget_beyond(is_logged, most) {
-                self.tenants[owner].tally.letters_forgotten += 1;
+                self.tenants[owner].tally.letters_forgotten += counted;
             }
         }
     }

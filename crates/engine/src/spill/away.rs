@@ -2,6 +2,7 @@
 
 use super::ahead::Ahead;
 use super::stub::{is_stub, may_leave, stub};
+use crate::defect::Defect;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::Now;
@@ -138,8 +139,9 @@ impl Engine {
         if let Some(ahead) = &mut self.inboxes[entry.inbox].ahead {
             ahead.count -= 1;
         }
+        let counted = if self.planted(Defect::UncountedReturn) { 0 } else { size };
         let figures = &mut self.spill.figures;
-        figures.memory_bytes += size;
+        figures.memory_bytes += counted;
         figures.disk_bytes -= size;
         figures.on_disk -= 1;
         figures.loads += 1;
@@ -196,7 +198,8 @@ impl Engine {
     /// Spills what is delivered last until no more is held than may be, for that is less than it
     /// was.
     pub(crate) fn spill_over(&mut self) {
-        if self.spill.figures.memory_bytes <= self.config.payload_memory {
+        let ignored = self.planted(Defect::IgnoredMemoryBound);
+        if ignored || self.spill.figures.memory_bytes <= self.config.payload_memory {
             return;
         }
         let waiting = self.entries.iter().filter(|(_, entry)| self.may_spill(entry));
@@ -241,7 +244,8 @@ impl Engine {
         }
         let mut places = Vec::new();
         let mut bytes = 0;
-        for lane in 0..LANES {
+        let lanes = if self.planted(Defect::FirstNotAsked) { 0 } else { LANES };
+        for lane in 0..lanes {
             let first = self.inboxes[key].first(lane);
             let first = first.map(|first| (first, self.entries[first].id));
             self.ask_for(key, first, &mut places, &mut bytes);
@@ -331,6 +335,7 @@ impl Engine {
                         self.entries[key].back = true;
                     }
                 }
+                Err(_) if self.planted(Defect::RetriedReading) => {}
                 Err(why) => self.end_unreadable(now, key, &why, out),
             }
         }

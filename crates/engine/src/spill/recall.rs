@@ -1,6 +1,7 @@
 //! Reading a payload then and there, for those who look at it and do not deliver it.
 
 use super::stub::{is_stub, lost};
+use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
@@ -80,7 +81,12 @@ impl Engine {
     /// An entry whose payload cannot be read is of no use to anybody.
     pub(crate) fn end_unreadable(&mut self, now: Now, key: EntryKey, why: &str, out: &mut Output) {
         let reason = format!("its payload cannot be read from the log: {why}");
-        self.end_entry(now, key, End::DeadLettered { reason, note: None }, out);
+        let end = End::DeadLettered { reason, note: None };
+        if self.planted(Defect::SilentLoss) {
+            self.apply_ended(key, end, now.wall);
+            return;
+        }
+        self.end_entry(now, key, end, out);
     }
 }
 

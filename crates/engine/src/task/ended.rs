@@ -7,6 +7,7 @@
 //!
 //! [`Effect::Answer`]: crate::Effect::Answer
 
+use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::past::{Handed, Past};
 use crate::spill::is_stub;
@@ -142,7 +143,9 @@ impl Engine {
             ended,
             events: task.events.clone(),
         };
-        let unread = is_stub(&task.publish).then(|| (task.base, task.publish.clone()));
+        let as_it_is = self.planted(Defect::StubHandedOver);
+        let unread = is_stub(&task.publish) && !as_it_is;
+        let unread = unread.then(|| (task.base, task.publish.clone()));
         self.handed.push(Handed { past: Past::Ended(Box::new(ended)), unread });
     }
 

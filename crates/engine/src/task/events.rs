@@ -3,6 +3,7 @@
 use super::table::Task;
 use crate::defect::Defect;
 use crate::engine::Engine;
+use crate::past::Past;
 use crate::record::{End, EntryId};
 use crate::table::{EntryKey, TaskKey, TenantKey};
 use std::collections::VecDeque;
@@ -149,6 +150,13 @@ impl Engine {
         self.tasks.ended[class].queue.push_back((key, id));
         if is_logged {
             self.hand_over(key);
+            if self.planted(Defect::ResultNotIndexed) {
+                for handed in &mut self.handed {
+                    if let Past::Ended(ended) = &mut handed.past {
+                        ended.task.result = None;
+                    }
+                }
+            }
         }
         self.forget_ended_tasks(class);
     }
@@ -166,7 +174,9 @@ impl Engine {
             let over = !waits && (ended.queue.len() > most || ended.bytes > most_bytes);
             let indexed = class == 0
                 && ended.queue.len() > recent
-                && self.is_indexed(self.tasks.rows[first].place);
+                && (self.is_indexed(self.tasks.rows[first].place)
+                    || (self.planted(Defect::ForgottenUnindexed)
+                        && self.config.task_index.is_some()));
             if !indexed && (!over || ended.queue.len() <= 1) {
                 return;
             }

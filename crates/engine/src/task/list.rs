@@ -1,6 +1,7 @@
 //! Lists of tasks, newest first. A page looks at a bounded number of tasks, for while it is made
 //! nothing else happens in the partition.
 
+use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::stats::page::{self, Room};
 use crate::table::{TaskKey, TenantKey};
@@ -32,7 +33,7 @@ impl Engine {
             if task.tenant == tenant && is_wanted(filter, seen(task), task.created_at) {
                 let task = task.snapshot();
                 if !room.take(page::task(&task)) {
-                    page.next = last;
+                    page.next = if self.planted(Defect::SkippedAtSeam) { Some(id) } else { last };
                     break;
                 }
                 page.tasks.push(task);
@@ -64,6 +65,7 @@ impl Engine {
             return Box::new(orders.of_context(tenant, context, before).filter_map(known));
         }
         let older = match before {
+            Some(before) if self.planted(Defect::RepeatedAtSeam) => ids.range(..=before),
             Some(before) => ids.range(..before),
             None => ids.range(..),
         };

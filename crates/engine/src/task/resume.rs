@@ -1,7 +1,7 @@
 //! A continued task goes back to the agent that paused it, which may still have in mind what it
 //! was about. It is no more than a preference: who is away, is draining or has no credit at this
 //! moment is not waited for, and whoever serves the inbox gets it. So it is if its payload has to be
-//! read first.
+//! read first, or that of something that came back before it.
 
 use crate::defect::Defect;
 use crate::effect::Output;
@@ -30,9 +30,13 @@ impl Engine {
         let (inbox, lane) = (&self.inboxes[entry.inbox], 1 << lane_of(entry));
         let agent = self.tasks.rows[entry.task?].agent.as_ref()?;
         let agent = self.tenants[inbox.tenant].agent(agent)?;
-        // Whatever waits there already goes first; it is about to be delivered.
+        // Whatever waits there already goes first, for it is about to be delivered; but if it waits
+        // for a payload, what came back goes before what never left.
         if inbox.filled() & lane != 0 {
-            return None;
+            let waits = inbox.deliverable(&self.entries) & lane == 0;
+            if !waits || !inbox.goes_first(&self.entries, entry) {
+                return None;
+            }
         }
         let takers = inbox.servers.iter().copied().filter(|&session| {
             let own = self.sessions[session].agent == Some(agent);

@@ -1,6 +1,7 @@
 //! Watching a task: every event once, in order, and only once it is durable.
 
 use crate::command::ConnectionKey;
+use crate::defect::Defect;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::now::Now;
@@ -25,7 +26,9 @@ impl Engine {
             let EndedTask { task, events, .. } = *past;
             check_number(id, after, task.last_event)?;
             let updates = updates(&events, task.last_event, task.progress.as_ref(), after);
-            self.tell_updates(now, session, id, updates, out);
+            if !self.planted(Defect::UntoldPast) {
+                self.tell_updates(now, session, id, updates, out);
+            }
             return Ok(());
         };
         let task = &self.tasks.rows[key];

@@ -1,6 +1,8 @@
 //! What actors do of their own accord, and how they get well.
 
 use super::person::{State, skill};
+use crate::laws::pages;
+use crate::model::{Entry, Place};
 use crate::totals::Count;
 use crate::world::{Event, IMPOSTOR, Link, ToBroker, World, principal};
 use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
@@ -51,6 +53,7 @@ impl World {
                 self.frame(number, ClientFrame::Drain);
             }
             5 if self.chance(traffic.cancel * 4) => self.call_off(number),
+            6 => self.answer_some(number),
             _ => self.send_some(number),
         }
     }
@@ -90,20 +93,46 @@ impl World {
 
     fn ask_something(&mut self, number: usize, link: u64) {
         let task = self.any_task(number);
-        let query = match self.rng.u8(..9) {
+        let query = match self.rng.u8(..12) {
             0 => Query::Stats,
             6 => Query::Inbox(InboxAddress::Skill(skill(self.rng.usize(..2)))),
             1 => {
                 let presence = self.rng.bool().then(|| Presence::ALL[self.rng.usize(..5)]);
                 Query::Agents(AgentFilter { presence, ..self.agent_filter() })
             }
-            2 => Query::DeadLetters(DeadLetterFilter::default()),
+            2 => {
+                let limit = if self.rng.bool() { 0 } else { self.rng.u32(1..=3) };
+                Query::DeadLetters(DeadLetterFilter { limit, ..DeadLetterFilter::default() })
+            }
             4 => Query::Message(task),
             5 => Query::Schedules(ScheduleFilter::default()),
-            3 => Query::Tasks(TaskFilter { limit: 5, ..TaskFilter::default() }),
+            3 | 9 => Query::Tasks(self.task_filter(number)),
+            7 => Query::Task { id: task, history_length: None },
             _ => Query::task(task),
         };
         self.send(link, ToBroker::Ask(query));
+    }
+
+    /// Which tasks somebody wants to see: mostly those behind the page before.
+    fn task_filter(&mut self, number: usize) -> TaskFilter {
+        let own = self.actors[number].tenant;
+        let cursor = self.cursor.filter(|(tenant, _)| *tenant == own).map(|(_, next)| next);
+        let before = cursor.filter(|_| self.rng.u8(..) < 180);
+        let all = TaskFilter { limit: self.rng.u32(1..=5), before, ..TaskFilter::default() };
+        match self.rng.u8(..8) {
+            0 => TaskFilter { skill: Some(skill(self.rng.usize(..2))), ..all },
+            1 => {
+                let task = self.any_task(number);
+                let sent = self.models[own].published.get(&task);
+                let root = sent.and_then(|sent| sent.envelope.root_id).unwrap_or(task);
+                TaskFilter { root_id: Some(root), ..all }
+            }
+            2 => {
+                let states = vec![pages::STATES[self.rng.usize(..pages::STATES.len())]];
+                TaskFilter { states, ..all }
+            }
+            _ => all,
+        }
     }
 
     /// A task that somebody sent lately, perhaps one that is not accepted yet, and now and then
@@ -139,6 +168,17 @@ impl World {
             task = root.and_then(|sent| sent.envelope.root_id).unwrap_or(task);
         }
         self.operate(number, vec![Operation::Cancel { id: task, reason, descendants }]);
+    }
+
+    /// Answers a question that a task waits for, whoever sent that.
+    fn answer_some(&mut self, number: usize) {
+        let open = self.model_of(number).book.open_entries();
+        let paused = open.filter(|entry| entry.place == Place::Paused).map(Entry::id);
+        let paused: Vec<_> = paused.collect();
+        if !paused.is_empty() {
+            let task = paused[self.rng.usize(..paused.len())];
+            self.answer_pause(number, task);
+        }
     }
 
     fn change_credit(&mut self, number: usize) {

@@ -2,12 +2,16 @@
 //! it led to is as durable as promised (law 1). A refusal has a reason.
 
 use super::bounds;
+use super::copies;
 use super::family;
+use super::following;
 use super::gathers;
 use super::keys;
+use super::mortuary;
 use super::nested::{self, Chain};
 use super::outside;
 use super::schedules;
+use super::tasks;
 use super::waiting;
 use crate::check::{Check, ensure};
 use crate::model::{Asked, Fence, Gathering, Model};
@@ -63,6 +67,7 @@ pub(crate) fn done(
         Operation::Cancel { id, descendants: true, .. } => {
             family::all_called_off(model, &asked, *id)?;
         }
+        Operation::Cancel { id, .. } => tasks::called_off(model, &asked, *id)?,
         _ => {}
     }
     if let Some(at) = asked.record {
@@ -142,6 +147,9 @@ pub(crate) fn refused(
         refusal.code,
         asked.operation
     );
+    if let Operation::Watch { task, .. } = &asked.operation {
+        following::refused(model, session, *task);
+    }
     if let Operation::Publish(publish) = &asked.operation {
         let id = publish.envelope.id;
         model.gatherings.remove(&id);
@@ -291,6 +299,7 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
         }
         (Operation::Publish(publish), RefusalCode::TooLarge) => {
             gathers::asks_too_many(model, publish.envelope.id)
+                || copies::may_be_many(model, publish)
         }
         (Operation::SetSchedule(_), RefusalCode::TooLarge) => schedules::are_all(model),
         (Operation::Redrive(_), RefusalCode::InboxFull) => bounds::are_tight(model),
@@ -305,11 +314,13 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
         // A crash may take events of a task that was not synced, or all of it: sent again under
         // its id, it has fewer than its follower saw. Of a synced one nothing told is ever lost.
         (Operation::Watch { task, .. }, RefusalCode::Invalid) => !model.lasting.contains(task),
-        // Cleared before, by somebody else or in an earlier life; or dead in several inboxes.
-        (
-            Operation::Redrive(_) | Operation::Purge(_),
-            RefusalCode::NotFound | RefusalCode::Invalid,
-        )
+        // Cleared before, by somebody else or in an earlier life, or gone for a newer one.
+        (Operation::Redrive(redrive), RefusalCode::NotFound) => {
+            mortuary::may_be_gone(model, &redrive.letter)
+        }
+        (Operation::Purge(letter), RefusalCode::NotFound) => mortuary::may_be_gone(model, letter),
+        // Dead in several inboxes.
+        (Operation::Redrive(_) | Operation::Purge(_), RefusalCode::Invalid)
         | (
             Operation::SetAgent { .. }
             | Operation::Unregister { .. }
@@ -368,7 +379,7 @@ mod tests {
             "without a reason",
         );
         let number = scene.settle(WORKERS[0], 1, complete());
-        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None) }).unwrap();
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None), said: 0 }).unwrap();
         broken(refused(&mut scene.model, WORKERS[0], number, &stale), "answers", "a record says");
     }
 

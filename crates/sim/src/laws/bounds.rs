@@ -171,7 +171,7 @@ mod tests {
         let mut scene = limited(2);
         (1..=2).for_each(|number| scene.accept_synced(number));
         assert_eq!(refuse(&mut scene, 3), Ok(()));
-        scene.fact(Fact::Ended { entry: 1, how: Ending::Expired }).expect_err("it lives");
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Expired, said: 0 }).expect_err("it lives");
         scene.model.book.open.clear();
         scene.at(1002);
         broken(refuse(&mut scene, 4), "refusals", "without a reason");
@@ -185,7 +185,7 @@ mod tests {
         };
         let drops =
             || InboxChange { when_full: Some(WhenFull::DropOldest), ..InboxChange::default() };
-        let dropped = || Fact::Ended { entry: 1, how: Ending::Dropped };
+        let dropped = || Fact::Ended { entry: 1, how: Ending::Dropped, said: 0 };
         let mut scene = limited(2);
         set(&mut scene, drops());
         scene.accept(1, event).unwrap();

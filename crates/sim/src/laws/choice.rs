@@ -101,10 +101,11 @@ fn goes_back(
     if agent_of(session) == Some(former) {
         return Ok(true);
     }
-    // What waits for its key, for a clock that was set back, or for the log to catch up, goes its
-    // way like any other.
+    // What waits for its key, for its payload or that of what came back before it, for a clock that
+    // was set back, or for the log to catch up, goes its way like any other.
     let held = model.jumped || model.last_congested >= since;
-    let waits = held || entry.publish.envelope.ordering_key.is_some();
+    let waits =
+        held || entry.publish.envelope.ordering_key.is_some() || waits_for_payload(model, entry);
     let there = able.values().any(|row| row.agent == *former);
     ensure!(
         !there || waits,
@@ -113,6 +114,18 @@ fn goes_back(
         entry.id()
     );
     Ok(false)
+}
+
+/// Whether a continued task may find its payload elsewhere, or that of something in its lane that
+/// came back like it. A payload leaves memory while its task is paused only where there is less
+/// room than there was, or in a replay.
+fn waits_for_payload(model: &Model, entry: &Entry) -> bool {
+    let earlier = entry.last_token.is_some_and(|token| token.epoch < model.book.epoch);
+    let came_back = model.book.open_entries().any(|other| {
+        let here = other.inbox == entry.inbox && other.priority() == entry.priority();
+        here && other.number < entry.number && other.place == Place::Waiting && other.delayed
+    });
+    model.rules.spills && (model.reconfigured || earlier || came_back)
 }
 
 /// Nobody who holds less of what it is willing to hold could have taken it.
@@ -373,7 +386,7 @@ mod tests {
             }
             assert_eq!(check, Ok(()));
             scene.settle(WORKERS[worker], entry, Outcome::Complete { reply: None });
-            scene.fact(Fact::Ended { entry, how: Ending::Completed(None) }).unwrap();
+            scene.fact(Fact::Ended { entry, how: Ending::Completed(None), said: 0 }).unwrap();
         }
     }
 

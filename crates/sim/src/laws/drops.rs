@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn dropped(scene: &mut Scene, entry: u64) -> crate::check::Check {
-        scene.fact(Fact::Ended { entry, how: Ending::Dropped })
+        scene.fact(Fact::Ended { entry, how: Ending::Dropped, said: 0 })
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) fn ended(model: &mut Model, at: Sequence, number: u64, how: &Ending) 
     let settle = settle_of(model, number, wanted);
     let right = settle.is_some()
         || match how {
-            Ending::DeadLettered => exhausted(model, entry)?,
+            Ending::DeadLettered => model.unread.contains(&number) || exhausted(model, entry)?,
             Ending::Expired => entry.expires_at().is_some_and(|end| end <= model.now.wall),
             Ending::Canceled => canceled(model, entry),
             Ending::Dropped => drops::right(model, entry)?,
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_entry_ends_once_and_at_its_holders_word() {
-        let end = || Fact::Ended { entry: 1, how: Ending::Completed(None) };
+        let end = || Fact::Ended { entry: 1, how: Ending::Completed(None), said: 0 };
         let mut scene = leased();
         broken(scene.fact(end()), "5 fencing", "without a reason");
         let mut scene = leased();
@@ -146,15 +146,15 @@ mod tests {
     #[test]
     fn nothing_expires_early_nor_dies_with_attempts_left() {
         let mut scene = leased();
-        let expired = Fact::Ended { entry: 1, how: Ending::Expired };
+        let expired = Fact::Ended { entry: 1, how: Ending::Expired, said: 0 };
         broken(scene.fact(expired), "timers", "without a reason");
         let mut scene = leased();
         let retry = Outcome::Retry { reason: String::new(), delay: None };
         scene.settle(WORKERS[0], 1, retry);
-        let dead = Fact::Ended { entry: 1, how: Ending::DeadLettered };
+        let dead = Fact::Ended { entry: 1, how: Ending::DeadLettered, said: 0 };
         assert!(scene.fact(dead).is_err(), "two attempts are left");
         let mut scene = leased();
-        let canceled = Fact::Ended { entry: 1, how: Ending::Canceled };
+        let canceled = Fact::Ended { entry: 1, how: Ending::Canceled, said: 0 };
         broken(scene.fact(canceled), "5 fencing", "without a reason");
     }
 }

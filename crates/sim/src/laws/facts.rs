@@ -20,7 +20,7 @@ pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
         Fact::Accepted(accepted) => routing::accepted(model, at, accepted),
         Fact::Leased { entry, token, session } => leases::leased(model, *entry, *token, *session),
         Fact::Returned(returned) => returns::returned(model, at, *returned),
-        Fact::Ended { entry, how } => ending::ended(model, at, *entry, how),
+        Fact::Ended { entry, how, .. } => ending::ended(model, at, *entry, how),
         Fact::Paused { entry } => {
             let number = returns::settle_of(model, *entry, |o| matches!(o, Outcome::Pause { .. }));
             ensure!(
@@ -106,7 +106,7 @@ pub(crate) fn fact(model: &mut Model, at: Sequence, fact: &Fact) -> Check {
         | Fact::Unsubscribed { .. }
         | Fact::Lost
         | Fact::Elsewhere
-        | Fact::Carried => Ok(()),
+        | Fact::Carried { .. } => Ok(()),
     }
 }
 

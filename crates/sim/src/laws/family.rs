@@ -54,13 +54,13 @@ mod tests {
         scene.at(1001);
         let cancel = Operation::Cancel { id: id(1), reason: String::new(), descendants };
         let number = scene.operate(SENDER, cancel);
-        scene.fact(Fact::Ended { entry: 1, how: Ending::Canceled }).unwrap();
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Canceled, said: 0 }).unwrap();
         (scene, number)
     }
 
     #[test]
     fn what_is_below_a_message_is_called_off_with_it_and_nothing_beside_it() {
-        let end = |entry| Fact::Ended { entry, how: Ending::Canceled };
+        let end = |entry| Fact::Ended { entry, how: Ending::Canceled, said: 0 };
         let (mut scene, number) = scene(true);
         broken(scene.fact(end(3)), "5 fencing", "without a reason");
         scene.sync();
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn without_being_asked_for_no_descendant_is_called_off() {
         let (mut scene, number) = scene(false);
-        let end = Fact::Ended { entry: 2, how: Ending::Canceled };
+        let end = Fact::Ended { entry: 2, how: Ending::Canceled, said: 0 };
         broken(scene.fact(end), "5 fencing", "without a reason");
         scene.sync();
         assert_eq!(done(&mut scene.model, SENDER, number, None), Ok(()));

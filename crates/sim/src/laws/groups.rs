@@ -1,6 +1,6 @@
 //! A group shares its events: each goes to one of the subscriptions in it that want it.
 
-use super::bounds;
+use super::{bounds, copies};
 use crate::check::{Check, ensure};
 use crate::model::{Model, wants};
 use std::collections::BTreeSet;
@@ -19,6 +19,7 @@ pub(crate) fn inboxes(
     model: &mut Model,
     publish: &Publish,
     found: &BTreeSet<InboxAddress>,
+    too_many: usize,
 ) -> Check {
     let id = publish.envelope.id;
     let wanting: Vec<_> = model
@@ -36,9 +37,7 @@ pub(crate) fn inboxes(
     let taking = wanting.iter().filter(|(_, wanted)| !misses(model, id, wanted));
     let all: BTreeSet<_> = taking.map(|(agent, _)| InboxAddress::Agent(agent.clone())).collect();
     ensure!(found.is_subset(&all), "routing", "event {id} goes to {found:?}, {all:?} want it");
-    for inbox in alone.difference(found) {
-        bounds::left_out(model, id, inbox)?;
-    }
+    copies::left_out(model, id, alone.difference(found), too_many)?;
     let groups: BTreeSet<_> = wanting.iter().filter_map(|(_, own)| own.group.clone()).collect();
     for group in groups {
         let members = wanting.iter().filter(|(_, own)| own.group.as_ref() == Some(&group));
@@ -52,7 +51,7 @@ pub(crate) fn inboxes(
         let mut members = wanting.iter().filter(|(_, own)| own.group.as_ref() == Some(&group));
         let missed = members.all(|(_, own)| may_miss(model, id, own));
         ensure!(
-            !reached.is_empty() || missed || by_session || bounds::are_tight(model),
+            !reached.is_empty() || missed || by_session || too_many > 0 || bounds::are_tight(model),
             "groups",
             "event {id} goes to nobody of group {group}"
         );
@@ -146,7 +145,7 @@ mod tests {
 
     fn goes_to(model: &mut Model, number: u64, agents: &[&str]) -> Check {
         let found = agents.iter().map(|id| InboxAddress::Agent(agent(id))).collect();
-        inboxes(model, &event(number), &found)
+        inboxes(model, &event(number), &found, 0)
     }
 
     #[test]
@@ -181,7 +180,7 @@ mod tests {
         event.envelope.headers.push(("h".into(), "a".into()));
         let goes_to = |model: &mut Model, agents: &[&str]| {
             let found = agents.iter().map(|id| InboxAddress::Agent(agent(id))).collect();
-            inboxes(model, &event, &found)
+            inboxes(model, &event, &found, 0)
         };
         assert_eq!(goes_to(&mut scene.model, &["a2", "a3"]), Ok(()));
         broken(goes_to(&mut scene.model, &["a3"]), "routing", "leaves out");

@@ -78,6 +78,8 @@ fn lies_there(model: &Model, letter: MessageId, inbox: &InboxAddress) -> Check {
     ensure!(!late, "letters", "dead letter {letter} of {inbox} is there, dead since {over:?}");
     let cleared = model.book.cleared.contains(&(letter, inbox.clone()));
     ensure!(!cleared, "letters", "dead letter {letter} of {inbox} is cleared twice");
+    let there = model.book.letters.iter().any(|it| it.id == letter && it.inbox == *inbox);
+    ensure!(there, "letters", "dead letter {letter} of {inbox} went for newer ones, and is there");
     Ok(())
 }
 
@@ -112,7 +114,7 @@ mod tests {
         scene.accept_synced(2);
         scene.lease(1, 1, WORKERS[0]).unwrap();
         scene.settle(WORKERS[0], 1, Outcome::DeadLetter { reason: String::new() });
-        scene.fact(Fact::Ended { entry: 1, how: Ending::DeadLettered }).unwrap();
+        scene.fact(Fact::Ended { entry: 1, how: Ending::DeadLettered, said: 0 }).unwrap();
         scene
     }
 

@@ -31,6 +31,12 @@ pub(crate) fn pass(model: &mut Model) {
     }
 }
 
+/// Whether somebody is to be told of what was dropped from an inbox.
+#[cfg(test)]
+pub(super) fn owes(model: &Model, inbox: &InboxAddress) -> bool {
+    model.numbers.get(inbox).is_some_and(|numbers| numbers.owed != (0, 0))
+}
+
 /// An envelope was dropped from an inbox.
 pub(crate) fn dropped(model: &mut Model, inbox: &InboxAddress) {
     model.numbers.entry(inbox.clone()).or_default().owed.1 += 1;

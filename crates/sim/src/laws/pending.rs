@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn an_event_that_waits_ends_for_a_reason_only() {
-        let end = |how| Fact::Ended { entry: 1, how };
+        let end = |how| Fact::Ended { entry: 1, how, said: 0 };
         let mut scene = waiting(Absent::Park, true);
         broken(scene.fact(end(Ending::Expired)), "timers", "without a reason");
         scene.at(1010);

@@ -2,13 +2,15 @@
 
 use super::bounds;
 use super::directory::{self, Before};
+use super::mortuary::{self, Letters};
+use super::pages;
 use super::schedules;
 use super::tasks::{self, state_of};
 use crate::check::{Check, ensure};
 use crate::model::{Ending, Entry, Model, Place, Recurring};
 use trunkline_types::{
-    Answer, CopyState, DeadLetter, MessageId, MessageStatus, Query, Refusal, RefusalCode, Stats,
-    TaskSnapshot, TaskState,
+    Answer, CopyState, DeadLetter, History, MessageId, MessageStatus, Publish, Query, Refusal,
+    RefusalCode, Role, Stats, TaskSnapshot, TaskState,
 };
 
 /// What an answer must not fall behind: known when the question was asked.
@@ -25,6 +27,10 @@ pub(crate) struct Question {
     agents: Before,
     /// The schedules that there were.
     schedules: Vec<Recurring>,
+    /// The dead letters that there were.
+    letters: Letters,
+    /// The tasks that a list must have.
+    tasks: Vec<MessageId>,
 }
 
 impl Question {
@@ -43,6 +49,12 @@ impl Question {
             let schedules = model.book.schedules.values().cloned().collect();
             return Self { schedules, ..Self::bare(query) };
         }
+        if let Query::DeadLetters(_) | Query::Stats = query {
+            return Self { letters: Letters::new(model), ..Self::bare(query) };
+        }
+        if let Query::Tasks(filter) = &query {
+            return Self { tasks: pages::wanted(model, filter), ..Self::bare(query) };
+        }
         let Query::Task { id: task, .. } = query else { return Self::bare(query) };
         let told = model.told.get(&task).filter(|_| model.lasting.contains(&task));
         let known = told.and_then(|told| told.events.last_key_value());
@@ -58,7 +70,8 @@ impl Question {
 
     fn bare(query: Query) -> Self {
         let (agents, schedules) = (Before::default(), Vec::new());
-        Self { query, ended: None, events: 0, there: false, agents, schedules }
+        let (letters, tasks) = (Letters::default(), Vec::new());
+        Self { query, ended: None, events: 0, there: false, agents, schedules, letters, tasks }
     }
 }
 
@@ -90,8 +103,9 @@ pub(crate) fn answered(
             snapshot(model, task)
         }
         Ok(Answer::Tasks(page)) => {
-            let newest_first = page.tasks.windows(2).all(|pair| pair[0].id > pair[1].id);
-            ensure!(newest_first, "answers", "a page of tasks is not newest first");
+            if let Query::Tasks(filter) = &question.query {
+                pages::shown(filter, &question.tasks, page)?;
+            }
             page.tasks.iter().try_for_each(|task| snapshot(model, task))
         }
         Ok(Answer::Context(context)) => {
@@ -100,9 +114,13 @@ pub(crate) fn answered(
             Ok(())
         }
         Ok(Answer::DeadLetters(page)) => {
+            mortuary::shown(&question.letters, page)?;
             page.letters.iter().try_for_each(|letter| dead_letter(model, letter))
         }
-        Ok(Answer::Stats(stats)) => figures(stats),
+        Ok(Answer::Stats(stats)) => {
+            mortuary::counted(&question.letters, stats)?;
+            figures(stats)
+        }
         Ok(Answer::Agents(page)) => match &question.query {
             Query::Agents(filter) => directory::shown(model, (filter, &question.agents), page),
             _ => Ok(()),
@@ -201,7 +219,24 @@ fn snapshot(model: &Model, task: &TaskSnapshot) -> Check {
         ensure!(right, "9 tasks", "task {id} is shown {}, it ended {:?}", task.state, entry.end);
         let durable = model.reached(entry.latest, level);
         ensure!(durable, "1 durable", "the end of {id} is shown before {} is", entry.latest.0);
+        let said =
+            if let Some(Ending::Completed(reply)) = &entry.end { reply.as_ref() } else { None };
+        let shown = task.result.as_ref();
+        ensure!(shown == said, "9 tasks", "task {id} is shown with {shown:?}, not {said:?}");
     }
+    history(publish, task)
+}
+
+/// Checks that what was said in a task begins with what was sent and ends with the result.
+fn history(publish: &Publish, task: &TaskSnapshot) -> Check {
+    let History { messages, more } = &task.history;
+    let (id, sent) = (task.id, &publish.envelope.payload);
+    let Some(first) = messages.first().filter(|_| !more) else { return Ok(()) };
+    let right = first.role == Role::Caller && first.payload == *sent;
+    ensure!(right, "9 tasks", "what was said in {id} begins with {first:?}, not {sent:?}");
+    let last = messages.last().map(|message| &message.payload);
+    let right = task.result.is_none() || last == task.result.as_ref();
+    ensure!(right, "9 tasks", "what was said in {id} ends with {last:?}, not {:?}", task.result);
     Ok(())
 }
 
@@ -237,8 +272,8 @@ mod tests {
     use crate::model::testing::{Scene, WORKERS, broken, id};
     use crate::model::{Ending, Fact};
     use trunkline_types::{
-        Answer, Counters, Destination, History, Outcome, Query, Refusal, RefusalCode, Stats,
-        TaskSnapshot, TaskState, WallTime,
+        Answer, Counters, Destination, History, HistoryMessage, Outcome, Payload, Query, Refusal,
+        RefusalCode, Role, Stats, TaskSnapshot, TaskState, WallTime,
     };
 
     fn snapshot(state: TaskState) -> TaskSnapshot {
@@ -285,7 +320,7 @@ mod tests {
         scene.accept_synced(1);
         scene.lease(1, 1, WORKERS[0]).unwrap();
         scene.settle(WORKERS[0], 1, Outcome::Complete { reply: None });
-        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None) }).unwrap();
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None), said: 0 }).unwrap();
         scene.sync();
         let asked = Question::new(&scene.model, Query::task(id(1)));
         let missing = Err(Refusal::new(RefusalCode::NotFound, "no"));
@@ -303,5 +338,37 @@ mod tests {
         let question = Question::new(&scene.model, Query::Stats);
         let answer = Ok(Answer::Stats(Box::new(stats)));
         broken(answered(&scene.model, &question, &answer), "4 conservation", "2 entries");
+    }
+
+    #[test]
+    fn a_task_is_shown_with_its_result_and_with_what_was_said() {
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        let reply = Some(Payload::text("done"));
+        scene.settle(WORKERS[0], 1, Outcome::Complete { reply: reply.clone() });
+        let how = Ending::Completed(reply.clone());
+        scene.fact(Fact::Ended { entry: 1, how, said: 0 }).unwrap();
+        scene.sync();
+        let query = Query::Task { id: id(1), history_length: None };
+        let asked = Question::new(&scene.model, query);
+        let said = |role, text: &str| HistoryMessage {
+            task: id(1),
+            role,
+            from: None,
+            at: WallTime(1),
+            payload: Payload::text(text),
+        };
+        let check = |result: &Option<Payload>, first, last| {
+            let messages = vec![said(Role::Caller, first), said(Role::Agent, last)];
+            let history = History { messages, more: false };
+            let result = result.clone();
+            let shown = TaskSnapshot { result, history, ..snapshot(TaskState::Completed) };
+            answered(&scene.model, &asked, &Ok(Answer::Task(Box::new(shown))))
+        };
+        assert_eq!(check(&reply, "work", "done"), Ok(()));
+        broken(check(&None, "work", "done"), "9 tasks", "is shown with None");
+        broken(check(&reply, "", "done"), "9 tasks", "begins with");
+        broken(check(&reply, "work", "other"), "9 tasks", "ends with");
     }
 }

@@ -74,7 +74,7 @@ mod tests {
         broken(told(&mut scene.model, SENDER, &reply("x")), "answers", "it ended None");
         let said = Some(Payload::text("x"));
         scene.settle(WORKERS[0], 1, Outcome::Complete { reply: said.clone() });
-        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(said) }).unwrap();
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(said), said: 0 }).unwrap();
         broken(told(&mut scene.model, SENDER, &reply("x")), "1 durable", "is told before");
         scene.sync();
         assert_eq!(told(&mut scene.model, SENDER, &reply("x")), Ok(()));

@@ -204,8 +204,10 @@ mod tests {
 
     fn back(attempts: u32, due: u64, token_stays: bool) -> Fact {
         let due = WallTime(due);
-        let (losses, called_off) = (0, false);
-        Fact::Returned(ReturnedFact { entry: 1, attempts, losses, due, token_stays, called_off })
+        let (losses, called_off, said) = (0, false, 0);
+        let entry = 1;
+        let fact = ReturnedFact { entry, attempts, losses, due, token_stays, called_off, said };
+        Fact::Returned(fact)
     }
 
     fn leased() -> Scene {

@@ -4,7 +4,7 @@
 use super::facts::note_record;
 use super::groups;
 use super::nested::{self, Chain};
-use super::{bounds, draining, keys, outside, pending};
+use super::{bounds, copies, draining, keys, outside, pending};
 use crate::check::{Check, ensure};
 use crate::model::{self, AcceptedFact, Model};
 use std::collections::BTreeSet;
@@ -51,13 +51,14 @@ pub(crate) fn new_message(model: &mut Model, fact: &AcceptedFact) -> Check {
         "routing",
         "envelope {id} goes twice to one of {inboxes:?}"
     );
+    copies::are_few(model, id, inboxes)?;
     bounds::room(model, inboxes)?;
     if fact.pending {
         bounds::room_for_pending(model)?;
         ensure!(found.is_empty(), "routing", "event {id} is pending and goes to {found:?}");
         return Ok(());
     }
-    goes_to(model, publish, &found)
+    goes_to(model, publish, &found, 0)
 }
 
 /// Checks that an event that waited may go where the record says.
@@ -82,26 +83,30 @@ pub(crate) fn routed(model: &mut Model, number: u64, inboxes: &[InboxAddress]) -
     let found: BTreeSet<_> = inboxes.iter().cloned().collect();
     let once = found.len() == inboxes.len();
     ensure!(once, "routing", "{id} is routed twice to one of {inboxes:?}");
+    copies::are_few(model, id, inboxes)?;
     bounds::room(model, inboxes)?;
     outside::admitted(model, None, inboxes, true)?;
     pending::reaches_somebody(model, &entry.publish, found.len())?;
-    goes_to(model, &entry.publish, &found)
+    let too_many = copies::too_many(model, &entry.publish);
+    goes_to(model, &entry.publish, &found, too_many)
 }
 
-/// Checks that an envelope goes where its sender said.
+/// Checks that an envelope goes where its sender said; so many may be left out because they are
+/// too many.
 pub(crate) fn goes_to(
     model: &mut Model,
     publish: &Publish,
     found: &BTreeSet<InboxAddress>,
+    too_many: usize,
 ) -> Check {
     let id = publish.envelope.id;
     let Some(wanted) = targets(model, publish) else {
-        return groups::inboxes(model, publish, found);
+        return groups::inboxes(model, publish, found, too_many);
     };
     let right = found.is_subset(&wanted) && (wanted.len() > 1 || *found == wanted);
     ensure!(right, "routing", "envelope {id} goes to {found:?} instead of {wanted:?}");
     // Over its bound an inbox may be left out of a fan-out, and that is told.
-    wanted.difference(found).try_for_each(|inbox| bounds::left_out(model, id, inbox))
+    copies::left_out(model, id, wanted.difference(found), too_many)
 }
 
 /// The inboxes that should get an envelope; `None` if that is for subscriptions to say.

@@ -1,5 +1,9 @@
 //! Law 8: a priority that has work gets its share: it is never passed over for longer than two
 //! rounds, the rest of one and the higher priorities of the next.
+//!
+//! Where payloads leave memory a priority may have to wait for the one that is next in it, and
+//! nothing else excuses that it is passed over. While nobody waits for any payload of an inbox, none
+//! that is next is out, for it would have been asked for; and what came back is there.
 
 use crate::check::{Check, ensure};
 use crate::model::{Entry, Model, Place};
@@ -12,16 +16,16 @@ const LARGEST: u32 = 15;
 pub(crate) fn next(model: &mut Model, inbox: &InboxAddress, priority: Priority) {
     // Where some agents may have some priorities only, each such choice has rounds of its own.
     let bound = model.book.settings.get(inbox).is_some_and(|row| !row.bindings.is_empty());
-    // One that waits for its payload to be read is passed over meanwhile.
-    if bound || model.rules.breaker_failures > 0 || model.rules.spills {
+    if bound || model.rules.breaker_failures > 0 {
         model.passed.remove(inbox);
         return;
     }
     let waiting = ready(model, inbox);
+    let there = there(model, inbox);
     let passed = model.passed.entry(inbox.clone()).or_default();
     for other in Priority::ALL {
         let at = usize::from(other.number());
-        let counts = *other != priority && waiting[at];
+        let counts = *other != priority && waiting[at] && there[at];
         passed[at] = if counts { passed[at] + 1 } else { 0 };
     }
 }
@@ -50,6 +54,29 @@ pub(crate) fn served(model: &mut Model, inbox: &InboxAddress, priority: Priority
     }
 }
 
+/// The payload of an entry is asked for: so far its priority may have had to wait for it.
+pub(super) fn waits(model: &mut Model, inbox: &InboxAddress, number: u64) {
+    let Some(entry) = model.book.entries.get(&number) else { return };
+    let priority = entry.priority();
+    served(model, inbox, priority);
+}
+
+/// In which priorities nothing that waits may have its payload elsewhere.
+fn there(model: &Model, inbox: &InboxAddress) -> [bool; 4] {
+    let mut there = [true; 4];
+    if !model.rules.spills || !model.loaded_before.contains(inbox) {
+        return there;
+    }
+    let open = model.book.open.get(inbox).into_iter().flatten();
+    for entry in open.filter_map(|number| model.book.entries.get(number)) {
+        let waits = entry.place == Place::Waiting && entry.due <= model.now.wall;
+        if waits && entry.may_leave() && model.read.get(&entry.number) != Some(&entry.latest) {
+            there[usize::from(entry.priority().number())] = false;
+        }
+    }
+    there
+}
+
 /// Which priorities have something that anybody might have now.
 fn ready(model: &Model, inbox: &InboxAddress) -> [bool; 4] {
     let open = model.book.open.get(inbox).into_iter().flatten();
@@ -70,6 +97,7 @@ fn ready(model: &Model, inbox: &InboxAddress) -> [bool; 4] {
 #[cfg(test)]
 mod tests {
     use super::{next, nobody_starves, served};
+    use crate::laws::spilling;
     use crate::model::testing::{Scene, broken, skill};
     use trunkline_types::{InboxAddress, Priority};
 
@@ -89,5 +117,27 @@ mod tests {
         broken(nobody_starves(&scene.model), "8 shares", "passed over 9 times");
         served(&mut scene.model, &inbox, Priority::Low);
         assert_eq!(nobody_starves(&scene.model), Ok(()));
+    }
+
+    #[test]
+    fn only_waiting_for_a_payload_excuses_that_a_priority_is_passed_over() {
+        let inbox = InboxAddress::Skill(skill());
+        let mut scene = Scene::new();
+        (scene.model.rules.breaker_failures, scene.model.rules.spills) = (0, true);
+        scene.accept(1, |publish| publish.envelope.priority = Priority::Low).unwrap();
+        scene.sync();
+        let pass = |scene: &mut Scene| {
+            (0..9).for_each(|_| next(&mut scene.model, &inbox, Priority::Urgent));
+            nobody_starves(&scene.model)
+        };
+        scene.at(1001);
+        broken(pass(&mut scene), "8 shares", "passed over 9 times");
+        let place = scene.model.book.entries[&1].base;
+        spilling::asked(&mut scene.model, place, 1).unwrap();
+        assert_eq!(nobody_starves(&scene.model), Ok(()), "it may have waited for that");
+        scene.at(1001);
+        assert_eq!(pass(&mut scene), Ok(()), "it waits");
+        spilling::came(&mut scene.model, place, true);
+        broken(pass(&mut scene), "8 shares", "passed over 9 times");
     }
 }

@@ -1,10 +1,11 @@
 //! Law 9: a task's events are numbered without gaps, move along legal transitions, end with the
 //! final one, and never change once told, not even by a crash (law 1).
 
+use super::following;
 use crate::check::{Check, ensure};
-use crate::model::{Ending, Model};
+use crate::model::{Asked, Ending, Model};
 use trunkline_types::{
-    Durability, MessageId, SessionId, TaskEvent, TaskEventBody, TaskState, TaskUpdate,
+    Durability, MessageId, Publish, SessionId, TaskEvent, TaskEventBody, TaskState, TaskUpdate,
 };
 
 /// More events than any task has in a run.
@@ -27,7 +28,9 @@ pub(crate) fn told(
         TaskUpdate::Event(event) => {
             in_turn(model, session, task, event.number, event.number + 1)?;
             durable(model, task, event)?;
-            note(model, task, event)
+            note(model, task, event)?;
+            following::told(model, session, task, update);
+            Ok(())
         }
     }
 }
@@ -63,7 +66,28 @@ fn in_turn(
     Ok(())
 }
 
-fn status(event: &TaskEvent) -> Option<TaskState> {
+/// The number of the event that ended a task, if a client was told of it.
+pub(super) fn end_number(model: &Model, task: MessageId) -> Option<u64> {
+    let events = &model.told.get(&task)?.events;
+    let is_end = |event: &TaskEvent| status(event).is_some_and(TaskState::is_terminal);
+    events.iter().find(|(_, event)| is_end(event)).map(|(number, _)| *number)
+}
+
+/// Checks that a message which is said to be called off was so, at some time: not if it had ended
+/// in another way.
+pub(super) fn called_off(model: &Model, asked: &Asked, id: MessageId) -> Check {
+    let synced = |publish: &Publish| publish.durability() == Durability::Synced;
+    let known = model.book.sent.get(&id).is_some_and(|sent| synced(&sent.publish));
+    if !known || asked.record.is_some() || asked.recovered {
+        return Ok(());
+    }
+    let mut copies = model.book.entries_of(id);
+    let off = copies.any(|entry| entry.is_open() || entry.end == Some(Ending::Canceled));
+    ensure!(off, "9 tasks", "{id} is said to be called off, it had ended before");
+    Ok(())
+}
+
+pub(super) fn status(event: &TaskEvent) -> Option<TaskState> {
     match event.body {
         TaskEventBody::Status { state, .. } => Some(state),
         TaskEventBody::Artifact(_) | TaskEventBody::Message { .. } => None,
@@ -146,9 +170,13 @@ pub(crate) fn state_of(end: &Ending) -> TaskState {
 #[cfg(test)]
 mod tests {
     use super::told;
-    use crate::model::testing::{SENDER, Scene, broken, id};
+    use crate::laws::answers::done;
+    use crate::model::testing::{SENDER, Scene, WORKERS, broken, id};
+    use crate::model::{Ending, Fact};
     use trunkline_types::session::Operation;
-    use trunkline_types::{Epoch, TaskEvent, TaskEventBody, TaskState, TaskUpdate, WallTime};
+    use trunkline_types::{
+        Epoch, Outcome, TaskEvent, TaskEventBody, TaskState, TaskUpdate, WallTime,
+    };
 
     fn status(number: u64, state: TaskState) -> TaskUpdate {
         let body = TaskEventBody::Status { state, reason: None };
@@ -181,5 +209,26 @@ mod tests {
         scene.accept(1, |_| ()).unwrap();
         let submitted = status(1, TaskState::Submitted);
         broken(told(&mut scene.model, SENDER, id(1), &submitted), "1 durable", "is told of before");
+    }
+
+    #[test]
+    fn what_has_ended_in_another_way_is_not_called_off() {
+        let cancel = || Operation::Cancel { id: id(1), reason: "no".into(), descendants: false };
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        scene.settle(WORKERS[0], 1, Outcome::Complete { reply: None });
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Completed(None), said: 0 }).unwrap();
+        scene.sync();
+        let number = scene.operate(SENDER, cancel());
+        broken(done(&mut scene.model, SENDER, number, None), "9 tasks", "it had ended before");
+        let mut scene = Scene::new();
+        scene.accept_synced(1);
+        let number = scene.operate(SENDER, cancel());
+        scene.fact(Fact::Ended { entry: 1, how: Ending::Canceled, said: 0 }).unwrap();
+        scene.sync();
+        assert_eq!(done(&mut scene.model, SENDER, number, None), Ok(()));
+        let again = scene.operate(SENDER, cancel());
+        assert_eq!(done(&mut scene.model, SENDER, again, None), Ok(()), "said again");
     }
 }

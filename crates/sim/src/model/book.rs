@@ -2,8 +2,8 @@
 //! is entered. After a crash it is made anew from the facts that survived.
 
 use super::entry::Sent;
-use super::{AcceptedFact, Entry, Fact, Place, ReturnedFact};
-use std::collections::{BTreeMap, BTreeSet};
+use super::{AcceptedFact, Ending, Entry, Fact, Place, ReturnedFact};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Subscription;
@@ -32,8 +32,27 @@ pub(crate) struct Book {
     pub(crate) schedules: BTreeMap<ScheduleName, Recurring>,
     /// Dead letters that were sent again or deleted.
     pub(crate) cleared: BTreeSet<(MessageId, InboxAddress)>,
+    /// Those that their bounds leave, in the order in which they died. Some may be gone because
+    /// their time was over.
+    pub(crate) letters: VecDeque<Letter>,
+    /// How many went for newer ones.
+    pub(crate) letters_gone: u64,
+    /// Most dead letters, and most bytes of them.
+    pub(crate) most_letters: (usize, u64),
+    /// The record of the broker's latest start.
+    pub(crate) boot: Sequence,
     /// How inboxes are run.
     pub(crate) settings: BTreeMap<InboxAddress, InboxSettings>,
+}
+
+/// A dead letter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Letter {
+    pub(crate) id: MessageId,
+    pub(crate) inbox: InboxAddress,
+    pub(crate) entry: u64,
+    /// Bytes of what it keeps of what others said.
+    pub(crate) bytes: u64,
 }
 
 /// A schedule, and when it is due.
@@ -50,7 +69,7 @@ pub(crate) struct Recurring {
 impl Book {
     pub(crate) fn enter(&mut self, at: Sequence, fact: &Fact) {
         match fact {
-            Fact::Boot { epoch } => self.epoch = *epoch,
+            Fact::Boot { epoch } => (self.epoch, self.boot) = (*epoch, at),
             Fact::Agent(card) => {
                 self.agents.insert(card.id.clone(), (**card).clone());
             }
@@ -86,14 +105,18 @@ impl Book {
                 // It goes on from wherever it is put; lane order is not promised of it.
                 entry.delayed = true;
             }),
-            Fact::Ended { entry, how } => {
+            Fact::Ended { entry, how, said } => {
                 self.change(at, *entry, |entry| {
                     entry.place = Place::Ended;
                     entry.token = None;
                     entry.end = Some(how.clone());
+                    entry.said += said;
                 });
                 if let Some(ended) = self.entries.get(entry).cloned() {
                     self.leave(&ended);
+                    if *how == Ending::DeadLettered {
+                        self.died(&ended);
+                    }
                 }
             }
             Fact::AgentSet { agent, control, .. } => {
@@ -126,11 +149,11 @@ impl Book {
                 self.accept(at, accepted);
             }
             Fact::Redriven { letter, inbox, accepted } => {
-                self.cleared.insert((*letter, inbox.clone()));
+                self.clear(*letter, inbox);
                 self.accept(at, accepted);
             }
             Fact::Purged { letter, inbox, .. } => {
-                self.cleared.insert((*letter, inbox.clone()));
+                self.clear(*letter, inbox);
             }
             Fact::Routed { entry, first_entry, inboxes } => {
                 self.change(at, *entry, |entry| entry.place = Place::Ended);
@@ -139,7 +162,8 @@ impl Book {
                 let (sender, accepted_at) = (pending.sender, pending.accepted_at);
                 self.place(at, &pending.publish, sender, accepted_at, *first_entry, inboxes);
             }
-            Fact::Artifact { .. } | Fact::Lost | Fact::Elsewhere | Fact::Carried => {}
+            Fact::Carried { entry } => self.say_again(at, *entry),
+            Fact::Artifact { .. } | Fact::Lost | Fact::Elsewhere => {}
         }
     }
 
@@ -173,7 +197,7 @@ impl Book {
     }
 
     fn give_back(&mut self, at: Sequence, fact: ReturnedFact) {
-        let ReturnedFact { entry, attempts, losses, due, token_stays, called_off } = fact;
+        let ReturnedFact { entry, attempts, losses, due, token_stays, called_off, said } = fact;
         self.change(at, entry, |entry| {
             entry.place = Place::Waiting;
             entry.attempts = attempts;
@@ -181,10 +205,42 @@ impl Book {
             entry.due = due;
             entry.delayed = true;
             entry.called_off = called_off;
+            entry.said += said;
             if !token_stays {
                 entry.token = None;
             }
         });
+    }
+
+    /// An entry was said again, if that was one.
+    fn say_again(&mut self, at: Sequence, number: Option<u64>) {
+        if let Some(entry) = number.and_then(|number| self.entries.get_mut(&number)) {
+            entry.older = Some(entry.base);
+            entry.base = at;
+        }
+    }
+
+    /// An entry became a dead letter, for which older ones go if there are too many.
+    fn died(&mut self, entry: &Entry) {
+        let headers = entry.publish.envelope.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+        let bytes = entry.size() + entry.said + headers as u64;
+        let (id, inbox, entry) = (entry.id(), entry.inbox.clone(), entry.number);
+        self.letters.push_back(Letter { id, inbox, entry, bytes });
+        let (most, most_bytes) = self.most_letters;
+        let bytes = |letters: &VecDeque<Letter>| letters.iter().map(|it| it.bytes).sum::<u64>();
+        while self.letters.len() > 1
+            && (self.letters.len() > most || bytes(&self.letters) > most_bytes)
+        {
+            self.letters.pop_front();
+            self.letters_gone += 1;
+        }
+    }
+
+    /// A dead letter was sent again or deleted.
+    fn clear(&mut self, id: MessageId, inbox: &InboxAddress) {
+        self.cleared.insert((id, inbox.clone()));
+        self.letters.retain(|letter| (letter.id, &letter.inbox) != (id, inbox));
     }
 
     /// An entry has left its inbox.
@@ -227,6 +283,9 @@ impl Book {
                 accepted_at,
                 accepted: at,
                 latest: at,
+                base: at,
+                older: None,
+                said: 0,
                 place: Place::Waiting,
                 attempts: 0,
                 losses: 0,

@@ -4,7 +4,8 @@ use super::Ending;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::{
-    Durability, InboxAddress, MessageId, Priority, Publish, Sequence, SessionId, Token, WallTime,
+    Destination, Durability, InboxAddress, MessageId, Priority, Publish, Sequence, SessionId,
+    Token, WallTime,
 };
 
 /// Where an entry is.
@@ -29,6 +30,12 @@ pub(crate) struct Entry {
     pub(crate) accepted: Sequence,
     /// The latest record about it.
     pub(crate) latest: Sequence,
+    /// The record that has its payload: of its acceptance, or in which it was last said again.
+    pub(crate) base: Sequence,
+    /// The one before. A crash may have taken the end of what was said again, which then was not.
+    pub(crate) older: Option<Sequence>,
+    /// Bytes of the reasons that were given when it came back.
+    pub(crate) said: u64,
     pub(crate) place: Place,
     pub(crate) attempts: u32,
     pub(crate) losses: u32,
@@ -68,6 +75,18 @@ impl Entry {
 
     pub(crate) fn expires_at(&self) -> Option<WallTime> {
         self.publish.envelope.ttl.map(|ttl| self.accepted_at.after(ttl))
+    }
+
+    /// Bytes of its payload.
+    pub(crate) fn size(&self) -> u64 {
+        self.publish.envelope.payload.data.len() as u64
+    }
+
+    /// Whether its payload may leave memory: it is logged, and no other entry has the same.
+    pub(crate) fn may_leave(&self) -> bool {
+        let to = &self.publish.envelope.destination;
+        let alone = matches!(to, Destination::Agent(_) | Destination::Skill(_));
+        alone && self.durability().is_logged() && self.size() > 0
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -49,14 +49,18 @@ pub(crate) enum Fact {
     Ended {
         entry: u64,
         how: Ending,
+        /// Bytes of the reasons that it gives.
+        said: u64,
     },
     Artifact {
         session: SessionId,
         operation: u64,
     },
     Lost,
-    /// Something that was told is said again.
-    Carried,
+    /// Something that was told is said again; which entry, if it is one.
+    Carried {
+        entry: Option<u64>,
+    },
     AgentSet {
         agent: AgentId,
         control: AgentControl,
@@ -135,6 +139,8 @@ pub(crate) struct ReturnedFact {
     pub(crate) token_stays: bool,
     /// Whether its holder was told to stop, and does not get it back by coming back.
     pub(crate) called_off: bool,
+    /// Bytes of the reason that it gives.
+    pub(crate) said: u64,
 }
 
 /// How an entry ended.

@@ -15,7 +15,7 @@ pub(crate) mod wants;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use book::{Book, Recurring, pending};
+pub(crate) use book::{Book, Letter, Recurring, pending};
 pub(crate) use entry::{Entry, Place};
 pub(crate) use fact::{AcceptedFact, Ending, Fact, ReturnedFact};
 pub(crate) use reference::{Admitted, Cause, Fleeting, Gathering, Grant, Model};

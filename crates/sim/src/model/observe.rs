@@ -31,6 +31,8 @@ impl Model {
         self.before = (self.written, self.synced);
         self.latest = self.journal.last().map_or(Sequence(0), |(at, _)| *at);
         self.admitted.clear();
+        self.gone_now = 0;
+        self.loaded_before = self.loading.values().map(|(_, inbox)| inbox.clone()).collect();
         laws::numbers::pass(self);
     }
 
@@ -58,6 +60,8 @@ impl Model {
         // What opens a breaker has changed in between, and so have the shares of a round.
         self.guards.values_mut().for_each(Guard::blur);
         self.passed.clear();
+        // With less room payloads may leave memory that came back.
+        self.read.clear();
         self.choices.values_mut().for_each(Choices::forget_turns);
         self.unsettled = true;
     }
@@ -186,6 +190,7 @@ impl Model {
         if let Fact::Ended { entry, .. } = &fact {
             self.ended.insert(*entry, self.now.wall);
         }
+        laws::handing::ended(self, at, &fact);
         self.book.enter(at, &fact);
         bounds::note_full(self, &fact);
         laws::schedules::note_all(self);
@@ -199,7 +204,10 @@ impl Model {
                 let publish = &accepted.publish;
                 self.published.insert(publish.envelope.id, publish.clone());
             }
+            Fact::Agent(card) => self.served.extend(card.skills.iter().cloned()),
+            Fact::Unsubscribed { .. } => self.gone_now += 1,
             Fact::AgentGone { agent, .. } => {
+                self.gone_now += 1;
                 for (_, guard) in self.guards.iter_mut().filter(|((who, _), _)| who == agent) {
                     guard.renew();
                 }
@@ -241,6 +249,7 @@ impl Model {
     fn forgive(&mut self, id: SessionId) {
         self.replies.retain(|(session, _)| *session != id);
         self.cancels.retain(|(session, _)| *session != id);
+        self.owed_news.retain(|(session, _), _| *session != id);
     }
 
     fn heartbeat(&mut self, id: SessionId, tokens: &[Token]) {
@@ -372,6 +381,7 @@ impl Model {
                 }
             }
             Operation::Watch { task, after } => {
+                laws::following::begins(self, id, *task, *after);
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.watches.entry(*task).or_default().push_back(after + 1);
                 }
@@ -392,6 +402,7 @@ impl Model {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.watches.remove(task);
                 }
+                laws::following::refused(self, id, *task);
             }
             Operation::Cancel { id: task, .. } => {
                 for (key, fleeting) in &mut self.fleeting {

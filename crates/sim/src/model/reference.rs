@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trunkline_types::{
     AgentId, Durability, Filter, GatherRule, GroupName, InboxAddress, MessageId, Publish, Sequence,
-    SessionId, TaskEvent, Token, WallTime, WhenFull,
+    SessionId, SkillName, TaskEvent, Token, WallTime, WhenFull,
 };
 
 /// What the broker is handling while it makes records.
@@ -174,6 +174,8 @@ pub(crate) struct Model {
     pub(crate) completed: BTreeSet<(MessageId, AgentId)>,
     /// Whether everything that is sent is logged, so that records tell of all of it.
     pub(crate) pure: bool,
+    /// Whether ended tasks go into an index.
+    pub(crate) indexed: bool,
     /// What is known of circuit breakers.
     pub(crate) guards: BTreeMap<(AgentId, InboxAddress), Guard>,
     /// How deliveries of each inbox were shared out since the broker started.
@@ -192,6 +194,25 @@ pub(crate) struct Model {
     pub(crate) costly: BTreeMap<(MessageId, Filter), u64>,
     /// The connection over which somebody says hello under an id of another principal.
     pub(crate) impostor: Option<u64>,
+    /// Skills that an agent has ever served.
+    pub(crate) served: BTreeSet<SkillName>,
+    /// Payloads that were asked for and have not come, by the places of their records: of which
+    /// entries of which inboxes.
+    pub(crate) loading: BTreeMap<Sequence, (u64, InboxAddress)>,
+    /// The inboxes that waited for some when what is being handled came.
+    pub(crate) loaded_before: BTreeSet<InboxAddress>,
+    /// Entries whose payloads came back, and the latest record about each then.
+    pub(crate) read: BTreeMap<u64, Sequence>,
+    /// Entries whose payloads the broker is told that it cannot have.
+    pub(crate) unread: BTreeSet<u64>,
+    /// Who is to be told how a task ended, over which connection, once a record is on disk.
+    pub(crate) owed_news: BTreeMap<(SessionId, MessageId), (u64, Sequence)>,
+    /// Tasks that ended while what is being handled was, by the places of their records, and are
+    /// to be handed over; and those that were in this life of the broker.
+    pub(crate) to_hand: BTreeSet<Sequence>,
+    pub(crate) handed: BTreeSet<Sequence>,
+    /// Agents and subscriptions that went while what is being handled was.
+    pub(crate) gone_now: usize,
     /// Holders that were told to stop.
     pub(crate) stopped: BTreeSet<(SessionId, Token)>,
     /// When entries ended.
@@ -225,10 +246,11 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn new(rules: Rules) -> Self {
         let drops = rules.when_full == WhenFull::DropOldest;
+        let book = Book { most_letters: rules.dead_letters, ..Book::default() };
         Self {
             rules,
             now: Moment::default(),
-            book: Book::default(),
+            book,
             journal: Vec::new(),
             written: Sequence(0),
             synced: Sequence(0),
@@ -263,6 +285,7 @@ impl Model {
             gatherings: BTreeMap::new(),
             completed: BTreeSet::new(),
             pure: false,
+            indexed: false,
             guards: BTreeMap::new(),
             choices: BTreeMap::new(),
             weighed: [0.0; 3],
@@ -271,6 +294,15 @@ impl Model {
             grouped: BTreeMap::new(),
             costly: BTreeMap::new(),
             impostor: None,
+            served: BTreeSet::new(),
+            loading: BTreeMap::new(),
+            loaded_before: BTreeSet::new(),
+            read: BTreeMap::new(),
+            unread: BTreeSet::new(),
+            owed_news: BTreeMap::new(),
+            to_hand: BTreeSet::new(),
+            handed: BTreeSet::new(),
+            gone_now: 0,
             stopped: BTreeSet::new(),
             ended: BTreeMap::new(),
             replies: BTreeSet::new(),

@@ -9,7 +9,7 @@ impl Model {
     /// The broker stopped, and what it had written up to `survived` is still there.
     pub(crate) fn crashed(&mut self, survived: Sequence) {
         self.journal.retain(|(at, _)| *at <= survived);
-        self.book = Book::default();
+        self.book = Book { most_letters: self.book.most_letters, ..Book::default() };
         for (at, fact) in &self.journal {
             self.book.enter(*at, fact);
         }
@@ -30,6 +30,12 @@ impl Model {
         self.gatherings.clear();
         self.completed.clear();
         self.cancels.clear();
+        self.loading.clear();
+        self.read.clear();
+        self.unread.clear();
+        self.owed_news.clear();
+        self.to_hand.clear();
+        self.handed.clear();
         self.ample = true;
         self.congested = false;
         self.draining = None;

@@ -28,6 +28,10 @@ pub(crate) struct Rules {
     pub(crate) tight: bool,
     /// Whether payloads leave memory, so that a priority may have to wait for one.
     pub(crate) spills: bool,
+    /// Most bytes of payloads of waiting work in memory.
+    pub(crate) payload_memory: u64,
+    /// Most inboxes that one logged envelope goes to.
+    pub(crate) logged_copies: usize,
     /// What happens when an inbox is full whose settings say nothing else.
     pub(crate) when_full: WhenFull,
     /// How long a publish waits outside a full inbox whose settings say nothing else.
@@ -54,6 +58,8 @@ pub(crate) struct Rules {
     pub(crate) ended_tasks: usize,
     /// How long ended tasks stay readable.
     pub(crate) ended_task_keep: Duration,
+    /// Most dead letters, and most bytes of them.
+    pub(crate) dead_letters: (usize, u64),
     /// How long dead letters are kept.
     pub(crate) dead_letter_keep: Duration,
     /// Most events kept of one task.

@@ -26,12 +26,19 @@ pub(crate) enum DriverDefect {
     ShortRecovery,
     /// The record of a start is not flushed before work goes on.
     UnsyncedStart,
+    /// The index is not asked for a page that is full without it.
+    FullPageUnmerged,
 }
 
 impl DriverDefect {
     /// Every defect.
-    pub(crate) const ALL: &'static [Self] =
-        &[Self::LyingDisk, Self::WrittenIsSynced, Self::ShortRecovery, Self::UnsyncedStart];
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::LyingDisk,
+        Self::WrittenIsSynced,
+        Self::ShortRecovery,
+        Self::UnsyncedStart,
+        Self::FullPageUnmerged,
+    ];
 }
 
 /// What the broker is doing.
@@ -133,9 +140,11 @@ impl Broker {
         }
     }
 
-    /// Reads payloads from files that were opened after the latest crash.
-    pub(crate) fn reopen_payloads(&mut self) {
-        self.payloads = Arc::new(Payloads::new(self.storage.clone(), self.kept_from));
+    /// Reads payloads from files that were opened after the latest crash, from the first record on
+    /// that was found: what was to be given up may still be there, and what a replay comes to before
+    /// it is said again lies in it.
+    pub(crate) fn reopen_payloads(&mut self, from: Sequence) {
+        self.payloads = Arc::new(Payloads::new(self.storage.clone(), from));
         self.config.payloads = Some(self.payloads.clone());
     }
 

@@ -114,6 +114,9 @@ impl World {
         self.broker.out = out;
         self.plan_commit(flush);
         self.check_each(|model| {
+            laws::spilling::nothing_in_silence(model)?;
+            laws::handing::none_kept_back(model)?;
+            laws::following::nobody_forgotten(model)?;
             laws::shares::nobody_starves(model)?;
             laws::outside::nobody_overtaken(model)?;
             laws::pressure::nobody_untold(model)
@@ -123,7 +126,7 @@ impl World {
     fn append(&mut self, at: Sequence, record: Record) -> Check {
         self.trace.line(format_args!("  record {} {record:?}", at.0));
         self.totals.add(Count::Records);
-        Self::check_readable(&record)?;
+        self.check_readable(&record)?;
         let trace = &mut self.trace;
         let mut write = |body: &mut Vec<u8>| {
             let start = body.len();
@@ -176,7 +179,7 @@ impl World {
                 }
             }
             Fact::Paused { .. } => Count::Paused,
-            Fact::Ended { entry, how } => {
+            Fact::Ended { entry, how, .. } => {
                 let late = entries.get(entry);
                 let late = late.is_some_and(|e| e.place == crate::model::Place::Waiting);
                 match how {
@@ -233,17 +236,16 @@ impl World {
                 self.note_filter(pattern, filter, wanted);
                 Ok(())
             }
-            Effect::Load { places } => {
-                self.plan_load(places);
-                Ok(())
-            }
+            Effect::Load { places } => self.plan_load(places),
             Effect::Cleaned { before } => {
                 self.cleaned(before);
                 Ok(())
             }
             Effect::Past(past) => {
                 self.trace.bytes(&[5]);
-                self.broker.past.push_back(reread(past)?);
+                let past = reread(past)?;
+                self.handed(&past)?;
+                self.broker.past.push_back(past);
                 Ok(())
             }
             Effect::Answer { query, result, known } => {
@@ -287,6 +289,7 @@ impl World {
                 RefusalCode::DiskFull => Count::FullRefusals,
                 RefusalCode::Deadlock => Count::Deadlocks,
                 RefusalCode::KeyCap => Count::KeyCaps,
+                RefusalCode::TooLarge => Count::TooMany,
                 RefusalCode::InboxFull => Count::FullInboxes,
                 _ => return,
             },

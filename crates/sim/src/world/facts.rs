@@ -1,7 +1,8 @@
 //! From records to facts: the only place where the model's words meet the engine's.
 
 use crate::model::{AcceptedFact, Ending, Fact, ReturnedFact};
-use trunkline_engine::{AcceptedRecord, End, Record};
+use trunkline_engine::{AcceptedRecord, Carried, End, Record};
+use trunkline_types::AttemptNote;
 
 /// Says in the model's words what a record says.
 pub(crate) fn fact(record: &Record) -> Fact {
@@ -27,17 +28,25 @@ pub(crate) fn fact(record: &Record) -> Fact {
             due: record.due,
             token_stays: record.token_stays,
             called_off: record.called_off,
+            said: bytes_of(record.note.as_ref()),
         }),
         Record::Paused { entry, .. } => Fact::Paused { entry: entry.0 },
         Record::Continued { entry, session, operation, .. } => {
             Fact::Continued { entry: entry.0, session: *session, operation: *operation }
         }
-        Record::Settled { entry, end, .. } => Fact::Ended { entry: entry.0, how: ending(end) },
+        Record::Settled { entry, end, .. } => {
+            Fact::Ended { entry: entry.0, how: ending(end), said: said(end) }
+        }
         Record::Artifact { session, operation, .. } => {
             Fact::Artifact { session: *session, operation: *operation }
         }
         Record::Lost { .. } => Fact::Lost,
-        Record::Carried(_) => Fact::Carried,
+        Record::Carried(carried) => Fact::Carried {
+            entry: match &**carried {
+                Carried::Entry(said) => Some(said.entry.0),
+                _ => None,
+            },
+        },
         Record::AgentSet { agent, control, session, operation, .. } => Fact::AgentSet {
             agent: agent.clone(),
             control: *control,
@@ -107,4 +116,16 @@ fn ending(end: &End) -> Ending {
         End::DeadLettered { .. } => Ending::DeadLettered,
         End::Dropped => Ending::Dropped,
     }
+}
+
+/// How much a dead letter keeps of what the end of its entry says.
+fn said(end: &End) -> u64 {
+    match end {
+        End::DeadLettered { reason, note } => reason.len() as u64 + bytes_of(note.as_ref()),
+        _ => 0,
+    }
+}
+
+fn bytes_of(note: Option<&AttemptNote>) -> u64 {
+    note.map_or(0, |note| note.reason.len() as u64)
 }

@@ -1,19 +1,22 @@
 //! The index, as a broker keeps one beside its log: filled with what records tell that are on disk,
 //! whenever the driver gets to it, and lost or behind after some restarts.
 
-use super::{World, principal};
+use super::{DriverDefect, World, tenant};
+use crate::check::Check;
+use crate::laws::handing::{self, Handed};
+use crate::totals::Count;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trunkline_engine::{
     ClearedLetter, DeadPlace, DiedLetter, EndedTask, InMemory, KeyIndex, KeyRow, LetterIndex,
-    LetterList, Past, TaskIndex, merge_letters,
+    LetterList, Past, TaskIndex, merge_letters, merge_tasks,
 };
 use trunkline_types::{
     Answer, DeadLetterFilter, IdempotencyKey, InboxAddress, MessageId, Query, Refusal, Sequence,
-    TenantId, WallTime,
+    TaskFilter, TaskPage, TenantId, WallTime,
 };
 
-/// How many letters of the index are looked at for a page.
+/// How many tasks or letters of the index are looked at for a page.
 const LOOKED_AT: usize = 12;
 
 /// Idempotency keys, ended tasks and dead letters outside the engine's memory. All clones are of
@@ -89,6 +92,29 @@ impl Index {
         page
     }
 
+    /// A page of a tenant's tasks that were ended by records before a place. It looks at a few of
+    /// them only.
+    fn page(&self, tenant: &TenantId, filter: &TaskFilter, before: Sequence) -> TaskPage {
+        let rows = self.rows();
+        let mut page = TaskPage::default();
+        let limit = if filter.limit == 0 { LOOKED_AT } else { filter.limit as usize };
+        let (mut last, mut looked_at) = (None, 0);
+        for ((owner, id), task) in rows.tasks.iter().rev() {
+            if owner != tenant || filter.before.is_some_and(|before| *id >= before) {
+                continue;
+            }
+            if looked_at == LOOKED_AT || page.tasks.len() >= limit {
+                page.next = last;
+                break;
+            }
+            if task.place < before && task.is_wanted(tenant, filter) {
+                page.tasks.push(task.task.clone());
+            }
+            (last, looked_at) = (Some(*id), looked_at + 1);
+        }
+        page
+    }
+
     fn rows(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,22 +133,47 @@ impl Rows {
 }
 
 impl World {
-    /// The engine's answer, completed with what the index has of the dead letters that had left
-    /// memory.
+    /// Something is handed over that is over. Of letters no law tells.
+    pub(super) fn handed(&mut self, past: &Past) -> Check {
+        let Past::Ended(ended) = past else { return Ok(()) };
+        let EndedTask { place, tenant, task, payload, .. } = &**ended;
+        let model = &mut self.models[Self::number_of(tenant)];
+        let (id, state, result) = (task.id, task.state, task.result.as_ref());
+        handing::handed(model, Handed { place: *place, id, state, result, payload })
+    }
+
+    /// So is what the index has not taken in, when the broker starts.
+    pub(super) fn handed_again(&mut self) -> Check {
+        let past = std::mem::take(&mut self.broker.past);
+        let check = past.iter().try_for_each(|past| self.handed(past));
+        self.broker.past = past;
+        check
+    }
+
+    /// The engine's answer, completed with what the index has of what had left memory.
     pub(super) fn completed(
-        &self,
-        tenant: usize,
+        &mut self,
+        number: usize,
         query: &Query,
         known: &InMemory,
-        answer: Result<Answer, Refusal>,
+        result: Result<Answer, Refusal>,
     ) -> Result<Answer, Refusal> {
-        match (query, answer) {
+        match (query, result) {
+            (Query::Tasks(filter), Ok(Answer::Tasks(mut page))) => {
+                let is_full = self.broker.defect == Some(DriverDefect::FullPageUnmerged);
+                if self.plan.indexed && !(is_full && page.next.is_some()) {
+                    let past = self.broker.index.page(&tenant(number), filter, known.tasks_from);
+                    self.totals.add(Count::Merged);
+                    page = merge_tasks(filter, page, past);
+                }
+                self.cursor = page.next.map(|next| (number, next));
+                Ok(Answer::Tasks(page))
+            }
             (Query::DeadLetters(filter), Ok(Answer::DeadLetters(page))) if self.plan.indexed => {
-                let tenant = principal(tenant).tenant;
-                let past = self.broker.index.letters(&tenant, filter, known);
+                let past = self.broker.index.letters(&tenant(number), filter, known);
                 Ok(Answer::DeadLetters(merge_letters(filter, page, known, past)))
             }
-            (_, answer) => answer,
+            (_, result) => result,
         }
     }
 }

@@ -48,6 +48,9 @@ impl World {
         self.pass(round)?;
         self.settle()?;
         self.check_over()?;
+        // What is counted while it runs is counted anew when it starts.
+        self.ask_figures();
+        self.settle()?;
         // Once more from disk: what has ended has ended.
         self.stop()?;
         self.pass(4_000_000_000)?;

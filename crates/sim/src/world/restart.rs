@@ -124,7 +124,7 @@ impl World {
             // What was lost with its disk, or is of another log, is filled anew.
             self.broker.index.lose();
         }
-        self.broker.reopen_payloads();
+        self.broker.reopen_payloads(from);
         let engine = self.replay(&found)?;
         conserved(&engine)?;
         self.compare_with_whole(&engine)?;
@@ -141,9 +141,11 @@ impl World {
         self.broker.ample = true;
         self.broker.mood = Mood::Up;
         self.notice(|model| model.crashed(survived));
+        self.handed_again()?;
         self.at_moment();
         self.notice(crate::model::Model::started);
         self.drive(Engine::start)?;
+        self.broker.payloads.keep_from(self.broker.kept_from);
         self.calendar.forget_driver();
         self.broker.flush_planned = false;
         self.broker.write_planned = false;

@@ -11,6 +11,7 @@ use crate::totals::{Count, Totals};
 use crate::trace::{Detail, Trace};
 use std::collections::BTreeMap;
 use trunkline_engine::Defect;
+use trunkline_types::MessageId;
 
 /// What is planted in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +58,8 @@ pub(crate) struct World {
     pub(crate) quiet: bool,
     pub(crate) connections: u64,
     pub(crate) ids: u64,
+    /// Where the latest page of tasks that somebody was shown goes on, and whose they were.
+    pub(crate) cursor: Option<(usize, MessageId)>,
 }
 
 /// Runs one seed from beginning to end.
@@ -68,6 +71,7 @@ pub(crate) fn run(setup: Setup) -> Outcome {
     }
     let World { mut totals, trace, step, models, .. } = world;
     for model in models {
+        totals.add_many(Count::LettersGone, model.book.letters_gone);
         totals.add_many(Count::Outside, model.waited);
         totals.add_many(Count::Breakers, model.opened);
         totals.add_many(Count::Grouped, model.shared);
@@ -95,7 +99,8 @@ impl World {
         let strangers = (0..strangers).map(|number| (1, number, plan.strangers));
         let actors = residents.chain(strangers);
         let actors = actors.map(|who| Actor::new(who, &plan, &mut rng)).collect();
-        let model = || Model { pure: plan.traffic.pure, ..Model::new(plan.rules()) };
+        let (pure, indexed) = (plan.traffic.pure, plan.indexed);
+        let model = || Model { pure, indexed, ..Model::new(plan.rules()) };
         let tenants = if plan.strangers > 0 { 2 } else { 1 };
         Self {
             broker: Broker::new(&plan, config, defect),
@@ -110,6 +115,7 @@ impl World {
             quiet: false,
             connections: 0,
             ids: 0,
+            cursor: None,
             rng,
             plan,
         }
@@ -194,6 +200,7 @@ impl World {
                     self.feed_index()?;
                     self.compare_replay()?;
                     self.check_conservation()?;
+                    self.check_payloads()?;
                 }
                 Ok(())
             }

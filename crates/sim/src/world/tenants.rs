@@ -113,8 +113,13 @@ impl World {
         }
     }
 
+    /// The number of a tenant.
+    pub(super) fn number_of(id: &TenantId) -> usize {
+        TENANTS.iter().position(|name| id.as_str() == *name).unwrap_or_default()
+    }
+
     /// Whose an entry is; of one that nobody knows the first tenant's laws will tell.
-    fn tenant_of_entry(&self, EntryId(entry): EntryId) -> usize {
+    pub(super) fn tenant_of_entry(&self, EntryId(entry): EntryId) -> usize {
         let mut models = self.models.iter();
         models.position(|model| model.book.entries.contains_key(&entry)).unwrap_or_default()
     }
