@@ -14,6 +14,15 @@ use trunkline_engine::Record;
 use trunkline_log::{Directory, Log, Storage};
 use trunkline_types::{Outcome, PauseReason};
 
+/// The last lease of an entry.
+fn lease(found: &[Record]) -> Record {
+    let leases = found.iter().filter(|record| matches!(record, Record::Leased { .. }));
+    leases.cloned().next_back().unwrap()
+}
+
+/// Makes records of those that there are.
+type Make = Box<dyn FnOnce(Vec<Record>) -> Vec<Record>>;
+
 /// Appends records to a log that is whole and can be replayed, which no broker would have written.
 fn append(data: &Path, records: impl FnOnce(Vec<Record>) -> Vec<Record>) {
     let config =
@@ -59,13 +68,7 @@ async fn a_check_holds_the_records_to_the_laws_of_tokens_ordering_keys_and_state
     broker.drain(Duration::from_secs(10)).await;
     assert!(verify(&whole, Repair::No, |_, _| {}).unwrap().is_sound());
 
-    // The entries in the order in which they were accepted, and a lease.
-    let lease = |found: &[Record]| {
-        let leases = found.iter().filter(|record| matches!(record, Record::Leased { .. }));
-        leases.cloned().next_back().unwrap()
-    };
-    type Make<'a> = Box<dyn FnOnce(Vec<Record>) -> Vec<Record> + 'a>;
-    let cases: [(&str, Make<'_>); 3] = [
+    let cases: [(&str, Make); 3] = [
         (
             "a token was granted that is not later than all before",
             Box::new(|found| {

@@ -194,11 +194,8 @@ impl Feed {
     pub(super) fn take(&self, most: Option<Duration>) -> Option<Taken> {
         let mut state = self.state.lock();
         let damaged = || self.is_damaged();
-        while !state.ready()
-            && !state.is_wanted()
-            && !state.has_news()
-            && !(state.closing || damaged())
-        {
+        let is_over = |state: &State| state.closing || damaged();
+        while !state.ready() && !state.is_wanted() && !state.has_news() && !is_over(&state) {
             match most {
                 None => self.changed.wait(&mut state),
                 Some(most) if self.changed.wait_for(&mut state, most).timed_out() => break,

@@ -168,9 +168,9 @@ impl Engine {
     pub(crate) fn forget_letters(&mut self) {
         let config = &self.config;
         let more = usize::from(self.planted(Defect::IgnoredLetterBound));
+        let counted = u64::from(!self.planted(Defect::UncountedLetter));
         let most = Most { letters: config.dead_letters + more, bytes: config.dead_letter_bytes };
         let waits = config.letter_index.is_some() && self.index_follows();
-        let counted = u64::from(!self.planted(Defect::UncountedLetter));
         for is_logged in [true, false] {
             if is_logged && waits {
                 continue;

@@ -16,7 +16,7 @@ use trunkline_types::{
     TaskFilter, TaskPage, TenantId, WallTime,
 };
 
-/// How many tasks or letters of the index are looked at for a page.
+/// How many letters of the index are looked at for a page.
 const LOOKED_AT: usize = 12;
 
 /// Idempotency keys, ended tasks and dead letters outside the engine's memory. All clones are of
@@ -61,6 +61,29 @@ impl Index {
         self.through = Sequence(0);
     }
 
+    /// A page of a tenant's tasks that were ended by records before a place. It looks at a few of
+    /// them only.
+    fn page(&self, tenant: &TenantId, filter: &TaskFilter, before: Sequence) -> TaskPage {
+        let rows = self.rows();
+        let mut page = TaskPage::default();
+        let limit = if filter.limit == 0 { LOOKED_AT } else { filter.limit as usize };
+        let (mut last, mut looked_at) = (None, 0);
+        for ((owner, id), task) in rows.tasks.iter().rev() {
+            if owner != tenant || filter.before.is_some_and(|before| *id >= before) {
+                continue;
+            }
+            if looked_at == LOOKED_AT || page.tasks.len() >= limit {
+                page.next = last;
+                break;
+            }
+            if task.place < before && task.is_wanted(tenant, filter) {
+                page.tasks.push(task.task.clone());
+            }
+            (last, looked_at) = (Some(*id), looked_at + 1);
+        }
+        page
+    }
+
     /// A page of a tenant's letters that had left memory. It looks at a few of them only.
     fn letters(
         &self,
@@ -92,29 +115,6 @@ impl Index {
         page
     }
 
-    /// A page of a tenant's tasks that were ended by records before a place. It looks at a few of
-    /// them only.
-    fn page(&self, tenant: &TenantId, filter: &TaskFilter, before: Sequence) -> TaskPage {
-        let rows = self.rows();
-        let mut page = TaskPage::default();
-        let limit = if filter.limit == 0 { LOOKED_AT } else { filter.limit as usize };
-        let (mut last, mut looked_at) = (None, 0);
-        for ((owner, id), task) in rows.tasks.iter().rev() {
-            if owner != tenant || filter.before.is_some_and(|before| *id >= before) {
-                continue;
-            }
-            if looked_at == LOOKED_AT || page.tasks.len() >= limit {
-                page.next = last;
-                break;
-            }
-            if task.place < before && task.is_wanted(tenant, filter) {
-                page.tasks.push(task.task.clone());
-            }
-            (last, looked_at) = (Some(*id), looked_at + 1);
-        }
-        page
-    }
-
     fn rows(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +133,7 @@ impl Rows {
 }
 
 impl World {
-    /// Something is handed over that is over. Of letters no law tells.
+    /// Something is handed over for the index.
     pub(super) fn handed(&mut self, past: &Past) -> Check {
         let Past::Ended(ended) = past else { return Ok(()) };
         let EndedTask { place, tenant, task, payload, .. } = &**ended;
@@ -156,9 +156,13 @@ impl World {
         number: usize,
         query: &Query,
         known: &InMemory,
-        result: Result<Answer, Refusal>,
+        answer: Result<Answer, Refusal>,
     ) -> Result<Answer, Refusal> {
-        match (query, result) {
+        match (query, answer) {
+            (Query::DeadLetters(filter), Ok(Answer::DeadLetters(page))) if self.plan.indexed => {
+                let past = self.broker.index.letters(&tenant(number), filter, known);
+                Ok(Answer::DeadLetters(merge_letters(filter, page, known, past)))
+            }
             (Query::Tasks(filter), Ok(Answer::Tasks(mut page))) => {
                 let is_full = self.broker.defect == Some(DriverDefect::FullPageUnmerged);
                 if self.plan.indexed && !(is_full && page.next.is_some()) {
@@ -169,11 +173,7 @@ impl World {
                 self.cursor = page.next.map(|next| (number, next));
                 Ok(Answer::Tasks(page))
             }
-            (Query::DeadLetters(filter), Ok(Answer::DeadLetters(page))) if self.plan.indexed => {
-                let past = self.broker.index.letters(&tenant(number), filter, known);
-                Ok(Answer::DeadLetters(merge_letters(filter, page, known, past)))
-            }
-            (_, result) => result,
+            (_, answer) => answer,
         }
     }
 }
