@@ -151,7 +151,9 @@ async fn a_log_that_lost_what_tells_it_from_others_still_has_its_index() {
     let ids = cleaned(&data).await;
     let marks: Vec<_> = records(&data).into_iter().filter(|(tag, ..)| *tag == MARKS).collect();
     assert!(!marks.is_empty());
-    marks.iter().for_each(|(_, _, place)| flip(&data, *place));
+    for (_, _, place) in &marks {
+        flip(&data, *place);
+    }
     for session in [3, 5, 7] {
         let mut scene = Scene::open(at(&data), session).await;
         assert!(scene.listed().await >= COUNT, "{session}");
