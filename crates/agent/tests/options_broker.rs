@@ -235,6 +235,7 @@ async fn no_more_events_of_a_task_are_kept_than_are_set() {
         let mut updates = session.watch(id, 0).await.unwrap();
         let first = soon(updates.next()).await;
         assert!(matches!(first, Some(Ok(TaskUpdate::Gap { first: 1, .. }))), "{first:?}");
+        assert!(session.stats().await.unwrap().task_events_forgotten > 0, "it is counted");
     }
 }
 

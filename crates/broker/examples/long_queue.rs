@@ -1,10 +1,13 @@
 //! What a long queue costs, through a real broker on a real directory: tasks are accepted while
 //! nobody serves them, the broker is started again, and then they are worked off. Prints the memory
 //! and the time of each step. The arguments are the number of tasks, the bytes of their payloads,
-//! the bytes of payloads that may stay in memory, and a directory that is empty.
+//! the bytes of payloads that may stay in memory, and a directory that is empty. With `leave` behind
+//! them the tasks are only accepted, and with `again` what was left is opened and worked off: what a
+//! broker needs after a restart shows only in a process of its own.
 
 use std::error::Error;
 use std::io::Write as _;
+use std::num::ParseIntError;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,24 +46,32 @@ struct Peer {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [count, bytes, bound, directory] = &arguments[..] else {
+    let (what, step) = match &arguments[..] {
+        [what @ .., step] if what.len() == 4 => (what, step.as_str()),
+        what => (what, ""),
+    };
+    let [count, bytes, bound, directory] = what else {
         return Err("how many tasks, of how many bytes, how many bytes in memory, where?".into());
     };
     let (count, bytes, bound) = (count.parse()?, bytes.parse()?, bound.parse()?);
     let directory = Path::new(directory);
-    let broker = open(directory, bound).await?;
     let before = resident()?;
-    let begun = Instant::now();
-    send(&broker, count, bytes).await?;
-    say(&broker, "accepted", begun.elapsed(), before, count).await?;
-    broker.drain(Duration::from_secs(10)).await;
-    drop(broker);
-    let begun = Instant::now();
+    if step != "again" {
+        let broker = open(directory, bound).await?;
+        let begun = Begun::now()?;
+        send(&broker, count, bytes).await?;
+        say(&broker, "accepted", &begun, before, count).await?;
+        broker.drain(Duration::from_secs(10)).await;
+    }
+    if step == "leave" {
+        return Ok(());
+    }
+    let begun = Begun::now()?;
     let broker = open(directory, bound).await?;
-    say(&broker, "started again", begun.elapsed(), before, count).await?;
-    let begun = Instant::now();
+    say(&broker, "started again", &begun, before, count).await?;
+    let begun = Begun::now()?;
     work(&broker, count, bytes).await?;
-    say(&broker, "worked off", begun.elapsed(), before, count).await?;
+    say(&broker, "worked off", &begun, before, count).await?;
     broker.drain(Duration::from_secs(10)).await;
     Ok(())
 }
@@ -169,22 +180,45 @@ fn resident() -> Result<u64, Failure> {
     Ok(pages * 4096)
 }
 
+/// When a step began, and what this process had computed by then, in hundredths of a second.
+struct Begun {
+    at: Instant,
+    ticks: u64,
+}
+
+impl Begun {
+    fn now() -> Result<Self, Failure> {
+        Ok(Self { at: Instant::now(), ticks: ticks()? })
+    }
+}
+
+/// Hundredths of a second for which this process has computed.
+fn ticks() -> Result<u64, Failure> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let of_program = fields.skip(11).take(2).map(str::parse::<u64>);
+    Ok(of_program.sum::<Result<u64, ParseIntError>>()?)
+}
+
 async fn say(
     broker: &Broker,
     what: &str,
-    took: Duration,
+    begun: &Begun,
     before: u64,
     count: u64,
 ) -> Result<(), Failure> {
+    let computed = ticks()? - begun.ticks;
     let memory = resident()?.saturating_sub(before);
     let answer = broker.query(Query::Stats).await.map_err(|refusal| refusal.message)?;
     let Answer::Stats(stats) = answer else { return Err("another answer".into()) };
     let log = stats.log.unwrap_or_default();
     writeln!(
         std::io::stdout(),
-        "{what} in {:.2} s: {} MiB resident, {} bytes a task; payloads: {} MiB in memory, {} MiB \
+        "{what} in {:.2} s ({}.{:02} s computed): {} MiB resident, {} bytes a task; payloads: {} MiB in memory, {} MiB \
          on disk only, {} read back in {} batches",
-        took.as_secs_f64(),
+        begun.at.elapsed().as_secs_f64(),
+        computed / 100,
+        computed % 100,
         memory >> 20,
         memory / count,
         log.payload_memory_bytes >> 20,

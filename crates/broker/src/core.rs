@@ -169,6 +169,10 @@ impl Core {
             self.engine.handle(now, Command::Drain, &mut self.out);
             self.perform();
         }
+        if self.engine.is_spilling() {
+            self.engine.tick(now, &mut self.out);
+            self.perform();
+        }
         let more = self.over.is_none() && self.clean(now);
         self.finish();
         if let Some(closer) = self.stopping.take() {
@@ -176,7 +180,7 @@ impl Core {
             let _ = closer.send(std::mem::take(&mut self.threads));
         }
         self.take_dirty(dirty);
-        if more {
+        if more || self.engine.is_spilling() {
             return Some(now.mono);
         }
         let wake = Clock::wake_at(now, self.engine.deadline());

@@ -1,6 +1,7 @@
 //! What a waiting task costs in memory, and where the bytes are: tasks are accepted for a skill
 //! that nobody serves, and every byte of the engine's heap is counted. The arguments are the number
-//! of tasks and the bytes of their payloads.
+//! of tasks, the bytes of their payloads, and how many bytes of payloads may stay in memory (all of
+//! them if that is left out). A fourth, `contexts`, gives each task a conversation of its own.
 
 #![allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
@@ -10,11 +11,13 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use trunkline_engine::{Command, ConnectionKey, Engine, EngineConfig, Mono, Now, Output, Verdicts};
+use trunkline_engine::{
+    Command, ConnectionKey, Engine, EngineConfig, Mono, Now, Output, PayloadStore, Verdicts,
+};
 use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
 use trunkline_types::{
     Destination, Envelope, IdSource, Kind, Partition, Payload, Principal, Publish, PublishOptions,
-    SessionId, TaskEvent, WallTime,
+    Sequence, SessionId, TaskEvent, WallTime,
 };
 
 /// Counts what is allocated.
@@ -49,6 +52,16 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// A log that nobody reads, for nobody takes work.
+#[derive(Debug)]
+struct Unread;
+
+impl PayloadStore for Unread {
+    fn read(&self, _: Sequence) -> Result<Arc<Publish>, String> {
+        Err("nobody should ask".to_owned())
+    }
+}
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
@@ -56,8 +69,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let count: usize = arguments.next().ok_or("how many tasks?")?.parse()?;
     let bytes: usize = arguments.next().ok_or("how many bytes each?")?.parse()?;
+    let payload_memory = arguments.next().map_or(Ok(u64::MAX), |bound| bound.parse())?;
+    let contexts = arguments.next().is_some_and(|what| what == "contexts");
+    let payloads: Option<Arc<dyn PayloadStore>> = Some(Arc::new(Unread));
+    let config = EngineConfig { payload_memory, payloads, ..EngineConfig::default() };
     let now = Now { mono: Mono(1), wall: WallTime(1) };
-    let mut engine = Engine::new(EngineConfig::default());
+    let mut engine = Engine::new(config);
     let mut out = Output::default();
     engine.start(now, &mut out);
     let connection = ConnectionKey(1);
@@ -77,7 +94,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (before, many) = (BYTES.load(Ordering::Relaxed), COUNT.load(Ordering::Relaxed));
     for first in 1..=count as u64 {
         let payload = Payload::from(vec![0; bytes]);
-        let envelope = Envelope::new(ids.next(1, Partition(0)), Kind::Request, to.clone(), payload);
+        let id = ids.next(1, Partition(0));
+        let mut envelope = Envelope::new(id, Kind::Request, to.clone(), payload);
+        envelope.context_id = contexts.then(|| id.to_string().parse()).transpose()?;
         let options = PublishOptions { task: true, ..PublishOptions::default() };
         let operations = vec![Operation::Publish(Arc::new(Publish { envelope, options }))];
         let frame = ClientFrame::Operations { first, operations };

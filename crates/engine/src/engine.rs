@@ -12,13 +12,15 @@ use crate::gather::Gathering;
 use crate::map::{Map, map};
 use crate::now::{Deadline, Mono, Now};
 use crate::past::{Following, Handed};
-use crate::queue::{Entry, Inbox, Messages};
+use crate::queue::{Entry, Inbox, Lease, Messages};
 use crate::record::{EntryId, Record};
 use crate::route::{Agent, Targets, Tenant};
 use crate::schedule::Firing;
 use crate::settle::{DeadLetters, UsedTokens};
 use crate::spill::Spill;
-use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, SessionKey, Table, TenantKey};
+use crate::table::{
+    AgentKey, EntryKey, GatherKey, InboxKey, LeaseKey, SessionKey, Table, TenantKey,
+};
 use crate::task::Tasks;
 use crate::timer::Timers;
 use std::collections::{BTreeSet, VecDeque};
@@ -39,7 +41,8 @@ const SET_BACK: Duration = Duration::from_secs(1);
 /// 3. Whenever the log has got further, say so with [`Engine::durable`], and treat its output
 ///    likewise. If [`Output::flush`] is set, something waits for the next flush.
 /// 4. Call [`Engine::tick`] at [`Engine::deadline`], or later, but before handling anything that
-///    came in after it.
+///    came in after it; and again and again, between other things, while
+///    [`Engine::is_spilling`].
 ///
 /// ```
 /// use trunkline_engine::{Engine, EngineConfig, Now, Output};
@@ -89,6 +92,8 @@ pub struct Engine {
     pub(crate) agents: Table<AgentKey, Agent>,
     pub(crate) inboxes: Table<InboxKey, Inbox>,
     pub(crate) entries: Table<EntryKey, Entry>,
+    /// The latest leases of entries.
+    pub(crate) leases: Table<LeaseKey, Lease>,
     pub(crate) next_entry: EntryId,
     /// Finds the copies of a message.
     pub(crate) messages: Messages,
@@ -175,6 +180,7 @@ impl Engine {
             agents: Table::new(),
             inboxes: Table::new(),
             entries: Table::new(),
+            leases: Table::new(),
             next_entry: EntryId(1),
             messages: Messages::new(seed),
             replay_ids: map(seed),
@@ -264,6 +270,7 @@ impl Engine {
         self.fire_alarms(now, out);
         self.fire_wall_timers(now, out);
         self.fire_schedules(now, out);
+        self.spill_on();
         self.work_off_unblocked(now, out);
         self.forget_windows(now);
         self.forget_past(now.wall);

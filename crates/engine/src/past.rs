@@ -111,7 +111,7 @@ impl Engine {
     fn read_handed(&self, handed: Handed) -> Past {
         let Handed { mut past, unread } = handed;
         if let Some((at, stub)) = unread {
-            let whole = self.whole_or_lost(at, &stub);
+            let whole = self.stub_or_lost(at, &stub);
             match &mut past {
                 Past::Ended(task) => task.payload = whole.envelope.payload.clone(),
                 Past::Died(letter) => letter.letter.publish = whole,

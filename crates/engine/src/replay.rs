@@ -93,7 +93,7 @@ impl Engine {
             }
             Record::Begun { entry } => {
                 let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
-                if let Some(lease) = &mut self.entries[key].lease {
+                if let Some(lease) = self.lease_mut(key) {
                     lease.begun = true;
                 }
             }
@@ -131,7 +131,7 @@ impl Engine {
             Record::Artifact { entry, session, operation, chunk, at } => {
                 self.replay_operation(session, operation, at);
                 let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };
-                if let Some(task) = self.entries[key].task {
+                if let Some(task) = self.entries[key].task.get() {
                     self.task_artifact(task, chunk, at);
                 }
             }
@@ -343,7 +343,7 @@ impl Engine {
 
     /// What a session says again about this token after the restart has been done.
     fn use_up_token(&mut self, key: EntryKey, used: Option<Use>) {
-        if let (Some(lease), Some(used)) = (self.entries[key].lease, used) {
+        if let (Some(lease), Some(used)) = (self.lease(key).copied(), used) {
             let base = self.entries[key].base;
             self.used_tokens.insert(base, lease.token, lease.agent, used);
         }
@@ -392,7 +392,7 @@ impl Engine {
             self.bar_session(session);
             let leases: Vec<_> = self.sessions[session].leases.iter(&self.entries).collect();
             for key in leases {
-                if let Some(lease) = &mut self.entries[key].lease {
+                if let Some(lease) = self.lease_mut(key) {
                     lease.deadline = until;
                 }
                 self.start_run(now, key);

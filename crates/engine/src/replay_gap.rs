@@ -75,7 +75,7 @@ impl Engine {
         let mut known: BTreeMap<TenantKey, Outcomes> = BTreeMap::new();
         for &(key, _) in &self.tasks.ended[0].queue {
             let task = &self.tasks.rows[key];
-            if self.is_indexed(task.place) {
+            if self.is_indexed(task.more().place) {
                 continue;
             }
             known.entry(task.tenant).or_default().add(task.state, 1);
@@ -139,7 +139,7 @@ impl Engine {
         if self.entries[key].place == Place::Paused {
             self.put(key, Place::Staged);
             self.key_rejoin(key);
-            if let Some(task) = self.entries[key].task {
+            if let Some(task) = self.entries[key].task.get() {
                 self.tasks.rows[task].state = TaskState::Submitted;
             }
         }

@@ -33,6 +33,10 @@ key!(
     EntryKey
 );
 key!(
+    /// A lease.
+    LeaseKey
+);
+key!(
     /// An inbox.
     InboxKey
 );
@@ -57,6 +61,41 @@ key!(
     TenantKey
 );
 
+/// A key that may be missing, in no more room than one that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Maybe<K> {
+    /// No table has as many slots as the highest number.
+    slot: u32,
+    key: PhantomData<K>,
+}
+
+impl<K: Key> Maybe<K> {
+    pub(crate) const NONE: Self = Self { slot: u32::MAX, key: PhantomData };
+
+    pub(crate) fn new(key: K) -> Self {
+        Self { slot: key.slot(), key: PhantomData }
+    }
+
+    pub(crate) fn get(self) -> Option<K> {
+        (self.slot != u32::MAX).then(|| K::from_slot(self.slot))
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_none(self) -> bool {
+        self.slot == u32::MAX
+    }
+
+    pub(crate) fn is_some(self) -> bool {
+        !self.is_none()
+    }
+}
+
+impl<K: Key> From<Option<K>> for Maybe<K> {
+    fn from(key: Option<K>) -> Self {
+        key.map_or(Self::NONE, Self::new)
+    }
+}
+
 /// A slab with keys of its own type. Slots are reused, lowest recently freed first, which is
 /// deterministic.
 #[derive(Debug)]
@@ -72,6 +111,7 @@ impl<K: Key, T> Table<K, T> {
 
     pub(crate) fn insert(&mut self, value: T) -> K {
         let slot = self.slots.insert(value);
+        debug_assert!(slot < u32::MAX as usize, "the highest number is no slot");
         K::from_slot(u32::try_from(slot).expect("tables are bounded far below 2^32 rows"))
     }
 

@@ -12,7 +12,7 @@ use trunkline_engine::{
 use trunkline_types::session::{LetterAddress, Operation, Redrive};
 use trunkline_types::{
     Answer, Kind, MessageId, Outcome, PauseReason, Principal, Priority, Publish, Query,
-    RefusalCode, Sequence, TaskSnapshot, TaskState,
+    RefusalCode, Sequence, TaskFilter, TaskSnapshot, TaskState,
 };
 use world::{Peer, World, config, hello};
 
@@ -122,6 +122,14 @@ impl Spilling {
         }
     }
 
+    /// Tasks, newest first.
+    fn list(&mut self, filter: TaskFilter) -> Vec<TaskSnapshot> {
+        match self.ask(Query::Tasks(filter)).unwrap() {
+            Answer::Tasks(page) => page.tasks,
+            other => panic!("another answer: {other:?}"),
+        }
+    }
+
     fn restarted(self) -> Self {
         let Self { world, records, sent, .. } = self;
         records.0.lock().unwrap().clone_from(&world.records);
@@ -178,6 +186,62 @@ fn a_lower_bound_is_in_force_at_once() {
     assert_eq!(it.figures().on_disk, 40, "what is out stays out until it is wanted");
     let mut agent = it.world.try_connect(few(1)).unwrap();
     assert_eq!(it.work_off(&mut agent), it.sent);
+}
+
+#[test]
+fn a_lower_bound_is_worked_off_in_steps_and_what_is_left_comes_first() {
+    let mut it = Spilling::new(u64::MAX);
+    for _ in 0..1300 {
+        it.send("skill:s", |_| {});
+    }
+    it.world.configure(|config| config.payload_memory = 1000);
+    assert!(it.world.engine.is_spilling());
+    assert!((1..=1024).contains(&it.figures().on_disk), "{:?}", it.figures());
+    it.world.pass(Duration::ZERO);
+    assert!(!it.world.engine.is_spilling());
+    assert_eq!((it.figures().memory_bytes, it.figures().on_disk), (1000, 1290));
+    let mut agent = it.world.try_connect(few(7)).unwrap();
+    assert_eq!(it.world.deliveries(agent).len(), 7, "those in memory are the first");
+    assert_eq!(it.work_off(&mut agent), it.sent);
+}
+
+#[test]
+fn a_task_whose_payload_is_out_is_listed_found_and_called_off_like_any_other() {
+    let mut it = Spilling::new(0);
+    let root = it.send("skill:s", |_| {});
+    let parent = it.send("skill:s", |task| {
+        task.envelope.causation_id = Some(root);
+        task.envelope.root_id = Some(root);
+        task.envelope.context_id = Some("c".parse().unwrap());
+    });
+    let child = it.send("skill:t", |task| {
+        task.envelope.causation_id = Some(parent);
+        task.envelope.root_id = Some(root);
+        task.envelope.context_id = Some("c".parse().unwrap());
+    });
+    let expected: Vec<_> = it.sent.iter().rev().map(|sent| sent.envelope.clone()).collect();
+    let shown = it.list(TaskFilter::default());
+    assert_eq!((it.figures().on_disk, shown.len()), (3, 3));
+    for (task, sent) in shown.iter().zip(&expected) {
+        assert_eq!((task.id, &task.destination), (sent.id, &sent.destination));
+        assert_eq!((task.root_id, task.causation_id), (sent.root_id, sent.causation_id));
+        assert_eq!((&task.context_id, &task.source), (&sent.context_id, &sent.source));
+        assert_eq!((task.state, task.last_event), (TaskState::Submitted, 1));
+    }
+    let of_context = TaskFilter { context_id: Some("c".parse().unwrap()), ..TaskFilter::default() };
+    let of_root = TaskFilter { root_id: Some(root), ..TaskFilter::default() };
+    let skill = TaskFilter { skill: Some("t".parse().unwrap()), ..TaskFilter::default() };
+    let ids = |tasks: Vec<TaskSnapshot>| tasks.iter().map(|task| task.id).collect::<Vec<_>>();
+    let mut it = it.restarted();
+    assert_eq!(it.figures().on_disk, 3);
+    assert_eq!(ids(it.list(of_context)), [child, parent]);
+    assert_eq!(ids(it.list(of_root)), [child, parent, root]);
+    assert_eq!(ids(it.list(skill)), [child]);
+    assert_eq!(it.world.status(child).unwrap().copies.len(), 1);
+    let operation = Operation::Cancel { id: parent, reason: String::new(), descendants: true };
+    it.world.send(&mut it.sender, operation);
+    let open = TaskFilter { states: vec![TaskState::Submitted], ..TaskFilter::default() };
+    assert_eq!(ids(it.list(open)), [root]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Ids that the broker and its edges make: messages, sessions, tokens, places in a log.
 
 use std::fmt;
+use std::num::NonZeroU128;
 use std::str::FromStr;
 use uuid::Uuid;
 
@@ -48,17 +49,28 @@ impl fmt::Display for Token {
 
 /// The id of an envelope, and of the task it may be. A UUID of version 7: 48 bits of
 /// milliseconds since the Unix epoch, the partition in the 12 bits of `rand_a`, and 62 bits that
-/// make it unique (RFC 9562 §5.7 leaves both fields to the implementation).
+/// make it unique (RFC 9562 §5.7 leaves both fields to the implementation). Its version is never 0,
+/// so that an id that may be missing takes no more room than one that is there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId(u128);
+pub struct MessageId(NonZeroU128);
+
+/// What makes a number a UUID of version 7: the version and the variant.
+const VERSION: NonZeroU128 = match NonZeroU128::new(0x7000 << 64 | 0b10 << 62) {
+    Some(bits) => bits,
+    None => unreachable!(),
+};
 
 impl MessageId {
     /// Composes an id. Of `unique` the lower 62 bits count, of `millis` the lower 48.
+    #[inline]
     pub const fn from_parts(millis: u64, partition: Partition, unique: u64) -> Self {
         let time = ((millis & 0xFFFF_FFFF_FFFF) as u128) << 80;
-        let middle = (0x7000 | (partition.0 & 0x0FFF) as u128) << 64;
-        let low = (0b10_u128 << 62) | (unique & 0x3FFF_FFFF_FFFF_FFFF) as u128;
-        Self(time | middle | low)
+        let middle = ((partition.0 & 0x0FFF) as u128) << 64;
+        let low = (unique & 0x3FFF_FFFF_FFFF_FFFF) as u128;
+        match NonZeroU128::new(VERSION.get() | time | middle | low) {
+            Some(value) => Self(value),
+            None => unreachable!(),
+        }
     }
 
     /// Wraps the 16 bytes of an id, most significant first; `None` if they are no version 7 UUID.
@@ -66,37 +78,37 @@ impl MessageId {
         let value = u128::from_be_bytes(bytes);
         let version = (value >> 76) & 0xF;
         let variant = (value >> 62) & 0b11;
-        (version == 7 && variant == 0b10).then_some(Self(value))
+        NonZeroU128::new(value).filter(|_| version == 7 && variant == 0b10).map(Self)
     }
 
     /// The id's 16 bytes, most significant first.
     pub fn to_bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+        self.0.get().to_be_bytes()
     }
 
     /// The id as a number.
     pub fn as_u128(self) -> u128 {
-        self.0
+        self.0.get()
     }
 
     /// The partition whose engine owns the envelope.
     pub fn partition(self) -> Partition {
         #[allow(clippy::cast_possible_truncation, reason = "masked to 12 bits")]
-        Partition((self.0 >> 64) as u16 & 0x0FFF)
+        Partition((self.0.get() >> 64) as u16 & 0x0FFF)
     }
 
     /// When the id was made, in milliseconds since the Unix epoch.
     pub fn millis(self) -> u64 {
         #[allow(clippy::cast_possible_truncation, reason = "48 bits remain")]
         {
-            (self.0 >> 80) as u64
+            (self.0.get() >> 80) as u64
         }
     }
 }
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Uuid::from_u128(self.0).hyphenated(), f)
+        fmt::Display::fmt(&Uuid::from_u128(self.0.get()).hyphenated(), f)
     }
 }
 
@@ -152,6 +164,7 @@ impl IdSource {
     }
 
     /// The next id, stamped with the given milliseconds since the Unix epoch.
+    #[inline]
     pub fn next(&mut self, millis: u64, partition: Partition) -> MessageId {
         self.counter = self.counter.wrapping_add(1);
         MessageId::from_parts(millis, partition, self.high | u64::from(self.counter))
@@ -170,6 +183,7 @@ mod tests {
         assert_eq!(id.to_string(), "0192f0c1-2d3e-7abc-8000-00000000002a");
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(MessageId::from_bytes(id.to_bytes()), Some(id));
+        assert_eq!(size_of::<Option<MessageId>>(), size_of::<MessageId>());
     }
 
     #[test]

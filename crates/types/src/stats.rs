@@ -192,6 +192,9 @@ pub struct Stats {
     /// Ended tasks forgotten because their time was over, or because there were more, or more
     /// bytes of them, than may be.
     pub tasks_forgotten: u64,
+    /// Events of tasks forgotten since the broker started because a task had more of them, or more
+    /// bytes, than are kept; who watches from before is told of a gap.
+    pub task_events_forgotten: u64,
     /// Ended tasks that can be read although they are no longer in memory: the index has them.
     pub tasks_indexed: u64,
     /// From when on the history is complete, in milliseconds since 1970: every logged task that

@@ -79,6 +79,7 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
     row("tasks failed", count(stats.tasks_failed));
     row("tasks cancelled or rejected", count(stats.tasks_canceled));
     row("tasks forgotten", count(stats.tasks_forgotten));
+    row("events of tasks forgotten", count(stats.task_events_forgotten));
     row("tasks on disk only", count(stats.tasks_indexed));
     row("every ended task known since", exact_time(WallTime(stats.history_since_ms)));
     row("records not indexed yet", count(stats.records_unindexed));

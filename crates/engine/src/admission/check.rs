@@ -73,7 +73,8 @@ impl Engine {
         publish: &Publish,
     ) -> Result<(), Refusal> {
         let id = publish.envelope.id;
-        if !self.messages.has(id) || self.open_copies(tenant, id).is_empty() {
+        let known = self.messages.has(id) || self.task_copy(id).is_some();
+        if !known || self.open_copies(tenant, id).is_empty() {
             return Ok(());
         }
         let message = format!("there is a message {id} already that has not ended; make a new id");

@@ -166,7 +166,7 @@ impl Engine {
             out.effects.push(Effect::Item { connection, item });
         }
         let leased = self.sessions[session].leases.iter(&self.entries);
-        let leased = leased.filter_map(|key| self.entries[key].lease);
+        let leased = leased.filter_map(|key| self.lease(key));
         let leased: Vec<_> = leased.map(|lease| lease.token).collect();
         self.heartbeat(now, session, &leased);
         self.arm_session(session);
@@ -339,7 +339,7 @@ impl Engine {
         let leased: Vec<_> = self.sessions[session].leases.iter(&self.entries).collect();
         let still: BTreeSet<Token> = held.iter().copied().collect();
         for key in leased {
-            let token = self.entries[key].lease.map(|lease| lease.token);
+            let token = self.lease(key).map(|lease| lease.token);
             if token.is_some_and(|token| still.contains(&token)) {
                 continue;
             }
@@ -348,7 +348,7 @@ impl Engine {
         for token in held {
             let Ok(key) = self.held_entry(session, *token) else { continue };
             let entry = &self.entries[key];
-            let Some(lease) = entry.lease else { continue };
+            let Some(lease) = self.lease_of(entry).copied() else { continue };
             // Its lease had run out, but nobody else has begun: it is the session's again, unless
             // it was told to stop because it ran too long.
             let back = matches!(entry.place, Place::Staged | Place::Ready | Place::Blocked);
@@ -368,7 +368,7 @@ impl Engine {
         begun: bool,
         out: &mut Output,
     ) {
-        let Some(lease) = self.entries[key].lease else { return };
+        let Some(lease) = self.lease(key).copied() else { return };
         let id = self.sessions[session].id;
         self.unqueue(key);
         self.apply_leased(key, lease.token, session, id, lease.agent, now.wall);
@@ -382,7 +382,7 @@ impl Engine {
                 self.emit(Record::Begun { entry }, out);
             }
         }
-        if let Some(lease) = &mut self.entries[key].lease {
+        if let Some(lease) = self.lease_mut(key) {
             lease.begun = begun;
         }
         self.tell_watchers(now, key, out);
@@ -391,7 +391,7 @@ impl Engine {
     fn holds(&self, session: SessionKey, token: Token) -> bool {
         self.held_entry(session, token).is_ok_and(|key| {
             let entry = &self.entries[key];
-            let lease = entry.lease;
+            let lease = self.lease_of(entry);
             entry.place == Place::Leased && lease.is_some_and(|lease| lease.holder == session)
         })
     }

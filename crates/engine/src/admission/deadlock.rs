@@ -34,17 +34,17 @@ impl Engine {
             let mut leased = leased.filter(|entry| entry.place == Place::Leased).peekable();
             let Some(first) = leased.peek().copied() else { return Ok(()) };
             let held = |entry: &&crate::queue::Entry| {
-                entry.inbox == *inbox && entry.publish.envelope.ordering_key.as_ref() == Some(key)
+                entry.inbox == *inbox && entry.body.ordering_key() == Some(key)
             };
             let holder = leased.find(held);
-            if let Some(lease) = holder.unwrap_or(first).lease {
+            if let Some(lease) = self.lease_of(holder.unwrap_or(first)) {
                 chain.push((id, &self.agents[lease.agent].id));
             }
             if holder.is_some() {
                 return Err(deadlock(publish, &chain));
             }
             // Whoever sent it waits for it only if it wants the reply.
-            cause = first.publish.envelope.causation_id.filter(|_| first.publish.options.reply);
+            cause = first.body.causation_id().filter(|_| first.body.options().reply);
         }
         Ok(())
     }

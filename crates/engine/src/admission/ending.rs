@@ -7,7 +7,7 @@ use crate::now::Now;
 use crate::queue::{Owner, Place};
 use crate::record::Record;
 use crate::settle::Loss;
-use crate::table::{InboxKey, SessionKey, Table};
+use crate::table::{InboxKey, Maybe, SessionKey, Table};
 use std::collections::BTreeMap;
 
 impl Engine {
@@ -99,9 +99,11 @@ impl Engine {
             self.forget_token(key);
             self.key_leave(key);
             let entry = self.entries.remove(key);
-            self.messages.remove(entry.publish.envelope.id, key);
-            if let Some(task) = entry.task {
-                self.tasks.rows[task].entry = None;
+            self.unlist_copy(key, &entry);
+            if let Some(task) = entry.task.get() {
+                let row = &mut self.tasks.rows[task];
+                row.entry = Maybe::NONE;
+                row.more_mut().sent = Some(entry.sent().cloned());
             }
             let inbox = &mut self.inboxes[entry.inbox];
             inbox.places[Place::Staged as usize] -= 1;

@@ -10,10 +10,10 @@ use crate::effect::Output;
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::queue::{Entry, Link, Owner, Place};
+use crate::queue::{Entry, Owner, Place};
 use crate::record::{AcceptedRecord, EntryId};
 use crate::route::Targets;
-use crate::table::{EntryKey, InboxKey, SessionKey, TenantKey};
+use crate::table::{EntryKey, InboxKey, Maybe, SessionKey, TenantKey};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Accepted;
@@ -354,30 +354,14 @@ impl Engine {
         // An event that waits to be routed is in nobody's order yet.
         let ordered = publish.envelope.ordering_key.is_some() && row.owner != Owner::Pending;
         let number = row.arrived;
+        let is_task = publish.is_task();
         let key = self.entries.insert(Entry {
-            id,
-            publish: publish.clone(),
-            inbox,
-            place: Place::Staged,
             number,
+            listed: !is_task,
             durability: level,
-            attempts: 0,
-            deliveries: 0,
-            losses: 0,
-            returned: false,
-            rejoined: false,
-            back: false,
             base: self.sequence,
-            accepted_at: at,
-            expires_at: publish.envelope.ttl.map(|ttl| at.after(ttl)),
-            due: publish.due(at),
-            timer: None,
-            lease: None,
-            link: Link::default(),
-            task: None,
-            gather: None,
             sender,
-            past: None,
+            ..Entry::new(id, publish, inbox, at)
         });
         let row = &mut self.inboxes[inbox];
         row.counters_of(level.is_logged()).accepted += 1;
@@ -393,14 +377,15 @@ impl Engine {
         if level.is_logged() {
             self.count_payload(key);
         }
-        self.messages.add(publish.envelope.id, key);
         if ordered {
             self.key_join(key);
         }
-        if publish.is_task() {
-            let publish = self.entries[key].publish.clone();
-            let task = self.task_accepted(tenant, &publish, (key, id), at);
-            self.entries[key].task = Some(task);
+        if is_task {
+            self.yield_id(publish.envelope.id);
+            let task = self.task_accepted(tenant, key, at);
+            self.entries[key].task = Maybe::new(task);
+        } else {
+            self.messages.add(publish.envelope.id, key);
         }
         if !self.replaying && publish.envelope.ttl.is_some() {
             self.set_timer(key);

@@ -2,10 +2,10 @@
 
 use crate::engine::Engine;
 use crate::now::Mono;
-use crate::queue::{Entry, Lease, Link, Owner, Place};
+use crate::queue::{Entry, Lease, Owner, Place};
 use crate::record::{CarriedEntry, CarriedLease};
 use crate::replay::ReplayError;
-use crate::table::{EntryKey, InboxKey, Key, SessionKey};
+use crate::table::{EntryKey, InboxKey, Key, Maybe, SessionKey};
 use trunkline_types::Sequence;
 
 impl Engine {
@@ -32,10 +32,11 @@ impl Engine {
         self.replay_ids.insert(said.entry, key);
         self.origins.missing.remove(&said.entry);
         if let Some(task) = said.task {
-            let entry = Some((key, said.entry));
-            let publish = self.entries[key].publish.clone();
-            let task = self.insert_task(tenant, publish, task, entry);
-            self.entries[key].task = Some(task);
+            self.yield_id(said.publish.envelope.id);
+            let task = self.insert_task(tenant, task, Ok(key));
+            self.entries[key].task = Maybe::new(task);
+        } else {
+            self.messages.add(said.publish.envelope.id, key);
         }
         if said.paused {
             self.put(key, Place::Paused);
@@ -78,7 +79,8 @@ impl Engine {
             called_off,
             probe: 0,
         };
-        self.entries[key].lease = Some(lease);
+        let lease = self.leases.insert(lease);
+        self.entries[key].lease = Maybe::new(lease);
         self.tokens.insert(token, key);
         if held {
             self.put(key, Place::Leased);
@@ -94,29 +96,17 @@ impl Engine {
     fn insert_carried(&mut self, at: Sequence, inbox: InboxKey, said: &CarriedEntry) -> EntryKey {
         let publish = &said.publish;
         let key = self.entries.insert(Entry {
-            id: said.entry,
-            publish: publish.clone(),
-            inbox,
-            place: Place::Staged,
-            number: 0,
             durability: publish.durability(),
             attempts: said.attempts,
             deliveries: said.deliveries,
             losses: said.losses,
             returned: said.returned,
             rejoined: said.rejoined,
-            back: false,
             base: at,
-            accepted_at: said.accepted_at,
-            expires_at: publish.envelope.ttl.map(|ttl| said.accepted_at.after(ttl)),
             due: said.due,
-            timer: None,
-            lease: None,
-            link: Link::default(),
-            task: None,
-            gather: None,
             sender: said.session,
-            past: None,
+            listed: said.task.is_none(),
+            ..Entry::new(said.entry, publish, inbox, said.accepted_at)
         });
         let row = &mut self.inboxes[inbox];
         row.places[Place::Staged as usize] += 1;
@@ -124,7 +114,6 @@ impl Engine {
             let size = publish.envelope.payload.data.len() as u64;
             self.tenants[row.tenant].pending.logged_bytes += size;
         }
-        self.messages.add(publish.envelope.id, key);
         self.count_payload(key);
         key
     }
@@ -136,14 +125,14 @@ impl Engine {
         self.forget_token(key);
         let entry = self.entries.remove(key);
         self.uncount_payload(&entry);
-        self.messages.remove(entry.publish.envelope.id, key);
+        self.unlist_copy(key, &entry);
         let inbox = &mut self.inboxes[entry.inbox];
         inbox.places[Place::Staged as usize] -= 1;
         if inbox.owner == Owner::Pending {
             self.tenants[inbox.tenant].pending.logged_bytes -= entry.size();
         }
-        if let Some(task) = entry.task {
-            let task = self.tasks.remove(task);
+        if let Some(task) = entry.task.get() {
+            let task = self.remove_task(task, entry.sent());
             self.tenants[task.tenant].tally.open -= 1;
         }
     }

@@ -107,7 +107,7 @@ impl Engine {
 
     /// Looks at a lease that is replayed before it is taken in.
     pub(crate) fn judge_lease(&mut self, key: EntryKey, token: Token) {
-        let taken_up = self.entries[key].lease.is_some_and(|lease| lease.token == token);
+        let taken_up = self.lease(key).is_some_and(|lease| lease.token == token);
         let last = self.origins.last_token;
         self.origins.last_token = last.max(token);
         if !taken_up && token <= last {
@@ -138,8 +138,7 @@ impl Engine {
         }
         self.epoch = epoch;
         for task in self.tasks.rows.iter_mut() {
-            let undated = task.events.iter_mut().filter(|event| event.epoch == Epoch(0));
-            undated.for_each(|event| event.epoch = epoch);
+            task.date_events(epoch);
         }
         for handed in &mut self.handed {
             let Past::Ended(ended) = &mut handed.past else { continue };

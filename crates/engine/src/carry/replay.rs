@@ -6,15 +6,15 @@ use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::record::{
     Carried, CarriedEnded, CarriedEntry, CarriedLetter, CarriedMarks, CarriedSchedule, CarriedTask,
-    CarriedToken, EntryId, Part, PartOf,
+    CarriedToken, Part, PartOf,
 };
 use crate::replay::ReplayError;
 use crate::settle::{Use, letter_number};
+use crate::spill::Sent;
 use crate::table::{AgentKey, EntryKey, TaskKey, TenantKey};
-use crate::task::{Task, event_bytes};
+use crate::task::{More, Task, event_bytes};
 use std::collections::VecDeque;
-use std::sync::Arc;
-use trunkline_types::{DeadLetter, MessageId, Publish, Sequence};
+use trunkline_types::{DeadLetter, MessageId, Sequence};
 
 impl Engine {
     /// Takes in what is said again. What was said just before it and is not yet complete comes
@@ -166,36 +166,33 @@ impl Engine {
     pub(super) fn insert_task(
         &mut self,
         tenant: TenantKey,
-        publish: Arc<Publish>,
         said: CarriedTask,
-        entry: Option<(EntryKey, EntryId)>,
+        sent: Result<EntryKey, Sent>,
     ) -> TaskKey {
         let CarriedTask { state, reason, agent, deliveries, last_event, created_at, updated_at } =
             said;
-        self.tenants[tenant].tally.open += u64::from(entry.is_some());
-        self.tasks.insert(Task {
-            tenant,
-            publish,
-            entry,
-            ended: None,
-            state,
+        let mut more = More {
             reason,
             agent,
             deliveries,
-            notes: Vec::new(),
-            progress: None,
-            result: None,
-            events: VecDeque::new(),
-            event_bytes: 0,
             last_event,
-            created_at,
-            updated_at,
-            watchers: Vec::new(),
+            updated_at: Some(updated_at),
             told: 0,
-            told_when_synced: Sequence(0),
             base: self.sequence,
-            place: Sequence(0),
-        })
+            ..More::new()
+        };
+        let state = (state, created_at);
+        match sent {
+            Ok(entry) => {
+                self.tenants[tenant].tally.open += 1;
+                let task = Task::carried(tenant, Some(entry), state, more);
+                self.tasks.insert(task, self.entries[entry].sent())
+            }
+            Err(sent) => {
+                more.sent = Some(sent.clone());
+                self.tasks.insert(Task::carried(tenant, None, state, more), sent.as_ref())
+            }
+        }
     }
 
     /// Takes in an ended task; its parts follow. Returns it if it was not known.
@@ -204,33 +201,34 @@ impl Engine {
         let (tenant, id) = (self.tenant_key(&publish.envelope.tenant), publish.envelope.id);
         let ended = ended.map(|(address, state)| (self.inbox(tenant, &address), state));
         let known = self.tasks.ids.get(&id).copied();
-        let known = known.filter(|&key| self.tasks.rows[key].place == place);
+        let known = known.filter(|&key| self.tasks.rows[key].more().place == place);
         if let Some(key) = known {
             // It has not changed since it ended; only its parts are said again.
             let row = &mut self.tasks.rows[key];
             let before = row.bytes();
-            (row.notes, row.result) = (Vec::new(), None);
-            (row.events, row.event_bytes) = (VecDeque::new(), 0);
+            let more = row.more_mut();
+            (more.notes, more.result) = (Vec::new(), None);
+            (more.events, more.event_bytes) = (VecDeque::new(), 0);
+            more.base = at;
             let gone = before - row.bytes();
-            row.base = at;
             if !self.origins.ended.contains_key(&place) {
                 self.tasks.ended[0].bytes -= gone;
             }
             return Some(key).filter(|_| self.planted(Defect::HandedTwice));
         }
         self.discard_open_task(id);
-        let key = self.insert_task(tenant, publish, task, None);
-        let row = &mut self.tasks.rows[key];
-        (row.ended, row.place, row.base) = (ended, place, at);
+        let key = self.insert_task(tenant, task, Err(Sent::whole(publish)));
+        let more = self.tasks.rows[key].more_mut();
+        (more.ended, more.place, more.base) = (ended, place, at);
         self.origins.ended.insert(place, (key, id));
         Some(key)
     }
 
     /// Takes out a task that is open for want of the record that ended it.
     fn discard_open_task(&mut self, id: MessageId) {
-        let open = self.tasks.ids.get(&id).and_then(|&key| self.tasks.rows[key].entry);
-        if let Some((entry, number)) = open {
-            self.replay_ids.remove(&number);
+        let open = self.tasks.ids.get(&id).and_then(|&key| self.tasks.rows[key].entry.get());
+        if let Some(entry) = open {
+            self.replay_ids.remove(&self.entries[entry].id);
             self.discard(entry);
         }
     }
@@ -259,7 +257,7 @@ impl Engine {
                         entry.past.get_or_insert_default().messages.push(message);
                         return Some(());
                     }
-                    Part::TaskNote(_) | Part::Event(_) | Part::Result(_) => entry.task?,
+                    Part::TaskNote(_) | Part::Event(_) | Part::Result(_) => entry.task.get()?,
                 }
             }
             PartOf::Task(id) => *self.tasks.ids.get(&id)?,
@@ -272,19 +270,21 @@ impl Engine {
         };
         let row = &mut self.tasks.rows[task];
         let before = row.bytes();
+        let more = row.more_mut();
         match part {
-            Part::TaskNote(note) => row.notes.push(note),
+            Part::TaskNote(note) => more.notes.push(note),
             Part::Event(event) => {
-                row.event_bytes += event_bytes(&event.body);
-                row.events.push_back(event);
+                more.event_bytes += event_bytes(&event.body);
+                more.events.push_back(event);
             }
-            Part::Result(result) => row.result = Some(result),
+            Part::Result(result) => more.result = Some(result),
             Part::Note(_) | Part::Message(_) => return None,
         }
-        let (more, ended) = (row.bytes() - before, row.entry.is_none());
-        if ended && !self.origins.ended.contains_key(&row.place) {
-            self.tasks.ended[0].bytes += more;
+        let (added, ended) = (row.bytes() - before, row.entry.is_none());
+        if ended && !self.origins.ended.contains_key(&row.more().place) {
+            self.tasks.ended[0].bytes += added;
         }
+        row.trim();
         Some(())
     }
 
@@ -321,7 +321,7 @@ impl Engine {
         self.order_ended();
         let older = |engine: &Self| {
             let first = engine.tasks.ended[0].queue.front();
-            first.is_some_and(|(key, _)| engine.tasks.rows[*key].place < oldest_task)
+            first.is_some_and(|(key, _)| engine.tasks.rows[*key].more().place < oldest_task)
         };
         while older(self) {
             self.forget_oldest_task(0);
@@ -341,7 +341,7 @@ impl Engine {
         let bytes: u64 = said.values().map(|(key, _)| rows[*key].bytes()).sum();
         let ended = &mut self.tasks.ended[0];
         ended.queue.extend(said.into_values());
-        ended.queue.make_contiguous().sort_by_key(|(key, _)| rows[*key].place);
+        ended.queue.make_contiguous().sort_by_key(|(key, _)| rows[*key].more().place);
         ended.bytes += bytes;
     }
 

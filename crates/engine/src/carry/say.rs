@@ -50,7 +50,7 @@ impl Engine {
         let entry = &self.entries[key];
         let messages: usize = entry.messages().iter().map(|message| message.data.len()).sum();
         let notes: usize = entry.notes().iter().map(|note| note.reason.len()).sum();
-        let events = entry.task.map_or(0, |task| self.tasks.rows[task].event_bytes);
+        let events = entry.task.get().map_or(0, |task| self.tasks.rows[task].more().event_bytes);
         entry.size() + (messages + notes) as u64 + events + REST
     }
 
@@ -59,14 +59,14 @@ impl Engine {
         let logged = self.entries.iter().filter(|(_, entry)| entry.is_logged());
         let entries: u64 = logged.map(|(key, _)| self.entry_bytes(key)).sum();
         let ended = self.tasks.ended[0].queue.iter().rev().map(|(key, _)| &self.tasks.rows[*key]);
-        let ended = ended.take_while(|task| !self.is_indexed(task.place));
+        let ended = ended.take_while(|task| !self.is_indexed(task.more().place));
         entries + ended.map(|task| task.bytes() + REST).sum::<u64>()
     }
 
     pub(super) fn say_entry(&mut self, key: EntryKey, out: &mut Output) {
         let entry = &self.entries[key];
         let id = entry.id;
-        let lease = entry.lease.map(|lease| CarriedLease {
+        let lease = self.lease_of(entry).map(|lease| CarriedLease {
             token: lease.token,
             session: lease.session,
             agent: self.agents[lease.agent].id.clone(),
@@ -75,11 +75,11 @@ impl Engine {
             ran: lease.ran,
             held: entry.place == Place::Leased,
         });
-        let task = entry.task.map(|task| &self.tasks.rows[task]);
+        let task = entry.task.get().map(|task| &self.tasks.rows[task]);
         let mut said = CarriedEntry {
             entry: id,
             inbox: self.address(entry.inbox),
-            publish: entry.publish.clone(),
+            publish: entry.whole().clone(),
             session: entry.sender,
             accepted_at: entry.accepted_at,
             attempts: entry.attempts,
@@ -108,19 +108,20 @@ impl Engine {
 
     pub(super) fn say_ended(&mut self, key: TaskKey, out: &mut Output) {
         let task = &self.tasks.rows[key];
-        let id = task.publish.envelope.id;
+        let (sent, more) = (self.task_sent(task), task.more());
+        let id = sent.id;
         let mut said = CarriedEnded {
-            publish: task.publish.clone(),
+            publish: sent.cloned().stub(),
             task: carried_task(task),
-            ended: task.ended.and_then(|(inbox, state)| Some((self.address(inbox)?, state))),
-            place: task.place,
+            ended: more.ended.and_then(|(inbox, state)| Some((self.address(inbox)?, state))),
+            place: more.place,
             parts: 0,
         };
-        let result = task.result.clone().map(Part::Result);
+        let result = more.result.clone().map(Part::Result);
         let parts: Vec<_> = task_parts(task).chain(result).collect();
         said.parts = count(&parts);
         self.say(Carried::Ended(said), out);
-        self.tasks.rows[key].base = self.sequence;
+        self.tasks.rows[key].more_mut().base = self.sequence;
         self.say_parts(PartOf::Task(id), parts.into_iter(), out);
     }
 
@@ -205,7 +206,7 @@ impl Engine {
         // What is kept may have ended before something that is forgotten: a replay that begins in
         // the middle forgets what it has found before it comes to what was said again.
         let mut places =
-            self.tasks.ended[0].queue.iter().map(|(key, _)| self.tasks.rows[*key].place);
+            self.tasks.ended[0].queue.iter().map(|(key, _)| self.tasks.rows[*key].more().place);
         let kept = places.find(|place| !self.is_indexed(*place));
         let oldest_task = kept.unwrap_or(here).min(self.tasks.forgotten_through.next());
         let oldest_letter = letter.map_or(here, |(_, kept)| kept.place);
@@ -304,20 +305,21 @@ fn count<T>(parts: &[T]) -> u32 {
 }
 
 fn carried_task(task: &Task) -> CarriedTask {
+    let more = task.more();
     CarriedTask {
         state: task.state,
-        reason: task.reason.clone(),
-        agent: task.agent.clone(),
-        deliveries: task.deliveries,
-        last_event: task.last_event,
+        reason: more.reason.clone(),
+        agent: more.agent.clone(),
+        deliveries: more.deliveries,
+        last_event: more.last_event,
         created_at: task.created_at,
-        updated_at: task.updated_at,
+        updated_at: task.updated_at(),
     }
 }
 
 fn task_parts(task: &Task) -> impl Iterator<Item = Part> {
-    let notes = task.notes.iter().cloned().map(Part::TaskNote);
-    notes.chain(task.events.iter().cloned().map(Part::Event))
+    let notes = task.more().notes.iter().cloned().map(Part::TaskNote);
+    notes.chain(task.events().into_owned().into_iter().map(Part::Event))
 }
 
 /// About how many bytes a part needs.

@@ -5,8 +5,8 @@ use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::spill::is_stub;
 use crate::table::{AgentKey, EntryKey, InboxKey, Key, SessionKey, TaskKey, TenantKey};
+use crate::task::Task;
 use trunkline_types::{Durability, ScheduleName, Sequence, SessionId};
 
 /// Most slots of tables that one step looks at.
@@ -223,7 +223,7 @@ impl Engine {
             let carried = base < sweep.before;
             sweep.saw(bytes, carried);
             let forgotten = (self.planted(Defect::ForgottenCarry) && self.rng.u8(..) < 64)
-                || (self.planted(Defect::SpilledNotCarried) && is_stub(&self.entries[key].publish));
+                || (self.planted(Defect::SpilledNotCarried) && self.entries[key].is_away());
             if carried && !forgotten {
                 match self.recall_payload(key) {
                     Ok(()) => self.say_entry(key, out),
@@ -236,13 +236,14 @@ impl Engine {
     fn sweep_tasks(&mut self, sweep: &mut Sweep, out: &mut Output) -> bool {
         each!(sweep, TaskKey, self.tasks.rows.slots(), |key| {
             let ended = self.tasks.rows.get(key).filter(|task| task.entry.is_none());
-            let Some(task) = ended.filter(|task| task.publish.durability().is_logged()) else {
+            let is_logged = |task: &&Task| self.task_sent(task).body.durability().is_logged();
+            let Some(task) = ended.filter(is_logged) else {
                 continue;
             };
-            if self.is_indexed(task.place) {
+            if self.is_indexed(task.more().place) {
                 continue;
             }
-            let (base, bytes) = (task.base, task.bytes() + super::say::REST);
+            let (base, bytes) = (task.more().base, task.bytes() + super::say::REST);
             sweep.saw(bytes, base < sweep.before);
             if base < sweep.before {
                 self.recall_ended(key);

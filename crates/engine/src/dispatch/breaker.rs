@@ -63,11 +63,11 @@ impl Engine {
 
     /// Marks a delivery that was just leased as a probe, if it is one.
     pub(crate) fn begin_probe(&mut self, key: EntryKey) {
-        let entry = &mut self.entries[key];
+        let entry = &self.entries[key];
         if self.inboxes[entry.inbox].shut == 0 {
             return;
         }
-        let Some(lease) = &mut entry.lease else { return };
+        let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else { return };
         let breakers = &mut self.agents[lease.agent].breakers;
         let breaker = breakers.iter_mut().find(|breaker| breaker.inbox == entry.inbox);
         if let Some(Breaker { state: State::HalfOpen { round, under_way, .. }, .. }) = breaker {
@@ -78,8 +78,8 @@ impl Engine {
 
     /// A probe is no longer under way, however it ended.
     pub(crate) fn end_probe(&mut self, key: EntryKey) {
-        let entry = &mut self.entries[key];
-        let Some(lease) = &mut entry.lease else { return };
+        let entry = &self.entries[key];
+        let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else { return };
         let probe = std::mem::take(&mut lease.probe);
         if probe == 0 {
             return;
@@ -97,7 +97,9 @@ impl Engine {
     /// Counts how a delivery that is still held ended, before anything follows from it.
     pub(crate) fn note_outcome(&mut self, now: Now, key: EntryKey, good: bool, out: &mut Output) {
         let entry = &self.entries[key];
-        let Some(lease) = entry.lease.filter(|_| entry.place == Place::Leased) else { return };
+        let Some(lease) = self.lease_of(entry).filter(|_| entry.place == Place::Leased) else {
+            return;
+        };
         let (agent, inbox, probe) = (lease.agent, entry.inbox, lease.probe);
         let limit = self.config.breaker_failures as usize;
         let known = &mut self.agents[agent].breakers;

@@ -58,7 +58,7 @@ impl Engine {
             for key in row.leases.iter(&self.entries) {
                 let entry = &self.entries[key];
                 involved.insert(row.id);
-                if entry.publish.options.reply {
+                if entry.body.options().reply {
                     involved.insert(entry.sender);
                 }
             }

@@ -6,13 +6,27 @@ use crate::engine::Engine;
 use crate::now::{Mono, Now};
 use crate::queue::{Entry, Lease, Place};
 use crate::record::Record;
-use crate::table::{AgentKey, EntryKey, SessionKey};
+use crate::table::{AgentKey, EntryKey, Maybe, SessionKey};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::{Delivery, SessionItem};
 use trunkline_types::{Publish, SessionId, Token, WallTime};
 
 impl Engine {
+    /// The latest lease of an entry, as long as its token is good.
+    pub(crate) fn lease(&self, key: EntryKey) -> Option<&Lease> {
+        self.lease_of(&self.entries[key])
+    }
+
+    /// The same of an entry that was found already.
+    pub(crate) fn lease_of(&self, entry: &Entry) -> Option<&Lease> {
+        entry.lease.get().map(|lease| &self.leases[lease])
+    }
+
+    pub(crate) fn lease_mut(&mut self, key: EntryKey) -> Option<&mut Lease> {
+        self.entries[key].lease.get().map(|lease| &mut self.leases[lease])
+    }
+
     /// Delivers a staged entry to a session under a new lease.
     pub(crate) fn grant(&mut self, now: Now, key: EntryKey, session: SessionKey, out: &mut Output) {
         let token = Token { epoch: self.epoch, counter: self.next_token };
@@ -22,7 +36,7 @@ impl Engine {
             debug_assert!(false, "only a connected session of an agent is picked");
             return;
         };
-        if let Some(old) = self.entries[key].lease.filter(|old| !old.called_off) {
+        if let Some(old) = self.lease(key).filter(|old| !old.called_off).copied() {
             self.tell_superseded(old, out);
         }
         self.apply_leased(key, token, session, id, agent, now.wall);
@@ -50,16 +64,19 @@ impl Engine {
         at: WallTime,
     ) {
         // The same token again is the same delivery, taken up by a session that came back.
-        let old = self.entries[key].lease.filter(|old| old.token == token);
-        let taken_up = old.is_some();
-        self.forget_token(key);
+        let old = self.lease(key).map(|old| (old.token, old.ran));
+        let ran = old.filter(|&(old, _)| old == token).map(|(_, ran)| ran);
+        let taken_up = ran.is_some();
+        if old.is_some() {
+            self.forget_token(key);
+        }
         let entry = &mut self.entries[key];
         entry.deliveries += u32::from(!taken_up);
         let redelivered = entry.deliveries > 1 && !taken_up;
-        let (inbox, task, logged) = (entry.inbox, entry.task, entry.is_logged());
+        let (inbox, task, logged) = (entry.inbox, entry.task.get(), entry.is_logged());
         // In replay the deadline is set when the engine starts.
         let deadline = Mono(u64::MAX);
-        entry.lease = Some(Lease {
+        entry.lease = Maybe::new(self.leases.insert(Lease {
             token,
             agent,
             session,
@@ -68,17 +85,18 @@ impl Engine {
             begun: false,
             run_until: None,
             run_timer: None,
-            ran: old.map_or(Duration::ZERO, |old| old.ran),
+            ran: ran.unwrap_or_default(),
             called_off: false,
             probe: 0,
-        });
+        }));
+        let size = entry.size();
         self.inboxes[inbox].counters_of(logged).redeliveries += u64::from(redelivered);
         self.tokens.insert(token, key);
         self.put(key, Place::Leased);
         let row = &mut self.sessions[holder];
         row.leases.push_back(&mut self.entries, key);
         row.in_flight += 1;
-        row.held_bytes += self.entries[key].size();
+        row.held_bytes += size;
         self.count_available(holder);
         if let Some(task) = task {
             let agent = self.agents[agent].id.clone();
@@ -89,7 +107,7 @@ impl Engine {
     /// Lets a lease run from now.
     pub(crate) fn start_lease(&mut self, now: Now, key: EntryKey, session: SessionKey) {
         let deadline = self.present(now).after(self.sessions[session].lease);
-        if let Some(lease) = &mut self.entries[key].lease {
+        if let Some(lease) = self.lease_mut(key) {
             lease.deadline = deadline;
         }
         // A timer that goes off before it runs out looks at all leases then.
@@ -103,9 +121,12 @@ impl Engine {
         let deadline = self.present(now).after(self.sessions[session].lease);
         for token in tokens {
             let Some(&key) = self.tokens.get(token) else { continue };
-            let Some(entry) = self.entries.get_mut(key) else { continue };
-            let Some(lease) = &mut entry.lease else { continue };
-            if entry.place != Place::Leased || lease.holder != session {
+            let Some(entry) = self.entries.get(key) else { continue };
+            let leased = entry.place == Place::Leased;
+            let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else {
+                continue;
+            };
+            if !leased || lease.holder != session {
                 continue;
             }
             lease.deadline = deadline;
@@ -118,15 +139,21 @@ impl Engine {
 
     /// Takes a leased entry from its holder. Its token stays good.
     pub(crate) fn unlease(&mut self, key: EntryKey) {
-        let Some(lease) = self.entries[key].lease else { return };
-        self.stop_run(key);
-        self.end_probe(key);
+        let entry = &self.entries[key];
+        let size = entry.size();
+        let Some(&Lease { holder, run_timer, probe, .. }) = self.lease_of(entry) else { return };
+        if run_timer.is_some() {
+            self.stop_run(key);
+        }
+        if probe != 0 {
+            self.end_probe(key);
+        }
         self.tell_missed_again(key);
-        let row = &mut self.sessions[lease.holder];
+        let row = &mut self.sessions[holder];
         row.leases.remove(&mut self.entries, key);
         row.in_flight -= 1;
-        row.held_bytes -= self.entries[key].size();
-        self.count_available(lease.holder);
+        row.held_bytes -= size;
+        self.count_available(holder);
     }
 
     /// The holder of a delivery has said something about it, so it has what came with it.
@@ -145,13 +172,14 @@ impl Engine {
         self.inboxes[entry.inbox].missed.put_back(&missed);
     }
 
-    /// The entry's latest token is good no longer.
-    pub(crate) fn forget_token(&mut self, key: EntryKey) {
-        if let Some(lease) = self.entries[key].lease.take()
-            && !self.planted(Defect::SkippedFence)
-        {
-            self.tokens.remove(&lease.token);
+    /// The entry's latest token is good no longer. Returns whose it was.
+    pub(crate) fn forget_token(&mut self, key: EntryKey) -> Option<AgentKey> {
+        let lease = std::mem::replace(&mut self.entries[key].lease, Maybe::NONE).get()?;
+        let Lease { token, agent, .. } = self.leases.remove(lease);
+        if !self.planted(Defect::SkippedFence) {
+            self.tokens.remove(&token);
         }
+        Some(agent)
     }
 
     /// Tells the holder of an older lease, if it is there, that somebody else has the work now.
@@ -170,7 +198,7 @@ impl Engine {
 
     /// What a delivery carries: what was sent.
     fn carried_publish(&self, entry: &Entry) -> Arc<Publish> {
-        let mut publish = entry.publish.clone();
+        let mut publish = entry.whole().clone();
         if self.planted(Defect::LostCorrelation) {
             Arc::make_mut(&mut publish).envelope.correlation_id = None;
         }
@@ -183,7 +211,6 @@ impl Engine {
             self.entries[key].past.get_or_insert_default().missed.clone_from(&missed);
         }
         let entry = &self.entries[key];
-        debug_assert!(!crate::spill::is_stub(&entry.publish), "only what is whole is delivered");
         let inbox = &self.inboxes[entry.inbox];
         Delivery {
             token,
@@ -191,7 +218,7 @@ impl Engine {
             inbox: self.wanted_of(entry),
             attempt: entry.attempts + 1,
             accepted_at: entry.accepted_at,
-            expires_at: entry.expires_at,
+            expires_at: entry.expires_at.get().map(WallTime),
             backlog: inbox.ready(),
             backlog_age: inbox
                 .oldest(&self.entries)

@@ -156,7 +156,7 @@ impl Engine {
         session: SessionKey,
         out: &mut Output,
     ) {
-        if self.entries[key].expires_at.is_some_and(|at| at <= now.wall) {
+        if self.entries[key].expires_at.is_over(now.wall) {
             self.end_entry(now, key, End::Expired, out);
         } else {
             self.unqueue(key);

@@ -19,16 +19,15 @@ const NOTES: u32 = 4;
 impl Engine {
     /// How long the handler of an entry may run: what its sender says, or else the broker.
     pub(crate) fn max_run(&self, key: EntryKey) -> Option<Duration> {
-        self.entries[key].publish.options.max_run.or(self.config.max_run)
+        self.entries[key].body.options().max_run.or(self.config.max_run)
     }
 
     /// Lets the time run from now that the handler of a leased entry has, less what it is known to
     /// have run before a restart.
     pub(crate) fn start_run(&mut self, now: Now, key: EntryKey) {
-        let (Some(span), Some(lease)) = (self.max_run(key), self.entries[key].lease) else {
-            return;
-        };
-        let until = self.present(now).after(span.saturating_sub(lease.ran));
+        let Some(span) = self.max_run(key) else { return };
+        let Some(ran) = self.lease(key).map(|lease| lease.ran) else { return };
+        let until = self.present(now).after(span.saturating_sub(ran));
         self.stop_run(key);
         self.arm_run(now, key, until);
     }
@@ -46,18 +45,19 @@ impl Engine {
     fn arm_run(&mut self, now: Now, key: EntryKey, until: Mono) {
         let step = self.max_run(key).unwrap_or_default() / NOTES;
         let (present, is_logged) = (self.present(now), self.entries[key].is_logged());
-        let Some(lease) = &mut self.entries[key].lease else { return };
+        let Some(lease) = self.lease_mut(key) else { return };
         let note = present.after(step);
         let at = if is_logged && !step.is_zero() { note.min(until) } else { until };
         lease.run_until = Some(until);
         lease.run_timer = Some(at);
-        self.alarms.arm(at.0, Alarm::Run(key, lease.token));
+        let token = lease.token;
+        self.alarms.arm(at.0, Alarm::Run(key, token));
     }
 
     /// The timer of a handler's longest run has gone off.
     pub(crate) fn run_due(&mut self, now: Now, key: EntryKey, out: &mut Output) {
         let present = self.present(now);
-        let Some(lease) = &mut self.entries[key].lease else { return };
+        let Some(lease) = self.lease_mut(key) else { return };
         // There is none to disarm any longer.
         lease.run_timer = None;
         match lease.run_until {
@@ -72,7 +72,7 @@ impl Engine {
     /// Writes how long the handler of a leased entry has run, without the time in which the broker
     /// was away: a restart goes on from there.
     pub(crate) fn note_run(&mut self, now: Now, key: EntryKey, out: &mut Output) {
-        let (Some(span), Some(lease)) = (self.max_run(key), self.entries[key].lease) else {
+        let (Some(span), Some(lease)) = (self.max_run(key), self.lease(key).copied()) else {
             return;
         };
         let Some(until) = lease.run_until.filter(|_| self.entries[key].is_logged()) else { return };
@@ -89,7 +89,7 @@ impl Engine {
     /// The state after it was noted how long a handler has run; shared by live commands and
     /// replay.
     pub(crate) fn apply_ran(&mut self, key: EntryKey, ran: Duration) {
-        if let Some(lease) = &mut self.entries[key].lease {
+        if let Some(lease) = self.lease_mut(key) {
             lease.ran = ran;
         }
     }
@@ -109,7 +109,7 @@ impl Engine {
     pub(crate) fn stop_run(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
         let runs = entry.place == Place::Leased
-            && entry.lease.is_some_and(|lease| lease.run_timer.is_some());
+            && self.lease_of(entry).is_some_and(|lease| lease.run_timer.is_some());
         if runs {
             self.disarm_alarm();
         }
@@ -119,8 +119,8 @@ impl Engine {
     pub(crate) fn runs_until(&self, key: EntryKey, token: Token, at: u64) -> bool {
         self.entries.get(key).is_some_and(|entry| {
             entry.place == Place::Leased
-                && entry
-                    .lease
+                && self
+                    .lease_of(entry)
                     .is_some_and(|lease| lease.token == token && lease.run_timer == Some(Mono(at)))
         })
     }
@@ -131,8 +131,8 @@ impl Engine {
             Some(span) => format!("the handler ran longer than {}", Span(span)),
             None => Loss::Overrun.reason().to_owned(),
         };
-        let entry = &mut self.entries[key];
-        let Some(lease) = &mut entry.lease else { return };
+        let entry = &self.entries[key];
+        let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else { return };
         lease.run_until = None;
         lease.called_off = true;
         let (token, holder) = (lease.token, lease.holder);

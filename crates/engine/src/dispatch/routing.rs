@@ -154,11 +154,11 @@ impl Engine {
         if self.planted(Defect::WrongMember) && self.rng.u8(..) < 64 {
             return self.takers(inbox, lane).next().map(|(_, session)| session);
         }
-        let envelope = &self.entries[key].publish.envelope;
+        let entry = &self.entries[key];
         let hasher = FixedState::with_seed(HASH_SEED);
-        let hash = match &envelope.ordering_key {
+        let hash = match entry.body.ordering_key() {
             Some(key) => hasher.hash_one(key.as_str()),
-            None => hasher.hash_one(envelope.id.as_u128()),
+            None => hasher.hash_one(entry.message.as_u128()),
         };
         let score = |session: SessionKey| {
             let agent = self.sessions[session].agent?;

@@ -22,7 +22,7 @@ impl Engine {
     /// Sets the session's timer for whatever comes first, unless it goes off early enough anyway.
     pub(crate) fn arm_session(&mut self, session: SessionKey) {
         let row = &self.sessions[session];
-        let lease = row.leases.front().and_then(|key| self.entries[key].lease);
+        let lease = row.leases.front().and_then(|key| self.lease(key));
         let lease = lease.filter(|_| !row.waits_for_welcome()).map(|lease| lease.deadline.0);
         let lost = row.lost_until.map(|at| at.0);
         let outside = row.outside.first().map(|&(until, ..)| until.0);
@@ -100,7 +100,7 @@ impl Engine {
         }
         while let Some(key) = self.sessions[session].leases.front() {
             if self.sessions[session].waits_for_welcome()
-                || self.entries[key].lease.is_some_and(|lease| lease.deadline > present)
+                || self.lease(key).is_some_and(|lease| lease.deadline > present)
             {
                 break;
             }

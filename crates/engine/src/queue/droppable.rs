@@ -26,7 +26,7 @@ pub(crate) fn is_event_like(kind: Kind) -> bool {
 impl Droppable {
     /// Notes an entry that is ready, if it may be dropped.
     pub(crate) fn push(&mut self, entry: &Entry, key: EntryKey) {
-        if entry.task.is_none() && is_event_like(entry.publish.envelope.kind) {
+        if entry.task.is_none() && is_event_like(entry.body.kind()) {
             self.classes[usize::from(entry.is_logged())].insert(entry.id, key);
         }
     }

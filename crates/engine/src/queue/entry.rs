@@ -3,19 +3,33 @@
 use super::list::Link;
 use crate::now::Mono;
 use crate::record::EntryId;
-use crate::table::{AgentKey, GatherKey, InboxKey, SessionKey, TaskKey};
+use crate::spill::{Body, SentRef, size_of_payload};
+use crate::table::{AgentKey, GatherKey, InboxKey, LeaseKey, Maybe, SessionKey, TaskKey};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::NumberRange;
 use trunkline_types::{
-    AttemptNote, Durability, Payload, Publish, Sequence, SessionId, Token, WallTime,
+    AttemptNote, Durability, MessageId, Payload, Priority, Publish, Sequence, SessionId, Token,
+    WallTime,
 };
 
-/// One envelope for one recipient.
+/// One envelope for one recipient. There may be millions that wait, so that what few have lies
+/// elsewhere.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
-    pub(crate) publish: Arc<Publish>,
+    pub(crate) message: MessageId,
+    pub(crate) body: Body,
+    /// Bytes of its payload.
+    pub(crate) size: u32,
+    /// Its lane.
+    pub(crate) priority: Priority,
+    /// Whether it has an ordering key.
+    pub(crate) ordered: bool,
+    /// Whether it is found by its message's id; the only copy of a task is by the table of tasks.
+    pub(crate) listed: bool,
     pub(crate) inbox: InboxKey,
     pub(crate) place: Place,
     /// Its number in the order in which its inbox took envelopes in since the broker started.
@@ -37,18 +51,18 @@ pub(crate) struct Entry {
     /// The oldest record that a replay needs to rebuild it. It tells of the payload too.
     pub(crate) base: Sequence,
     pub(crate) accepted_at: WallTime,
-    pub(crate) expires_at: Option<WallTime>,
+    pub(crate) expires_at: Moment,
     /// Not to be delivered before.
     pub(crate) due: WallTime,
     /// When its timer is set for, in wall time.
-    pub(crate) timer: Option<u64>,
+    pub(crate) timer: Moment,
     /// The latest lease, as long as its token is good. It may have run out.
-    pub(crate) lease: Option<Lease>,
+    pub(crate) lease: Maybe<LeaseKey>,
     /// Neighbours in a lane while ready, in the session's list of leases while leased.
     pub(crate) link: Link,
-    pub(crate) task: Option<TaskKey>,
+    pub(crate) task: Maybe<TaskKey>,
     /// The gathering that its end is told to.
-    pub(crate) gather: Option<GatherKey>,
+    pub(crate) gather: Maybe<GatherKey>,
     /// The session that sent it, to which a reply goes.
     pub(crate) sender: SessionId,
     /// What few entries have. Boxed because most have none of it.
@@ -65,6 +79,34 @@ pub(crate) struct Past {
     /// Which numbers of its inbox its holder was told of as missed, until that has said anything
     /// about the delivery.
     pub(crate) missed: Vec<NumberRange>,
+}
+
+/// A time that may be missing. Both take eight bytes together, for the last time that there is
+/// never comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    pub(crate) const NONE: Self = Self(u64::MAX);
+
+    pub(crate) fn new(at: Option<u64>) -> Self {
+        Self(at.unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn get(self) -> Option<u64> {
+        (self != Self::NONE).then_some(self.0)
+    }
+
+    /// Whether there is one, and it has come.
+    pub(crate) fn is_over(self, now: WallTime) -> bool {
+        self.0 <= now.0 && self != Self::NONE
+    }
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
 }
 
 /// A lease and its token.
@@ -115,6 +157,58 @@ impl Place {
 }
 
 impl Entry {
+    /// An envelope that has just come into an inbox.
+    #[inline]
+    pub(crate) fn new(id: EntryId, publish: &Arc<Publish>, inbox: InboxKey, at: WallTime) -> Self {
+        let envelope = &publish.envelope;
+        let expires_at = envelope.ttl.map(|ttl| at.after(ttl).0);
+        Self {
+            id,
+            message: envelope.id,
+            body: Body::Whole(publish.clone()),
+            size: size_of_payload(publish),
+            priority: envelope.priority,
+            ordered: envelope.ordering_key.is_some(),
+            listed: false,
+            inbox,
+            place: Place::Staged,
+            number: 0,
+            durability: Durability::Ephemeral,
+            attempts: 0,
+            deliveries: 0,
+            losses: 0,
+            returned: false,
+            rejoined: false,
+            back: false,
+            base: Sequence(0),
+            accepted_at: at,
+            expires_at: Moment::new(expires_at),
+            due: publish.due(at),
+            timer: Moment::NONE,
+            lease: Maybe::NONE,
+            link: Link::default(),
+            task: Maybe::NONE,
+            gather: Maybe::NONE,
+            sender: SessionId(0),
+            past: None,
+        }
+    }
+
+    /// What it carries.
+    pub(crate) fn sent(&self) -> SentRef<'_> {
+        SentRef { id: self.message, size: self.size, body: &self.body }
+    }
+
+    /// All of what it carries. Only to be asked for where that is known to be in memory.
+    pub(crate) fn whole(&self) -> &Arc<Publish> {
+        self.body.whole().expect("what has left memory is read before it is looked at")
+    }
+
+    /// Whether its payload has left memory.
+    pub(crate) fn is_away(&self) -> bool {
+        self.body.is_away()
+    }
+
     pub(crate) fn is_logged(&self) -> bool {
         self.durability.is_logged()
     }
@@ -143,20 +237,38 @@ impl Entry {
     }
 
     pub(crate) fn max_attempts(&self) -> u32 {
-        self.publish.attempts()
+        self.body.attempts()
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.publish.envelope.payload.data.len() as u64
+        self.size.into()
     }
 
     /// When its timer should go off: at the end of its time to live, or when it is due.
     pub(crate) fn wake_at(&self) -> Option<u64> {
         let due = (self.place == Place::Delayed).then_some(self.due.0);
-        let expires = self.expires_at.map(|at| at.0);
+        let expires = self.expires_at.get();
         match (due, expires) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_takes_no_more_room_than_a_million_of_them_may() {
+        assert!(size_of::<Entry>() <= 160, "{}", size_of::<Entry>());
+    }
+
+    #[test]
+    fn a_moment_that_is_missing_never_comes() {
+        assert_eq!((Moment::NONE.get(), Moment::new(Some(7)).get()), (None, Some(7)));
+        assert!(Moment::new(Some(7)).is_over(WallTime(7)));
+        assert!(!Moment::new(Some(7)).is_over(WallTime(6)));
+        assert!(!Moment::NONE.is_over(WallTime(u64::MAX)));
     }
 }

@@ -7,7 +7,7 @@ use super::missed::Missed;
 use super::returned::Returned;
 use crate::admission::Crowd;
 use crate::map::Map;
-use crate::spill::{Ahead, is_stub, stalled};
+use crate::spill::{Ahead, stalled};
 use crate::table::{AgentKey, EntryKey, SessionKey, Table, TenantKey};
 use std::collections::VecDeque;
 use trunkline_types::{
@@ -173,7 +173,7 @@ impl Inbox {
             droppable.push(&entries[key], key);
         }
         if let Some(ahead) = &mut self.ahead
-            && is_stub(&entries[key].publish)
+            && entries[key].is_away()
         {
             ahead.list(number, key, id);
         }
@@ -213,7 +213,7 @@ impl Inbox {
         for (number, lane) in self.lanes.iter().enumerate() {
             let returned = lane.returned.iter();
             let keys = returned.chain(lane.fresh.iter(entries));
-            let spilled = keys.filter(|&key| is_stub(&entries[key].publish));
+            let spilled = keys.filter(|&key| entries[key].is_away());
             ahead.list_all(number, spilled.map(|key| (key, entries[key].id)));
         }
     }
@@ -268,7 +268,7 @@ impl Inbox {
         if self.ahead.is_none() {
             return self.filled;
         }
-        let is_out = |key: EntryKey| is_stub(&entries[key].publish);
+        let is_out = |key: EntryKey| entries[key].is_away();
         let firsts = (0..LANES).map(|lane| (lane, self.first(lane).is_some_and(is_out)));
         self.filled & !stalled(self.ahead.as_deref(), firsts)
     }
@@ -309,7 +309,7 @@ impl Inbox {
         weights: [u8; LANES],
     ) -> Option<EntryKey> {
         let number = self.next_lane(entries, mask, weights)?;
-        self.lanes[number].fresh.back().filter(|&key| !is_stub(&entries[key].publish))
+        self.lanes[number].fresh.back().filter(|&key| !entries[key].is_away())
     }
 
     /// The wrong entry to deliver next, for the defect that does not wait for payloads: the first
@@ -325,7 +325,7 @@ impl Inbox {
             let lane = &self.lanes[lane];
             lane.returned.iter().chain(lane.fresh.iter(entries))
         });
-        keys.find(|&key| !is_stub(&entries[key].publish))
+        keys.find(|&key| !entries[key].is_away())
     }
 
     /// Chooses a lane and takes one delivery off its share of the round.
@@ -357,5 +357,5 @@ impl Inbox {
 
 /// The number of the lane that an entry belongs to.
 pub(crate) fn lane_of(entry: &Entry) -> usize {
-    usize::from(entry.publish.envelope.priority.number())
+    usize::from(entry.priority.number())
 }

@@ -10,7 +10,7 @@ impl Engine {
     /// Puts an accepted entry at the end of its key's queue, if it has a key.
     pub(crate) fn key_join(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
-        let Some(ordering) = entry.publish.envelope.ordering_key.clone() else { return };
+        let Some(ordering) = entry.body.ordering_key().cloned() else { return };
         let seed = self.config.seed;
         let keys = self.inboxes[entry.inbox].keys.get_or_insert_with(|| Box::new(map(seed)));
         keys.entry(ordering).or_default().push_back(key);
@@ -20,7 +20,7 @@ impl Engine {
     /// where it stands depends on no history but its own and that of the one in flight.
     pub(crate) fn key_rejoin(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
-        let Some(ordering) = entry.publish.envelope.ordering_key.clone() else { return };
+        let Some(ordering) = entry.body.ordering_key().cloned() else { return };
         let seed = self.config.seed;
         let keys = self.inboxes[entry.inbox].keys.get_or_insert_with(|| Box::new(map(seed)));
         let queue = keys.entry(ordering).or_default();
@@ -41,11 +41,11 @@ impl Engine {
 
     /// Whether an entry must wait for another one with its key.
     pub(crate) fn key_blocks(&self, key: EntryKey) -> bool {
-        if self.planted(crate::defect::Defect::IgnoredOrderingKey) {
+        let entry = &self.entries[key];
+        if !entry.ordered || self.planted(crate::defect::Defect::IgnoredOrderingKey) {
             return false;
         }
-        let entry = &self.entries[key];
-        let Some(ordering) = &entry.publish.envelope.ordering_key else { return false };
+        let Some(ordering) = entry.body.ordering_key() else { return false };
         let queue = self.inboxes[entry.inbox].keys.as_ref().and_then(|keys| keys.get(ordering));
         queue.is_some_and(|queue| queue.front() != Some(&key))
     }
@@ -54,8 +54,11 @@ impl Engine {
     /// longer is; it counts as staged until the caller lets it go.
     pub(crate) fn key_leave(&mut self, key: EntryKey) -> Option<EntryKey> {
         let entry = &self.entries[key];
+        if !entry.ordered {
+            return None;
+        }
         let inbox = entry.inbox;
-        let ordering = entry.publish.envelope.ordering_key.clone()?;
+        let ordering = entry.body.ordering_key().cloned()?;
         let keys = self.inboxes[inbox].keys.as_mut()?;
         let queue = keys.get_mut(&ordering)?;
         let was_head = queue.front() == Some(&key);
@@ -81,7 +84,7 @@ impl Engine {
     /// The queue of a key, for checks.
     pub(crate) fn key_queue(&self, key: EntryKey) -> Option<&VecDeque<EntryKey>> {
         let entry = &self.entries[key];
-        let ordering = entry.publish.envelope.ordering_key.as_ref()?;
+        let ordering = entry.body.ordering_key()?;
         self.inboxes[entry.inbox].keys.as_ref()?.get(ordering)
     }
 }

@@ -13,5 +13,5 @@ mod returned;
 pub(crate) use droppable::{Droppable, is_event_like};
 pub(crate) use entry::{Entry, Lease, Place};
 pub(crate) use inbox::{ALL_LANES, Inbox, LANES, Owner, lane_of};
-pub(crate) use list::{Link, List};
+pub(crate) use list::List;
 pub(crate) use messages::{EndedCopy, Messages};

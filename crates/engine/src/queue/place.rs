@@ -1,6 +1,6 @@
 //! Moving entries between places, and their timers.
 
-use super::entry::Place;
+use super::entry::{Moment, Place};
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
@@ -35,7 +35,7 @@ impl Engine {
     /// A staged entry goes on: it waits for its time, for its key, or to be delivered.
     pub(crate) fn make_ready(&mut self, now: Now, key: EntryKey, out: &mut Output) {
         let entry = &self.entries[key];
-        if entry.expires_at.is_some_and(|at| at <= now.wall) {
+        if entry.expires_at.is_over(now.wall) {
             self.end_entry(now, key, End::Expired, out);
             return;
         }
@@ -68,7 +68,7 @@ impl Engine {
     pub(crate) fn set_timer(&mut self, key: EntryKey) {
         let entry = &mut self.entries[key];
         let wanted = entry.wake_at();
-        if entry.timer == wanted {
+        if entry.timer == Moment::new(wanted) {
             return;
         }
         self.clear_timer(key);
@@ -77,16 +77,19 @@ impl Engine {
         }
         if let Some(at) = wanted {
             let entry = &mut self.entries[key];
-            entry.timer = Some(at);
+            entry.timer = Moment::new(Some(at));
             self.wall_timers.arm(at, (entry.id, key));
         }
     }
 
     pub(crate) fn clear_timer(&mut self, key: EntryKey) {
-        if self.entries[key].timer.take().is_some() {
+        if self.entries[key].timer != Moment::NONE {
+            self.entries[key].timer = Moment::NONE;
             let entries = &self.entries;
             self.wall_timers.disarm(|at, (id, key)| {
-                entries.get(key).is_some_and(|entry| entry.id == id && entry.timer == Some(at))
+                entries
+                    .get(key)
+                    .is_some_and(|entry| entry.id == id && entry.timer.get() == Some(at))
             });
         }
     }
@@ -96,19 +99,19 @@ impl Engine {
         while let Some((at, (id, key))) = self.wall_timers.pop_due(now.wall.0) {
             if self.is_timer(at, id, key) {
                 self.wall_timers.fired();
-                self.entries[key].timer = None;
+                self.entries[key].timer = Moment::NONE;
                 self.on_entry_timer(now, key, out);
             }
         }
     }
 
     fn is_timer(&self, at: u64, id: EntryId, key: EntryKey) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.id == id && entry.timer == Some(at))
+        self.entries.get(key).is_some_and(|entry| entry.id == id && entry.timer.get() == Some(at))
     }
 
     fn on_entry_timer(&mut self, now: Now, key: EntryKey, out: &mut Output) {
         let entry = &self.entries[key];
-        if entry.expires_at.is_some_and(|at| at <= now.wall) {
+        if entry.expires_at.is_over(now.wall) {
             self.end_entry(now, key, End::Expired, out);
         } else if entry.place == Place::Delayed && entry.due <= now.wall {
             self.make_ready(now, key, out);

@@ -139,7 +139,7 @@ impl Engine {
     /// The time of an event has come: it goes to whoever is there, or waits for somebody.
     pub(crate) fn pending_due(&mut self, now: Now, key: EntryKey, out: &mut Output) {
         let entry = &self.entries[key];
-        let (publish, tenant) = (entry.publish.clone(), self.inboxes[entry.inbox].tenant);
+        let (publish, tenant) = (entry.whole().clone(), self.inboxes[entry.inbox].tenant);
         let source = publish.envelope.source.clone();
         // What may not be routed at all was refused when it came.
         let targets = self.targets(tenant, &publish, source.as_ref()).unwrap_or_default();
@@ -160,7 +160,7 @@ impl Engine {
     pub(crate) fn unpark(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
         let tenant = self.inboxes[entry.inbox].tenant;
-        let destination = &entry.publish.envelope.destination;
+        let destination = entry.body.destination();
         self.tenants[tenant].pending.unpark(destination, entry.id);
     }
 
@@ -197,7 +197,7 @@ impl Engine {
 
     fn route_pending(&mut self, now: Now, key: EntryKey, mut targets: Targets, out: &mut Output) {
         let entry = &self.entries[key];
-        let (id, level, publish) = (entry.id, entry.durability, entry.publish.clone());
+        let (id, level, publish) = (entry.id, entry.durability, entry.whole().clone());
         let came = entry.accepted_at;
         // One record names them all; who came to be too many misses it as well.
         if level.is_logged() && targets.inboxes.len() > self.config.logged_copies {
@@ -236,7 +236,7 @@ impl Engine {
         self.unqueue(key);
         self.clear_timer(key);
         let entry = self.entries.remove(key);
-        self.messages.remove(entry.publish.envelope.id, key);
+        self.unlist_copy(key, &entry);
         let row = &mut self.inboxes[entry.inbox];
         row.places[Place::Staged as usize] -= 1;
         if entry.is_logged() {
@@ -246,7 +246,7 @@ impl Engine {
             row.ephemeral_bytes -= entry.size();
         }
         row.counters_of(entry.is_logged()).settled += 1;
-        let (publish, sender): (Arc<Publish>, SessionId) = (entry.publish, entry.sender);
+        let (publish, sender): (Arc<Publish>, SessionId) = (entry.whole().clone(), entry.sender);
         let (at, level): (WallTime, Durability) = (entry.accepted_at, entry.durability);
         let mut copies = Vec::with_capacity(inboxes.len());
         for &to in inboxes {

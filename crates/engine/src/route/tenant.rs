@@ -46,6 +46,8 @@ pub(crate) struct Tally {
     pub(crate) open: u64,
     /// Of either class. A replay finds it in the end: what has ended and is not kept.
     pub(crate) forgotten: u64,
+    /// Since the start.
+    pub(crate) events_forgotten: u64,
     pub(crate) sessions: u64,
     pub(crate) breakers_opened: u64,
     pub(crate) overran: u64,

@@ -211,6 +211,10 @@ impl DeadLetters {
         forgotten
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
     /// The oldest of each class.
     pub(crate) fn oldest(&self) -> impl Iterator<Item = &DeadLetter> {
         let classes = [&self.logged, &self.ephemeral].into_iter();

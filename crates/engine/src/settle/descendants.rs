@@ -60,7 +60,8 @@ impl Engine {
         });
         let entries = below.filter_map(|task| {
             let task = self.tasks.find(tenant, task)?;
-            self.tasks.rows[task].entry
+            let entry = self.tasks.rows[task].entry.get()?;
+            Some((entry, self.entries[entry].id))
         });
         let spared = usize::from(self.planted(Defect::SparedDescendant));
         entries.skip(spared).take(most as usize).collect()
@@ -68,10 +69,10 @@ impl Engine {
 
     fn known_root(&self, tenant: TenantKey, id: MessageId) -> Option<MessageId> {
         if let Some(task) = self.tasks.find(tenant, id) {
-            return self.tasks.rows[task].publish.envelope.root_id;
+            return self.task_sent(&self.tasks.rows[task]).body.root_id();
         }
         if let Some(&copy) = self.open_copies(tenant, id).first() {
-            return self.entries[copy].publish.envelope.root_id;
+            return self.entries[copy].body.root_id();
         }
         // An index that cannot be read knows no more than one that does not have it.
         self.past_task(tenant, id).ok()??.task.root_id
@@ -109,10 +110,10 @@ impl Engine {
 
     fn cause_of(&self, tenant: TenantKey, id: MessageId) -> Option<MessageId> {
         if let Some(task) = self.tasks.find(tenant, id) {
-            return self.tasks.rows[task].publish.envelope.causation_id;
+            return self.task_sent(&self.tasks.rows[task]).body.causation_id();
         }
         if let Some(&copy) = self.open_copies(tenant, id).first() {
-            return self.entries[copy].publish.envelope.causation_id;
+            return self.entries[copy].body.causation_id();
         }
         self.past_task(tenant, id).ok()??.task.causation_id
     }

@@ -8,17 +8,17 @@ use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::{Entry, Owner, Place};
 use crate::record::{End, Record};
+use crate::spill::Sent;
 use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey, TenantKey};
-use std::sync::Arc;
 use trunkline_types::session::{Reply, SessionItem};
 use trunkline_types::{
-    DeadLetter, Failure, FailureCode, Payload, Publish, Sequence, SessionId, WallTime,
+    DeadLetter, Failure, FailureCode, MessageId, Payload, Sequence, SessionId, WallTime,
 };
 
 /// What remains to be told after an entry ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    publish: Arc<Publish>,
+    message: MessageId,
     inbox: InboxKey,
     task: Option<TaskKey>,
     gather: Option<GatherKey>,
@@ -34,14 +34,14 @@ impl Engine {
     pub(crate) fn end_entry(&mut self, now: Now, key: EntryKey, end: End, out: &mut Output) {
         let entry = &self.entries[key];
         let (level, holder) = (entry.durability, self.holder(key));
-        let held = entry.lease.filter(|_| entry.place == Place::Leased);
+        let is_held = entry.place == Place::Leased;
         if entry.is_logged()
             && !(self.planted(Defect::UnrecordedSettlement) && self.rng.u8(..) < 64)
         {
             let entry = self.entries[key].id;
             self.emit(Record::Settled { entry, end: end.clone(), at: now.wall }, out);
         }
-        let reply = self.entries[key].publish.options.reply.then(|| result(&end));
+        let reply = self.entries[key].body.options().reply.then(|| result(&end));
         let called_off = match &end {
             End::Expired => Some("its time to live has ended".to_owned()),
             End::Canceled { reason } => Some(format!("canceled: {reason}")),
@@ -49,13 +49,15 @@ impl Engine {
         };
         let untold = self.planted(Defect::RestGoesOn);
         let called_off = called_off.filter(|reason| !untold || !reason.contains("enough answers"));
-        if let (Some(lease), Some(reason)) = (held, called_off)
+        if let Some(reason) = called_off
+            && let Some(lease) = self.lease(key).filter(|_| is_held)
             && let Some(connection) = self.sessions[lease.holder].connection
         {
-            let item = SessionItem::Cancel { token: lease.token, reason };
+            let token = lease.token;
+            let item = SessionItem::Cancel { token, reason };
             self.hold_item(now, level, (connection, item), out);
         }
-        let Ended { publish, inbox, task, gather, sender, agent, next } =
+        let Ended { message, inbox, task, gather, sender, agent, next } =
             self.apply_ended(key, end, now.wall);
         if let Some(task) = task {
             self.tell_task_watchers(now, task, level, out);
@@ -63,7 +65,7 @@ impl Engine {
         if let (Some(gather), Some(result)) = (gather, &reply) {
             self.gathered_part(now, gather, inbox, result.clone(), out);
         } else if let Some(result) = reply {
-            let request = publish.envelope.id;
+            let request = message;
             let agent = agent.map(|agent| self.agents[agent].id.clone());
             let reply = SessionItem::Reply(Reply { request, agent, result });
             let tenant = self.inboxes[inbox].tenant;
@@ -83,8 +85,7 @@ impl Engine {
         self.unqueue(key);
         self.clear_timer(key);
         let next = self.key_leave(key);
-        let agent = self.entries[key].lease.map(|lease| lease.agent);
-        self.forget_token(key);
+        let agent = self.forget_token(key);
         let mut entry = self.entries.remove(key);
         if entry.is_logged() {
             self.uncount_payload(&entry);
@@ -118,11 +119,18 @@ impl Engine {
         let tenant = inbox.tenant;
         if let End::DeadLettered { reason, note } = &end {
             entry.add_note(note.clone());
-            if !self.replaying {
-                entry.publish = self.whole_or_lost(entry.base, &entry.publish);
-            }
+            let sent = entry.sent().cloned();
+            // Nothing is read while records are replayed: it is a stub until the start.
+            let publish = if self.replaying {
+                sent.stub()
+            } else {
+                let whole = self.whole_or_lost(entry.base, &sent);
+                let Sent { size, body, .. } = Sent::whole(whole.clone());
+                (entry.size, entry.body) = (size, body);
+                whole
+            };
             let letter = DeadLetter {
-                publish: entry.publish.clone(),
+                publish,
                 inbox: address.flatten().expect("bare subscriptions have no entries"),
                 reason: reason.clone(),
                 at,
@@ -132,17 +140,12 @@ impl Engine {
             let base = entry.is_logged().then_some(entry.base);
             self.keep_letter(tenant, letter, base, self.sequence);
         }
-        if let Some(task) = entry.task {
-            self.note_ended_task(task, entry.inbox, &end);
-            let row = &mut self.tasks.rows[task];
-            if !Arc::ptr_eq(&row.publish, &entry.publish) {
-                row.publish = entry.publish.clone();
-            }
-            (row.base, row.place) = (entry.base, self.sequence);
-            self.task_ended(task, end, entry.is_logged(), at);
+        if let Some(task) = entry.task.get() {
+            self.task_ended(task, &entry, end, at);
         }
-        let Entry { publish, inbox, task, gather, sender, .. } = entry;
-        Ended { publish, inbox, task, gather, sender, agent, next }
+        let Entry { message, inbox, sender, .. } = entry;
+        let (task, gather) = (entry.task.get(), entry.gather.get());
+        Ended { message, inbox, task, gather, sender, agent, next }
     }
 
     /// Keeps a dead letter that died by the record at a place, unless the index has it, and hands it

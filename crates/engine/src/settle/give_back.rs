@@ -89,7 +89,7 @@ impl Engine {
         out: &mut Output,
     ) {
         let entry = &self.entries[key];
-        let begun = entry.lease.is_some_and(|lease| lease.begun);
+        let begun = self.lease_of(entry).is_some_and(|lease| lease.begun);
         let timed_out = matches!(loss, Loss::Lease | Loss::Overrun);
         let counts = timed_out || begun || entry.losses >= self.config.losses;
         let attempts = entry.attempts + u32::from(counts);
@@ -116,7 +116,7 @@ impl Engine {
         let (id, level, holder) = (entry.id, entry.durability, self.holder(key));
         let GiveBack { attempts, losses, due, token_stays, note } = back;
         let at = now.wall;
-        let called_off = entry.lease.is_some_and(|lease| lease.called_off);
+        let called_off = self.lease_of(entry).is_some_and(|lease| lease.called_off);
         let record =
             ReturnedRecord { entry: id, attempts, losses, due, token_stays, called_off, note, at };
         if entry.is_logged() {
@@ -138,10 +138,10 @@ impl Engine {
         if !token_stays {
             self.forget_token(key);
         }
-        let entry = &mut self.entries[key];
-        if let Some(lease) = &mut entry.lease {
+        if let Some(lease) = self.lease_mut(key) {
             lease.called_off = called_off;
         }
+        let entry = &mut self.entries[key];
         entry.attempts = attempts;
         entry.losses = losses;
         entry.due = due;
@@ -149,7 +149,7 @@ impl Engine {
         entry.rejoined = false;
         let reason = note.as_ref().map(|note| note.reason.clone());
         entry.add_note(note);
-        if let Some(task) = entry.task {
+        if let Some(task) = entry.task.get() {
             self.task_returned(task, reason, at);
         }
     }
@@ -157,7 +157,7 @@ impl Engine {
     /// The session that holds an entry now.
     pub(crate) fn holder(&self, key: EntryKey) -> Option<(SessionKey, u64)> {
         let entry = &self.entries[key];
-        let lease = entry.lease.filter(|_| entry.place == Place::Leased)?;
+        let lease = self.lease_of(entry).filter(|_| entry.place == Place::Leased)?;
         Some((lease.holder, self.sessions[lease.holder].serial))
     }
 

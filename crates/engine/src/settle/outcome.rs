@@ -70,7 +70,7 @@ impl Engine {
     ) -> Result<EntryKey, Refusal> {
         let agent = self.sessions[session].agent;
         let found = self.tokens.get(&token).copied().filter(|&key| {
-            let lease = self.entries.get(key).and_then(|entry| entry.lease);
+            let lease = self.entries.get(key).and_then(|entry| self.lease_of(entry));
             lease.is_some_and(|lease| {
                 Some(lease.agent) == agent
                     && (lease.token == token || self.planted(crate::defect::Defect::SkippedFence))
@@ -144,8 +144,7 @@ impl Engine {
         at: WallTime,
         reason: &str,
     ) -> AttemptNote {
-        let lease = self.entries[key].lease;
-        let agent = lease.map(|lease| self.agents[lease.agent].id.clone());
+        let agent = self.lease(key).map(|lease| self.agents[lease.agent].id.clone());
         AttemptNote { attempt, agent, at, reason: reason.to_owned() }
     }
 
@@ -178,12 +177,12 @@ impl Engine {
         message: Option<Payload>,
         at: WallTime,
     ) -> Option<EntryKey> {
-        let agent = self.entries[key].lease.map(|lease| self.agents[lease.agent].id.clone());
+        let agent = self.lease(key).map(|lease| self.agents[lease.agent].id.clone());
         self.unqueue(key);
         self.put(key, Place::Paused);
         self.forget_token(key);
         let next = self.key_leave(key);
-        if let Some(task) = self.entries[key].task {
+        if let Some(task) = self.entries[key].task.get() {
             self.task_paused(task, reason, message, agent, at);
         }
         next

@@ -31,6 +31,11 @@ impl Ahead {
         self.listed[lane].push_back((key, id));
     }
 
+    /// Notes a spilled entry before all others of its lane.
+    pub(super) fn list_first(&mut self, lane: usize, key: EntryKey, id: EntryId) {
+        self.listed[lane].push_front((key, id));
+    }
+
     /// Whether most of what is listed of a lane must be spilled no longer, gone or listed twice.
     pub(super) fn is_long(&self, lane: usize) -> bool {
         self.listed[lane].len() > 2 * self.count as usize + 64

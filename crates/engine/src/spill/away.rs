@@ -1,7 +1,9 @@
 //! Payloads leave memory, are asked for, and come back.
 
 use super::ahead::Ahead;
-use super::stub::{is_stub, may_leave, stub};
+use super::body::{Body, Shapes};
+use super::over::Over;
+use super::stub::NOTHING;
 use crate::defect::Defect;
 use crate::effect::{Effect, Output};
 use crate::engine::Engine;
@@ -11,7 +13,7 @@ use crate::record::EntryId;
 use crate::table::{EntryKey, InboxKey};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use trunkline_types::{Publish, Sequence};
+use trunkline_types::{Destination, Publish, Sequence};
 
 /// How many entries of an inbox are asked for ahead of their delivery.
 const AHEAD: usize = 256;
@@ -39,12 +41,16 @@ pub struct PayloadFigures {
 #[derive(Debug, Default)]
 pub(crate) struct Spill {
     pub(super) figures: PayloadFigures,
+    /// What is known of those whose payloads are out.
+    pub(super) shapes: Shapes,
     /// What was asked for and has not come, by the places of the records.
     loading: BTreeMap<Sequence, (EntryKey, InboxKey)>,
     /// Inboxes that may have to ask for something, to be looked at before the call returns.
     noted: VecDeque<InboxKey>,
     /// Entries that were read to be said again, and where that was written.
     said: VecDeque<(Sequence, EntryKey)>,
+    /// What is left to do since less may be held than is.
+    pub(super) over: Option<Over>,
 }
 
 impl Engine {
@@ -70,19 +76,10 @@ impl Engine {
     #[cold]
     fn spill_waiting(&mut self, key: EntryKey) {
         let Some(entry) = self.entries.get(key) else { return };
-        let inbox = &self.inboxes[entry.inbox];
-        let lane = lane_of(entry);
-        let is_next = match entry.place {
-            Place::Staged | Place::Leased => true,
-            Place::Delayed | Place::Blocked | Place::Paused => false,
-            Place::Ready => {
-                let served = !inbox.servers.is_empty();
-                served && (entry.returned || inbox.first(lane) == Some(key))
-            }
-        };
-        if is_next || !self.may_spill(entry) {
+        if self.is_next(key) || !self.may_spill(entry) {
             return;
         }
+        let (inbox, lane) = (&self.inboxes[entry.inbox], lane_of(entry));
         let ahead = inbox.ahead.as_ref();
         let behind = entry.place == Place::Ready
             && ahead.is_some_and(|ahead| !ahead.listed[lane].is_empty());
@@ -99,24 +96,36 @@ impl Engine {
         }
     }
 
+    /// Whether an entry is about to be delivered, or is with somebody.
+    pub(super) fn is_next(&self, key: EntryKey) -> bool {
+        let entry = &self.entries[key];
+        let inbox = &self.inboxes[entry.inbox];
+        match entry.place {
+            Place::Staged | Place::Leased => true,
+            Place::Delayed | Place::Blocked | Place::Paused => false,
+            Place::Ready => {
+                let served = !inbox.servers.is_empty();
+                served && (entry.returned || inbox.first(lane_of(entry)) == Some(key))
+            }
+        }
+    }
+
     /// Whether the payload of an entry is in memory and need not be.
-    fn may_spill(&self, entry: &Entry) -> bool {
+    pub(super) fn may_spill(&self, entry: &Entry) -> bool {
         let written = self.replaying || entry.base <= self.written.max(self.synced);
         written
             && self.config.payloads.is_some()
-            && may_leave(&entry.publish, entry.durability)
-            && !is_stub(&entry.publish)
+            && may_leave(entry)
+            && !entry.is_away()
             && self.inboxes[entry.inbox].owner != Owner::Pending
     }
 
     /// Lets go of a payload.
-    fn spill(&mut self, key: EntryKey) {
+    pub(super) fn spill(&mut self, key: EntryKey) {
         let entry = &mut self.entries[key];
         let size = entry.size();
-        entry.publish = stub(&entry.publish);
-        if let Some(task) = entry.task {
-            self.tasks.rows[task].publish = entry.publish.clone();
-        }
+        let Some(whole) = entry.body.whole() else { return };
+        entry.body = self.spill.shapes.body(whole);
         let ahead = self.inboxes[entry.inbox].ahead.get_or_insert_default();
         ahead.count += 1;
         if std::mem::take(&mut entry.back) {
@@ -132,10 +141,7 @@ impl Engine {
     pub(super) fn unspill(&mut self, key: EntryKey, whole: Arc<Publish>) {
         let entry = &mut self.entries[key];
         let size = entry.size();
-        if let Some(task) = entry.task {
-            self.tasks.rows[task].publish = whole.clone();
-        }
-        entry.publish = whole;
+        entry.body = Body::Whole(whole);
         if let Some(ahead) = &mut self.inboxes[entry.inbox].ahead {
             ahead.count -= 1;
         }
@@ -151,7 +157,7 @@ impl Engine {
     /// there is no room for it.
     pub(crate) fn count_payload(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
-        if may_leave(&entry.publish, entry.durability) {
+        if may_leave(entry) {
             self.spill.figures.memory_bytes += entry.size();
             let over = self.spill.figures.memory_bytes > self.config.payload_memory;
             if self.replaying && over && self.may_spill(&self.entries[key]) {
@@ -162,11 +168,11 @@ impl Engine {
 
     /// The payload of an entry that is gone counts no longer.
     pub(crate) fn uncount_payload(&mut self, entry: &Entry) {
-        if !may_leave(&entry.publish, entry.durability) {
+        if !may_leave(entry) {
             return;
         }
         let figures = &mut self.spill.figures;
-        if !is_stub(&entry.publish) {
+        if !entry.is_away() {
             figures.memory_bytes -= entry.size();
             return;
         }
@@ -192,28 +198,6 @@ impl Engine {
             if self.entries.get(key).is_some_and(|entry| entry.base == at) {
                 self.spill_if_tight(key);
             }
-        }
-    }
-
-    /// Spills what is delivered last until no more is held than may be, for that is less than it
-    /// was.
-    pub(crate) fn spill_over(&mut self) {
-        let ignored = self.planted(Defect::IgnoredMemoryBound);
-        if ignored || self.spill.figures.memory_bytes <= self.config.payload_memory {
-            return;
-        }
-        let waiting = self.entries.iter().filter(|(_, entry)| self.may_spill(entry));
-        let mut waiting: Vec<_> = waiting.map(|(key, entry)| (entry.id, key)).collect();
-        waiting.sort_unstable();
-        while let Some((_, key)) = waiting.pop() {
-            if self.spill.figures.memory_bytes <= self.config.payload_memory {
-                break;
-            }
-            self.spill_waiting(key);
-        }
-        // They left their lanes from behind; they are to come back from the front.
-        for inbox in self.inboxes.iter_mut() {
-            inbox.list_again(&self.entries);
         }
     }
 
@@ -298,9 +282,7 @@ impl Engine {
         let Some((key, id)) = wanted else { return };
         let Some(entry) = self.entries.get(key) else { return };
         let waits = entry.id == id && entry.place == Place::Ready && entry.inbox == inbox;
-        if waits
-            && is_stub(&entry.publish)
-            && self.spill.loading.insert(entry.base, (key, inbox)).is_none()
+        if waits && entry.is_away() && self.spill.loading.insert(entry.base, (key, inbox)).is_none()
         {
             *bytes += entry.size();
             places.push(entry.base);
@@ -323,10 +305,10 @@ impl Engine {
             }
             // It may have ended meanwhile, or was read to be said again.
             let entry = self.entries.get(key);
-            let Some(entry) = entry.filter(|it| it.base == at && is_stub(&it.publish)) else {
+            let Some(entry) = entry.filter(|it| it.base == at && it.is_away()) else {
                 continue;
             };
-            match super::recall::checked(&entry.publish, result) {
+            match super::recall::checked((entry.message, entry.size as usize), result) {
                 Ok(whole) => {
                     let ready = entry.place == Place::Ready;
                     self.unspill(key, whole);
@@ -346,6 +328,24 @@ impl Engine {
         }
     }
 
+    /// Checks what an entry says of what it carries against that, and whether what is known of
+    /// something that is out is shared with others.
+    fn check_body(&self, entry: &Entry) -> Result<(), String> {
+        let told = (entry.message, entry.size, entry.priority, entry.ordered);
+        let has = entry.body.whole().is_none_or(|whole| {
+            let envelope = &whole.envelope;
+            let size = super::size_of_payload(whole);
+            told == (envelope.id, size, envelope.priority, envelope.ordering_key.is_some())
+        });
+        let ordered = entry.body.ordering_key().is_some();
+        let fits = self.spill.shapes.has(&entry.body)
+            && (entry.body.durability(), ordered) == (entry.durability, entry.ordered);
+        if has && fits {
+            return Ok(());
+        }
+        Err(format!("message {} is not what its entry says: {told:?}", entry.message))
+    }
+
     /// Checks what is counted of payloads against what there is.
     ///
     /// # Errors
@@ -354,21 +354,18 @@ impl Engine {
         let mut found = PayloadFigures::default();
         let mut spilled: BTreeMap<InboxKey, (u32, u32)> = BTreeMap::new();
         for (_, entry) in self.entries.iter() {
-            if !may_leave(&entry.publish, entry.durability) {
+            if !may_leave(entry) {
                 continue;
             }
             let (count, back) = spilled.entry(entry.inbox).or_default();
-            if is_stub(&entry.publish) {
+            if entry.is_away() {
                 (found.on_disk, *count) = (found.on_disk + 1, *count + 1);
                 found.disk_bytes += entry.size();
             } else {
                 found.memory_bytes += entry.size();
             }
             *back += u32::from(entry.back);
-            let task = entry.task.map(|task| &self.tasks.rows[task].publish);
-            if task.is_some_and(|task| !Arc::ptr_eq(task, &entry.publish)) {
-                return Err(format!("task {} has another payload", entry.publish.envelope.id));
-            }
+            self.check_body(entry)?;
         }
         let PayloadFigures { loads, load_batches, .. } = self.spill.figures;
         let found = PayloadFigures { loads, load_batches, ..found };
@@ -390,6 +387,13 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether the payload of an entry may leave memory: it is in the log, and only this entry has it.
+fn may_leave(entry: &Entry) -> bool {
+    entry.is_logged()
+        && (1..=NOTHING.len()).contains(&(entry.size as usize))
+        && matches!(entry.body.destination(), Destination::Agent(_) | Destination::Skill(_))
 }
 
 /// Which lanes, as a mask, wait for the payload of their first entry.

@@ -2,8 +2,11 @@
 //!
 //! The log has every logged payload anyway, in the record at its entry's **base**: so a payload
 //! leaves memory by being let go of, and comes back by that record being read again. What stays is
-//! a **stub** of what was published, which has as many bytes of payload as there were, but none in
-//! memory of their own (see [`stub`]). So whatever counts bytes counts right.
+//! what the engine has to know while it waits (see [`body`]): its entry has what is its own, that
+//! is its id, its size, its times; a **shape** that it shares with all that were sent to the same
+//! place in the same way has the rest. Only what it belongs to, such as a conversation or an
+//! ordering key, takes room of its own. What only a delivery needs, such as headers, goes with the
+//! payload.
 //!
 //! **Which leave.** Only what is logged and goes to one agent or skill: what goes to many is shared
 //! by all its copies. While more bytes than [`EngineConfig::payload_memory`] are held, whatever
@@ -19,13 +22,13 @@
 //!
 //! **Who else looks at a payload** asks the [`PayloadStore`] then and there, for one record at a
 //! time: the histories of tasks and conversations, cleaning when it carries an entry or an ended
-//! task, and the end of an entry that becomes a dead letter. Those that a replay makes are stubs
-//! until the engine starts, and are read then: a dead letter is always whole, so that showing,
-//! redriving and carrying one is nothing special. A task that ends while its payload is out stays
-//! as it is.
+//! task, and the end of an entry that becomes a dead letter. Those that a replay makes are **stubs**
+//! until the engine starts, and are read then (see [`stub`]): a dead letter is always whole, so that
+//! showing, redriving and carrying one is nothing special. A task that ends while its payload is out
+//! stays as it is.
 //!
-//! **A payload that cannot be read** makes its entry a dead letter that says why, with a header
-//! that keeps it from being sent again as if it were whole.
+//! **A payload that cannot be read** makes its entry a dead letter of what is known of it, with a
+//! header that says why and keeps it from being sent again as if it were whole.
 //!
 //! A base is read only once its record is written, and cleaning gives nothing up before all that
 //! rests on it is said again: an entry is read for that, and stays in memory until its new record
@@ -37,6 +40,8 @@
 
 mod ahead;
 mod away;
+mod body;
+mod over;
 mod recall;
 mod store;
 mod stub;
@@ -44,5 +49,6 @@ mod stub;
 pub(crate) use ahead::Ahead;
 pub use away::PayloadFigures;
 pub(crate) use away::{Spill, stalled};
+pub(crate) use body::{Body, Sent, SentRef, size_of_payload};
 pub use store::PayloadStore;
 pub(crate) use stub::{is_lost, is_stub, replace_lost};

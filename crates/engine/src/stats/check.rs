@@ -52,34 +52,37 @@ impl Engine {
                 state.insert(name, format!("{:?}", inbox.counters));
             }
         }
-        for (_, task) in self
+        for (task, more, sent) in self
             .tasks
             .rows
             .iter()
-            .filter(|(_, task)| self.config.logged && task.publish.durability().is_logged())
-            .filter(|(_, task)| task.entry.is_some() || !is_past(task.updated_at, keep_tasks, wall))
+            .map(|(_, task)| (task, task.more(), self.task_sent(task)))
+            .filter(|(_, _, sent)| self.config.logged && sent.body.durability().is_logged())
+            .filter(|(task, ..)| {
+                task.entry.is_some() || !is_past(task.updated_at(), keep_tasks, wall)
+            })
             // What the index has is in memory too for a while, but not after a replay.
-            .filter(|(_, task)| task.entry.is_some() || !self.is_indexed(task.place))
+            .filter(|(task, more, _)| task.entry.is_some() || !self.is_indexed(more.place))
         {
             let mut events = String::new();
-            for event in &task.events {
+            for event in task.events().iter() {
                 let _ = write!(events, " {}:{:?}", event.number, event.body);
             }
             state.insert(
-                format!("task {}", task.publish.envelope.id),
+                format!("task {}", sent.id),
                 format!(
                     "{} {:?} {:?} deliveries {} result {:?} last {} notes {:?} at {:?} {:?} ended \
                      {:?}{events}",
                     task.state,
-                    task.reason,
-                    task.agent,
-                    task.deliveries,
-                    task.result,
-                    task.last_event,
-                    task.notes,
+                    more.reason,
+                    more.agent,
+                    more.deliveries,
+                    more.result,
+                    more.last_event,
+                    more.notes,
                     task.created_at,
-                    task.updated_at,
-                    task.ended.map(|(inbox, state)| (self.address(inbox), state)),
+                    task.updated_at(),
+                    more.ended.map(|(inbox, state)| (self.address(inbox), state)),
                 ),
             );
         }
@@ -122,8 +125,8 @@ impl Engine {
             Place::Paused => "paused",
             Place::Staged | Place::Delayed | Place::Blocked | Place::Ready => "waiting",
         };
-        let lease = entry
-            .lease
+        let lease = self
+            .lease_of(entry)
             .map(|lease| (lease.token, lease.session, lease.begun, lease.called_off, lease.ran));
         let behind = self.key_queue(key).and_then(|queue| {
             let before = queue.iter().take_while(|&&other| other != key);
@@ -133,7 +136,7 @@ impl Engine {
         format!(
             "{} {:?} {place} attempts {} losses {} due {:?} lease {lease:?} messages {} notes {:?} \
              returned {} rejoined {} behind {behind:?} deliveries {} from {} at {:?}",
-            entry.publish.envelope.id,
+            entry.message,
             self.address(entry.inbox),
             entry.attempts,
             entry.losses,
@@ -156,7 +159,7 @@ impl Engine {
             *held.entry(gathering.tenant).or_default() += gathering.held();
             let open = gathering.open_entries();
             let mut entries = open.iter().filter_map(|&(entry, id)| {
-                self.entries.get(entry).filter(|it| it.id == id && it.gather == Some(key))
+                self.entries.get(entry).filter(|it| it.id == id && it.gather.get() == Some(key))
             });
             let found = entries.by_ref().count();
             if found != open.len() || found != gathering.open as usize || found == 0 {
@@ -214,7 +217,7 @@ impl Engine {
         self.check_gathers()?;
         self.check_schedules()?;
         self.check_bytes()?;
-        if !self.tasks.orders.is_consistent(self.tasks.rows.iter().map(|(_, task)| task)) {
+        if !self.are_orders_consistent() {
             return Err("the orders of tasks name others than there are".to_owned());
         }
         if !self.dead_letters.is_consistent() {

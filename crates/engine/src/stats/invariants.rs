@@ -18,6 +18,10 @@ impl Engine {
                 ));
             }
         }
+        let leased = self.entries.iter().filter(|(_, entry)| entry.lease.is_some()).count();
+        if leased != self.leases.len() {
+            return Err(format!("{leased} entries have a lease, there are {}", self.leases.len()));
+        }
         let mut shut: BTreeMap<InboxKey, u32> = BTreeMap::new();
         for (key, agent) in self.agents.iter() {
             for (inbox, probes) in self.shut_breakers(key) {
@@ -61,7 +65,7 @@ impl Engine {
         let held = sessions.flat_map(|&session| self.sessions[session].leases.iter(&self.entries));
         let probes = held.filter(|&key| {
             let entry = &self.entries[key];
-            let probe = entry.lease.is_some_and(|lease| lease.probe != 0);
+            let probe = self.lease_of(entry).is_some_and(|lease| lease.probe != 0);
             entry.inbox == inbox && entry.place == Place::Leased && probe
         });
         u32::try_from(probes.count()).unwrap_or(u32::MAX)

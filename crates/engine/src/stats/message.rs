@@ -4,10 +4,9 @@ use crate::engine::Engine;
 use crate::queue::{EndedCopy, Entry, Owner, Place};
 use crate::record::End;
 use crate::settle::unknown_message;
-use crate::table::{AgentKey, EntryKey, InboxKey, TaskKey, TenantKey};
-use trunkline_types::{
-    CopyState, CopyStatus, MessageId, MessageStatus, Publish, Refusal, WallTime,
-};
+use crate::spill::Body;
+use crate::table::{AgentKey, EntryKey, TaskKey, TenantKey};
+use trunkline_types::{CopyState, CopyStatus, MessageId, MessageStatus, Refusal, WallTime};
 
 impl Engine {
     /// A tenant's message as it stands.
@@ -39,12 +38,12 @@ impl Engine {
         }
         for key in open {
             let entry = &self.entries[key];
-            describe(&mut status, &entry.publish, entry.accepted_at);
+            describe(&mut status, &entry.body, entry.accepted_at);
             status.copies.push(self.open_status(entry));
         }
         if let Some(key) = task {
             let task = &self.tasks.rows[key];
-            describe(&mut status, &task.publish, task.created_at);
+            describe(&mut status, self.task_sent(task).body, task.created_at);
             status.copies.extend(self.task_status(key));
         }
         if let Some(past) = past {
@@ -57,9 +56,32 @@ impl Engine {
         Ok(Box::new(status))
     }
 
+    /// The open copy of a message that the table of tasks finds.
+    pub(crate) fn task_copy(&self, id: MessageId) -> Option<EntryKey> {
+        let task = self.tasks.ids.get(&id)?;
+        self.tasks.rows[*task].entry.get().filter(|&key| !self.entries[key].listed)
+    }
+
+    /// Another task is about to have an id, which must never happen live: the copy that was found
+    /// by it goes into the index. So do all but the last of the copies that a task has.
+    pub(crate) fn yield_id(&mut self, id: MessageId) {
+        if let Some(key) = self.task_copy(id) {
+            self.entries[key].listed = true;
+            self.messages.add(id, key);
+        }
+    }
+
+    /// Takes a copy out of the index that was taken out.
+    pub(crate) fn unlist_copy(&mut self, key: EntryKey, entry: &Entry) {
+        if entry.listed {
+            self.messages.remove(entry.message, key);
+        }
+    }
+
     /// A tenant's open copies of a message.
     pub(crate) fn open_copies(&self, tenant: TenantKey, id: MessageId) -> Vec<EntryKey> {
         let mut open = self.messages.open(id);
+        open.extend(self.task_copy(id));
         open.retain(|&key| self.inboxes[self.entries[key].inbox].tenant == tenant);
         open
     }
@@ -75,7 +97,7 @@ impl Engine {
             Place::Paused => CopyState::Paused,
             Place::Leased => CopyState::Leased,
         };
-        let holder = entry.lease.filter(|_| leased).map(|lease| lease.agent);
+        let holder = self.lease_of(entry).filter(|_| leased).map(|lease| lease.agent);
         CopyStatus {
             inbox: self.address(entry.inbox),
             state,
@@ -96,8 +118,8 @@ impl Engine {
 
     fn task_status(&self, key: TaskKey) -> Option<CopyStatus> {
         let task = &self.tasks.rows[key];
-        let (inbox, state) = task.ended?;
-        let (attempts, agent) = (task.deliveries, task.agent.clone());
+        let (inbox, state) = task.more().ended?;
+        let (attempts, agent) = (task.more().deliveries, task.more().agent.clone());
         Some(CopyStatus { inbox: self.address(inbox), state, attempts, agent })
     }
 
@@ -111,8 +133,7 @@ impl Engine {
         agent: Option<AgentKey>,
         end: &End,
     ) {
-        let id = entry.publish.envelope.id;
-        self.messages.remove(id, key);
+        self.unlist_copy(key, entry);
         self.room_made(entry.inbox);
         if *end == End::Dropped {
             self.note_dropped(entry.inbox, entry.number);
@@ -125,15 +146,14 @@ impl Engine {
             End::DeadLettered { note, .. } => u32::from(note.is_some()),
             End::Expired | End::Canceled { .. } | End::Dropped => 0,
         };
-        let envelope = &entry.publish.envelope;
         let row = &self.inboxes[entry.inbox];
         let waited = row.owner == Owner::Pending;
         let copy = EndedCopy {
-            id,
+            id: entry.message,
             tenant: row.tenant,
-            kind: envelope.kind,
+            kind: entry.body.kind(),
             accepted_at: entry.accepted_at,
-            destination: waited.then(|| Box::new(envelope.destination.clone())),
+            destination: waited.then(|| Box::new(entry.body.destination().clone())),
             inbox: entry.inbox,
             state: state_of(end),
             attempts: entry.attempts + tried,
@@ -142,26 +162,23 @@ impl Engine {
         self.messages.remember(copy, self.config.ended_messages);
     }
 
-    /// Notes with a task how its entry ended.
-    pub(crate) fn note_ended_task(&mut self, task: TaskKey, inbox: InboxKey, end: &End) {
-        self.tasks.rows[task].ended = Some((inbox, state_of(end)));
-    }
-
     /// Checks that every open copy is found by its message's id and nothing else is, and that
     /// every event that waits for somebody is found by whoever comes.
     pub(crate) fn check_messages_index(&self) -> Result<(), String> {
-        let mut parked = 0;
+        let (mut parked, mut listed) = (0, 0);
         for (key, entry) in self.entries.iter() {
-            let id = entry.publish.envelope.id;
-            if !self.messages.is_open(id, key) {
+            let id = entry.message;
+            listed += usize::from(entry.listed);
+            let by_task = self.task_copy(id) == Some(key);
+            if self.messages.is_open(id, key) != entry.listed || by_task == entry.listed {
                 return Err(format!("the copy {:?} of message {id} is not in the index", entry.id));
             }
             let waits = entry.place == Place::Ready;
             parked += usize::from(waits && self.inboxes[entry.inbox].owner == Owner::Pending);
         }
-        let (indexed, open) = (self.messages.open_count(), self.entries.len());
-        if indexed != open {
-            return Err(format!("the index has {indexed} open copies, but there are {open}"));
+        let indexed = self.messages.open_count();
+        if indexed != listed {
+            return Err(format!("the index has {indexed} open copies, but there are {listed}"));
         }
         let known: usize = self.tenants.iter().map(|(_, tenant)| tenant.pending.parked()).sum();
         if known != parked {
@@ -171,13 +188,13 @@ impl Engine {
     }
 }
 
-fn describe(status: &mut MessageStatus, publish: &Publish, accepted_at: WallTime) {
-    status.kind = Some(publish.envelope.kind);
-    status.destination = Some(publish.envelope.destination.clone());
+fn describe(status: &mut MessageStatus, body: &Body, accepted_at: WallTime) {
+    status.kind = Some(body.kind());
+    status.destination = Some(body.destination().clone());
     status.accepted_at = Some(accepted_at);
 }
 
-fn state_of(end: &End) -> CopyState {
+pub(crate) fn state_of(end: &End) -> CopyState {
     match end {
         End::Completed { .. } => CopyState::Completed,
         End::Failed { .. } => CopyState::Failed,

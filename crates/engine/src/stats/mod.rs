@@ -7,4 +7,5 @@ pub(crate) mod page;
 mod query;
 mod retention;
 
+pub(crate) use message::state_of;
 pub(crate) use retention::is_past;

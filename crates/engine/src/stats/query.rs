@@ -186,6 +186,7 @@ impl Engine {
             tasks_canceled: tally.canceled + recorded.canceled,
             tasks_open: tally.open,
             tasks_forgotten,
+            task_events_forgotten: tally.events_forgotten,
             tasks_indexed,
             history_since_ms: self.history_since(tasks_forgotten, now.wall).0,
             records_unindexed: self.unindexed(),

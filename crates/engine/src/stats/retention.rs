@@ -25,9 +25,13 @@ impl Engine {
     /// order in which they ended, so that one that ended while the wall clock was ahead holds up
     /// those after it until its own time has come: a replay does the same.
     pub(crate) fn forget_past(&mut self, at: WallTime) {
+        let ended = self.tasks.ended.iter().any(|ended| !ended.queue.is_empty());
+        if !ended && self.dead_letters.is_empty() {
+            return;
+        }
         for class in [0, 1] {
             while let Some(&(key, _)) = self.tasks.ended[class].queue.front() {
-                if !is_past(self.tasks.rows[key].updated_at, self.config.ended_task_keep, at) {
+                if !is_past(self.tasks.rows[key].updated_at(), self.config.ended_task_keep, at) {
                     break;
                 }
                 self.forget_oldest_task(class);
@@ -72,7 +76,7 @@ impl Engine {
     /// When the next of it is to be forgotten.
     pub(crate) fn next_forgetting(&self) -> Option<WallTime> {
         let tasks = self.tasks.ended.iter().filter_map(|ended| ended.queue.front());
-        let tasks = tasks.map(|&(key, _)| self.tasks.rows[key].updated_at);
+        let tasks = tasks.map(|&(key, _)| self.tasks.rows[key].updated_at());
         let tasks = tasks.map(|at| at.after(self.config.ended_task_keep));
         let letters = self.dead_letters.oldest();
         let letters = letters.map(|letter| letter.at.after(self.dead_letter_keep()));

@@ -27,7 +27,7 @@ impl Engine {
         let key = self.held_entry(session, update.token)?;
         self.was_received(key);
         let entry = &self.entries[key];
-        let (id, logged, task) = (entry.id, entry.is_logged(), entry.task);
+        let (id, logged, task) = (entry.id, entry.is_logged(), entry.task.get());
         let of_task = |what: &str| {
             let message = format!("only a task has {what}; this is a plain envelope");
             task.ok_or_else(|| Refusal::new(RefusalCode::Invalid, message))
@@ -35,7 +35,7 @@ impl Engine {
         match update.body {
             UpdateBody::Started => {
                 let leased = entry.place == Place::Leased;
-                if let Some(lease) = self.entries[key].lease.as_mut().filter(|_| leased)
+                if let Some(lease) = self.lease_mut(key).filter(|_| leased)
                     && !std::mem::replace(&mut lease.begun, true)
                     && logged
                 {
@@ -56,7 +56,7 @@ impl Engine {
                     return Err(Refusal::new(RefusalCode::Invalid, message));
                 }
                 self.tell_progress(task, &progress, out);
-                self.tasks.rows[task].progress = Some(progress);
+                self.tasks.rows[task].more_mut().progress = Some(progress);
                 Ok(Durability::Ephemeral)
             }
             UpdateBody::Artifact(chunk) => {
@@ -142,7 +142,7 @@ impl Engine {
         let entry = &mut self.entries[key];
         entry.due = at;
         entry.past.get_or_insert_default().messages.push(payload.clone());
-        if let Some(task) = entry.task {
+        if let Some(task) = entry.task.get() {
             self.task_continued(task, payload, from, at);
         }
     }
@@ -174,6 +174,6 @@ impl Engine {
             return Err(past.map_or_else(|| unknown_task(id), |past| over(past.task.state)));
         };
         let task = &self.tasks.rows[task];
-        task.entry.map(|(key, _)| key).ok_or_else(|| over(task.state))
+        task.entry.get().ok_or_else(|| over(task.state))
     }
 }

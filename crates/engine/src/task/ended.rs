@@ -10,7 +10,6 @@
 use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::past::{Handed, Past};
-use crate::spill::is_stub;
 use crate::table::{TaskKey, TenantKey};
 use std::collections::VecDeque;
 use std::fmt;
@@ -124,28 +123,30 @@ impl Engine {
     /// The place up from which ended tasks are in memory: those of earlier records have left it.
     pub(crate) fn ended_from(&self) -> Sequence {
         let first = self.tasks.ended[0].queue.front();
-        first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].place)
+        first.map_or(self.sequence.next(), |(key, _)| self.tasks.rows[*key].more().place)
     }
 
     /// Hands a logged task that has ended over to the index, unless that has it.
     pub(crate) fn hand_over(&mut self, key: TaskKey) {
         let task = &self.tasks.rows[key];
-        if self.config.task_index.is_none() || task.place <= self.indexed {
+        let more = task.more();
+        if self.config.task_index.is_none() || more.place <= self.indexed {
             return;
         }
-        let ended = task.ended.and_then(|(inbox, state)| Some((self.address(inbox)?, state)));
+        let sent = self.task_sent(task);
+        let ended = more.ended.and_then(|(inbox, state)| Some((self.address(inbox)?, state)));
         let ended = EndedTask {
-            place: task.place,
+            place: more.place,
             tenant: self.tenants[task.tenant].id.clone(),
-            kind: task.publish.envelope.kind,
-            task: task.snapshot(),
-            payload: task.publish.envelope.payload.clone(),
+            kind: sent.body.kind(),
+            task: task.snapshot(sent),
+            payload: sent.body.payload().clone(),
             ended,
-            events: task.events.clone(),
+            events: more.events.clone(),
         };
         let as_it_is = self.planted(Defect::StubHandedOver);
-        let unread = is_stub(&task.publish) && !as_it_is;
-        let unread = unread.then(|| (task.base, task.publish.clone()));
+        let unread = sent.body.is_away() && !as_it_is;
+        let unread = unread.then(|| (more.base, sent.cloned().stub()));
         self.handed.push(Handed { past: Past::Ended(Box::new(ended)), unread });
     }
 
@@ -183,7 +184,7 @@ impl Engine {
         let index = self.config.task_index.as_ref();
         let in_index = index.and_then(|index| index.since().ok().flatten());
         let first = self.tasks.ended[usize::from(!self.config.logged)].queue.front();
-        let in_memory = first.map(|(key, _)| self.tasks.rows[*key].updated_at);
+        let in_memory = first.map(|(key, _)| self.tasks.rows[*key].updated_at());
         in_index.or(in_memory).unwrap_or(now)
     }
 

@@ -1,16 +1,16 @@
 //! How a task's state moves, and its numbered events. Shared by live commands and replay.
 
-use super::table::Task;
+use super::table::{More, Task};
 use crate::defect::Defect;
 use crate::engine::Engine;
 use crate::past::Past;
-use crate::record::{End, EntryId};
-use crate::table::{EntryKey, TaskKey, TenantKey};
+use crate::queue::Entry;
+use crate::record::End;
+use crate::stats::state_of;
+use crate::table::{EntryKey, Maybe, TaskKey, TenantKey};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use trunkline_types::{
-    AgentId, ArtifactChunk, PauseReason, Payload, Publish, Sequence, TaskEvent, TaskEventBody,
-    TaskState, WallTime,
+    AgentId, ArtifactChunk, PauseReason, Payload, TaskEvent, TaskEventBody, TaskState, WallTime,
 };
 
 /// How many notes of failed attempts a task shows.
@@ -21,47 +21,26 @@ impl Engine {
     pub(crate) fn task_accepted(
         &mut self,
         tenant: TenantKey,
-        publish: &Arc<Publish>,
-        entry: (EntryKey, EntryId),
+        entry: EntryKey,
         at: WallTime,
     ) -> TaskKey {
-        let key = self.tasks.insert(Task {
-            tenant,
-            publish: publish.clone(),
-            entry: Some(entry),
-            ended: None,
-            state: TaskState::Submitted,
-            reason: None,
-            agent: None,
-            deliveries: 0,
-            notes: Vec::new(),
-            progress: None,
-            result: None,
-            // Most tasks wait with one event for a long time, and then get a few at once.
-            events: VecDeque::with_capacity(1),
-            event_bytes: 0,
-            last_event: 0,
-            created_at: at,
-            updated_at: at,
-            watchers: Vec::new(),
-            told: 0,
-            told_when_synced: Sequence(0),
-            base: Sequence(0),
-            place: Sequence(0),
-        });
+        let task = Task::new(tenant, entry, self.epoch, at);
+        let key = self.tasks.insert(task, self.entries[entry].sent());
         self.tenants[tenant].tally.open += 1;
-        self.task_event(
-            key,
-            TaskEventBody::Status { state: TaskState::Submitted, reason: None },
-            at,
-        );
+        let skip = self.skipped_numbers();
+        if skip > 0 || self.config.task_events == 0 {
+            let more = self.tasks.rows[key].more_mut();
+            (more.last_event, more.events) = (0, VecDeque::new());
+            let body = TaskEventBody::Status { state: TaskState::Submitted, reason: None };
+            self.push_event(key, skip, body, at);
+        }
         key
     }
 
     pub(crate) fn task_working(&mut self, key: TaskKey, agent: AgentId, anew: bool, at: WallTime) {
-        let task = &mut self.tasks.rows[key];
-        task.agent = Some(agent);
-        task.deliveries += u32::from(anew);
+        let more = self.tasks.rows[key].more_mut();
+        more.agent = Some(agent);
+        more.deliveries += u32::from(anew);
         self.task_state(key, TaskState::Working, None, at);
     }
 
@@ -106,7 +85,17 @@ impl Engine {
         self.task_event(key, TaskEventBody::Artifact(chunk), at);
     }
 
-    pub(crate) fn task_ended(&mut self, key: TaskKey, end: End, is_logged: bool, at: WallTime) {
+    /// The entry of a task, which was taken out, has ended by the latest record.
+    pub(crate) fn task_ended(&mut self, key: TaskKey, entry: &Entry, end: End, at: WallTime) {
+        let is_logged = entry.is_logged();
+        let place = self.sequence;
+        let task = &mut self.tasks.rows[key];
+        task.entry = Maybe::NONE;
+        let more = task.more_mut();
+        (more.sent, more.base, more.place) = (Some(entry.sent().cloned()), entry.base, place);
+        more.ended = Some((entry.inbox, state_of(&end)));
+        let (id, tenant) = (entry.message, task.tenant);
+        self.tasks.orders.ended(tenant, entry.sent());
         let (state, reason, result) = match end {
             End::Completed { reply } => (TaskState::Completed, None, reply),
             End::Failed { reason } => (TaskState::Failed, Some(reason), None),
@@ -116,8 +105,7 @@ impl Engine {
             // Only events are dropped, and no event is a task.
             End::Dropped => (TaskState::Failed, Some("dropped".to_owned()), None),
             End::DeadLettered { reason, note } => {
-                let task = &mut self.tasks.rows[key];
-                task.notes.extend(note);
+                self.tasks.rows[key].more_mut().notes.extend(note);
                 (TaskState::Failed, Some(reason), None)
             }
         };
@@ -126,12 +114,7 @@ impl Engine {
         if !task.state.may_become(state) {
             self.task_state(key, TaskState::Working, None, at);
         }
-        let task = &mut self.tasks.rows[key];
-        task.result = result;
-        task.entry = None;
-        self.tasks.orders.ended(&self.tasks.rows[key]);
-        let task = &self.tasks.rows[key];
-        let (id, tenant) = (task.publish.envelope.id, task.tenant);
+        self.tasks.rows[key].more_mut().result = result;
         self.task_state(key, state, reason, at);
         let tally = &mut self.tenants[tenant].tally;
         tally.open -= 1;
@@ -174,7 +157,7 @@ impl Engine {
             let over = !waits && (ended.queue.len() > most || ended.bytes > most_bytes);
             let indexed = class == 0
                 && ended.queue.len() > recent
-                && (self.is_indexed(self.tasks.rows[first].place)
+                && (self.is_indexed(self.tasks.rows[first].more().place)
                     || (self.planted(Defect::ForgottenUnindexed)
                         && self.config.task_index.is_some()));
             if !indexed && (!over || ended.queue.len() <= 1) {
@@ -187,12 +170,14 @@ impl Engine {
     /// Forgets the task of a class that ended first, and counts that it has left memory.
     pub(crate) fn forget_oldest_task(&mut self, class: usize) {
         let Some((key, _)) = self.tasks.ended[class].queue.pop_front() else { return };
-        let task = self.tasks.remove(key);
+        let sent = self.task_sent(&self.tasks.rows[key]).cloned();
+        let task = self.remove_task(key, sent.as_ref());
         self.tasks.ended[class].bytes -= task.bytes();
-        if class == 0 && !self.is_indexed(task.place) {
-            self.tasks.forgotten_through = self.tasks.forgotten_through.max(task.place);
+        let More { place, watchers, .. } = task.more();
+        if class == 0 && !self.is_indexed(*place) {
+            self.tasks.forgotten_through = self.tasks.forgotten_through.max(*place);
         }
-        for watcher in task.watchers {
+        for &watcher in watchers {
             self.sessions[watcher].watching.retain(|&other| other != key);
         }
         self.tenants[task.tenant].tally.forgotten += 1;
@@ -207,31 +192,50 @@ impl Engine {
             debug_assert!(self.replaying, "{} to {state}", task.state);
             self.origins.broken_law = Some("a task went to a state that does not follow its own");
         }
-        if let (Some(_), TaskState::Submitted, Some((entry, _))) = (&reason, state, task.entry) {
-            task.notes.extend(self.entries[entry].notes().last().cloned());
-            if task.notes.len() > NOTES {
-                task.notes.remove(0);
+        let entry = task.entry.get();
+        task.state = state;
+        let more = task.more_mut();
+        if let (Some(_), TaskState::Submitted, Some(entry)) = (&reason, state, entry) {
+            more.notes.extend(self.entries[entry].notes().last().cloned());
+            if more.notes.len() > NOTES {
+                more.notes.remove(0);
             }
         }
-        task.state = state;
-        task.reason.clone_from(&reason);
-        task.updated_at = at;
+        more.reason.clone_from(&reason);
+        more.updated_at = Some(at);
         self.task_event(key, TaskEventBody::Status { state, reason }, at);
     }
 
     fn task_event(&mut self, key: TaskKey, body: TaskEventBody, at: WallTime) {
-        let skip = u64::from(self.planted(Defect::SkippedNumber) && self.rng.u8(..) < 16);
+        let skip = self.skipped_numbers();
+        self.push_event(key, skip, body, at);
+    }
+
+    /// How many numbers the next event leaves out, by a defect.
+    fn skipped_numbers(&mut self) -> u64 {
+        u64::from(self.planted(Defect::SkippedNumber) && self.rng.u8(..) < 16)
+    }
+
+    fn push_event(&mut self, key: TaskKey, skip: u64, body: TaskEventBody, at: WallTime) {
         let (epoch, bound) = (self.epoch, self.config.task_events);
         let most_bytes = self.config.task_event_bytes;
         let task = &mut self.tasks.rows[key];
-        task.last_event += 1 + skip;
-        let number = task.last_event;
-        task.event_bytes += event_bytes(&body);
-        task.events.push_back(TaskEvent { number, epoch, at, body });
-        while task.events.len() > bound || (task.event_bytes > most_bytes && task.events.len() > 1)
+        let tenant = task.tenant;
+        let more = task.more_mut();
+        more.last_event += 1 + skip;
+        let number = more.last_event;
+        more.event_bytes += event_bytes(&body);
+        more.events.push_back(TaskEvent { number, epoch, at, body });
+        let mut forgotten = 0;
+        while more.events.len() > bound || (more.event_bytes > most_bytes && more.events.len() > 1)
         {
-            let Some(oldest) = task.events.pop_front() else { break };
-            task.event_bytes -= event_bytes(&oldest.body);
+            let Some(oldest) = more.events.pop_front() else { break };
+            more.event_bytes -= event_bytes(&oldest.body);
+            forgotten += 1;
+        }
+        // A replay forgets again what was counted before.
+        if !self.replaying {
+            self.tenants[tenant].tally.events_forgotten += forgotten;
         }
     }
 }

@@ -2,7 +2,7 @@
 //! what was sent, the last one the result, and what lies between are events.
 
 use crate::engine::Engine;
-use crate::spill::is_stub;
+use crate::spill::SentRef;
 use crate::stats::page::{self, Room};
 use crate::table::{TaskKey, TenantKey};
 use crate::task::ended::EndedTask;
@@ -29,8 +29,8 @@ pub(super) struct Said<'a> {
     role: Role,
     from: Option<&'a AgentId>,
     payload: &'a Payload,
-    /// The task whose payload must be read, if it is that.
-    unread: Option<TaskKey>,
+    /// The task whose payload must be read, if it is that, and how many bytes that has.
+    unread: Option<(TaskKey, usize)>,
 }
 
 impl Engine {
@@ -43,8 +43,9 @@ impl Engine {
     ) -> Result<TaskSnapshot, Refusal> {
         if let Some(key) = self.tasks.find(tenant, id) {
             let task = &self.tasks.rows[key];
-            let history = task.talk(key).history(self, length)?;
-            return Ok(TaskSnapshot { history, ..task.snapshot() });
+            let sent = self.task_sent(task);
+            let history = task.talk(key, sent).history(self, length)?;
+            return Ok(TaskSnapshot { history, ..task.snapshot(sent) });
         }
         let past = self.past_task(tenant, id)?.ok_or_else(|| unknown_task(id))?;
         let history = past.talk().history(self, length)?;
@@ -70,13 +71,13 @@ impl Engine {
             if length == Some(0) {
                 continue;
             }
-            looked_at += task.events.len();
+            looked_at += task.more().events.len();
             if looked_at > EVENTS && context.tasks > 1 {
                 more = true;
                 continue;
             }
             // No more of one task than fit can be among the latest of all.
-            let said = task.talk(key).said().take(page::MOST_MESSAGES + 1);
+            let said = task.talk(key, self.task_sent(task)).said().take(page::MOST_MESSAGES + 1);
             found.extend(said.enumerate());
         }
         if context.tasks == 0 {
@@ -104,18 +105,19 @@ impl Engine {
 
 impl Task {
     /// What its messages are made of.
-    fn talk(&self, key: TaskKey) -> Talk<'_> {
-        let envelope = &self.publish.envelope;
+    fn talk<'a>(&'a self, key: TaskKey, sent: SentRef<'a>) -> Talk<'a> {
+        let more = self.more();
         Talk {
-            task: envelope.id,
-            source: envelope.source.as_ref(),
-            payload: &envelope.payload,
+            task: sent.id,
+            source: sent.body.source(),
+            payload: sent.body.payload(),
             created_at: self.created_at,
-            agent: self.agent.as_ref(),
-            result: self.result.as_ref(),
-            updated_at: self.updated_at,
-            events: &self.events,
-            unread: is_stub(&self.publish).then_some(key),
+            agent: more.agent.as_ref(),
+            result: more.result.as_ref(),
+            updated_at: self.updated_at(),
+            // The first event is no message, whether it is kept or not.
+            events: &more.events,
+            unread: sent.body.is_away().then_some((key, sent.size as usize)),
         }
     }
 }
@@ -149,8 +151,8 @@ pub(super) struct Talk<'a> {
     result: Option<&'a Payload>,
     updated_at: WallTime,
     events: &'a VecDeque<TaskEvent>,
-    /// The task whose payload must be read.
-    unread: Option<TaskKey>,
+    /// The task whose payload must be read, and how many bytes that has.
+    unread: Option<(TaskKey, usize)>,
 }
 
 impl<'a> Talk<'a> {
@@ -220,10 +222,11 @@ impl Latest {
 
     /// Takes one more, if there is room.
     fn take(&mut self, engine: &Engine, said: &Said<'_>) -> Result<bool, Refusal> {
-        let has_room = self.room.take(page::payload(said.payload));
+        let unread = said.unread.map_or(0, |(_, bytes)| bytes);
+        let has_room = self.room.take(page::payload(said.payload) + unread);
         if has_room {
             let mut message = said.message();
-            if let Some(key) = said.unread {
+            if let Some((key, _)) = said.unread {
                 message.payload = engine.whole_task(key)?.envelope.payload.clone();
             }
             self.messages.push(message);

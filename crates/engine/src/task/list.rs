@@ -3,6 +3,7 @@
 
 use crate::defect::Defect;
 use crate::engine::Engine;
+use crate::spill::SentRef;
 use crate::stats::page::{self, Room};
 use crate::table::{TaskKey, TenantKey};
 use crate::task::ended::EndedTask;
@@ -30,8 +31,9 @@ impl Engine {
                 break;
             }
             let task = &self.tasks.rows[key];
-            if task.tenant == tenant && is_wanted(filter, seen(task), task.created_at) {
-                let task = task.snapshot();
+            let sent = self.task_sent(task);
+            if task.tenant == tenant && is_wanted(filter, seen(task, sent), task.created_at) {
+                let task = task.snapshot(sent);
                 if !room.take(page::task(&task)) {
                     page.next = if self.planted(Defect::SkippedAtSeam) { Some(id) } else { last };
                     break;
@@ -97,15 +99,14 @@ struct Seen<'a> {
     agent: Option<&'a AgentId>,
 }
 
-fn seen(task: &Task) -> Seen<'_> {
-    let envelope = &task.publish.envelope;
+fn seen<'a>(task: &'a Task, sent: SentRef<'a>) -> Seen<'a> {
     Seen {
-        id: envelope.id,
+        id: sent.id,
         state: task.state,
-        to: &envelope.destination,
-        context_id: envelope.context_id.as_ref(),
-        root_id: envelope.root_id,
-        agent: task.agent.as_ref(),
+        to: sent.body.destination(),
+        context_id: sent.body.context_id(),
+        root_id: sent.body.root_id(),
+        agent: task.more().agent.as_ref(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tasks by conversation and by root, so that neither is found by looking at every task.
 
-use super::table::Task;
+use crate::spill::SentRef;
 use crate::table::TenantKey;
 use std::collections::BTreeSet;
 use trunkline_types::{ContextId, MessageId, Partition};
@@ -23,35 +23,33 @@ pub(crate) struct Orders {
 
 impl Orders {
     /// Notes a task that has not ended, or one that has.
-    pub(crate) fn add(&mut self, task: &Task) {
-        let (tenant, envelope) = (task.tenant, &task.publish.envelope);
-        if let Some(context) = &envelope.context_id {
-            self.contexts.insert((tenant, context.clone(), envelope.id));
+    pub(crate) fn add(&mut self, tenant: TenantKey, task: SentRef<'_>, is_open: bool) {
+        if let Some(context) = task.body.context_id() {
+            self.contexts.insert((tenant, context.clone(), task.id));
         }
         if let Some(root) = root_of(task) {
-            self.roots.insert((tenant, root, envelope.id));
-            if task.entry.is_some() {
-                self.open.insert((tenant, root, envelope.id));
+            self.roots.insert((tenant, root, task.id));
+            if is_open {
+                self.open.insert((tenant, root, task.id));
             }
         }
     }
 
     /// A task has ended.
-    pub(crate) fn ended(&mut self, task: &Task) {
+    pub(crate) fn ended(&mut self, tenant: TenantKey, task: SentRef<'_>) {
         if let Some(root) = root_of(task) {
-            self.open.remove(&(task.tenant, root, task.publish.envelope.id));
+            self.open.remove(&(tenant, root, task.id));
         }
     }
 
     /// A task is forgotten.
-    pub(crate) fn remove(&mut self, task: &Task) {
-        self.ended(task);
-        let (tenant, envelope) = (task.tenant, &task.publish.envelope);
-        if let Some(context) = &envelope.context_id {
-            self.contexts.remove(&(tenant, context.clone(), envelope.id));
+    pub(crate) fn remove(&mut self, tenant: TenantKey, task: SentRef<'_>) {
+        self.ended(tenant, task);
+        if let Some(context) = task.body.context_id() {
+            self.contexts.remove(&(tenant, context.clone(), task.id));
         }
         if let Some(root) = root_of(task) {
-            self.roots.remove(&(tenant, root, envelope.id));
+            self.roots.remove(&(tenant, root, task.id));
         }
     }
 
@@ -91,16 +89,18 @@ impl Orders {
     }
 
     /// Whether exactly these tasks are noted, for checks.
-    pub(crate) fn is_consistent<'a>(&self, tasks: impl Iterator<Item = &'a Task>) -> bool {
+    pub(crate) fn is_consistent<'a>(
+        &self,
+        tasks: impl Iterator<Item = (TenantKey, SentRef<'a>, bool)>,
+    ) -> bool {
         let mut right = Self::default();
-        tasks.for_each(|task| right.add(task));
+        tasks.for_each(|(tenant, task, is_open)| right.add(tenant, task, is_open));
         let Self { contexts, roots, open } = right;
         self.contexts == contexts && self.roots == roots && self.open == open
     }
 }
 
 /// The root of a task that is a descendant.
-fn root_of(task: &Task) -> Option<MessageId> {
-    let envelope = &task.publish.envelope;
-    envelope.root_id.filter(|&root| root != envelope.id)
+fn root_of(task: SentRef<'_>) -> Option<MessageId> {
+    task.body.root_id().filter(|&root| root != task.id)
 }

@@ -8,7 +8,6 @@ use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
 use crate::queue::lane_of;
-use crate::spill::is_stub;
 use crate::table::{EntryKey, SessionKey};
 
 impl Engine {
@@ -17,7 +16,7 @@ impl Engine {
         let entry = &self.entries[key];
         // After a step back of the wall clock it waits for its time like any other.
         let may_go = entry.due <= now.wall && !self.congested && !self.key_blocks(key);
-        let may_go = may_go && !is_stub(&entry.publish) && !self.planted(Defect::ForgottenHolder);
+        let may_go = may_go && !entry.is_away() && !self.planted(Defect::ForgottenHolder);
         match self.former_holder(key).filter(|_| may_go) {
             Some(session) => self.deliver(now, key, session, out),
             None => self.make_ready(now, key, out),
@@ -28,7 +27,7 @@ impl Engine {
     fn former_holder(&self, key: EntryKey) -> Option<SessionKey> {
         let entry = &self.entries[key];
         let (inbox, lane) = (&self.inboxes[entry.inbox], 1 << lane_of(entry));
-        let agent = self.tasks.rows[entry.task?].agent.as_ref()?;
+        let agent = self.tasks.rows[entry.task.get()?].more().agent.as_ref()?;
         let agent = self.tenants[inbox.tenant].agent(agent)?;
         // Whatever waits there already goes first, for it is about to be delivered; but if it waits
         // for a payload, what came back goes before what never left.

@@ -32,15 +32,16 @@ impl Engine {
             return Ok(());
         };
         let task = &self.tasks.rows[key];
-        check_number(id, after, task.last_event)?;
+        let more = task.more();
+        check_number(id, after, more.last_event)?;
         if self.sessions[session].connection.is_none() {
             return Ok(());
         }
-        let updates = updates(&task.events, task.last_event, task.progress.as_ref(), after);
+        let updates = updates(&task.events(), more.last_event, more.progress.as_ref(), after);
         let open = !task.state.is_terminal();
         self.tell_updates(now, session, id, updates, out);
         let sequence = self.sequence;
-        let task = &mut self.tasks.rows[key];
+        let task = self.tasks.rows[key].more_mut();
         task.told_when_synced = sequence;
         task.told = task.last_event;
         if open && !task.watchers.contains(&session) {
@@ -73,7 +74,7 @@ impl Engine {
             // One that left memory had ended, and nobody followed it any longer.
             return self.past_task(tenant, id)?.map(drop).ok_or_else(|| unknown_task(id));
         };
-        self.tasks.rows[key].watchers.retain(|&other| other != session);
+        self.unfollow(key, session);
         self.sessions[session].watching.retain(|&other| other != key);
         Ok(())
     }
@@ -81,14 +82,20 @@ impl Engine {
     /// A session follows nothing any longer.
     pub(crate) fn unwatch_all(&mut self, session: SessionKey) {
         for key in std::mem::take(&mut self.sessions[session].watching) {
-            self.tasks.rows[key].watchers.retain(|&other| other != session);
+            self.unfollow(key, session);
+        }
+    }
+
+    fn unfollow(&mut self, key: TaskKey, session: SessionKey) {
+        if self.tasks.rows[key].more().watchers.contains(&session) {
+            self.tasks.rows[key].more_mut().watchers.retain(|&other| other != session);
         }
     }
 
     /// Tells the watchers of an entry's task, if it is one, what is new.
     pub(crate) fn tell_watchers(&mut self, now: Now, entry: EntryKey, out: &mut Output) {
         let entry = &self.entries[entry];
-        if let Some(task) = entry.task {
+        if let Some(task) = entry.task.get() {
             let level = if entry.is_logged() { Durability::Synced } else { Durability::Ephemeral };
             self.tell_task_watchers(now, task, level, out);
         }
@@ -105,7 +112,9 @@ impl Engine {
     ) {
         let (synced, sequence) = (self.synced, self.sequence);
         let held = self.until_synced.front().map(|&(at, _)| at);
-        let Some(task) = self.tasks.rows.get_mut(key) else { return };
+        let Some(row) = self.tasks.rows.get_mut(key).filter(|row| !row.is_new()) else { return };
+        let ended = row.state.is_terminal();
+        let task = row.more_mut();
         let told = std::mem::replace(&mut task.told, task.last_event);
         if task.watchers.is_empty() {
             return;
@@ -117,11 +126,10 @@ impl Engine {
         if level == Durability::Synced {
             task.told_when_synced = sequence;
         }
-        let id = task.publish.envelope.id;
         // One command may make more events than are kept.
         let news = updates(&task.events, task.last_event, None, told);
         let watchers = task.watchers.clone();
-        let ended = task.state.is_terminal();
+        let id = self.task_sent(&self.tasks.rows[key]).id;
         for session in watchers {
             let Some(connection) = self.sessions[session].connection else { continue };
             for update in &news {
@@ -133,15 +141,16 @@ impl Engine {
             }
         }
         if ended {
-            self.tasks.rows[key].watchers.clear();
+            self.tasks.rows[key].more_mut().watchers.clear();
         }
     }
 
     /// Tells a task's watchers how far it is: at once, for it is of no use later.
     pub(crate) fn tell_progress(&mut self, key: TaskKey, progress: &Progress, out: &mut Output) {
         let task = &self.tasks.rows[key];
-        let id = task.publish.envelope.id;
-        let connections = task.watchers.iter().filter_map(|&who| self.sessions[who].connection);
+        let id = self.task_sent(task).id;
+        let connections =
+            task.more().watchers.iter().filter_map(|&who| self.sessions[who].connection);
         for connection in connections.collect::<Vec<ConnectionKey>>() {
             let update = TaskUpdate::Progress(progress.clone());
             let item = SessionItem::Task { task: id, update };

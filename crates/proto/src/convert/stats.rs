@@ -116,6 +116,7 @@ stats!(
     tasks_canceled,
     tasks_open,
     tasks_forgotten,
+    task_events_forgotten,
     tasks_indexed,
     history_since_ms,
     records_unindexed,

@@ -97,6 +97,11 @@ impl Collector for Scrape {
             ("tasks_canceled", "Tasks that ended cancelled or rejected", stats.tasks_canceled),
             ("tasks_forgotten", "Ended tasks no longer readable", stats.tasks_forgotten),
             (
+                "task_events_forgotten",
+                "Events of tasks over the bounds",
+                stats.task_events_forgotten,
+            ),
+            (
                 "dead_letters_forgotten",
                 "Dead letters over the bounds",
                 stats.dead_letters_forgotten,

@@ -117,15 +117,17 @@ fn goes_back(
 }
 
 /// Whether a continued task may find its payload elsewhere, or that of something in its lane that
-/// came back like it. A payload leaves memory while its task is paused only where there is less
-/// room than there was, or in a replay.
+/// came back like it and goes before it: that may be delivered a moment before it, once the inbox
+/// waits no longer. A payload leaves memory while its task is paused only where there is less room
+/// than there was, or in a replay.
 fn waits_for_payload(model: &Model, entry: &Entry) -> bool {
     let earlier = entry.last_token.is_some_and(|token| token.epoch < model.book.epoch);
     let came_back = model.book.open_entries().any(|other| {
         let here = other.inbox == entry.inbox && other.priority() == entry.priority();
         here && other.number < entry.number && other.place == Place::Waiting && other.delayed
     });
-    model.rules.spills && (model.reconfigured || earlier || came_back)
+    let waited = model.loaded_before.contains(&entry.inbox);
+    model.rules.spills && (model.reconfigured || earlier || came_back || waited)
 }
 
 /// Nobody who holds less of what it is willing to hold could have taken it.

@@ -142,6 +142,9 @@ impl World {
         self.step += 1;
         self.totals.add(Count::Steps);
         self.go_on_cleaning()?;
+        if self.broker.engine.is_spilling() {
+            return self.tick();
+        }
         let event_at = self.calendar.next_at().unwrap_or(u64::MAX);
         let up = self.broker.mood == Mood::Up;
         let deadline = self.broker.engine.deadline();

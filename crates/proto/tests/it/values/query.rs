@@ -172,7 +172,7 @@ fn log_stats() -> impl Strategy<Value = LogStats> {
 prop_compose! {
     pub(crate) fn stats()(
         (counters, gauges) in (counters(), gauges()),
-        n in any::<[u64; 28]>(),
+        n in any::<[u64; 29]>(),
         inboxes in vec(inbox_stats(), 0..3),
         log in of(log_stats()),
         epoch in any::<u32>(),
@@ -190,6 +190,7 @@ prop_compose! {
             tasks_canceled: n[7],
             tasks_open: n[8],
             tasks_forgotten: n[9],
+            task_events_forgotten: n[28],
             tasks_indexed: n[23],
             history_since_ms: n[25],
             records_unindexed: n[24],
