@@ -20,7 +20,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use trunkline_log::{check_format, checksum, segment_name};
+use trunkline_log::{check_format, checksum, checksum_of, segment_name};
 
 /// The folder of copies of damaged bytes within a data directory.
 const QUARANTINE: &str = "quarantine";
@@ -222,9 +222,8 @@ fn index(
     let copied = inspect::copy_online(&folder, &scratch)
         .map_err(|reason| BackupError::Index { path: folder, reason })?;
     if copied {
-        let bytes = fs::read(&scratch).map_err(BackupError::io("read", &scratch))?;
         let name = format!("{}/{}", crate::open::INDEX, inspect::FILE);
-        target.put(&name, &bytes, progress)?;
+        target.put_file(&name, &scratch, progress)?;
     }
     remove(&scratch)
 }
@@ -238,8 +237,7 @@ fn quarantined(
         if is_unfinished(&name) {
             continue;
         }
-        let bytes = fs::read(&path).map_err(BackupError::io("read", &path))?;
-        target.put(&format!("{QUARANTINE}/{name}"), &bytes, progress)?;
+        target.put_file(&format!("{QUARANTINE}/{name}"), &path, progress)?;
     }
     Ok(())
 }
@@ -263,17 +261,47 @@ impl Target<'_> {
         let length = bytes.len() as u64;
         let entry = Entry { name: name.to_owned(), bytes: length, checksum: checksum(bytes) };
         progress(name, length);
-        let path = self.folder.join(entry.file());
-        let known = self.former.entries.contains(&entry) || self.done.entries.contains(&entry);
-        let there = || fs::read(&path).is_ok_and(|content| content == bytes);
-        if !known || !there() {
-            write(&path, bytes)?;
+        if !self.has(&entry) {
+            write(&self.folder.join(entry.file()), bytes)?;
             self.copied.written_files += 1;
             self.copied.written_bytes += length;
         }
+        self.take(entry);
+        Ok(())
+    }
+
+    /// The same for a file that may be larger than memory, and does not change meanwhile.
+    fn put_file(
+        &mut self,
+        name: &str,
+        source: &Path,
+        progress: &mut impl FnMut(&str, u64),
+    ) -> Result<(), BackupError> {
+        let (bytes, checksum) = sum(source).map_err(BackupError::io("read", source))?;
+        let entry = Entry { name: name.to_owned(), bytes, checksum };
+        progress(name, bytes);
+        if !self.has(&entry) {
+            if copy(source, &self.folder.join(entry.file()))? != (bytes, checksum) {
+                let error = io::Error::other("it was written to while it was copied");
+                return Err(BackupError::io("copy", source)(error));
+            }
+            self.copied.written_files += 1;
+            self.copied.written_bytes += bytes;
+        }
+        self.take(entry);
+        Ok(())
+    }
+
+    /// Whether a file's content is in the backup, as it was.
+    fn has(&self, entry: &Entry) -> bool {
+        let known = self.former.entries.contains(entry) || self.done.entries.contains(entry);
+        let there = || sum(&self.folder.join(entry.file())).ok();
+        known && there() == Some((entry.bytes, entry.checksum))
+    }
+
+    fn take(&mut self, entry: Entry) {
         self.done.entries.retain(|other| other.name != entry.name);
         self.done.entries.push(entry);
-        Ok(())
     }
 
     /// Makes the backup the one that counts, and clears away what belonged to former ones.
@@ -322,16 +350,45 @@ fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, BackupError> {
 
 /// Writes a file whole or not at all, and returns once it survives a crash.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
+    let new = unfinished(path);
     let written = File::create(&new).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
     written.map_err(BackupError::io("write", &new))?;
-    fs::rename(&new, path).map_err(BackupError::io("rename", &new))?;
+    finish(&new, path)
+}
+
+/// Copies a file the same way, without having it in memory. Its length and checksum.
+fn copy(from: &Path, path: &Path) -> Result<(u64, u64), BackupError> {
+    let new = unfinished(path);
+    let source = File::open(from).map_err(BackupError::io("read", from))?;
+    let copied = File::create(&new).and_then(|mut file| {
+        let sum = checksum_of(source, |bytes| file.write_all(bytes))?;
+        file.sync_all()?;
+        Ok(sum)
+    });
+    let sum = copied.map_err(BackupError::io("write", &new))?;
+    finish(&new, path)?;
+    Ok(sum)
+}
+
+/// The name of a file that is still being written.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    PathBuf::from(new)
+}
+
+/// Gives a file that was written its name.
+fn finish(new: &Path, path: &Path) -> Result<(), BackupError> {
+    fs::rename(new, path).map_err(BackupError::io("rename", new))?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// The length and the checksum of a file.
+fn sum(path: &Path) -> io::Result<(u64, u64)> {
+    checksum_of(File::open(path)?, |_| Ok(()))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), BackupError> {

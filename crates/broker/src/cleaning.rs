@@ -53,7 +53,7 @@ impl Core {
     /// Begins a sweep, goes on with one, or gives up what one has made dispensable. Whether there
     /// is more to do at once.
     pub(crate) fn clean(&mut self, now: Now) -> bool {
-        if self.threads.committer.is_none() || self.congested {
+        if self.threads.committer.is_none() || self.congested || self.is_index_damaged() {
             return false;
         }
         self.remove_cleaned();
@@ -76,6 +76,12 @@ impl Core {
             self.perform();
         }
         self.engine.cleaning().is_some() && self.out.records.len() == records
+    }
+
+    /// Whether the index was found damaged. Nothing is given up on its word then: what the log still
+    /// has is what the next start makes another one of.
+    fn is_index_damaged(&self) -> bool {
+        self.threads.index.as_ref().is_some_and(|index| index.feed().is_damaged())
     }
 
     /// The place of the first record that is to stay, if cleaning is due.

@@ -14,6 +14,13 @@ pub enum OpenError {
     /// The log's thread or the runtime failed while the broker was opened.
     #[error("cannot start the broker: {0}")]
     Start(String),
+    /// The index is there and cannot be opened, as on a full disk or by an earlier version of this
+    /// program. It may be what alone has the history that the log gave up.
+    #[error(
+        "{0}; what the log gave up is only there, so it is left as it is: mend the cause, or move \
+         the file away to go on without"
+    )]
+    Index(String),
     /// The log failed on its first write.
     #[error("cannot write to the log: {0}")]
     FirstWrite(String),

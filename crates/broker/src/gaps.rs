@@ -34,6 +34,11 @@ impl Gaps {
         Ok(())
     }
 
+    /// Whether records may be missing before what comes next.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
     /// Takes note of what may be missing behind the last record, once all has been read.
     pub(crate) fn finish(engine: &mut Engine, recovery: &Recovery) {
         if recovery.damage.is_empty() {

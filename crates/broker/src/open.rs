@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::error::OpenError;
 use crate::filters::FilterTable;
 use crate::gaps::Gaps;
-use crate::index::Index;
+use crate::index::{Fit, Index};
 use crate::loading::{Lookup, Payloads};
 use crate::settings;
 use parking_lot::Mutex;
@@ -48,7 +48,7 @@ pub(crate) fn open(config: BrokerConfig) -> Result<Opened, OpenError> {
         Store::Memory => (None, None),
         Store::Directory(path) => {
             let storage = Arc::new(Directory::open(&path)?);
-            (Some(storage), Index::open(&path.join(INDEX)))
+            (Some(storage), Index::open(&path.join(INDEX))?)
         }
         Store::Custom(storage) => (Some(storage), None),
     };
@@ -136,16 +136,18 @@ struct Replayed {
     index: Option<Index>,
 }
 
-/// Rebuilds the engine from the log. An index that turns out to belong to another log is emptied,
-/// and everything begins anew: the engine has counted on it.
+/// Rebuilds the engine from the log. An index that turns out to belong to another log is replaced, one
+/// that goes further than the log is cut, and everything begins anew: the engine has counted on it.
 fn replay(
     storage: &Arc<dyn Storage>,
-    mut index: Option<Index>,
+    index: Option<Index>,
     config: &mut EngineConfig,
     log_config: &LogConfig,
     clock: Clock,
 ) -> Result<Replayed, OpenError> {
+    let mut again = index;
     loop {
+        let mut index = again;
         config.key_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn KeyIndex>);
         config.task_index = index.as_ref().map(|index| index.reader.clone() as Arc<dyn TaskIndex>);
         config.letter_index =
@@ -173,18 +175,33 @@ fn replay(
             Ok(())
         })?;
         Gaps::finish(&mut engine, &recovery);
-        if let Some(index) = &mut index
-            && engine.sequence() > Sequence(0)
-        {
-            index.identify(first_record(&engine));
+        let last = engine.sequence();
+        if last > Sequence(0) {
+            // The record that tells may be damaged, which is no reason not to believe the index.
+            let born = index.as_ref().and_then(Index::born);
+            engine.mend_born(born.unwrap_or(now));
+            if let Some(index) = &mut index {
+                index.identify(first_record(&engine));
+            }
         }
+        let fit = index.as_ref().map_or(Fit::Fits, |index| index.fit(last));
         match index {
-            Some(other) if !other.fits(engine.sequence()) => {
-                tracing::warn!("the index belongs to another log and is made again from this");
+            Some(index) if fit != Fit::Fits => {
                 drop((engine, log));
                 (config.key_index, config.task_index) = (None, None);
                 config.letter_index = None;
-                index = other.reset();
+                again = if fit == Fit::Ahead {
+                    let (last, through) = (last.0, index.through.0);
+                    tracing::warn!(
+                        last,
+                        through,
+                        "the index goes further than the log; what it has of records behind is \
+                         left out"
+                    );
+                    index.cut(Sequence(last))?
+                } else {
+                    index.reset()?
+                };
             }
             index => {
                 gaps.tell(&recovery);

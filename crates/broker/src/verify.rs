@@ -1,22 +1,29 @@
 //! Checking a stopped broker's data: every segment, every record, the state they lead to, the index.
 //!
 //! It holds the directory's lock meanwhile. Without repair nothing is written; with it damaged bytes
-//! are copied and a damaged index is moved aside, and nothing is ever deleted.
+//! are copied and a damaged index is moved aside, and nothing is ever deleted. The index is read where
+//! it is: what could not be read is no damage, and stays.
 
 use crate::error::OpenError;
 use crate::gaps::Gaps;
-use crate::index::inspect::{self, Inspected};
+use crate::index::examine::{self, Examiner, Wrong};
+use crate::index::{inspect, row_of};
+use crate::loading::{Lookup, Payloads};
 use crate::open::first_record;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use trunkline_engine::{Engine, EngineConfig, Record};
+use std::time::Duration;
+use trunkline_engine::{EndedTask, Engine, EngineConfig, Past, Record, TaskIndex};
 use trunkline_log::{Damage, Directory, Location, Recovery, Storage, segment_number};
 use trunkline_rules::Rulebook;
-use trunkline_types::Sequence;
+use trunkline_types::{MessageId, Sequence, TenantId, WallTime};
 
 /// How many faults are told one by one; the others are counted.
 const TOLD: usize = 100;
+
+/// How many bytes of payloads are in memory meanwhile.
+const PAYLOAD_MEMORY: u64 = 16 << 20;
 
 /// Whether to put damage aside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +31,8 @@ pub enum Repair {
     /// Only look.
     No,
     /// Copy damaged bytes to `quarantine/`, and move an index there that is of no use, so that the
-    /// next start makes it again from the log.
+    /// next start makes it again from the log. One that lacks what the log has stays, and the next
+    /// start makes up for it.
     Yes,
 }
 
@@ -52,6 +60,8 @@ pub struct Verified {
     pub faults_total: u64,
     /// Where an index of no use was moved to.
     pub index_moved: Option<PathBuf>,
+    /// What an index lacked that the next start is to make up for.
+    pub index_mended: Option<String>,
 }
 
 /// Something that is wrong.
@@ -91,7 +101,10 @@ pub fn verify(
     progress: impl FnMut(u64, u64),
 ) -> Result<Verified, OpenError> {
     let storage: Arc<dyn Storage> = Arc::new(Directory::inspect(path)?);
-    let mut checker = Checker::new(&storage, progress)?;
+    // The engine has a weak hold of it.
+    let payloads = Arc::new(Payloads::new(storage.clone(), EngineConfig::default().partition.0));
+    let index = Examiner::open(&path.join(crate::open::INDEX));
+    let mut checker = Checker::new(&storage, &payloads, index, progress)?;
     let visit = |found: trunkline_log::Record<'_>| {
         checker.record(&found);
         Ok(())
@@ -111,6 +124,8 @@ struct Checker<P> {
     total: u64,
     engine: Engine,
     gaps: Gaps,
+    /// The index, if there is one.
+    index: Result<Option<Examiner>, Wrong>,
     /// Records no longer reach the engine, as one did not fit.
     stuck: bool,
     /// The record before could not be read, so that it is missing for the engine.
@@ -120,7 +135,12 @@ struct Checker<P> {
 }
 
 impl<P: FnMut(u64, u64)> Checker<P> {
-    fn new(storage: &Arc<dyn Storage>, progress: P) -> Result<Self, OpenError> {
+    fn new(
+        storage: &Arc<dyn Storage>,
+        payloads: &Arc<Payloads>,
+        index: Result<Option<Examiner>, Wrong>,
+        progress: P,
+    ) -> Result<Self, OpenError> {
         let files = storage.list().map_err(|source| trunkline_log::OpenError::Io {
             action: "list",
             path: storage.path(""),
@@ -141,6 +161,9 @@ impl<P: FnMut(u64, u64)> Checker<P> {
         let config = EngineConfig {
             logged: true,
             rules: Arc::new(Rulebook::new()),
+            payloads: Some(Arc::new(Lookup::new(payloads))),
+            payload_memory: PAYLOAD_MEMORY,
+            task_index: Some(Arc::new(Elsewhere)),
             ..EngineConfig::default()
         };
         Ok(Self {
@@ -149,6 +172,7 @@ impl<P: FnMut(u64, u64)> Checker<P> {
             total,
             engine: Engine::new(config),
             gaps: Gaps::default(),
+            index,
             stuck: false,
             unread: false,
             faults: Vec::new(),
@@ -172,12 +196,33 @@ impl<P: FnMut(u64, u64)> Checker<P> {
         if self.stuck {
             return;
         }
+        if let Ok(Some(index)) = &mut self.index {
+            if let Record::Boot { at, .. } = &record {
+                index.time(*at);
+            }
+            if let Some(row) = row_of(place, &record, Duration::ZERO) {
+                index.time(row.accepted.expires_at);
+                index.key(&row);
+            }
+        }
         let behind = found.after_damage || std::mem::take(&mut self.unread);
         if let Err(error) = self.gaps.replay(&mut self.engine, place, record, behind) {
             self.stuck = true;
             let what = format!("{error}; what comes after it was read but not replayed");
             self.fault(Some(location), what);
         }
+        if let Some(law) = self.engine.take_broken_law()
+            && !self.gaps.is_behind()
+        {
+            self.fault(Some(location), format!("record {}: {law}", place.0));
+        }
+        for past in self.engine.take_past() {
+            if let (Past::Ended(task), Ok(Some(index))) = (past, &mut self.index) {
+                index.task(&task);
+            }
+        }
+        // What has ended need not be kept here.
+        self.engine.indexed(place);
     }
 
     fn fault(&mut self, location: Option<Location>, what: String) {
@@ -201,17 +246,34 @@ impl<P: FnMut(u64, u64)> Checker<P> {
             self.fault(None, format!("the state that the records lead to does not add up: {what}"));
         }
         let folder = path.join(crate::open::INDEX);
-        let mut index_moved = None;
-        if let Some(what) = self.index_fault(&folder) {
-            if repair == Repair::Yes {
-                let moved = inspect::move_aside(&folder, &path.join("quarantine"));
+        let (mut index_moved, mut index_mended) = (None, None);
+        match (self.index_fault(), repair) {
+            (Ok(()), _) => {}
+            (Err(Wrong::Damaged(_) | Wrong::Foreign), Repair::Yes) => {
+                let moved = inspect::move_aside(&folder, &inspect::aside(&folder));
                 index_moved = Some(moved.map_err(|source| trunkline_log::OpenError::Io {
                     action: "move aside",
                     path: folder,
                     source,
                 })?);
-            } else {
-                self.fault(None, format!("the index {what}"));
+            }
+            (Err(Wrong::Incomplete(what)), Repair::Yes) => match examine::mend(&folder) {
+                Ok(()) => index_mended = Some(what),
+                Err(error) => {
+                    self.fault(None, format!("the index is not complete: {what}; {error}"));
+                }
+            },
+            (Err(Wrong::Damaged(what)), Repair::No) => {
+                self.fault(None, format!("the index is damaged: {what}"));
+            }
+            (Err(Wrong::Foreign), Repair::No) => {
+                self.fault(None, "the index belongs to another log".to_owned());
+            }
+            (Err(Wrong::Incomplete(what)), Repair::No) => {
+                self.fault(None, format!("the index is not complete: {what}"));
+            }
+            (Err(Wrong::Unchecked(what)), _) => {
+                self.fault(None, format!("the index could not be checked: {what}"));
             }
         }
         let Recovery { records, bytes, segments, torn, closed, damage, .. } = recovery;
@@ -226,20 +288,56 @@ impl<P: FnMut(u64, u64)> Checker<P> {
             faults: self.faults,
             faults_total: self.faults_total,
             index_moved,
+            index_mended,
         })
     }
 
-    /// Why the index is of no use, if it is there and is of none.
-    fn index_fault(&self, folder: &Path) -> Option<String> {
-        match inspect::inspect(folder) {
-            Ok(None) => None,
-            Err(what) => Some(format!("is damaged: {what}")),
-            Ok(Some(Inspected { through, belongs_to })) => {
-                let first = first_record(&self.engine);
-                let fits = belongs_to.is_empty()
-                    || (belongs_to == first && through <= self.engine.sequence());
-                (!fits).then(|| "belongs to another log".to_owned())
-            }
+    /// What is wrong with the index, if it is there and something is.
+    fn index_fault(&mut self) -> Result<(), Wrong> {
+        let Some(index) = std::mem::replace(&mut self.index, Ok(None))? else { return Ok(()) };
+        let last = self.engine.sequence();
+        // The record that tells the log from others may be damaged.
+        let is_known = self.engine.born() != WallTime(0);
+        if is_known
+            && !index.belongs_to.is_empty()
+            && index.belongs_to != first_record(&self.engine)
+        {
+            return Err(Wrong::Foreign);
         }
+        if index.through > last {
+            let through = index.through.0;
+            self.fault(
+                None,
+                format!(
+                    "the index goes through record {through} and the log to {}: the log has lost \
+                     its end or was put back to an earlier time; the next start leaves out what \
+                     the index has of later records",
+                    last.0
+                ),
+            );
+        }
+        if self.stuck {
+            // What the log has was not all looked at.
+            return Ok(());
+        }
+        index.finish()
+    }
+}
+
+/// Where ended tasks are as far as the engine is concerned: not in its memory.
+#[derive(Debug)]
+struct Elsewhere;
+
+impl TaskIndex for Elsewhere {
+    fn find(&self, _: &TenantId, _: MessageId) -> Result<Option<Box<EndedTask>>, String> {
+        Ok(None)
+    }
+
+    fn count(&self, _: &TenantId, _: Sequence) -> Result<u64, String> {
+        Ok(0)
+    }
+
+    fn since(&self) -> Result<Option<WallTime>, String> {
+        Ok(None)
     }
 }

@@ -87,6 +87,7 @@ impl Engine {
                     let problem = "a session without an agent holds a lease";
                     return Err(ReplayError::Contradiction { at: sequence, problem });
                 };
+                self.judge_lease(key, token);
                 self.unqueue(key);
                 self.apply_leased(key, token, session, id, agent, at);
             }

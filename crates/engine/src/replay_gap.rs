@@ -9,7 +9,10 @@ use crate::engine::Engine;
 use crate::queue::Place;
 use crate::record::{AcceptedRecord, EntryId, Record};
 use crate::replay::ReplayError;
-use trunkline_types::{Epoch, ScheduleName, Sequence, TaskState};
+use crate::table::TenantKey;
+use crate::task::Outcomes;
+use std::collections::BTreeMap;
+use trunkline_types::{Epoch, ScheduleName, Sequence, TaskState, TenantId};
 
 impl Engine {
     /// Takes note that the records up to a place are missing, if they are.
@@ -53,7 +56,7 @@ impl Engine {
         }
     }
 
-    /// Evens out the figures of inboxes once all has been read, for records that said them in full
+    /// Evens out the figures of inboxes and tenants once all has been read, for records that said them in full
     /// may be missing: what is there was accepted, and what is neither there nor has ended was
     /// lost. Does nothing where they add up.
     pub fn mend_figures(&mut self) {
@@ -62,6 +65,40 @@ impl Engine {
             let known = totals.ended() + inbox.gauges().total();
             inbox.counters.accepted += known.saturating_sub(totals.accepted);
             inbox.counters.lost += totals.accepted.saturating_sub(known);
+        }
+        self.mend_tallies();
+    }
+
+    /// Evens out the figures of tenants: what memory and the index have did end.
+    fn mend_tallies(&mut self) {
+        let before = self.indexed.next();
+        let mut known: BTreeMap<TenantKey, Outcomes> = BTreeMap::new();
+        for &(key, _) in &self.tasks.ended[0].queue {
+            let task = &self.tasks.rows[key];
+            if self.is_indexed(task.more().place) {
+                continue;
+            }
+            known.entry(task.tenant).or_default().add(task.state, 1);
+        }
+        if let Some(index) = self.config.task_index.clone() {
+            // Whose only record is missing is not known but for this one.
+            self.tenant_key(&TenantId::default());
+            for (key, tenant) in self.tenants.iter() {
+                // What cannot be read is nowhere else.
+                let outcomes = index.outcomes(&tenant.id, before).unwrap_or_default();
+                let sums = known.entry(key).or_default();
+                sums.completed += outcomes.completed;
+                sums.failed += outcomes.failed;
+                sums.canceled += outcomes.canceled;
+            }
+        }
+        for (key, Outcomes { completed, failed, canceled }) in known {
+            let recorded = &mut self.tenants[key].tally.recorded;
+            recorded.completed = recorded.completed.max(completed);
+            recorded.failed = recorded.failed.max(failed);
+            recorded.canceled = recorded.canceled.max(canceled);
+            let ended = recorded.completed + recorded.failed + recorded.canceled;
+            recorded.accepted = recorded.accepted.max(ended);
         }
     }
 

@@ -3,7 +3,8 @@
 //! Pure functions over byte slices. Whatever is read here is untrusted: every reader returns an
 //! option or an error and never panics on content.
 
-use crc_fast::{crc32_iscsi, crc64_nvme};
+use crc_fast::{CrcAlgorithm, Digest, crc32_iscsi, crc64_nvme};
+use std::io::{self, Read};
 
 /// The format this version writes, and the highest it reads.
 pub(crate) const FORMAT_VERSION: u32 = 3;
@@ -43,6 +44,31 @@ const _: () = assert!(MAX_SEGMENT_BYTES <= u32::MAX as u64);
 /// written, and is no protection against anybody who wants to deceive.
 pub fn checksum(bytes: &[u8]) -> u64 {
     crc64_nvme(bytes)
+}
+
+/// The length and the checksum of all that can be read from somewhere, which is passed on piece by
+/// piece, so that it need not be in memory.
+///
+/// # Errors
+/// What reading says, or who it is passed on to.
+pub fn checksum_of(
+    mut from: impl Read,
+    mut to: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<(u64, u64)> {
+    let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+    let (mut length, mut buffer) = (0, vec![0; 1 << 20]);
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok((length, digest.finalize())),
+            Ok(count) => {
+                digest.update(&buffer[..count]);
+                to(&buffer[..count])?;
+                length += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The name of a segment's file.

@@ -20,7 +20,7 @@ pub use config::LogConfig;
 pub use error::{
     CloseError, OpenError, PrepareError, ReadError, RecordTooLarge, VisitError, WriteError,
 };
-pub use layout::{checksum, segment_name, segment_number};
+pub use layout::{checksum, checksum_of, segment_name, segment_number};
 pub use log::{Log, LogFigures, SegmentInfo, Space, Upkeep, UpkeepDone};
 pub use reader::Reader;
 pub use recovery::{

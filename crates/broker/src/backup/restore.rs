@@ -1,10 +1,10 @@
 //! Making a data directory of a backup.
 
 use super::manifest::{Entry, Manifest};
-use super::{BackedUp, BackupError, FORMAT, sync_folder, write};
+use super::{BackedUp, BackupError, FORMAT, copy, sum, sync_folder};
 use std::fs;
 use std::path::Path;
-use trunkline_log::{check_format, checksum};
+use trunkline_log::check_format;
 
 /// Makes a data directory of a backup. `progress` is told each file and its length.
 ///
@@ -28,10 +28,11 @@ pub fn restore(
         return Err(BackupError::NotEmpty { path: data.to_owned() });
     }
     for entry in &manifest.entries {
-        let bytes = content(backup, entry)?;
+        let path = backup.join(entry.file());
+        check(&path, entry, sum(&path).map_err(BackupError::io("read", &path))?)?;
         if entry.name == FORMAT {
             let scratch = tempfile::tempdir().map_err(BackupError::io("make", data))?;
-            write(&scratch.path().join(FORMAT), &bytes)?;
+            copy(&path, &scratch.path().join(FORMAT))?;
             check_format(scratch.path())?;
         }
     }
@@ -45,7 +46,8 @@ pub fn restore(
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(BackupError::io("make", folder))?;
         }
-        write(&path, &content(backup, entry)?)?;
+        let from = backup.join(entry.file());
+        check(&from, entry, copy(&from, &path)?)?;
         done.files += 1;
         done.bytes += entry.bytes;
     }
@@ -54,16 +56,14 @@ pub fn restore(
     Ok(done)
 }
 
-/// The content of a file, checked.
-fn content(backup: &Path, entry: &Entry) -> Result<Vec<u8>, BackupError> {
-    let path = backup.join(entry.file());
-    let bytes = fs::read(&path).map_err(BackupError::io("read", &path))?;
-    let reason = if bytes.len() as u64 != entry.bytes {
-        format!("it has {} bytes, {} were backed up", bytes.len(), entry.bytes)
-    } else if checksum(&bytes) != entry.checksum {
+/// Whether the content of a file is as it was backed up.
+fn check(path: &Path, entry: &Entry, (bytes, checksum): (u64, u64)) -> Result<(), BackupError> {
+    let reason = if bytes != entry.bytes {
+        format!("it has {bytes} bytes, {} were backed up", entry.bytes)
+    } else if checksum != entry.checksum {
         "its checksum does not match".to_owned()
     } else {
-        return Ok(bytes);
+        return Ok(());
     };
-    Err(BackupError::Damaged { path, reason })
+    Err(BackupError::Damaged { path: path.to_owned(), reason })
 }

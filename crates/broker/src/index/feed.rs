@@ -30,6 +30,8 @@ pub(crate) struct Feed {
     state: Mutex<State>,
     /// Told when there is something to commit, or the thread is to end.
     changed: Condvar,
+    /// Whether the index was found damaged.
+    damaged: AtomicBool,
     /// Whether too many bytes wait.
     is_full: AtomicBool,
 }
@@ -125,6 +127,19 @@ impl Feed {
         std::mem::take(&mut state.rows).len()
     }
 
+    /// Notes that the index was found damaged: nothing is taken in any longer, and nobody is to
+    /// believe what was.
+    pub(crate) fn note_damage(&self) {
+        self.damaged.store(true, Ordering::Release);
+        self.give_up();
+        self.changed.notify_one();
+    }
+
+    /// Whether the index was found damaged.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
     /// Whether nothing is taken any longer because the index cannot be written.
     pub(super) fn is_given_up(&self) -> bool {
         self.state.lock().given_up
@@ -178,14 +193,16 @@ impl Feed {
     /// `None` when the thread is to end.
     pub(super) fn take(&self, most: Option<Duration>) -> Option<Taken> {
         let mut state = self.state.lock();
-        while !state.ready() && !state.is_wanted() && !state.closing && !state.has_news() {
+        let damaged = || self.is_damaged();
+        let is_over = |state: &State| state.closing || damaged();
+        while !state.ready() && !state.is_wanted() && !state.has_news() && !is_over(&state) {
             match most {
                 None => self.changed.wait(&mut state),
                 Some(most) if self.changed.wait_for(&mut state, most).timed_out() => break,
                 Some(_) => {}
             }
         }
-        if state.closing {
+        if state.closing || damaged() {
             return None;
         }
         let (synced, retention) = (state.synced, state.retention);
@@ -213,7 +230,8 @@ impl Feed {
         let until = Instant::now() + most;
         let mut state = self.state.lock();
         let is_enough = |state: &State| state.rows.len() >= BATCH || state.bytes >= BATCH_BYTES;
-        while !state.closing && state.wanted.is_none() && !is_enough(&state) {
+        while !(state.closing || self.is_damaged()) && state.wanted.is_none() && !is_enough(&state)
+        {
             if self.changed.wait_until(&mut state, until).timed_out() {
                 return;
             }
@@ -232,7 +250,7 @@ impl Feed {
         if !state.closing {
             self.changed.wait_for(&mut state, RETRY);
         }
-        !state.closing
+        !(state.closing || self.is_damaged())
     }
 }
 

@@ -1,10 +1,8 @@
-//! A look at the index of a stopped broker: is it whole, and is it this log's.
+//! The file of the index as those handle it who do not use it: it is copied, marked, moved aside.
 
-use crate::index::store::{self, VERSION, WITHOUT_LETTERS, WITHOUT_TASKS};
-use rusqlite::{Connection, Error, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
-use trunkline_types::Sequence;
 
 /// The name of the file in its folder, from when it held keys alone.
 pub(crate) const FILE: &str = "keys.sqlite";
@@ -12,33 +10,43 @@ pub(crate) const FILE: &str = "keys.sqlite";
 /// What SQLite keeps beside the file.
 pub(crate) const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// What an index says of itself.
-pub(crate) struct Inspected {
-    /// How far it goes.
-    pub(crate) through: Sequence,
-    /// The first record of the log that it belongs to; empty before the first commit.
-    pub(crate) belongs_to: Vec<u8>,
+/// What is behind the file's name in that of the mark of damage that was found while it was used.
+const DAMAGED: &str = "-damaged";
+
+/// The folder beside that of an index into which one of no use is moved.
+pub(crate) fn aside(folder: &Path) -> PathBuf {
+    folder.with_file_name("quarantine")
 }
 
-/// Checks the index in a folder. `None` if there is none. SQLite changes files even to read them,
-/// so it is given copies.
+/// Whether there is a file of an index in a folder, of whatever kind.
 ///
 /// # Errors
-/// What is wrong with it, in a few words.
-pub(crate) fn inspect(folder: &Path) -> Result<Option<Inspected>, String> {
-    if !folder.join(FILE).is_file() {
-        return Ok(None);
-    }
-    let copy = |error: io::Error| format!("it cannot be copied to be checked: {error}");
-    let scratch = tempfile::tempdir().map_err(copy)?;
-    for suffix in SUFFIXES {
-        let name = format!("{FILE}{suffix}");
-        match fs::copy(folder.join(&name), scratch.path().join(&name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(copy(error)),
-            _ => {}
+/// What the disk says if that cannot be told.
+pub(crate) fn is_there(folder: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(folder.join(FILE)) {
+        Ok(_) => Ok(true),
+        // A folder that is none has no file.
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            Ok(false)
         }
+        Err(error) => Err(error),
     }
-    check(&scratch.path().join(FILE)).map(Some)
+}
+
+/// Marks the index as damaged, for damage in the middle is not seen when it is opened.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn mark(folder: &Path) -> io::Result<()> {
+    fs::File::create(folder.join(format!("{FILE}{DAMAGED}")))?.sync_all()?;
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Whether the index was marked as damaged.
+pub(crate) fn is_marked(folder: &Path) -> bool {
+    folder.join(format!("{FILE}{DAMAGED}")).exists()
 }
 
 /// Copies the index in a folder to a file as it is at one moment, while a broker may be writing to
@@ -71,7 +79,8 @@ pub(crate) fn move_aside(folder: &Path, to: &Path) -> io::Result<PathBuf> {
     let free = (1..=u32::MAX).find(|at| SUFFIXES.iter().all(|it| !name(*at, it).exists()));
     let free = free.ok_or(io::ErrorKind::AlreadyExists)?;
     // The file itself last, so that it never stands there without what belongs to it.
-    for suffix in SUFFIXES.into_iter().rev() {
+    // The mark after it, so that no damaged file ever stands there without one.
+    for suffix in SUFFIXES.into_iter().rev().chain([DAMAGED]) {
         match fs::rename(folder.join(format!("{FILE}{suffix}")), name(free, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -80,21 +89,4 @@ pub(crate) fn move_aside(folder: &Path, to: &Path) -> io::Result<PathBuf> {
     fs::File::open(to)?.sync_all()?;
     fs::File::open(folder)?.sync_all()?;
     Ok(name(free, ""))
-}
-
-fn check(path: &Path) -> Result<Inspected, String> {
-    let text = |error: Error| error.to_string();
-    let connection = Connection::open(path).map_err(text)?;
-    let version: i64 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(text)?;
-    if ![VERSION, WITHOUT_LETTERS, WITHOUT_TASKS].contains(&version) {
-        return Err(format!("its version is {version}, this version reads {VERSION}"));
-    }
-    let found: String =
-        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(text)?;
-    if found != "ok" {
-        return Err(found);
-    }
-    let (through, belongs_to) = store::state_of(&connection).map_err(text)?;
-    Ok(Inspected { through, belongs_to })
 }

@@ -227,7 +227,7 @@ fn head(row: &Row<'_>) -> Result<LetterHead, Error> {
     LetterHead::decode(place, row.get_ref(1)?.as_blob()?).map_err(|error| malformed(1, error))
 }
 
-fn whole(row: &Row<'_>) -> Result<DiedLetter, Error> {
+pub(super) fn whole(row: &Row<'_>) -> Result<DiedLetter, Error> {
     let rest = row.get_ref(2)?.as_blob()?;
     head(row)?.decode_rest(rest).map_err(|error| malformed(2, error))
 }

@@ -5,12 +5,14 @@
 //! lie in the order itself, and by the task, which costs more to read. A page looks at a bounded
 //! number of tasks.
 
+use crate::index::feed::Feed;
 use crate::index::letters;
 use crate::index::store::{self, Hashes, signed, unsigned};
 use crate::index::tasks::{self, COMPLETED, Name};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Error, params};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use trunkline_engine::{EndedTask, InMemory, LetterList, merge_tasks};
 use trunkline_types::{
     ContextId, DeadLetterFilter, MessageId, Partition, Refusal, RefusalCode, Sequence, TaskFilter,
@@ -40,6 +42,8 @@ pub(crate) struct Lists {
     connection: Mutex<Connection>,
     hashes: Hashes,
     path: PathBuf,
+    /// Told of damage, so that nothing more goes in.
+    feed: Arc<Feed>,
 }
 
 /// A task as it lies in an order.
@@ -51,10 +55,9 @@ struct Seen {
 }
 
 impl Lists {
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let (connection, hashes) = store::connect(path)
-            .map_err(|error| format!("cannot open {} to list tasks: {error}", path.display()))?;
-        Ok(Self { connection: Mutex::new(connection), hashes, path: path.to_owned() })
+    pub(crate) fn open(path: &Path, feed: Arc<Feed>) -> Result<Self, Error> {
+        let (connection, hashes) = store::connect(path)?;
+        Ok(Self { connection: Mutex::new(connection), hashes, path: path.to_owned(), feed })
     }
 
     /// A page of a tenant's tasks that ended before a place.
@@ -119,6 +122,9 @@ impl Lists {
 
     fn refusal(&self, error: &Error) -> Refusal {
         let file = self.path.display();
+        if store::is_damage(error) {
+            self.feed.note_damage();
+        }
         tracing::error!(%error, %file, "the index cannot be read; ended tasks and dead letters \
             cannot be listed until the broker is started again");
         let message = format!(

@@ -1,15 +1,19 @@
 //! The index on disk: tables in SQLite beside the log, in which idempotency keys, ended tasks and
 //! dead letters are found once they have left the engine's memory.
 //!
-//! It holds nothing that the log did not hold: what is missing, behind or damaged is made again
-//! from the log, as far back as that reaches. So nobody waits for it, its commits need not reach the
-//! disk at once, and a commit says in itself how far it goes. [`store`] is the file, [`thread`] fills
-//! it from the [`feed`], [`reader`] what the engine asks, [`tasks`] and [`letters`] its tables of what
-//! is over, [`table`] what these have in common, [`lists`] what is listed from them, [`rows`] what is
-//! taken in, [`inspect`] looks at it while no broker runs. The file has the name that it had when it
-//! held keys alone, so that older directories open. Why SQLite is in
-//! `docs/adr/0001-key-index.md`, why the tables are as they are in `docs/adr/0002-history.md`.
+//! It holds nothing that the log did not hold, but it may be all that is left of that: the log gives
+//! records up once the index is on disk. So nothing here ever deletes an index: one that is damaged
+//! or another log's is put aside, one that cannot be opened now is refused. What is missing or behind
+//! is made again from the log, as far back as that reaches, so nobody waits for it, its commits need
+//! not reach the disk at once, and a commit says in itself how far it goes. [`store`] is the file,
+//! [`thread`] fills it from the [`feed`], [`reader`] what the engine asks, [`tasks`] and [`letters`]
+//! its tables of what is over, [`table`] what these have in common, [`lists`] what is listed from
+//! them, [`rows`] what is taken in; while no broker runs [`inspect`] handles the file and [`examine`]
+//! checks it. The file has the name that it had when it held keys alone, so that older directories
+//! open. Why SQLite is in `docs/adr/0001-key-index.md`, why the tables are as they are in
+//! `docs/adr/0002-history.md`.
 
+pub(crate) mod examine;
 mod feed;
 pub(crate) mod inspect;
 mod letters;
@@ -24,6 +28,6 @@ mod thread;
 
 pub(crate) use feed::{Feed, Keep, Retention};
 pub(crate) use lists::Lists;
-pub(crate) use opened::Index;
+pub(crate) use opened::{Fit, Index};
 pub(crate) use rows::{Entry, row_of};
 pub(crate) use thread::IndexThread;

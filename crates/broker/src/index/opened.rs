@@ -1,18 +1,19 @@
 //! An index that was opened, while the log beside it is read.
 
 use crate::clock::Clock;
+use crate::error::OpenError;
 use crate::index::feed::{Feed, Retention};
 use crate::index::lists::Lists;
 use crate::index::reader::Reader;
 use crate::index::rows::{Entry, Row, row_of};
-use crate::index::store::{Entries, Store};
+use crate::index::store::{Entries, Store, Unopened};
 use crate::index::thread::{IndexThread, STAY};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{Carried, Past, Record};
-use trunkline_types::{Sequence, WallTime};
+use trunkline_types::{Epoch, Sequence, WallTime};
 
 /// An index that was opened, and what the log beside it holds that the index lacks.
 #[derive(Debug)]
@@ -59,15 +60,38 @@ enum Beginning {
 /// About how many bytes of what was read from the log are committed at a time.
 const BYTES: u64 = 16 << 20;
 
+/// Whether an index goes with a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fit {
+    /// It is that log's.
+    Fits,
+    /// It is that log's and goes further: the log was put back to an earlier time, or has lost its
+    /// end.
+    Ahead,
+    /// It is another log's.
+    Other,
+}
+
 impl Index {
-    /// Opens the index in a folder. `None` if that is not possible: everything then stays in memory.
-    pub(crate) fn open(folder: &Path) -> Option<Self> {
-        let opened = Store::open(folder).and_then(Self::new);
-        opened
-            .inspect_err(
-                |error| tracing::warn!(%error, "keys, ended tasks and dead letters stay in memory"),
-            )
-            .ok()
+    /// Opens the index in a folder. `None` if there is none and none can be made: everything
+    /// then stays in memory.
+    ///
+    /// # Errors
+    /// If there is one that cannot be opened now or by this version. It may be what alone has what
+    /// the log gave up.
+    pub(crate) fn open(folder: &Path) -> Result<Option<Self>, OpenError> {
+        Self::made(Store::open(folder))
+    }
+
+    fn made(store: Result<Store, Unopened>) -> Result<Option<Self>, OpenError> {
+        match store.and_then(Self::new) {
+            Ok(index) => Ok(Some(index)),
+            Err(Unopened::NoRoom(error)) => {
+                tracing::warn!(%error, "keys, ended tasks and dead letters stay in memory");
+                Ok(None)
+            }
+            Err(Unopened::Refused(reason)) => Err(OpenError::Index(reason)),
+        }
     }
 
     /// Takes note of a record that is read from the log, or of the first that is written to it.
@@ -167,22 +191,48 @@ impl Index {
         self.log = first;
     }
 
-    /// Whether it belongs to the log that was read, whose last record is at a place. A log that
-    /// was put in another's place, or put back to an earlier time, is not the index's own.
-    pub(crate) fn fits(&self, last: Sequence) -> bool {
-        self.belongs_to.is_empty() || (self.belongs_to == self.log && self.through <= last)
+    /// When the log that it belongs to was begun.
+    pub(crate) fn born(&self) -> Option<WallTime> {
+        let boot = Record::Boot { epoch: Epoch(1), at: WallTime(0) };
+        match Record::decode(boot.tag(), &self.belongs_to) {
+            Ok(Record::Boot { at, .. }) => Some(at),
+            _ => None,
+        }
     }
 
-    /// The index emptied, for a log that it does not belong to.
-    pub(crate) fn reset(self) -> Option<Self> {
+    /// Whether it belongs to the log that was read, whose last record is at a place.
+    pub(crate) fn fit(&self, last: Sequence) -> Fit {
+        if self.belongs_to.is_empty() {
+            Fit::Fits
+        } else if self.belongs_to != self.log {
+            Fit::Other
+        } else if self.through > last {
+            Fit::Ahead
+        } else {
+            Fit::Fits
+        }
+    }
+
+    /// The index without what records behind a place told of, which its log has lost.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn cut(self, last: Sequence) -> Result<Option<Self>, OpenError> {
+        let Self { mut store, reader, lists, .. } = self;
+        drop((reader, lists));
+        let cut = store.cut(last).map_err(|error| Unopened::refused(store.path(), error));
+        Self::made(cut.map(|()| store))
+    }
+
+    /// Another index that is empty, for a log that this one does not belong to. This one is put
+    /// aside.
+    ///
+    /// # Errors
+    /// If it cannot be put aside.
+    pub(crate) fn reset(self) -> Result<Option<Self>, OpenError> {
         let Self { store, reader, lists, .. } = self;
         drop((reader, lists));
-        let opened = store.reset().and_then(Self::new);
-        opened
-            .inspect_err(
-                |error| tracing::warn!(%error, "keys, ended tasks and dead letters stay in memory"),
-            )
-            .ok()
+        Self::made(store.reset())
     }
 
     /// Notes that all that was read from the log is on disk.
@@ -206,10 +256,13 @@ impl Index {
         IndexThread::start(self.store, self.feed, self.log, clock, on_commit, on_kept, on_stopped)
     }
 
-    fn new(store: Store) -> Result<Self, String> {
-        let reader = Arc::new(Reader::open(store.path())?);
-        let lists = Arc::new(Lists::open(store.path())?);
-        let (through, belongs_to) = store.state().map_err(|error| error.to_string())?;
+    fn new(store: Store) -> Result<Self, Unopened> {
+        let refused = |error| Unopened::refused(store.path(), error);
+        let feed = Arc::<Feed>::default();
+        let reader = Reader::open(store.path(), feed.clone()).map_err(refused)?;
+        let lists = Lists::open(store.path(), feed.clone()).map_err(refused)?;
+        let (through, belongs_to) = store.state().map_err(refused)?;
+        let (reader, lists) = (Arc::new(reader), Arc::new(lists));
         Ok(Self {
             store,
             reader,
@@ -217,7 +270,7 @@ impl Index {
             through,
             belongs_to,
             log: Vec::new(),
-            feed: Arc::default(),
+            feed,
             past: Vec::new(),
             cleared: Vec::new(),
             bytes: 0,

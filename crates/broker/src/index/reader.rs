@@ -1,13 +1,15 @@
 //! What the engine asks for keys, ended tasks and dead letters that have left its memory.
 
+use crate::index::feed::Feed;
 use crate::index::letters;
 use crate::index::store::{self, Hashes};
 use crate::index::tasks::{self, Name, TASKS};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Error};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use trunkline_engine::{
-    DeadPlace, DiedLetter, EndedTask, KeyIndex, KeyRow, LetterIndex, TaskIndex,
+    DeadPlace, DiedLetter, EndedTask, KeyIndex, KeyRow, LetterIndex, Outcomes, TaskIndex,
 };
 use trunkline_types::{IdempotencyKey, InboxAddress, MessageId, Sequence, TenantId, WallTime};
 
@@ -19,27 +21,24 @@ pub(crate) struct Reader {
     connection: Mutex<Connection>,
     hashes: Hashes,
     path: PathBuf,
+    /// Told of damage, so that nothing more goes in.
+    feed: Arc<Feed>,
 }
 
 impl Reader {
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let connection = store::connect(path);
-        let (connection, hashes) = connection
-            .map_err(|error| format!("cannot open {} to read: {error}", path.display()))?;
-        Ok(Self { connection: Mutex::new(connection), hashes, path: path.to_owned() })
+    pub(crate) fn open(path: &Path, feed: Arc<Feed>) -> Result<Self, Error> {
+        let (connection, hashes) = store::connect(path)?;
+        Ok(Self { connection: Mutex::new(connection), hashes, path: path.to_owned(), feed })
     }
 
     fn unreadable(&self, error: &Error) -> String {
         let file = self.path.display();
-        tracing::error!(%error, %file, "the index cannot be read; until the broker is started \
-            again, new work with an idempotency key is refused, and so are questions about tasks \
-            that ended and about dead letters");
-        // A damaged one is made again from the log at the next start.
-        if store::is_damage(error)
-            && let Err(error) = store::delete(&self.path)
-        {
-            tracing::error!(%error, %file, "the damaged index cannot be deleted");
+        if store::is_damage(error) {
+            self.feed.note_damage();
         }
+        tracing::error!(%error, %file, "the index cannot be read; what lies where it cannot is \
+            refused until the broker is started again: new work with an idempotency key, and \
+            questions about tasks that ended and about dead letters");
         format!("the index {file} cannot be read: {error}")
     }
 }
@@ -61,6 +60,11 @@ impl TaskIndex for Reader {
         let tenant = self.hashes.mark(Name::Tenant, tenant, "");
         TASKS
             .count(&self.connection.lock(), tenant, before)
+            .map_err(|error| self.unreadable(&error))
+    }
+
+    fn outcomes(&self, tenant: &TenantId, before: Sequence) -> Result<Outcomes, String> {
+        tasks::outcomes(&self.connection.lock(), self.hashes, tenant, before)
             .map_err(|error| self.unreadable(&error))
     }
 

@@ -1,20 +1,20 @@
 //! The file of the index: how it is opened and made, and its table of keys.
 
-use crate::index::inspect::FILE;
-use crate::index::letters;
+use crate::index::inspect;
+use crate::index::letters::{self, LETTERS};
 use crate::index::rows::{Entry, Row};
 use crate::index::table::{Bounds, Table};
 use crate::index::tasks::{self, Name, TASKS};
 use foldhash::quality::FixedState;
-use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, params};
+use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask, KeyRow, Past};
 use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
 
-/// The version of the tables below. A file with another one is made again from the log, but for
-/// those before.
+/// The version of the tables below. A file with a later one is refused.
 pub(super) const VERSION: i64 = 3;
 
 /// The version that had no tasks. It gets their tables, and the log is read again from its
@@ -23,6 +23,10 @@ pub(super) const WITHOUT_TASKS: i64 = 1;
 
 /// The version that had no dead letters, which get in likewise.
 pub(super) const WITHOUT_LETTERS: i64 = 2;
+
+/// How a file is opened that must be there.
+pub(super) const THERE: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 /// How a connection works: readers beside the writer, and no flush but when the write-ahead log
 /// is folded in, for what a crash takes is read from the log again.
@@ -52,6 +56,21 @@ pub(crate) struct Store {
     connection: Connection,
     hashes: Hashes,
     path: PathBuf,
+}
+
+/// Why there is no index.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Unopened {
+    /// None is there, and none can be made.
+    NoRoom(String),
+    /// One is there that cannot be used, and may be what alone has what the log gave up.
+    Refused(String),
+}
+
+impl Unopened {
+    pub(super) fn refused(path: &Path, reason: impl Display) -> Self {
+        Self::Refused(format!("cannot open the index {}: {reason}", path.display()))
+    }
 }
 
 /// What one commit takes.
@@ -92,39 +111,57 @@ pub(super) struct Hashes {
 }
 
 impl Store {
-    /// Opens the index in a folder, which is made if it is not there. A file that cannot be read
-    /// or is of another version is deleted and made anew, empty.
+    /// Opens the index in a folder, which is made if it is not there. A file that is damaged is
+    /// put aside, and another one made that is empty.
     ///
     /// # Errors
-    /// If that cannot be done either.
-    pub(crate) fn open(folder: &Path) -> Result<Self, String> {
-        let made = fs::create_dir_all(folder);
-        made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-        let path = folder.join(FILE);
-        if path.exists() {
+    /// If it is there and cannot be opened, or is not there and cannot be made.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Unopened> {
+        let path = folder.join(inspect::FILE);
+        if inspect::is_marked(folder) {
+            put_aside(folder, "it was found damaged when it was used last")?;
+        } else if inspect::is_there(folder).map_err(|error| Unopened::refused(&path, error))? {
             match Self::open_old(&path) {
                 Ok(store) => return Ok(store),
-                Err(error) => {
-                    let file = path.display();
-                    tracing::warn!(%error, %file, "the index is made again from the log");
-                }
+                Err(error) if is_of_no_use(&error) => put_aside(folder, &error.to_string())?,
+                Err(error) => return Err(Unopened::refused(&path, explain(&error))),
             }
         }
-        Self::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))
+        Self::make(&path)
     }
 
-    /// Deletes everything in it.
+    /// Puts the file aside and makes another one that is empty.
     ///
     /// # Errors
-    /// If it cannot be deleted or made anew.
-    pub(crate) fn reset(self) -> Result<Self, String> {
-        let path = self.path;
-        drop(self.connection);
-        Self::create(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))
+    /// If one of them cannot be done.
+    pub(crate) fn reset(self) -> Result<Self, Unopened> {
+        let Self { connection, path, .. } = self;
+        drop(connection);
+        put_aside(path.parent().unwrap_or(Path::new(".")), "it belongs to another log")?;
+        Self::make(&path)
+    }
+
+    /// Makes the file, which is not there.
+    fn make(path: &Path) -> Result<Self, Unopened> {
+        let made = fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))
+            .map_err(Into::into)
+            .and_then(|()| Self::create(path));
+        made.map_err(|error| {
+            // It was begun by this, and nothing is in it.
+            if let Err(error) = delete(path) {
+                tracing::debug!(%error, "what was begun of an index is left there");
+            }
+            Unopened::NoRoom(format!("cannot make {}: {error}", path.display()))
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder in which the file is.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// How far it goes, and which log it belongs to: the first record of that log, empty before
@@ -164,6 +201,17 @@ impl Store {
                 .prepare_cached("UPDATE state SET through = max(through, ?1), log = ?2")?;
             state.execute(params![signed(through.0), log])?;
         }
+        transaction.commit()
+    }
+
+    /// Deletes what records behind a place told of. All of the log is to be read again, for what
+    /// these records deleted is not in the index any more.
+    pub(crate) fn cut(&mut self, last: Sequence) -> Result<(), Error> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM keys WHERE place > ?1", [signed(last.0)])?;
+        TASKS.cut(&transaction, last)?;
+        LETTERS.cut(&transaction, last)?;
+        transaction.execute("UPDATE state SET through = 0", [])?;
         transaction.commit()
     }
 
@@ -224,7 +272,7 @@ impl Store {
     }
 
     fn open_old(path: &Path) -> Result<Self, Error> {
-        let connection = Connection::open(path)?;
+        let connection = Connection::open_with_flags(path, THERE)?;
         connection.execute_batch(PRAGMAS)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
@@ -237,7 +285,7 @@ impl Store {
                      PRAGMA user_version = {VERSION}; COMMIT;"
                 ))?;
             }
-            _ => return Err(Error::InvalidQuery),
+            other => return Err(Error::IntegralValueOutOfRange(0, other)),
         }
         cache_statements(&connection);
         let hashes = Hashes::read(&connection)?;
@@ -247,7 +295,6 @@ impl Store {
     }
 
     fn create(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
-        delete(path)?;
         let connection = Connection::open(path)?;
         connection.execute_batch(PRAGMAS)?;
         cache_statements(&connection);
@@ -266,7 +313,7 @@ impl Store {
 
 impl Hashes {
     /// How keys are hashed in a file.
-    fn read(connection: &Connection) -> Result<Self, Error> {
+    pub(super) fn read(connection: &Connection) -> Result<Self, Error> {
         let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, i64>(1)?));
         let (seed, sample) = connection.query_row("SELECT seed, sample FROM state", [], read)?;
         let hashes = Self { seed };
@@ -274,7 +321,7 @@ impl Hashes {
         if hashes.sample() == sample { Ok(hashes) } else { Err(Error::InvalidQuery) }
     }
 
-    fn of(self, tenant: &TenantId, key: &IdempotencyKey) -> i64 {
+    pub(super) fn of(self, tenant: &TenantId, key: &IdempotencyKey) -> i64 {
         self.of_texts(tenant.as_str(), key.as_str())
     }
 
@@ -343,7 +390,7 @@ pub(super) fn since(connection: &Connection) -> Result<Option<WallTime>, Error> 
 
 /// A connection for those who only ask.
 pub(super) fn connect(path: &Path) -> Result<(Connection, Hashes), Error> {
-    let connection = Connection::open(path)?;
+    let connection = Connection::open_with_flags(path, THERE)?;
     connection.execute_batch(PRAGMAS)?;
     connection.execute_batch("PRAGMA query_only = ON")?;
     cache_statements(&connection);
@@ -351,10 +398,9 @@ pub(super) fn connect(path: &Path) -> Result<(Connection, Hashes), Error> {
     Ok((connection, hashes))
 }
 
-/// Deletes the file, so that the next who opens the index makes it again from the log. Whoever has
-/// it open keeps what there is.
-pub(super) fn delete(path: &Path) -> io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
+/// Deletes a file that was only just made.
+fn delete(path: &Path) -> io::Result<()> {
+    for suffix in inspect::SUFFIXES {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         match fs::remove_file(&name) {
@@ -363,6 +409,48 @@ pub(super) fn delete(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Puts what is there of an index aside, where nothing is ever deleted: it may be all that is left
+/// of what the log gave up.
+fn put_aside(folder: &Path, reason: &str) -> Result<(), Unopened> {
+    let moved = inspect::move_aside(folder, &inspect::aside(folder));
+    let moved = moved.map_err(|error| {
+        let path = folder.join(inspect::FILE);
+        Unopened::refused(&path, format!("{reason}, and it cannot be put aside: {error}"))
+    })?;
+    let file = moved.display();
+    tracing::error!(
+        %reason, %file,
+        "the index is of no use and was put aside; it is made again from the log, and what the log \
+         has given up is missing from now on"
+    );
+    Ok(())
+}
+
+/// Whether an error on opening a file says that there is nothing that could be used, now or later
+/// or by another version. A disk that is full, or fails, or may not be read, says no such thing.
+pub(super) fn is_of_no_use(error: &Error) -> bool {
+    match error {
+        // Made by a later version of this program.
+        Error::IntegralValueOutOfRange(_, version) => *version < VERSION,
+        // A table is missing.
+        Error::SqliteFailure(failure, _) => {
+            is_damage(error) || failure.extended_code == rusqlite::ffi::SQLITE_ERROR
+        }
+        _ => true,
+    }
+}
+
+/// An error on opening a file, in a few words.
+pub(super) fn explain(error: &Error) -> String {
+    match error {
+        Error::IntegralValueOutOfRange(_, version) => {
+            format!("its version is {version}, this version reads up to {VERSION}")
+        }
+        Error::InvalidQuery => "its keys are not hashed as this version does".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 /// Whether an error says that the file is damaged.

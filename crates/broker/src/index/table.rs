@@ -6,7 +6,7 @@ use rusqlite::{Connection, Error, OptionalExtension, params};
 use trunkline_types::{Sequence, WallTime};
 
 /// A table of what is over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Table {
     /// The table of its rows, and what is put before `_sums` for that of the sums.
     pub(super) rows: &'static str,
@@ -56,6 +56,13 @@ impl Table {
         sums.subtract(connection, "NOT INDEXED WHERE place <= ?1", &[&last])?;
         sums.keep(connection)?;
         Ok(count)
+    }
+
+    /// Deletes the rows of records behind a place.
+    pub(super) fn cut(&self, connection: &Connection, last: Sequence) -> Result<(), Error> {
+        let mut sums = Sums::of(*self);
+        sums.subtract(connection, "NOT INDEXED WHERE place > ?1", &[&signed(last.0)])?;
+        sums.keep(connection)
     }
 
     /// When the oldest ended, of those from a place on.

@@ -3,7 +3,7 @@
 use crate::index::store::{Hashes, signed, unsigned};
 use crate::index::table::{Sums, Table};
 use rusqlite::{Connection, Error, OptionalExtension, params};
-use trunkline_engine::EndedTask;
+use trunkline_engine::{EndedTask, Outcomes};
 use trunkline_types::{Destination, MessageId, Sequence, TaskState, TenantId};
 
 /// Tasks lie in the order in which they ended, so that the oldest are deleted from the front.
@@ -115,6 +115,31 @@ pub(super) fn find(
     let values = params![hashes.mark(Name::Tenant, tenant, ""), id.to_bytes()];
     let found = connection.prepare_cached(FIND)?.query_row(values, whole).optional()?;
     Ok(found.filter(|found| found.tenant == *tenant).map(Box::new))
+}
+
+/// How the tasks of a tenant ended that ended before a place.
+pub(super) fn outcomes(
+    connection: &Connection,
+    hashes: Hashes,
+    tenant: &TenantId,
+    before: Sequence,
+) -> Result<Outcomes, Error> {
+    const OTHERS: &str = "SELECT state, count(*) FROM tasks INDEXED BY tasks_not_completed
+        WHERE tenant = ?1 AND state <> 5 AND place < ?2 GROUP BY state";
+    let mut outcomes = Outcomes::default();
+    let mut completed = TASKS.count(connection, hashes.mark(Name::Tenant, tenant, ""), before)?;
+    let mut others = connection.prepare_cached(OTHERS)?;
+    let mut rows = others.query([hashes.mark(Name::Tenant, tenant, ""), signed(before.0)])?;
+    while let Some(row) = rows.next()? {
+        let (state, count): (u8, i64) = (row.get(0)?, row.get(1)?);
+        completed = completed.saturating_sub(unsigned(count));
+        // Of a state that is not known nothing is said.
+        if let Some(state) = TaskState::from_number(state) {
+            outcomes.add(state, unsigned(count));
+        }
+    }
+    outcomes.add(TaskState::Completed, completed);
+    Ok(outcomes)
 }
 
 /// A row of place, head and rest as the task that it is.

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::index::feed::{Feed, Keep, Taken};
+use crate::index::inspect;
 use crate::index::letters::LETTERS;
 use crate::index::store::{self, Store};
 use crate::index::table::Bounds;
@@ -92,6 +93,19 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, on_commit: impl Fn(Sequence), on_kept: impl Fn(Sequence)) {
+        self.fill(on_commit, on_kept);
+        if self.feed.is_damaged() {
+            let (file, folder) = (self.store.path().display(), self.store.folder());
+            tracing::error!(%file, "the index is damaged and takes in nothing more; what comes now \
+                stays in memory and in the log, which is not cleaned any more, and the next start \
+                puts the index aside");
+            if let Err(error) = inspect::mark(folder) {
+                tracing::error!(%error, %file, "the index cannot be marked as damaged");
+            }
+        }
+    }
+
+    fn fill(&mut self, on_commit: impl Fn(Sequence), on_kept: impl Fn(Sequence)) {
         let mut committed = None;
         let mut pause = Some(LOOK);
         while let Some(taken) = self.feed.take(pause) {
@@ -103,6 +117,10 @@ impl Worker {
                     Err(_) => return,
                 }
             }
+            if self.feed.is_damaged() {
+                // Nobody is to rely on what went in.
+                return;
+            }
             if committed != Some(through) {
                 committed = Some(through);
                 on_commit(through);
@@ -112,6 +130,9 @@ impl Worker {
                     if !self.goes_on(&error, 0) {
                         return;
                     }
+                }
+                if self.feed.is_damaged() {
+                    return;
                 }
                 on_kept(through);
             }
@@ -123,12 +144,8 @@ impl Worker {
     fn goes_on(&self, error: &rusqlite::Error, taken: usize) -> bool {
         let file = self.store.path().display();
         if store::is_damage(error) {
-            let rows = self.feed.give_up() + taken;
-            tracing::error!(%error, %file, rows, "the index is damaged; what comes now stays \
-                in memory until the next start makes it again");
-            if let Err(error) = store::delete(self.store.path()) {
-                tracing::error!(%error, %file, "the damaged index cannot be deleted");
-            }
+            tracing::error!(%error, %file, "the index cannot be written");
+            self.feed.note_damage();
             return false;
         }
         // Somebody who only looks into the file may hold it for a while.
@@ -265,7 +282,8 @@ mod tests {
         let rows = [row(1, long_over), row(2, long_over), row(3, now), row(4, now)];
         worker.commit(&taken(&rows, 9), None).unwrap();
         assert_eq!(worker.store.state().unwrap(), (Sequence(9), vec![7]));
-        let reader = crate::index::reader::Reader::open(worker.store.path()).unwrap();
+        let reader =
+            crate::index::reader::Reader::open(worker.store.path(), Arc::default()).unwrap();
         let found = |place: usize| {
             let Row { tenant, key, .. } = &rows[place];
             trunkline_engine::KeyIndex::find(&reader, tenant, key)
@@ -283,7 +301,8 @@ mod tests {
         second.key = first.key.clone();
         worker.commit(&taken(&[first.clone(), second.clone()], 2), None).unwrap();
         worker.commit(&taken(std::slice::from_ref(&first), 2), None).unwrap();
-        let reader = crate::index::reader::Reader::open(worker.store.path()).unwrap();
+        let reader =
+            crate::index::reader::Reader::open(worker.store.path(), Arc::default()).unwrap();
         let found = trunkline_engine::KeyIndex::find(&reader, &first.tenant, &first.key);
         assert_eq!(found, Ok(Some(second.accepted)));
     }

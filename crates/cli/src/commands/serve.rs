@@ -195,6 +195,7 @@ fn cannot_open(error: &OpenError) -> CliError {
         OpenError::Log(
             Log::Corrupt { .. } | Log::Refused { .. } | Log::Full { .. } | Log::Io { .. },
         )
+        | OpenError::Index(_)
         | OpenError::FirstWrite(_) => Exit::StoreFailed,
     };
     let message = error.to_string();

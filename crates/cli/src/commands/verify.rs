@@ -71,6 +71,11 @@ fn tell(found: &Verified, output: &Output) -> Result<(), CliError> {
             path.display()
         ))?;
     }
+    if let Some(what) = &found.index_mended {
+        output.line(format_args!(
+            "the index was not complete: {what}; the broker makes up for it from the log"
+        ))?;
+    }
     if *skipped > 0 {
         let skipped = units::counted(*skipped, "record speaks", "records speak");
         output.line(format_args!("{skipped} of what is missing"))?;
@@ -130,5 +135,6 @@ fn as_json(found: &Verified) -> Value {
         "faults": found.faults.iter().map(fault).collect::<Vec<_>>(),
         "faults_total": found.faults_total,
         "index_moved": found.index_moved,
+        "index_mended": found.index_mended,
     })
 }

@@ -2,10 +2,11 @@
 
 use crate::engine::Engine;
 use crate::past::Past;
+use crate::queue::Place;
 use crate::record::{Carried, EntryId, Part};
-use crate::table::{AgentKey, TaskKey};
+use crate::table::{AgentKey, EntryKey, TaskKey};
 use std::collections::{BTreeMap, BTreeSet};
-use trunkline_types::{Epoch, MessageId, Sequence, WallTime};
+use trunkline_types::{Epoch, MessageId, Sequence, Token, WallTime};
 
 /// What is known of the log's beginning.
 #[derive(Debug, Default)]
@@ -25,6 +26,10 @@ pub(crate) struct Origins {
     pub(crate) saying: Option<Saying>,
     /// Whether records are missing in the middle of what was kept.
     has_gap: bool,
+    /// The latest token that a record granted.
+    pub(crate) last_token: Token,
+    /// A law that what was replayed breaks, though it can be replayed.
+    pub(crate) broken_law: Option<&'static str>,
 }
 
 /// Something that is said again by several records.
@@ -82,6 +87,38 @@ impl Engine {
     /// others. Known once the engine has been started.
     pub fn born(&self) -> WallTime {
         self.origins.born.unwrap_or_default()
+    }
+
+    /// Says when the broker was started for the first time on its log, unless that is known: the
+    /// record that tells of it may be missing.
+    pub fn mend_born(&mut self, at: WallTime) {
+        if self.born() == WallTime::default() {
+            self.origins.born = Some(at);
+        }
+    }
+
+    /// Takes out which law a record broke that was replayed since this was asked last: a token came
+    /// twice or out of order, two entries with one ordering key were leased at a time, or a task
+    /// went from a state to one that does not follow. Only a check asks; a broker goes on with what
+    /// there is. Behind a gap it says nothing, for the records may be missing that make it right.
+    pub fn take_broken_law(&mut self) -> Option<&'static str> {
+        self.origins.broken_law.take()
+    }
+
+    /// Looks at a lease that is replayed before it is taken in.
+    pub(crate) fn judge_lease(&mut self, key: EntryKey, token: Token) {
+        let taken_up = self.lease(key).is_some_and(|lease| lease.token == token);
+        let last = self.origins.last_token;
+        self.origins.last_token = last.max(token);
+        if !taken_up && token <= last {
+            self.origins.broken_law = Some("a token was granted that is not later than all before");
+        }
+        let first = self.key_queue(key).and_then(|queue| queue.front().copied());
+        let is_leased = |first| first != key && self.entries[first].place == Place::Leased;
+        if first.is_some_and(is_leased) {
+            let law = "two entries with one ordering key were leased at a time";
+            self.origins.broken_law = Some(law);
+        }
     }
 
     /// Notes a start of the broker.

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use trunkline_types::{
     CopyState, CopyStatus, InboxAddress, Kind, MessageId, Payload, Progress, Refusal, RefusalCode,
-    Sequence, TaskEvent, TaskSnapshot, TaskUpdate, TenantId, WallTime,
+    Sequence, TaskEvent, TaskSnapshot, TaskState, TaskUpdate, TenantId, WallTime,
 };
 
 /// A logged task that has ended, with everything that is told of it.
@@ -60,6 +60,39 @@ pub trait TaskIndex: Send + Sync + fmt::Debug {
     /// # Errors
     /// That the index cannot be read.
     fn since(&self) -> Result<Option<WallTime>, String>;
+
+    /// How those ended. Asked for after damage only, when the records may be missing that said it.
+    /// An index that does not say it knows of none.
+    ///
+    /// # Errors
+    /// That the index cannot be read.
+    fn outcomes(&self, tenant: &TenantId, before: Sequence) -> Result<Outcomes, String> {
+        let _ = (tenant, before);
+        Ok(Outcomes::default())
+    }
+}
+
+/// How tasks ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Outcomes {
+    /// So many were completed.
+    pub completed: u64,
+    /// So many failed.
+    pub failed: u64,
+    /// So many were cancelled or rejected.
+    pub canceled: u64,
+}
+
+impl Outcomes {
+    /// Counts so many tasks that ended in a state.
+    pub fn add(&mut self, state: TaskState, count: u64) {
+        let sum = match state {
+            TaskState::Completed => &mut self.completed,
+            TaskState::Failed => &mut self.failed,
+            _ => &mut self.canceled,
+        };
+        *sum += count;
+    }
 }
 
 impl EndedTask {

@@ -188,7 +188,10 @@ impl Engine {
         if task.state == state {
             return;
         }
-        debug_assert!(task.state.may_become(state), "{} to {state}", task.state);
+        if !task.state.may_become(state) {
+            debug_assert!(self.replaying, "{} to {state}", task.state);
+            self.origins.broken_law = Some("a task went to a state that does not follow its own");
+        }
         let entry = task.entry.get();
         task.state = state;
         let more = task.more_mut();

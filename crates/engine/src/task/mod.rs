@@ -11,7 +11,7 @@ mod resume;
 mod table;
 mod watch;
 
-pub use ended::{EndedTask, TaskIndex};
+pub use ended::{EndedTask, Outcomes, TaskIndex};
 pub(crate) use events::event_bytes;
 pub use merge::{merge_context, merge_tasks};
 pub(crate) use table::{More, Task, Tasks};

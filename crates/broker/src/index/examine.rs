@@ -1,0 +1,319 @@
+//! The index of a stopped broker, checked from end to end beside its log. Nothing is written.
+
+use crate::index::inspect;
+use crate::index::letters::{self, LETTERS};
+use crate::index::rows::Row;
+use crate::index::store::{
+    self, Hashes, VERSION, WITHOUT_LETTERS, WITHOUT_TASKS, is_of_no_use, signed, state_of, unsigned,
+};
+use crate::index::table::Table;
+use crate::index::tasks::{self, Name, TASKS};
+use crate::index::thread::STAY;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use trunkline_engine::{DiedLetter, EndedTask};
+use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
+
+/// What is wrong with an index.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Wrong {
+    /// Nothing is known to be: it could not be read, or not by this version.
+    Unchecked(String),
+    /// It is of no use.
+    Damaged(String),
+    /// It is another log's.
+    Foreign,
+    /// Something is missing in it that the log has, or it counts what it has wrongly.
+    Incomplete(String),
+}
+
+/// How many rows there are of each tenant, and how many bytes.
+type Counts = BTreeMap<i64, (i64, i64)>;
+
+/// An index that is checked while its log is read.
+pub(crate) struct Examiner {
+    connection: Connection,
+    hashes: Hashes,
+    /// How far it goes.
+    pub(crate) through: Sequence,
+    /// The first record of the log that it belongs to; empty before the first commit.
+    pub(crate) belongs_to: Vec<u8>,
+    version: i64,
+    /// The first that it has. What lay before was deleted when its time was over.
+    first_key: Option<Sequence>,
+    first_task: Option<Sequence>,
+    /// Keys of the log that it lacks and that lay before its first, with their times.
+    no_key: VecDeque<(Sequence, WallTime)>,
+    /// The latest time that the log tells of.
+    latest: WallTime,
+    missing: Option<String>,
+}
+
+impl Examiner {
+    /// Opens the index in a folder to check it. `None` if there is none.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn open(folder: &Path) -> Result<Option<Self>, Wrong> {
+        match inspect::is_there(folder) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => return Err(Wrong::Unchecked(error.to_string())),
+        }
+        if inspect::is_marked(folder) {
+            return Err(Wrong::Damaged("it was found damaged when it was used last".to_owned()));
+        }
+        Self::read(&folder.join(inspect::FILE)).map_err(|error| wrong(&error)).and_then(|found| {
+            let found = found.map_err(Wrong::Damaged)?;
+            Ok(Some(found))
+        })
+    }
+
+    fn read(path: &Path) -> Result<Result<Self, String>, Error> {
+        let connection = connect(path)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if ![VERSION, WITHOUT_LETTERS, WITHOUT_TASKS].contains(&version) {
+            return Err(Error::IntegralValueOutOfRange(0, version));
+        }
+        let check = "PRAGMA integrity_check(1)";
+        let found: String = connection.query_row(check, [], |row| row.get(0))?;
+        if found != "ok" {
+            return Ok(Err(found));
+        }
+        let hashes = Hashes::read(&connection)?;
+        let (through, belongs_to) = state_of(&connection)?;
+        let first = |table: &str| {
+            let first = format!("SELECT min(place) FROM {table}");
+            let place: Option<i64> = connection.query_row(&first, [], |row| row.get(0))?;
+            Ok::<_, Error>(place.map(|place| Sequence(unsigned(place))))
+        };
+        let first_key = first("keys")?;
+        let first_task = if version == WITHOUT_TASKS { None } else { first("tasks")? };
+        Ok(Ok(Self {
+            connection,
+            hashes,
+            through,
+            belongs_to,
+            version,
+            first_key,
+            first_task,
+            no_key: VecDeque::new(),
+            latest: WallTime(0),
+            missing: None,
+        }))
+    }
+
+    /// Takes note of a time that the log tells of.
+    pub(crate) fn time(&mut self, at: WallTime) {
+        self.latest = self.latest.max(at);
+        // Whatever is older may have been deleted by then.
+        while self.no_key.pop_front_if(|(_, at)| at.after(STAY) <= self.latest).is_some() {}
+    }
+
+    /// Takes note of a key that the log has, with a window of nothing.
+    pub(crate) fn key(&mut self, row: &Row) {
+        let at = row.accepted.expires_at;
+        if row.place > self.through || self.has(row.place, "SELECT 1 FROM keys WHERE place = ?1") {
+            return;
+        }
+        if self.first_key.is_some_and(|first| row.place > first) {
+            self.lacks(&format!("the key of record {}", row.place.0));
+        } else {
+            self.no_key.push_back((row.place, at));
+        }
+    }
+
+    /// Takes note of an ended task that the log has.
+    pub(crate) fn task(&mut self, task: &EndedTask) {
+        let wanted =
+            task.place <= self.through && self.first_task.is_some_and(|first| task.place > first);
+        if wanted && !self.has(task.place, "SELECT 1 FROM tasks WHERE place = ?1") {
+            self.lacks(&format!("task {}, which record {} ended", task.task.id, task.place.0));
+        }
+    }
+
+    /// Checks everything that it has, once the log was read.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn finish(mut self) -> Result<(), Wrong> {
+        self.keys().map_err(|error| wrong(&error))?.map_err(Wrong::Damaged)?;
+        if let Some((place, _)) = self.no_key.pop_front() {
+            self.lacks(&format!("the key of record {}", place.0));
+        }
+        for table in tables(self.version) {
+            let counts = self.past(&table).map_err(|error| wrong(&error))?;
+            let sums = self.sums(&table).map_err(|error| wrong(&error))?;
+            if counts.map_err(Wrong::Damaged)? != sums {
+                let what = format!("it does not have as many {} as it counts", table.rows);
+                self.missing.get_or_insert(what);
+            }
+        }
+        self.missing.map_or(Ok(()), |missing| Err(Wrong::Incomplete(missing)))
+    }
+
+    fn lacks(&mut self, what: &str) {
+        self.missing.get_or_insert_with(|| format!("it lacks {what}"));
+    }
+
+    /// Whether there is a row at a place. What cannot be read is met again in the end.
+    fn has(&self, place: Sequence, sql: &str) -> bool {
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_row([signed(place.0)], |_| Ok(())).optional()
+        });
+        found.is_ok_and(|found| found.is_some())
+    }
+
+    fn keys(&self) -> Result<Result<(), String>, Error> {
+        let mut all = self.connection.prepare("SELECT place, hash, tenant, key, id FROM keys")?;
+        let mut rows = all.query([])?;
+        while let Some(row) = rows.next()? {
+            let place: i64 = row.get(0)?;
+            let read = || {
+                let tenant: TenantId = row.get_ref(2).ok()?.as_str().ok()?.parse().ok()?;
+                let key: IdempotencyKey = row.get_ref(3).ok()?.as_str().ok()?.parse().ok()?;
+                MessageId::from_bytes(row.get(4).ok()?)?;
+                (row.get(1) == Ok(self.hashes.of(&tenant, &key))).then_some(())
+            };
+            if read().is_none() {
+                return Ok(Err(format!("its key of record {place} cannot be read")));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Reads every row of a table. How many there are of each tenant, and how many bytes.
+    fn past(&self, table: &Table) -> Result<Result<Counts, String>, Error> {
+        let state = if *table == TASKS { "state" } else { "0" };
+        let all = format!(
+            "SELECT place, head, rest, id, tenant, ended, {state} FROM {} NOT INDEXED",
+            table.rows
+        );
+        let mut all = self.connection.prepare(&all)?;
+        let mut rows = all.query([])?;
+        let mut counts = Counts::new();
+        while let Some(row) = rows.next()? {
+            let place: i64 = row.get(0)?;
+            let wrong = |what: &str| {
+                Ok(Err(format!("what its table of {} has of record {place} {what}", table.rows)))
+            };
+            let read = || {
+                let (tenant, id, at, state) = if *table == TASKS {
+                    let EndedTask { tenant, task, .. } = tasks::whole(row)?;
+                    (tenant, task.id, task.updated_at, task.state.number())
+                } else {
+                    let DiedLetter { tenant, letter, .. } = letters::whole(row)?;
+                    (tenant, letter.publish.envelope.id, letter.at, 0)
+                };
+                let mark = self.hashes.mark(Name::Tenant, &tenant, "");
+                let same = row.get::<_, [u8; 16]>(3)? == id.to_bytes()
+                    && row.get::<_, i64>(4)? == mark
+                    && unsigned(row.get(5)?) == at.0
+                    && row.get::<_, u8>(6)? == state;
+                let bytes = row.get_ref(1)?.as_blob()?.len() + row.get_ref(2)?.as_blob()?.len();
+                Ok::<_, Error>((mark, bytes as u64 + table.rest, same))
+            };
+            match read() {
+                Ok((tenant, bytes, true)) => {
+                    let count = counts.entry(tenant).or_default();
+                    *count = (count.0 + 1, count.1 + signed(bytes));
+                }
+                Ok(_) => return wrong("is two things in one"),
+                Err(error) => return wrong(&format!("cannot be read: {error}")),
+            }
+        }
+        Ok(Ok(counts))
+    }
+
+    /// What it counts in a table of each tenant that has something.
+    fn sums(&self, table: &Table) -> Result<Counts, Error> {
+        let sums = format!(
+            "SELECT tenant, tasks, bytes FROM {}_sums WHERE tasks <> 0 OR bytes <> 0",
+            table.sums
+        );
+        let mut sums = self.connection.prepare(&sums)?;
+        let rows = sums.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+        rows.collect()
+    }
+}
+
+/// Has the next broker that is started make up for what is missing in an index, and puts right what
+/// it counts. It loses nothing.
+///
+/// # Errors
+/// What SQLite says.
+pub(crate) fn mend(folder: &Path) -> Result<(), String> {
+    let mended = store::connect(&folder.join(inspect::FILE)).and_then(|(connection, _)| {
+        let version = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let mut mend = "PRAGMA query_only = OFF; BEGIN; UPDATE state SET through = 0;".to_owned();
+        for Table { rows, sums, rest } in tables(version) {
+            // Writing to a string cannot fail.
+            _ = write!(
+                mend,
+                "DELETE FROM {sums}_sums; INSERT INTO {sums}_sums
+                 SELECT tenant, count(*), sum(length(head) + length(rest) + {rest}) FROM {rows}
+                 GROUP BY tenant;"
+            );
+        }
+        connection.execute_batch(&(mend + "COMMIT;"))
+    });
+    mended.map_err(|error| error.to_string())
+}
+
+/// The tables of what is over that a version has.
+fn tables(version: i64) -> impl Iterator<Item = Table> {
+    let tasks = (version != WITHOUT_TASKS).then_some(TASKS);
+    let letters = ![WITHOUT_TASKS, WITHOUT_LETTERS].contains(&version);
+    tasks.into_iter().chain(letters.then_some(LETTERS))
+}
+
+/// What an error on reading says.
+fn wrong(error: &Error) -> Wrong {
+    let text = store::explain(error);
+    if is_of_no_use(error) { Wrong::Damaged(text) } else { Wrong::Unchecked(text) }
+}
+
+/// Opens a file to be read as it is: neither it nor anything beside it is changed.
+fn connect(path: &Path) -> Result<Connection, Error> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    if fs::metadata(&wal).is_ok_and(|wal| wal.len() > 0) {
+        // What a crash has left is in the write-ahead log, which stays when this is closed. Alone
+        // with it, nothing is shared that would have to be made. Somebody may be looking into it as
+        // well, and has made that then.
+        return match connect_to_log(path, "PRAGMA locking_mode = EXCLUSIVE") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                connect_to_log(path, "PRAGMA busy_timeout = 5000")
+            }
+            connected => connected,
+        };
+    }
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            // Writing to a string cannot fail.
+            byte => _ = write!(uri, "%{byte:02x}"),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags)
+}
+
+/// Opens a file beside which there is a write-ahead log, and sees whether it can be read.
+fn connect_to_log(path: &Path, how: &str) -> Result<Connection, Error> {
+    let connection = Connection::open_with_flags(path, store::THERE)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch(how)?;
+    connection.execute_batch("PRAGMA query_only = ON")?;
+    connection.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
+    Ok(connection)
+}
