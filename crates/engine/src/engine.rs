@@ -304,10 +304,12 @@ impl Engine {
 
     /// Concludes from the lateness of its own timer that the broker was away, and stops its own
     /// time for as long. It may have been gone since it was last seen, so leases get back all
-    /// that they had left then.
+    /// that they had left then. A timer that was set for a time that was over already, such as that
+    /// of a handler that had run too long when its broker came back, is late only from then on.
     fn observe(&mut self, now: Now) {
         if let Some(at) = self.next_alarm() {
-            let tolerated = Mono(at).after(self.away).after(self.config.absence_tolerance);
+            let due = Mono(at).after(self.away).max(self.last_seen);
+            let tolerated = due.after(self.config.absence_tolerance);
             if now.mono > tolerated && !self.planted(Defect::CountedAbsence) {
                 self.away += Duration::from_nanos(now.mono.0.saturating_sub(self.last_seen.0));
                 self.back_at = Some(self.present(now));

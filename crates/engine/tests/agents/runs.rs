@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{Command, EngineConfig};
 use trunkline_types::session::{ClientFrame, Delivery, Operation, SessionItem};
-use trunkline_types::{Answer, DeadLetterFilter, Durability, Query, Settle, Token};
+use trunkline_types::{Answer, DeadLetterFilter, Destination, Durability, Query, Settle, Token};
 
 const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Buffered, Durability::Ephemeral];
 
@@ -197,6 +197,28 @@ fn a_lease_that_ran_out_and_is_taken_up_again_has_no_more_time_than_before() {
     assert_eq!(world.stats().overran, 0);
     busy(&mut world, &agent, delivery.token, 1);
     assert_eq!(world.stats().overran, 1);
+}
+
+#[test]
+fn a_handler_that_ran_too_long_while_its_lease_was_over_does_not_look_like_an_absence() {
+    let (mut world, agent, delivery) = held(EngineConfig::default(), 3, Some(secs(35)));
+    let (mut other, mut client) = (world.agent("b"), world.client());
+    let mut publish = world.request();
+    publish.envelope.destination = Destination::agent("b").unwrap();
+    world.ask(&mut client, Operation::Publish(Arc::new(publish))).unwrap();
+    let held = world.deliveries(&other).remove(0).token;
+    world.begin(&mut other, held);
+    // Neither takes anything else.
+    world.credit(&agent, 0);
+    world.credit(&other, 1);
+    busy(&mut world, &other, held, 50);
+    // The time of its handler was over long before.
+    world.come_back(&agent, vec![delivery.token]).unwrap();
+    world.pass(Duration::from_millis(1));
+    assert_eq!((world.stats().overran, world.stats().gauges.leased), (1, 2));
+    world.handle(Command::Disconnect { connection: other.connection });
+    (0..6).for_each(|_| world.pass(secs(1)));
+    assert_eq!(world.stats().gauges.leased, 1, "the broker was there, so nobody has a whole lease");
 }
 
 #[test]
