@@ -311,9 +311,9 @@ impl Engine {
     ) -> (AgentKey, Registered) {
         let key = self.agent_key(tenant, &card.id);
         let known = self.agents[key].registration.as_ref();
-        let registered = match known.map(|known| &known.card) {
-            Some(known) if *known == card => return (key, Registered::Known),
-            Some(known) => Registered::Changed(Box::new(known.clone())),
+        let registered = match known.map(|known| known.card.whole(&card.id)) {
+            Some(known) if known == card => return (key, Registered::Known),
+            Some(known) => Registered::Changed(Box::new(known)),
             None => Registered::Anew,
         };
         let record = AgentRecord {

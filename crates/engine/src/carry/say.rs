@@ -150,7 +150,7 @@ impl Engine {
         let record = AgentRecord {
             tenant: tenant.clone(),
             owner: known.owner.to_string(),
-            card: known.card.clone(),
+            card: known.card.whole(&agent.id),
             at: known.at,
         };
         let (id, wanted, control) = (agent.id.clone(), agent.subscriptions.clone(), agent.control);

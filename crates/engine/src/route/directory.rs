@@ -1,5 +1,6 @@
 //! The directory: agents, their cards, their sessions.
 
+use super::card::Card;
 use crate::dispatch::Breaker;
 use crate::engine::Engine;
 use crate::queue::{Inbox, Owner};
@@ -8,7 +9,7 @@ use crate::table::{AgentKey, InboxKey, SessionKey, TenantKey};
 use smol_str::SmolStr;
 use std::sync::Arc;
 use trunkline_types::session::Subscription;
-use trunkline_types::{AgentCard, AgentControl, AgentId, Sequence, WallTime};
+use trunkline_types::{AgentControl, AgentId, Sequence, WallTime};
 
 /// An agent that has registered, or that somebody has sent something to.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(crate) struct Agent {
 #[derive(Debug)]
 pub(crate) struct Registration {
     pub(crate) owner: SmolStr,
-    pub(crate) card: AgentCard,
+    pub(crate) card: Card,
     pub(crate) at: WallTime,
 }
 
@@ -77,7 +78,7 @@ impl Engine {
         }
         let at = agent.registration.as_ref().map_or(record.at, |known| known.at);
         let owner = record.owner.into();
-        agent.registration = Some(Registration { owner, card: record.card, at });
+        agent.registration = Some(Registration { owner, card: Card::new(record.card), at });
         key
     }
 }

@@ -3,6 +3,7 @@
 //! A change costs a look at each session that follows; nothing on the way of an envelope comes by
 //! here.
 
+use super::card::wants;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
@@ -12,18 +13,6 @@ use trunkline_types::{
     AgentCard, AgentEvent, AgentFilter, AgentInfo, AgentNews, Durability, Presence, Refusal,
     RefusalCode,
 };
-
-/// Whether a filter wants an agent with this card; its `presence`, `after` and `limit` are for the
-/// caller.
-pub(crate) fn wants(filter: &AgentFilter, card: &AgentCard) -> bool {
-    let AgentFilter { id, skill, agent_type, capability, labels, presence: _, after: _, limit: _ } =
-        filter;
-    id.as_ref().is_none_or(|id| *id == card.id)
-        && skill.as_ref().is_none_or(|skill| card.skills.contains(skill))
-        && agent_type.as_ref().is_none_or(|wanted| card.types.contains(wanted))
-        && capability.as_ref().is_none_or(|wanted| card.capabilities.contains(wanted))
-        && labels.iter().all(|label| card.labels.contains(label))
-}
 
 impl Engine {
     /// Lets a session follow the directory over its connection.
@@ -40,9 +29,9 @@ impl Engine {
             .agents
             .iter()
             .filter(|(_, agent)| agent.tenant == tenant)
-            .filter_map(|(key, agent)| Some((&agent.registration.as_ref()?.card, key)))
-            .filter(|(card, _)| wants(&filter, card))
-            .map(|(card, key)| (&card.id, key))
+            .filter_map(|(key, agent)| Some((&agent.id, &agent.registration.as_ref()?.card, key)))
+            .filter(|(id, card, _)| wants(&filter, card.shown(id)))
+            .map(|(id, _, key)| (id, key))
             .collect();
         let (count, limit) = (found.len(), self.config.watched_agents);
         if count > limit {

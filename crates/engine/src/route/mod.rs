@@ -1,5 +1,6 @@
 //! Which inboxes: tenants, their agents, skills and topics.
 
+mod card;
 mod directory;
 mod follow;
 mod pending;
@@ -9,8 +10,8 @@ mod targets;
 mod tenant;
 mod topics;
 
+pub(crate) use card::wants;
 pub(crate) use directory::Agent;
-pub(crate) use follow::wants;
 pub(crate) use targets::Targets;
 pub(crate) use tenant::Tenant;
 pub(crate) use topics::Subscriber;

@@ -30,7 +30,10 @@ impl Engine {
         }
         for (_, agent) in self.agents.iter() {
             let tenant = &self.tenants[agent.tenant].id;
-            let known = agent.registration.as_ref().map(|known| (&known.owner, &known.card));
+            let known = agent
+                .registration
+                .as_ref()
+                .map(|known| (&known.owner, known.card.whole(&agent.id)));
             let kept = agent.subscriptions.iter();
             let mut subscriptions: Vec<_> = kept.map(|kept| format!("{kept:?}")).collect();
             subscriptions.sort_unstable();

@@ -70,11 +70,12 @@ impl Engine {
         let of_tenant = self.agents.iter().filter(|(_, agent)| agent.tenant == tenant);
         let mut wanted: Vec<_> = of_tenant
             .filter_map(|(key, agent)| {
-                let card = &agent.registration.as_ref()?.card;
-                let wanted = (wants(filter, card) || self.planted(Defect::UnfilteredDirectory))
-                    && filter.after.as_ref().is_none_or(|after| card.id > *after)
+                let (id, card) = (&agent.id, &agent.registration.as_ref()?.card);
+                let wanted = (wants(filter, card.shown(id))
+                    || self.planted(Defect::UnfilteredDirectory))
+                    && filter.after.as_ref().is_none_or(|after| id > after)
                     && filter.presence.is_none_or(|wanted| self.presence(key) == wanted);
-                wanted.then_some((&card.id, key))
+                wanted.then_some((id, key))
             })
             .collect();
         wanted.sort_unstable_by_key(|&(id, _)| id);
@@ -129,7 +130,7 @@ impl Engine {
             gauges.waiting + gauges.parked + gauges.delayed + gauges.staged
         });
         Some(AgentInfo {
-            card: registration.card.clone(),
+            card: registration.card.whole(&agent.id),
             owner: registration.owner.clone(),
             presence: self.presence(key),
             sessions: u32::try_from(self.connected(key).count()).unwrap_or(u32::MAX),
