@@ -25,7 +25,10 @@ pub(super) fn all_called_off(model: &Model, asked: &Asked, id: MessageId) -> Che
         return Ok(());
     }
     let left = model.book.open_entries().find(|entry| {
-        let before = entry.accepted_at < asked.handled_at && entry.publish.is_task();
+        // What waited outside meanwhile comes in later, as of the time at which it was sent.
+        let before = entry.accepted <= asked.behind
+            && entry.accepted_at < asked.handled_at
+            && entry.publish.is_task();
         before && entry.id() != id && entry.publish.envelope.root_id == Some(id)
     });
     ensure!(left.is_none(), "family", "{id} is called off with all below it, not so {left:?}");

@@ -267,6 +267,7 @@ impl Model {
         let mut handled = Vec::new();
         let mut gone = Vec::new();
         let wall = self.now.wall;
+        let latest = self.latest;
         for (number, operation) in (first..).zip(operations) {
             let wait = laws::waiting::allowed(self, operation);
             let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -280,6 +281,7 @@ impl Model {
                 handled: false,
                 fence: Fence::Open,
                 handled_at: wall,
+                behind: Sequence(0),
                 blocked: false,
                 arrived: None,
                 waited: false,
@@ -333,6 +335,7 @@ impl Model {
             if let Some(asked) = self.sessions.get_mut(&id).and_then(|s| s.asked.get_mut(&number)) {
                 asked.fence = fence;
                 asked.handled_at = wall;
+                asked.behind = latest;
                 asked.blocked = blocked;
             }
             handled.push(number);

@@ -74,6 +74,8 @@ pub(crate) struct Asked {
     pub(crate) fence: Fence,
     /// What the wall clock showed when it was handled first in this life.
     pub(crate) handled_at: WallTime,
+    /// The latest record before the command that it was handled with.
+    pub(crate) behind: Sequence,
     /// Whether it may have waited for itself when it was handled.
     pub(crate) blocked: bool,
     /// When it came in its turn last: the command, its place among all that came, and over which
