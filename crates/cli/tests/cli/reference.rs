@@ -15,7 +15,8 @@ fn the_reference_has_every_setting_and_no_other() {
         else {
             continue;
         };
-        let words = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let words = |text: &str| text.chars().all(part);
         if !name.split_once('.').is_some_and(|(section, key)| words(section) && words(key)) {
             continue;
         }
