@@ -142,6 +142,7 @@ impl Plan {
         let tight = rng.u8(..) < 50;
         let few_ended = rng.u8(..) < 40;
         let letters = letters(seed);
+        let few_letters = letters != (MANY_LETTERS, PLENTY);
         let engine = EngineConfig {
             seed,
             lease: Duration::from_millis(lease),
@@ -157,7 +158,8 @@ impl Plan {
             // another task held up, and then keeps for longer what the live engine forgot for
             // its number.
             ended_task_keep: if few_ended { Duration::from_hours(7 * 24) } else { keep(rng) },
-            dead_letter_keep: keep(rng),
+            // The same goes for dead letters.
+            dead_letter_keep: if few_letters { Duration::from_hours(7 * 24) } else { keep(rng) },
             recent_tasks: usize::try_from(seed % 9).unwrap_or_default(),
             task_events: if rng.u8(..) < 40 { rng.usize(2..=6) } else { 10_000 },
             limits: Limits::default(),

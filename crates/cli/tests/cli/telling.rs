@@ -56,10 +56,11 @@ fn an_agent_comes_back_to_its_broker_though_nobody_reads_what_it_says() {
     drop(said);
     broker.kill();
     broker.restart();
-    let reply = broker.run(["send", "--skill", "echo", "--data", "there", "--wait"]).ok();
+    let work = ["send", "--skill", "echo", "--data", "there", "--wait", "--timeout", "1m"];
+    let reply = broker.run(work);
     agent.kill().unwrap();
     agent.wait().unwrap();
-    assert_eq!(reply, "there");
+    assert_eq!(reply.ok(), "there");
 }
 
 #[test]
