@@ -9,10 +9,10 @@ use std::time::Duration;
 use trunkline_engine::{
     Command, Effect, EngineConfig, PayloadFigures, PayloadStore, QueryKey, Record,
 };
-use trunkline_types::session::{LetterAddress, Operation, Redrive};
+use trunkline_types::session::{ClientFrame, LetterAddress, Operation, Redrive};
 use trunkline_types::{
-    Answer, Kind, MessageId, Outcome, PauseReason, Principal, Priority, Publish, Query,
-    RefusalCode, Sequence, TaskFilter, TaskSnapshot, TaskState,
+    Answer, DeadLetter, DeadLetterFilter, Kind, MessageId, Outcome, PauseReason, Principal,
+    Priority, Publish, Query, RefusalCode, Sequence, TaskFilter, TaskSnapshot, TaskState,
 };
 use world::{Peer, World, config, hello};
 
@@ -40,9 +40,13 @@ struct Spilling {
 impl Spilling {
     /// With room for so many bytes.
     fn new(bound: u64) -> Self {
+        Self::with(EngineConfig { payload_memory: bound, ..config() })
+    }
+
+    fn with(config: EngineConfig) -> Self {
         let records = Records::default();
         let payloads: Option<Arc<dyn PayloadStore>> = Some(Arc::new(records.clone()));
-        let mut world = World::new(EngineConfig { payloads, payload_memory: bound, ..config() });
+        let mut world = World::new(EngineConfig { payloads, ..config });
         let sender = world.client(1);
         Self { world, records, sender, sent: Vec::new() }
     }
@@ -112,6 +116,33 @@ impl Spilling {
             Some(Effect::Answer { result, .. }) => result,
             other => panic!("no answer but {other:?}"),
         }
+    }
+
+    /// The disk fails to read what was asked for, and anything else until it is restarted.
+    fn fail_to_load(&mut self, places: Vec<Sequence>) {
+        self.records.0.lock().unwrap().clear();
+        let payloads = places.into_iter().map(|at| (at, self.records.read(at))).collect();
+        self.world.handle(Command::Loaded { payloads });
+    }
+
+    /// Dead letters, newest first.
+    fn letters(&mut self) -> Vec<DeadLetter> {
+        match self.ask(Query::DeadLetters(DeadLetterFilter::default())).unwrap() {
+            Answer::DeadLetters(page) => page.letters,
+            other => panic!("another answer: {other:?}"),
+        }
+    }
+
+    /// Takes out all records but those that say again what is there.
+    fn clean(&mut self) {
+        let before = self.world.records.last().unwrap().0.next();
+        let mut cleaned = false;
+        while !cleaned {
+            self.world.handle(Command::Clean { before });
+            cleaned = self.world.effects.contains(&Effect::Cleaned { before });
+        }
+        self.world.records.retain(|(at, _)| *at >= before);
+        self.note_records();
     }
 
     /// A task with what was said in it.
@@ -340,12 +371,7 @@ fn a_payload_that_cannot_be_read_makes_a_dead_letter_that_says_why() {
     store.0.lock().unwrap().clear();
     it.world.handle(Command::Loaded { payloads });
     assert_eq!(it.world.deliveries(agent)[0].publish.envelope.id, next);
-    let Answer::DeadLetters(page) =
-        it.ask(Query::DeadLetters(trunkline_types::DeadLetterFilter::default())).unwrap()
-    else {
-        panic!("another answer")
-    };
-    let letter = &page.letters[0];
+    let letter = &it.letters()[0];
     assert_eq!(letter.publish.envelope.id, id);
     assert!(letter.reason.contains("cannot be read from the log: rot"), "{}", letter.reason);
     assert!(letter.publish.envelope.payload.data.is_empty());
@@ -359,6 +385,69 @@ fn a_payload_that_cannot_be_read_makes_a_dead_letter_that_says_why() {
     let refusal = again(&mut it, None).unwrap_err();
     assert!(refusal.message.contains("was lost"), "{refusal:?}");
     again(&mut it, Some("again".into())).unwrap();
+}
+
+/// One task dies of its handler, the next because its payload cannot be read.
+fn two_deaths(config: EngineConfig) -> (Spilling, [MessageId; 2]) {
+    let mut it = Spilling::with(EngineConfig { payload_memory: 0, ..config });
+    let mut agent = it.world.try_connect(few(10)).unwrap();
+    let first = it.send("skill:s", |_| {});
+    let delivery = it.world.deliveries(agent).remove(0);
+    it.world.settle(&mut agent, delivery.token, Outcome::DeadLetter { reason: "no".to_owned() });
+    it.world.frame(agent, ClientFrame::Goodbye);
+    let second = it.send("skill:s", |_| {});
+    it.world.try_connect(few(10)).unwrap();
+    let wanted = it.wanted();
+    assert_eq!(wanted.len(), 1);
+    it.fail_to_load(wanted);
+    (it, [first, second])
+}
+
+#[test]
+fn a_letter_whose_payload_cannot_be_read_counts_for_as_much_as_where_it_can() {
+    let kept = |it: &mut Spilling| -> Vec<_> {
+        it.letters().iter().map(|letter| letter.publish.envelope.id).collect()
+    };
+    // Of 113 and 168 bytes.
+    for (bound, both) in [(281, true), (280, false)] {
+        let (mut it, [first, second]) =
+            two_deaths(EngineConfig { dead_letter_bytes: bound, ..config() });
+        let expected = if both { vec![second, first] } else { vec![second] };
+        assert_eq!(kept(&mut it), expected, "in the broker that could not read it");
+        assert!(it.letters()[0].publish.envelope.payload.data.is_empty());
+        let mut it = it.restarted();
+        assert_eq!(kept(&mut it), expected, "in one that can");
+        assert_eq!(*it.letters()[0].publish, it.sent[1]);
+        // What was lost as it is said again counts for as much too.
+        let (mut it, [first, second]) =
+            two_deaths(EngineConfig { dead_letter_bytes: bound, ..config() });
+        let expected = if both { vec![second, first] } else { vec![second] };
+        it.clean();
+        let mut it = it.restarted();
+        assert!(it.letters()[0].publish.envelope.payload.data.is_empty());
+        assert_eq!(kept(&mut it), expected, "in one that has only what is left of it");
+    }
+}
+
+#[test]
+fn a_task_whose_payload_cannot_be_read_counts_for_as_much_as_where_it_can() {
+    let kept = |it: &mut Spilling| -> Vec<_> {
+        it.list(TaskFilter::default()).iter().map(|task| task.id).collect()
+    };
+    // Of 102 and 159 bytes.
+    for (bound, both) in [(261, true), (260, false)] {
+        for clean in [false, true] {
+            let (mut it, [first, second]) =
+                two_deaths(EngineConfig { ended_task_bytes: bound, ..config() });
+            let expected = if both { vec![second, first] } else { vec![second] };
+            assert_eq!(kept(&mut it), expected, "in the broker that could not read it");
+            if clean {
+                it.clean();
+            }
+            let mut it = it.restarted();
+            assert_eq!(kept(&mut it), expected, "after a restart, cleaned: {clean}");
+        }
+    }
 }
 
 #[test]
@@ -380,10 +469,9 @@ fn a_dead_letter_of_work_whose_payload_was_out_is_whole() {
     agent = it.world.try_connect(hello).unwrap();
     it.world.settle(&mut agent, delivery.token, outcome);
     let mut it = it.restarted();
-    let question = Query::DeadLetters(trunkline_types::DeadLetterFilter::default());
-    let Answer::DeadLetters(page) = it.ask(question).unwrap() else { panic!("another answer") };
-    assert_eq!(page.letters[0].publish.envelope.id, id);
-    assert_eq!(*page.letters[0].publish, it.sent[0]);
+    let letters = it.letters();
+    assert_eq!(letters[0].publish.envelope.id, id);
+    assert_eq!(*letters[0].publish, it.sent[0]);
 }
 
 #[test]
@@ -408,14 +496,7 @@ fn cleaning_says_what_is_out_again_whole_and_lets_go_of_it_again() {
     for _ in 0..20 {
         it.send("skill:s", |_| {});
     }
-    let before = it.world.records.last().unwrap().0.next();
-    let mut cleaned = false;
-    while !cleaned {
-        it.world.handle(Command::Clean { before });
-        cleaned = it.world.effects.contains(&Effect::Cleaned { before });
-    }
-    it.world.records.retain(|(at, _)| *at >= before);
-    it.note_records();
+    it.clean();
     assert_eq!(it.figures().on_disk, 20, "it is in memory only until it is written");
     assert_eq!(it.task(canceled).history.messages[0].payload, it.sent[0].envelope.payload);
     let mut it = it.restarted();

@@ -28,7 +28,9 @@
 //! stays as it is.
 //!
 //! **A payload that cannot be read** makes its entry a dead letter of what is known of it, with a
-//! header that says why and keeps it from being sent again as if it were whole.
+//! header that says why and keeps it from being sent again as if it were whole. Another start may be
+//! able to read it: so that a replay keeps what the live engine keeps, it counts against the bounds
+//! with the bytes that were sent, which are known whether they can be read or not.
 //!
 //! A base is read only once its record is written, and cleaning gives nothing up before all that
 //! rests on it is said again: an entry is read for that, and stays in memory until its new record
@@ -51,4 +53,4 @@ pub use away::PayloadFigures;
 pub(crate) use away::{Spill, stalled};
 pub(crate) use body::{Body, Sent, SentRef, size_of_payload};
 pub use store::PayloadStore;
-pub(crate) use stub::{is_lost, is_stub, replace_lost};
+pub(crate) use stub::{bytes_as_sent, is_lost, is_stub, replace_lost};
