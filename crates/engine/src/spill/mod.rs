@@ -22,7 +22,8 @@
 //!
 //! **Who else looks at a payload** asks the [`PayloadStore`] then and there, for one record at a
 //! time: the histories of tasks and conversations, cleaning when it carries an entry or an ended
-//! task, and the end of an entry that becomes a dead letter. Those that a replay makes are **stubs**
+//! task, a paused task that goes back to its agent, and the end of an entry that becomes a dead
+//! letter. Those that a replay makes are **stubs**
 //! until the engine starts, and are read then (see [`stub`]): a dead letter is always whole, so that
 //! showing, redriving and carrying one is nothing special. A task that ends while its payload is out
 //! stays as it is.
