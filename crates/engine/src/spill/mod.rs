@@ -23,10 +23,9 @@
 //! **Who else looks at a payload** asks the [`PayloadStore`] then and there, for one record at a
 //! time: the histories of tasks and conversations, cleaning when it carries an entry or an ended
 //! task, a paused task that goes back to its agent, and the end of an entry that becomes a dead
-//! letter. Those that a replay makes are **stubs**
-//! until the engine starts, and are read then (see [`stub`]): a dead letter is always whole, so that
-//! showing, redriving and carrying one is nothing special. A task that ends while its payload is out
-//! stays as it is.
+//! letter. Those that a replay makes are **stubs** until the engine starts, and are read then (see
+//! [`stub`]): a dead letter is always whole, so that showing, redriving and carrying one is nothing
+//! special. A task that ends while its payload is out stays as it is.
 //!
 //! **A payload that cannot be read** makes its entry a dead letter of what is known of it, with a
 //! header that says why and keeps it from being sent again as if it were whole. Another start may be
