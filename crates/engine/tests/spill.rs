@@ -1,20 +1,19 @@
 //! Payloads of waiting work leave memory above the bound, and come back ahead of their delivery.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+mod continued;
+mod unread;
 
-mod world;
-
+use crate::world::{Peer, World, config, hello};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trunkline_engine::{
     Command, Effect, EngineConfig, PayloadFigures, PayloadStore, QueryKey, Record,
 };
-use trunkline_types::session::{ClientFrame, LetterAddress, Operation, Redrive};
+use trunkline_types::session::Operation;
 use trunkline_types::{
-    Answer, DeadLetter, DeadLetterFilter, Kind, MessageId, Outcome, PauseReason, Principal,
-    Priority, Publish, Query, RefusalCode, Sequence, TaskFilter, TaskSnapshot, TaskState,
+    Answer, DeadLetter, DeadLetterFilter, Kind, MessageId, Outcome, Principal, Priority, Publish,
+    Query, RefusalCode, Sequence, TaskFilter, TaskSnapshot, TaskState,
 };
-use world::{Peer, World, config, hello};
 
 /// The records of a test, to be read again.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +52,7 @@ impl Spilling {
 
     /// Sends a task of 100 bytes that no other has.
     fn send(&mut self, to: &str, change: impl FnOnce(&mut Publish)) -> MessageId {
-        let mut task = self.world.envelope(Kind::Request, to);
+        let mut task = self.world.message(Kind::Request, to);
         task.options.task = true;
         task.envelope.payload = format!("{:0100}", self.sent.len()).into();
         task.envelope.headers.push(("name".into(), "value".into()));
@@ -353,104 +352,6 @@ fn a_payload_that_is_out_shows_in_the_history_of_its_task_before_and_after_its_e
 }
 
 #[test]
-fn a_payload_that_cannot_be_read_makes_a_dead_letter_that_says_why() {
-    let mut it = Spilling::new(0);
-    let id = it.send("skill:s", |_| {});
-    let next = it.send("skill:s", |_| {});
-    let agent = it.world.try_connect(few(10)).unwrap();
-    let places = it.wanted();
-    let payloads = places.into_iter().map(|at| {
-        let read = it.records.read(at);
-        (
-            at,
-            read.and_then(|read| if read.envelope.id == id { Err("rot".into()) } else { Ok(read) }),
-        )
-    });
-    // Nor when it is tried once more.
-    let (payloads, store) = (payloads.collect(), it.records.clone());
-    store.0.lock().unwrap().clear();
-    it.world.handle(Command::Loaded { payloads });
-    assert_eq!(it.world.deliveries(agent)[0].publish.envelope.id, next);
-    let letter = &it.letters()[0];
-    assert_eq!(letter.publish.envelope.id, id);
-    assert!(letter.reason.contains("cannot be read from the log: rot"), "{}", letter.reason);
-    assert!(letter.publish.envelope.payload.data.is_empty());
-    // It cannot be sent again as if it were whole.
-    let again = |it: &mut Spilling, payload| {
-        let letter = LetterAddress { id, inbox: None };
-        let id = it.world.envelope(Kind::Request, "skill:s").envelope.id;
-        let redrive = Redrive { letter, id, payload, destination: None, priority: None };
-        it.world.ask(&mut it.sender, Operation::Redrive(Box::new(redrive)))
-    };
-    let refusal = again(&mut it, None).unwrap_err();
-    assert!(refusal.message.contains("was lost"), "{refusal:?}");
-    again(&mut it, Some("again".into())).unwrap();
-}
-
-/// One task dies of its handler, the next because its payload cannot be read.
-fn two_deaths(config: EngineConfig) -> (Spilling, [MessageId; 2]) {
-    let mut it = Spilling::with(EngineConfig { payload_memory: 0, ..config });
-    let mut agent = it.world.try_connect(few(10)).unwrap();
-    let first = it.send("skill:s", |_| {});
-    let delivery = it.world.deliveries(agent).remove(0);
-    it.world.settle(&mut agent, delivery.token, Outcome::DeadLetter { reason: "no".to_owned() });
-    it.world.frame(agent, ClientFrame::Goodbye);
-    let second = it.send("skill:s", |_| {});
-    it.world.try_connect(few(10)).unwrap();
-    let wanted = it.wanted();
-    assert_eq!(wanted.len(), 1);
-    it.fail_to_load(wanted);
-    (it, [first, second])
-}
-
-#[test]
-fn a_letter_whose_payload_cannot_be_read_counts_for_as_much_as_where_it_can() {
-    let kept = |it: &mut Spilling| -> Vec<_> {
-        it.letters().iter().map(|letter| letter.publish.envelope.id).collect()
-    };
-    // Of 113 and 168 bytes.
-    for (bound, both) in [(281, true), (280, false)] {
-        let (mut it, [first, second]) =
-            two_deaths(EngineConfig { dead_letter_bytes: bound, ..config() });
-        let expected = if both { vec![second, first] } else { vec![second] };
-        assert_eq!(kept(&mut it), expected, "in the broker that could not read it");
-        assert!(it.letters()[0].publish.envelope.payload.data.is_empty());
-        let mut it = it.restarted();
-        assert_eq!(kept(&mut it), expected, "in one that can");
-        assert_eq!(*it.letters()[0].publish, it.sent[1]);
-        // What was lost as it is said again counts for as much too.
-        let (mut it, [first, second]) =
-            two_deaths(EngineConfig { dead_letter_bytes: bound, ..config() });
-        let expected = if both { vec![second, first] } else { vec![second] };
-        it.clean();
-        let mut it = it.restarted();
-        assert!(it.letters()[0].publish.envelope.payload.data.is_empty());
-        assert_eq!(kept(&mut it), expected, "in one that has only what is left of it");
-    }
-}
-
-#[test]
-fn a_task_whose_payload_cannot_be_read_counts_for_as_much_as_where_it_can() {
-    let kept = |it: &mut Spilling| -> Vec<_> {
-        it.list(TaskFilter::default()).iter().map(|task| task.id).collect()
-    };
-    // Of 102 and 159 bytes.
-    for (bound, both) in [(261, true), (260, false)] {
-        for clean in [false, true] {
-            let (mut it, [first, second]) =
-                two_deaths(EngineConfig { ended_task_bytes: bound, ..config() });
-            let expected = if both { vec![second, first] } else { vec![second] };
-            assert_eq!(kept(&mut it), expected, "in the broker that could not read it");
-            if clean {
-                it.clean();
-            }
-            let mut it = it.restarted();
-            assert_eq!(kept(&mut it), expected, "after a restart, cleaned: {clean}");
-        }
-    }
-}
-
-#[test]
 fn a_dead_letter_of_work_whose_payload_was_out_is_whole() {
     let mut it = Spilling::new(0);
     let id = it.send("skill:s", |_| {});
@@ -521,112 +422,4 @@ fn what_is_said_again_while_it_is_asked_for_is_delivered_once() {
     assert!(it.world.items(agent).is_empty());
     it.world.complete(&mut agent, &delivery);
     assert_eq!(it.figures().memory_bytes, 0);
-}
-
-#[test]
-fn a_continued_task_goes_back_to_its_agent_though_what_never_left_waits_for_a_payload() {
-    let mut it = Spilling::new(0);
-    let mut a = it.world.try_connect(few(4)).unwrap();
-    let paused = it.send("skill:s", |_| {});
-    let token = it.world.deliveries(a)[0].token;
-    it.send("skill:s", |_| {});
-    it.send("skill:s", |_| {});
-    let outcome = Outcome::Pause { reason: PauseReason::Input, message: None };
-    it.world.settle(&mut a, token, outcome);
-    let b = it.world.agent(3, "b");
-    it.world.credit(a, 0, 0);
-    it.world.credit(b, 0, 0);
-    it.send("skill:s", |_| {});
-    let last = it.send("skill:s", |_| {});
-    it.world.credit(b, 1, 0);
-    assert_eq!(it.world.deliveries(b).len(), 1);
-    let wanted = it.wanted();
-    assert_eq!(wanted.len(), 1, "the last one is out");
-    it.world.credit(b, 4, 0);
-    it.world.credit(a, 4, 0);
-    let operation = Operation::Continue { task: paused, payload: "go on".into() };
-    it.world.send(&mut it.sender, operation);
-    let to = |agent| it.world.deliveries(agent).len();
-    assert_eq!((to(a), to(b)), (1, 0), "though b has less to do");
-    assert_eq!(it.world.deliveries(a)[0].publish.envelope.id, paused);
-    it.load(wanted);
-    assert_eq!(it.world.deliveries(b)[0].publish.envelope.id, last);
-}
-
-/// A task that `a` paused and whose payload is out, what else `a` gave back before, and `b`, which
-/// has less to do.
-struct Paused {
-    it: Spilling,
-    a: Peer,
-    b: Peer,
-    earlier: MessageId,
-    task: MessageId,
-}
-
-fn paused() -> Paused {
-    let mut it = Spilling::new(1000);
-    let mut a = it.world.try_connect(few(4)).unwrap();
-    let earlier = it.send("skill:s", |_| {});
-    let early = it.world.deliveries(a)[0].token;
-    let task = it.send("skill:s", |_| {});
-    let token = it.world.deliveries(a)[0].token;
-    it.send("skill:s", |_| {});
-    it.send("skill:s", |_| {});
-    let outcome = Outcome::Pause { reason: PauseReason::Input, message: None };
-    it.world.settle(&mut a, token, outcome.clone());
-    it.world.settle(&mut a, early, outcome);
-    it.world.configure(|config| config.payload_memory = 0);
-    assert_eq!(it.figures().on_disk, 2, "nobody takes what is paused");
-    let b = it.world.agent(3, "b");
-    Paused { it, a, b, earlier, task }
-}
-
-impl Paused {
-    fn go_on(&mut self, task: MessageId) {
-        let operation = Operation::Continue { task, payload: "go on".into() };
-        self.it.world.send(&mut self.it.sender, operation);
-    }
-
-    fn delivered_to(&self, agent: Peer) -> Vec<MessageId> {
-        let deliveries = self.it.world.deliveries(agent).into_iter();
-        deliveries.map(|delivery| delivery.publish.envelope.id).collect()
-    }
-}
-
-#[test]
-fn a_continued_task_goes_back_to_its_agent_though_its_payload_has_left_memory() {
-    let mut it = paused();
-    it.go_on(it.task);
-    assert_eq!(it.delivered_to(it.a), [it.task]);
-    assert_eq!(*it.it.world.deliveries(it.a)[0].publish, it.it.sent[1], "whole");
-    assert!(it.delivered_to(it.b).is_empty(), "though it has less to do");
-    assert_eq!(it.it.wanted(), []);
-}
-
-#[test]
-fn a_continued_task_goes_back_to_its_agent_though_another_that_came_back_is_to_be_read() {
-    let mut it = paused();
-    it.it.world.credit(it.a, 0, 0);
-    it.it.world.credit(it.b, 0, 0);
-    it.go_on(it.earlier);
-    let wanted = it.it.wanted();
-    assert_eq!(wanted.len(), 1, "it is asked for");
-    it.it.world.credit(it.a, 4, 0);
-    it.it.world.credit(it.b, 100, 0);
-    it.go_on(it.task);
-    assert_eq!(it.delivered_to(it.b), [it.earlier], "it waits for nobody in particular");
-    assert_eq!(it.delivered_to(it.a), [it.task]);
-    it.it.load(wanted);
-    assert!(it.delivered_to(it.a).is_empty() && it.delivered_to(it.b).is_empty(), "twice");
-}
-
-#[test]
-fn a_continued_task_that_cannot_be_read_is_a_dead_letter_at_once() {
-    let mut it = paused();
-    it.it.records.0.lock().unwrap().clear();
-    it.go_on(it.task);
-    assert!(it.delivered_to(it.a).is_empty() && it.delivered_to(it.b).is_empty());
-    let letters = it.it.letters();
-    assert_eq!(letters[0].publish.envelope.id, it.task);
-    assert!(letters[0].reason.contains("the disk is broken"), "{}", letters[0].reason);
 }
