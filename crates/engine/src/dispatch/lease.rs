@@ -19,6 +19,7 @@ impl Engine {
     }
 
     /// The same of an entry that was found already.
+    #[inline]
     pub(crate) fn lease_of(&self, entry: &Entry) -> Option<&Lease> {
         entry.lease.get().map(|lease| &self.leases[lease])
     }
@@ -41,15 +42,19 @@ impl Engine {
         }
         self.apply_leased(key, token, session, id, agent, now.wall);
         self.start_lease(now, key, session);
-        self.start_run(now, key);
+        let max_run = self.max_run(key);
+        if max_run.is_some() {
+            self.start_run(now, key);
+        }
         self.begin_probe(key);
-        if self.entries[key].is_logged() && !self.planted(Defect::UnrecordedLease) {
-            let entry = self.entries[key].id;
+        let row = &self.entries[key];
+        if row.is_logged() && !self.planted(Defect::UnrecordedLease) {
+            let entry = row.id;
             let agent = self.agents[agent].id.clone();
             self.emit(Record::Leased { entry, token, session: id, agent, at: now.wall }, out);
         }
         self.tell_watchers(now, key, out);
-        let delivery = self.delivery(now, key, token);
+        let delivery = self.delivery(now, key, token, max_run);
         out.effects.push(Effect::Item { connection, item: SessionItem::Delivery(delivery) });
     }
 
@@ -105,6 +110,7 @@ impl Engine {
     }
 
     /// Lets a lease run from now.
+    #[inline]
     pub(crate) fn start_lease(&mut self, now: Now, key: EntryKey, session: SessionKey) {
         let deadline = self.present(now).after(self.sessions[session].lease);
         if let Some(lease) = self.lease_mut(key) {
@@ -205,10 +211,17 @@ impl Engine {
         publish
     }
 
-    fn delivery(&mut self, now: Now, key: EntryKey, token: Token) -> Delivery {
-        let missed = self.inboxes[self.entries[key].inbox].missed.take();
+    fn delivery(
+        &mut self,
+        now: Now,
+        key: EntryKey,
+        token: Token,
+        max_run: Option<Duration>,
+    ) -> Delivery {
+        let entry = &mut self.entries[key];
+        let missed = self.inboxes[entry.inbox].missed.take();
         if !missed.is_empty() {
-            self.entries[key].past.get_or_insert_default().missed.clone_from(&missed);
+            entry.past.get_or_insert_default().missed.clone_from(&missed);
         }
         let entry = &self.entries[key];
         let inbox = &self.inboxes[entry.inbox];
@@ -226,7 +239,7 @@ impl Engine {
             messages: entry.messages().to_vec(),
             number: entry.number,
             missed,
-            max_run: self.max_run(key),
+            max_run,
         }
     }
 }

@@ -20,8 +20,12 @@ impl Engine {
         if self.replaying || self.congested {
             return;
         }
-        while self.inboxes[inbox].ready() > 0 {
-            if self.inboxes[inbox].ahead.is_some() {
+        loop {
+            let row = &self.inboxes[inbox];
+            if row.ready() == 0 {
+                return;
+            }
+            if row.ahead.is_some() {
                 self.note_ahead(inbox);
                 let waits = self.inboxes[inbox].deliverable(&self.entries) == 0;
                 if waits && !self.planted(Defect::SpilledOvertaken) {
@@ -42,6 +46,11 @@ impl Engine {
     /// Notes whether a session would take a delivery, and gives it work if it now would.
     pub(crate) fn dispatch_session(&mut self, now: Now, session: SessionKey, out: &mut Output) {
         self.count_available(session);
+        self.supply(now, session, out);
+    }
+
+    /// Gives a session work for as long as it is noted as one that would take it.
+    pub(crate) fn supply(&mut self, now: Now, session: SessionKey, out: &mut Output) {
         while self.sessions[session].counted && !self.congested {
             let Some((inbox, lanes)) = self.pick_inbox(session) else { return };
             let Some(key) = self.next_entry_of(inbox, lanes) else { return };
@@ -81,13 +90,18 @@ impl Engine {
     }
 
     /// Brings the inboxes' count of available sessions up to date.
+    #[inline]
     pub(crate) fn count_available(&mut self, session: SessionKey) {
         let most_bytes = self.config.session_bytes;
-        let row = &mut self.sessions[session];
+        let row = &self.sessions[session];
         let available = row.is_available(most_bytes);
-        if available == row.counted {
-            return;
+        if available != row.counted {
+            self.set_available(session, available);
         }
+    }
+
+    fn set_available(&mut self, session: SessionKey, available: bool) {
+        let row = &mut self.sessions[session];
         row.counted = available;
         for &inbox in &row.inboxes {
             let count = &mut self.inboxes[inbox].available;
@@ -159,7 +173,7 @@ impl Engine {
         if self.entries[key].expires_at.is_over(now.wall) {
             self.end_entry(now, key, End::Expired, out);
         } else {
-            self.unqueue(key);
+            self.take_out(key);
             self.grant(now, key, session, out);
         }
     }
