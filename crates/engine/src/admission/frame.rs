@@ -150,6 +150,7 @@ impl Engine {
 
     /// Remembers an operation if it was done, so that it is not done again; for good if it left a
     /// record behind one that was the latest.
+    #[inline]
     pub(crate) fn remember(
         &mut self,
         session: SessionKey,
@@ -220,6 +221,8 @@ impl Engine {
         SessionItem::Done { first: number, last: number }
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call would carry the operation around once more")]
     fn operation(
         &mut self,
         now: Now,

@@ -37,6 +37,7 @@ struct Placed {
 
 impl Engine {
     /// Takes in an envelope, or says why not.
+    #[inline]
     pub(crate) fn publish(
         &mut self,
         now: Now,
@@ -211,7 +212,7 @@ impl Engine {
                 self.note_pressure(inbox, session, level, out);
             }
         }
-        for (subscriber, when_full) in targets.sessions.drain(..) {
+        for &(subscriber, when_full) in &targets.sessions {
             let event = EventCopy::new(publish, at, when_full);
             // What is dropped at once can still be told to the sender.
             let drops = || when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);

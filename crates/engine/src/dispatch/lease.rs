@@ -95,7 +95,9 @@ impl Engine {
             probe: 0,
         }));
         let size = entry.size();
-        self.inboxes[inbox].counters_of(logged).redeliveries += u64::from(redelivered);
+        if redelivered {
+            self.inboxes[inbox].counters_of(logged).redeliveries += 1;
+        }
         self.tokens.insert(token, key);
         self.put(key, Place::Leased);
         let row = &mut self.sessions[holder];
@@ -112,12 +114,14 @@ impl Engine {
     /// Lets a lease run from now.
     #[inline]
     pub(crate) fn start_lease(&mut self, now: Now, key: EntryKey, session: SessionKey) {
-        let deadline = self.present(now).after(self.sessions[session].lease);
+        let row = &self.sessions[session];
+        let deadline = self.present(now).after(row.lease);
+        // A timer that goes off before it runs out looks at all leases then.
+        let is_first = row.timer.is_none_or(|at| deadline.0 < at);
         if let Some(lease) = self.lease_mut(key) {
             lease.deadline = deadline;
         }
-        // A timer that goes off before it runs out looks at all leases then.
-        if self.sessions[session].timer.is_none_or(|at| deadline.0 < at) {
+        if is_first {
             self.arm_session(session);
         }
     }

@@ -63,6 +63,7 @@ impl Engine {
     }
 
     /// The entry that a token of this session's agent speaks for.
+    #[inline]
     pub(crate) fn held_entry(
         &self,
         session: SessionKey,
@@ -76,13 +77,7 @@ impl Engine {
                     && (lease.token == token || self.planted(crate::defect::Defect::SkippedFence))
             })
         });
-        found.ok_or_else(|| {
-            let message = format!(
-                "token {token} is not the latest of any delivery of this agent: it has ended, or \
-                 somebody else has it"
-            );
-            Refusal::new(RefusalCode::StaleToken, message)
-        })
+        found.ok_or_else(|| stale(token))
     }
 
     fn check_outcome(&self, key: EntryKey, outcome: &Outcome) -> Result<(), Refusal> {
@@ -187,4 +182,13 @@ impl Engine {
         }
         next
     }
+}
+
+#[cold]
+fn stale(token: Token) -> Refusal {
+    let message = format!(
+        "token {token} is not the latest of any delivery of this agent: it has ended, or somebody \
+         else has it"
+    );
+    Refusal::new(RefusalCode::StaleToken, message)
 }
