@@ -78,7 +78,7 @@ impl Engine {
         let entry = &mut self.entries[key];
         entry.deliveries += u32::from(!taken_up);
         let redelivered = entry.deliveries > 1 && !taken_up;
-        let (inbox, task, logged) = (entry.inbox, entry.task.get(), entry.is_logged());
+        let task = entry.task.get();
         // In replay the deadline is set when the engine starts.
         let deadline = Mono(u64::MAX);
         entry.lease = Maybe::new(self.leases.insert(Lease {
@@ -95,11 +95,12 @@ impl Engine {
             probe: 0,
         }));
         let size = entry.size();
+        let inbox = &mut self.inboxes[entry.inbox];
+        inbox.put(entry, Place::Leased);
         if redelivered {
-            self.inboxes[inbox].counters_of(logged).redeliveries += 1;
+            inbox.counters_of(entry.is_logged()).redeliveries += 1;
         }
         self.tokens.insert(token, key);
-        self.put(key, Place::Leased);
         let row = &mut self.sessions[holder];
         row.leases.push_back(&mut self.entries, key);
         row.in_flight += 1;
@@ -114,14 +115,12 @@ impl Engine {
     /// Lets a lease run from now.
     #[inline]
     pub(crate) fn start_lease(&mut self, now: Now, key: EntryKey, session: SessionKey) {
-        let row = &self.sessions[session];
-        let deadline = self.present(now).after(row.lease);
-        // A timer that goes off before it runs out looks at all leases then.
-        let is_first = row.timer.is_none_or(|at| deadline.0 < at);
+        let deadline = self.present(now).after(self.sessions[session].lease);
         if let Some(lease) = self.lease_mut(key) {
             lease.deadline = deadline;
         }
-        if is_first {
+        // A timer that goes off before it runs out looks at all leases then.
+        if self.sessions[session].timer.is_none_or(|at| deadline.0 < at) {
             self.arm_session(session);
         }
     }
@@ -150,7 +149,7 @@ impl Engine {
     /// Takes a leased entry from its holder. Its token stays good.
     pub(crate) fn unlease(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
-        let size = entry.size();
+        let (size, has_past) = (entry.size(), entry.past.is_some());
         let Some(&Lease { holder, run_timer, probe, .. }) = self.lease_of(entry) else { return };
         if run_timer.is_some() {
             self.stop_run(key);
@@ -158,7 +157,9 @@ impl Engine {
         if probe != 0 {
             self.end_probe(key);
         }
-        self.tell_missed_again(key);
+        if has_past {
+            self.tell_missed_again(key);
+        }
         let row = &mut self.sessions[holder];
         row.leases.remove(&mut self.entries, key);
         row.in_flight -= 1;

@@ -140,6 +140,7 @@ impl Engine {
     }
 
     /// The inbox that a session gets work from next, and which lanes it may have it from.
+    #[inline]
     fn pick_inbox(&mut self, session: SessionKey) -> Option<(InboxKey, u8)> {
         let row = &self.sessions[session];
         let (count, rotation) = (row.inboxes.len(), row.rotation);

@@ -13,10 +13,7 @@ impl Engine {
     #[inline]
     pub(crate) fn put(&mut self, key: EntryKey, place: Place) {
         let entry = &mut self.entries[key];
-        let places = &mut self.inboxes[entry.inbox].places;
-        places[entry.place as usize] -= 1;
-        places[place as usize] += 1;
-        entry.place = place;
+        self.inboxes[entry.inbox].put(entry, place);
     }
 
     /// Takes an entry out of whatever list it is in; afterwards it counts as staged.
