@@ -7,13 +7,6 @@ use crate::table::{SessionKey, TenantKey};
 use trunkline_types::{Envelope, Publish, RESERVED_HEADERS, Refusal, RefusalCode};
 
 impl Engine {
-    /// Whether a session may send an envelope that it has made itself.
-    pub(super) fn check_new(&self, session: SessionKey, publish: &Publish) -> Result<(), Refusal> {
-        self.check_publish(session, publish)?;
-        Self::check_headers(&publish.envelope)?;
-        self.check_new_id(publish)
-    }
-
     /// Whether an envelope is well formed and the session's to send. Its id is another matter.
     pub(crate) fn check_publish(
         &self,

@@ -16,7 +16,6 @@ const RELIEF: u8 = 20;
 impl Engine {
     /// Tells a session that has sent to an inbox how full that is, if it is near its bound and
     /// the session does not know yet.
-    #[inline]
     pub(crate) fn note_pressure(
         &mut self,
         inbox: InboxKey,
@@ -24,12 +23,9 @@ impl Engine {
         level: Durability,
         out: &mut Output,
     ) {
-        if self.is_crowded(inbox, level) && !self.planted(Defect::UntoldPressure) {
-            self.tell_pressure(inbox, session, out);
+        if !self.is_crowded(inbox, level) || self.planted(Defect::UntoldPressure) {
+            return;
         }
-    }
-
-    fn tell_pressure(&mut self, inbox: InboxKey, session: SessionKey, out: &mut Output) {
         let percent = self.percent(inbox);
         let Some(address) = self.address(inbox) else { return };
         let Some(row) = self.sessions.get_mut(session) else { return };
@@ -80,7 +76,6 @@ impl Engine {
 
     /// Whether an inbox is at its warning threshold, as far as envelopes of this level go. Asked
     /// after every publish, so it divides nothing.
-    #[inline]
     fn is_crowded(&self, inbox: InboxKey, level: Durability) -> bool {
         let row = &self.inboxes[inbox];
         let at = |is: u64, most: u64| {

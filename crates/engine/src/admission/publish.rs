@@ -37,7 +37,6 @@ struct Placed {
 
 impl Engine {
     /// Takes in an envelope, or says why not.
-    #[inline]
     pub(crate) fn publish(
         &mut self,
         now: Now,
@@ -75,7 +74,9 @@ impl Engine {
         let sender = Some(session);
         let cause = Cause::Sender;
         let origin = Origin { tenant, session: id, operation, at, sender, in_turn, cause };
-        let checked = self.check_new(session, publish);
+        let checked = self.check_publish(session, publish);
+        let checked = checked.and_then(|()| Self::check_headers(&publish.envelope));
+        let checked = checked.and_then(|()| self.check_new_id(publish));
         let result = checked.and_then(|()| self.admit(now, &origin, publish, out));
         if result.is_err() {
             self.tenants[tenant].tally.refused += 1;

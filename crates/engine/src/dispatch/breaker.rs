@@ -62,7 +62,6 @@ impl Engine {
     }
 
     /// Marks a delivery that was just leased as a probe, if it is one.
-    #[inline]
     pub(crate) fn begin_probe(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
         if self.inboxes[entry.inbox].shut == 0 {

@@ -46,11 +46,6 @@ impl Engine {
     /// Notes whether a session would take a delivery, and gives it work if it now would.
     pub(crate) fn dispatch_session(&mut self, now: Now, session: SessionKey, out: &mut Output) {
         self.count_available(session);
-        self.supply(now, session, out);
-    }
-
-    /// Gives a session work for as long as it is noted as one that would take it.
-    pub(crate) fn supply(&mut self, now: Now, session: SessionKey, out: &mut Output) {
         while self.sessions[session].counted && !self.congested {
             let Some((inbox, lanes)) = self.pick_inbox(session) else { return };
             let Some(key) = self.next_entry_of(inbox, lanes) else { return };
@@ -90,18 +85,13 @@ impl Engine {
     }
 
     /// Brings the inboxes' count of available sessions up to date.
-    #[inline]
     pub(crate) fn count_available(&mut self, session: SessionKey) {
         let most_bytes = self.config.session_bytes;
-        let row = &self.sessions[session];
-        let available = row.is_available(most_bytes);
-        if available != row.counted {
-            self.set_available(session, available);
-        }
-    }
-
-    fn set_available(&mut self, session: SessionKey, available: bool) {
         let row = &mut self.sessions[session];
+        let available = row.is_available(most_bytes);
+        if available == row.counted {
+            return;
+        }
         row.counted = available;
         for &inbox in &row.inboxes {
             let count = &mut self.inboxes[inbox].available;
@@ -140,7 +130,6 @@ impl Engine {
     }
 
     /// The inbox that a session gets work from next, and which lanes it may have it from.
-    #[inline]
     fn pick_inbox(&mut self, session: SessionKey) -> Option<(InboxKey, u8)> {
         let row = &self.sessions[session];
         let (count, rotation) = (row.inboxes.len(), row.rotation);

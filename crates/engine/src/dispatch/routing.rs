@@ -17,7 +17,6 @@ const HASH_SEED: u64 = 0x7275_6e6b_6c69_6e65;
 
 impl Engine {
     /// Whether every session of an inbox may have everything in it, the least loaded first.
-    #[inline]
     pub(crate) fn is_plain(&self, inbox: InboxKey) -> bool {
         let row = &self.inboxes[inbox];
         row.shut == 0

@@ -90,7 +90,6 @@ impl Engine {
         }
     }
 
-    #[inline]
     pub(crate) fn clear_timer(&mut self, key: EntryKey) {
         if self.entries[key].timer != Moment::NONE {
             self.entries[key].timer = Moment::NONE;

@@ -155,7 +155,6 @@ impl Engine {
     }
 
     /// The session that holds an entry now.
-    #[inline]
     pub(crate) fn holder(&self, key: EntryKey) -> Option<(SessionKey, u64)> {
         let entry = &self.entries[key];
         let lease = self.lease_of(entry).filter(|_| entry.place == Place::Leased)?;
@@ -171,8 +170,7 @@ impl Engine {
     ) {
         let Some((session, serial)) = holder else { return };
         if self.sessions.get(session).is_some_and(|row| row.serial == serial) {
-            // That it holds one less was noted when that was taken from it.
-            self.supply(now, session, out);
+            self.dispatch_session(now, session, out);
         }
     }
 

@@ -63,7 +63,6 @@ impl Engine {
     }
 
     /// The entry that a token of this session's agent speaks for.
-    #[inline]
     pub(crate) fn held_entry(
         &self,
         session: SessionKey,
@@ -77,7 +76,13 @@ impl Engine {
                     && (lease.token == token || self.planted(crate::defect::Defect::SkippedFence))
             })
         });
-        found.ok_or_else(|| stale(token))
+        found.ok_or_else(|| {
+            let message = format!(
+                "token {token} is not the latest of any delivery of this agent: it has ended, or \
+                 somebody else has it"
+            );
+            Refusal::new(RefusalCode::StaleToken, message)
+        })
     }
 
     fn check_outcome(&self, key: EntryKey, outcome: &Outcome) -> Result<(), Refusal> {
@@ -182,13 +187,4 @@ impl Engine {
         }
         next
     }
-}
-
-#[cold]
-fn stale(token: Token) -> Refusal {
-    let message = format!(
-        "token {token} is not the latest of any delivery of this agent: it has ended, or somebody \
-         else has it"
-    );
-    Refusal::new(RefusalCode::StaleToken, message)
 }

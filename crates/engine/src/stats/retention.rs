@@ -24,15 +24,11 @@ impl Engine {
     /// Forgets what was over so long before a time that it is not kept any longer. They go in the
     /// order in which they ended, so that one that ended while the wall clock was ahead holds up
     /// those after it until its own time has come: a replay does the same.
-    #[inline]
     pub(crate) fn forget_past(&mut self, at: WallTime) {
         let ended = self.tasks.ended.iter().any(|ended| !ended.queue.is_empty());
-        if ended || !self.dead_letters.is_empty() {
-            self.forget_before(at);
+        if !ended && self.dead_letters.is_empty() {
+            return;
         }
-    }
-
-    fn forget_before(&mut self, at: WallTime) {
         for class in [0, 1] {
             while let Some(&(key, _)) = self.tasks.ended[class].queue.front() {
                 if !is_past(self.tasks.rows[key].updated_at(), self.config.ended_task_keep, at) {
