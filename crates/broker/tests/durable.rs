@@ -1,10 +1,6 @@
 //! What a broker keeps through crashes, full disks and failing ones.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, card, get, hello, on, task};
+use crate::common::{Peer, card, get, hello, on, task};
 use std::time::Duration;
 use trunkline_broker::{Broker, BrokerState};
 use trunkline_log::{Loss, MemoryDisk, Operation as DiskOperation};

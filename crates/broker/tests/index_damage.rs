@@ -1,12 +1,8 @@
 //! Damage while the log has given up what the index holds: nothing of the index is deleted, and
 //! what is not damaged is found.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::scene::{COUNT, Scene, aside, at, cleaned, file, folder};
-use common::{get, stats};
+use crate::common::scene::{COUNT, Scene, aside, at, cleaned, file, folder};
+use crate::common::{get, stats};
 use rusqlite::Connection;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,7 +67,7 @@ async fn after_damage_is_found_nothing_goes_in_and_the_log_keeps_what_comes() {
     let before = stats(&scene.broker).await.log.unwrap().removed_segments;
     let mut later = Vec::new();
     for number in 0..60 {
-        later.push(scene.complete(&format!("n-{number}")).await);
+        later.push(scene.complete_under(&format!("n-{number}")).await);
     }
     let log = stats(&scene.broker).await.log.unwrap();
     assert_eq!(log.removed_segments, before, "nothing is given up on the index's word");
@@ -164,7 +160,7 @@ async fn a_log_that_lost_what_tells_it_from_others_still_has_its_index() {
         if session == 5 {
             // So much that the log is cleaned again, and tells again what it is.
             for number in 0..60 {
-                scene.complete(&format!("m-{number}")).await;
+                scene.complete_under(&format!("m-{number}")).await;
             }
             scene.until(|stats| stats.log.is_some_and(|log| log.removed_segments > 0)).await;
         }
@@ -182,7 +178,7 @@ async fn an_index_that_is_ahead_of_a_log_loses_only_what_the_log_has_lost() {
     // So that nothing is written behind what is looked at.
     config.engine.clean_min_bytes = 1 << 30;
     let mut scene = Scene::open(config, 3).await;
-    let last = scene.complete("last").await;
+    let last = scene.complete_under("last").await;
     scene.until(|stats| stats.tasks_indexed == COUNT as u64 + 1).await;
     // The log as a broker leaves it that is killed, with a bit of its last flushed batch gone bad.
     let killed = home.path().join("killed");
