@@ -4,7 +4,7 @@ use crate::common::{Peer, card, get, hello, on, task};
 use std::time::Duration;
 use trunkline_broker::{Broker, BrokerState};
 use trunkline_log::{Loss, MemoryDisk, Operation as DiskOperation};
-use trunkline_types::{Outcome, RefusalCode, TaskState};
+use trunkline_types::{Durability, Outcome, RefusalCode, TaskState};
 
 fn done() -> Outcome {
     Outcome::Complete { reply: Some("42".into()) }
@@ -162,6 +162,31 @@ async fn a_failed_flush_ends_the_broker_until_it_is_opened_again() {
     let broker = Broker::open(on(&disk)).await.unwrap();
     let mut sender = Peer::open(&broker, hello(1, None)).await.unwrap();
     sender.publish(task("count", "y")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_write_and_no_flush_does_not_touch_what_is_in_memory_only() {
+    let disk = MemoryDisk::new();
+    let broker = Broker::open(on(&disk)).await.unwrap();
+    let mut sender = Peer::open(&broker, hello(1, None)).await.unwrap();
+    let mut agent = Peer::open(&broker, hello(2, Some(card("a", "count")))).await.unwrap();
+    disk.fail_always(DiskOperation::Write);
+    disk.fail_always(DiskOperation::Sync);
+    for _ in 0..10 {
+        let mut work = task("count", "x");
+        work.options.durability = Some(Durability::Ephemeral);
+        let id = work.envelope.id;
+        sender.publish(work).await.unwrap();
+        let delivery = agent.delivery().await;
+        let number = agent.settle(delivery.token, done());
+        agent.answer(number).await.unwrap();
+        assert_eq!(get(&broker, id).await.unwrap().state, TaskState::Completed);
+    }
+    assert_eq!(broker.state(), BrokerState::Ready);
+    // What would be logged finds out, and then the broker ends for everybody.
+    let work = task("count", "x");
+    sender.send(trunkline_types::session::Operation::Publish(std::sync::Arc::new(work)));
+    assert!(agent.go_away().await.contains("the log failed"));
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ mod index_damage;
 mod key_index;
 mod laws;
 mod letters;
+mod network;
+mod power;
 mod reconfigure;
 mod rules;
 mod sessions;
