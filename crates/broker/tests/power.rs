@@ -195,7 +195,9 @@ async fn a_lease_that_was_not_flushed_is_kept_or_its_work_is_delivered_again() {
         holder.connection.send(trunkline_types::session::ClientFrame::Credit(credit));
         let held = holder.delivery().await;
         // Written are its lease and this, which is confirmed then; flushed is neither.
-        client.publish(event(Durability::Buffered, "later")).await.unwrap();
+        let mut later = task("nobody", "later");
+        later.options.durability = Some(Durability::Buffered);
+        client.publish(later).await.unwrap();
         for stop in stops(&disk, Durability::Buffered) {
             let broker = stop.open().await;
             let mut holder = back(&broker, held.token).await;
