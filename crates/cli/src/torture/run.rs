@@ -170,6 +170,8 @@ fn faults(args: &TortureArgs, disk: Disk) -> Faults {
             Fault::Kill => disk == Disk::Plain,
             Fault::Unflushed => disk != Disk::Plain,
             Fault::DiskFull => !both || disk == Disk::Unflushed,
+            // A broker over a layer has no index.
+            Fault::IndexFlip => disk == Disk::Plain && (both || !all.has(Fault::DiskFull)),
             _ => true,
         })
         .collect()
@@ -327,6 +329,17 @@ fn too_little(found: &Found, wanted: Faults) -> Result<(), String> {
     if kills > 0 && counts.of(Count::Redeliveries) == 0 {
         return Err("nothing was delivered again".into());
     }
+    for (count, what) in
+        [(Count::Uncleaned, "cleaned no segment"), (Count::Unspilled, "read no payload back")]
+    {
+        match counts.of(count) {
+            0 => {}
+            rounds => {
+                let small = counts.of(Count::Small);
+                return Err(format!("{rounds} of {small} rounds with small bounds {what}"));
+            }
+        }
+    }
     if (kills > 0 || wanted.has(Fault::Cut)) && counts.of(Count::Returns) == 0 {
         return Err("no session came back".into());
     }
@@ -398,6 +411,10 @@ mod tests {
         assert_eq!(has("", Disk::Plain), [true, false, false, true]);
         assert_eq!(has("", Disk::Unflushed), [false, true, true, true]);
         assert_eq!(has("--faults kill,disk-full", Disk::Plain), [true, false, true, false]);
+        // A broker over a layer has no index.
+        let flips = |line, disk| faults(&args(line), disk).has(Fault::IndexFlip);
+        assert!(flips("", Disk::Plain) && !flips("", Disk::Unflushed));
+        assert!(!flips("--faults kill,disk-full,index-flip", Disk::Plain));
     }
 
     #[test]
@@ -420,6 +437,11 @@ mod tests {
             report.verdict(&args(line))
         };
         assert!(verdict("", |report| report.cut_short = true).is_err());
+        // Small bounds that nobody felt.
+        let no_clean = verdict("", |report| report.whole.counts.more(Count::Uncleaned, 1));
+        assert!(no_clean.unwrap_err().contains("cleaned no segment"));
+        let no_spill = verdict("", |report| report.whole.counts.more(Count::Unspilled, 1));
+        assert!(no_spill.unwrap_err().contains("read no payload back"));
         // A fault that was wanted and did not strike.
         let no_flip =
             |report: &mut Report| report.whole.faults.retain(|fault, _| *fault != Fault::BitFlip);
