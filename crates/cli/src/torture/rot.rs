@@ -144,8 +144,9 @@ fn put_aside(directory: &Path) -> Result<u64, CliError> {
     let mut count = 0;
     for entry in listed {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        // What was written ahead goes with it.
-        count += u64::from(name.contains("keys.sqlite") && !name.contains("-wal"));
+        // What SQLite kept beside it has an ending behind the number.
+        let number = name.strip_prefix("keys.sqlite.").map(str::parse::<u32>);
+        count += u64::from(matches!(number, Some(Ok(_))));
     }
     Ok(count)
 }
