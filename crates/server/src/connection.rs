@@ -1,7 +1,7 @@
 //! The connections of a server: how each one is served, and how all of them end.
 
-use crate::ServerConfig;
 use crate::hub::Hub;
+use crate::{ServerConfig, framed};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -58,22 +58,16 @@ impl Connections {
             return;
         }
         let count = self.hub.count_connection();
-        let service = TowerToHyperService::new(self.router.clone());
-        let connection = self.builder.serve_connection(TokioIo::new(socket), service).into_owned();
-        let closing = self.closing.clone();
+        let serving = serve(
+            socket,
+            self.hub.clone(),
+            self.builder.clone(),
+            self.router.clone(),
+            self.closing.clone(),
+        );
         self.tasks.spawn(async move {
             let _count = count;
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = closing.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection broke");
-            }
+            serving.await;
         });
     }
 
@@ -92,6 +86,54 @@ impl Connections {
             tracing::debug!(left = self.tasks.len(), "closing connections that go on");
         }
         self.tasks.shutdown().await;
+    }
+}
+
+/// Serves a connection by what its first byte says it speaks.
+async fn serve(
+    socket: TcpStream,
+    hub: Arc<Hub>,
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    closing: CancellationToken,
+) {
+    let mut first = [0];
+    let peeked = tokio::select! {
+        peeked = tokio::time::timeout(PATIENCE, socket.peek(&mut first)) => peeked,
+        () = closing.cancelled() => return,
+    };
+    match peeked {
+        Ok(Ok(1)) if framed::speaks(first[0]) => {
+            drop((builder, router));
+            framed::serve(socket, &hub, &closing).await;
+        }
+        Ok(Ok(1)) => {
+            drop(hub);
+            // Apart, so that a framed connection does not have room for one of these.
+            Box::pin(serve_http(socket, builder, router, closing)).await;
+        }
+        Ok(Ok(_) | Err(_)) | Err(_) => tracing::debug!("a connection ended before it said a word"),
+    }
+}
+
+/// Serves HTTP/1.1 or HTTP/2, gRPC among it.
+async fn serve_http(
+    socket: TcpStream,
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    closing: CancellationToken,
+) {
+    let service = TowerToHyperService::new(router);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
     }
 }
 

@@ -4,6 +4,7 @@ mod answers;
 mod calls;
 mod outbox;
 mod pool;
+mod stream;
 mod streams;
 mod weight;
 
@@ -11,4 +12,5 @@ pub(crate) use answers::{Ended, More};
 pub(crate) use calls::{CallSession, Requested};
 pub(crate) use outbox::{BrokerSide, Outbox};
 pub(crate) use pool::{Lent, Pool};
+pub(crate) use stream::{Opened, SessionStream, open};
 pub(crate) use streams::{Place, Streams};
