@@ -1,5 +1,6 @@
 //! How a client behaves.
 
+use std::str::FromStr;
 use std::time::Duration;
 use trunkline_types::{Refusal, RefusalCode};
 
@@ -19,6 +20,22 @@ pub enum Transport {
     Framed,
     /// HTTP/2, which passes through proxies.
     Grpc,
+}
+
+impl FromStr for Transport {
+    type Err = Refusal;
+
+    fn from_str(word: &str) -> Result<Self, Refusal> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "framed" => Ok(Self::Framed),
+            "grpc" => Ok(Self::Grpc),
+            _ => {
+                let message = format!("transport '{word}' is none of auto, framed, grpc");
+                Err(Refusal::new(RefusalCode::Invalid, message))
+            }
+        }
+    }
 }
 
 /// How a client behaves. Make one with [`ClientConfig::new`] and change what should differ.
