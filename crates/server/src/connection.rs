@@ -23,8 +23,9 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 const PIECE: u32 = 64 << 10;
 /// Largest set of request headers.
 const HEADER_BYTES: u32 = 32 << 10;
-/// How long a peer may be silent before it is asked whether it lives.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long a peer may be silent before it is asked whether it lives. Longer than a client of ours
+/// waits before it asks: one of the two is enough.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How long it may take to answer that, and how long HTTP/1.1 headers may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
