@@ -22,6 +22,9 @@ use trunkline_proto::{FRAME_BYTES, v1};
 /// How large an idle connection's buffer may stay.
 const KEPT: usize = 4 << 10;
 
+/// How many frames are read before something is said, if they come without a pause.
+const FRAMES_PER_TURN: usize = 32;
+
 /// A connection of a session.
 pub(crate) struct Link<F> {
     socket: TcpStream,
@@ -29,6 +32,10 @@ pub(crate) struct Link<F> {
     frames: Option<F>,
     out: BytesMut,
     pieces: Pieces,
+    /// How many frames were read since something was said.
+    unanswered: usize,
+    /// Whether others had their turn since there was nothing more to read.
+    let_others: bool,
     life: Life,
 }
 
@@ -61,7 +68,8 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Link<F> {
         let look = Box::pin(sleep(interval));
         let life = Life { interval, patience, heard: Instant::now(), asked: None, look };
         let frames = Some(frames);
-        let mut link = Self { socket, frames, out, pieces: Pieces::default(), life };
+        let pieces = Pieces::default();
+        let mut link = Self { socket, frames, out, pieces, unanswered: 0, let_others: false, life };
         poll_fn(|context| link.poll_greeted(context)).await?;
         Ok(link)
     }
@@ -79,6 +87,7 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Link<F> {
 
     /// Writes as much as goes.
     fn say(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.unanswered = 0;
         loop {
             while !self.out.is_empty() {
                 match Pin::new(&mut self.socket).poll_write(context, &self.out) {
@@ -167,11 +176,15 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        // What the broker said before it hung up still counts, and says why.
-        let said = this.say(context);
         loop {
-            return Poll::Ready(match this.poll_piece(context) {
+            let said = this.poll_piece(context);
+            return Poll::Ready(match said {
                 Poll::Ready(Some(Ok((Kind::Frame, body)))) => {
+                    this.unanswered += 1;
+                    if this.unanswered >= FRAMES_PER_TURN {
+                        // What was said to this before counts, whether or not this can be said.
+                        let _ = this.say(context);
+                    }
                     let frame = v1::ServerFrame::decode(body);
                     Some(frame.map_err(|error| Status::internal(error.to_string())))
                 }
@@ -187,11 +200,19 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
                 Poll::Ready(Some(Err(status))) => Some(Err(status)),
                 Poll::Ready(None) if this.frames.is_none() => None,
                 Poll::Ready(None) => Some(Err(Status::unavailable("the connection broke"))),
-                Poll::Pending => match (said, this.poll_silence(context)) {
-                    (Err(error), _) => Some(Err(broken(&error))),
-                    (Ok(()), Poll::Ready(status)) => Some(Err(status)),
-                    (Ok(()), Poll::Pending) => return Poll::Pending,
-                },
+                Poll::Pending => {
+                    // Whoever else is awake may have something to say too: one write for all.
+                    this.let_others = !this.let_others;
+                    if this.let_others {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    match (this.say(context), this.poll_silence(context)) {
+                        (Err(error), _) => Some(Err(broken(&error))),
+                        (Ok(()), Poll::Ready(status)) => Some(Err(status)),
+                        (Ok(()), Poll::Pending) => return Poll::Pending,
+                    }
+                }
             });
         }
     }

@@ -61,7 +61,7 @@ pub(crate) async fn serve(socket: TcpStream, hub: &Hub, closing: &CancellationTo
         () = closing.cancelled() => Err(Status::unavailable("the broker shuts down")),
     };
     let ended = match opened {
-        Ok(opened) => follow(opened.stream(inbound), &mut writing, &mut out).await,
+        Ok(opened) => follow(opened.stream(inbound, true), &mut writing, &mut out).await,
         Err(status) => {
             framed::put(Kind::Ended, &framed::ended(&status), &mut out);
             write(&mut writing, &mut out).await.map(|()| Some(inbound))

@@ -135,7 +135,7 @@ impl Broker for BrokerService {
         let principal = caller(request.metadata()).map_err(refused)?;
         let mut inbound = request.into_inner();
         let opened = session::open(&self.hub, principal, &mut inbound).await?;
-        Ok(Response::new(opened.stream(inbound)))
+        Ok(Response::new(opened.stream(inbound, false)))
     }
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Answered<v1::SendResponse> {

@@ -37,6 +37,11 @@ pub(crate) struct SessionStream<I> {
     most_operations: usize,
     most_bytes: usize,
     is_over: bool,
+    /// Whether others get a turn before a frame is made, because nothing else gathers what they
+    /// have for this client.
+    gathers: bool,
+    /// Whether they had it.
+    let_others: bool,
     _place: Place,
 }
 
@@ -80,8 +85,9 @@ pub(crate) async fn open(
 }
 
 impl Opened {
-    /// The session's stream, fed by what the client sends after its hello.
-    pub(crate) fn stream<I: Inbound>(self, inbound: I) -> SessionStream<I> {
+    /// The session's stream, fed by what the client sends after its hello. It `gathers` if it is
+    /// written as soon as there is a frame.
+    pub(crate) fn stream<I: Inbound>(self, inbound: I, gathers: bool) -> SessionStream<I> {
         let Self { outbox, place, welcome, next_operation, most_bytes } = self;
         SessionStream {
             inbound: Some(inbound),
@@ -93,6 +99,8 @@ impl Opened {
             next_operation,
             most_bytes,
             is_over: false,
+            gathers,
+            let_others: false,
             _place: place,
         }
     }
@@ -195,6 +203,12 @@ impl<I: Inbound> Stream for SessionStream<I> {
         }
         this.outbox.awake();
         let more_may_come = this.read(context);
+        if this.gathers && !this.let_others && this.outbox.has_items() {
+            this.let_others = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        this.let_others = false;
         let taken = this.outbox.poll_take(context, &mut this.batch);
         if taken.is_pending() && more_may_come {
             context.waker().wake_by_ref();
