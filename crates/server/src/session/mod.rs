@@ -7,6 +7,7 @@ mod pool;
 mod stream;
 mod streams;
 mod weight;
+mod welcomes;
 
 pub(crate) use answers::{Ended, More};
 pub(crate) use calls::{CallSession, Requested};
@@ -14,3 +15,4 @@ pub(crate) use outbox::{BrokerSide, Outbox};
 pub(crate) use pool::{Lent, Pool};
 pub(crate) use stream::{Opened, SessionStream, open};
 pub(crate) use streams::{Place, Streams};
+pub(crate) use welcomes::Welcomes;

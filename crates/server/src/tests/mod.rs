@@ -8,3 +8,4 @@ mod http;
 mod operators;
 pub(crate) mod scripted;
 mod shutdown;
+mod welcomes;
