@@ -32,8 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The connections being served.
 pub(crate) struct Connections {
     hub: Arc<Hub>,
-    router: Router,
-    builder: Builder<TokioExecutor>,
+    http: Arc<Http>,
     tasks: JoinSet<()>,
     /// Cancelled when connections are to finish what they carry and close.
     closing: CancellationToken,
@@ -42,8 +41,8 @@ pub(crate) struct Connections {
 impl Connections {
     /// No connections yet; each one will be served with `router`.
     pub(crate) fn new(hub: Arc<Hub>, router: Router) -> Self {
-        let builder = builder(&hub.config);
-        Self { hub, router, builder, tasks: JoinSet::new(), closing: CancellationToken::new() }
+        let http = Arc::new(Http { builder: builder(&hub.config), router });
+        Self { hub, http, tasks: JoinSet::new(), closing: CancellationToken::new() }
     }
 
     /// Serves a connection, or closes it at once if there are too many.
@@ -59,16 +58,20 @@ impl Connections {
             return;
         }
         let count = self.hub.count_connection();
-        let serving = serve(
-            socket,
-            self.hub.clone(),
-            self.builder.clone(),
-            self.router.clone(),
-            self.closing.clone(),
-        );
+        let (hub, http, closing) = (self.hub.clone(), self.http.clone(), self.closing.clone());
         self.tasks.spawn(async move {
             let _count = count;
-            serving.await;
+            match Box::pin(protocol(&socket, &closing)).await {
+                Protocol::None => tracing::debug!("a connection ended before it said a word"),
+                Protocol::Framed => {
+                    drop(http);
+                    framed::serve(socket, hub, closing).await;
+                }
+                Protocol::Http => {
+                    drop(hub);
+                    Box::pin(serve_http(socket, &http, closing)).await;
+                }
+            }
         });
     }
 
@@ -90,42 +93,37 @@ impl Connections {
     }
 }
 
-/// Serves a connection by what its first byte says it speaks.
-async fn serve(
-    socket: TcpStream,
-    hub: Arc<Hub>,
+/// How HTTP is served.
+struct Http {
     builder: Builder<TokioExecutor>,
     router: Router,
-    closing: CancellationToken,
-) {
+}
+
+/// What a connection speaks.
+enum Protocol {
+    Framed,
+    Http,
+    /// Nothing: it is over.
+    None,
+}
+
+/// Tells by the first byte what a connection speaks.
+async fn protocol(socket: &TcpStream, closing: &CancellationToken) -> Protocol {
     let mut first = [0];
-    let peeked = tokio::select! {
-        peeked = tokio::time::timeout(PATIENCE, socket.peek(&mut first)) => peeked,
-        () = closing.cancelled() => return,
-    };
-    match peeked {
-        Ok(Ok(1)) if framed::speaks(first[0]) => {
-            drop((builder, router));
-            framed::serve(socket, &hub, &closing).await;
-        }
-        Ok(Ok(1)) => {
-            drop(hub);
-            // Apart, so that a framed connection does not have room for one of these.
-            Box::pin(serve_http(socket, builder, router, closing)).await;
-        }
-        Ok(Ok(_) | Err(_)) | Err(_) => tracing::debug!("a connection ended before it said a word"),
+    tokio::select! {
+        peeked = tokio::time::timeout(PATIENCE, socket.peek(&mut first)) => match peeked {
+            Ok(Ok(1)) if framed::speaks(first[0]) => Protocol::Framed,
+            Ok(Ok(1)) => Protocol::Http,
+            Ok(Ok(_) | Err(_)) | Err(_) => Protocol::None,
+        },
+        () = closing.cancelled() => Protocol::None,
     }
 }
 
 /// Serves HTTP/1.1 or HTTP/2, gRPC among it.
-async fn serve_http(
-    socket: TcpStream,
-    builder: Builder<TokioExecutor>,
-    router: Router,
-    closing: CancellationToken,
-) {
-    let service = TowerToHyperService::new(router);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+async fn serve_http(socket: TcpStream, http: &Http, closing: CancellationToken) {
+    let service = TowerToHyperService::new(http.router.clone());
+    let mut connection = pin!(http.builder.serve_connection(TokioIo::new(socket), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = closing.cancelled() => {

@@ -14,6 +14,7 @@ use futures_util::Stream;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,35 +42,56 @@ pub(crate) fn speaks(first: u8) -> bool {
     first == PREFACE[0]
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(socket: TcpStream, hub: &Hub, closing: &CancellationToken) {
+/// Serves a connection to its end. What is needed only to begin and to end it is in memory only
+/// then: a server has many connections that do nothing.
+pub(crate) async fn serve(socket: TcpStream, hub: Arc<Hub>, closing: CancellationToken) {
+    let Some(greeted) = Box::pin(greet(socket, hub, closing)).await else { return };
+    let ended = match greeted {
+        Greeted::Welcome(session, writing, out) => Box::pin(follow(session, writing, out)).await,
+        Greeted::Refused(inbound, writing) => Ok((Some(inbound), writing)),
+    };
+    match ended {
+        Ok((inbound, writing)) => Box::pin(hang_up(inbound, writing)).await,
+        Err(error) => tracing::debug!(%error, "a framed connection broke"),
+    }
+}
+
+/// What became of a client that said who it is.
+enum Greeted {
+    /// It has a session.
+    Welcome(Session, OwnedWriteHalf, BytesMut),
+    /// It was told why it has none.
+    Refused(Inbound<OwnedReadHalf>, OwnedWriteHalf),
+}
+
+/// A session over a plain stream.
+type Session = SessionStream<Inbound<OwnedReadHalf>>;
+
+/// Hears who dials; `None` if the connection is over.
+async fn greet(socket: TcpStream, hub: Arc<Hub>, closing: CancellationToken) -> Option<Greeted> {
     let (reading, mut writing) = socket.into_split();
     let mut inbound = Inbound::new(reading, hub.config.max_frame_bytes);
     let deadline = Instant::now() + hub.config.hello_deadline;
-    let greeted = tokio::select! {
-        greeted = timeout_at(deadline, inbound.preface()) => greeted,
-        () = closing.cancelled() => return,
+    let begun = tokio::select! {
+        begun = timeout_at(deadline, inbound.preface()) => begun,
+        () = closing.cancelled() => return None,
     };
-    match greeted {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return tracing::debug!(%error, "closed what is no framed connection"),
-        Err(_elapsed) => return tracing::debug!("closed a connection that said too little"),
+    if let Err(error) = begun.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())) {
+        tracing::debug!(%error, "closed what is no framed connection");
+        return None;
     }
     let mut out = BytesMut::from(&PREFACE[..]);
     let opened = tokio::select! {
-        opened = open(hub, &mut inbound, deadline) => opened,
+        opened = open(&hub, &mut inbound, deadline) => opened,
         () = closing.cancelled() => Err(Status::unavailable("the broker shuts down")),
     };
-    let ended = match opened {
-        Ok(opened) => follow(opened.stream(inbound, true), &mut writing, &mut out).await,
+    match opened {
+        Ok(opened) => Some(Greeted::Welcome(opened.stream(inbound, true), writing, out)),
         Err(status) => {
             framed::put(Kind::Ended, &framed::ended(&status), &mut out);
-            write(&mut writing, &mut out).await.map(|()| Some(inbound))
+            let written = write(&mut writing, &mut out).await;
+            written.is_ok().then_some(Greeted::Refused(inbound, writing))
         }
-    };
-    match ended {
-        Ok(inbound) => hang_up(inbound, writing).await,
-        Err(error) => tracing::debug!(%error, "a framed connection broke"),
     }
 }
 
@@ -102,22 +124,22 @@ enum Next {
 
 /// Says what the session has to say until it is over. Gives back what the client may still send.
 async fn follow(
-    mut session: SessionStream<Inbound<OwnedReadHalf>>,
-    writing: &mut OwnedWriteHalf,
-    out: &mut BytesMut,
-) -> io::Result<Option<Inbound<OwnedReadHalf>>> {
+    mut session: Session,
+    mut writing: OwnedWriteHalf,
+    mut out: BytesMut,
+) -> io::Result<(Option<Inbound<OwnedReadHalf>>, OwnedWriteHalf)> {
     let mut look = pin!(sleep(SILENCE));
     loop {
         let next = poll_fn(|context| poll_next(&mut session, look.as_mut(), context)).await;
+        let mut is_over = false;
         match next {
-            Next::Frame(Some(Ok(frame))) => framed::put(Kind::Frame, &frame, out),
+            Next::Frame(Some(Ok(frame))) => framed::put(Kind::Frame, &frame, &mut out),
             Next::Frame(end) => {
                 let status = end.and_then(Result::err).unwrap_or_else(|| Status::ok(""));
-                framed::put(Kind::Ended, &framed::ended(&status), out);
-                write(writing, out).await?;
-                return Ok(session.into_inbound());
+                framed::put(Kind::Ended, &framed::ended(&status), &mut out);
+                is_over = true;
             }
-            Next::Pong => framed::put_empty(Kind::Pong, out),
+            Next::Pong => framed::put_empty(Kind::Pong, &mut out),
             Next::Look => {
                 let heard = session.inbound().map_or_else(Instant::now, |inbound| inbound.heard);
                 let until = heard + SILENCE;
@@ -128,15 +150,20 @@ async fn follow(
                 continue;
             }
         }
-        write(writing, out).await?;
+        if !try_write(&writing, &mut out)? {
+            Box::pin(write(&mut writing, &mut out)).await?;
+        }
+        if is_over {
+            return Ok((session.into_inbound(), writing));
+        }
         if out.capacity() > KEPT {
-            *out = BytesMut::new();
+            out = BytesMut::new();
         }
     }
 }
 
 fn poll_next(
-    session: &mut SessionStream<Inbound<OwnedReadHalf>>,
+    session: &mut Session,
     look: Pin<&mut Sleep>,
     context: &mut Context<'_>,
 ) -> Poll<Next> {
@@ -150,17 +177,22 @@ fn poll_next(
     look.poll(context).map(|()| Next::Look)
 }
 
-/// Writes all there is, as long as some of it is taken now and then.
-async fn write(writing: &mut OwnedWriteHalf, out: &mut BytesMut) -> io::Result<()> {
+/// Writes what goes at once, which is nearly always all; false if something is left.
+fn try_write(writing: &OwnedWriteHalf, out: &mut BytesMut) -> io::Result<bool> {
     while !out.is_empty() {
-        // No timer for what goes at once, which is nearly everything.
         match writing.try_write(out) {
             Ok(written) => out.advance(written),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                timeout(SILENCE, writing.writable()).await??;
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         }
+    }
+    Ok(true)
+}
+
+/// Writes all there is, as long as some of it is taken now and then.
+async fn write(writing: &mut OwnedWriteHalf, out: &mut BytesMut) -> io::Result<()> {
+    while !try_write(writing, out)? {
+        timeout(SILENCE, writing.writable()).await??;
     }
     Ok(())
 }

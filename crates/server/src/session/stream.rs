@@ -29,7 +29,7 @@ pub(crate) struct SessionStream<I> {
     listens: bool,
     outbox: Arc<Outbox>,
     /// The first frame, until it is sent.
-    welcome: Option<v1::ServerFrame>,
+    welcome: Option<Box<v1::ServerFrame>>,
     /// Items on their way into a frame; empty between two polls.
     batch: Vec<SessionItem>,
     /// The highest number that the next operation may have.
@@ -97,7 +97,7 @@ impl Opened {
             listens: true,
             outbox,
             most_operations: welcome.limits.operations_per_frame,
-            welcome: Some(welcome.into()),
+            welcome: Some(Box::new(welcome.into())),
             batch: Vec::new(),
             next_operation,
             most_bytes,
@@ -202,7 +202,7 @@ impl<I: Inbound> Stream for SessionStream<I> {
             return Poll::Ready(None);
         }
         if let Some(welcome) = this.welcome.take() {
-            return Poll::Ready(Some(Ok(welcome)));
+            return Poll::Ready(Some(Ok(*welcome)));
         }
         this.outbox.awake();
         let more_may_come = this.read(context);
