@@ -1,9 +1,10 @@
-//! The bindings over HTTP: which request is whose, and what all of them have in common.
+//! The bindings: which request is whose, and what all of them have in common.
 //!
 //! [`A2a::answer`] is the one way in. Each binding reads its request, calls the operation and
 //! writes what comes of it; none of them knows what an operation does.
 
 mod body;
+mod grpc;
 mod jsonrpc;
 mod negotiate;
 mod query;
@@ -68,6 +69,7 @@ impl A2a {
             }
             Route::Rpc => jsonrpc::answer(&self.handler, call, request).await,
             Route::Rest(rest) => rest::answer(&self.handler, call, rest, request).await,
+            Route::Grpc(method) => grpc::answer(&self.handler, call, &method, request).await,
         }
     }
 }

@@ -7,7 +7,7 @@ use trunkline_agent::Host;
 const CARD: &str = "/.well-known/agent-card.json";
 
 #[tokio::test]
-async fn every_agent_has_a_card_with_both_bindings() {
+async fn every_agent_has_a_card_with_all_bindings() {
     let bench = Bench::start().await;
     let answer = bench.raw("GET", &format!("/agents/helper{CARD}"), &[], "").await;
     assert_eq!((answer.status, answer.kind()), (200, "application/json"));
