@@ -25,6 +25,8 @@ const ANY: [&str; 3] = ["text/plain", "application/json", "*/*"];
 const DIRECTORY: &str = "urn:trunkline:directory:v1";
 /// The version of the protocol.
 pub(crate) const PROTOCOL: &str = "1.0";
+/// The version before it, which is spoken too.
+pub(crate) const EARLIER: &str = "0.3";
 
 /// Where the broker is reached, and for which tenant.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +121,13 @@ fn interfaces(place: Place<'_>, agent: Option<&str>) -> Vec<AgentInterface> {
     // Behind a path there is no gRPC.
     if !host.contains('/') {
         all.push(interface(host, "GRPC", &in_grpc));
+    }
+    // The earlier version knew no tenants.
+    if tenant.is_empty() {
+        for binding in ["JSONRPC", "HTTP+JSON"] {
+            let protocol_version = EARLIER.to_owned();
+            all.push(AgentInterface { protocol_version, ..interface(&url, binding, "") });
+        }
     }
     all
 }

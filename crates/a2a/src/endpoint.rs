@@ -45,6 +45,8 @@ pub(crate) enum Rest {
     GetPush(String, String),
     DeletePush(String, String),
     ExtendedCard,
+    /// The extended card where 0.3 had it.
+    CardOf03,
 }
 
 /// What a path names, if it is one of ours; `Err` has the methods that it takes.
@@ -85,6 +87,7 @@ fn own(method: &Method, parts: &[&str]) -> Option<Result<Route, &'static str>> {
         ["message:send"] => when(post, Rest::Send, "POST"),
         ["message:stream"] => when(post, Rest::Stream, "POST"),
         ["extendedAgentCard"] => when(get, Rest::ExtendedCard, "GET, HEAD"),
+        ["card"] => when(get, Rest::CardOf03, "GET, HEAD"),
         ["tasks"] => when(get, Rest::List, "GET, HEAD"),
         ["tasks", named] => {
             let named = decoded(named)?;

@@ -4,7 +4,6 @@
 //! besides the tenant which agent is meant: `agents/ID`, or `agents/ID/TENANT`. Cards say it that
 //! way, and clients send back what the card says.
 
-use super::admitted;
 use crate::endpoint::SERVICE;
 use crate::fault::Fault;
 use crate::handler::{Call, Handler, TaskStream};
@@ -29,7 +28,7 @@ pub(super) async fn answer(
     method: &str,
     mut request: Request,
 ) -> Response {
-    let one = OneCall { handler: handler.clone(), call: admitted(call, &request) };
+    let one = OneCall { handler: handler.clone(), call };
     // What stands in front has been read.
     match Uri::try_from(format!("/{SERVICE}/{method}")) {
         Ok(uri) => *request.uri_mut() = uri,

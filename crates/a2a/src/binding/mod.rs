@@ -10,6 +10,7 @@ mod negotiate;
 mod query;
 mod rest;
 mod sse;
+mod v03;
 mod well_known;
 
 use crate::endpoint::{Route, route};
@@ -20,6 +21,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use negotiate::Version;
 use std::fmt;
 use std::sync::Arc;
 use trunkline_types::Principal;
@@ -44,7 +46,7 @@ impl A2a {
     /// Answers a request of a caller whom the edge found to be `principal`, or could not let in.
     pub async fn answer(&self, principal: Result<Principal, Fault>, request: Request) -> Response {
         let found = route(request.method(), request.uri().path());
-        let (endpoint, route) = match found {
+        let (mut endpoint, route) = match found {
             Some(Ok(found)) => found,
             Some(Err(allowed)) => {
                 let message = format!("{} is not taken here, but {allowed}", request.method());
@@ -58,6 +60,10 @@ impl A2a {
                 return rest::refused(&Fault::new(FaultKind::MethodNotFound, "nothing is here"));
             }
         };
+        let version = negotiate::version(&request);
+        if version == Ok(Version::V03) {
+            v03::strip(&mut endpoint);
+        }
         let call = principal.map(|principal| {
             negotiate::call(principal, endpoint, &request, self.handler.config.url.as_deref())
         });
@@ -67,9 +73,17 @@ impl A2a {
                 let headers = request.into_parts().0.headers;
                 well_known::answer(&self.handler, call, &headers).await
             }
-            Route::Rpc => jsonrpc::answer(&self.handler, call, request).await,
-            Route::Rest(rest) => rest::answer(&self.handler, call, rest, request).await,
-            Route::Grpc(method) => grpc::answer(&self.handler, call, &method, request).await,
+            Route::Rpc => jsonrpc::answer(&self.handler, call, version, request).await,
+            Route::Rest(rest) if version == Ok(Version::V03) => {
+                v03::answer(&self.handler, call, rest, request).await
+            }
+            Route::Rest(rest) => {
+                rest::answer(&self.handler, admitted(call, version), rest, request).await
+            }
+            Route::Grpc(method) => {
+                let call = admitted(call, version);
+                grpc::answer(&self.handler, call, &method, request).await
+            }
         }
     }
 }
@@ -86,11 +100,13 @@ fn hint(response: &mut Response, fault: &Fault) {
     }
 }
 
-/// The call of a caller who was let in.
-fn admitted(call: Result<Call, Fault>, request: &Request) -> Result<Call, Fault> {
+/// The call of a caller who was let in and speaks 1.0.
+fn admitted(call: Result<Call, Fault>, version: Result<Version, Fault>) -> Result<Call, Fault> {
     let call = call?;
-    negotiate::check_version(request)?;
-    Ok(call)
+    match version? {
+        Version::V1 => Ok(call),
+        Version::V03 => Err(negotiate::only_in_1_0()),
+    }
 }
 
 impl fmt::Debug for A2a {

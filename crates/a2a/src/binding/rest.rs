@@ -1,11 +1,11 @@
 //! The HTTP+JSON binding.
 
 use super::body::{message, parsed, read};
-use super::{admitted, hint, json, query, sse};
+use super::{hint, json, query, sse};
 use crate::check::Checked;
 use crate::endpoint::Rest;
 use crate::fault::{Fault, FaultKind};
-use crate::handler::{Call, Handler};
+use crate::handler::{Call, Handler, Item};
 use crate::wire;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -46,7 +46,7 @@ async fn operate(
     rest: Rest,
     request: Request,
 ) -> Result<Response, Fault> {
-    let call = admitted(call, &request)?;
+    let call = call?;
     let (parts, body) = request.into_parts();
     let value = if parts.method == axum::http::Method::POST {
         parsed(&read(&parts.headers, body, handler.config.body_bytes).await?)?
@@ -71,6 +71,7 @@ async fn operate(
             Ok(sse::answer(stream, Words))
         }
         Rest::ExtendedCard => Ok(ok(&handler.extended_card(&call, message(value)?).await?)),
+        Rest::CardOf03 => Err(Fault::new(FaultKind::MethodNotFound, "nothing is here in 1.0")),
         // Refused before they are read: what is not to be had needs no right form.
         Rest::CreatePush(_) | Rest::ListPush(_) | Rest::GetPush(..) | Rest::DeletePush(..) => {
             Err(Handler::no_push())
@@ -125,8 +126,8 @@ fn listed(tasks: &wire::ListTasksResponse) -> Response {
 struct Words;
 
 impl sse::Words for Words {
-    fn item(&self, response: Value) -> Value {
-        response
+    fn item(&self, item: &Item) -> Value {
+        sse::response(item)
     }
 
     fn fault(&self, fault: &Fault) -> (Option<&'static str>, Value) {

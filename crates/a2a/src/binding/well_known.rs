@@ -1,11 +1,14 @@
 //! The public card, as a document that caches may keep for a while.
 
 use super::{json, rest};
+use crate::compat;
 use crate::fault::{Fault, FaultKind};
 use crate::handler::{Call, Handler};
 use crate::hash::stable;
+use crate::wire::AgentCard;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// How long a card may be kept without asking again. The interfaces name the host that the
@@ -40,7 +43,15 @@ pub(super) async fn answer(
 
 async fn card(handler: &Arc<Handler>, call: Result<Call, Fault>) -> Result<String, Fault> {
     let card = handler.card(&call?).await?;
-    serde_json::to_string(&card).map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))
+    Ok(in_both_versions(&card)?.to_string())
+}
+
+/// A card that clients of either version read.
+pub(super) fn in_both_versions(card: &AgentCard) -> Result<Value, Fault> {
+    let mut json = serde_json::to_value(card)
+        .map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))?;
+    compat::add_to(&mut json, card);
+    Ok(json)
 }
 
 /// Whether the client says that it has this version.

@@ -33,6 +33,8 @@ pub(crate) struct Item {
     pub(crate) number: Option<u64>,
     /// What is told.
     pub(crate) response: StreamResponse,
+    /// Whether nothing comes after it.
+    pub(crate) last: bool,
 }
 
 /// A task that is being told.
@@ -131,7 +133,7 @@ impl Handler {
             context: context(as_of.id, as_of.context_id.as_ref()),
             updates,
             fold,
-            first: Some(Item { number, response: response(Told::Task(shown)) }),
+            first: Some(Item { number, response: response(Told::Task(shown)), last: false }),
             known,
             over: over || as_of.state.is_terminal(),
         })
@@ -205,7 +207,7 @@ impl TaskStream {
         let payload = match update {
             TaskUpdate::Progress(progress) => {
                 let response = response(self.progress(progress));
-                return Ok(Some(Item { number: None, response }));
+                return Ok(Some(Item { number: None, response, last: false }));
             }
             TaskUpdate::Gap { first, last } => {
                 let (state, _) = self.fold.state.clone().unwrap_or((TaskState::Submitted, None));
@@ -230,7 +232,7 @@ impl TaskStream {
                 TaskEventBody::Artifact(_) | TaskEventBody::Message { .. } => return Ok(None),
             },
         };
-        Ok(Some(Item { number, response: response(payload) }))
+        Ok(Some(Item { number, response: response(payload), last: self.over }))
     }
 
     /// What is told of a new state.
@@ -295,7 +297,7 @@ impl TaskStream {
         let TaskSnapshot { state, reason, updated_at, last_event, .. } = snapshot;
         let event = self.changed(state, reason.as_deref(), updated_at).await?;
         let response = response(Told::StatusUpdate(event));
-        Ok(Some(Item { number: Some(last_event), response }))
+        Ok(Some(Item { number: Some(last_event), response, last: true }))
     }
 }
 

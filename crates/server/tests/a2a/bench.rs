@@ -207,7 +207,20 @@ impl Bench {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> Events {
-        let mut all = vec![("A2A-Version", "1.0"), ("Content-Type", "application/json")];
+        let mut all = vec![("A2A-Version", "1.0")];
+        all.extend(headers);
+        self.stream_as(method, path, &all, body).await
+    }
+
+    /// Opens a stream as a client that says its version itself, or none.
+    pub(crate) async fn stream_as(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Events {
+        let mut all = vec![("Content-Type", "application/json")];
         all.extend(headers);
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut sender = self.connect().await;

@@ -13,16 +13,25 @@ async fn every_agent_has_a_card_with_all_bindings() {
     assert_eq!((answer.status, answer.kind()), (200, "application/json"));
     let card = answer.json();
     assert_eq!((&card["name"], &card["description"]), (&json!("helper"), &json!("Helps.")));
-    let url = format!("http://{}/agents/helper", bench.address);
-    for (interface, binding) in
-        card["supportedInterfaces"].as_array().unwrap().iter().zip(["JSONRPC", "HTTP+JSON"])
-    {
-        assert_eq!(
-            (&interface["url"], &interface["protocolBinding"]),
-            (&json!(url), &json!(binding))
-        );
-        assert_eq!(interface["protocolVersion"], "1.0");
-    }
+    let (url, host) =
+        (format!("http://{}/agents/helper", bench.address), bench.address.to_string());
+    let interface = |url: &str, binding: &str, version: &str| json!({"url": url, "protocolBinding": binding, "protocolVersion": version});
+    let mut over_grpc = interface(&host, "GRPC", "1.0");
+    over_grpc["tenant"] = json!("agents/helper");
+    let expected = json!([
+        interface(&url, "JSONRPC", "1.0"),
+        interface(&url, "HTTP+JSON", "1.0"),
+        over_grpc,
+        interface(&url, "JSONRPC", "0.3"),
+        interface(&url, "HTTP+JSON", "0.3"),
+    ]);
+    assert_eq!(card["supportedInterfaces"], expected);
+    // Where clients of 0.3 look.
+    assert_eq!((&card["url"], &card["preferredTransport"]), (&json!(url), &json!("JSONRPC")));
+    assert_eq!(card["protocolVersion"], "0.3.0");
+    assert_eq!(card["supportsAuthenticatedExtendedCard"], true);
+    let second = json!({"url": url, "transport": "HTTP+JSON"});
+    assert_eq!(card["additionalInterfaces"][1], second);
     let capabilities = &card["capabilities"];
     assert_eq!(capabilities["streaming"], true);
     assert_eq!(capabilities["pushNotifications"], false);

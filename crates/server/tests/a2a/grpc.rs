@@ -139,7 +139,7 @@ async fn the_agent_is_named_by_the_tenant_that_the_card_gives_or_by_the_path() {
     let mut client = client(&bench).await;
     let request = GetExtendedAgentCardRequest { tenant: HELPER.into() };
     let card = client.get_extended_agent_card(v1(request)).await.unwrap().into_inner();
-    let grpc = card.supported_interfaces.last().unwrap();
+    let grpc = &card.supported_interfaces[2];
     assert_eq!((grpc.protocol_binding.as_str(), grpc.tenant.as_str()), ("GRPC", HELPER));
     assert_eq!(grpc.url, bench.address.to_string());
     let broker = GetExtendedAgentCardRequest::default();

@@ -11,3 +11,4 @@ mod options;
 mod send;
 mod streams;
 mod tasks;
+mod v03;
