@@ -4,6 +4,7 @@
 //! of an agent say what has no other place at the broker, see [`INPUT_MODES`] and its neighbours.
 
 use crate::fault::{Fault, FaultKind};
+use crate::push::PUSHER;
 use crate::wire::{
     self, AgentCapabilities, AgentExtension, AgentInterface, AgentSkill, Struct, part::Content,
 };
@@ -135,7 +136,7 @@ fn interfaces(place: Place<'_>, agent: Option<&str>) -> Vec<AgentInterface> {
 fn capabilities(extensions: Vec<AgentExtension>) -> AgentCapabilities {
     AgentCapabilities {
         streaming: Some(true),
-        push_notifications: Some(false),
+        push_notifications: Some(true),
         extensions,
         extended_agent_card: Some(true),
     }
@@ -231,6 +232,9 @@ pub(crate) struct BrokerCard {
 impl BrokerCard {
     /// One more agent.
     pub(crate) fn add(&mut self, info: &AgentInfo) {
+        if info.card.id.as_str() == PUSHER {
+            return;
+        }
         let id = info.card.id.to_string();
         for skill in &info.card.skills {
             self.skills.entry(skill.clone()).or_default().push(id.clone());

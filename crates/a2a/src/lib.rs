@@ -16,6 +16,7 @@ mod fold;
 mod gateway;
 mod handler;
 mod hash;
+mod push;
 mod task;
 pub mod wire;
 
@@ -23,3 +24,4 @@ pub use binding::A2a;
 pub use fault::{Fault, FaultKind};
 pub use gateway::{Gateway, Updates};
 pub use handler::A2aConfig;
+pub use push::{Notice, PUSHER, SENT, Webhook};

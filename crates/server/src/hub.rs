@@ -3,6 +3,7 @@
 use crate::ServerConfig;
 use crate::backend::{Backend, Readiness};
 use crate::entropy::Ids;
+use crate::push::Pushes;
 use crate::session::{Lent, Pool, Streams};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +26,8 @@ pub(crate) struct Hub {
     /// Connections served since the start.
     pub(crate) connections_accepted: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
+    /// The webhooks of A2A.
+    pub(crate) pushes: Pushes,
     pool: Pool,
     broker: OnceLock<(Box<dyn Backend>, watch::Receiver<BrokerState>)>,
     /// Whether the broker is there, for those who wait for it.
@@ -41,6 +44,7 @@ impl Hub {
             connections: AtomicUsize::new(0),
             connections_accepted: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
+            pushes: Pushes::default(),
             pool: Pool::default(),
             broker: OnceLock::new(),
             arrived: watch::Sender::new(false),

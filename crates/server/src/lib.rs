@@ -31,6 +31,7 @@ mod error;
 mod grpc;
 mod http;
 mod hub;
+mod push;
 mod router;
 mod server;
 mod session;
@@ -40,5 +41,6 @@ mod tests;
 
 pub use config::ServerConfig;
 pub use error::BindError;
+pub use push::Allowed;
 pub use server::{BoundServer, Server, ServerHandle};
 pub use stats_json::stats_json;

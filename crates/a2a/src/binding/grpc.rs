@@ -144,23 +144,23 @@ impl A2aService for OneCall {
 
     async fn create_task_push_notification_config(
         &self,
-        _request: tonic::Request<wire::TaskPushNotificationConfig>,
+        request: tonic::Request<wire::TaskPushNotificationConfig>,
     ) -> Answered<wire::TaskPushNotificationConfig> {
-        Err(refused(Handler::no_push()))
+        Ok(tonic::Response::new(answered!(self, request, create_push)))
     }
 
     async fn get_task_push_notification_config(
         &self,
-        _request: tonic::Request<wire::GetTaskPushNotificationConfigRequest>,
+        request: tonic::Request<wire::GetTaskPushNotificationConfigRequest>,
     ) -> Answered<wire::TaskPushNotificationConfig> {
-        Err(refused(Handler::no_push()))
+        Ok(tonic::Response::new(answered!(self, request, get_push)))
     }
 
     async fn list_task_push_notification_configs(
         &self,
-        _request: tonic::Request<wire::ListTaskPushNotificationConfigsRequest>,
+        request: tonic::Request<wire::ListTaskPushNotificationConfigsRequest>,
     ) -> Answered<wire::ListTaskPushNotificationConfigsResponse> {
-        Err(refused(Handler::no_push()))
+        Ok(tonic::Response::new(answered!(self, request, list_push)))
     }
 
     async fn get_extended_agent_card(
@@ -172,8 +172,9 @@ impl A2aService for OneCall {
 
     async fn delete_task_push_notification_config(
         &self,
-        _request: tonic::Request<wire::DeleteTaskPushNotificationConfigRequest>,
+        request: tonic::Request<wire::DeleteTaskPushNotificationConfigRequest>,
     ) -> Answered<()> {
-        Err(refused(Handler::no_push()))
+        answered!(self, request, delete_push);
+        Ok(tonic::Response::new(()))
     }
 }

@@ -122,10 +122,17 @@ async fn operate(
             Ok(Answer::Stream(sse::answer(stream, Words(id.clone()))))
         }
         "GetExtendedAgentCard" => one(&handler.extended_card(call, message(params)?).await?),
-        "CreateTaskPushNotificationConfig"
-        | "GetTaskPushNotificationConfig"
-        | "ListTaskPushNotificationConfigs"
-        | "DeleteTaskPushNotificationConfig" => Err(Handler::no_push()),
+        "CreateTaskPushNotificationConfig" => {
+            one(&handler.create_push(call, message(params)?).await?)
+        }
+        "GetTaskPushNotificationConfig" => one(&handler.get_push(call, message(params)?).await?),
+        "ListTaskPushNotificationConfigs" => {
+            one(&handler.list_push(call, message(params)?).await?)
+        }
+        "DeleteTaskPushNotificationConfig" => {
+            handler.delete_push(call, message(params)?).await?;
+            Ok(Answer::One(Value::Null))
+        }
         other => Err(unknown(other)),
     }
 }

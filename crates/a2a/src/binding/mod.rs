@@ -17,6 +17,7 @@ use crate::endpoint::{Route, route};
 use crate::fault::{Fault, FaultKind};
 use crate::gateway::Gateway;
 use crate::handler::{A2aConfig, Call, Handler};
+use crate::push::Webhook;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -24,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use negotiate::Version;
 use std::fmt;
 use std::sync::Arc;
-use trunkline_types::Principal;
+use trunkline_types::{MessageId, Payload, Principal};
 
 /// A2A in front of a broker. Clones are the same.
 #[derive(Clone)]
@@ -36,6 +37,15 @@ impl A2a {
     /// A2A in front of the broker behind `gateway`.
     pub fn new(gateway: Arc<dyn Gateway>, config: A2aConfig) -> Self {
         Self { handler: Arc::new(Handler { gateway, config }) }
+    }
+
+    /// What the webhook of an order for [`PUSHER`](crate::PUSHER) is to be told. `orders` are the
+    /// order's id and, if it was redriven, that of the one before it; `said` is what it says.
+    ///
+    /// # Errors
+    /// A [`Fault`]: this is no order, its task was forgotten, or the broker is not there.
+    pub async fn webhook(&self, orders: &[MessageId], said: &Payload) -> Result<Webhook, Fault> {
+        Webhook::open(&self.handler, orders, said).await
     }
 
     /// Whether a request is one of ours.
@@ -65,7 +75,8 @@ impl A2a {
             v03::strip(&mut endpoint);
         }
         let call = principal.map(|principal| {
-            negotiate::call(principal, endpoint, &request, self.handler.config.url.as_deref())
+            let url = self.handler.config.url.as_deref();
+            negotiate::call(principal, endpoint, version.clone().ok(), &request, url)
         });
         match route {
             // A body can be moved between threads, but not be looked at by several.

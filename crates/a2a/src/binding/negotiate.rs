@@ -34,6 +34,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 pub(super) fn call(
     principal: Principal,
     endpoint: Endpoint,
+    version: Option<Version>,
     request: &Request,
     url: Option<&str>,
 ) -> Call {
@@ -60,6 +61,7 @@ pub(super) fn call(
         extensions,
         idempotency_key: text(headers, "idempotency-key").map(str::to_owned),
         last_event_id: text(headers, "last-event-id").map(str::to_owned),
+        in_03: version == Some(Version::V03),
     }
 }
 

@@ -72,11 +72,23 @@ async fn operate(
         }
         Rest::ExtendedCard => Ok(ok(&handler.extended_card(&call, message(value)?).await?)),
         Rest::CardOf03 => Err(Fault::new(FaultKind::MethodNotFound, "nothing is here in 1.0")),
-        // Refused before they are read: what is not to be had needs no right form.
-        Rest::CreatePush(_) | Rest::ListPush(_) | Rest::GetPush(..) | Rest::DeletePush(..) => {
-            Err(Handler::no_push())
+        Rest::CreatePush(task) => {
+            Ok(ok(&handler.create_push(&call, with(value, "taskId", &task)?).await?))
+        }
+        Rest::ListPush(task) => {
+            Ok(ok(&handler.list_push(&call, with(value, "taskId", &task)?).await?))
+        }
+        Rest::GetPush(task, id) => Ok(ok(&handler.get_push(&call, of_config(&task, &id)?).await?)),
+        Rest::DeletePush(task, id) => {
+            handler.delete_push(&call, of_config(&task, &id)?).await?;
+            Ok(json(StatusCode::OK, KIND, "{}".to_owned()))
         }
     }
+}
+
+/// A request about one push notification config.
+fn of_config<T: DeserializeOwned>(task: &str, id: &str) -> Result<T, Fault> {
+    message(serde_json::json!({"taskId": task, "id": id}))
 }
 
 /// A request with the field that its path names, which its body must not contradict.

@@ -48,10 +48,41 @@ pub(super) async fn operate(
             let card = handler.extended_card(call, message(object!({}))?).await?;
             one(&well_known::in_both_versions(&card)?)
         }
-        "tasks/pushNotificationConfig/set"
-        | "tasks/pushNotificationConfig/get"
-        | "tasks/pushNotificationConfig/list"
-        | "tasks/pushNotificationConfig/delete" => Err(Handler::no_push()),
+        "tasks/pushNotificationConfig/set" => {
+            let config = handler.create_push(call, message(compat::push_config(params)?)?).await?;
+            Ok(Answer::One(compat::pushed(Form::Kinds, &config)))
+        }
+        "tasks/pushNotificationConfig/get" => {
+            let (task, id) = compat::named_config(&params)?;
+            let config = match id {
+                Some(id) => {
+                    let request = object!({"taskId": task, "id": id});
+                    handler.get_push(call, message(request)?).await?
+                }
+                // There could be one only, and it needed no name.
+                None => {
+                    let listed = handler.list_push(call, message(object!({"taskId": task}))?);
+                    let first = listed.await?.configs.into_iter().next();
+                    first.ok_or_else(|| {
+                        let message = format!("task {task} has no push notification config");
+                        Fault::new(FaultKind::TaskNotFound, message)
+                    })?
+                }
+            };
+            Ok(Answer::One(compat::pushed(Form::Kinds, &config)))
+        }
+        "tasks/pushNotificationConfig/list" => {
+            let (task, _) = compat::named_config(&params)?;
+            let listed = handler.list_push(call, message(object!({"taskId": task}))?).await?;
+            let configs = listed.configs.iter().map(|known| compat::pushed(Form::Kinds, known));
+            Ok(Answer::One(configs.collect()))
+        }
+        "tasks/pushNotificationConfig/delete" => {
+            let (task, id) = compat::named_config(&params)?;
+            let request = object!({"taskId": task, "id": id});
+            handler.delete_push(call, message(request)?).await?;
+            Ok(Answer::One(Value::Null))
+        }
         other => Err(unknown(other)),
     }
 }
@@ -133,8 +164,25 @@ async fn served(
             let card = handler.extended_card(&call, message(object!({}))?).await?;
             ok(well_known::in_both_versions(&card)?)
         }
-        Rest::CreatePush(_) | Rest::ListPush(_) | Rest::GetPush(..) | Rest::DeletePush(..) => {
-            Err(Handler::no_push())
+        Rest::CreatePush(task) => {
+            let request = compat::push_config_of(&task, value)?;
+            let config = handler.create_push(&call, message(request)?).await?;
+            ok(compat::pushed(Form::Proto, &config))
+        }
+        Rest::ListPush(task) => {
+            let listed = handler.list_push(&call, message(object!({"taskId": task}))?).await?;
+            let configs = listed.configs.iter().map(|known| compat::pushed(Form::Proto, known));
+            ok(object!({ "configs": configs.collect::<Vec<Value>>() }))
+        }
+        Rest::GetPush(task, id) => {
+            let request = object!({"taskId": task, "id": id});
+            let config = handler.get_push(&call, message(request)?).await?;
+            ok(compat::pushed(Form::Proto, &config))
+        }
+        Rest::DeletePush(task, id) => {
+            let request = object!({"taskId": task, "id": id});
+            handler.delete_push(&call, message(request)?).await?;
+            ok(object!({}))
         }
         Rest::List | Rest::ExtendedCard => Err(negotiate::only_in_1_0()),
     }

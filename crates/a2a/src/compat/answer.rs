@@ -208,6 +208,28 @@ pub(crate) fn sent(form: Form, made: &wire::Task) -> Value {
     }
 }
 
+/// What is said of a webhook.
+pub(crate) fn pushed(form: Form, config: &wire::TaskPushNotificationConfig) -> Value {
+    let auth = config.authentication.as_ref().map(|auth| {
+        let mut made = fields([("credentials", auth.credentials.as_str().into())]);
+        made.insert("schemes".to_owned(), json!([auth.scheme]));
+        Value::Object(made)
+    });
+    let said = Value::Object(fields([
+        ("id", config.id.as_str().into()),
+        ("url", config.url.as_str().into()),
+        ("token", config.token.as_str().into()),
+        ("authentication", auth.unwrap_or_default()),
+    ]));
+    match form {
+        Form::Kinds => json!({"taskId": config.task_id, "pushNotificationConfig": said}),
+        Form::Proto => {
+            let name = format!("tasks/{}/pushNotificationConfigs/{}", config.task_id, config.id);
+            json!({"name": name, "pushNotificationConfig": said})
+        }
+    }
+}
+
 /// The code of an error in JSON-RPC: those that 0.3 does not know are told as what they are there.
 pub(crate) fn rpc_code(kind: FaultKind) -> i32 {
     match kind {

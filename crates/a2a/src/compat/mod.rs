@@ -9,6 +9,6 @@ mod answer;
 mod card;
 mod request;
 
-pub(crate) use answer::{Form, fault_type, rpc_code, sent, streamed, task};
+pub(crate) use answer::{Form, fault_type, pushed, rpc_code, sent, streamed, task};
 pub(crate) use card::add_to;
-pub(crate) use request::{named_task, send};
+pub(crate) use request::{named_config, named_task, push_config, push_config_of, send};

@@ -147,6 +147,47 @@ fn pushed(place: &str, push: Value) -> Result<Fields, Fault> {
     Ok(fields)
 }
 
+/// A request to set a webhook of a task that it names itself.
+pub(crate) fn push_config(params: Value) -> Result<Value, Fault> {
+    let mut params = object("params", params)?;
+    let task = take(&mut params, &["taskId", "task_id", "id"]);
+    let config = take(&mut params, &["pushNotificationConfig", "push_notification_config"]);
+    let mut made = match config {
+        Some(config) => pushed("pushNotificationConfig", config)?,
+        None => Fields::new(),
+    };
+    if let Some(task) = task {
+        made.insert("taskId".into(), task);
+    }
+    Ok(Value::Object(made))
+}
+
+/// A request to set a webhook of the task that a path names. The proto file puts the config
+/// into a second one, with the id beside it.
+pub(crate) fn push_config_of(task: &str, body: Value) -> Result<Value, Fault> {
+    let mut fields = object("body", body)?;
+    let id = take(&mut fields, &["configId", "config_id"]);
+    let mut inner = match take(&mut fields, &["config"]) {
+        Some(inner) => object("config", inner)?,
+        None => fields,
+    };
+    let names = ["pushNotificationConfig", "push_notification_config"];
+    let config = take(&mut inner, &names).unwrap_or(Value::Object(inner));
+    let mut made = pushed("config.pushNotificationConfig", config)?;
+    if let Some(id) = id {
+        made.entry("id").or_insert(id);
+    }
+    made.insert("taskId".into(), task.into());
+    Ok(Value::Object(made))
+}
+
+/// The task and the webhook that a request of JSON-RPC names.
+pub(crate) fn named_config(params: &Value) -> Result<(String, Option<String>), Fault> {
+    let text = |name: &str| params.get(name).and_then(Value::as_str).map(str::to_owned);
+    let task = text("id").ok_or_else(|| Fault::field("id", "is required: the task's"))?;
+    Ok((task, text("pushNotificationConfigId")))
+}
+
 /// A request about one task.
 pub(crate) fn named_task(params: Value) -> Result<Value, Fault> {
     let mut params = object("params", params)?;

@@ -51,6 +51,8 @@ pub(crate) struct TaskStream {
     /// is over, or is what the client waits to see the end of.
     known: u64,
     over: bool,
+    /// Whether it goes on while the task waits for its caller.
+    through: bool,
 }
 
 impl Handler {
@@ -97,7 +99,7 @@ impl Handler {
     }
 
     /// The task as of an event, or as it stands, and what comes after.
-    async fn told(
+    pub(crate) async fn told(
         self: &Arc<Self>,
         who: Principal,
         snapshot: TaskSnapshot,
@@ -136,6 +138,7 @@ impl Handler {
             first: Some(Item { number, response: response(Told::Task(shown)), last: false }),
             known,
             over: over || as_of.state.is_terminal(),
+            through: false,
         })
     }
 }
@@ -174,6 +177,13 @@ fn response(payload: Told) -> StreamResponse {
 }
 
 impl TaskStream {
+    /// The same without what the task was before, and to its very end.
+    pub(crate) fn only_news(mut self) -> Self {
+        self.first = None;
+        self.through = true;
+        self
+    }
+
     /// What is told next; `None` after the last.
     pub(crate) async fn next(&mut self) -> Option<Result<Item, Fault>> {
         if let Some(first) = self.first.take() {
@@ -225,7 +235,8 @@ impl TaskStream {
             }
             TaskUpdate::Event(event) => match &event.body {
                 TaskEventBody::Status { state, reason } => {
-                    let pauses = is_interrupted(*state) && event.number > self.known;
+                    let pauses =
+                        is_interrupted(*state) && event.number > self.known && !self.through;
                     self.over = state.is_terminal() || pauses;
                     Told::StatusUpdate(self.changed(*state, reason.as_deref(), event.at).await?)
                 }

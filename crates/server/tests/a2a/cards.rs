@@ -34,7 +34,7 @@ async fn every_agent_has_a_card_with_all_bindings() {
     assert_eq!(card["additionalInterfaces"][1], second);
     let capabilities = &card["capabilities"];
     assert_eq!(capabilities["streaming"], true);
-    assert_eq!(capabilities["pushNotifications"], false);
+    assert_eq!(capabilities["pushNotifications"], true);
     assert_eq!(card["skills"][0]["id"], "help");
     for field in ["version", "defaultInputModes", "defaultOutputModes"] {
         assert!(!card[field].is_null(), "{field}");

@@ -45,22 +45,6 @@ async fn errors_of_tasks_have_their_codes() {
 }
 
 #[tokio::test]
-async fn push_notifications_are_not_supported_in_any_operation() {
-    let bench = Bench::start().await;
-    let expected = (-32003, "PUSH_NOTIFICATION_NOT_SUPPORTED".to_owned());
-    for method in ["Create", "Get", "Delete"] {
-        let method = format!("{method}TaskPushNotificationConfig");
-        assert_eq!(refused(&bench, &method, json!({})).await, expected);
-    }
-    assert_eq!(refused(&bench, "ListTaskPushNotificationConfigs", json!({})).await, expected);
-    let configuration = json!({"taskPushNotificationConfig": {"url": "https://example.com"}});
-    let params = json!({"message": said("x"), "configuration": configuration});
-    assert_eq!(refused(&bench, "SendMessage", params).await, expected);
-    let answer = bench.rest("GET", "/agents/helper/tasks/t/pushNotificationConfigs", &json!(null));
-    assert_eq!(answer.await.status, 400);
-}
-
-#[tokio::test]
 async fn media_types_extensions_and_nonsense_of_agents_have_their_errors() {
     let bench = Bench::start().await;
     let picky = bench.broker.agent("picky").skill("pick", always);

@@ -8,6 +8,7 @@ mod faults;
 mod grpc;
 mod lists;
 mod options;
+mod push;
 mod send;
 mod streams;
 mod tasks;
