@@ -17,6 +17,16 @@ use trunkline_types::PauseReason;
 
 /// What is installed. A new version is a decision: it may speak otherwise.
 const PYTHON_SDK: &str = "a2a-sdk[grpc]==1.3.0";
+const JAVASCRIPT_SDK: [&str; 3] =
+    ["@a2a-js/sdk@1.3.0", "@grpc/grpc-js@1.14.7", "@bufbuild/protobuf@2.17.0"];
+/// What both are put through.
+const SPOKEN: [(&str, &str); 5] = [
+    ("1.0", "JSONRPC"),
+    ("1.0", "HTTP+JSON"),
+    ("1.0", "GRPC"),
+    ("0.3", "JSONRPC"),
+    ("0.3", "HTTP+JSON"),
+];
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdks")
@@ -57,6 +67,24 @@ fn python() -> Option<PathBuf> {
         succeeds(Command::new(pip).args(["install", "--quiet", PYTHON_SDK]))
     });
     or_skipped("the Python SDK of A2A", folder).map(|folder| folder.join("bin/python"))
+}
+
+/// A script that finds the JavaScript SDK beside it.
+fn javascript() -> Option<PathBuf> {
+    let name = JAVASCRIPT_SDK.concat().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let folder = installed(&format!("javascript-{name}"), |folder| {
+        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        // Otherwise it would look for a package in the folders above.
+        let package = folder.join("package.json");
+        fs::write(package, "{\"private\": true}").map_err(|error| error.to_string())?;
+        let mut npm = Command::new("npm");
+        npm.current_dir(folder).args(["install", "--silent", "--no-audit", "--no-fund"]);
+        succeeds(npm.args(JAVASCRIPT_SDK))
+    });
+    let folder = or_skipped("the JavaScript SDK of A2A", folder)?;
+    let script = folder.join("client.mjs");
+    fs::copy(sources().join("client.mjs"), &script).unwrap();
+    Some(script)
 }
 
 #[allow(clippy::print_stderr, reason = "whoever runs the tests is to know what was not tested")]
@@ -132,15 +160,21 @@ impl Stage {
 fn the_python_sdk_does_everything_over_every_binding_in_both_versions() {
     let Some(python) = python() else { return };
     let stage = Stage::set();
-    for (version, binding) in [
-        ("1.0", "JSONRPC"),
-        ("1.0", "HTTP+JSON"),
-        ("1.0", "GRPC"),
-        ("0.3", "JSONRPC"),
-        ("0.3", "HTTP+JSON"),
-    ] {
+    for (version, binding) in SPOKEN {
         let mut client = Command::new(&python);
         client.arg(sources().join("client.py")).args([&stage.url(), version, binding]);
+        let done = succeeds(&mut client);
+        assert!(done.is_ok(), "{version} over {binding}: {}", done.unwrap_err());
+    }
+}
+
+#[test]
+fn the_javascript_sdk_does_everything_over_every_binding_in_both_versions() {
+    let Some(script) = javascript() else { return };
+    let stage = Stage::set();
+    for (version, binding) in SPOKEN {
+        let mut client = Command::new("node");
+        client.arg(&script).args([&stage.url(), version, binding]);
         let done = succeeds(&mut client);
         assert!(done.is_ok(), "{version} over {binding}: {}", done.unwrap_err());
     }
