@@ -31,12 +31,13 @@ use trunkline_types::{MessageId, Payload, Principal};
 #[derive(Clone)]
 pub struct A2a {
     handler: Arc<Handler>,
+    versions: Arc<well_known::Versions>,
 }
 
 impl A2a {
     /// A2A in front of the broker behind `gateway`.
     pub fn new(gateway: Arc<dyn Gateway>, config: A2aConfig) -> Self {
-        Self { handler: Arc::new(Handler { gateway, config }) }
+        Self { handler: Arc::new(Handler { gateway, config }), versions: Arc::default() }
     }
 
     /// What the webhook of an order for [`PUSHER`](crate::PUSHER) is to be told. `orders` are the
@@ -82,7 +83,7 @@ impl A2a {
             // A body can be moved between threads, but not be looked at by several.
             Route::Card => {
                 let headers = request.into_parts().0.headers;
-                well_known::answer(&self.handler, call, &headers).await
+                well_known::answer((&self.handler, &self.versions), call, &headers).await
             }
             Route::Rpc => jsonrpc::answer(&self.handler, call, version, request).await,
             Route::Rest(rest) if version == Ok(Version::V03) => {
@@ -122,6 +123,6 @@ fn admitted(call: Result<Call, Fault>, version: Result<Version, Fault>) -> Resul
 
 impl fmt::Debug for A2a {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("A2a").field("handler", &self.handler).finish()
+        f.debug_struct("A2a").field("handler", &self.handler).finish_non_exhaustive()
     }
 }

@@ -48,8 +48,13 @@ impl A2aEdge {
         if self.hub.readiness() == Readiness::Is(BrokerState::Draining) {
             return Err(Broker::draining().into());
         }
-        Ok(named(headers.get(PRINCIPAL).map(HeaderValue::as_bytes))?)
+        Ok(acting(headers)?)
     }
+}
+
+/// Whom the headers of a request name.
+pub(super) fn acting(headers: &HeaderMap) -> Result<Principal, Refusal> {
+    named(headers.get(PRINCIPAL).map(HeaderValue::as_bytes))
 }
 
 /// Room for a message with the largest payload: its bytes may be written in base64 or as escapes,

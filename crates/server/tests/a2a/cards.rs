@@ -65,8 +65,14 @@ async fn a_card_may_be_kept_until_it_changes() {
         let again = bench.raw("GET", &path, &[("If-None-Match", known)], "").await;
         assert_eq!((again.status, again.text(), again.header("etag")), (304, "", tag.as_str()));
     }
-    let other = bench.raw("GET", &path, &[("If-None-Match", "\"x\"")], "").await;
-    assert_eq!(other.status, 200);
+    let date = answer.header("last-modified").to_owned();
+    let again = bench.raw("GET", &path, &[("If-Modified-Since", &date)], "").await;
+    assert_eq!((again.status, again.header("last-modified")), (304, date.as_str()));
+    let old = "Thu, 01 Jan 2015 00:00:00 GMT";
+    assert_eq!(bench.raw("GET", &path, &[("If-Modified-Since", old)], "").await.status, 200);
+    // The tag says it better.
+    let both = [("If-None-Match", "\"x\""), ("If-Modified-Since", &date)];
+    assert_eq!(bench.raw("GET", &path, &both, "").await.status, 200);
 }
 
 #[tokio::test]
@@ -81,5 +87,41 @@ async fn the_extended_card_says_what_the_directory_knows_besides() {
     assert!(public["capabilities"].get("extensions").is_none());
     let card = bench.rpc("GetExtendedAgentCard", json!({})).await;
     assert_eq!(card["result"]["name"], "helper");
+    drop(agent);
+}
+
+#[tokio::test]
+async fn agents_are_found_by_skill_tag_and_state() {
+    let bench = Bench::start().await;
+    let agent = bench.broker.agent("other").skill("else", always).capability("fast");
+    let agent = agent.agent_type("kind").name("Other").start().await.unwrap();
+    let found = async |query: &str| {
+        let answer = bench.raw("GET", &format!("/api/v1/agents{query}"), &[], "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let ids = |page: &serde_json::Value| -> Vec<String> {
+        let agents = page["agents"].as_array().unwrap();
+        agents.iter().map(|agent| agent["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&found("").await), ["helper", "other"]);
+    for query in ["?skill=else", "?tag=fast", "?tag=kind", "?skill=else&tag=fast&state=ready"] {
+        assert_eq!(ids(&found(query).await), ["other"], "{query}");
+    }
+    for query in ["?skill=none", "?tag=slow", "?state=offline", "?skill=help&tag=fast"] {
+        assert_eq!(found(query).await, json!({"agents": [], "next": null}), "{query}");
+    }
+    let first = found("?limit=1").await;
+    assert_eq!((ids(&first), &first["next"]), (vec!["helper".to_owned()], &json!("helper")));
+    let second = found("?limit=1&after=helper").await;
+    assert_eq!((ids(&second), &second["next"]), (vec!["other".to_owned()], &json!(null)));
+    let shown = &second["agents"][0];
+    assert_eq!((&shown["name"], &shown["tags"]), (&json!("Other"), &json!(["kind", "fast"])));
+    let card = bench.raw("GET", shown["card"].as_str().unwrap(), &[], "").await.json();
+    assert_eq!(card["name"], "Other");
+    for query in ["?state=asleep", "?limit=0", "?skill=a%20b", "?colour=red"] {
+        let answer = bench.raw("GET", &format!("/api/v1/agents{query}"), &[], "").await;
+        assert_eq!(answer.status, 400, "{query}");
+    }
     drop(agent);
 }

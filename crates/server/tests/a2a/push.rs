@@ -373,6 +373,8 @@ async fn what_calls_webhooks_is_no_agent_and_no_task_of_clients() {
     assert_eq!(bench.rest("GET", "/agents/a2a-push/tasks", &json!(null)).await.status, 404);
     let card = bench.rest("GET", "/extendedAgentCard", &json!(null)).await.json();
     assert_eq!(card["capabilities"]["extensions"][0]["params"]["agents"], json!(["helper"]));
+    let listed = bench.raw("GET", "/api/v1/agents", &[], "").await.json();
+    assert_eq!(listed["agents"].as_array().unwrap().len(), 1);
     let context = format!("a2a-push:{id}");
     let hidden = bench.rest("GET", &format!("/tasks?contextId={context}"), &json!(null)).await;
     assert_eq!(hidden.json()["totalSize"], 0);
