@@ -77,8 +77,8 @@ impl Webhook {
         let nonsense = || Fault::new(FaultKind::InvalidParams, "this is no order for a webhook");
         let order = Order::read(payload).ok_or_else(nonsense)?;
         let task: MessageId = order.task.parse().map_err(|_no_id| nonsense())?;
-        let mut who = Principal::default();
-        who.tenant = TenantId::new(&order.tenant).map_err(|_no_name| nonsense())?;
+        let tenant = TenantId::new(&order.tenant).map_err(|_no_name| nonsense())?;
+        let who = Principal { tenant, ..Principal::default() };
         let mut sent = None;
         for &by in orders {
             match delivered(handler, by).await {

@@ -85,12 +85,13 @@ impl A2a {
                 let headers = request.into_parts().0.headers;
                 well_known::answer((&self.handler, &self.versions), call, &headers).await
             }
-            Route::Rpc => jsonrpc::answer(&self.handler, call, version, request).await,
+            Route::Rpc => Box::pin(jsonrpc::answer(&self.handler, call, version, request)).await,
             Route::Rest(rest) if version == Ok(Version::V03) => {
-                v03::answer(&self.handler, call, rest, request).await
+                Box::pin(v03::answer(&self.handler, call, rest, request)).await
             }
             Route::Rest(rest) => {
-                rest::answer(&self.handler, admitted(call, version), rest, request).await
+                let call = admitted(call, version);
+                Box::pin(rest::answer(&self.handler, call, rest, request)).await
             }
             Route::Grpc(method) => {
                 let call = admitted(call, version);

@@ -54,20 +54,17 @@ pub(super) async fn operate(
         }
         "tasks/pushNotificationConfig/get" => {
             let (task, id) = compat::named_config(&params)?;
-            let config = match id {
-                Some(id) => {
-                    let request = object!({"taskId": task, "id": id});
-                    handler.get_push(call, message(request)?).await?
-                }
+            let config = if let Some(id) = id {
+                let request = object!({"taskId": task, "id": id});
+                handler.get_push(call, message(request)?).await?
+            } else {
                 // There could be one only, and it needed no name.
-                None => {
-                    let listed = handler.list_push(call, message(object!({"taskId": task}))?);
-                    let first = listed.await?.configs.into_iter().next();
-                    first.ok_or_else(|| {
-                        let message = format!("task {task} has no push notification config");
-                        Fault::new(FaultKind::TaskNotFound, message)
-                    })?
-                }
+                let listed = handler.list_push(call, message(object!({"taskId": task}))?);
+                let first = listed.await?.configs.into_iter().next();
+                first.ok_or_else(|| {
+                    let message = format!("task {task} has no push notification config");
+                    Fault::new(FaultKind::TaskNotFound, message)
+                })?
             };
             Ok(Answer::One(compat::pushed(Form::Kinds, &config)))
         }
@@ -110,7 +107,7 @@ pub(super) async fn answer(
     rest: Rest,
     request: Request,
 ) -> Response {
-    match served(handler, call, rest, request).await {
+    match Box::pin(served(handler, call, rest, request)).await {
         Ok(response) => response,
         // What there is in 1.0 only is refused in its words.
         Err(fault) if fault.kind == FaultKind::VersionNotSupported => super::rest::refused(&fault),

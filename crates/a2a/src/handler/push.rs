@@ -121,6 +121,20 @@ impl Handler {
         self.gateway.webhook(&config.url).await.map_err(|why| Fault::field("url", why))
     }
 
+    /// Whether a task has this webhook already.
+    pub(super) async fn has_push(
+        &self,
+        task: MessageId,
+        config: &TaskPushNotificationConfig,
+    ) -> Result<bool, Fault> {
+        let is_same = |set: &Set| {
+            let Order { id, url, token, .. } = &set.order;
+            (url, token) == (&config.url, &config.token)
+                && (config.id.is_empty() || *id == config.id)
+        };
+        Ok(self.set_for(task).await?.iter().any(is_same))
+    }
+
     /// Sets a webhook that may be called, for the events after a number.
     pub(super) async fn set_push(
         &self,

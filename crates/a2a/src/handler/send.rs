@@ -113,18 +113,23 @@ impl Handler {
         };
         let key = call.idempotency_key.as_ref().map(IdempotencyKey::new).transpose();
         let key = key.map_err(|error| Fault::field("Idempotency-Key", error.to_string()))?;
+        let id = self.gateway.next_id();
         let envelope = Envelope {
             tenant: who.tenant.clone(),
             context_id: Some(context_id),
             idempotency_key: key,
             headers,
-            ..Envelope::new(self.gateway.next_id(), Kind::Request, destination, to_payload(message))
+            ..Envelope::new(id, Kind::Request, destination, to_payload(message))
         };
         let mut publish = Publish::new(envelope);
         publish.options.task = true;
         let accepted = self.gateway.publish(who.clone(), Arc::new(publish)).await?;
         if let Some(push) = push {
-            self.set_push((call, &who), accepted.id, 0, push).await?;
+            // Of a message that was sent again its webhook was too, unless that got lost.
+            let again = accepted.id != id && self.has_push(accepted.id, &push).await?;
+            if !again {
+                self.set_push((call, &who), accepted.id, 0, push).await?;
+            }
         }
         Ok(Sent { who, task: accepted.id, after: 0 })
     }

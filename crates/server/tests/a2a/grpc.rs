@@ -21,7 +21,8 @@ async fn client(bench: &Bench) -> A2aServiceClient<Channel> {
     A2aServiceClient::new(soon(endpoint.connect()).await.unwrap())
 }
 
-fn v1<T>(message: T) -> Request<T> {
+/// A request of a client that speaks 1.0.
+pub(crate) fn v1<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("a2a-version", MetadataValue::from_static("1.0"));
     request

@@ -1,6 +1,7 @@
 //! Push notifications, to a webhook that is a real HTTP server.
 
 use super::bench::{Answer, Bench, answered, said, soon};
+use super::grpc::v1;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tonic::metadata::MetadataValue;
 use trunkline_a2a::wire::a2a_service_client::A2aServiceClient;
 use trunkline_a2a::wire::{self, ListTaskPushNotificationConfigsRequest};
 use trunkline_agent::Host;
@@ -186,11 +186,6 @@ async fn webhooks_are_set_read_listed_and_deleted_over_every_binding() {
 
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", bench.address));
     let mut client = A2aServiceClient::new(channel.unwrap().connect().await.unwrap());
-    fn v1<T>(message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        request.metadata_mut().insert("a2a-version", MetadataValue::from_static("1.0"));
-        request
-    }
     let tenant = "agents/helper".to_owned();
     let request = ListTaskPushNotificationConfigsRequest {
         tenant: tenant.clone(),
@@ -360,6 +355,28 @@ async fn a_webhook_outlives_its_broker_and_is_told_nothing_twice() {
     continued(&bench, &id).await;
     assert_eq!(hook.states("COMPLETED").await, ["SUBMITTED", "WORKING", "COMPLETED"]);
     bench.end().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_under_its_key_has_one_webhook() {
+    let bench = Bench::with(settings()).await;
+    let mut hook = Hook::start(&[]).await;
+    let push = json!({"url": hook.config()["url"]});
+    let configuration = json!({ "taskPushNotificationConfig": push });
+    let body = json!({"message": said("write"), "configuration": configuration}).to_string();
+    let headers =
+        [("A2A-Version", "1.0"), ("Content-Type", "application/json"), ("Idempotency-Key", "k")];
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let sent = bench.raw("POST", "/agents/helper/message:send", &headers, body.clone()).await;
+        ids.push(sent.json()["task"]["id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids[0], ids[1]);
+    let list = bench.rpc("ListTaskPushNotificationConfigs", json!({ "taskId": ids[0] })).await;
+    assert_eq!(list["result"]["configs"].as_array().unwrap().len(), 1);
+    continued(&bench, &ids[0]).await;
+    let once = ["SUBMITTED", "WORKING", "INPUT_REQUIRED", "SUBMITTED", "WORKING", "COMPLETED"];
+    assert_eq!(hook.states("COMPLETED").await, once);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn streamed(bench: &Bench, path: &str, headers: &[(&str, &str)], body: &Va
     bench.stream_as("POST", &format!("/agents/helper{path}"), &all, body).await.rest().await
 }
 
-fn rpc(method: &str, params: Value) -> Value {
+fn rpc(method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": "a", "method": method, "params": params})
 }
 
@@ -76,7 +76,7 @@ async fn a_task_that_asks_is_answered_over_json_rpc() {
 #[tokio::test]
 async fn a_stream_over_json_rpc_says_which_event_is_the_last_and_is_resumed() {
     let bench = Bench::start().await;
-    let body = rpc("message/stream", json!({ "message": said("write") }));
+    let body = rpc("message/stream", &json!({ "message": said("write") }));
     let events = streamed(&bench, "", &[], &body).await;
     let told: Vec<&Value> = events.iter().map(|event| &event.data["result"]).collect();
     assert_eq!(told[0]["kind"], "task");
@@ -93,7 +93,7 @@ async fn a_stream_over_json_rpc_says_which_event_is_the_last_and_is_resumed() {
     let mut answer = said("go");
     answer["taskId"] = told[0]["id"].clone();
     call(&bench, "message/send", json!({ "message": answer })).await;
-    let body = rpc("tasks/resubscribe", json!({ "id": told[0]["id"] }));
+    let body = rpc("tasks/resubscribe", &json!({ "id": told[0]["id"] }));
     let events = streamed(&bench, "", &[("Last-Event-ID", "4")], &body).await;
     assert_eq!(events[0].data["result"]["status"]["state"], "input-required");
     assert_eq!(events.last().unwrap().data["result"]["status"]["state"], "completed");
@@ -157,7 +157,7 @@ async fn errors_are_those_that_it_knew() {
     assert_eq!(code("tasks/resubscribe", json!({ "id": done })).await, -32004);
     assert_eq!(code("message/send", json!({"message": {"kind": "message"}})).await, -32602);
     assert_eq!(code("message/fly", json!({})).await, -32601);
-    let send = rpc("message/send", json!({ "message": said("x") })).to_string();
+    let send = rpc("message/send", &json!({ "message": said("x") })).to_string();
     let headers = [("Content-Type", "application/json")];
     let refused = bench.raw("POST", "/agents/strict", &headers, send.clone()).await.json();
     assert_eq!(refused["error"]["code"], -32600);
