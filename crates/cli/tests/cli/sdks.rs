@@ -17,6 +17,7 @@ use trunkline_types::PauseReason;
 
 /// What is installed. A new version is a decision: it may speak otherwise.
 const PYTHON_SDK: &str = "a2a-sdk[grpc]==1.3.0";
+const PYTHON_SDK_03: &str = "a2a-sdk[http-server]==0.3.26";
 const JAVASCRIPT_SDK: [&str; 3] =
     ["@a2a-js/sdk@1.3.0", "@grpc/grpc-js@1.14.7", "@bufbuild/protobuf@2.17.0"];
 /// What both are put through.
@@ -58,13 +59,13 @@ fn installed(
     Ok(folder)
 }
 
-/// The interpreter with the Python SDK.
-fn python() -> Option<PathBuf> {
-    let name = format!("python-{}", PYTHON_SDK.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+/// The interpreter with a Python SDK.
+fn python(sdk: &str) -> Option<PathBuf> {
+    let name = format!("python-{}", sdk.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
     let folder = installed(&name, |folder| {
         succeeds(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
         let pip = folder.join("bin/pip");
-        succeeds(Command::new(pip).args(["install", "--quiet", PYTHON_SDK]))
+        succeeds(Command::new(pip).args(["install", "--quiet", sdk]))
     });
     or_skipped("the Python SDK of A2A", folder).map(|folder| folder.join("bin/python"))
 }
@@ -158,13 +159,25 @@ impl Stage {
 
 #[test]
 fn the_python_sdk_does_everything_over_every_binding_in_both_versions() {
-    let Some(python) = python() else { return };
+    let Some(python) = python(PYTHON_SDK) else { return };
     let stage = Stage::set();
     for (version, binding) in SPOKEN {
         let mut client = Command::new(&python);
         client.arg(sources().join("client.py")).args([&stage.url(), version, binding]);
         let done = succeeds(&mut client);
         assert!(done.is_ok(), "{version} over {binding}: {}", done.unwrap_err());
+    }
+}
+
+#[test]
+fn the_python_sdk_of_the_earlier_version_finds_what_it_knows() {
+    let Some(python) = python(PYTHON_SDK_03) else { return };
+    let stage = Stage::set();
+    for binding in ["JSONRPC", "HTTP+JSON"] {
+        let mut client = Command::new(&python);
+        client.arg(sources().join("client_03.py")).args([&stage.url(), binding]);
+        let done = succeeds(&mut client);
+        assert!(done.is_ok(), "{binding}: {}", done.unwrap_err());
     }
 }
 
@@ -182,7 +195,7 @@ fn the_javascript_sdk_does_everything_over_every_binding_in_both_versions() {
 
 #[test]
 fn a_stream_of_the_python_sdk_goes_on_after_the_broker_was_killed() {
-    let Some(python) = python() else { return };
+    let Some(python) = python(PYTHON_SDK) else { return };
     let mut stage = Stage::set();
     let mut command = Command::new(&python);
     command.arg(sources().join("client.py")).args([&stage.url(), "kill"]).stdin(Stdio::piped());
