@@ -47,7 +47,7 @@ pub(super) async fn answer(
             }
         }
     };
-    match answered.await {
+    match Box::pin(answered).await {
         Ok(Answer::One(result)) => {
             let body = object!({"jsonrpc": "2.0", "id": id, "result": result});
             json(StatusCode::OK, KIND, body.to_string())

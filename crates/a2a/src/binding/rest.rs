@@ -25,7 +25,7 @@ pub(super) async fn answer(
     rest: Rest,
     request: Request,
 ) -> Response {
-    match operate(handler, call, rest, request).await {
+    match Box::pin(operate(handler, call, rest, request)).await {
         Ok(response) => response,
         Err(fault) => refused(&fault),
     }
