@@ -32,6 +32,7 @@ mod framed;
 mod grpc;
 mod http;
 mod hub;
+mod push;
 mod router;
 mod server;
 mod session;
@@ -41,5 +42,6 @@ mod tests;
 
 pub use config::ServerConfig;
 pub use error::BindError;
+pub use push::Allowed;
 pub use server::{BoundServer, Server, ServerHandle};
 pub use stats_json::stats_json;
