@@ -81,9 +81,9 @@ impl Table {
              |---|---|---|---|---|---|---|\n",
             self.conditions()
         );
-        lines.into_iter().for_each(|line| {
+        for line in lines {
             let _ = writeln!(text, "{line}");
-        });
+        }
         text
     }
 
@@ -103,7 +103,7 @@ fn line(outcome: &Outcome) -> String {
             "{} | {} | **{:.2}** | {:.2}–{:.2} | {}",
             shown(it.trunkline),
             shown(it.rival),
-            it.ratio,
+            it.times,
             it.least,
             it.most,
             it.rounds

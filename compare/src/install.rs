@@ -110,16 +110,14 @@ fn rabbitmq() -> Result<Program> {
 }
 
 /// A program of the system, from a package if it is not there yet.
-fn system(
-    program: &str,
-    package: &str,
-    look: impl Fn(&str) -> Option<PathBuf>,
-) -> Result<PathBuf> {
+fn system(program: &str, package: &str, look: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
     if let Some(path) = look(program) {
         return Ok(path);
     }
     if !rustix::process::geteuid().is_root() {
-        bail!("{program} is not installed, and only root may install it: apt-get install {package}");
+        bail!(
+            "{program} is not installed, and only root may install it: apt-get install {package}"
+        );
     }
     if on_path("apt-get").is_none() {
         bail!("{program} is not installed, and there is no apt-get that could");

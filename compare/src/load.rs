@@ -61,7 +61,7 @@ impl Load {
     pub(crate) fn make(&self, count: u32) -> impl Iterator<Item = Bytes> + use<'_> {
         let at = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let numbers = self.seen.draw(u64::from(count), u64::MAX);
-        numbers.map(move |number| self.seen.stamp(number, at).payload(PAYLOAD))
+        numbers.map(move |number| self.seen.stamp(number, at).payload(self.seen.payload_size()))
     }
 
     /// One payload for `copies` receivers, each of which will see a number of its own.
@@ -186,6 +186,8 @@ impl Load {
 mod tests {
     use super::*;
 
+    type Handler = fn(&Load, &Bytes);
+
     #[tokio::test]
     async fn what_is_missing_doubled_or_damaged_has_no_figure() {
         let twice = |load: &Load, payload: &Bytes| {
@@ -199,8 +201,8 @@ mod tests {
         };
         let well = |load: &Load, payload: &Bytes| load.handle(payload);
         let lost = |_: &Load, _: &Bytes| {};
-        let handlers: [(&dyn Fn(&Load, &Bytes), bool); 4] =
-            [(&well, true), (&lost, false), (&twice, false), (&damaged, false)];
+        let handlers: [(Handler, bool); 4] =
+            [(well, true), (lost, false), (twice, false), (damaged, false)];
         for (handle, agrees) in handlers {
             let mut load = Load::new(1);
             Arc::get_mut(&mut load).unwrap().patience = Duration::ZERO;

@@ -91,11 +91,13 @@ fn seconds(text: &str) -> Result<f64, String> {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::List => {
-            Row::all().iter().for_each(|row| println!("{:<28} {}", row.name(), row.title()));
+            for row in Row::all() {
+                println!("{:<28} {}", row.name(), row.title());
+            }
             Ok(())
         }
         Task::Load(args) => round::load(&args),
-        Task::Run(args) => run(args),
+        Task::Run(args) => run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,11 +110,11 @@ fn main() -> ExitCode {
 
 /// Plays every row that was asked for, and tells what came of them.
 #[tokio::main(flavor = "current_thread")]
-async fn run(args: Run) -> Result<()> {
+async fn run(args: &Run) -> Result<()> {
     let rows = choose(&args.rows)?;
     // Dropping the work ends the servers and the loads.
     let outcomes = tokio::select! {
-        outcomes = round::play(&rows, &args) => outcomes?,
+        outcomes = round::play(&rows, args) => outcomes?,
         interrupted = interruption() => {
             interrupted.context("cannot listen for signals")?;
             bail!("interrupted before there was a table")
@@ -142,14 +144,14 @@ async fn interruption() -> std::io::Result<()> {
     }
 }
 
-fn choose(named: &[String]) -> Result<Vec<Row>> {
+fn choose(wanted: &[String]) -> Result<Vec<Row>> {
     let all = Row::all();
-    if let Some(unknown) = named.iter().find(|name| !all.iter().any(|row| row.answers_to(name))) {
+    if let Some(unknown) = wanted.iter().find(|name| !all.iter().any(|row| row.answers_to(name))) {
         let names: Vec<String> = all.iter().map(Row::name).collect();
         bail!("there is no row '{unknown}'; rows are {}", names.join(", "));
     }
-    let wanted = |row: &Row| named.is_empty() || named.iter().any(|name| row.answers_to(name));
-    Ok(all.into_iter().filter(wanted).collect())
+    let is_wanted = |row: &Row| wanted.is_empty() || wanted.iter().any(|it| row.answers_to(it));
+    Ok(all.into_iter().filter(is_wanted).collect())
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(crate) struct Ratio {
     pub(crate) trunkline: f64,
     pub(crate) rival: f64,
     /// How many times better Trunkline is: above 1 it is the better one.
-    pub(crate) ratio: f64,
+    pub(crate) times: f64,
     /// The least and the most that it was in a round.
     pub(crate) least: f64,
     pub(crate) most: f64,
@@ -75,7 +75,7 @@ impl Outcome {
         let ratio = Ratio {
             trunkline: median(&sorted(rounds.iter().map(|round| round.0))),
             rival: median(&sorted(rounds.iter().map(|round| round.1))),
-            ratio: median(&ratios),
+            times: median(&ratios),
             least: ratios.first().copied().unwrap_or(f64::NAN),
             most: ratios.last().copied().unwrap_or(f64::NAN),
             rounds: rounds.len(),
@@ -96,8 +96,8 @@ impl Outcome {
     /// One line while others are still to come.
     pub(crate) fn in_short(&self) -> String {
         match &self.result {
-            Verdict::Measured(Ratio { ratio, least, most, .. }) => {
-                format!("{ratio:.2} times the rival ({least:.2} to {most:.2})")
+            Verdict::Measured(Ratio { times, least, most, .. }) => {
+                format!("{times:.2} times the rival ({least:.2} to {most:.2})")
             }
             Verdict::Skipped(why) => format!("skipped: {why}"),
             Verdict::Failed(why) => format!("failed: {why}"),
@@ -137,15 +137,16 @@ mod tests {
     fn above_one_is_better_whether_more_or_less_is() {
         let rounds = [(30.0, 10.0), (20.0, 10.0), (10.0, 10.0)];
         let many = ratio(Work::Oneway, &rounds);
-        assert_eq!((many.ratio, many.least, many.most, many.rounds), (2.0, 1.0, 3.0, 3));
+        assert_eq!((many.times, many.least, many.most, many.rounds), (2.0, 1.0, 3.0, 3));
         assert_eq!((many.trunkline, many.rival), (20.0, 10.0));
         let one = ratio(Work::Request(1), &[(5.0, 10.0), (10.0, 10.0)]);
-        assert_eq!((one.ratio, one.least, one.most), (1.5, 1.0, 2.0));
+        assert_eq!((one.times, one.least, one.most), (1.5, 1.0, 2.0));
     }
 
     #[test]
     fn the_ratio_is_of_rounds_and_not_of_medians() {
         let rounds = [(1.0, 1.0), (10.0, 2.0), (4.0, 4.0)];
-        assert_eq!(ratio(Work::Oneway, &rounds).ratio, 1.0);
+        let once = ratio(Work::Oneway, &rounds);
+        assert_eq!((once.times, once.most), (1.0, 5.0));
     }
 }

@@ -124,7 +124,8 @@ async fn output(mut command: Command, seconds: f64) -> Result<Value> {
     let limit = Duration::from_secs_f64(seconds) + PATIENCE;
     let ended = tokio::time::timeout(limit, command.output()).await;
     let ended = ended.with_context(|| format!("{name} took longer than {limit:?}"))?;
-    let Output { status, stdout, stderr } = ended.with_context(|| format!("cannot start {name}"))?;
+    let Output { status, stdout, stderr } =
+        ended.with_context(|| format!("cannot start {name}"))?;
     if !status.success() {
         let said = String::from_utf8_lossy(&stderr);
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing");

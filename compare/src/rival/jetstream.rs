@@ -53,7 +53,7 @@ pub(super) async fn turn(work: Work, load: &Arc<Load>, port: u16, seconds: f64) 
                     settled = load.all_settled() => settled,
                 }
             };
-            load.measure(seconds, work).await?
+            Box::pin(load.measure(seconds, work)).await?
         }
         other => not_done(other)?,
     };

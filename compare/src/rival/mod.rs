@@ -47,7 +47,7 @@ pub(crate) async fn turn(row: Row, port: u16, seconds: f64) -> Result<Turn> {
         Rival::Kameo => kameo::turn(row.work, &load, seconds).await,
         Rival::Ractor => ractor::turn(row.work, &load, seconds).await,
         Rival::Nats => nats::turn(row.work, &load, port, seconds).await,
-        Rival::JetStream(_) => jetstream::turn(row.work, &load, port, seconds).await,
+        Rival::JetStream(_) => Box::pin(jetstream::turn(row.work, &load, port, seconds)).await,
         Rival::Redis(_) => redis::turn(row.work, &load, port, seconds).await,
         Rival::RabbitMq => rabbitmq::turn(row.work, &load, port, seconds).await,
     }

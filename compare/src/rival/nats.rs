@@ -31,7 +31,7 @@ pub(super) async fn turn(work: Work, load: &Arc<Load>, port: u16, seconds: f64) 
 /// It is not.
 pub(super) async fn connect(port: u16) -> Result<Client> {
     let options = ConnectOptions::new().subscription_capacity(1 << 18);
-    options.connect(("127.0.0.1", port)).await.context("cannot connect")
+    options.connect(format!("127.0.0.1:{port}")).await.context("cannot connect")
 }
 
 async fn oneway(

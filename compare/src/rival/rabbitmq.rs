@@ -87,11 +87,8 @@ async fn connect(port: u16) -> Result<Connection> {
 
 /// Makes the queue, or with `only_look` asks how it is. Tells how many wait in it.
 async fn declare(channel: &Channel, only_look: bool) -> Result<u32> {
-    let options = QueueDeclareOptions {
-        passive: only_look,
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
+    let options =
+        QueueDeclareOptions { passive: only_look, durable: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare(QUEUE.into(), options, FieldTable::default()).await?;
     Ok(queue.message_count())
 }

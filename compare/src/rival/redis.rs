@@ -89,7 +89,6 @@ async fn accept(
     port: u16,
     seconds: f64,
 ) -> Result<Turn> {
-    let other = connect(port).await?;
     let work = async |until: Instant| {
         let mut connection = first.clone();
         while Instant::now() < until {
@@ -100,8 +99,11 @@ async fn accept(
             add.exec_async(&mut connection).await?;
             load.note(begun.elapsed());
         }
+        // One of its own: a read that is dropped goes on as long as its connection, and would take
+        // what comes later.
+        let other = connect(port).await?;
         tokio::select! {
-            ended = take(Arc::clone(load), other.clone(), 0) => ended,
+            ended = take(Arc::clone(load), other, 0) => ended,
             settled = load.all_settled() => settled,
         }
     };
@@ -109,11 +111,7 @@ async fn accept(
 }
 
 /// Reads and acknowledges for ever.
-async fn take(
-    load: Arc<Load>,
-    mut connection: MultiplexedConnection,
-    number: u32,
-) -> Result<()> {
+async fn take(load: Arc<Load>, mut connection: MultiplexedConnection, number: u32) -> Result<()> {
     let mut read = cmd("XREADGROUP");
     read.arg("GROUP").arg(GROUP).arg(format!("taker-{number}"));
     read.arg("COUNT").arg(TAKE).arg("BLOCK").arg(WAIT).arg("STREAMS").arg(STREAM).arg(">");
