@@ -154,8 +154,8 @@ pub async fn run(args: BenchArgs) -> Result<Vec<BenchReport>, BenchError> {
 /// # Panics
 /// Outside of a tokio runtime.
 pub async fn all() -> Result<Vec<Value>, BenchError> {
-    let program = std::env::current_exe()
-        .map_err(BenchError::system("cannot tell what program this is"))?;
+    let program =
+        std::env::current_exe().map_err(BenchError::system("cannot tell what program this is"))?;
     let all = async {
         let mut reports = Vec::new();
         for scenario in Scenario::value_variants() {

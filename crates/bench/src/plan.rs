@@ -101,9 +101,9 @@ mod tests {
         };
         let runs = runs(&args).unwrap();
         let seen: Vec<_> = runs.iter().map(|run| (run.workers, run.batch)).collect();
-        let expected = [1, 3, 5].into_iter().flat_map(|workers| {
-            [1, 10].into_iter().map(move |batch| (Some(workers), Some(batch)))
-        });
+        let expected = [1, 3, 5]
+            .into_iter()
+            .flat_map(|workers| [1, 10].into_iter().map(move |batch| (Some(workers), Some(batch))));
         assert_eq!(seen, expected.collect::<Vec<_>>());
         assert!(runs.iter().all(|run| run.payload == Some(64) && run.rate.is_none()));
     }

@@ -93,7 +93,10 @@ mod tests {
             json: true,
         };
         let text = arguments(&asked, Path::new("out")).join(" ");
-        assert!(text.starts_with("--trunkline out/release/trunkline --rivals out/rivals"), "{text}");
+        assert!(
+            text.starts_with("--trunkline out/release/trunkline --rivals out/rivals"),
+            "{text}"
+        );
         assert!(text.ends_with(" --rounds=5 --seconds=0.5 --json -- nats"), "{text}");
         let plain = arguments(&Compare { json: false, ..asked }, Path::new("out")).join(" ");
         assert!(!plain.contains("--json"), "{plain}");

@@ -60,7 +60,8 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     let host = stage.host(&target);
     let spread = latency();
     let checker = stage.checker(Some(Arc::clone(&spread)), false);
-    let port = target.port().ok_or_else(|| BenchError::Load("the broker listens nowhere".into()))?;
+    let port =
+        target.port().ok_or_else(|| BenchError::Load("the broker listens nowhere".into()))?;
     let proxy = Proxy::start(port, Duration::ZERO).await;
     let proxy = proxy.map_err(BenchError::system("cannot listen on loopback"))?;
     // The dying have confirmations of their own: they end with as many as they did work.

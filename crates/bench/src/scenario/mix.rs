@@ -29,10 +29,11 @@ struct Mixed {
 
 impl Handler for Mixed {
     fn handle(&self, task: Task) -> HandlerFuture {
-        let to_all = matches!(task.envelope().destination, Destination::All | Destination::Topic(_));
+        let to_all =
+            matches!(task.envelope().destination, Destination::All | Destination::Topic(_));
         let echo = matches!(task.envelope().destination, Destination::Agent(_));
         let copy = if to_all { self.number } else { 0 };
-        Checker { copy, echo, ..self.checker.clone() }.handle(task)
+        Checker { echo, copy, ..self.checker.clone() }.handle(task)
     }
 }
 
@@ -97,7 +98,8 @@ async fn send(
     let topic = Topic::new(TOPIC).map_err(|error| BenchError::Load(error.to_string()))?;
     let kinds = [What::Requests(addresses), What::Tasks, What::Events(topic)];
     let broadcasts = What::Broadcasts(stage.config.rate.unwrap_or(1));
-    let callers = kinds.into_iter().cycle().take(stage.config.in_flight.unwrap_or(1).max(3) as usize);
+    let callers =
+        kinds.into_iter().cycle().take(stage.config.in_flight.unwrap_or(1).max(3) as usize);
     let mut parts = JoinSet::new();
     for (number, what) in std::iter::once(broadcasts).chain(callers).enumerate() {
         let caller = Caller {

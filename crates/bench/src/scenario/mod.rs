@@ -2,6 +2,7 @@
 
 mod accept;
 mod chatter;
+mod defaults;
 mod failure;
 mod flow;
 mod idle;

@@ -96,7 +96,8 @@ fn goals(report: &BenchReport) -> Vec<Goal> {
 /// A way to the broker on which everything takes so many milliseconds longer.
 async fn proxy(target: &Target, delay: u32) -> Result<Proxy, BenchError> {
     let delay = Duration::from_millis(u64::from(delay));
-    let port = target.port().ok_or_else(|| BenchError::Load("the broker listens nowhere".into()))?;
+    let port =
+        target.port().ok_or_else(|| BenchError::Load("the broker listens nowhere".into()))?;
     Proxy::start(port, delay).await.map_err(BenchError::system("cannot listen on loopback"))
 }
 
@@ -175,7 +176,8 @@ impl Talk {
     ) -> Result<(), BenchError> {
         while tickets.len() > most {
             let Some(ticket) = tickets.pop_front() else { break };
-            let outcome = ticket.await.map_err(BenchError::refused("a message was not answered"))?;
+            let outcome =
+                ticket.await.map_err(BenchError::refused("a message was not answered"))?;
             self.ledger.answered(&outcome, 1);
         }
         Ok(())

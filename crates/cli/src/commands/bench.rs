@@ -5,8 +5,8 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Output, units};
 use clap::{Args, Subcommand};
-use std::fs;
 use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
 use trunkline_bench::{
     BenchError, BenchReport, Earlier, SerializerRow, SerializersReport, cli, sample, serializers,
@@ -113,7 +113,9 @@ fn one(report: &BenchReport, earlier: Option<&Earlier>, output: &Output) -> Resu
         output.value(&value)?;
     } else {
         let ratios = earlier.map(|earlier| earlier.ratios(&value));
-        output.table(&output::fields(report.rows().into_iter().chain(ratios.into_iter().flatten())))?;
+        output.table(&output::fields(
+            report.rows().into_iter().chain(ratios.into_iter().flatten()),
+        ))?;
     }
     if report.passed() {
         return Ok(());
@@ -125,11 +127,7 @@ fn one(report: &BenchReport, earlier: Option<&Earlier>, output: &Output) -> Resu
     Err(CliError::new(Exit::Mismatch, message))
 }
 
-fn several(
-    reports: &[Value],
-    earlier: Option<&Earlier>,
-    output: &Output,
-) -> Result<(), CliError> {
+fn several(reports: &[Value], earlier: Option<&Earlier>, output: &Output) -> Result<(), CliError> {
     if output.is_json() {
         output.value(&Value::from(reports))?;
     } else {

@@ -65,9 +65,8 @@ fn counted(arguments: &[&str]) -> Vec<serde_json::Value> {
 
 #[test]
 fn an_open_loop_offers_its_rate_and_a_delay_shows_in_every_message() {
-    for (report, sent) in counted(&["latency", "--rate", "100,400", "--seconds", "0.5"])
-        .iter()
-        .zip([50, 200])
+    for (report, sent) in
+        counted(&["latency", "--rate", "100,400", "--seconds", "0.5"]).iter().zip([50, 200])
     {
         assert_eq!(report["sent"], sent, "{report}");
     }
