@@ -2,38 +2,15 @@
 //! and a description, take one message each, settle it and leave, and every byte of the engine's
 //! heap is counted. The argument is the number of agents.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod heap;
+
+use heap::Heap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use trunkline_engine::{Command, ConnectionKey, Engine, EngineConfig, Mono, Now, Output, Verdicts};
 use trunkline_types::session::{ClientFrame, Credit, Hello};
 use trunkline_types::{AgentCard, Principal, SessionId, WallTime};
-
-/// Counts what is allocated.
-struct Counting;
-
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-
-#[allow(unsafe_code, reason = "an allocator is unsafe by its nature")]
-// SAFETY: everything is handed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let count: u64 = std::env::args().nth(1).ok_or("how many agents?")?.parse()?;
@@ -43,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     engine.start(now, &mut out);
     let mut text = String::new();
     for full in [false, true] {
-        let before = BYTES.load(Ordering::Relaxed);
+        let before = Heap::now();
         for number in 0..count {
             let kind = if full { "full" } else { "bare" };
             let mut card = AgentCard::new(format!("{kind}-{number:08}").parse()?);
@@ -71,9 +48,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             engine.handle(now, command, &mut out);
             out.clear();
         }
-        let used = BYTES.load(Ordering::Relaxed) - before;
         let what = if full { "with a card of 4 parts" } else { "with nothing but an id" };
-        let _ = writeln!(text, "{} bytes of a registered agent {what}", used as u64 / count);
+        let grown = before.grown_for(usize::try_from(count)?);
+        let _ = write!(text, "a registered agent {what}: {grown}");
     }
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())

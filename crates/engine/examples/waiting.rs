@@ -3,14 +3,12 @@
 //! of tasks, the bytes of their payloads, and how many bytes of payloads may stay in memory (all of
 //! them if that is left out). A fourth, `contexts`, gives each task a conversation of its own.
 
-#![allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+mod heap;
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use heap::Heap;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use trunkline_engine::{
     Command, ConnectionKey, Engine, EngineConfig, Mono, Now, Output, PayloadStore, Verdicts,
 };
@@ -19,38 +17,6 @@ use trunkline_types::{
     Destination, Envelope, IdSource, Kind, Partition, Payload, Principal, Publish, PublishOptions,
     Sequence, SessionId, TaskEvent, WallTime,
 };
-
-/// Counts what is allocated.
-struct Counting;
-
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-/// Allocations by their size in steps of 16 bytes; the last are the larger ones.
-static SIZES: [AtomicUsize; 128] = [const { AtomicUsize::new(0) }; 128];
-
-fn class(bytes: usize) -> &'static AtomicUsize {
-    &SIZES[(bytes.div_ceil(16)).min(127)]
-}
-
-#[allow(unsafe_code, reason = "an allocator is unsafe by its nature")]
-// SAFETY: everything is handed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        class(layout.size()).fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
-        COUNT.fetch_sub(1, Ordering::Relaxed);
-        class(layout.size()).fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 /// A log that nobody reads, for nobody takes work.
 #[derive(Debug)]
@@ -61,9 +27,6 @@ impl PayloadStore for Unread {
         Err("nobody should ask".to_owned())
     }
 }
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -90,8 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     engine.handle(now, Command::Connect { connection, principal, hello }, &mut out);
     out.clear();
     let (mut ids, to) = (IdSource::new(1), Destination::skill("s")?);
-    let sizes: Vec<usize> = SIZES.iter().map(|size| size.load(Ordering::Relaxed)).collect();
-    let (before, many) = (BYTES.load(Ordering::Relaxed), COUNT.load(Ordering::Relaxed));
+    let before = Heap::now();
     for first in 1..=count as u64 {
         let payload = Payload::from(vec![0; bytes]);
         let id = ids.next(1, Partition(0));
@@ -106,25 +68,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         engine.durable(now, latest, latest, &mut out);
         out.clear();
     }
-    let used = BYTES.load(Ordering::Relaxed) - before;
-    let allocations = COUNT.load(Ordering::Relaxed) - many;
-    let mut text = format!(
-        "{} bytes per task in {:.2} allocations ({count} tasks, {bytes} bytes of payload)\n\
+    let text = format!(
+        "a task ({count} of them, {bytes} bytes of payload): {}\
          publish {}, envelope {}, options {}, event {}\n",
-        used / count,
-        allocations as f64 / count as f64,
+        before.grown_for(count),
         size_of::<Publish>(),
         size_of::<Envelope>(),
         size_of::<PublishOptions>(),
         size_of::<TaskEvent>(),
     );
-    for (index, before) in sizes.into_iter().enumerate() {
-        let many = SIZES[index].load(Ordering::Relaxed).saturating_sub(before);
-        if many * 50 > count {
-            let each = many as f64 / count as f64;
-            let _ = writeln!(text, "{each:.2} allocations of up to {} bytes each", index * 16);
-        }
-    }
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

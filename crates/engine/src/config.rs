@@ -86,8 +86,9 @@ pub struct EngineConfig {
     /// counted. With an index logged ones leave memory for it and are not forgotten then. Default
     /// 100,000.
     pub dead_letters: usize,
-    /// Most bytes of dead letters in memory, likewise: their payloads, headers and reasons. The
-    /// latest is kept however large. Default 256 MiB.
+    /// Most bytes of dead letters in memory, likewise: their payloads and headers, as they were sent
+    /// if they cannot be read any more, and reasons. The latest is kept however large. Default
+    /// 256 MiB.
     pub dead_letter_bytes: u64,
     /// About how many bytes of dead letters there are in the index at most; the oldest are forgotten
     /// and counted. For the driver, like the time they are kept, once they have left memory.

@@ -160,7 +160,7 @@ impl Engine {
     }
 
     /// Whether an entry still waits for what was held.
-    fn is_staged(&self, key: EntryKey, id: EntryId) -> bool {
+    pub(crate) fn is_staged(&self, key: EntryKey, id: EntryId) -> bool {
         self.entries.get(key).is_some_and(|entry| entry.id == id && entry.place == Place::Staged)
     }
 }

@@ -1,7 +1,5 @@
 //! What clients may not do to an engine, and what it remembers of them across a restart.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{

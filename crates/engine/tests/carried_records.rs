@@ -1,9 +1,6 @@
 //! What cleaning writes reads back as what was written, and nothing that is read can do harm.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{World, config};
 use std::time::Duration;
 use trunkline_engine::{
     Carried, CarriedEntry, CarriedLease, CarriedMarks, CarriedTally, CarriedTask, CarriedToken,
@@ -14,7 +11,6 @@ use trunkline_types::{
     ArtifactChunk, AttemptNote, Counters, Epoch, InboxSettings, Kind, MessageId, Partition,
     Payload, Sequence, SessionId, TaskEvent, TaskEventBody, TaskState, Token, WallTime,
 };
-use world::{World, config};
 
 fn event(number: u64, body: TaskEventBody) -> Part {
     Part::Event(TaskEvent { number, epoch: Epoch(3), at: WallTime(9), body })
@@ -23,7 +19,7 @@ fn event(number: u64, body: TaskEventBody) -> Part {
 /// One of each kind, with every optional field filled.
 fn samples() -> Vec<Carried> {
     let mut world = World::new(config());
-    let mut publish = world.envelope(Kind::Request, "skill:s");
+    let mut publish = world.message(Kind::Request, "skill:s");
     publish.options.task = true;
     let payload = Payload::from("text");
     let (tenant, agent) = ("default".parse().unwrap(), "a".parse().unwrap());

@@ -1,10 +1,7 @@
 //! The beginning of the log may go once everything durable is said again: what is left rebuilds
 //! the same engine.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{Peer, World, config, durable};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{Carried, Command, Effect, Engine, EngineConfig, Output, Record};
@@ -13,7 +10,6 @@ use trunkline_types::{
     Absent, AgentChange, ArtifactChunk, Durability, InboxChange, Kind, Outcome, PauseReason,
     Publish, RefusalCode, Sequence, Settle,
 };
-use world::{Peer, World, config, durable};
 
 fn sure(mut publish: Publish) -> Publish {
     publish.options.durability = Some(Durability::Synced);
@@ -21,7 +17,7 @@ fn sure(mut publish: Publish) -> Publish {
 }
 
 fn task(world: &mut World) -> Publish {
-    let mut publish = world.envelope(Kind::Request, "skill:s");
+    let mut publish = world.message(Kind::Request, "skill:s");
     publish.options.task = true;
     publish
 }
@@ -98,7 +94,7 @@ fn with_everything() -> (World, Publish) {
     let token = world.deliveries(agent)[0].token;
     let delay = Some(Duration::from_mins(1));
     world.settle(&mut agent, token, Outcome::Retry { reason: "later".to_owned(), delay });
-    let mut keyed = world.envelope(Kind::Request, "skill:s");
+    let mut keyed = world.message(Kind::Request, "skill:s");
     keyed.envelope.idempotency_key = Some("once".parse().unwrap());
     world.publish(&mut client, &keyed).unwrap();
     let mut parked = sure(world.event("topic:nobody.here"));
@@ -136,7 +132,7 @@ fn every_kind_of_thing_survives_the_loss_of_the_beginning() {
     assert_eq!((before.dead_letters, before.keys), (after.dead_letters, after.keys));
     let mut client = world.client(3);
     let mut again = keyed.clone();
-    again.envelope.id = world.envelope(Kind::Request, "skill:s").envelope.id;
+    again.envelope.id = world.message(Kind::Request, "skill:s").envelope.id;
     assert!(world.accepted(&mut client, &again).duplicate, "the key is still known");
 }
 
@@ -149,7 +145,7 @@ fn a_lease_outlives_the_records_that_granted_it() {
     let delivery = world.deliveries(agent).remove(0);
     clean(&mut world);
     let mut world = same_after_restart(world);
-    let mut hello = world::hello(1, Some("a"));
+    let mut hello = crate::world::hello(1, Some("a"));
     hello.held = vec![delivery.token];
     hello.next_operation = agent.next;
     agent = world.try_connect(hello).unwrap();
@@ -170,10 +166,10 @@ fn what_a_session_sends_again_is_done_once_although_its_records_are_gone() {
     world.complete(&mut agent, &delivery);
     clean(&mut world);
     let mut world = same_after_restart(world);
-    let mut client = world.try_connect(world::hello(2, None)).unwrap();
+    let mut client = world.try_connect(crate::world::hello(2, None)).unwrap();
     client.next = first.next;
     assert_eq!(world.ask(&mut client, publish), Ok(None), "it was accepted before");
-    let mut hello = world::hello(1, Some("a"));
+    let mut hello = crate::world::hello(1, Some("a"));
     hello.next_operation = settled.next;
     let mut agent = world.try_connect(hello).unwrap();
     let outcome = Outcome::Complete { reply: None };
@@ -273,7 +269,7 @@ fn a_crash_anywhere_in_a_sweep_takes_nothing_though_the_next_one_begins_anywhere
             let mut after = World::on(config(), kept, world.now);
             assert_eq!(state(&after), right, "cut at {cut}");
             clean_before(&mut after, world.records[next].0);
-            let after = World::on(config(), after.records, world.now);
+            let after = World::on(config(), after.stage.records, world.now);
             assert_eq!(state(&after), right, "cut at {cut}, cleaned before {next}");
         }
     }
@@ -314,7 +310,7 @@ fn a_task_whose_end_is_missing_has_ended_if_that_is_said_again() {
     world.complete(&mut agent, &delivery);
     let whole = world.records.clone();
     clean(&mut world);
-    let records: Vec<_> = whole.into_iter().chain(world.records).collect();
+    let records: Vec<_> = whole.into_iter().chain(world.stage.records).collect();
     let mut engine = Engine::new(config());
     for (at, record) in records {
         if matches!(record, Record::Settled { .. }) {
@@ -324,7 +320,7 @@ fn a_task_whose_end_is_missing_has_ended_if_that_is_said_again() {
         }
     }
     engine.mend_figures();
-    engine.start(world.now, &mut Output::default());
+    engine.start(world.stage.now, &mut Output::default());
     engine.conservation().unwrap();
     let state = engine.durable_state();
     assert!(state.keys().any(|name| name.starts_with("task ")), "{state:?}");
@@ -404,7 +400,7 @@ fn half_live_data_is_written_less_than_twice() {
     // As many tasks stay as one round leaves; all others end at once.
     let (mut all, mut carried, mut log_from) = (0, 0, 0_usize);
     for round in 0..40 {
-        let mut kept = world.envelope(Kind::Request, "agent:nobody");
+        let mut kept = world.message(Kind::Request, "agent:nobody");
         kept.options.task = true;
         kept.envelope.payload = vec![7_u8; 1000].into();
         if round < 20 {

@@ -1,10 +1,6 @@
 //! What becomes of dead letters.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod stage;
-
-use stage::{Peer, Stage, accepted, config, deliveries, hello, millis, settle};
+use crate::stage::{Peer, Stage, accepted, config, deliveries, hello, millis, settle};
 use std::time::Duration;
 use trunkline_engine::{Command, Effect, EngineConfig};
 use trunkline_types::session::{ClientFrame, Delivery, LetterAddress, Operation, Redrive};

@@ -1,10 +1,6 @@
 //! Requests that would wait for themselves are refused at once.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod stage;
-
-use stage::{Peer, Stage, config, deliveries};
+use crate::stage::{Peer, Stage, config, deliveries};
 use trunkline_types::session::Delivery;
 use trunkline_types::{Kind, MessageId, Publish, RefusalCode};
 

@@ -1,9 +1,6 @@
 //! Full inboxes: who is refused, who waits, what is dropped and told; and the pressure before.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{Peer, World, config, durable, ephemeral, hello, own, with_ttl};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::EngineConfig;
@@ -11,7 +8,6 @@ use trunkline_types::session::{ClientFrame, NumberRange, Operation, Subscription
 use trunkline_types::{
     CopyState, Durability, InboxChange, Kind, MessageId, Publish, Refusal, RefusalCode, WhenFull,
 };
-use world::{Peer, World, config, durable, ephemeral, hello, own, with_ttl};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -254,7 +250,7 @@ fn work_is_never_dropped_and_nothing_is_dropped_for_it() {
         world.credit(agent, 0, 0);
         let mut sender = world.client(2);
         let work = |world: &mut World| {
-            let mut publish = world.envelope(kind, "agent:a");
+            let mut publish = world.message(kind, "agent:a");
             publish.envelope.correlation_id = Some(publish.envelope.id);
             publish
         };
@@ -264,7 +260,7 @@ fn work_is_never_dropped_and_nothing_is_dropped_for_it() {
         let more = work(&mut world);
         let number = send(&mut world, &mut sender, &more);
         full(world.answer(sender, number));
-        let newer = world.envelope(Kind::Status, "agent:a");
+        let newer = world.message(Kind::Status, "agent:a");
         world.publish(&mut sender, &newer).unwrap();
         assert_eq!(world.states(first.envelope.id), [CopyState::Waiting], "{kind}");
         assert_eq!(world.states(event.envelope.id), [CopyState::Dropped]);
@@ -284,7 +280,7 @@ fn as_many_events_are_dropped_as_a_large_one_needs_or_none() {
     world.credit(agent, 0, 0);
     let mut sender = world.client(2);
     let sized = |world: &mut World, kind, size: usize| {
-        let mut publish = world.envelope(kind, "agent:a");
+        let mut publish = world.message(kind, "agent:a");
         publish.envelope.payload.data = vec![0; size].into();
         publish
     };

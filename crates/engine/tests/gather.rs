@@ -1,10 +1,6 @@
 //! One request, several answers.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod stage;
-
-use stage::{
+use crate::stage::{
     Peer, Stage, accepted, cancels, config, deliveries, gathered, hello, millis, replies, settle,
 };
 use std::time::Duration;

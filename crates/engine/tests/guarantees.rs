@@ -1,9 +1,6 @@
 //! What each durability keeps through a fault, where no other test says so of all of them.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{Peer, World, config, hello, own, with_ttl};
 use std::time::Duration;
 use trunkline_engine::{Command, EngineConfig};
 use trunkline_types::session::{Delivery, Hello, LetterAddress, Operation, Redrive, SessionItem};
@@ -11,7 +8,6 @@ use trunkline_types::{
     CopyState, Durability, Kind, MessageId, Outcome, PauseReason, Publish, RefusalCode, Settle,
     TaskUpdate, WallTime,
 };
-use world::{Peer, World, config, hello, own, with_ttl};
 
 const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Buffered, Durability::Ephemeral];
 /// Seconds after which a lease has run out.
@@ -20,7 +16,7 @@ const LEASE: usize = 31;
 const SHORT: Duration = Duration::from_secs(4);
 
 fn work(world: &mut World, level: Durability) -> Publish {
-    let mut publish = world.envelope(Kind::Request, "skill:s");
+    let mut publish = world.message(Kind::Request, "skill:s");
     publish.options.durability = Some(level);
     publish.options.attempts = Some(3);
     publish

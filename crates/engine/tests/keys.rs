@@ -1,10 +1,6 @@
 //! Idempotency keys in memory and in the index.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod stage;
-
-use stage::{Peer, Stage, accepted, config, hello, millis};
+use crate::stage::{Peer, Stage, accepted, config, hello, millis};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

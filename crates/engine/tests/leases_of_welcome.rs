@@ -1,15 +1,11 @@
 //! A session renews its leases by what its welcome told it: a lease that is set anew holds for it
 //! from its next welcome on.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{Peer, World, config, hello};
 use std::time::Duration;
 use trunkline_engine::{Command, ConnectionKey, Effect, EngineConfig, Now, Output};
 use trunkline_types::session::{ClientFrame, Credit, Delivery, Hello};
 use trunkline_types::{CopyState, Kind, Principal};
-use world::{Peer, World, config, hello};
 
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_secs(5);
@@ -20,7 +16,7 @@ fn held(lease: Duration) -> (World, Peer, Delivery) {
     world.configure(|config| config.lease = lease);
     let agent = world.agent(1, "a");
     let mut sender = world.client(2);
-    let publish = world.envelope(Kind::Request, "agent:a");
+    let publish = world.message(Kind::Request, "agent:a");
     world.publish(&mut sender, &publish).unwrap();
     let delivery = world.deliveries(agent).pop().expect("the agent is there");
     // Or what is lost would be handed to it again.
@@ -61,7 +57,7 @@ fn what_is_handed_out_later_has_the_lease_of_the_welcome_too() {
     let (mut world, agent, delivery) = held(LONG);
     world.configure(|config| config.lease = SHORT);
     let mut sender = world.client(3);
-    let publish = world.envelope(Kind::Request, "agent:a");
+    let publish = world.message(Kind::Request, "agent:a");
     world.publish(&mut sender, &publish).unwrap();
     world.credit(agent, 2, 0);
     let later = world.deliveries(agent).pop().expect("it takes two");
@@ -105,13 +101,13 @@ fn no_lease_runs_out_while_its_holder_waits_for_the_welcome() {
     let (connection, principal) = (ConnectionKey(77), Principal::default());
     let command = Command::Connect { connection, principal, hello: Box::new(hello) };
     let mut slow = Output::default();
-    world.engine.handle(world.now, command, &mut slow);
+    world.stage.engine.handle(world.stage.now, command, &mut slow);
     assert!(slow.effects.is_empty(), "the disk is slow");
     world.now =
         Now { mono: world.now.mono.after(2 * SHORT), wall: world.now.wall.after(2 * SHORT) };
-    world.engine.tick(world.now, &mut slow);
+    world.stage.engine.tick(world.stage.now, &mut slow);
     let latest = slow.records.last().expect("the card is recorded").0;
-    world.engine.durable(world.now, latest, latest, &mut slow);
+    world.stage.engine.durable(world.stage.now, latest, latest, &mut slow);
     let revoked = slow.effects.iter().find_map(|effect| match effect {
         Effect::Welcome { result: Ok(welcome), .. } => Some(welcome.revoked.clone()),
         _ => None,
@@ -129,7 +125,7 @@ fn after_a_restart_whoever_held_something_has_a_lease_to_come_back() {
     let mut world = World::new(EngineConfig { lease: SHORT, ..config() });
     let agent = world.agent(1, "a");
     let mut sender = world.client(2);
-    let mut publish = world.envelope(Kind::Request, "agent:a");
+    let mut publish = world.message(Kind::Request, "agent:a");
     publish.options.task = true;
     world.publish(&mut sender, &publish).unwrap();
     let delivery = world.deliveries(agent).pop().expect("the agent is there");

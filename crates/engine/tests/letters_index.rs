@@ -1,10 +1,6 @@
 //! Dead letters leave memory for an index, and stay what they are: listed, sent again once, deleted.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod stage;
-
-use stage::{Peer, Stage, config, deliveries, millis, settle};
+use crate::stage::{Peer, Stage, config, deliveries, millis, settle};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

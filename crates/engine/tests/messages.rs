@@ -1,9 +1,6 @@
 //! Messages by their ids: how they stand, and how they are called off.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{World, config, ephemeral, with_ttl};
 use std::time::Duration;
 use trunkline_engine::EngineConfig;
 use trunkline_types::session::{Operation, SessionItem};
@@ -11,7 +8,6 @@ use trunkline_types::{
     Absent, CopyState, Durability, FailureCode, Kind, MessageId, Outcome, PauseReason, RefusalCode,
     WallTime,
 };
-use world::{World, config, ephemeral, with_ttl};
 
 fn cancel(id: MessageId) -> Operation {
     Operation::Cancel { id, reason: "enough".into(), descendants: false }
@@ -21,7 +17,7 @@ fn cancel(id: MessageId) -> Operation {
 fn a_message_is_followed_from_its_acceptance_to_its_end() {
     let mut world = World::new(ephemeral());
     let mut sender = world.client(1);
-    let mut request = world.envelope(Kind::Request, "skill:s");
+    let mut request = world.message(Kind::Request, "skill:s");
     request.options.delay = Some(Duration::from_secs(1));
     request.options.task = true;
     let id = request.envelope.id;
@@ -109,7 +105,7 @@ fn a_canceled_request_is_taken_from_its_holder_and_its_sender_has_its_answer() {
     let mut world = World::new(ephemeral());
     let agent = world.agent(1, "a");
     let (mut sender, mut other) = (world.client(2), world.client(3));
-    let mut request = world.envelope(Kind::Request, "agent:a");
+    let mut request = world.message(Kind::Request, "agent:a");
     request.options.reply = true;
     let id = request.envelope.id;
     world.publish(&mut sender, &request).unwrap();
@@ -151,7 +147,7 @@ fn what_has_ended_otherwise_or_never_was_cannot_be_called_off() {
     let mut agent = world.agent(1, "a");
     let mut sender = world.client(2);
     for task in [false, true] {
-        let mut request = world.envelope(Kind::Request, "agent:a");
+        let mut request = world.message(Kind::Request, "agent:a");
         request.options.task = task;
         world.publish(&mut sender, &request).unwrap();
         let delivery = world.deliveries(agent).pop().unwrap();

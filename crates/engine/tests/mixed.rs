@@ -3,10 +3,8 @@
 //! knows afterwards what it knew before.
 
 #![allow(clippy::print_stdout, reason = "a seed that fails is named")]
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
-mod world;
-
+use crate::world::{Peer, World, config, hello, with_ttl};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +13,6 @@ use trunkline_types::session::{ClientFrame, Operation, SessionItem, Subscription
 use trunkline_types::{
     Absent, Durability, InboxChange, Kind, MessageId, Outcome, Publish, Settle, Token, WhenFull,
 };
-use world::{Peer, World, config, hello, with_ttl};
 
 /// The sessions: two agents with two sessions and one with one, and two clients.
 const SESSIONS: [Option<&str>; 6] = [Some("a"), Some("a"), Some("b"), Some("c"), None, None];
@@ -130,7 +127,7 @@ impl Run {
             "topic:t.y",
             "topic:u",
         ]);
-        let mut publish = self.world.envelope(kind, to);
+        let mut publish = self.world.message(kind, to);
         publish.envelope.headers.push(("n".into(), self.pick(&["1", "2"]).into()));
         publish.options.durability = self.pick(&[None, Some(Durability::Synced)]);
         publish.options.absent =

@@ -1,14 +1,12 @@
 //! Nobody there, or not yet: what becomes of it by policy, and events that wait.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{
+    Peer, World, config, durable, ephemeral, filtered, hello, own, with_header, with_ttl,
+};
 use std::time::Duration;
 use trunkline_engine::{EngineConfig, Record};
 use trunkline_types::session::{Accepted, Operation};
 use trunkline_types::{Absent, CopyState, Durability, Kind, Publish, RefusalCode, WallTime};
-use world::{Peer, World, config, durable, ephemeral, filtered, hello, own, with_header, with_ttl};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -95,7 +93,7 @@ fn what_nobody_serves_goes_nowhere_if_it_is_to_be_discarded() {
     let event = absent(world.event("topic:t"), Absent::Discard);
     let accepted = world.accepted(&mut sender, &event);
     assert_eq!(figures(&accepted), (1, 0, 1), "a kept subscription keeps it");
-    let request = absent(world.envelope(Kind::Request, "agent:a"), Absent::Discard);
+    let request = absent(world.message(Kind::Request, "agent:a"), Absent::Discard);
     let refusal = world.publish(&mut sender, &request).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Invalid);
 }

@@ -1,11 +1,6 @@
 //! The planted defects of gathering, schedules and keys show from outside.
 
-#![cfg(feature = "defects")]
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod stage;
-
-use stage::{Stage, accepted, config, deliveries, gathered, millis};
+use crate::stage::{Stage, accepted, config, deliveries, gathered, millis};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{Command, Defect, EngineConfig, KeyIndex, KeyRow};

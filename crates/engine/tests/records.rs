@@ -1,7 +1,5 @@
 //! Every record reads back as what was written, and nothing that is read can do harm.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,15 +1,11 @@
 //! What is sent again after a broken connection is answered as it was the first time, though the
 //! window of its idempotency key is over.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{World, config};
 use std::time::Duration;
 use trunkline_engine::EngineConfig;
 use trunkline_types::session::Accepted;
 use trunkline_types::{Kind, MessageId, Publish, Refusal};
-use world::{World, config};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -18,7 +14,7 @@ fn world() -> World {
 }
 
 fn keyed(world: &mut World, key: &str) -> Publish {
-    let mut publish = world.envelope(Kind::Event, "agent:a");
+    let mut publish = world.message(Kind::Event, "agent:a");
     publish.envelope.idempotency_key = Some(key.parse().unwrap());
     publish
 }

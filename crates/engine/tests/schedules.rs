@@ -1,10 +1,6 @@
 //! Messages that recur: each due time makes exactly one, whatever happens to the broker.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod stage;
-
-use stage::{Peer, Stage, config, deliveries, events, hello, millis, settle};
+use crate::stage::{Peer, Stage, config, deliveries, events, hello, millis, settle};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{Command, Effect, EngineConfig, Record};

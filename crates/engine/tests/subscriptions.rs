@@ -1,18 +1,14 @@
 //! Subscriptions: their filters and groups, who keeps them, and every kind on its way.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod world;
-
+use crate::world::{
+    HeaderRules, Peer, World, config, durable, ephemeral, filtered, grouped, hello, own,
+    with_header,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use trunkline_engine::{Command, Effect, EngineConfig, Verdict};
 use trunkline_types::session::{ClientFrame, NumberRange, Operation, Subscription};
 use trunkline_types::{Filter, Kind, RefusalCode, WhenFull};
-use world::{
-    HeaderRules, Peer, World, config, durable, ephemeral, filtered, grouped, hello, own,
-    with_header,
-};
 
 /// Which filters came (`true`) and went with the latest call.
 fn filters(world: &World) -> Vec<(String, String, bool)> {
@@ -265,7 +261,7 @@ fn every_kind_travels_to_every_destination_that_makes_sense_for_it() {
     subscribe(&mut world, &mut agent, durable("t"));
     for &kind in Kind::ALL {
         for to in ["agent:a", "skill:s", "topic:t", "all", "agents:a"] {
-            let mut publish = world.envelope(kind, to);
+            let mut publish = world.message(kind, to);
             publish.envelope.source = Some("b".parse().unwrap());
             if kind == Kind::Response {
                 publish.envelope.correlation_id = Some(publish.envelope.id);
@@ -289,7 +285,7 @@ fn every_kind_travels_to_every_destination_that_makes_sense_for_it() {
 fn a_response_must_say_what_it_answers() {
     let mut world = World::new(ephemeral());
     let mut sender = world.client(1);
-    let response = world.envelope(Kind::Response, "agent:a");
+    let response = world.message(Kind::Response, "agent:a");
     let refusal = world.publish(&mut sender, &response).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Invalid);
     assert!(refusal.message.contains("correlation id"), "{refusal}");

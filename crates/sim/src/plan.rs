@@ -159,7 +159,11 @@ impl Plan {
             // its number.
             ended_task_keep: if few_ended { Duration::from_hours(7 * 24) } else { keep(rng) },
             // The same goes for dead letters.
-            dead_letter_keep: if few_letters { Duration::from_hours(7 * 24) } else { keep(rng) },
+            dead_letter_keep: if few_letters {
+                Duration::from_hours(7 * 24)
+            } else {
+                letter_keep(seed)
+            },
             recent_tasks: usize::try_from(seed % 9).unwrap_or_default(),
             task_events: if rng.u8(..) < 40 { rng.usize(2..=6) } else { 10_000 },
             limits: Limits::default(),
@@ -291,6 +295,13 @@ fn cleaning(seed: u64) -> (u64, u64) {
 /// How long what has ended is kept: mostly for longer than any run takes.
 fn keep(rng: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(if rng.u8(..) < 80 { rng.u64(100..=4000) } else { 7 * DAY })
+}
+
+/// How long dead letters are kept, drawn apart like cleaning: in most runs for so short a time that
+/// some are named that are past it, and others that are not.
+fn letter_keep(seed: u64) -> Duration {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0x1E77);
+    Duration::from_millis(if rng.u8(..) < 160 { rng.u64(50..=1000) } else { 7 * DAY })
 }
 
 /// How many bytes of payloads stay in memory; drawn apart like cleaning.

@@ -76,7 +76,7 @@ impl Step {
                 let days = ["--hours", "24", "--seeds", "3"];
                 vec![build_sim(), sim(&["--seeds", &seeds]), sim(&days)]
             }
-            Self::Planted => vec![build_sim(), sim(&["--planted", "--seeds", "3000"])],
+            Self::Planted => vec![build_sim(), sim(&["--planted", "--seeds", &seeds])],
             Self::Torture => vec![build(), torture_program(target, KILLS)],
         }
     }

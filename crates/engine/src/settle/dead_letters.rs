@@ -1,6 +1,7 @@
 //! Dead letters in memory: kept with every attempt's reason, up to a bound.
 
 use super::died::ClearedLetter;
+use crate::spill::bytes_as_sent;
 use crate::table::TenantKey;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -320,11 +321,10 @@ pub(crate) fn number(place: Sequence) -> u64 {
     place.0 << SHIFT
 }
 
-/// Bytes of what a dead letter keeps of what others said.
+/// Bytes of what others said that counts for a dead letter: all that was sent, even if it cannot be
+/// read any more.
 pub(crate) fn size(letter: &DeadLetter) -> u64 {
-    let envelope = &letter.publish.envelope;
-    let headers = envelope.headers.iter().map(|(name, value)| name.len() + value.len());
     let reasons = letter.attempts.iter().map(|note| note.reason.len());
-    let texts = headers.chain(reasons).sum::<usize>() + letter.reason.len();
-    (envelope.payload.data.len() + texts) as u64
+    let texts = reasons.sum::<usize>() + letter.reason.len();
+    bytes_as_sent(&letter.publish) + texts as u64
 }

@@ -125,8 +125,7 @@ impl Engine {
                 sent.stub()
             } else {
                 let whole = self.whole_or_lost(entry.base, &sent);
-                let Sent { size, body, .. } = Sent::whole(whole.clone());
-                (entry.size, entry.body) = (size, body);
+                entry.body = Sent::whole(whole.clone()).body;
                 whole
             };
             let letter = DeadLetter {

@@ -1,7 +1,7 @@
 //! What the engine keeps of something published: all of it, or what it has to know of it while the
 //! rest is in the log only.
 
-use super::stub::NOTHING;
+use super::stub::{NOTHING, bytes_of_headers, bytes_of_payload, note_headers};
 use bytes::Bytes;
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
@@ -17,8 +17,8 @@ use trunkline_types::{
 pub(crate) enum Body {
     /// All of it.
     Whole(Arc<Publish>),
-    /// What it has in common with many others, and nothing else.
-    Away(Arc<Publish>),
+    /// What it has in common with many others, and how many bytes of headers it has.
+    Away(Arc<Publish>, u32),
     /// That, and what only few others have.
     Bound(Box<Bound>),
 }
@@ -27,6 +27,8 @@ pub(crate) enum Body {
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     shape: Arc<Publish>,
+    /// How many bytes of headers it has.
+    headers: u32,
     ordering_key: Option<OrderingKey>,
     causation_id: Option<MessageId>,
     root_id: Option<MessageId>,
@@ -66,14 +68,14 @@ impl Body {
     pub(crate) fn whole(&self) -> Option<&Arc<Publish>> {
         match self {
             Self::Whole(publish) => Some(publish),
-            Self::Away(_) | Self::Bound(_) => None,
+            Self::Away(..) | Self::Bound(_) => None,
         }
     }
 
     /// What is right of it whether it is whole or not: only that has a method below.
     fn known(&self) -> &Publish {
         match self {
-            Self::Whole(publish) | Self::Away(publish) => publish,
+            Self::Whole(publish) | Self::Away(publish, _) => publish,
             Self::Bound(bound) => &bound.shape,
         }
     }
@@ -112,7 +114,7 @@ impl Body {
         match self {
             Self::Whole(publish) => publish.envelope.ordering_key.as_ref(),
             Self::Bound(bound) => bound.ordering_key.as_ref(),
-            Self::Away(_) => None,
+            Self::Away(..) => None,
         }
     }
 
@@ -120,7 +122,7 @@ impl Body {
         match self {
             Self::Whole(publish) => publish.envelope.causation_id,
             Self::Bound(bound) => bound.causation_id,
-            Self::Away(_) => None,
+            Self::Away(..) => None,
         }
     }
 
@@ -128,7 +130,7 @@ impl Body {
         match self {
             Self::Whole(publish) => publish.envelope.root_id,
             Self::Bound(bound) => bound.root_id,
-            Self::Away(_) => None,
+            Self::Away(..) => None,
         }
     }
 
@@ -136,16 +138,16 @@ impl Body {
         match self {
             Self::Whole(publish) => publish.envelope.context_id.as_ref(),
             Self::Bound(bound) => bound.context_id.as_ref(),
-            Self::Away(_) => None,
+            Self::Away(..) => None,
         }
     }
 }
 
 impl Sent {
-    /// All of it.
+    /// All of it, or what is left of it if its payload could not be read: its size is then that of
+    /// what was sent, as it is for who can read it.
     pub(crate) fn whole(publish: Arc<Publish>) -> Self {
-        let envelope = &publish.envelope;
-        let (id, size) = (envelope.id, size_of_payload(&publish));
+        let (id, size) = (publish.envelope.id, bytes_of_payload(&publish));
         Self { id, size, body: Body::Whole(publish) }
     }
 
@@ -156,18 +158,19 @@ impl Sent {
     /// It as if it were whole, but for the bytes of its payload and what only a delivery needs if
     /// that has left memory; see [`is_stub`](super::is_stub).
     pub(crate) fn stub(&self) -> Arc<Publish> {
-        let mut stub = match &self.body {
+        let (mut stub, headers) = match &self.body {
             Body::Whole(publish) => return publish.clone(),
-            Body::Away(shape) => Publish::clone(shape),
+            Body::Away(shape, headers) => (Publish::clone(shape), *headers),
             Body::Bound(bound) => {
                 let mut stub = Publish::clone(&bound.shape);
                 stub.envelope.ordering_key.clone_from(&bound.ordering_key);
                 stub.envelope.causation_id = bound.causation_id;
                 stub.envelope.root_id = bound.root_id;
                 stub.envelope.context_id.clone_from(&bound.context_id);
-                stub
+                (stub, bound.headers)
             }
         };
+        note_headers(&mut stub, headers);
         stub.envelope.id = self.id;
         let data = NOTHING.get(..self.size as usize).map(Bytes::from_static);
         stub.envelope.payload.data = data.unwrap_or_default();
@@ -193,13 +196,14 @@ pub(crate) struct Shapes {
 impl Shapes {
     /// What stays of something whose payload leaves memory.
     pub(crate) fn body(&mut self, publish: &Publish) -> Body {
-        let shape = self.shape(publish);
+        let (shape, headers) = (self.shape(publish), bytes_of_headers(publish));
         let Envelope { ordering_key, causation_id, root_id, context_id, .. } = &publish.envelope;
         if let (None, None, None, None) = (ordering_key, causation_id, root_id, context_id) {
-            return Body::Away(shape);
+            return Body::Away(shape, headers);
         }
         Body::Bound(Box::new(Bound {
             shape,
+            headers,
             ordering_key: ordering_key.clone(),
             causation_id: *causation_id,
             root_id: *root_id,
@@ -226,7 +230,7 @@ impl Shapes {
     pub(super) fn has(&self, body: &Body) -> bool {
         let shape = match body {
             Body::Whole(_) => return true,
-            Body::Away(shape) => shape,
+            Body::Away(shape, _) => shape,
             Body::Bound(bound) => &bound.shape,
         };
         let known = self.known.find(hash(shape), |known| fits(known, shape));
@@ -313,7 +317,7 @@ mod tests {
         let mut shapes = Shapes::default();
         let bodies: Vec<_> = (1..1000).map(|number| shapes.body(&task(number))).collect();
         assert_eq!(shapes.known.len(), 1);
-        assert!(bodies.iter().all(|body| matches!(body, Body::Away(_)) && shapes.has(body)));
+        assert!(bodies.iter().all(|body| matches!(body, Body::Away(..)) && shapes.has(body)));
         let body = &bodies[0];
         assert_eq!(body.destination(), &Destination::skill("s").unwrap());
         assert_eq!((body.durability(), body.attempts()), (Durability::Synced, 3));
@@ -332,8 +336,9 @@ mod tests {
         let sent = Sent { id, size: 10, body };
         let stub = sent.stub();
         assert_eq!(stub.envelope.payload.data.len(), 10);
+        assert_eq!(bytes_of_headers(&stub), bytes_of_headers(&one));
         let expected = Envelope {
-            headers: Headers::new(),
+            headers: stub.envelope.headers.clone(),
             ttl: None,
             payload: stub.envelope.payload.clone(),
             ..one.envelope

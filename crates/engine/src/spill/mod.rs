@@ -22,13 +22,15 @@
 //!
 //! **Who else looks at a payload** asks the [`PayloadStore`] then and there, for one record at a
 //! time: the histories of tasks and conversations, cleaning when it carries an entry or an ended
-//! task, and the end of an entry that becomes a dead letter. Those that a replay makes are **stubs**
-//! until the engine starts, and are read then (see [`stub`]): a dead letter is always whole, so that
-//! showing, redriving and carrying one is nothing special. A task that ends while its payload is out
-//! stays as it is.
+//! task, a paused task that goes back to its agent, and the end of an entry that becomes a dead
+//! letter. Those that a replay makes are **stubs** until the engine starts, and are read then (see
+//! [`stub`]): a dead letter is always whole, so that showing, redriving and carrying one is nothing
+//! special. A task that ends while its payload is out stays as it is.
 //!
 //! **A payload that cannot be read** makes its entry a dead letter of what is known of it, with a
-//! header that says why and keeps it from being sent again as if it were whole.
+//! header that says why and keeps it from being sent again as if it were whole. Another start may be
+//! able to read it: so that a replay keeps what the live engine keeps, it counts against the bounds
+//! with the bytes that were sent, which are known whether they can be read or not.
 //!
 //! A base is read only once its record is written, and cleaning gives nothing up before all that
 //! rests on it is said again: an entry is read for that, and stays in memory until its new record
@@ -51,4 +53,4 @@ pub use away::PayloadFigures;
 pub(crate) use away::{Spill, stalled};
 pub(crate) use body::{Body, Sent, SentRef, size_of_payload};
 pub use store::PayloadStore;
-pub(crate) use stub::{is_lost, is_stub, replace_lost};
+pub(crate) use stub::{bytes_as_sent, is_lost, is_stub, replace_lost};

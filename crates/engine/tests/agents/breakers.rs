@@ -1,6 +1,6 @@
 //! Circuit breakers between agents and inboxes.
 
-use crate::world::{Peer, World, done, failed, secs, skill};
+use super::world::{Peer, World, done, failed, secs, skill};
 use trunkline_engine::EngineConfig;
 use trunkline_types::session::ClientFrame;
 use trunkline_types::{AgentEvent, AgentFilter, BreakerState, Destination, InboxAddress, Outcome};

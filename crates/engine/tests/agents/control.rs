@@ -1,6 +1,6 @@
 //! What operators set about agents, and how agents leave the directory.
 
-use crate::world::{World, card, done, secs, skill};
+use super::world::{World, card, done, secs, skill};
 use std::sync::Arc;
 use trunkline_engine::{Command, EngineConfig};
 use trunkline_types::AgentCard;
@@ -100,7 +100,7 @@ fn what_was_set_about_an_agent_outlives_a_restart() {
 fn a_change_is_confirmed_and_told_only_once_it_is_on_disk() {
     let mut world = World::new(EngineConfig::default());
     let (agent, mut client) = (world.agent("a"), world.client());
-    world.lagging = true;
+    world.is_fast = false;
     let change = draining(true);
     world.send(&mut client, Operation::SetAgent { agent: "a".parse().unwrap(), change });
     assert!(world.take(&client).is_empty());
@@ -115,7 +115,7 @@ fn a_subscription_of_an_agent_is_confirmed_only_once_it_is_on_disk() {
     let mut world = World::new(EngineConfig::default());
     let mut agent = world.agent("a");
     world.take(&agent);
-    world.lagging = true;
+    world.is_fast = false;
     let wanted = Subscription { durable: true, ..Subscription::new("t.*".parse().unwrap()) };
     world.send(&mut agent, Operation::Subscribe(wanted));
     assert!(world.take(&agent).is_empty());
@@ -262,7 +262,7 @@ fn an_agent_that_unregisters_itself_is_answered_before_its_session_ends() {
 fn sessions_of_an_unregistered_agent_end_once_that_is_on_disk_and_get_nothing_before() {
     let mut world = World::new(EngineConfig::default());
     let (agent, mut client) = (world.agent("a"), world.client());
-    world.lagging = true;
+    world.is_fast = false;
     world.send(&mut client, unregister("a"));
     world.publish(&mut client, 1);
     assert!(world.take(&agent).is_empty());
@@ -278,7 +278,7 @@ fn sessions_of_an_unregistered_agent_end_once_that_is_on_disk_and_get_nothing_be
 fn a_session_that_comes_back_before_that_is_on_disk_has_registered_anew() {
     let mut world = World::new(EngineConfig::default());
     let (agent, mut client) = (world.agent("a"), world.client());
-    world.lagging = true;
+    world.is_fast = false;
     world.send(&mut client, unregister("a"));
     let back = world.come_back(&agent, Vec::new()).unwrap();
     world.flush();
@@ -292,7 +292,7 @@ fn a_session_that_comes_back_before_that_is_on_disk_has_registered_anew() {
 fn a_session_whose_agent_was_unregistered_leaves_no_subscription_behind() {
     let mut world = World::new(EngineConfig::default());
     let (mut agent, mut client) = (world.agent("a"), world.client());
-    world.lagging = true;
+    world.is_fast = false;
     world.send(&mut client, unregister("a"));
     let pattern: trunkline_types::TopicPattern = "x.y".parse().unwrap();
     let wanted = Subscription { durable: true, ..Subscription::new(pattern) };
@@ -305,7 +305,7 @@ fn a_session_whose_agent_was_unregistered_leaves_no_subscription_behind() {
 fn a_session_is_welcomed_only_once_what_was_set_about_its_agent_is_on_disk() {
     let mut world = World::new(EngineConfig::default());
     let (_agent, mut client) = (world.agent("a"), world.client());
-    world.lagging = true;
+    world.is_fast = false;
     let change = draining(true);
     world.send(&mut client, Operation::SetAgent { agent: "a".parse().unwrap(), change });
     let late = world.agent("a");

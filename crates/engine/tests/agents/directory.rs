@@ -1,6 +1,6 @@
 //! Finding agents, and following who comes and goes.
 
-use crate::world::{Peer, World, card, labelled, secs};
+use super::world::{Peer, World, card, labelled, secs};
 use trunkline_engine::{Command, EngineConfig};
 use trunkline_types::session::{ClientFrame, Operation, SessionItem};
 use trunkline_types::{
@@ -139,7 +139,7 @@ fn work_that_comes_and_ends_is_no_news() {
     world.publish(&mut client, 1);
     assert_eq!(world.info("a").unwrap().presence, Presence::Busy);
     let token = world.deliveries(&agent).remove(0).token;
-    world.settle(&mut agent, token, crate::world::done());
+    world.settle(&mut agent, token, super::world::done());
     assert!(world.take(&follower).is_empty());
 }
 
@@ -162,7 +162,7 @@ fn news_wait_for_the_record_that_they_rest_on() {
     let mut world = World::new(EngineConfig::default());
     let mut follower = follow(&mut world, AgentFilter::default());
     world.take(&follower);
-    world.lagging = true;
+    world.is_fast = false;
     let agent = world.agent("a");
     world.send(&mut follower, Operation::WatchAgents(Box::default()));
     world.frame(&agent, ClientFrame::Goodbye);

@@ -1,6 +1,6 @@
 //! How inboxes are run: set, kept, asked for, refused.
 
-use crate::world::{World, skill};
+use super::world::{World, skill};
 use std::time::Duration;
 use trunkline_engine::EngineConfig;
 use trunkline_types::session::Operation;

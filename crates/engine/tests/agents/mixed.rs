@@ -1,7 +1,7 @@
 //! Everything at once, drawn at random. After every step the world checks that nothing is lost,
 //! that what is counted is so, and that nothing waits that somebody would take.
 
-use crate::world::{Peer, World, done, failed, labelled, secs};
+use super::world::{Peer, World, done, failed, labelled, secs};
 use fastrand::Rng;
 use std::sync::Arc;
 use trunkline_engine::{Command, EngineConfig};
@@ -48,7 +48,7 @@ impl Mix {
                 let agent = self.agent_id().parse().unwrap();
                 self.world.send(&mut self.client, Operation::Unregister { agent });
             }
-            84..88 => self.world.lagging = true,
+            84..88 => self.world.is_fast = false,
             88..92 => self.world.flush(),
             92..94 => {
                 let routing = *self.rng.choice(Routing::ALL).unwrap();
@@ -152,7 +152,7 @@ impl Mix {
         let routing = self.rng.choice(Routing::ALL).copied();
         let reset = self.rng.bool();
         let change = Box::new(InboxChange { routing, bindings, reset, ..InboxChange::default() });
-        let inbox = crate::world::skill();
+        let inbox = super::world::skill();
         self.world.send(&mut self.client, Operation::SetInbox { inbox, change });
     }
 

@@ -1,6 +1,6 @@
 //! The planted defects do what they say, so that the simulator has something to find.
 
-use crate::world::{World, failed};
+use super::world::{World, failed};
 use trunkline_engine::{Defect, EngineConfig};
 use trunkline_types::{AgentChange, Binding, InboxChange, Priority};
 

@@ -1,6 +1,6 @@
 //! Who gets what from the inbox of a skill.
 
-use crate::world::{Peer, World, done, labelled, skill};
+use super::world::{Peer, World, done, labelled, skill};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trunkline_engine::EngineConfig;

@@ -1,6 +1,6 @@
 //! How long a handler may run, however often it says that it is alive.
 
-use crate::world::{Peer, World, done, secs};
+use super::world::{Peer, World, done, secs};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{Command, EngineConfig};

@@ -1,33 +1,23 @@
-//! An engine with a log that is fast, or as far behind as a test wants it.
+//! A stage that keeps what each session was told until the test asks for it, and that wakes the
+//! engine whenever it wants to while time passes.
 
+use crate::stage::{self, Stage};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::{
-    Command, ConnectionKey, Effect, Engine, EngineConfig, Mono, Now, Output, QueryKey, Record,
-};
+use trunkline_engine::{Command, ConnectionKey, Effect, Engine, EngineConfig};
 use trunkline_types::session::{
     ClientFrame, Credit, Delivery, Hello, Operation, SessionItem, Update, UpdateBody,
 };
 use trunkline_types::{
-    AgentCard, AgentChange, AgentInfo, AgentNews, Answer, Destination, Envelope, IdSource,
-    InboxAddress, InboxChange, InboxInfo, Kind, Outcome, Partition, Principal, Priority, Publish,
-    Query, Refusal, Sequence, SessionId, Settle, Stats, TenantId, Token,
+    AgentCard, AgentChange, AgentInfo, AgentNews, Answer, InboxAddress, InboxChange, InboxInfo,
+    Kind, Outcome, Principal, Priority, Publish, Query, Refusal, Settle, Token,
 };
 
-/// An engine and all that it has said.
+/// A stage and all that sessions were told.
 pub(crate) struct World {
-    pub(crate) engine: Engine,
-    pub(crate) now: Now,
-    /// Whether the log is not to get any further until it is flushed.
-    pub(crate) lagging: bool,
-    config: EngineConfig,
-    out: Output,
-    records: Vec<(Sequence, Record)>,
+    stage: Stage,
     told: Vec<(ConnectionKey, SessionItem)>,
-    answers: Vec<Result<Answer, Refusal>>,
-    welcomes: Vec<Result<(), Refusal>>,
-    ids: IdSource,
-    counter: u64,
 }
 
 /// A session as the world sees it.
@@ -39,9 +29,23 @@ pub(crate) struct Peer {
     next: u64,
 }
 
+impl Deref for World {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+}
+
 impl World {
     pub(crate) fn new(config: EngineConfig) -> Self {
-        Self::on(config, Vec::new())
+        Self { stage: Stage::new(config), told: Vec::new() }
     }
 
     /// A world without a log, which is what most of these tests need.
@@ -51,37 +55,9 @@ impl World {
         Self::new(config)
     }
 
-    fn on(config: EngineConfig, records: Vec<(Sequence, Record)>) -> Self {
-        let mut engine = Engine::new(config.clone());
-        for (sequence, record) in records.clone() {
-            engine.replay(sequence, record).unwrap();
-        }
-        let mut world = Self {
-            engine,
-            now: Now::default(),
-            lagging: false,
-            config,
-            out: Output::default(),
-            ids: IdSource::new(records.len() as u64),
-            records,
-            told: Vec::new(),
-            answers: Vec::new(),
-            welcomes: Vec::new(),
-            counter: 0,
-        };
-        world.engine.start(world.now, &mut world.out);
-        world.commit();
-        world
-    }
-
     /// The broker as it comes up again after it was killed.
     pub(crate) fn restarted(self) -> Self {
-        let written = self.records.len();
-        let mut world = Self::on(self.config, self.records);
-        world.now = self.now;
-        // Connections are never numbered alike.
-        world.counter = self.counter + written as u64;
-        world
+        Self { stage: self.stage.restarted(Duration::ZERO), told: Vec::new() }
     }
 
     /// Everything durable as an engine sees it that replays the log, and as this one does.
@@ -103,61 +79,44 @@ impl World {
         }
     }
 
-    fn commit(&mut self) {
-        loop {
-            for effect in std::mem::take(&mut self.out.effects) {
-                match effect {
-                    Effect::Item { connection, item } => self.told.push((connection, item)),
-                    Effect::Answer { result, .. } => self.answers.push(result),
-                    Effect::Welcome { result, .. } => self.welcomes.push(result.map(|_| ())),
-                    Effect::Closed { .. }
-                    | Effect::Filter { .. }
-                    | Effect::Cleaned { .. }
-                    | Effect::Past(_)
-                    | Effect::Load { .. } => {}
-                }
-            }
-            if self.out.records.is_empty() || self.lagging {
-                break;
-            }
-            self.records.append(&mut self.out.records);
-            let latest = self.records.last().unwrap().0;
-            self.engine.durable(self.now, latest, latest, &mut self.out);
-        }
-        self.engine.conservation().unwrap();
+    fn note(&mut self, effects: Vec<Effect>) {
+        self.told.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Item { connection, item } => Some((connection, item)),
+            _ => None,
+        }));
     }
 
     /// The log catches up.
     pub(crate) fn flush(&mut self) {
-        self.lagging = false;
-        self.commit();
+        self.is_fast = true;
+        let effects = self.commit();
+        self.note(effects);
     }
 
     pub(crate) fn handle(&mut self, command: Command) {
-        self.engine.handle(self.now, command, &mut self.out);
-        self.commit();
+        let effects = self.stage.handle(command);
+        self.note(effects);
     }
 
     pub(crate) fn configure(&mut self, change: impl FnOnce(&mut EngineConfig)) {
-        change(&mut self.config);
-        self.handle(Command::Configure(Box::new(self.config.clone())));
+        let effects = self.stage.configure(change);
+        self.note(effects);
     }
 
     /// Time passes, and the broker wakes whenever it wants to meanwhile.
     pub(crate) fn pass(&mut self, span: Duration) {
-        let nanos = u64::try_from(span.as_nanos()).unwrap();
-        let (end, wall) = (self.now.mono.0 + nanos, self.now.wall.after(span));
-        while let Some(at) = self.engine.deadline().mono.filter(|at| at.0 <= end) {
+        let end = stage::later(self.now, span);
+        while let Some(at) = self.engine.deadline().mono.filter(|at| *at <= end.mono) {
             self.now.mono = self.now.mono.max(at);
             self.tick();
         }
-        self.now = Now { mono: Mono(end), wall };
+        self.now = end;
         self.tick();
     }
 
     fn tick(&mut self) {
-        self.engine.tick(self.now, &mut self.out);
-        self.commit();
+        let effects = self.stage.tick();
+        self.note(effects);
     }
 
     pub(crate) fn connect(&mut self, card: Option<AgentCard>) -> Result<Peer, Refusal> {
@@ -169,44 +128,32 @@ impl World {
         subject: &str,
         card: Option<AgentCard>,
     ) -> Result<Peer, Refusal> {
-        self.counter += 1;
-        let connection = ConnectionKey(self.counter);
-        let peer = Peer { connection, session: self.counter, card, next: 1 };
-        self.greet(subject, peer, Vec::new(), 1000)
+        let session = self.connections + 1;
+        let peer = Peer { connection: ConnectionKey(0), session, card, next: 1 };
+        self.greet(subject, peer, Vec::new())
     }
 
     /// A session comes back over a new connection with what it holds.
     pub(crate) fn come_back(&mut self, peer: &Peer, held: Vec<Token>) -> Result<Peer, Refusal> {
-        self.counter += 1;
-        let peer = Peer { connection: ConnectionKey(self.counter), ..peer.clone() };
-        self.greet("", peer, held, 1000)
+        self.greet("", peer.clone(), held)
     }
 
-    fn greet(
-        &mut self,
-        subject: &str,
-        peer: Peer,
-        held: Vec<Token>,
-        credit: u32,
-    ) -> Result<Peer, Refusal> {
-        let mut principal = Principal { tenant: TenantId::default(), ..Principal::default() };
+    /// Connects a session anew.
+    fn greet(&mut self, subject: &str, peer: Peer, held: Vec<Token>) -> Result<Peer, Refusal> {
+        let mut principal = Principal::default();
         if !subject.is_empty() {
             principal.subject = subject.into();
         }
         let hello = Hello {
-            session: SessionId(u128::from(peer.session)),
             card: peer.card.clone(),
-            credit: Credit { deliveries: credit, events: 100 },
-            subscriptions: Vec::new(),
+            credit: Credit { deliveries: 1000, events: 100 },
             next_operation: peer.next,
             held,
+            ..stage::hello(peer.session.into(), None)
         };
-        let connection = peer.connection;
-        self.handle(Command::Connect { connection, principal, hello: Box::new(hello) });
-        match self.welcomes.pop() {
-            Some(Err(refusal)) => Err(refusal),
-            _ => Ok(peer),
-        }
+        let (welcomed, effects) = self.stage.connect_as(principal, hello);
+        self.note(effects);
+        Ok(Peer { connection: welcomed?.connection, ..peer })
     }
 
     /// An agent that offers the skill `s`.
@@ -266,9 +213,7 @@ impl World {
     }
 
     pub(crate) fn request(&mut self) -> Publish {
-        let id = self.ids.next(1, Partition(0));
-        let to = Destination::skill("s").unwrap();
-        Publish::new(Envelope::new(id, Kind::Request, to, "x".into()))
+        self.message(Kind::Request, "skill:s")
     }
 
     /// Sends requests to the skill `s`.
@@ -318,12 +263,6 @@ impl World {
         self.ask(peer, Operation::Settle(Settle { token, outcome })).unwrap();
     }
 
-    pub(crate) fn query(&mut self, question: Query) -> Result<Answer, Refusal> {
-        let principal = Principal::default();
-        self.handle(Command::Ask { query: QueryKey(1), principal, question });
-        self.answers.pop().unwrap()
-    }
-
     pub(crate) fn info(&mut self, id: &str) -> Option<AgentInfo> {
         let filter =
             trunkline_types::AgentFilter { id: Some(id.parse().unwrap()), ..Default::default() };
@@ -336,13 +275,6 @@ impl World {
     pub(crate) fn inbox(&mut self, inbox: InboxAddress) -> Result<InboxInfo, Refusal> {
         match self.query(Query::Inbox(inbox))? {
             Answer::Inbox(info) => Ok(*info),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub(crate) fn stats(&mut self) -> Stats {
-        match self.query(Query::Stats).unwrap() {
-            Answer::Stats(stats) => *stats,
             other => panic!("{other:?}"),
         }
     }

@@ -1,7 +1,7 @@
 //! Events on their way to several: who gets one, who misses it and is told.
 
+use super::{credit, kept, synced, to};
 use crate::stage::{Stage, accepted, config, deliveries, events, hello, millis, settle};
-use crate::{credit, kept, synced, to};
 use std::time::Duration;
 use trunkline_engine::{Effect, EngineConfig};
 use trunkline_types::session::{

@@ -1,7 +1,7 @@
 //! What one id stands for.
 
+use super::synced;
 use crate::stage::{Stage, accepted, config, deliveries, hello, later, millis};
-use crate::synced;
 use std::sync::Arc;
 use trunkline_engine::Record;
 use trunkline_types::session::Operation;

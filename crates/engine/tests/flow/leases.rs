@@ -1,6 +1,6 @@
 //! Deliveries and who may still speak for them.
 
-use crate::credit;
+use super::credit;
 use crate::stage::{Stage, cancels, config, deliveries, hello};
 use std::time::Duration;
 use trunkline_engine::Effect;

@@ -1,6 +1,6 @@
 //! Publishes that wait outside a full inbox.
 
-use crate::credit;
+use super::credit;
 use crate::stage::{self, Peer, Stage, config, deliveries, later, millis};
 use std::time::Duration;
 use trunkline_engine::{Effect, EngineConfig};

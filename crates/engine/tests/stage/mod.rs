@@ -1,7 +1,5 @@
-//! A stage for tests: an engine whose log is always fast, sessions, and a clock to turn.
-
-#![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+//! A stage for tests: an engine whose log is fast, or as far behind as a test wants it, sessions, and
+//! a clock to turn. A call returns what it led to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,10 +64,12 @@ pub(crate) struct Stage {
     /// Whether the log writes and flushes at once.
     pub(crate) is_fast: bool,
     ids: IdSource,
-    connections: u64,
+    /// How many there have been.
+    pub(crate) connections: u64,
 }
 
 /// A session as the stage sees it.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     pub(crate) connection: ConnectionKey,
     pub(crate) next: u64,
@@ -87,25 +87,36 @@ impl Stage {
         now: Now,
         indexed: Sequence,
     ) -> Self {
+        Self::started(config, records, now, indexed).0
+    }
+
+    /// The same, and what its start led to.
+    pub(crate) fn started(
+        config: EngineConfig,
+        records: Vec<(Sequence, Record)>,
+        now: Now,
+        indexed: Sequence,
+    ) -> (Self, Vec<Effect>) {
         let mut engine = Engine::new(config.clone());
         engine.indexed(indexed);
         for (sequence, record) in records.clone() {
             engine.replay(sequence, record).unwrap();
         }
-        let ids = IdSource::new(records.len() as u64);
+        let ids = IdSource::new(records.last().map_or(0, |(at, _)| at.0));
         let out = Output::default();
         let mut stage =
             Self { engine, config, now, out, records, is_fast: true, ids, connections: 0 };
         stage.engine.start(now, &mut stage.out);
-        stage.commit();
-        stage
+        let effects = stage.commit();
+        (stage, effects)
     }
 
     /// The broker stops without a word and starts again on what is on disk, some time later.
     pub(crate) fn restarted(self, after: Duration) -> Self {
         let now = later(self.now, after);
         let mut stage = Self::on(self.config, self.records, now, Sequence(0));
-        stage.check();
+        // Connections are never numbered alike.
+        stage.connections = self.connections;
         stage
     }
 
@@ -137,20 +148,40 @@ impl Stage {
 
     pub(crate) fn pass(&mut self, span: Duration) -> Vec<Effect> {
         self.now = later(self.now, span);
+        self.tick()
+    }
+
+    pub(crate) fn tick(&mut self) -> Vec<Effect> {
         self.engine.tick(self.now, &mut self.out);
         self.commit()
     }
 
+    /// Other settings come into force.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut EngineConfig)) -> Vec<Effect> {
+        change(&mut self.config);
+        self.handle(Command::Configure(Box::new(self.config.clone())))
+    }
+
     pub(crate) fn connect(&mut self, hello: Hello) -> (Peer, Vec<Effect>) {
+        let (peer, effects) = self.connect_as(Principal::default(), hello);
+        (peer.unwrap(), effects)
+    }
+
+    /// A session of somebody, or why it is refused.
+    pub(crate) fn connect_as(
+        &mut self,
+        principal: Principal,
+        hello: Hello,
+    ) -> (Result<Peer, Refusal>, Vec<Effect>) {
         self.connections += 1;
-        let connection = ConnectionKey(self.connections);
-        let (principal, next) = (Principal::default(), hello.next_operation);
-        let effects =
-            self.handle(Command::Connect { connection, principal, hello: Box::new(hello) });
-        let welcomed =
-            effects.iter().any(|effect| matches!(effect, Effect::Welcome { result: Ok(_), .. }));
-        assert!(welcomed, "{effects:?}");
-        (Peer { connection, next }, effects)
+        let (connection, next) = (ConnectionKey(self.connections), hello.next_operation);
+        let command = Command::Connect { connection, principal, hello: Box::new(hello) };
+        let effects = self.handle(command);
+        let refusal = effects.iter().find_map(|effect| match effect {
+            Effect::Welcome { result: Err(refusal), .. } => Some(refusal.clone()),
+            _ => None,
+        });
+        (refusal.map_or(Ok(Peer { connection, next }), Err), effects)
     }
 
     /// A session of an agent that offers the skill `s`.

@@ -1,7 +1,7 @@
 //! Calling a task off together with all that it led to.
 
-use super::stage::{Peer, Stage, cancels, config, deliveries, items, millis, settle};
 use super::{child, publish_all, state, task};
+use crate::stage::{Peer, Stage, cancels, config, deliveries, items, millis, settle};
 use trunkline_engine::Effect;
 use trunkline_types::session::{CANCELED_AT_ONCE, Operation, SessionItem};
 use trunkline_types::{MessageId, Outcome, Publish, Refusal, RefusalCode, TaskState};

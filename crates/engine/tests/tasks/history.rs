@@ -1,7 +1,7 @@
 //! What was said in a task and in a conversation.
 
-use super::stage::{Peer, Stage, config, deliveries, millis, settle};
 use super::task;
+use crate::stage::{Peer, Stage, config, deliveries, millis, settle};
 use trunkline_types::session::Operation;
 use trunkline_types::{
     Answer, History, MessageId, Outcome, PauseReason, Payload, Publish, Query, RefusalCode, Role,

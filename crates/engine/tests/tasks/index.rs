@@ -1,7 +1,7 @@
 //! Ended tasks leave memory for an index and stay readable.
 
-use super::stage::{Peer, Stage, config, deliveries, hello, items, later, millis, settle};
 use super::{child, shown, task};
+use crate::stage::{Peer, Stage, config, deliveries, hello, items, later, millis, settle};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use trunkline_engine::{

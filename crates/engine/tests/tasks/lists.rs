@@ -1,7 +1,7 @@
 //! Lists of tasks: what narrows them, and that none looks at too many.
 
-use super::stage::{Stage, config, deliveries, millis};
 use super::{child, publish_all, task};
+use crate::stage::{Stage, config, deliveries, millis};
 use trunkline_types::{Answer, MessageId, Query, TaskFilter, TaskPage, TaskState, WallTime};
 
 fn page(stage: &mut Stage, filter: TaskFilter) -> TaskPage {

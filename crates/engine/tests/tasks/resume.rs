@@ -1,7 +1,7 @@
 //! To whom a continued task goes.
 
-use super::stage::{Peer, Stage, config, deliveries, millis, settle};
 use super::task;
+use crate::stage::{Peer, Stage, config, deliveries, millis, settle};
 use trunkline_engine::{Command, Effect};
 use trunkline_types::session::{ClientFrame, Credit, Operation, SessionItem};
 use trunkline_types::{MessageId, Outcome, PauseReason};

@@ -1,7 +1,7 @@
 //! The past is kept for a time.
 
-use super::stage::{Stage, config, deliveries, millis, settle};
 use super::task;
+use crate::stage::{Stage, config, deliveries, millis, settle};
 use std::time::Duration;
 use trunkline_engine::{Command, Effect, Engine, EngineConfig};
 use trunkline_types::{Answer, DeadLetterFilter, MessageId, Outcome, Query, RefusalCode, WallTime};

@@ -1,7 +1,7 @@
 //! What a watcher is told while it watches.
 
-use super::stage::{Stage, config, deliveries, items, settle};
 use super::task;
+use crate::stage::{Stage, config, deliveries, items, settle};
 use trunkline_engine::EngineConfig;
 use trunkline_types::session::{Operation, SessionItem};
 use trunkline_types::{Outcome, PauseReason, TaskUpdate};

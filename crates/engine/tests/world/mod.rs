@@ -1,22 +1,21 @@
-//! An engine with a log that is always fast, and sessions that talk to it.
+//! A stage that keeps what the latest call led to, to be asked session by session; filters want
+//! events by a header.
 
-#![allow(dead_code, reason = "each test file needs some of it")]
+pub(crate) use crate::stage::{Peer, hello};
 
+use crate::stage::Stage;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use trunkline_engine::{
-    Command, ConnectionKey, Effect, Engine, EngineConfig, Mono, Now, Output, QueryKey, Record,
-    Rules, Verdicts,
-};
+use trunkline_engine::{Command, Effect, EngineConfig, Now, Record, Rules, Verdicts};
 use trunkline_types::session::{
     Accepted, ClientFrame, Credit, Delivery, EventDelivery, Hello, Operation, Pressure,
     SessionItem, Subscription,
 };
 use trunkline_types::{
-    AgentCard, Answer, CopyState, Destination, Envelope, Filter, IdSource, Kind, MessageId,
-    MessageStatus, Outcome, Partition, Principal, Publish, Query, Refusal, Sequence, SessionId,
-    Settle, Stats, Token, WallTime,
+    Answer, CopyState, Filter, Kind, MessageId, MessageStatus, Outcome, Principal, Publish, Query,
+    Refusal, Sequence, Settle, Token, WallTime,
 };
 
 /// Filters of the form `name=value`, which want events with that header.
@@ -52,22 +51,23 @@ pub(crate) fn ephemeral() -> EngineConfig {
 }
 
 pub(crate) struct World {
-    pub(crate) engine: Engine,
-    pub(crate) now: Now,
-    pub(crate) records: Vec<(Sequence, Record)>,
+    pub(crate) stage: Stage,
     /// What the latest call led to.
     pub(crate) effects: Vec<Effect>,
-    config: EngineConfig,
-    out: Output,
-    ids: IdSource,
-    connections: u64,
 }
 
-/// A session as the world sees it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer {
-    pub(crate) connection: ConnectionKey,
-    pub(crate) next: u64,
+impl Deref for World {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
 }
 
 impl World {
@@ -77,21 +77,13 @@ impl World {
 
     /// An engine that has replayed some records.
     pub(crate) fn on(config: EngineConfig, records: Vec<(Sequence, Record)>, now: Now) -> Self {
-        let mut engine = Engine::new(config.clone());
-        for (sequence, record) in records.clone() {
-            engine.replay(sequence, record).unwrap();
-        }
-        let ids = IdSource::new(records.last().map_or(0, |(at, _)| at.0));
-        let (out, effects) = (Output::default(), Vec::new());
-        let mut world = Self { engine, now, records, effects, config, out, ids, connections: 0 };
-        world.engine.start(world.now, &mut world.out);
-        world.commit();
-        world
+        let (stage, effects) = Stage::started(config, records, now, Sequence(0));
+        Self { stage, effects }
     }
 
     /// The broker was killed and started again on its log.
     pub(crate) fn killed(self) -> Self {
-        Self::on(self.config, self.records, self.now)
+        Self::on(self.stage.config, self.stage.records, self.stage.now)
     }
 
     /// The broker was stopped and started again on its log.
@@ -100,35 +92,16 @@ impl World {
         self.killed()
     }
 
-    /// Writes and flushes everything, checks the books and keeps the effects.
-    fn commit(&mut self) {
-        self.effects.clear();
-        loop {
-            self.effects.append(&mut self.out.effects);
-            if self.out.records.is_empty() {
-                return self.engine.conservation().unwrap();
-            }
-            self.records.append(&mut self.out.records);
-            let latest = self.records.last().unwrap().0;
-            self.engine.durable(self.now, latest, latest, &mut self.out);
-        }
-    }
-
     pub(crate) fn handle(&mut self, command: Command) {
-        self.engine.handle(self.now, command, &mut self.out);
-        self.commit();
+        self.effects = self.stage.handle(command);
     }
 
     pub(crate) fn pass(&mut self, span: Duration) {
-        let nanos = u64::try_from(span.as_nanos()).unwrap();
-        self.now = Now { mono: Mono(self.now.mono.0 + nanos), wall: self.now.wall.after(span) };
-        self.engine.tick(self.now, &mut self.out);
-        self.commit();
+        self.effects = self.stage.pass(span);
     }
 
     pub(crate) fn configure(&mut self, change: impl FnOnce(&mut EngineConfig)) {
-        change(&mut self.config);
-        self.handle(Command::Configure(Box::new(self.config.clone())));
+        self.effects = self.stage.configure(change);
     }
 
     pub(crate) fn try_connect(&mut self, hello: Hello) -> Result<Peer, Refusal> {
@@ -142,15 +115,9 @@ impl World {
     }
 
     fn connect_as(&mut self, principal: Principal, hello: Hello) -> Result<Peer, Refusal> {
-        self.connections += 1;
-        let (connection, next) = (ConnectionKey(self.connections), hello.next_operation);
-        self.handle(Command::Connect { connection, principal, hello: Box::new(hello) });
-        for effect in &self.effects {
-            if let Effect::Welcome { result: Err(refusal), .. } = effect {
-                return Err(refusal.clone());
-            }
-        }
-        Ok(Peer { connection, next })
+        let peer;
+        (peer, self.effects) = self.stage.connect_as(principal, hello);
+        peer
     }
 
     /// A client that is no agent.
@@ -275,24 +242,8 @@ impl World {
         self.items(peer).into_iter().filter_map(pressure).collect()
     }
 
-    /// An envelope of a kind to a destination.
-    pub(crate) fn envelope(&mut self, kind: Kind, to: &str) -> Publish {
-        let id = self.ids.next(1, Partition(0));
-        let to: Destination = to.parse().unwrap();
-        Publish::new(Envelope::new(id, kind, to, "x".into()))
-    }
-
     pub(crate) fn event(&mut self, to: &str) -> Publish {
-        self.envelope(Kind::Event, to)
-    }
-
-    fn query(&mut self, question: Query) -> Result<Answer, Refusal> {
-        let principal = Principal::default();
-        self.handle(Command::Ask { query: QueryKey(1), principal, question });
-        match self.effects.pop() {
-            Some(Effect::Answer { result, .. }) => result,
-            other => panic!("no answer but {other:?}"),
-        }
+        self.message(Kind::Event, to)
     }
 
     pub(crate) fn status(&mut self, id: MessageId) -> Result<MessageStatus, Refusal> {
@@ -305,29 +256,6 @@ impl World {
     /// Where the copies of a message are.
     pub(crate) fn states(&mut self, id: MessageId) -> Vec<CopyState> {
         self.status(id).unwrap().copies.iter().map(|copy| copy.state).collect()
-    }
-
-    pub(crate) fn stats(&mut self) -> Stats {
-        match self.query(Query::Stats).unwrap() {
-            Answer::Stats(stats) => *stats,
-            other => panic!("another answer: {other:?}"),
-        }
-    }
-}
-
-pub(crate) fn hello(session: u128, agent: Option<&str>) -> Hello {
-    let card = agent.map(|id| {
-        let mut card = AgentCard::new(id.parse().unwrap());
-        card.skills.push("s".parse().unwrap());
-        card
-    });
-    Hello {
-        session: SessionId(session),
-        card,
-        credit: Credit { deliveries: 100, events: 100 },
-        subscriptions: Vec::new(),
-        next_operation: 1,
-        held: Vec::new(),
     }
 }
 

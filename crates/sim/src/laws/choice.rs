@@ -101,11 +101,10 @@ fn goes_back(
     if agent_of(session) == Some(former) {
         return Ok(true);
     }
-    // What waits for its key, for its payload or that of what came back before it, for a clock that
-    // was set back, or for the log to catch up, goes its way like any other.
+    // What waits for its key, for a clock that was set back, or for the log to catch up, goes its
+    // way like any other.
     let held = model.jumped || model.last_congested >= since;
-    let waits =
-        held || entry.publish.envelope.ordering_key.is_some() || waits_for_payload(model, entry);
+    let waits = held || entry.publish.envelope.ordering_key.is_some();
     let there = able.values().any(|row| row.agent == *former);
     ensure!(
         !there || waits,
@@ -114,20 +113,6 @@ fn goes_back(
         entry.id()
     );
     Ok(false)
-}
-
-/// Whether a continued task may find its payload elsewhere, or that of something in its lane that
-/// came back like it and goes before it: that may be delivered a moment before it, once the inbox
-/// waits no longer. A payload leaves memory while its task is paused only where there is less room
-/// than there was, or in a replay.
-fn waits_for_payload(model: &Model, entry: &Entry) -> bool {
-    let earlier = entry.last_token.is_some_and(|token| token.epoch < model.book.epoch);
-    let came_back = model.book.open_entries().any(|other| {
-        let here = other.inbox == entry.inbox && other.priority() == entry.priority();
-        here && other.number < entry.number && other.place == Place::Waiting && other.delayed
-    });
-    let waited = model.loaded_before.contains(&entry.inbox);
-    model.rules.spills && (model.reconfigured || earlier || came_back || waited)
 }
 
 /// Nobody who holds less of what it is willing to hold could have taken it.

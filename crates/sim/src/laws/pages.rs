@@ -94,34 +94,9 @@ pub(crate) const STATES: [TaskState; 3] =
 #[cfg(test)]
 mod tests {
     use super::{shown, wanted};
-    use crate::model::testing::{Scene, WORKERS, broken, id, publish};
+    use crate::model::testing::{Scene, WORKERS, broken, id, snapshot};
     use crate::model::{Ending, Fact};
-    use trunkline_types::{
-        Destination, History, MessageId, Outcome, TaskFilter, TaskPage, TaskSnapshot, TaskState,
-        WallTime,
-    };
-
-    fn snapshot(number: u64, state: TaskState) -> TaskSnapshot {
-        TaskSnapshot {
-            id: id(number),
-            destination: publish(number).envelope.destination,
-            source: None,
-            context_id: None,
-            causation_id: None,
-            root_id: None,
-            state,
-            reason: None,
-            agent: None,
-            attempts: 0,
-            notes: Vec::new(),
-            progress: None,
-            result: None,
-            last_event: 1,
-            created_at: WallTime(0),
-            updated_at: WallTime(0),
-            history: History::default(),
-        }
-    }
+    use trunkline_types::{Destination, MessageId, Outcome, TaskFilter, TaskPage, TaskState};
 
     fn page(numbers: &[u64], next: Option<u64>) -> TaskPage {
         let tasks = numbers.iter().map(|&number| snapshot(number, TaskState::Submitted));

@@ -269,46 +269,24 @@ fn figures(stats: &Stats) -> Check {
 #[cfg(test)]
 mod tests {
     use super::{Question, answered};
-    use crate::model::testing::{Scene, WORKERS, broken, id};
+    use crate::model::testing::{Scene, WORKERS, broken, id, snapshot};
     use crate::model::{Ending, Fact};
     use trunkline_types::{
-        Answer, Counters, Destination, History, HistoryMessage, Outcome, Payload, Query, Refusal,
-        RefusalCode, Role, Stats, TaskSnapshot, TaskState, WallTime,
+        Answer, Counters, History, HistoryMessage, Outcome, Payload, Query, Refusal, RefusalCode,
+        Role, Stats, TaskSnapshot, TaskState, WallTime,
     };
-
-    fn snapshot(state: TaskState) -> TaskSnapshot {
-        TaskSnapshot {
-            id: id(1),
-            destination: Destination::All,
-            source: None,
-            context_id: None,
-            causation_id: None,
-            root_id: None,
-            state,
-            reason: None,
-            agent: None,
-            attempts: 0,
-            notes: Vec::new(),
-            progress: None,
-            result: None,
-            last_event: 1,
-            created_at: WallTime(0),
-            updated_at: WallTime(0),
-            history: History::default(),
-        }
-    }
 
     #[test]
     fn an_answer_shows_what_is_on_disk_and_no_less() {
         let mut scene = Scene::new();
         let asked = |scene: &Scene| Question::new(&scene.model, Query::task(id(1)));
-        let submitted = Ok(Answer::Task(Box::new(snapshot(TaskState::Submitted))));
+        let submitted = Ok(Answer::Task(Box::new(snapshot(1, TaskState::Submitted))));
         broken(answered(&scene.model, &asked(&scene), &submitted), "answers", "nobody sent");
         scene.accept(1, |_| ()).unwrap();
         broken(answered(&scene.model, &asked(&scene), &submitted), "1 durable", "before record");
         scene.sync();
         assert_eq!(answered(&scene.model, &asked(&scene), &submitted), Ok(()));
-        let done = Ok(Answer::Task(Box::new(snapshot(TaskState::Completed))));
+        let done = Ok(Answer::Task(Box::new(snapshot(1, TaskState::Completed))));
         broken(answered(&scene.model, &asked(&scene), &done), "9 tasks", "it ended None");
         let missing = Err(Refusal::new(RefusalCode::NotFound, "no"));
         broken(answered(&scene.model, &asked(&scene), &missing), "1 durable", "is not found");
@@ -363,7 +341,7 @@ mod tests {
             let messages = vec![said(Role::Caller, first), said(Role::Agent, last)];
             let history = History { messages, more: false };
             let result = result.clone();
-            let shown = TaskSnapshot { result, history, ..snapshot(TaskState::Completed) };
+            let shown = TaskSnapshot { result, history, ..snapshot(1, TaskState::Completed) };
             answered(&scene.model, &asked, &Ok(Answer::Task(Box::new(shown))))
         };
         assert_eq!(check(&reply, "work", "done"), Ok(()));

@@ -5,6 +5,7 @@ mod book;
 mod entry;
 mod fact;
 mod observe;
+mod operations;
 mod reference;
 mod restart;
 mod rules;

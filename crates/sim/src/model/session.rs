@@ -91,6 +91,29 @@ pub(crate) struct Asked {
     pub(crate) early: bool,
 }
 
+impl Asked {
+    /// One that has just reached the broker for the first time, at a time.
+    pub(super) fn new(operation: &Operation, at: WallTime) -> Self {
+        Self {
+            operation: operation.clone(),
+            copies: 0,
+            answers: 0,
+            refused: false,
+            done: false,
+            handled: false,
+            fence: Fence::Open,
+            handled_at: at,
+            behind: Sequence(0),
+            blocked: false,
+            arrived: None,
+            waited: false,
+            record: None,
+            recovered: false,
+            early: false,
+        }
+    }
+}
+
 /// When something came in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::{ClientFrame, Credit, Hello, Operation};
 use trunkline_types::{
-    AgentCard, AgentId, Destination, Durability, Envelope, Epoch, InboxAddress, Kind, MessageId,
-    Outcome, Partition, Payload, Publish, Routing, Sequence, SessionId, Settle, SkillName, Token,
-    WallTime, WhenFull,
+    AgentCard, AgentId, Destination, Durability, Envelope, Epoch, History, InboxAddress, Kind,
+    MessageId, Outcome, Partition, Payload, Publish, Routing, Sequence, SessionId, Settle,
+    SkillName, TaskSnapshot, TaskState, Token, WallTime, WhenFull,
 };
 
 /// The session of the sender.
@@ -162,6 +162,29 @@ pub(crate) fn publish(number: u64) -> Publish {
     publish.options.task = true;
     publish.options.durability = Some(Durability::Synced);
     publish
+}
+
+/// How the broker shows that task while nothing else is known of it.
+pub(crate) fn snapshot(number: u64, state: TaskState) -> TaskSnapshot {
+    TaskSnapshot {
+        id: id(number),
+        destination: publish(number).envelope.destination,
+        source: None,
+        context_id: None,
+        causation_id: None,
+        root_id: None,
+        state,
+        reason: None,
+        agent: None,
+        attempts: 0,
+        notes: Vec::new(),
+        progress: None,
+        result: None,
+        last_event: 1,
+        created_at: WallTime(0),
+        updated_at: WallTime(0),
+        history: History::default(),
+    }
 }
 
 pub(crate) fn accepted(

@@ -1,19 +1,15 @@
 //! Tasks that can be followed: listed, read with what was said in them, continued, called off with
 //! all that they led to, and forgotten when their time is over.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
 mod descendants;
 mod history;
 mod index;
 mod lists;
 mod resume;
 mod retention;
-#[path = "../stage/mod.rs"]
-mod stage;
 mod watching;
 
-use stage::{Peer, Stage};
+use crate::stage::{Peer, Stage};
 use std::sync::Arc;
 use trunkline_engine::Command;
 use trunkline_types::session::{ClientFrame, Operation};

@@ -1,8 +1,6 @@
 //! Agents as operators and senders see them: what is set about them, how they are found, who gets
 //! what, who gets nothing for a while, and how long a handler may run.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
 mod breakers;
 mod control;
 mod directory;

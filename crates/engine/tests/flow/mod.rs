@@ -1,17 +1,13 @@
 //! What flows through a broker, and what may come in its way: full inboxes, clocks, restarts.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
 mod clocks;
 mod events;
 mod headers;
 mod ids;
 mod leases;
 mod outside;
-#[path = "../stage/mod.rs"]
-mod stage;
 
-use stage::{Peer, Stage};
+use crate::stage::{Peer, Stage};
 use trunkline_engine::{Command, Effect};
 use trunkline_types::session::{ClientFrame, Credit, Subscription};
 use trunkline_types::{Durability, Publish};
