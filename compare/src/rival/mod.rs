@@ -27,6 +27,8 @@ const ROOM: usize = 64;
 /// Messages in flight one way over a socket. Twice what Trunkline's benchmark has: rivals that
 /// acknowledge nothing gain from more.
 const WINDOW_ONEWAY: u32 = 4096;
+/// Deliveries in flight in a fan-out; again twice what Trunkline's has.
+const WINDOW_FANOUT: u32 = 16_384;
 /// Messages in flight on disk, as in Trunkline's benchmark.
 const WINDOW_DURABLE: u32 = 8192;
 
@@ -39,6 +41,7 @@ pub(crate) async fn turn(row: Row, port: u16, seconds: f64) -> Result<Turn> {
         Work::Agents => WINDOW_AGENTS,
         _ if row.rival.is_in_process() => WINDOW_HERE,
         Work::Durable | Work::Accept => WINDOW_DURABLE,
+        Work::Fanout => WINDOW_FANOUT,
         _ => WINDOW_ONEWAY,
     };
     let load = Load::new(window);
