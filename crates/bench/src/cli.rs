@@ -3,10 +3,11 @@
 use crate::stage::Stage;
 use crate::{BenchError, BenchReport, Config, Scenario, plan, progress};
 use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -156,24 +157,37 @@ pub async fn run(args: BenchArgs) -> Result<Vec<BenchReport>, BenchError> {
 pub async fn all() -> Result<Vec<Value>, BenchError> {
     let program =
         std::env::current_exe().map_err(BenchError::system("cannot tell what program this is"))?;
-    let all = async {
-        let mut reports = Vec::new();
-        for scenario in Scenario::value_variants() {
-            let mut command = Command::new(&program);
-            command.args(["bench", &scenario.to_string(), "--json"]);
-            command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
-            let output = command.output().await;
-            let output = output.map_err(BenchError::system("cannot start this program again"))?;
-            match serde_json::from_slice(&output.stdout) {
-                Ok(Value::Array(several)) => reports.extend(several),
-                Ok(report) => reports.push(report),
-                // It has told why itself; that it has none is part of the result.
-                Err(_) => reports.push(json!({ "scenario": scenario.to_string(), "pass": false })),
-            }
+    let mut reports = Vec::new();
+    for scenario in Scenario::value_variants() {
+        let output = again(&program, *scenario).await?;
+        match serde_json::from_slice(&output.stdout) {
+            Ok(Value::Array(several)) => reports.extend(several),
+            Ok(report) => reports.push(report),
+            // It has told why itself; that it has none is part of the result.
+            Err(_) => reports.push(json!({ "scenario": scenario.to_string(), "pass": false })),
         }
-        Ok(reports)
-    };
-    or_interrupted(all).await
+    }
+    Ok(reports)
+}
+
+/// Runs this program again for one scenario, which tells on the same standard error how far it is.
+async fn again(program: &Path, scenario: Scenario) -> Result<Output, BenchError> {
+    let mut command = Command::new(program);
+    command.args(["bench", &scenario.to_string(), "--json"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let child = command.spawn().map_err(BenchError::system("cannot start this program again"))?;
+    let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let output = child.wait_with_output();
+    tokio::pin!(output);
+    tokio::select! {
+        ended = &mut output => ended.map_err(BenchError::system("cannot wait for a scenario")),
+        interrupted = interruption() => {
+            // It has a broker to end and data to remove. One that has ended needs no telling.
+            let _ = id.map(|id| kill_process(id, Signal::TERM));
+            let _ = output.await;
+            Err(interruption_error(interrupted))
+        }
+    }
 }
 
 /// Does some work unless somebody wants the program to end. Dropping the work ends the broker and
@@ -183,10 +197,14 @@ async fn or_interrupted<T>(
 ) -> Result<T, BenchError> {
     tokio::select! {
         done = work => done,
-        interrupted = interruption() => Err(match interrupted {
-            Ok(()) => BenchError::Interrupted,
-            Err(error) => BenchError::system("cannot listen for signals")(error),
-        }),
+        interrupted = interruption() => Err(interruption_error(interrupted)),
+    }
+}
+
+fn interruption_error(interrupted: io::Result<()>) -> BenchError {
+    match interrupted {
+        Ok(()) => BenchError::Interrupted,
+        Err(error) => BenchError::system("cannot listen for signals")(error),
     }
 }
 
