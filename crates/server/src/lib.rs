@@ -1,4 +1,4 @@
-//! The edges of a broker: one port that carries gRPC, health, reflection, probes and metrics.
+//! The edges of a broker: one port that carries gRPC, framed sessions, health, reflection, probes and metrics.
 //!
 //! [`Server::bind`] listens, [`BoundServer::serve`] serves; the broker may come later, until then
 //! everything answers that it is not ready. The server knows the broker only by its public
@@ -28,6 +28,7 @@ mod config;
 mod connection;
 mod entropy;
 mod error;
+mod framed;
 mod grpc;
 mod http;
 mod hub;

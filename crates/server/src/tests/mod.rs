@@ -3,7 +3,9 @@
 mod bench;
 mod calls;
 mod connect;
+mod framed;
 mod http;
 mod operators;
 pub(crate) mod scripted;
 mod shutdown;
+mod welcomes;
