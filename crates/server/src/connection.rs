@@ -25,7 +25,7 @@ const PIECE: u32 = 64 << 10;
 const HEADER_BYTES: u32 = 32 << 10;
 /// How long a peer may be silent before it is asked whether it lives. Longer than a client of ours
 /// waits before it asks: one of the two is enough.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How long it may take to answer that, and how long HTTP/1.1 headers may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 

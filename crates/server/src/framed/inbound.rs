@@ -54,7 +54,9 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     /// The first piece: who dials.
     pub(super) async fn opening(&mut self) -> Result<v1::Opening, Status> {
         match poll_fn(|context| self.poll_piece(context)).await {
-            Some(Ok((Kind::Opening, body))) => v1::Opening::decode(body).map_err(undecoded),
+            Some(Ok((Kind::Opening, body))) => {
+                v1::Opening::decode(body).map_err(|error| undecoded(&error))
+            }
             Some(Ok((kind, _))) => Err(unexpected(kind)),
             Some(Err(status)) => Err(status),
             None => Err(Status::internal("the connection ended before its opening")),
@@ -108,7 +110,7 @@ impl<R: AsyncRead + Unpin> Stream for Inbound<R> {
         loop {
             return Poll::Ready(match ready!(this.poll_piece(context)) {
                 Some(Ok((Kind::Frame, body))) => {
-                    Some(v1::ClientFrame::decode(body).map_err(undecoded))
+                    Some(v1::ClientFrame::decode(body).map_err(|error| undecoded(&error)))
                 }
                 Some(Ok((Kind::Ping, _))) => {
                     this.asked = true;
@@ -122,7 +124,7 @@ impl<R: AsyncRead + Unpin> Stream for Inbound<R> {
     }
 }
 
-fn undecoded(error: prost::DecodeError) -> Status {
+fn undecoded(error: &prost::DecodeError) -> Status {
     Status::internal(error.to_string())
 }
 

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tonic::{Code, Status};
+use trunkline_a2a::PUSHER;
 use trunkline_proto::status::from_refusal;
 use trunkline_proto::{DecodeError, server_frame, v1};
 use trunkline_types::session::{ClientFrame, Connected, Hello, SessionItem, Welcome};
@@ -25,8 +26,6 @@ const FRAMES_PER_TURN: usize = 32;
 /// A session's stream, fed by what the client sends.
 pub(crate) struct SessionStream<I> {
     inbound: Option<I>,
-    /// Whether what the client sends is still read.
-    listens: bool,
     outbox: Arc<Outbox>,
     /// The first frame, until it is sent.
     welcome: Option<Box<v1::ServerFrame>>,
@@ -36,13 +35,24 @@ pub(crate) struct SessionStream<I> {
     next_operation: u64,
     most_operations: usize,
     most_bytes: usize,
-    is_over: bool,
+    phase: Phase,
     /// Whether others get a turn before a frame is made, because nothing else gathers what they
     /// have for this client.
     gathers: bool,
     /// Whether they had it.
     let_others: bool,
     _place: Place,
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// What the client sends is read.
+    Listening,
+    /// It is not any more; what waits for the client is still said.
+    Deaf,
+    /// All is said.
+    Over,
 }
 
 /// What a client sends.
@@ -75,6 +85,11 @@ pub(crate) async fn open(
         Ok(None) => return Err(no_hello("the stream ended")),
         Err(_elapsed) => return Err(no_hello(&format!("nothing came within {deadline:?}"))),
     };
+    // Its work tells where webhooks are, and with what they are called.
+    if hello.card.as_ref().is_some_and(|card| card.id.as_str() == PUSHER) {
+        let message = format!("the agent {PUSHER} is the broker's own");
+        return Err(from_refusal(&Refusal::new(RefusalCode::Forbidden, message)));
+    }
     let next_operation = hello.next_operation;
     let turn = hub.welcomes.place().await.map_err(|refusal| from_refusal(&refusal))?;
     let (outbox, place) = hub.streams.open(hub.config.max_waiting_bytes);
@@ -94,14 +109,13 @@ impl Opened {
         let Self { outbox, place, welcome, next_operation, most_bytes } = self;
         SessionStream {
             inbound: Some(inbound),
-            listens: true,
             outbox,
             most_operations: welcome.limits.operations_per_frame,
             welcome: Some(Box::new(welcome.into())),
             batch: Vec::new(),
             next_operation,
             most_bytes,
-            is_over: false,
+            phase: Phase::Listening,
             gathers,
             let_others: false,
             _place: place,
@@ -123,7 +137,8 @@ impl<I: Inbound> SessionStream<I> {
     /// Reads what has come, up to a bound. Whether there may be more.
     fn read(&mut self, context: &mut Context<'_>) -> bool {
         for _ in 0..FRAMES_PER_TURN {
-            let Some(inbound) = self.inbound.as_mut().filter(|_| self.listens) else {
+            let Some(inbound) = self.inbound.as_mut().filter(|_| self.phase == Phase::Listening)
+            else {
                 return false;
             };
             let end = match Pin::new(inbound).poll_next(context) {
@@ -136,13 +151,13 @@ impl<I: Inbound> SessionStream<I> {
                 Poll::Ready(Some(Err(status))) => Err(unreadable(&status, self.most_bytes)),
                 Poll::Ready(None) => Ok(()),
             };
-            self.listens = false;
+            self.phase = Phase::Deaf;
             if let Err(status) = &end {
                 tracing::debug!(code = ?status.code(), reason = status.message(), "ended a stream");
             }
             self.outbox.end(end);
         }
-        self.listens
+        self.phase == Phase::Listening
     }
 
     /// Hands a frame to the broker. Whether another one may follow.
@@ -198,7 +213,7 @@ impl<I: Inbound> Stream for SessionStream<I> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.is_over {
+        if this.phase == Phase::Over {
             return Poll::Ready(None);
         }
         if let Some(welcome) = this.welcome.take() {
@@ -222,7 +237,7 @@ impl<I: Inbound> Stream for SessionStream<I> {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(end) => {
-                this.is_over = true;
+                this.phase = Phase::Over;
                 Poll::Ready(end.err().map(Err))
             }
         }
