@@ -155,6 +155,10 @@ impl Store {
         })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -296,6 +300,8 @@ impl Store {
 
     fn create(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let connection = Connection::open(path)?;
+        // So that room can be given back. It must be said before anything is in the file.
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
         connection.execute_batch(PRAGMAS)?;
         cache_statements(&connection);
         let hashes = Hashes { seed: fastrand::u64(..) };

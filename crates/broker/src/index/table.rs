@@ -98,7 +98,7 @@ impl Table {
     }
 
     /// About how many bytes all rows need.
-    fn bytes(&self, connection: &Connection) -> Result<u64, Error> {
+    pub(super) fn bytes(&self, connection: &Connection) -> Result<u64, Error> {
         let sum = format!("SELECT coalesce(sum(bytes), 0) FROM {}_sums", self.sums);
         connection.prepare_cached(&sum)?.query_row([], |row| row.get(0)).map(unsigned)
     }
