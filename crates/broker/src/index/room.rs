@@ -2,9 +2,10 @@
 //! work.
 //!
 //! What the log gives up it gives up once the index is on disk, and even a delete needs room in the
-//! write-ahead log. So a file beside the index holds some, which is given up on a full disk and made
-//! again when there is room. Whatever the write-ahead log adds to the file is folded in before it
-//! comes to as much, so that the reserve is enough to fold all of it in.
+//! write-ahead log. So that has its room in advance and keeps it, for whatever is given up on a full
+//! disk the log may take at once. To fold it in may need more, which a file beside the index holds:
+//! it is given up then, and made again when there is room. Whatever the write-ahead log adds to the
+//! index is folded in before it comes to as much.
 
 use crate::index::letters::LETTERS;
 use crate::index::store::Store;
@@ -19,8 +20,11 @@ use trunkline_types::WallTime;
 /// What is behind the index's name in that of the reserve.
 const SUFFIX: &str = "-reserve";
 
-/// How many bytes the reserve has.
+/// How many bytes the reserve has, and the write-ahead log at least.
 const RESERVE: usize = 8 << 20;
+
+/// How many bytes of the reserve are given up at a time.
+const PART: u64 = 1 << 20;
 
 /// How many bytes the file may lack that are in the write-ahead log only.
 const UNFOLDED: u64 = 2 << 20;
@@ -32,14 +36,14 @@ const STEP: u64 = 4 << 20;
 const AMPLE: u64 = 64 << 20;
 
 /// How many rows give way at a time, fewer if even that finds no room.
-const ROWS: [usize; 3] = [1000, 100, 10];
+const ROWS: [usize; 4] = [4000, 1000, 100, 10];
 
 /// What came of making room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Room {
     /// How many rows gave way.
     pub(super) rows: usize,
-    /// Whether it may help to try again: there is more room than before.
+    /// Whether it may help to try again: there is more room for it than before.
     pub(super) helps: bool,
 }
 
@@ -54,42 +58,75 @@ pub(super) fn is_full(error: &Error) -> bool {
     }
 }
 
+/// Fills a file up to the size of the reserve, with real zeros: not every file system can set room
+/// aside.
+fn extend(mut file: fs::File) -> io::Result<()> {
+    let zeros = vec![0; 1 << 18];
+    let mut there = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    while there < RESERVE {
+        let most = zeros.len().min(RESERVE - there);
+        there += file.write(&zeros[..most])?.max(1);
+    }
+    Ok(())
+}
+
 impl Store {
-    /// Makes the reserve unless it is there.
+    /// Makes the reserve unless it is there, as far as there is room.
     ///
     /// # Errors
     /// What the disk says, [`io::ErrorKind::StorageFull`] if it is full.
     pub(super) fn reserve(&self) -> io::Result<()> {
-        let path = self.reserve_path();
-        if fs::metadata(&path).is_ok_and(|found| found.len() == RESERVE as u64) {
-            return Ok(());
-        }
-        // Real zeros, for not every file system can set room aside.
-        let zeros = vec![0; 1 << 20];
-        let made = fs::File::create(&path).and_then(|mut file| {
-            (0..RESERVE / zeros.len()).try_for_each(|_| file.write_all(&zeros))?;
-            file.sync_data()
-        });
-        if made.is_err() {
-            self.give_reserve_up();
-        }
-        made
+        self.extend_log()?;
+        let file = fs::OpenOptions::new().append(true).create(true).open(self.reserve_path())?;
+        extend(file)
     }
 
-    /// Whether it was there.
+    /// Gives the write-ahead log its room. What is behind its last frame is not looked at.
+    fn extend_log(&self) -> io::Result<()> {
+        let path = self.beside("-wal");
+        match fs::OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            file => extend(file?),
+        }
+    }
+
+    /// Gives a part of the reserve up, not all of it, for the log may take what is free. Whether
+    /// there was one.
     fn give_reserve_up(&self) -> bool {
-        match fs::remove_file(self.reserve_path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+        let given_up = fs::OpenOptions::new().write(true).open(self.reserve_path());
+        let given_up = given_up.and_then(|file| {
+            let there = file.metadata()?.len();
+            file.set_len(there.saturating_sub(PART))?;
+            Ok(there > 0)
+        });
+        given_up.unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!(%error, "the reserve of the index cannot be given up");
-                false
             }
-            given_up => given_up.is_ok(),
+            false
+        })
+    }
+
+    /// Folds in what the write-ahead log adds to the file, with as much of the reserve as that takes.
+    /// Whether it was folded in.
+    fn fold(&mut self) -> Result<bool, Error> {
+        loop {
+            match self.keep() {
+                Err(error) if !is_full(&error) => return Err(error),
+                Err(_) if !self.give_reserve_up() => return Ok(false),
+                Err(_) => {}
+                Ok(()) => return Ok(true),
+            }
         }
     }
 
     fn reserve_path(&self) -> PathBuf {
+        self.beside(SUFFIX)
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
         let mut path = self.path().as_os_str().to_owned();
-        path.push(SUFFIX);
+        path.push(suffix);
         path.into()
     }
 
@@ -99,38 +136,52 @@ impl Store {
         self.number("PRAGMA auto_vacuum").map(|mode| mode != 0)
     }
 
-    /// Makes room on a full disk: what is out of its bounds goes, and if that was nothing and no
-    /// few pages are free, the oldest ended tasks. If that was done before and did not help, more are
-    /// wanted free. Dead letters within their bounds stay, as they can be sent again.
+    /// Makes room on a full disk: what is out of its bounds goes, and if that was nothing and few
+    /// pages are free, the oldest ended tasks. If that was done before and did not help, more are
+    /// wanted free. Dead letters within their bounds stay, as they can be sent again. Pages that
+    /// come free are for what comes next, and given back to the disk as far as is said.
     ///
     /// # Errors
     /// What SQLite says if not even that could be done.
     pub(super) fn make_room(
         &mut self,
-        tasks: Bounds,
-        letters: Bounds,
+        (tasks, letters): (Bounds, Bounds),
         again: bool,
+        give_back: bool,
     ) -> Result<Room, Error> {
-        let gave_up = self.give_reserve_up();
-        // What fails here for want of room is tried again below with less to fold in.
-        if let Err(error) = self.keep() {
-            tracing::debug!(%error, "the write-ahead log of the index cannot be folded in yet");
-        }
+        // With what is not folded in the write-ahead log may still have room, and the less the file
+        // is to have the less there is to fold in.
+        let folded = self.fold()?;
         let mut rows = self.give_way(&TASKS, tasks)? + self.give_way(&LETTERS, letters)?;
-        if rows == 0 && self.free_bytes()? < if again { AMPLE } else { STEP } {
+        let wanted = match (again, give_back) {
+            (true, false) => AMPLE,
+            _ => 2 * STEP,
+        };
+        if rows == 0 && self.free_bytes()? < wanted {
             let bytes = TASKS.bytes(self.connection())?.saturating_sub(STEP);
             rows = self.give_way(&TASKS, Bounds { until: WallTime(0), bytes })?;
         }
-        let free = self.free_bytes()?;
-        if free > 0 && self.gives_back()? {
-            let pages = STEP / self.page_size()?;
-            let vacuum = format!("PRAGMA incremental_vacuum({pages})");
-            let mut vacuum = self.connection().prepare(&vacuum)?;
-            let mut steps = vacuum.query([])?;
-            while steps.next()?.is_some() {}
+        let kept = if folded { STEP } else { 0 };
+        let spare = self.free_bytes()?.saturating_sub(kept).min(STEP);
+        if (give_back || !folded) && spare > 0 && self.gives_back()? {
+            self.vacuum(spare)?;
         }
-        self.keep()?;
-        Ok(Room { rows, helps: gave_up || rows > 0 || self.free_bytes()? < free })
+        // Folding in helps once: it makes room in the write-ahead log.
+        let helps = (self.fold()? && !(folded && again)) || rows > 0;
+        // Before others take what came free.
+        if let Err(error) = self.reserve() {
+            tracing::debug!(%error, "there is no reserve for the index yet");
+        }
+        Ok(Room { rows, helps })
+    }
+
+    /// Takes so many bytes of free pages off the file.
+    fn vacuum(&self, bytes: u64) -> Result<(), Error> {
+        let vacuum = format!("PRAGMA incremental_vacuum({})", bytes / self.page_size()?);
+        let mut vacuum = self.connection().prepare(&vacuum)?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
+        Ok(())
     }
 
     /// Deletes some of what is out of bounds, as much as there is room for.
@@ -145,17 +196,26 @@ impl Store {
         last
     }
 
-    /// Folds in what the write-ahead log adds to the file once it is much.
+    /// Folds in what the write-ahead log adds to the file once it is much. `folded` is how many
+    /// pages the file had when all was folded in, if that is known.
     ///
     /// # Errors
     /// What SQLite says.
-    pub(super) fn fold_growth(&mut self) -> Result<(), Error> {
+    pub(super) fn fold_growth(&mut self, folded: &mut Option<u64>) -> Result<(), Error> {
         let pages = self.number("PRAGMA page_count")?;
-        let there = fs::metadata(self.path()).map_or(0, |file| file.len());
-        if (pages * self.page_size()?).saturating_sub(there) <= UNFOLDED {
-            return Ok(());
+        let size = self.page_size()?;
+        let there = || fs::metadata(self.path()).map_or(0, |file| file.len() / size);
+        let grown = pages.saturating_sub(*folded.get_or_insert_with(there));
+        if grown * size > UNFOLDED {
+            self.keep()?;
+            *folded = Some(pages);
         }
-        self.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        Ok(())
+    }
+
+    /// Whether the file has room for a commit without growing.
+    pub(super) fn has_free_pages(&self) -> Result<bool, Error> {
+        Ok(self.free_bytes()? >= 2 * STEP)
     }
 
     fn free_bytes(&self) -> Result<u64, Error> {

@@ -32,7 +32,8 @@ pub(super) const THERE: OpenFlags =
 /// is folded in, for what a crash takes is read from the log again.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
     PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8192;
-    PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;";
+    PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;
+    PRAGMA journal_size_limit = 8388608;";
 
 /// Rows lie in the order of their records, which is the order in which they expire, so that
 /// only the small index by hash is written to here and there.
@@ -251,9 +252,10 @@ impl Store {
         table.oldest(&self.connection, Sequence(0))
     }
 
-    /// Sees to it that what was committed survives a crash of the machine.
+    /// Sees to it that what was committed survives a crash of the machine. The write-ahead log keeps
+    /// its room on the disk, so that there is some for what follows.
     pub(crate) fn keep(&mut self) -> Result<(), Error> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
     }
 
     /// Deletes the oldest rows whose window was over at a time, at most so many; how many it were.
