@@ -55,6 +55,8 @@ impl Table {
         let mut sums = Sums::of(*self);
         sums.subtract(connection, "NOT INDEXED WHERE place <= ?1", &[&last])?;
         sums.keep(connection)?;
+        let gone = format!("UPDATE state SET {0}_gone = max({0}_gone, ?1)", self.rows);
+        connection.prepare_cached(&gone)?.execute([last])?;
         Ok(count)
     }
 
