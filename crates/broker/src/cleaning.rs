@@ -53,6 +53,11 @@ impl Core {
     /// Begins a sweep, goes on with one, or gives up what one has made dispensable. Whether there
     /// is more to do at once.
     pub(crate) fn clean(&mut self, now: Now) -> bool {
+        if !self.log.disk_full
+            && let Some(index) = &self.threads.index
+        {
+            index.feed().set_short(false);
+        }
         if self.threads.committer.is_none() || self.congested || self.is_index_damaged() {
             return false;
         }
@@ -87,7 +92,11 @@ impl Core {
     /// The place of the first record that is to stay, if cleaning is due.
     fn cleaning_due(&mut self, now: Now) -> Option<Sequence> {
         let committer = self.threads.committer.as_ref()?;
-        if self.cleaning.cleaned.is_some() || committer.figures().segments < 2 {
+        if self.cleaning.cleaned.is_some() {
+            return None;
+        }
+        if committer.figures().segments < 2 {
+            self.look_for_room();
             return None;
         }
         let segments = committer.segments();
@@ -105,6 +114,7 @@ impl Core {
         let useful = gained || moved || worth || self.cleaning.keep == 0;
         let due = if full { useful } else { self.engine.wants_cleaning(bytes) };
         if !due {
+            self.look_for_room();
             return None;
         }
         let many = if full { 1 } else { (segments.len() / SHARE).max(2) };
@@ -115,6 +125,15 @@ impl Core {
         let freed = segments.iter().take_while(|segment| segment.number < keep);
         self.cleaning.freed = freed.map(|segment| segment.bytes).sum();
         Some(before)
+    }
+
+    /// On a full disk on which cleaning gains nothing, history is to give way to work.
+    fn look_for_room(&self) {
+        if self.log.disk_full
+            && let Some(index) = &self.threads.index
+        {
+            index.feed().set_short(true);
+        }
     }
 
     /// When a full disk is to be looked at again.

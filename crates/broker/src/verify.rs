@@ -14,10 +14,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_engine::{EndedTask, Engine, EngineConfig, Past, Record, TaskIndex};
+use trunkline_engine::{
+    DeadPlace, DiedLetter, EndedTask, Engine, EngineConfig, LetterIndex, Past, Record, TaskIndex,
+};
 use trunkline_log::{Damage, Directory, Location, Recovery, Storage, segment_number};
 use trunkline_rules::Rulebook;
-use trunkline_types::{MessageId, Sequence, TenantId, WallTime};
+use trunkline_types::{InboxAddress, MessageId, Sequence, TenantId, WallTime};
 
 /// How many faults are told one by one; the others are counted.
 const TOLD: usize = 100;
@@ -164,6 +166,7 @@ impl<P: FnMut(u64, u64)> Checker<P> {
             payloads: Some(Arc::new(Lookup::new(payloads))),
             payload_memory: PAYLOAD_MEMORY,
             task_index: Some(Arc::new(Elsewhere)),
+            letter_index: Some(Arc::new(Elsewhere)),
             ..EngineConfig::default()
         };
         Ok(Self {
@@ -217,8 +220,11 @@ impl<P: FnMut(u64, u64)> Checker<P> {
             self.fault(Some(location), format!("record {}: {law}", place.0));
         }
         for past in self.engine.take_past() {
-            if let (Past::Ended(task), Ok(Some(index))) = (past, &mut self.index) {
-                index.task(&task);
+            let Ok(Some(index)) = &mut self.index else { continue };
+            match past {
+                Past::Ended(task) => index.task(&task),
+                Past::Died(letter) => index.letter(&letter),
+                Past::Cleared(cleared) => index.cleared(&cleared),
             }
         }
         // What has ended need not be kept here.
@@ -324,7 +330,7 @@ impl<P: FnMut(u64, u64)> Checker<P> {
     }
 }
 
-/// Where ended tasks are as far as the engine is concerned: not in its memory.
+/// Where ended tasks and dead letters are as far as the engine is concerned: not in its memory.
 #[derive(Debug)]
 struct Elsewhere;
 
@@ -339,5 +345,24 @@ impl TaskIndex for Elsewhere {
 
     fn since(&self) -> Result<Option<WallTime>, String> {
         Ok(None)
+    }
+}
+
+impl LetterIndex for Elsewhere {
+    fn find(
+        &self,
+        _: &TenantId,
+        _: MessageId,
+        _: Option<&InboxAddress>,
+    ) -> Result<Vec<DeadPlace>, String> {
+        Ok(Vec::new())
+    }
+
+    fn read(&self, _: Sequence) -> Result<Option<Box<DiedLetter>>, String> {
+        Ok(None)
+    }
+
+    fn count(&self, _: &TenantId, _: Sequence, _: &[Sequence]) -> Result<u64, String> {
+        Ok(0)
     }
 }

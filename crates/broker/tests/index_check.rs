@@ -36,7 +36,7 @@ async fn a_check_tells_what_an_index_lacks_of_its_log_and_a_repair_has_it_made_u
     let cases = [
         ("DELETE FROM keys", lacks, "it lacks the key of record"),
         ("DELETE FROM keys WHERE key = 'k-7'", lacks, "it lacks the key of record"),
-        ("DELETE FROM tasks", lacks, "as many tasks as it counts"),
+        ("DELETE FROM tasks; DELETE FROM task_sums", lacks, "it lacks task"),
         (
             "DELETE FROM tasks WHERE place = (SELECT max(place) FROM tasks);
              UPDATE task_sums SET tasks = tasks - 1",

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use std::path::Path;
 use std::time::Duration;
 use std::{fs, thread};
-use trunkline_broker::BrokerConfig;
+use trunkline_broker::{BrokerConfig, Repair, verify};
 use trunkline_types::session::{Connector, LetterAddress, Operation, Redrive};
 use trunkline_types::{
     Answer, DeadLetter, DeadLetterFilter, Durability, MessageId, Outcome, Publish, Query,
@@ -241,6 +241,44 @@ async fn a_letter_sent_again_before_a_crash_is_gone_though_the_index_is_behind()
 }
 
 #[tokio::test]
+async fn a_check_tells_what_letters_an_index_lacks_but_those_that_were_cleared_or_are_past_their_time()
+ {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let mut scene = Scene::open(at(&data), 1).await;
+    let ids = scene.dead(4).await;
+    scene.letters_indexed(4).await;
+    scene.purge(ids[1]).await.unwrap();
+    scene.redrive(ids[2]).await.unwrap();
+    scene.letters_indexed(2).await;
+    scene.close().await;
+    let check = |repair| verify(&data, repair, |_, _| {}).unwrap();
+    let found = check(Repair::No);
+    assert!(found.is_sound(), "{found:?}");
+    let run = |sql: &str| Connection::open(file(&data)).unwrap().execute_batch(sql).unwrap();
+    run("DELETE FROM letters; DELETE FROM letter_sums");
+    let found = check(Repair::No);
+    assert!(
+        found.faults[0].what.contains(&format!("it lacks dead letter {}", ids[0])),
+        "{found:?}"
+    );
+    assert!(check(Repair::Yes).index_mended.is_some());
+    let scene = Scene::open(at(&data), 3).await;
+    assert_eq!(scene.all().await, [ids[3], ids[0]]);
+    scene.letters_indexed(2).await;
+    scene.close().await;
+    assert!(check(Repair::No).is_sound());
+
+    let mut config = at(&data);
+    config.engine.dead_letter_disk_bytes = 1;
+    let scene = Scene::open(config, 5).await;
+    scene.letters_indexed(0).await;
+    scene.close().await;
+    let found = check(Repair::No);
+    assert!(found.is_sound(), "what went because of a bound is not missing: {found:?}");
+}
+
+#[tokio::test]
 async fn an_index_without_letters_gets_them_and_keeps_its_tasks() {
     let data = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(at(data.path()), 1).await;
@@ -251,6 +289,7 @@ async fn an_index_without_letters_gets_them_and_keeps_its_tasks() {
     connection
         .execute_batch(
             "DROP TABLE letters; DROP TABLE letter_sums; ALTER TABLE state DROP COLUMN complete;
+             ALTER TABLE state DROP COLUMN tasks_gone; ALTER TABLE state DROP COLUMN letters_gone;
              PRAGMA user_version = 2;",
         )
         .unwrap();

@@ -4,7 +4,8 @@ use crate::index::inspect;
 use crate::index::letters::{self, LETTERS};
 use crate::index::rows::Row;
 use crate::index::store::{
-    self, Hashes, VERSION, WITHOUT_LETTERS, WITHOUT_TASKS, is_of_no_use, signed, state_of, unsigned,
+    self, Hashes, VERSION, WITHOUT_GONE, WITHOUT_LETTERS, WITHOUT_TASKS, is_of_no_use, signed,
+    state_of, unsigned,
 };
 use crate::index::table::Table;
 use crate::index::tasks::{self, Name, TASKS};
@@ -15,8 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use trunkline_engine::{DiedLetter, EndedTask};
-use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
+use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask};
+use trunkline_types::{IdempotencyKey, InboxAddress, MessageId, Sequence, TenantId, WallTime};
 
 /// What is wrong with an index.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,9 +46,13 @@ pub(crate) struct Examiner {
     version: i64,
     /// The first that it has. What lay before was deleted when its time was over.
     first_key: Option<Sequence>,
-    first_task: Option<Sequence>,
+    /// Up to where tasks and letters have gone, if that is known.
+    tasks_gone: Option<Sequence>,
+    letters_gone: Option<Sequence>,
     /// Keys of the log that it lacks and that lay before its first, with their times.
     no_key: VecDeque<(Sequence, WallTime)>,
+    /// Letters of the log that it lacks, by their places, unless they are cleared later.
+    no_letter: BTreeMap<Sequence, (TenantId, MessageId, InboxAddress)>,
     /// The latest time that the log tells of.
     latest: WallTime,
     missing: Option<String>,
@@ -76,7 +81,7 @@ impl Examiner {
     fn read(path: &Path) -> Result<Result<Self, String>, Error> {
         let connection = connect(path)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if ![VERSION, WITHOUT_LETTERS, WITHOUT_TASKS].contains(&version) {
+        if ![VERSION, WITHOUT_GONE, WITHOUT_LETTERS, WITHOUT_TASKS].contains(&version) {
             return Err(Error::IntegralValueOutOfRange(0, version));
         }
         let check = "PRAGMA integrity_check(1)";
@@ -92,7 +97,17 @@ impl Examiner {
             Ok::<_, Error>(place.map(|place| Sequence(unsigned(place))))
         };
         let first_key = first("keys")?;
-        let first_task = if version == WITHOUT_TASKS { None } else { first("tasks")? };
+        let gone = |table: &Table| {
+            if [WITHOUT_TASKS, WITHOUT_LETTERS, WITHOUT_GONE].contains(&version) {
+                // It does not say. What lay before its first may have gone.
+                let is_there = tables(version).any(|there| there == *table);
+                return if is_there { first(table.rows) } else { Ok(None) };
+            }
+            let gone = format!("SELECT {}_gone FROM state", table.rows);
+            let place: i64 = connection.query_row(&gone, [], |row| row.get(0))?;
+            Ok(Some(Sequence(unsigned(place))))
+        };
+        let (tasks_gone, letters_gone) = (gone(&TASKS)?, gone(&LETTERS)?);
         Ok(Ok(Self {
             connection,
             hashes,
@@ -100,8 +115,10 @@ impl Examiner {
             belongs_to,
             version,
             first_key,
-            first_task,
+            tasks_gone,
+            letters_gone,
             no_key: VecDeque::new(),
+            no_letter: BTreeMap::new(),
             latest: WallTime(0),
             missing: None,
         }))
@@ -130,9 +147,37 @@ impl Examiner {
     /// Takes note of an ended task that the log has.
     pub(crate) fn task(&mut self, task: &EndedTask) {
         let wanted =
-            task.place <= self.through && self.first_task.is_some_and(|first| task.place > first);
+            task.place <= self.through && self.tasks_gone.is_some_and(|gone| task.place > gone);
         if wanted && !self.has(task.place, "SELECT 1 FROM tasks WHERE place = ?1") {
             self.lacks(&format!("task {}, which record {} ended", task.task.id, task.place.0));
+        }
+    }
+
+    /// Takes note of a dead letter that the log has.
+    pub(crate) fn letter(&mut self, died: &DiedLetter) {
+        let place = died.place;
+        let wanted = place <= self.through && self.letters_gone.is_some_and(|gone| place > gone);
+        if wanted && !self.has(place, "SELECT 1 FROM letters WHERE place = ?1") {
+            let DiedLetter { tenant, letter, .. } = died;
+            let what = (tenant.clone(), letter.publish.envelope.id, letter.inbox.clone());
+            self.no_letter.insert(place, what);
+        }
+    }
+
+    /// Takes note of a dead letter that was sent again or deleted.
+    pub(crate) fn cleared(&mut self, gone: &ClearedLetter) {
+        if gone.place > self.through {
+            // It may have had to go already, and may not.
+            self.no_letter.retain(|_, (tenant, id, inbox)| {
+                (&*tenant, &*id, &*inbox) != (&gone.tenant, &gone.id, &gone.inbox)
+            });
+            return;
+        }
+        let is_it = |(place, (tenant, id, inbox)): (&Sequence, &(TenantId, _, _))| {
+            (*tenant == gone.tenant && gone.is(*id, inbox, *place)).then_some(*place)
+        };
+        if let Some(place) = self.no_letter.iter().find_map(is_it) {
+            self.no_letter.remove(&place);
         }
     }
 
@@ -144,6 +189,12 @@ impl Examiner {
         self.keys().map_err(|error| wrong(&error))?.map_err(Wrong::Damaged)?;
         if let Some((place, _)) = self.no_key.pop_front() {
             self.lacks(&format!("the key of record {}", place.0));
+        }
+        if let Some((place, (_, id, inbox))) = self.no_letter.pop_first() {
+            self.lacks(&format!(
+                "dead letter {id} of '{inbox}', which record {} tells of",
+                place.0
+            ));
         }
         for table in tables(self.version) {
             let counts = self.past(&table).map_err(|error| wrong(&error))?;

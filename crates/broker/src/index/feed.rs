@@ -12,8 +12,9 @@ use trunkline_types::Sequence;
 /// Most entries that one commit takes.
 const BATCH: usize = 4096;
 
-/// How many bytes of tasks and letters one commit takes; the last may exceed it.
-const BATCH_BYTES: u64 = 16 << 20;
+/// How many bytes of tasks and letters one commit takes; the last may exceed it. Less than the
+/// reserve that the index has for a full disk.
+const BATCH_BYTES: u64 = 4 << 20;
 
 /// How many bytes of tasks and letters may wait; with more the broker takes in and hands out no
 /// durable work until half of them are written, as with a log that is too far behind.
@@ -44,8 +45,10 @@ struct State {
     bytes: u64,
     /// How long tasks and letters are kept.
     retention: Retention,
-    /// How long they are kept as far as the thread has been told.
-    told: Option<Retention>,
+    /// Whether work is refused for want of room that cleaning the log does not make.
+    short: bool,
+    /// How long they are kept, and whether room is short, as far as the thread has been told.
+    told: Option<(Retention, bool)>,
     /// Up to where records are on disk.
     synced: Sequence,
     /// Up to where it must survive a crash of the machine, if somebody waits for that.
@@ -116,6 +119,29 @@ impl Feed {
     pub(crate) fn retain(&self, retention: Retention) {
         self.state.lock().retention = retention;
         self.changed.notify_one();
+    }
+
+    /// Says whether work is refused for want of room that cleaning the log does not make.
+    pub(crate) fn set_short(&self, short: bool) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.short, short) != short {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether it is, as was said last.
+    pub(super) fn is_short(&self) -> bool {
+        self.state.lock().short
+    }
+
+    /// How long tasks and letters are kept from now on.
+    pub(super) fn retention(&self) -> Retention {
+        self.state.lock().retention
+    }
+
+    /// Whether nothing more is to be tried.
+    pub(super) fn is_over(&self) -> bool {
+        self.state.lock().closing || self.is_damaged()
     }
 
     /// Lets go of all rows, now and from now on. Tells how many there were.
@@ -206,7 +232,7 @@ impl Feed {
             return None;
         }
         let (synced, retention) = (state.synced, state.retention);
-        state.told = Some(retention);
+        state.told = Some((retention, state.short));
         let (mut entries, mut through, mut bytes) = (Entries::default(), synced, 0);
         while state.ready() {
             let next = state.rows.front().map(Entry::place);
@@ -260,9 +286,9 @@ impl State {
         self.wanted.is_some_and(|wanted| wanted <= self.synced)
     }
 
-    /// Whether something is to be kept longer or shorter than the thread knows.
+    /// Whether something is to be kept longer or shorter than the thread knows, or room is short.
     fn has_news(&self) -> bool {
-        self.told != Some(self.retention)
+        self.told != Some((self.retention, self.short))
     }
 
     fn ready(&self) -> bool {

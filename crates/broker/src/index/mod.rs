@@ -8,7 +8,7 @@
 //! not reach the disk at once, and a commit says in itself how far it goes. [`store`] is the file,
 //! [`thread`] fills it from the [`feed`], [`reader`] what the engine asks, [`tasks`] and [`letters`]
 //! its tables of what is over, [`table`] what these have in common, [`lists`] what is listed from
-//! them, [`rows`] what is taken in; while no broker runs [`inspect`] handles the file and [`examine`]
+//! them, [`rows`] what is taken in, [`room`] what is done on a full disk; while no broker runs [`inspect`] handles the file and [`examine`]
 //! checks it. The file has the name that it had when it held keys alone, so that older directories
 //! open. Why SQLite is in `docs/adr/0001-key-index.md`, why the tables are as they are in
 //! `docs/adr/0002-history.md`.
@@ -20,6 +20,7 @@ mod letters;
 mod lists;
 mod opened;
 mod reader;
+mod room;
 mod rows;
 mod store;
 mod table;

@@ -58,7 +58,7 @@ enum Beginning {
 }
 
 /// About how many bytes of what was read from the log are committed at a time.
-const BYTES: u64 = 16 << 20;
+const BYTES: u64 = 4 << 20;
 
 /// Whether an index goes with a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,7 +15,7 @@ use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask, KeyRow, Past};
 use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
 
 /// The version of the tables below. A file with a later one is refused.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// The version that had no tasks. It gets their tables, and the log is read again from its
 /// beginning.
@@ -23,6 +23,9 @@ pub(super) const WITHOUT_TASKS: i64 = 1;
 
 /// The version that had no dead letters, which get in likewise.
 pub(super) const WITHOUT_LETTERS: i64 = 2;
+
+/// The version that did not tell up to where rows have gone. It goes on with what it has.
+pub(super) const WITHOUT_GONE: i64 = 3;
 
 /// How a file is opened that must be there.
 pub(super) const THERE: OpenFlags =
@@ -32,7 +35,8 @@ pub(super) const THERE: OpenFlags =
 /// is folded in, for what a crash takes is read from the log again.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
     PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8192;
-    PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;";
+    PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;
+    PRAGMA journal_size_limit = 8388608;";
 
 /// Rows lie in the order of their records, which is the order in which they expire, so that
 /// only the small index by hash is written to here and there.
@@ -49,6 +53,16 @@ const TABLES: &str = "
 
 /// What was added with the dead letters: up from which place no task is missing.
 const COMPLETE: &str = "ALTER TABLE state ADD COLUMN complete INTEGER NOT NULL DEFAULT 0;";
+
+/// Up to which places rows have gone because they were out of bounds. What is missing behind these
+/// was not deleted by this program.
+const GONE: &str = "ALTER TABLE state ADD COLUMN tasks_gone INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE state ADD COLUMN letters_gone INTEGER NOT NULL DEFAULT 0;";
+
+/// The same of a file that did not tell, by what is there.
+const FIND_GONE: &str = "UPDATE state SET
+    tasks_gone = coalesce((SELECT min(place) - 1 FROM tasks), through),
+    letters_gone = coalesce((SELECT min(place) - 1 FROM letters), through);";
 
 /// The one connection that writes.
 #[derive(Debug)]
@@ -155,6 +169,10 @@ impl Store {
         })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -211,7 +229,11 @@ impl Store {
         transaction.execute("DELETE FROM keys WHERE place > ?1", [signed(last.0)])?;
         TASKS.cut(&transaction, last)?;
         LETTERS.cut(&transaction, last)?;
-        transaction.execute("UPDATE state SET through = 0", [])?;
+        transaction.execute(
+            "UPDATE state SET through = 0, tasks_gone = min(tasks_gone, ?1),
+             letters_gone = min(letters_gone, ?1)",
+            [signed(last.0)],
+        )?;
         transaction.commit()
     }
 
@@ -247,9 +269,10 @@ impl Store {
         table.oldest(&self.connection, Sequence(0))
     }
 
-    /// Sees to it that what was committed survives a crash of the machine.
+    /// Sees to it that what was committed survives a crash of the machine. The write-ahead log keeps
+    /// its room on the disk, so that there is some for what follows.
     pub(crate) fn keep(&mut self) -> Result<(), Error> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
     }
 
     /// Deletes the oldest rows whose window was over at a time, at most so many; how many it were.
@@ -282,9 +305,13 @@ impl Store {
                 let letters = letters::TABLES;
                 connection.execute_batch(&format!(
                     "BEGIN; {tasks} {letters} {COMPLETE} UPDATE state SET through = 0;
+                     {GONE} {FIND_GONE}
                      PRAGMA user_version = {VERSION}; COMMIT;"
                 ))?;
             }
+            WITHOUT_GONE => connection.execute_batch(&format!(
+                "BEGIN; {GONE} {FIND_GONE} PRAGMA user_version = {VERSION}; COMMIT;"
+            ))?,
             other => return Err(Error::IntegralValueOutOfRange(0, other)),
         }
         cache_statements(&connection);
@@ -296,13 +323,15 @@ impl Store {
 
     fn create(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let connection = Connection::open(path)?;
+        // So that room can be given back. It must be said before anything is in the file.
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
         connection.execute_batch(PRAGMAS)?;
         cache_statements(&connection);
         let hashes = Hashes { seed: fastrand::u64(..) };
         let (seed, sample) = (signed(hashes.seed), hashes.sample());
         connection.execute_batch(&format!(
-            "BEGIN; {TABLES} {COMPLETE} {} {}
-             INSERT INTO state VALUES (1, 0, x'', {seed}, {sample}, 0);
+            "BEGIN; {TABLES} {COMPLETE} {GONE} {} {}
+             INSERT INTO state (one, through, log, seed, sample, complete) VALUES (1, 0, x'', {seed}, {sample}, 0);
              PRAGMA user_version = {VERSION}; COMMIT;",
             tasks::TABLES,
             letters::TABLES

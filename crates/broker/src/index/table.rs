@@ -55,6 +55,8 @@ impl Table {
         let mut sums = Sums::of(*self);
         sums.subtract(connection, "NOT INDEXED WHERE place <= ?1", &[&last])?;
         sums.keep(connection)?;
+        let gone = format!("UPDATE state SET {0}_gone = max({0}_gone, ?1)", self.rows);
+        connection.prepare_cached(&gone)?.execute([last])?;
         Ok(count)
     }
 
@@ -98,7 +100,7 @@ impl Table {
     }
 
     /// About how many bytes all rows need.
-    fn bytes(&self, connection: &Connection) -> Result<u64, Error> {
+    pub(super) fn bytes(&self, connection: &Connection) -> Result<u64, Error> {
         let sum = format!("SELECT coalesce(sum(bytes), 0) FROM {}_sums", self.sums);
         connection.prepare_cached(&sum)?.query_row([], |row| row.get(0)).map(unsigned)
     }
