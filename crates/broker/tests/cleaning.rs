@@ -1,10 +1,6 @@
 //! The log of a broker that works does not grow for ever, and what is live outlives its records.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, card, get, hello, log, new_id, on, task};
+use crate::common::{Peer, card, get, hello, log, new_id, on, task};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use trunkline_broker::{Broker, BrokerConfig, LogConfig, Repair, Store, verify};

@@ -1,10 +1,6 @@
 //! A broker that shuts down while its sessions hold work.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, card, get, hello, new_id, on, task};
+use crate::common::{Peer, card, get, hello, new_id, on, task};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use trunkline_broker::{Broker, BrokerConfig, BrokerState};

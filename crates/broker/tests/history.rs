@@ -1,112 +1,32 @@
 //! Ended tasks on disk: read and listed after they left memory, made again from the log when the
 //! index is missing, damaged or behind, and deleted when they are past their time or too much.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, card, get, hello, task};
+use crate::common::scene::{Scene, file, indexing as at};
+use crate::common::{get, task};
 use rusqlite::Connection;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, thread};
 use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::session::{Connector, Operation, SessionItem};
 use trunkline_types::{
-    Answer, ContextSnapshot, MessageId, Outcome, Publish, Query, RefusalCode, Stats, TaskFilter,
-    TaskState, TaskUpdate, WallTime,
+    Answer, ContextSnapshot, MessageId, Outcome, Query, RefusalCode, Stats, TaskFilter, TaskState,
+    TaskUpdate, WallTime,
 };
 
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// The usual settings in a directory, but nothing stays in memory that the index has.
-fn at(data: &Path) -> BrokerConfig {
-    let mut config = common::at(data);
-    config.engine.recent_tasks = 0;
-    config
-}
-
-fn file(data: &Path) -> PathBuf {
-    data.join("index").join("keys.sqlite")
-}
-
-/// A broker with an agent and somebody who sends to it.
-struct Scene {
-    broker: Broker,
-    agent: Peer,
-    client: Peer,
-}
-
+/// Work that is done.
 impl Scene {
-    async fn open(config: BrokerConfig, session: u128) -> Self {
-        let broker = Broker::open(config).await.unwrap();
-        let agent = Peer::open(&broker, hello(session, Some(card("a", "count")))).await.unwrap();
-        let client = Peer::open(&broker, hello(session + 1, None)).await.unwrap();
-        Self { broker, agent, client }
-    }
-
-    async fn end(&mut self, work: Publish, outcome: Outcome) -> MessageId {
-        let id = work.envelope.id;
-        self.client.publish(work).await.unwrap();
-        let delivery = self.agent.delivery().await;
-        let number = self.agent.settle(delivery.token, outcome);
-        self.agent.answer(number).await.unwrap();
-        id
-    }
-
-    async fn complete(&mut self, work: Publish) -> MessageId {
-        self.end(work, Outcome::Complete { reply: Some("done".into()) }).await
-    }
-
     /// So many tasks that are done, in the order in which they were.
     async fn work(&mut self, count: usize) -> Vec<MessageId> {
         let mut ids = Vec::new();
         for number in 0..count {
-            ids.push(self.complete(task("count", &number.to_string())).await);
+            ids.push(self.complete(task("s", &number.to_string())).await);
         }
         ids
     }
 
-    async fn stats(&self) -> Stats {
-        match self.broker.query(Query::Stats).await.unwrap() {
-            Answer::Stats(stats) => *stats,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn until(&self, wanted: impl Fn(&Stats) -> bool) -> Stats {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let stats = self.stats().await;
-            if wanted(&stats) {
-                return stats;
-            }
-            assert!(Instant::now() < end, "{stats:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
     /// Waits until so many ended tasks are on disk only.
-    async fn indexed(&self, count: u64) {
+    async fn tasks_indexed(&self, count: u64) {
         self.until(|stats| stats.tasks_indexed == count).await;
-    }
-
-    async fn close(self) {
-        drop((self.agent, self.client));
-        self.broker.drain(Duration::from_secs(10)).await;
-    }
-
-    /// All pages of a list.
-    async fn list(&self, filter: TaskFilter) -> Vec<MessageId> {
-        let (mut filter, mut found) = (filter, Vec::new());
-        loop {
-            let question = Query::Tasks(filter.clone());
-            let Ok(Answer::Tasks(page)) = self.broker.query(question).await else { panic!() };
-            found.extend(page.tasks.iter().map(|task| task.id));
-            let Some(next) = page.next else { return found };
-            filter.before = Some(next);
-        }
     }
 
     async fn context(&self, id: &str, history_length: Option<u32>) -> ContextSnapshot {
@@ -134,7 +54,7 @@ async fn an_ended_task_is_read_from_the_index_also_after_a_restart() {
     let mut scene = Scene::open(at(data.path()), 1).await;
     let id = scene.work(1).await[0];
     let before = get(&scene.broker, id).await.unwrap();
-    scene.indexed(1).await;
+    scene.tasks_indexed(1).await;
     assert_eq!(get(&scene.broker, id).await.unwrap(), before);
     scene.close().await;
     let mut scene = Scene::open(at(data.path()), 3).await;
@@ -163,7 +83,7 @@ async fn as_many_of_the_latest_stay_in_memory_as_are_set() {
     config.engine.recent_tasks = 2;
     let mut scene = Scene::open(config, 1).await;
     scene.work(5).await;
-    scene.indexed(3).await;
+    scene.tasks_indexed(3).await;
 }
 
 #[tokio::test]
@@ -172,11 +92,11 @@ async fn lists_are_narrowed_by_every_field_and_go_on_from_page_to_page() {
     let mut config = at(data.path());
     config.engine.recent_tasks = 3;
     let mut scene = Scene::open(config, 1).await;
-    let root = scene.complete(task("count", "root")).await;
+    let root = scene.complete(task("s", "root")).await;
     let mut all = vec![root];
     let mut expected: [Vec<MessageId>; 4] = Default::default();
     for number in 0..40 {
-        let mut work = task("count", "x");
+        let mut work = task("s", "x");
         let id = work.envelope.id;
         all.push(id);
         if number % 4 == 0 {
@@ -198,7 +118,7 @@ async fn lists_are_narrowed_by_every_field_and_go_on_from_page_to_page() {
             scene.complete(work).await;
         }
     }
-    scene.indexed(38).await;
+    scene.tasks_indexed(38).await;
     let mut open = task("nobody", "open");
     open.envelope.context_id = Some("talk".parse().unwrap());
     expected[0].push(open.envelope.id);
@@ -214,7 +134,7 @@ async fn lists_are_narrowed_by_every_field_and_go_on_from_page_to_page() {
     let state = |state| vec![state];
     let none = TaskFilter::default;
     let (context, agent) = ("talk".parse().ok(), "a".parse().ok());
-    let skill: Option<trunkline_types::SkillName> = "count".parse().ok();
+    let skill: Option<trunkline_types::SkillName> = "s".parse().ok();
     let cases = [
         (none(), all.clone()),
         (TaskFilter { context_id: context.clone(), ..none() }, of_context.clone()),
@@ -261,12 +181,12 @@ async fn a_list_by_time_goes_by_the_acceptance_whatever_the_clock_of_who_made_th
     let mut tasks = Vec::new();
     for _ in 0..3 {
         // Its id is of a time long ago.
-        let id = scene.complete(task("count", "x")).await;
+        let id = scene.complete(task("s", "x")).await;
         assert_eq!(id.millis(), 1);
         tasks.push((get(&scene.broker, id).await.unwrap().created_at, id));
         thread::sleep(Duration::from_millis(3));
     }
-    scene.indexed(3).await;
+    scene.tasks_indexed(3).await;
     let listed = async |since: Option<WallTime>, until: Option<WallTime>| {
         scene.list(TaskFilter { since, until, ..TaskFilter::default() }).await
     };
@@ -284,11 +204,11 @@ async fn a_conversation_is_whole_over_memory_and_index() {
     config.engine.recent_tasks = 1;
     let mut scene = Scene::open(config, 1).await;
     for number in 0..4 {
-        let mut work = task("count", &number.to_string());
+        let mut work = task("s", &number.to_string());
         work.envelope.context_id = Some("talk".parse().unwrap());
         scene.complete(work).await;
     }
-    scene.indexed(3).await;
+    scene.tasks_indexed(3).await;
     let context = scene.context("talk", None).await;
     assert_eq!((context.tasks, context.tasks_open), (4, 0));
     let said = |context: &ContextSnapshot| -> Vec<String> {
@@ -308,10 +228,10 @@ async fn a_conversation_is_whole_over_memory_and_index() {
 async fn another_tenant_finds_nothing_in_the_index() {
     let data = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(at(data.path()), 1).await;
-    let mut work = task("count", "x");
+    let mut work = task("s", "x");
     work.envelope.context_id = Some("talk".parse().unwrap());
     let id = scene.complete(work).await;
-    scene.indexed(1).await;
+    scene.tasks_indexed(1).await;
     let tenant = "other".parse().unwrap();
     let principal = trunkline_types::Principal { tenant, ..Default::default() };
     let other = scene.broker.as_principal(principal);
@@ -333,7 +253,7 @@ async fn a_missing_or_damaged_index_gets_its_tasks_from_the_log_again() {
     let data = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(at(data.path()), 1).await;
     let mut ids = scene.work(20).await;
-    scene.indexed(20).await;
+    scene.tasks_indexed(20).await;
     scene.close().await;
     ids.reverse();
     for session in [3, 5, 7] {
@@ -344,7 +264,7 @@ async fn a_missing_or_damaged_index_gets_its_tasks_from_the_log_again() {
         }
         let scene = Scene::open(at(data.path()), session).await;
         assert_eq!(scene.list(TaskFilter::default()).await, ids);
-        scene.indexed(20).await;
+        scene.tasks_indexed(20).await;
         assert_eq!(scene.list(TaskFilter::default()).await, ids);
         assert_eq!(scene.stats().await.tasks_forgotten, 0);
         scene.close().await;
@@ -355,10 +275,10 @@ async fn a_missing_or_damaged_index_gets_its_tasks_from_the_log_again() {
 async fn an_index_without_tasks_gets_them_and_keeps_its_keys() {
     let data = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(at(data.path()), 1).await;
-    let mut work = task("count", "x");
+    let mut work = task("s", "x");
     work.envelope.idempotency_key = Some("once".parse().unwrap());
     let id = scene.complete(work.clone()).await;
-    scene.indexed(1).await;
+    scene.tasks_indexed(1).await;
     scene.close().await;
     let connection = Connection::open(file(data.path())).unwrap();
     connection
@@ -371,8 +291,8 @@ async fn an_index_without_tasks_gets_them_and_keeps_its_keys() {
     drop(connection);
     let mut scene = Scene::open(at(data.path()), 3).await;
     assert!(is_known(&scene.broker, id).await);
-    scene.indexed(1).await;
-    work.envelope.id = common::new_id();
+    scene.tasks_indexed(1).await;
+    work.envelope.id = crate::common::new_id();
     let again = scene.client.publish(work).await.unwrap();
     assert!(again.is_some_and(|accepted| accepted.duplicate));
     let connection = Connection::open(file(data.path())).unwrap();
@@ -389,7 +309,7 @@ async fn tasks_of_records_that_were_cleaned_away_are_in_the_index() {
     let mut scene = Scene::open(config.clone(), 1).await;
     let mut ids = Vec::new();
     for _ in 0..400 {
-        ids.push(scene.complete(task("count", &"x".repeat(4000))).await);
+        ids.push(scene.complete(task("s", &"x".repeat(4000))).await);
     }
     let cleaned = |stats: &Stats| stats.log.is_some_and(|log| log.removed_segments > 10);
     let stats = scene.until(cleaned).await;
@@ -408,7 +328,7 @@ async fn tasks_on_disk_go_when_their_time_is_over_and_are_counted() {
     let mut config = at(data.path());
     let mut scene = Scene::open(config.clone(), 1).await;
     let ids = scene.work(3).await;
-    scene.indexed(3).await;
+    scene.tasks_indexed(3).await;
     thread::sleep(Duration::from_millis(5));
     config.engine.ended_task_keep = Duration::from_millis(1);
     scene.broker.reconfigure(config.engine.clone()).unwrap();
@@ -429,7 +349,7 @@ async fn the_oldest_tasks_on_disk_go_when_there_are_too_many_bytes_and_are_count
     let mut scene = Scene::open(config, 1).await;
     let mut ids = Vec::new();
     for _ in 0..10 {
-        ids.push(scene.complete(task("count", &"x".repeat(4000))).await);
+        ids.push(scene.complete(task("s", &"x".repeat(4000))).await);
     }
     let stats = scene.until(|stats| stats.tasks_indexed + stats.tasks_forgotten == 10).await;
     let stats = if stats.tasks_indexed > 5 {
@@ -469,7 +389,7 @@ async fn while_the_index_cannot_follow_new_work_waits_and_no_task_is_forgotten()
     let large = "x".repeat(1 << 20);
     let mut ids = Vec::new();
     let refusal = loop {
-        let work = task("count", &large);
+        let work = task("s", &large);
         let id = work.envelope.id;
         match scene.client.publish(work).await {
             Ok(_) => ids.push(id),
@@ -491,9 +411,9 @@ async fn while_the_index_cannot_follow_new_work_waits_and_no_task_is_forgotten()
     }
     assert_eq!(scene.stats().await.tasks_forgotten, 0);
     connection.execute_batch("ROLLBACK").unwrap();
-    scene.indexed(ids.len() as u64).await;
-    scene.complete(task("count", "again")).await;
-    scene.indexed(ids.len() as u64 + 1).await;
+    scene.tasks_indexed(ids.len() as u64).await;
+    scene.complete(task("s", "again")).await;
+    scene.tasks_indexed(ids.len() as u64 + 1).await;
     for id in &ids {
         assert!(known(&scene, *id).await);
     }
@@ -512,7 +432,7 @@ async fn it_is_said_since_when_every_ended_task_is_known() {
     assert!((1..=end.0).contains(&made));
     thread::sleep(Duration::from_millis(5));
     for _ in 0..300 {
-        scene.complete(task("count", &"x".repeat(4000))).await;
+        scene.complete(task("s", &"x".repeat(4000))).await;
     }
     let cleaned = |stats: &Stats| stats.log.is_some_and(|log| log.removed_segments > 10);
     scene.until(cleaned).await;

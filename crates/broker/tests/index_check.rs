@@ -1,11 +1,7 @@
 //! An index that is checked while its broker is stopped, and one that is backed up.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::get;
-use common::scene::{COUNT, Scene, at, cleaned, contents, copy, file, folder};
+use crate::common::get;
+use crate::common::scene::{COUNT, Scene, at, cleaned, contents, copy, file, folder};
 use rusqlite::Connection;
 use std::fs;
 use std::path::Path;
@@ -23,7 +19,7 @@ async fn uncleaned(data: &Path, session: u128) -> (Scene, Vec<MessageId>) {
     let mut scene = Scene::open(config, session).await;
     let mut ids = Vec::new();
     for number in 0..12 {
-        ids.push(scene.complete(&format!("k-{number}")).await);
+        ids.push(scene.complete_under(&format!("k-{number}")).await);
     }
     scene.until(|stats| stats.tasks_indexed == 12).await;
     (scene, ids)
@@ -129,7 +125,7 @@ async fn a_backup_has_the_history_and_the_keys_that_the_log_gave_up() {
     let ids = cleaned(&data).await;
     let mut scene = Scene::open(at(&data), 3).await;
     backup(&data, &to, |_, _| {}).unwrap();
-    scene.complete("later").await;
+    scene.complete_under("later").await;
     scene.until(|stats| stats.tasks_indexed == COUNT as u64 + 1).await;
     let again = backup(&data, &to, |_, _| {}).unwrap();
     assert!(again.written_bytes > 0);

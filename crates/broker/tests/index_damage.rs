@@ -1,19 +1,16 @@
 //! Damage while the log has given up what the index holds: nothing of the index is deleted, and
 //! what is not damaged is found.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::scene::{COUNT, Scene, aside, at, cleaned, file, folder};
-use common::{get, stats};
+use crate::common::scene::{COUNT, Scene, aside, at, cleaned, file, folder};
+use crate::common::{get, stats};
 use rusqlite::Connection;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trunkline_broker::{Broker, OpenError};
 use trunkline_log::{Directory, Location, Storage};
-use trunkline_types::RefusalCode;
+use trunkline_types::session::Connector;
+use trunkline_types::{Query, RefusalCode, TaskFilter};
 
 /// The marks that end what cleaning says again.
 const MARKS: u8 = 76;
@@ -71,7 +68,7 @@ async fn after_damage_is_found_nothing_goes_in_and_the_log_keeps_what_comes() {
     let before = stats(&scene.broker).await.log.unwrap().removed_segments;
     let mut later = Vec::new();
     for number in 0..60 {
-        later.push(scene.complete(&format!("n-{number}")).await);
+        later.push(scene.complete_under(&format!("n-{number}")).await);
     }
     let log = stats(&scene.broker).await.log.unwrap();
     assert_eq!(log.removed_segments, before, "nothing is given up on the index's word");
@@ -95,6 +92,26 @@ async fn after_damage_is_found_nothing_goes_in_and_the_log_keeps_what_comes() {
     // That one is whole.
     Scene::open(at(&data), 7).await.close().await;
     assert_eq!(aside(&data), moved);
+}
+
+#[tokio::test]
+async fn a_row_that_says_what_nobody_wrote_is_damage_and_the_next_start_puts_the_index_aside() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    cleaned(&data).await;
+    let connection = Connection::open(file(&data)).unwrap();
+    let one = "UPDATE tasks SET head = x'64' WHERE place = (SELECT max(place) FROM tasks)";
+    assert_eq!(connection.execute(one, []), Ok(1));
+    drop(connection);
+    let scene = Scene::open(at(&data), 3).await;
+    let asked = scene.broker.query(Query::Tasks(TaskFilter::default())).await;
+    assert_eq!(asked.unwrap_err().code, RefusalCode::StoreFailed);
+    scene.close().await;
+    assert_eq!(aside(&data), [] as [PathBuf; 0]);
+    let scene = Scene::open(at(&data), 5).await;
+    assert!(!aside(&data).is_empty(), "it is made again");
+    let (listed, stats) = (scene.listed().await as u64, stats(&scene.broker).await);
+    assert_eq!(listed + stats.tasks_forgotten, COUNT as u64, "what is missing is counted");
 }
 
 #[tokio::test]
@@ -164,7 +181,7 @@ async fn a_log_that_lost_what_tells_it_from_others_still_has_its_index() {
         if session == 5 {
             // So much that the log is cleaned again, and tells again what it is.
             for number in 0..60 {
-                scene.complete(&format!("m-{number}")).await;
+                scene.complete_under(&format!("m-{number}")).await;
             }
             scene.until(|stats| stats.log.is_some_and(|log| log.removed_segments > 0)).await;
         }
@@ -182,7 +199,7 @@ async fn an_index_that_is_ahead_of_a_log_loses_only_what_the_log_has_lost() {
     // So that nothing is written behind what is looked at.
     config.engine.clean_min_bytes = 1 << 30;
     let mut scene = Scene::open(config, 3).await;
-    let last = scene.complete("last").await;
+    let last = scene.complete_under("last").await;
     scene.until(|stats| stats.tasks_indexed == COUNT as u64 + 1).await;
     // The log as a broker leaves it that is killed, with a bit of its last flushed batch gone bad.
     let killed = home.path().join("killed");

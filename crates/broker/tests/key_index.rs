@@ -1,13 +1,10 @@
 //! Idempotency keys on disk: found after they left memory, made again from the log when they are
 //! missing, damaged, behind, or not this log's own.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, at, hello, task};
+use crate::common::scene::{copy, file};
+use crate::common::{Peer, at, hello, task};
 use rusqlite::Connection;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use std::{fs, thread};
 use trunkline_broker::Broker;
@@ -28,10 +25,6 @@ async fn close(broker: Broker) {
     broker.drain(Duration::from_secs(10)).await;
 }
 
-fn file(data: &Path) -> PathBuf {
-    data.join("index").join("keys.sqlite")
-}
-
 /// Waits until the index has so many rows.
 fn wait_for_rows(data: &Path, wanted: i64) {
     for _ in 0..3000 {
@@ -44,16 +37,6 @@ fn wait_for_rows(data: &Path, wanted: i64) {
         thread::sleep(Duration::from_millis(10));
     }
     panic!("the index never had {wanted} rows");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
 }
 
 #[tokio::test]

@@ -1,11 +1,7 @@
 //! What a check of the data tells of records that no broker would have written.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::scene::copy;
-use common::{Peer, at, card, hello, task};
+use crate::common::scene::copy;
+use crate::common::{Peer, at, card, hello, task};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,106 +2,45 @@
 //! log when the index is missing, damaged or behind, and deleted when they are past their time or
 //! too much.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, card, get, hello, new_id, task};
+use crate::common::scene::{Scene, copy, file, indexing};
+use crate::common::{get, new_id, task};
 use rusqlite::Connection;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 use std::{fs, thread};
-use trunkline_broker::{Broker, BrokerConfig, LogConfig};
+use trunkline_broker::BrokerConfig;
 use trunkline_types::session::{Connector, LetterAddress, Operation, Redrive};
 use trunkline_types::{
     Answer, DeadLetter, DeadLetterFilter, Durability, MessageId, Outcome, Publish, Query,
     RefusalCode, Stats, TaskState, WallTime,
 };
 
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// A broker's settings in a directory, with small segments.
+/// Nothing stays in memory that the index has, and an agent goes on however much fails.
 fn at(data: &Path) -> BrokerConfig {
-    let mut config = BrokerConfig::durable(data);
-    config.log = LogConfig { segment_bytes: 1 << 16, max_body_bytes: 1 << 15, ..config.log };
-    let limits = &mut config.engine.limits;
-    limits.payload_bytes = 1 << 13;
-    (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
-    limits.reason_bytes = 1 << 10;
-    config.engine.logged_copies = 16;
-    config.engine.recent_tasks = 0;
-    // Otherwise an agent gets nothing more after some failures.
+    let mut config = indexing(data);
     config.engine.breaker_failures = 0;
     config
 }
 
-fn file(data: &Path) -> PathBuf {
-    data.join("index").join("keys.sqlite")
-}
-
-/// A broker with an agent that gives everything up, and somebody who sends to it.
-struct Scene {
-    broker: Broker,
-    agent: Peer,
-    client: Peer,
-}
-
+/// Work that is given up.
 impl Scene {
-    async fn open(config: BrokerConfig, session: u128) -> Self {
-        let broker = Broker::open(config).await.unwrap();
-        let agent = Peer::open(&broker, hello(session, Some(card("a", "judge")))).await.unwrap();
-        let client = Peer::open(&broker, hello(session + 1, None)).await.unwrap();
-        Self { broker, agent, client }
-    }
-
     async fn die(&mut self, work: Publish, reason: &str) -> MessageId {
-        let id = work.envelope.id;
-        self.client.publish(work).await.unwrap();
-        let delivery = self.agent.delivery().await;
-        let outcome = Outcome::DeadLetter { reason: reason.into() };
-        let number = self.agent.settle(delivery.token, outcome);
-        self.agent.answer(number).await.unwrap();
-        id
+        self.end(work, Outcome::DeadLetter { reason: reason.into() }).await
     }
 
     /// So many dead letters, the oldest first.
     async fn dead(&mut self, count: usize) -> Vec<MessageId> {
         let mut ids = Vec::new();
         for number in 0..count {
-            ids.push(self.die(task("judge", &number.to_string()), "poison").await);
+            ids.push(self.die(task("s", &number.to_string()), "poison").await);
         }
         ids
     }
 
-    async fn stats(&self) -> Stats {
-        match self.broker.query(Query::Stats).await.unwrap() {
-            Answer::Stats(stats) => *stats,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn until(&self, wanted: impl Fn(&Stats) -> bool) -> Stats {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let stats = self.stats().await;
-            if wanted(&stats) {
-                return stats;
-            }
-            assert!(Instant::now() < end, "{stats:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
     /// Waits until so many letters are on disk only, and nothing is on its way there.
-    async fn indexed(&self, count: u64) -> Stats {
+    async fn letters_indexed(&self, count: u64) -> Stats {
         self.until(|stats| stats.dead_letters_indexed == count && stats.records_unindexed == 0)
             .await
-    }
-
-    async fn close(self) {
-        drop((self.agent, self.client));
-        self.broker.drain(Duration::from_secs(10)).await;
     }
 
     async fn letters(&self, filter: DeadLetterFilter) -> Vec<DeadLetter> {
@@ -119,13 +58,13 @@ impl Scene {
     }
 
     /// All that a filter wants, newest first.
-    async fn list(&self, filter: DeadLetterFilter) -> Vec<MessageId> {
+    async fn list_letters(&self, filter: DeadLetterFilter) -> Vec<MessageId> {
         let letters = self.letters(filter).await.into_iter();
         letters.map(|letter| letter.publish.envelope.id).collect()
     }
 
     async fn all(&self) -> Vec<MessageId> {
-        self.list(DeadLetterFilter::default()).await
+        self.list_letters(DeadLetterFilter::default()).await
     }
 
     /// Sends a letter again to somebody who is not there; the id of the new task.
@@ -148,21 +87,13 @@ impl Scene {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
 #[tokio::test]
 async fn a_letter_that_is_only_on_disk_is_what_it_was_and_can_be_sent_again_or_deleted() {
     let data = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(at(data.path()), 1).await;
     let ids = scene.dead(3).await;
     let before = scene.letters(DeadLetterFilter::default()).await;
-    let stats = scene.indexed(3).await;
+    let stats = scene.letters_indexed(3).await;
     assert_eq!((stats.dead_letters, stats.dead_letters_forgotten), (3, 0));
     assert_eq!(scene.letters(DeadLetterFilter::default()).await, before);
     scene.close().await;
@@ -174,7 +105,7 @@ async fn a_letter_that_is_only_on_disk_is_what_it_was_and_can_be_sent_again_or_d
     scene.purge(ids[1]).await.unwrap();
     assert_eq!(scene.purge(ids[1]).await, Err(RefusalCode::NotFound));
     assert_eq!(scene.all().await, [ids[2]]);
-    let stats = scene.indexed(1).await;
+    let stats = scene.letters_indexed(1).await;
     assert_eq!((stats.dead_letters, stats.redriven, stats.purged), (1, 1, 1));
     assert_eq!(scene.redrive(ids[0]).await, Err(RefusalCode::NotFound));
     let connection = Connection::open(file(data.path())).unwrap();
@@ -197,7 +128,7 @@ async fn lists_are_narrowed_by_every_field_and_go_on_from_page_to_page_over_memo
     let mut scene = Scene::open(at(data.path()), 1).await;
     let (mut all, mut to_agent, mut odd, mut times) = (vec![], vec![], vec![], vec![]);
     for number in 0..30 {
-        let mut work = task("judge", "x");
+        let mut work = task("s", "x");
         if number % 3 == 0 {
             work.envelope.destination = "agent:a".parse().unwrap();
             to_agent.push(work.envelope.id);
@@ -236,7 +167,7 @@ async fn lists_are_narrowed_by_every_field_and_go_on_from_page_to_page_over_memo
         wanted.reverse();
         for limit in [0, 1, 4, 1000] {
             let filter = DeadLetterFilter { limit, ..filter.clone() };
-            assert_eq!(scene.list(filter.clone()).await, wanted, "{filter:?}");
+            assert_eq!(scene.list_letters(filter.clone()).await, wanted, "{filter:?}");
         }
     }
     let tenant = "other".parse().unwrap();
@@ -253,10 +184,10 @@ async fn a_missing_or_damaged_index_gets_its_letters_from_the_log_again_but_none
     let data = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(at(data.path()), 1).await;
     let mut ids = scene.dead(20).await;
-    scene.indexed(20).await;
+    scene.letters_indexed(20).await;
     scene.redrive(ids[3]).await.unwrap();
     scene.purge(ids[4]).await.unwrap();
-    scene.indexed(18).await;
+    scene.letters_indexed(18).await;
     scene.close().await;
     let cleared: Vec<_> = ids.drain(3..5).collect();
     ids.reverse();
@@ -271,7 +202,7 @@ async fn a_missing_or_damaged_index_gets_its_letters_from_the_log_again_but_none
         for letter in &cleared {
             assert_eq!(scene.redrive(*letter).await, Err(RefusalCode::NotFound));
         }
-        let stats = scene.indexed(18).await;
+        let stats = scene.letters_indexed(18).await;
         assert_eq!(scene.all().await, ids);
         assert_eq!((stats.redriven, stats.purged, stats.dead_letters_forgotten), (1, 1, 0));
         for letter in &cleared {
@@ -288,13 +219,13 @@ async fn a_letter_sent_again_before_a_crash_is_gone_though_the_index_is_behind()
     let aside = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(at(data.path()), 1).await;
     let ids = scene.dead(3).await;
-    scene.indexed(3).await;
+    scene.letters_indexed(3).await;
     scene.close().await;
     copy(&index, aside.path());
     let mut scene = Scene::open(at(data.path()), 3).await;
     let again = scene.redrive(ids[0]).await.unwrap();
     scene.purge(ids[1]).await.unwrap();
-    scene.indexed(1).await;
+    scene.letters_indexed(1).await;
     scene.close().await;
     fs::remove_dir_all(&index).unwrap();
     copy(aside.path(), &index);
@@ -303,7 +234,7 @@ async fn a_letter_sent_again_before_a_crash_is_gone_though_the_index_is_behind()
         assert_eq!(scene.redrive(*letter).await, Err(RefusalCode::NotFound));
     }
     assert_eq!(scene.all().await, [ids[2]]);
-    let stats = scene.indexed(1).await;
+    let stats = scene.letters_indexed(1).await;
     assert_eq!((stats.dead_letters, stats.redriven, stats.purged), (1, 1, 1));
     assert_eq!(scene.redrive(ids[0]).await, Err(RefusalCode::NotFound));
     assert_eq!(get(&scene.broker, again).await.unwrap().state, TaskState::Submitted);
@@ -314,7 +245,7 @@ async fn an_index_without_letters_gets_them_and_keeps_its_tasks() {
     let data = tempfile::tempdir().unwrap();
     let mut scene = Scene::open(at(data.path()), 1).await;
     let ids = scene.dead(2).await;
-    scene.indexed(2).await;
+    scene.letters_indexed(2).await;
     scene.close().await;
     let connection = Connection::open(file(data.path())).unwrap();
     connection
@@ -326,7 +257,7 @@ async fn an_index_without_letters_gets_them_and_keeps_its_tasks() {
     drop(connection);
     let scene = Scene::open(at(data.path()), 3).await;
     assert_eq!(scene.all().await, [ids[1], ids[0]]);
-    let stats = scene.indexed(2).await;
+    let stats = scene.letters_indexed(2).await;
     assert_eq!((stats.dead_letters, stats.tasks_indexed, stats.tasks_forgotten), (2, 2, 0));
 }
 
@@ -338,7 +269,7 @@ async fn letters_of_records_that_were_cleaned_away_are_in_the_index() {
     let mut scene = Scene::open(config.clone(), 1).await;
     let mut ids = Vec::new();
     for _ in 0..300 {
-        ids.push(scene.die(task("judge", &"x".repeat(4000)), "poison").await);
+        ids.push(scene.die(task("s", &"x".repeat(4000)), "poison").await);
     }
     let cleaned = |stats: &Stats| stats.log.is_some_and(|log| log.removed_segments > 10);
     let log = scene.until(cleaned).await.log.unwrap();
@@ -359,7 +290,7 @@ async fn letters_on_disk_go_when_their_time_is_over_and_are_counted() {
     let mut config = at(data.path());
     let mut scene = Scene::open(config.clone(), 1).await;
     let ids = scene.dead(3).await;
-    scene.indexed(3).await;
+    scene.letters_indexed(3).await;
     thread::sleep(Duration::from_millis(5));
     config.engine.dead_letter_keep = Duration::from_millis(1);
     scene.broker.reconfigure(config.engine.clone()).unwrap();
@@ -379,7 +310,7 @@ async fn the_oldest_letters_on_disk_go_when_there_are_too_many_bytes_and_are_cou
     let mut scene = Scene::open(config, 1).await;
     let mut ids = Vec::new();
     for _ in 0..10 {
-        ids.push(scene.die(task("judge", &"x".repeat(4000)), "poison").await);
+        ids.push(scene.die(task("s", &"x".repeat(4000)), "poison").await);
     }
     let stats = scene.until(|stats| stats.dead_letters_indexed == 4).await;
     let stats = if stats.dead_letters_forgotten == 6 {
@@ -402,7 +333,7 @@ async fn with_an_index_the_bounds_on_letters_in_memory_forget_none() {
     let mut ids = scene.dead(20).await;
     ids.reverse();
     assert_eq!(scene.all().await, ids);
-    scene.indexed(20).await;
+    scene.letters_indexed(20).await;
     assert_eq!(scene.all().await, ids);
     scene.close().await;
     let scene = Scene::open(config, 3).await;

@@ -1,10 +1,6 @@
 //! Settings that change while a broker runs.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, hello, task};
+use crate::common::{Peer, hello, task};
 use std::time::Duration;
 use trunkline_broker::{Broker, BrokerConfig, EngineConfig, OpenError};
 use trunkline_types::RefusalCode;

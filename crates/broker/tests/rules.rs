@@ -1,10 +1,6 @@
 //! Filters and schedules, read by the real rules.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, hello, new_id, on};
+use crate::common::{Peer, hello, new_id, on};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_broker::{Broker, BrokerConfig};
@@ -88,7 +84,7 @@ async fn a_durable_filter_acts_after_a_restart() {
     let broker = Broker::open(on(&disk)).await.unwrap();
     let mut subscription = wants("n", "payload == 2");
     subscription.durable = true;
-    let mut greeting = hello(1, Some(common::card("a", "s")));
+    let mut greeting = hello(1, Some(crate::common::card("a", "s")));
     greeting.subscriptions = vec![subscription];
     let peer = Peer::open(&broker, greeting).await.unwrap();
     drop(peer);
@@ -100,7 +96,8 @@ async fn a_durable_filter_acts_after_a_restart() {
     for payload in ["1", "2"] {
         sender.publish(event("n", payload)).await.unwrap();
     }
-    let mut agent = Peer::open(&broker, hello(3, Some(common::card("a", "s")))).await.unwrap();
+    let mut agent =
+        Peer::open(&broker, hello(3, Some(crate::common::card("a", "s")))).await.unwrap();
     let delivery = agent.delivery().await;
     assert_eq!((&*delivery.publish.envelope.payload.to_text(), delivery.backlog), ("2", 0));
 }

@@ -1,10 +1,6 @@
 //! What sessions may and may not do.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, card, get, hello, new_id, task};
+use crate::common::{Peer, card, get, hello, new_id, task};
 use std::sync::Arc;
 use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::session::{ClientFrame, Operation, Subscription};

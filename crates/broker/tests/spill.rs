@@ -1,10 +1,6 @@
 //! Payloads of waiting work leave memory beyond the bound that is set, and come back from the log.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, card, hello, log, on, task};
+use crate::common::{Peer, card, hello, log, on, task};
 use std::path::Path;
 use std::time::Duration;
 use trunkline_broker::{Broker, BrokerConfig, Store};

@@ -1,10 +1,6 @@
 //! Damaged data, formats, backups: what a broker starts with, what a check finds, what comes back.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{Peer, at, card, get, hello, stats, task};
+use crate::common::{Peer, at, card, get, hello, stats, task};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,16 +1,12 @@
 //! The log thread: order, durability, batching by itself, failure, a full disk, and its end.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
-
-mod common;
-
 use std::{
     sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
-use common::{SEGMENT, assert_prefix, config, fill, open, open_with};
+use crate::common::{SEGMENT, assert_prefix, config, fill, open, open_with};
 use trunkline_log::{
     Committer, LogConfig, Loss, MemoryDisk, Operation, Position, Progress, Space, Urgency,
     WriteError,
@@ -103,7 +99,7 @@ fn many_submitters_keep_their_order_and_share_flushes() {
                 for sequence in 0..500 {
                     batch
                         .push(partition, sequence, 1, |body| {
-                            body.extend(common::body(sequence, 50));
+                            body.extend(crate::common::body(sequence, 50));
                         })
                         .unwrap();
                     committer.submit(&mut batch, Urgency::Synced);
@@ -230,7 +226,7 @@ fn a_full_disk_is_reported_and_left_behind_by_itself() {
     let config = LogConfig { retry_space_after: Duration::from_millis(1), ..config() };
     disk.set_capacity(Some(2 * SEGMENT));
     let (committer, mut reports) = start_with(&disk, config);
-    let mut batch = common::config().batch();
+    let mut batch = crate::common::config().batch();
     let mut next = 0;
     let mut submit = |committer: &Committer| {
         fill(&mut batch, next..next + 10, 400);
@@ -289,7 +285,7 @@ fn congestion_is_seen_before_memory_runs_out() {
     disk.set_capacity(Some(SEGMENT));
     let config = LogConfig { pending_bytes: 100_000, ..config() };
     let (committer, mut reports) = start_with(&disk, config);
-    let mut batch = common::config().batch();
+    let mut batch = crate::common::config().batch();
     fill(&mut batch, 0..1000, 400);
     let bytes = batch.bytes();
     assert!(!committer.is_congested());

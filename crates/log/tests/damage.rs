@@ -1,16 +1,14 @@
 //! Damaged batches and headers: what is left out, what is named, what is copied, and that the log
 //! goes on.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
-
-mod common;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use common::{HEADER, Kept, Opened, SEGMENT, body, config, fill, open, segment, try_open, write};
+use crate::common::{
+    HEADER, Kept, Opened, SEGMENT, body, config, fill, open, segment, try_open, write,
+};
 use trunkline_log::{Location, Log, Loss, MemoryDisk, Missing, Storage, inspect};
 
 /// A log of several segments, closed in order: 40 batches of 20 records.

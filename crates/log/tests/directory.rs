@@ -1,12 +1,8 @@
 //! The log on a real file system: who may open it, and what survives a restart.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
-
-mod common;
-
 use std::{fs, path::Path, sync::Arc};
 
-use common::{SEGMENT, assert_prefix, config, fill, open_with, segment};
+use crate::common::{SEGMENT, assert_prefix, config, fill, open_with, segment};
 use tempfile::TempDir;
 use trunkline_log::{Directory, DropUnsynced, OpenError, Storage, verify};
 
@@ -126,7 +122,7 @@ fn a_directory_of_unknown_format_is_refused() {
 fn a_flip_in_a_real_file_is_named_with_its_path() {
     let home = TempDir::new().unwrap();
     let mut log = open_with(directory(home.path()), config()).unwrap().log;
-    common::write(&mut log, 0..10);
+    crate::common::write(&mut log, 0..10);
     log.close().unwrap();
     let file = home.path().join(segment(1));
     let mut bytes = fs::read(&file).unwrap();
@@ -151,7 +147,7 @@ fn a_flip_in_a_real_file_is_named_with_its_path() {
 fn a_directory_of_the_format_before_opens_and_says_so_only_once_it_is_written_to() {
     let home = TempDir::new().unwrap();
     let mut log = open_with(directory(home.path()), config()).unwrap().log;
-    common::write(&mut log, 0..10);
+    crate::common::write(&mut log, 0..10);
     log.close().unwrap();
     // What format 2 wrote differs in nothing but the numbers.
     let (format, first) = (home.path().join("FORMAT"), home.path().join(segment(1)));
@@ -217,7 +213,7 @@ fn dropping_unsynced_bytes_keeps_exactly_what_was_synced() {
     fill(&mut batch, 0..1000, 300);
     log.write(&mut batch).unwrap();
     log.sync().unwrap();
-    common::write(&mut log, 1000..1010);
+    crate::common::write(&mut log, 1000..1010);
     drop(log);
     let opened = open_with(wrapped(), config()).unwrap();
     assert_prefix(&opened.records, 1000, 300);

@@ -1,11 +1,7 @@
 //! Batches whose own checksum is right and whose records are not: what a fault in memory makes
 //! before the batch is sealed.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
-mod common;
-
-use common::{HEADER, segment, try_open, write};
+use crate::common::{HEADER, segment, try_open, write};
 use crc_fast::crc64_nvme;
 use trunkline_log::{MemoryDisk, OpenError};
 

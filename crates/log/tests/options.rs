@@ -3,16 +3,12 @@
 //! A span is seen by two logs that differ in nothing else: what must happen in one of them has
 //! happened several times while in the other it has not.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
-
-mod common;
-
 use std::{
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use common::{SEGMENT, config, fill, open_with};
+use crate::common::{SEGMENT, config, fill, open_with};
 use trunkline_log::{
     Batch, Committer, LogConfig, MemoryDisk, Position, Progress, Space, Storage, Urgency,
 };

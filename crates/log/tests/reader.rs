@@ -1,11 +1,7 @@
 //! Reading records again by their sequence: from closed segments and the open one, across removal,
 //! recycling, damage and restarts.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
-
-mod common;
-
-use common::{HEADER, SEGMENT, config, open_with};
+use crate::common::{HEADER, SEGMENT, config, open_with};
 use std::sync::Arc;
 use trunkline_log::{Log, MemoryDisk, ReadError, Reader, Storage, segment_name};
 

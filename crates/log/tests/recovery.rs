@@ -1,12 +1,10 @@
 //! What comes back after an orderly end, a crash, a torn write and rotten bits.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::{HEADER, SEGMENT, assert_prefix, config, fill, open, segment, try_open, write, wrong};
+use crate::common::{
+    HEADER, SEGMENT, assert_prefix, config, fill, open, segment, try_open, write, wrong,
+};
 use trunkline_log::{Log, Loss, MemoryDisk, OpenError, Storage, verify};
 
 #[test]
@@ -68,7 +66,7 @@ fn the_longest_record_fits_and_a_longer_one_is_refused() {
     let largest = usize::try_from(SEGMENT - 4096 - 64 - 24 - 7 - 4096).unwrap();
     let config = trunkline_log::LogConfig { max_body_bytes: largest, ..config() };
     let disk = MemoryDisk::new();
-    let mut log = common::open_with(Arc::new(disk.clone()), config.clone()).unwrap().log;
+    let mut log = crate::common::open_with(Arc::new(disk.clone()), config.clone()).unwrap().log;
     let mut batch = config.batch();
     for sequence in 0..3 {
         batch.push(0, sequence, 0, |body| body.resize(body.len() + largest, 1)).unwrap();
@@ -82,12 +80,12 @@ fn the_longest_record_fits_and_a_longer_one_is_refused() {
     assert_eq!((batch.records(), batch.bytes()), (3, bytes));
     log.write(&mut batch).unwrap();
     log.close().unwrap();
-    let opened = common::open_with(Arc::new(disk), config.clone()).unwrap();
+    let opened = crate::common::open_with(Arc::new(disk), config.clone()).unwrap();
     assert_eq!(opened.records.len(), 3);
     assert!(opened.records.iter().all(|record| record.body == vec![1; largest]));
 
     let config = trunkline_log::LogConfig { max_body_bytes: largest + 1, ..config };
-    let error = common::open_with(Arc::new(MemoryDisk::new()), config).err().unwrap();
+    let error = crate::common::open_with(Arc::new(MemoryDisk::new()), config).err().unwrap();
     assert_eq!(
         error.to_string(),
         format!(
@@ -443,7 +441,7 @@ fn segments_may_change_their_length_between_runs() {
     let mut next = 0;
     for segment_bytes in [SEGMENT, 4 * SEGMENT, 2 * SEGMENT, SEGMENT] {
         let config = trunkline_log::LogConfig { segment_bytes, ..config() };
-        let opened = common::open_with(Arc::new(disk.clone()), config).unwrap();
+        let opened = crate::common::open_with(Arc::new(disk.clone()), config).unwrap();
         assert_prefix(&opened.records, next, 300);
         let mut log = opened.log;
         let mut batch = log.config().batch();

@@ -1,12 +1,8 @@
 //! The room that is kept for what was begun, the table of segments, and what cleaning costs.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
-
-mod common;
-
 use std::{sync::Arc, thread, time::Duration};
 
-use common::{SEGMENT, config, fill, open_with};
+use crate::common::{SEGMENT, config, fill, open_with};
 use parking_lot::Mutex;
 use trunkline_log::{
     Committer, Log, LogConfig, Loss, MemoryDisk, OpenError, Progress, Space, Urgency,

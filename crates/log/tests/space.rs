@@ -1,12 +1,10 @@
 //! A full disk, a failing disk, and segments that are used again.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail like the test")]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::{SEGMENT, assert_prefix, config, fill, open, open_with, segment, try_open, write};
+use crate::common::{
+    SEGMENT, assert_prefix, config, fill, open, open_with, segment, try_open, write,
+};
 use trunkline_log::{
     LogConfig, Loss, MemoryDisk, OpenError, Operation, Space, Storage, WriteError,
 };
@@ -255,7 +253,7 @@ fn torn_crashes_over_recycled_segments_keep_what_was_synced() {
             let first = next - records.len() as u64;
             assert!(records.iter().map(|record| record.sequence).eq(first..next));
             for record in &records {
-                assert!(record.body == common::body(record.sequence, 400), "seed {seed}");
+                assert!(record.body == crate::common::body(record.sequence, 400), "seed {seed}");
             }
             let mut log = opened.log;
             let mut next = next;

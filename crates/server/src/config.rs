@@ -32,6 +32,12 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Most streams and calls at a time over one connection, 1 to 1,000,000. Default 1,024.
     pub max_streams: u32,
+    /// Most sessions that are welcomed at the same time, 1 to 1,000,000; others wait in the order
+    /// in which they came. Default 256.
+    pub welcomes: usize,
+    /// Most sessions that wait to be welcomed, at most 1,000,000. One more is told to come back in
+    /// about a second. Default 20,000.
+    pub welcomes_waiting: usize,
     /// Most bytes that may wait for one session whose client does not read, 64 KiB to 64 GiB.
     /// After that its stream is ended. Default 64 MiB.
     pub max_waiting_bytes: usize,
@@ -59,6 +65,8 @@ impl Default for ServerConfig {
             payload_bytes: Limits::default().payload_bytes,
             max_connections: 20_000,
             max_streams: 1_024,
+            welcomes: 256,
+            welcomes_waiting: 20_000,
             max_waiting_bytes: 64 << 20,
             hello_deadline: Duration::from_secs(10),
             a2a: true,
@@ -81,6 +89,8 @@ impl ServerConfig {
         within("max_waiting_bytes", self.max_waiting_bytes, 64 << 10..=64 << 30)?;
         within("max_connections", self.max_connections, 1..=1_000_000)?;
         within("max_streams", self.max_streams, 1..=1_000_000)?;
+        within("welcomes", self.welcomes, 1..=1_000_000)?;
+        within("welcomes_waiting", self.welcomes_waiting, 0..=1_000_000)?;
         let hello = Duration::from_millis(10)..=Duration::from_hours(1);
         within("hello_deadline", self.hello_deadline, hello)?;
         if let Some(url) = &self.a2a_url {
@@ -146,6 +156,14 @@ mod tests {
             (
                 ServerConfig { max_streams: 1_000_001, ..good.clone() },
                 "max_streams is 1000001, the range is 1 to 1000000",
+            ),
+            (
+                ServerConfig { welcomes: 0, ..good.clone() },
+                "welcomes is 0, the range is 1 to 1000000",
+            ),
+            (
+                ServerConfig { welcomes_waiting: 1_000_001, ..good.clone() },
+                "welcomes_waiting is 1000001, the range is 0 to 1000000",
             ),
             (
                 ServerConfig { max_waiting_bytes: 1, ..good.clone() },

@@ -31,7 +31,7 @@ impl Ids {
 }
 
 /// 64 bits from the keys that the standard library draws from the system for its hash maps.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u128(since_epoch().as_nanos());
     hasher.finish()

@@ -3,7 +3,7 @@
 use crate::ServerConfig;
 use crate::backend::{Backend, Readiness};
 use crate::entropy::Ids;
-use crate::session::{Lent, Pool, Streams};
+use crate::session::{Lent, Pool, Streams, Welcomes};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
@@ -17,13 +17,15 @@ pub(crate) struct Hub {
     pub(crate) config: ServerConfig,
     /// The open streams.
     pub(crate) streams: Arc<Streams>,
+    /// The places of sessions that are being welcomed.
+    pub(crate) welcomes: Welcomes,
     /// Makes ids that clients leave out.
     pub(crate) ids: Ids,
     /// Connections open now.
     pub(crate) connections: AtomicUsize,
-    /// Connections closed at once because there were too many.
     /// Connections served since the start.
     pub(crate) connections_accepted: AtomicU64,
+    /// Connections closed at once because there were too many.
     pub(crate) connections_refused: AtomicU64,
     pool: Pool,
     broker: OnceLock<(Box<dyn Backend>, watch::Receiver<BrokerState>)>,
@@ -35,6 +37,7 @@ impl Hub {
     /// The state of a server without a broker.
     pub(crate) fn new(config: ServerConfig) -> Self {
         Self {
+            welcomes: Welcomes::new(config.welcomes, config.welcomes_waiting),
             config,
             streams: Arc::default(),
             ids: Ids::new(),

@@ -453,10 +453,18 @@ pub(super) fn explain(error: &Error) -> String {
     }
 }
 
-/// Whether an error says that the file is damaged.
+/// Whether an error says that the file is damaged: `SQLite` sees that, or a row says what this
+/// version has not written, whose file it is, as was looked at when it was opened.
 pub(super) fn is_damage(error: &Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    match error {
+        Error::FromSqlConversionFailure(..)
+        | Error::InvalidColumnType(..)
+        | Error::IntegralValueOutOfRange(..) => true,
+        error => matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        ),
+    }
 }
 
 /// SQLite has signed numbers only. Places and times are far from the difference, and fingerprints

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod scene;
+pub(crate) mod stop;
 
 use std::path::Path;
 use std::sync::Arc;

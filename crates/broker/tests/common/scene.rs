@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use trunkline_broker::{Broker, BrokerConfig};
-use trunkline_types::session::{Accepted, Connector};
-use trunkline_types::{Answer, MessageId, Outcome, Query, Refusal, Stats, TaskFilter};
+use trunkline_types::session::Connector;
+use trunkline_types::{Answer, MessageId, Outcome, Publish, Query, Stats, TaskFilter};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -14,10 +14,16 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How many tasks there are whose records the log has given up.
 pub(crate) const COUNT: usize = 120;
 
-/// Nothing stays in memory or in the log that the index has.
-pub(crate) fn at(data: &Path) -> BrokerConfig {
+/// Nothing stays in memory that the index has.
+pub(crate) fn indexing(data: &Path) -> BrokerConfig {
     let mut config = super::at(data);
     config.engine.recent_tasks = 0;
+    config
+}
+
+/// Nothing stays in memory or in the log that the index has.
+pub(crate) fn at(data: &Path) -> BrokerConfig {
+    let mut config = indexing(data);
     (config.engine.clean_min_bytes, config.engine.clean_percent) = (0, 150);
     config
 }
@@ -40,6 +46,13 @@ pub(crate) fn aside(data: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// A task under a key.
+fn keyed(key: &str) -> Publish {
+    let mut work = task("s", &"x".repeat(4000));
+    work.envelope.idempotency_key = Some(key.parse().unwrap());
+    work
+}
+
 /// A broker with an agent and somebody who sends to it.
 pub(crate) struct Scene {
     pub(crate) broker: Broker,
@@ -55,35 +68,39 @@ impl Scene {
         Self { broker, agent, client }
     }
 
-    /// Publishes under a key.
-    pub(crate) async fn publish(
-        &mut self,
-        key: &str,
-    ) -> (MessageId, Result<Option<Accepted>, Refusal>) {
-        let mut work = task("s", &"x".repeat(4000));
-        work.envelope.idempotency_key = Some(key.parse().unwrap());
-        (work.envelope.id, self.client.publish(work).await)
-    }
-
-    /// A task under a key that is done.
-    pub(crate) async fn complete(&mut self, key: &str) -> MessageId {
-        let (id, accepted) = self.publish(key).await;
-        assert!(accepted.unwrap().is_none_or(|accepted| !accepted.duplicate));
+    /// A task that ends as said.
+    pub(crate) async fn end(&mut self, work: Publish, outcome: Outcome) -> MessageId {
+        let id = work.envelope.id;
+        let accepted = self.client.publish(work).await.unwrap();
+        assert!(accepted.is_none_or(|accepted| !accepted.duplicate));
         let delivery = self.agent.delivery().await;
-        let number = self.agent.settle(delivery.token, Outcome::Complete { reply: None });
+        let number = self.agent.settle(delivery.token, outcome);
         self.agent.answer(number).await.unwrap();
         id
     }
 
+    pub(crate) async fn complete(&mut self, work: Publish) -> MessageId {
+        self.end(work, Outcome::Complete { reply: Some("done".into()) }).await
+    }
+
+    /// A task under a key that is done.
+    pub(crate) async fn complete_under(&mut self, key: &str) -> MessageId {
+        self.complete(keyed(key)).await
+    }
+
     pub(crate) async fn is_repeat(&mut self, key: &str) -> bool {
-        let (_, accepted) = self.publish(key).await;
+        let accepted = self.client.publish(keyed(key)).await;
         accepted.unwrap().is_some_and(|accepted| accepted.duplicate)
+    }
+
+    pub(crate) async fn stats(&self) -> Stats {
+        stats(&self.broker).await
     }
 
     pub(crate) async fn until(&self, wanted: impl Fn(&Stats) -> bool) -> Stats {
         let end = Instant::now() + PATIENCE;
         loop {
-            let stats = stats(&self.broker).await;
+            let stats = self.stats().await;
             if wanted(&stats) {
                 return stats;
             }
@@ -92,19 +109,24 @@ impl Scene {
         }
     }
 
-    /// How many tasks are listed.
-    pub(crate) async fn listed(&self) -> usize {
-        let (mut filter, mut count) = (TaskFilter::default(), 0);
+    /// All pages of a list.
+    pub(crate) async fn list(&self, filter: TaskFilter) -> Vec<MessageId> {
+        let (mut filter, mut found) = (filter, Vec::new());
         loop {
             let question = Query::Tasks(filter.clone());
             let page = match self.broker.query(question).await {
                 Ok(Answer::Tasks(page)) => page,
                 other => panic!("{other:?}"),
             };
-            count += page.tasks.len();
-            let Some(next) = page.next else { return count };
+            found.extend(page.tasks.iter().map(|task| task.id));
+            let Some(next) = page.next else { return found };
             filter.before = Some(next);
         }
+    }
+
+    /// How many tasks are listed.
+    pub(crate) async fn listed(&self) -> usize {
+        self.list(TaskFilter::default()).await.len()
     }
 
     pub(crate) async fn close(self) {
@@ -118,7 +140,7 @@ pub(crate) async fn cleaned(data: &Path) -> Vec<MessageId> {
     let mut scene = Scene::open(at(data), 1).await;
     let mut ids = Vec::new();
     for number in 0..COUNT {
-        ids.push(scene.complete(&format!("k-{number}")).await);
+        ids.push(scene.complete_under(&format!("k-{number}")).await);
     }
     scene.until(|stats| stats.log.is_some_and(|log| log.segments <= 3)).await;
     scene.until(|stats| stats.tasks_indexed == COUNT as u64).await;

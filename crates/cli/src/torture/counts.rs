@@ -48,17 +48,22 @@ pub(super) enum Count {
     Records,
     /// Rounds whose broker had a network of its own.
     Apart,
-    /// Rounds whose broker had small bounds.
+    /// Flipped bits for which the index was put aside and made again.
+    IndexAside,
+    /// Rounds whose broker had small bounds until its last kill.
     Small,
+    /// Those of them that had cleaned nothing by then.
+    Uncleaned,
+    /// Those of them that had read no payload back.
+    Unspilled,
     /// Segments that cleaning has given up.
     Cleaned,
-    /// Payloads that were read back from the log, from the last but one kill of a round with small
-    /// bounds to the last one.
+    /// Payloads that were read back from the log between two kills of rounds with small bounds.
     ReadBack,
 }
 
 /// Every figure, its name in JSON and its name for people.
-pub(super) const COUNTS: [(Count, &str, &str); 24] = [
+pub(super) const COUNTS: [(Count, &str, &str); 27] = [
     (Count::WhileStarting, "kills_while_starting", "kills while starting"),
     (Count::Accepted, "accepted", "publishes accepted"),
     (Count::AcceptedSynced, "accepted_synced", "of those synced tasks"),
@@ -80,9 +85,12 @@ pub(super) const COUNTS: [(Count, &str, &str); 24] = [
     (Count::FlipsPassed, "flips_passed", "flipped bits that cost a block"),
     (Count::Records, "log_records", "log records"),
     (Count::Apart, "rounds_apart", "rounds in a network of the broker's own"),
+    (Count::IndexAside, "indexes_put_aside", "flipped bits for which the index was made again"),
     (Count::Small, "rounds_small", "rounds with small bounds"),
+    (Count::Uncleaned, "rounds_uncleaned", "of those cleaned nothing"),
+    (Count::Unspilled, "rounds_unspilled", "of those read no payload back"),
     (Count::Cleaned, "segments_cleaned", "segments cleaned"),
-    (Count::ReadBack, "payloads_read_back", "payloads read back before the last kills"),
+    (Count::ReadBack, "payloads_read_back", "payloads read back"),
 ];
 
 /// What happened.

@@ -61,6 +61,23 @@ impl Flip {
         Ok(Some(flip))
     }
 
+    /// Flips a drawn bit of a file that is no segment, in a byte that is not zero, as unused room
+    /// is. `None` if it is not there, or empty.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub(super) fn draw_in(path: PathBuf, rng: &mut Rng) -> Result<Option<Self>, CliError> {
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            bytes => bytes?,
+        };
+        let used = bytes.iter().enumerate().filter(|(_, byte)| **byte != 0);
+        let Some((offset, _)) = rng.choice(used.collect::<Vec<_>>()) else { return Ok(None) };
+        let flip = Self { path, offset: offset as u64, bit: 1 << rng.u8(0..8), records: 0 };
+        flip.turn()?;
+        Ok(Some(flip))
+    }
+
     /// Flips the bit: a second time puts back what was.
     ///
     /// # Errors
@@ -216,6 +233,26 @@ mod tests {
             flip.turn().unwrap();
             assert_eq!(contents(path), whole);
         }
+    }
+
+    #[test]
+    fn a_flip_in_another_file_hits_one_bit_of_what_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index");
+        for (bytes, hit) in [(vec![0; 9], false), (vec![0, 0, 0x10, 0], true)] {
+            std::fs::write(&path, &bytes).unwrap();
+            let flip = Flip::draw_in(path.clone(), &mut Rng::with_seed(3)).unwrap();
+            let now = std::fs::read(&path).unwrap();
+            let differ: u32 = bytes.iter().zip(&now).map(|(a, b)| (a ^ b).count_ones()).sum();
+            assert_eq!((flip.is_some(), differ), (hit, u32::from(hit)));
+            assert_eq!((now[0], now[1], now[3]), (0, 0, 0));
+            if let Some(flip) = flip {
+                flip.turn().unwrap();
+                assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            }
+        }
+        let missing = directory.path().join("missing");
+        assert!(Flip::draw_in(missing, &mut Rng::with_seed(3)).unwrap().is_none());
     }
 
     #[test]

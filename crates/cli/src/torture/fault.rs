@@ -16,6 +16,8 @@ pub(super) enum Fault {
     DiskFull,
     /// A flipped bit in a closed segment of a stopped broker
     BitFlip,
+    /// A flipped bit in the file of the index, while the broker is stopped or runs
+    IndexFlip,
     /// SIGSTOP for the broker, then SIGCONT: for a moment, and for longer than a lease
     Pause,
     /// SIGKILL for an executable agent
@@ -39,11 +41,12 @@ impl Fault {
     pub(super) const NETWORK: [Self; 4] = [Self::Cut, Self::Delay, Self::Stall, Self::Partition];
 
     /// Every fault, in the order of the report.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Kill,
         Self::Unflushed,
         Self::DiskFull,
         Self::BitFlip,
+        Self::IndexFlip,
         Self::Pause,
         Self::AgentKill,
         Self::AgentPause,
@@ -61,6 +64,7 @@ impl Fault {
             Self::Unflushed => "unflushed",
             Self::DiskFull => "disk-full",
             Self::BitFlip => "bit-flip",
+            Self::IndexFlip => "index-flip",
             Self::Pause => "pause",
             Self::AgentKill => "agent-kill",
             Self::AgentPause => "agent-pause",

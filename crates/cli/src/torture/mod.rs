@@ -16,6 +16,7 @@ mod fault;
 mod ledger;
 mod link;
 mod load;
+mod place;
 mod plan;
 pub(crate) mod process;
 mod promise;

@@ -47,11 +47,13 @@ pub(super) enum Promise {
     DamageNamed,
     /// What is not in the damaged block is there.
     DamageContained,
+    /// What a damaged index does not alone hold is there.
+    IndexContained,
 }
 
 impl Promise {
     /// Every promise, in the order of the report.
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::NothingLost,
         Self::BufferedKept,
         Self::EndsOnce,
@@ -71,6 +73,7 @@ impl Promise {
         Self::FullTold,
         Self::DamageNamed,
         Self::DamageContained,
+        Self::IndexContained,
     ];
 
     /// The promise in a few words.
@@ -95,13 +98,18 @@ impl Promise {
             Self::FullTold => "a full disk refuses, and says so",
             Self::DamageNamed => "damage is named",
             Self::DamageContained => "damage costs its own block at most",
+            Self::IndexContained => "a damaged index costs no more than is counted",
         }
     }
 
     /// The faults under which it is judged; under others it is not met.
     pub(super) fn judged_under(self) -> Faults {
-        use Fault::{AgentPause, BitFlip, Delay, DiskFull, Hang, Kill, Pause, Unflushed};
+        use Fault::{
+            AgentPause, BitFlip, Delay, DiskFull, Hang, IndexFlip, Kill, Pause, Unflushed,
+        };
+        // Bits are flipped when all else is over.
         let all: Faults = Fault::ALL.into_iter().collect();
+        let all = all.without(BitFlip).without(IndexFlip);
         match self {
             Self::NothingLost
             | Self::EndsOnce
@@ -113,15 +121,17 @@ impl Promise {
             | Self::KeysOnce
             | Self::NothingInvented
             | Self::AllAnswered
-            | Self::Conserved => all.without(BitFlip),
-            Self::BufferedKept => all.without(BitFlip).without(Unflushed),
+            | Self::Conserved => all,
+            Self::BufferedKept => all.without(Unflushed),
             Self::RecoveryFaithful => Faults::from(Kill).and(Unflushed),
             // Those that last while other things happen end without anybody waiting for work.
-            Self::ComesBack => all.without(BitFlip).without(AgentPause).without(Delay),
+            Self::ComesBack => all.without(AgentPause).without(Delay),
             Self::LeasesKept => Pause.into(),
             Self::HungEnded => Hang.into(),
             Self::FullTold => DiskFull.into(),
-            Self::DamageNamed | Self::DamageContained => BitFlip.into(),
+            Self::DamageNamed => Faults::from(BitFlip).and(IndexFlip),
+            Self::DamageContained => BitFlip.into(),
+            Self::IndexContained => IndexFlip.into(),
         }
     }
 
@@ -135,9 +145,10 @@ impl Promise {
             Self::TokensUnique | Self::PayloadIntact => "deliveries",
             Self::EventsNumbered => "events",
             Self::KeysOnce => "keys",
-            Self::NothingInvented | Self::RecoveryFaithful | Self::DamageContained => {
-                "tasks on record"
-            }
+            Self::NothingInvented
+            | Self::RecoveryFaithful
+            | Self::DamageContained
+            | Self::IndexContained => "tasks on record",
             Self::AllAnswered => "operations",
             Self::Conserved => "audits",
             Self::ComesBack => "returns",

@@ -13,7 +13,8 @@ use std::array::from_fn;
 use std::time::Duration;
 
 /// Faults of the broker and its disk: the columns of the first table.
-const BROKER: [Fault; 4] = [Fault::Kill, Fault::Unflushed, Fault::DiskFull, Fault::BitFlip];
+const BROKER: [Fault; 5] =
+    [Fault::Kill, Fault::Unflushed, Fault::DiskFull, Fault::BitFlip, Fault::IndexFlip];
 /// Faults of time, agents and network: the columns of the second.
 const AROUND: [Fault; 8] = [
     Fault::Pause,
@@ -127,7 +128,7 @@ fn tables(tallies: &Tallies, wanted: Faults, output: Output) -> Result<(), CliEr
             _ => cell(tallies, promise, BROKER[column - 2]),
         })
     });
-    output.table(&crate::output::rows(header, &[2, 3, 4, 5], rows))?;
+    output.table(&crate::output::rows(header, &[2, 3, 4, 5, 6], rows))?;
     output.line("")?;
     if !wanted.has_any(&AROUND) {
         return Ok(());

@@ -11,9 +11,15 @@ use super::verdict;
 use crate::error::CliError;
 use fastrand::Rng;
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
+use trunkline_agent::{Host, Session};
+use trunkline_client::Client;
 use trunkline_types::{MessageId, TaskSnapshot};
 
+/// Where the index is in a data directory.
+const INDEX: &str = "index/keys.sqlite";
 /// How long a broker may take to end in order.
 const ORDERLY: Duration = Duration::from_secs(30);
 /// Flips a bit in a closed segment of the broker once it is stopped. It starts without the block
@@ -61,4 +67,102 @@ pub(super) async fn flip(
     let after = list(&client(site.address)?).await?;
     verdict::contained(lost, before, &after, &mut found.tallies);
     broker.kill().await
+}
+
+/// Flips a bit in the file of the index, while the broker is stopped or runs. Whatever it was, the
+/// broker starts and goes on. Tells every task that is on record then.
+///
+/// # Errors
+/// A broker cannot be started or ended by itself, or the file cannot be read or written.
+pub(super) async fn flip_index(
+    plan: &Plan,
+    site: &Site,
+    broker: &mut Process,
+    before: HashMap<MessageId, TaskSnapshot>,
+    rng: &mut Rng,
+    found: &mut Found,
+) -> Result<HashMap<MessageId, TaskSnapshot>, CliError> {
+    let client = client(site.address)?;
+    let forgotten = forgotten(&client).await?;
+    let (running, orderly) = (rng.bool(), rng.bool());
+    if !running {
+        end(broker, orderly).await?;
+    }
+    let Some(flip) = Flip::draw_in(plan.directory.join(INDEX), rng)? else {
+        if !running {
+            *broker = start(plan, site)?;
+            broker.ready(site.address).await?;
+        }
+        return Ok(before);
+    };
+    *found.faults.entry(Fault::IndexFlip).or_default() += 1;
+    let put_aside = put_aside(&plan.directory)?;
+    if running {
+        // Whether the damage is met or not: what it leads to is judged below.
+        let _ = list(&client).await;
+        end(broker, orderly).await?;
+    }
+    // Damage in the middle is met when it is read, and the file is put aside at the next start.
+    for again in [true, false] {
+        let log = log_path(&plan.directory);
+        let said = words(&log);
+        *broker = start(plan, site)?;
+        match broker.ready(site.address).await {
+            Ok(()) => {}
+            Err(error) if broker.is_running()? => return Err(error),
+            // It may say that it is of another version, and be left alone.
+            Err(_) => {
+                let words = words_since(&log, said)?;
+                let named = words.contains(INDEX);
+                found.tallies.check(Promise::DamageNamed, Fault::IndexFlip, named, || {
+                    format!("a bit was flipped in {INDEX}, and the broker said '{}'", words.trim())
+                });
+                flip.turn()?;
+                *broker = start(plan, site)?;
+                broker.ready(site.address).await?;
+            }
+        }
+        if again {
+            let _ = list(&client).await;
+            end(broker, orderly).await?;
+        }
+    }
+    let after = list(&client).await?;
+    let aside = self::put_aside(&plan.directory)?.saturating_sub(put_aside);
+    found.counts.more(Count::IndexAside, aside);
+    let gone = self::forgotten(&client).await?.saturating_sub(forgotten);
+    verdict::index_contained(gone, &before, &after, &mut found.tallies);
+    Ok(after)
+}
+
+/// How many indexes of a data directory were put aside.
+fn put_aside(directory: &Path) -> Result<u64, CliError> {
+    let listed = match std::fs::read_dir(directory.join("quarantine")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        listed => listed?,
+    };
+    let mut count = 0;
+    for entry in listed {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        // What SQLite kept beside it has an ending behind the number.
+        let number = name.strip_prefix("keys.sqlite.").map(str::parse::<u32>);
+        count += u64::from(matches!(number, Some(Ok(_))));
+    }
+    Ok(count)
+}
+
+async fn end(broker: &mut Process, orderly: bool) -> Result<(), CliError> {
+    if !orderly {
+        return broker.kill().await;
+    }
+    broker.stop(ORDERLY).await?;
+    Ok(())
+}
+
+/// How many tasks the broker says that it has forgotten.
+async fn forgotten(client: &Client) -> Result<u64, CliError> {
+    let session: Session = client.session().await?;
+    let stats = session.stats().await?;
+    session.close();
+    Ok(stats.tasks_forgotten)
 }

@@ -105,7 +105,6 @@ pub(super) async fn run(
     let mut found = Found::default();
     let site = &Site::new(address, plan.apart)?;
     found.counts.more(Count::Apart, u64::from(plan.apart));
-    found.counts.more(Count::Small, u64::from(plan.small));
     let mut stage = set(plan, site, &mut rng).await?;
     let script = script::draw(&mut rng, plan.steps, plan.faults);
     play(plan, site, script, &mut stage, &mut found, progress).await?;
@@ -123,6 +122,11 @@ pub(super) async fn run(
     broker.ready(site.address).await?;
     let again = list(&client).await?;
     verdict::compare(plan.disk, &ledger.books(), &listed, &again, &mut found.tallies);
+    let again = if plan.faults.has(Fault::IndexFlip) {
+        rot::flip_index(plan, site, &mut broker, again, &mut rng, &mut found).await?
+    } else {
+        again
+    };
     if plan.faults.has(Fault::BitFlip) {
         rot::flip(plan, site, broker, &again, &mut rng, &mut found).await?;
     } else {
@@ -163,6 +167,9 @@ async fn play(
     let mut killed = None;
     let mut flows = stage.flows(None).await;
     let last = script.len().saturating_sub(1);
+    // Where the small bounds are to have been felt: before the last kill of a broker at work.
+    let at_work = |step: &script::Step| step.kill.is_some_and(|kill| !kill.starting);
+    let felt = if plan.small { script.iter().rposition(at_work) } else { None };
     for (number, step) in script.into_iter().enumerate() {
         if Instant::now() > plan.until || !flows {
             break;
@@ -182,6 +189,10 @@ async fn play(
             progress(fault, false);
             if plan.small && !starting {
                 fatten(stage).await?;
+                found.counts.more(Count::ReadBack, read_back(site).await);
+            }
+            if felt == Some(number) {
+                feel(plan, site, stage, &mut found.counts).await?;
             }
             // The deliberate moment of the kill.
             tokio::time::sleep(kill.after).await;
@@ -191,9 +202,6 @@ async fn play(
             found.counts.more(Count::WhileStarting, u64::from(starting));
             stage.end(killed.take());
             killed = Some(stage.history.begin(fault, now()));
-            if plan.small && !starting && number == last {
-                found.counts.more(Count::ReadBack, read_back(site).await);
-            }
             stage.broker.kill().await?;
             // From here on nothing may be cleaned away that is to be damaged.
             let small = plan.small && number < last;
@@ -217,6 +225,33 @@ async fn fatten(stage: &mut Stage) -> Result<(), CliError> {
         // One that is refused makes nothing fatter, and the next one is tried.
         let _ = stage.load.fill().await?;
     }
+    Ok(())
+}
+
+/// Sends large tasks until the broker has cleaned a segment and read a payload back, and takes note
+/// if it has not.
+async fn feel(
+    plan: &Plan,
+    site: &Site,
+    stage: &mut Stage,
+    counts: &mut Counts,
+) -> Result<(), CliError> {
+    counts.more(Count::Small, 1);
+    let (mut cleaned, mut read) = (0, counts.of(Count::ReadBack));
+    for _ in 0..FILLERS {
+        cleaned = damage::given_up(&plan.directory)?;
+        if read == 0 {
+            read = read_back(site).await;
+            counts.more(Count::ReadBack, read);
+        }
+        if cleaned > 0 && read > 0 {
+            break;
+        }
+        // One that is refused fills nothing, and the next one is tried.
+        let _ = stage.load.fill().await?;
+    }
+    counts.more(Count::Uncleaned, u64::from(cleaned == 0));
+    counts.more(Count::Unspilled, u64::from(read == 0));
     Ok(())
 }
 

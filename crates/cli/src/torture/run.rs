@@ -4,19 +4,17 @@ use super::args::{Disk, TortureArgs};
 use super::counts::Count;
 use super::fault::{Fault, Faults};
 use super::link::Link;
+use super::place::{Place, clear};
 use super::process::free_port;
 use super::promise::{Promise, Tallies};
 use super::report::{self, Network, Report};
 use super::round::{self, Found, Plan};
-use super::site;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills of the control experiment that goes with an ordinary run.
@@ -27,6 +25,7 @@ const CONTROL_KILLS: u32 = 3;
 /// # Errors
 /// A promise was broken, too little happened to say so, or the run could not be made.
 pub(crate) async fn run(args: TortureArgs, output: &Output) -> Result<(), CliError> {
+    check(&args)?;
     let begun = Instant::now();
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut place = Place::new(args.data.as_deref())?;
@@ -58,6 +57,17 @@ pub(crate) async fn run(args: TortureArgs, output: &Output) -> Result<(), CliErr
     })
 }
 
+/// Whether each fault can strike in some round.
+fn check(args: &TortureArgs) -> Result<(), CliError> {
+    let flips = |disk| faults(args, disk).has(Fault::IndexFlip);
+    if !args.faults().has(Fault::IndexFlip) || disks(args).into_iter().any(flips) {
+        return Ok(());
+    }
+    let why = "index-flip needs rounds over the plain file system, where a broker has an index: \
+               add kill, or leave unflushed and disk-full out";
+    Err(CliError::usage(why))
+}
+
 fn interrupted() -> CliError {
     CliError::new(Exit::Interrupted, "interrupted; everything that was started is killed")
 }
@@ -79,7 +89,7 @@ async fn rounds(
             report.cut_short = args.kills().is_some();
             break;
         }
-        let plan = place.plan(args, disk, steps, seed, until);
+        let plan = place.plan(args, (disk, faults(args, disk)), steps, seed, until);
         let plan = Plan { apart: report.network.is_own(), ..plan };
         let found = one(&plan, address, bar).await?;
         report.cut_short |= args.kills().is_some() && found.steps < steps;
@@ -91,9 +101,15 @@ async fn rounds(
         report.whole.add(found);
     }
     if !args.never_flush && !report.cut_short {
-        let plan = place.plan(args, Disk::NeverFlushed, CONTROL_KILLS, seed, until);
+        let plan = place.plan(
+            args,
+            (Disk::NeverFlushed, Fault::Unflushed.into()),
+            CONTROL_KILLS,
+            seed,
+            until,
+        );
         let never = Instant::now() + Duration::from_hours(1);
-        let plan = Plan { faults: Fault::Unflushed.into(), until: never, ..plan };
+        let plan = Plan { until: never, ..plan };
         let control = one(&plan, address, bar).await?;
         clear(&plan);
         report.control = Some(control);
@@ -170,6 +186,8 @@ fn faults(args: &TortureArgs, disk: Disk) -> Faults {
             Fault::Kill => disk == Disk::Plain,
             Fault::Unflushed => disk != Disk::Plain,
             Fault::DiskFull => !both || disk == Disk::Unflushed,
+            // A broker over a layer has no index.
+            Fault::IndexFlip => disk == Disk::Plain && (both || !all.has(Fault::DiskFull)),
             _ => true,
         })
         .collect()
@@ -193,95 +211,6 @@ fn bar(args: &TortureArgs, output: Output) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// Where the brokers keep their data.
-enum Place {
-    /// A directory that was asked for.
-    Given(PathBuf, u32),
-    /// One that goes when all is well.
-    Temporary(Option<TempDir>, u32),
-}
-
-impl Place {
-    fn new(given: Option<&Path>) -> Result<Self, CliError> {
-        let named = |path: &Path, error: std::io::Error| {
-            CliError::new(Exit::General, format_args!("cannot use '{}': {error}", path.display()))
-        };
-        let Some(path) = given else {
-            let directory = tempfile::Builder::new().prefix("trunkline-torture-").tempdir();
-            let directory = directory.map_err(|error| named(&std::env::temp_dir(), error))?;
-            return Ok(Self::Temporary(Some(directory), 0));
-        };
-        std::fs::create_dir_all(path).map_err(|error| named(path, error))?;
-        let mut entries = std::fs::read_dir(path).map_err(|error| named(path, error))?;
-        if entries.next().is_some() {
-            let what = format!("'{}' is not empty; name a new directory", path.display());
-            return Err(CliError::usage(what));
-        }
-        Ok(Self::Given(path.to_owned(), 0))
-    }
-
-    fn plan(
-        &mut self,
-        args: &TortureArgs,
-        disk: Disk,
-        steps: u32,
-        seed: u64,
-        until: Instant,
-    ) -> Plan {
-        let path = self.path().to_owned();
-        let (Self::Given(_, number) | Self::Temporary(_, number)) = self;
-        *number += 1;
-        let mut rng = fastrand::Rng::with_seed(seed ^ u64::from(*number));
-        Plan {
-            disk,
-            steps,
-            faults: faults(args, disk),
-            seed: rng.u64(..),
-            rate: args.rate,
-            config: args.config.clone(),
-            directory: path.join(format!("round-{number}")),
-            prefix: format!("r{number}"),
-            apart: false,
-            small: is_small(*number) && disk != Disk::NeverFlushed,
-            until,
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Given(path, _) => path,
-            Self::Temporary(Some(directory), _) => directory.path(),
-            Self::Temporary(None, _) => Path::new(""),
-        }
-    }
-
-    /// Keeps what there is, and says where.
-    fn keep(&mut self) -> PathBuf {
-        match self {
-            Self::Given(path, _) => path.clone(),
-            Self::Temporary(directory, _) => {
-                directory.take().map(TempDir::keep).unwrap_or_default()
-            }
-        }
-    }
-}
-
-/// Whether a round has small bounds: every second one, so that each storage comes in turn, and the
-/// first, which is over a file system unless something else is asked for.
-fn is_small(number: u32) -> bool {
-    (number / 2).is_multiple_of(2)
-}
-
-/// Removes what a round has left.
-fn clear(plan: &Plan) {
-    // What cannot be removed now is removed with the whole, or stays where it was wanted.
-    let _ = std::fs::remove_dir_all(&plan.directory);
-    let _ = std::fs::remove_file(site::log_path(&plan.directory));
-    if let Some(room) = site::room_path(plan) {
-        let _ = std::fs::remove_file(room);
-    }
 }
 
 impl Report {
@@ -326,6 +255,14 @@ fn too_little(found: &Found, wanted: Faults) -> Result<(), String> {
     }
     if kills > 0 && counts.of(Count::Redeliveries) == 0 {
         return Err("nothing was delivered again".into());
+    }
+    for (count, what) in
+        [(Count::Uncleaned, "cleaned no segment"), (Count::Unspilled, "read no payload back")]
+    {
+        let (rounds, small) = (counts.of(count), counts.of(Count::Small));
+        if rounds > 0 {
+            return Err(format!("{rounds} of {small} rounds with small bounds {what}"));
+        }
     }
     if (kills > 0 || wanted.has(Fault::Cut)) && counts.of(Count::Returns) == 0 {
         return Err("no session came back".into());
@@ -383,12 +320,6 @@ mod tests {
     }
 
     #[test]
-    fn every_second_round_of_each_storage_has_small_bounds() {
-        let small: Vec<u32> = (1..=8).filter(|number| is_small(*number)).collect();
-        assert_eq!(small, [1, 4, 5, 8]);
-    }
-
-    #[test]
     fn each_storage_has_its_own_faults() {
         let has = |line, disk| {
             let faults = faults(&args(line), disk);
@@ -398,6 +329,20 @@ mod tests {
         assert_eq!(has("", Disk::Plain), [true, false, false, true]);
         assert_eq!(has("", Disk::Unflushed), [false, true, true, true]);
         assert_eq!(has("--faults kill,disk-full", Disk::Plain), [true, false, true, false]);
+        // A broker over a layer has no index.
+        let flips = |line, disk| faults(&args(line), disk).has(Fault::IndexFlip);
+        assert!(flips("", Disk::Plain) && !flips("", Disk::Unflushed));
+        assert!(!flips("--faults kill,disk-full,index-flip", Disk::Plain));
+        for (line, possible) in [
+            ("", true),
+            ("--faults index-flip", true),
+            ("--faults kill,unflushed,disk-full,index-flip", true),
+            ("--faults kill,disk-full,index-flip", false),
+            ("--faults unflushed,index-flip", false),
+            ("--never-flush", true),
+        ] {
+            assert_eq!(check(&args(line)).is_ok(), possible, "{line}");
+        }
     }
 
     #[test]
@@ -420,6 +365,11 @@ mod tests {
             report.verdict(&args(line))
         };
         assert!(verdict("", |report| report.cut_short = true).is_err());
+        // Small bounds that nobody felt.
+        let no_clean = verdict("", |report| report.whole.counts.more(Count::Uncleaned, 1));
+        assert!(no_clean.unwrap_err().contains("cleaned no segment"));
+        let no_spill = verdict("", |report| report.whole.counts.more(Count::Unspilled, 1));
+        assert!(no_spill.unwrap_err().contains("read no payload back"));
         // A fault that was wanted and did not strike.
         let no_flip =
             |report: &mut Report| report.whole.faults.retain(|fault, _| *fault != Fault::BitFlip);

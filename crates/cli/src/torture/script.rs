@@ -172,7 +172,8 @@ mod tests {
     fn every_round_has_every_fault_that_is_wanted_and_no_other() {
         let all: Faults = Fault::ALL.into_iter().collect();
         // Those of the broker itself and its data are the round's.
-        let rounds: Faults = [Fault::Kill, Fault::Unflushed, Fault::BitFlip].into_iter().collect();
+        let rounds: Faults =
+            [Fault::Kill, Fault::Unflushed, Fault::BitFlip, Fault::IndexFlip].into_iter().collect();
         for (seed, steps) in [(1, 1), (2, 2), (3, 15), (4, 100)] {
             let struck = struck(&script(seed, steps, all));
             let seen: Faults = struck.iter().copied().collect();

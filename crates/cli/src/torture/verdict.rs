@@ -307,6 +307,33 @@ pub(super) fn compare(
     }
 }
 
+/// Compares the tasks on record before and after a bit of the index was flipped. What is counted as
+/// forgotten may be gone, and one task more, in which nobody can see that it was hit.
+pub(super) fn index_contained(
+    forgotten: u64,
+    before: &HashMap<MessageId, TaskSnapshot>,
+    after: &HashMap<MessageId, TaskSnapshot>,
+    tallies: &mut Tallies,
+) {
+    let mut changed: Vec<_> =
+        before.iter().filter(|(id, task)| after.get(id) != Some(task)).collect();
+    changed.sort_unstable_by_key(|(id, _)| **id);
+    let excused = usize::try_from(forgotten).unwrap_or(usize::MAX).saturating_add(1);
+    let held = before.len() - changed.len().saturating_sub(excused);
+    tallies.held(Promise::IndexContained, Fault::IndexFlip, held as u64);
+    for (id, task) in changed.iter().skip(excused) {
+        tallies.check(Promise::IndexContained, Fault::IndexFlip, false, || {
+            let after = after.get(id).map_or_else(|| "gone".to_owned(), brief);
+            let changed = changed.len();
+            format!(
+                "{changed} tasks changed and {forgotten} are counted as forgotten: {id} was {} and \
+                 is {after}",
+                brief(task)
+            )
+        });
+    }
+}
+
 /// Compares the tasks on record before and after a block was lost in which that many records
 /// were. Each of them can have changed one task.
 pub(super) fn contained(

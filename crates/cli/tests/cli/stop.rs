@@ -22,6 +22,11 @@ struct AtWork {
 
 impl AtWork {
     fn start(config: &str, agents: usize) -> Self {
+        Self::at_levels(config, &vec!["synced"; agents])
+    }
+
+    /// An agent and a task for each durability.
+    fn at_levels(config: &str, levels: &[&str]) -> Self {
         let broker = Broker::configured(config, []);
         let (begun, go) = (broker.scratch().join("begun"), broker.scratch().join("go"));
         let script = format!(
@@ -30,9 +35,12 @@ impl AtWork {
             go.display()
         );
         let agent = |_| broker.agent(["--skill", "slow", "--", "sh", "-c", &script]);
-        let agents: Vec<_> = (0..agents).map(agent).collect();
-        let task = |_: &Running| broker.run(["send", "--skill", "slow", "--data", "x"]).ok();
-        let tasks: Vec<_> = agents.iter().map(task).collect();
+        let agents: Vec<_> = (0..levels.len()).map(agent).collect();
+        let task = |level: &&str| {
+            let what = ["send", "--skill", "slow", "--data", "x", "--durability", level];
+            broker.run(what).ok()
+        };
+        let tasks: Vec<_> = levels.iter().map(task).collect();
         until("the handlers begin", || (lines(&begun) == tasks.len()).then_some(()));
         Self { broker, agents, tasks, begun, go }
     }
@@ -70,7 +78,7 @@ const SHORT_LEASE: &str = "[broker]\nlease = \"1s\"\n";
 
 #[test]
 fn a_broker_that_is_stopped_for_some_leases_and_goes_on_delivers_nothing_again() {
-    let mut work = AtWork::start(SHORT_LEASE, 1);
+    let mut work = AtWork::at_levels(SHORT_LEASE, &["synced", "buffered", "ephemeral"]);
     let _process = work.stop_broker(AWAY);
     work.end_in_one_attempt();
 }

@@ -38,7 +38,7 @@ pub(crate) async fn open(
     let shared = Arc::new(Shared::new(State::new(hello, policy.max_outstanding)));
     let (delays, outcomes) = (policy.delays(), JoinSet::new());
     let driver = Driver { transport, calls, policy, shared, sink, outcomes, delays, useful: false };
-    let (stream, welcome) = driver.greet().await?;
+    let (stream, welcome) = driver.first().await?;
     driver.shared.change(|state| state.open(&welcome));
     let connection = Arc::new(Remote::new(driver.shared.clone()));
     tokio::spawn(async move { driver.run(stream).await });
@@ -218,10 +218,30 @@ impl Driver {
         }
     }
 
+    /// Greets for the first time. A broker that has too many to welcome says when to come back,
+    /// and is asked again then, if that is within the time that a welcome may take.
+    async fn first(&self) -> Result<(Incoming, Welcome), Refusal> {
+        let end = Instant::now() + self.policy.connect_timeout;
+        loop {
+            let refusal = match self.greet().await {
+                Ok(welcomed) => return Ok(welcomed),
+                Err(refusal) => refusal,
+            };
+            self.shared.change(State::part);
+            let again = put_off(&refusal).map(|span| Instant::now() + span);
+            match again.filter(|again| *again < end) {
+                Some(again) => sleep_until(again).await,
+                None => return Err(refusal),
+            }
+        }
+    }
+
     /// Tries until the broker welcomes the session again; `None` if the session ends instead.
     async fn reconnect(&mut self) -> Option<Incoming> {
+        let mut told = Duration::ZERO;
         while let Some(delay) = self.delays.next() {
-            self.wait(sleep(delay)).await?;
+            // What the broker says is drawn for each client, so that they are not in step.
+            self.wait(sleep(delay.max(told))).await?;
             match self.wait(self.greet()).await? {
                 Ok((incoming, welcome)) => {
                     self.welcomed_again(&welcome);
@@ -229,6 +249,7 @@ impl Driver {
                 }
                 Err(refusal) if failure::may_return(refusal.code) => {
                     self.shared.change(State::part);
+                    told = put_off(&refusal).unwrap_or_default();
                     tracing::debug!(%refusal, "the broker is not back yet");
                 }
                 Err(refusal) => {
@@ -321,6 +342,11 @@ impl Driver {
             Err(failure::unreachable(url, format_args!("no welcome within {limit:?}")))
         })
     }
+}
+
+/// How long a broker that is there and has too much to do wants to be left alone.
+fn put_off(refusal: &Refusal) -> Option<Duration> {
+    refusal.retry_after.filter(|_| refusal.code == RefusalCode::Unavailable)
 }
 
 fn poll_event(

@@ -6,6 +6,7 @@ use crate::broker::{
 use crate::real::kept_port;
 use crate::sink::{Told, sink};
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::Status;
 use trunkline_client::{Client, ClientConfig};
 use trunkline_proto::status;
@@ -13,7 +14,7 @@ use trunkline_types::session::{
     ClientFrame, Connector, Credit, Delivery, Hello, Operation, SessionItem,
 };
 use trunkline_types::{
-    InboxAddress, MessageId, Outcome, Partition, Refusal, RefusalCode, Settle, WallTime,
+    InboxAddress, MessageId, Outcome, Partition, Refusal, RefusalCode, SessionId, Settle, WallTime,
 };
 
 fn delivery(counter: u64) -> SessionItem {
@@ -25,7 +26,7 @@ fn delivery(counter: u64) -> SessionItem {
         accepted_at: WallTime(1),
         expires_at: None,
         backlog: 0,
-        backlog_age: std::time::Duration::ZERO,
+        backlog_age: Duration::ZERO,
         messages: Vec::new(),
         number: counter,
         missed: Vec::new(),
@@ -259,4 +260,71 @@ async fn a_hello_that_the_broker_refuses_is_told_as_it_was_meant() {
     let taken = Refusal::new(RefusalCode::AlreadyTaken, "agent id 'a' belongs to 'b'");
     broker.accept().await.fail(status::from_refusal(&taken));
     assert_eq!(connecting.await.unwrap().unwrap_err(), taken);
+}
+
+/// What a broker says that has too many sessions to welcome.
+fn put_off(span: Duration) -> Status {
+    let refusal = Refusal::new(RefusalCode::Unavailable, "too many").retry_after(span);
+    status::from_refusal(&refusal)
+}
+
+#[tokio::test]
+async fn a_session_that_is_put_off_comes_back_no_sooner_than_it_was_told() {
+    let mut broker = FakeBroker::start().await;
+    let (_told, _, conversation) = broker.session(&broker.config()).await;
+    conversation.fail(Status::unavailable("a proxy restarts"));
+    let again = broker.accept().await;
+    again.fail(put_off(Duration::from_hours(1)));
+    // Another one, which is told nothing, comes back as often as it likes meanwhile.
+    let other = Hello { session: SessionId(78), ..hello() };
+    let (sink, _ear) = sink();
+    let client = Client::new(&broker.config()).unwrap();
+    let connecting = tokio::spawn({
+        let other = other.clone();
+        async move { client.connect(other, sink).await }
+    });
+    let first = broker.accept().await;
+    first.welcome(&welcome());
+    let _connected = connecting.await.unwrap().unwrap();
+    first.fail(Status::unavailable("a proxy restarts"));
+    for _ in 0..50 {
+        let again = broker.accept().await;
+        assert_eq!(again.hello, other);
+        again.fail(Status::unavailable("and again"));
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_put_off_for_a_moment_comes_back() {
+    let mut broker = FakeBroker::start().await;
+    let (_connection, mut ear, conversation) = broker.session(&broker.config()).await;
+    conversation.fail(Status::unavailable("a proxy restarts"));
+    for _ in 0..3 {
+        broker.accept().await.fail(put_off(Duration::from_millis(2)));
+    }
+    let again = broker.accept().await;
+    again.welcome(&welcome());
+    assert_eq!(ear.reconnected().await, welcome());
+}
+
+#[tokio::test]
+async fn a_first_session_that_is_put_off_is_opened_when_it_was_told() {
+    let mut broker = FakeBroker::start().await;
+    let connect = |config: ClientConfig| {
+        let client = Client::new(&config).unwrap();
+        tokio::spawn(async move { client.connect(hello(), sink().0).await })
+    };
+    let connecting = connect(broker.config());
+    broker.accept().await.fail(put_off(Duration::from_millis(2)));
+    broker.accept().await.welcome(&welcome());
+    assert_eq!(connecting.await.unwrap().unwrap().welcome, welcome());
+    // Not if it is to wait for longer than a welcome may take.
+    let connecting = connect(broker.config());
+    broker.accept().await.fail(put_off(Duration::from_hours(1)));
+    let refusal = connecting.await.unwrap().err().unwrap();
+    assert_eq!(refusal.retry_after, Some(Duration::from_hours(1)));
+    // Nor if it was not told when.
+    let connecting = connect(broker.config());
+    broker.accept().await.fail(Status::unavailable("gone"));
+    assert!(connecting.await.unwrap().is_err());
 }

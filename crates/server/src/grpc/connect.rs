@@ -38,7 +38,8 @@ pub(crate) struct SessionStream {
     _place: Place,
 }
 
-/// Opens a session for what a client sends: waits for its hello and for the broker's welcome.
+/// Opens a session for what a client sends: waits for its hello, for its turn and for the broker's
+/// welcome.
 pub(crate) async fn open(
     hub: &Arc<Hub>,
     principal: Principal,
@@ -55,11 +56,13 @@ pub(crate) async fn open(
         Err(_elapsed) => return Err(no_hello(&format!("nothing came within {deadline:?}"))),
     };
     let next_operation = hello.next_operation;
+    let turn = hub.welcomes.place().await.map_err(|refusal| from_refusal(&refusal))?;
     let (outbox, place) = hub.streams.open(hub.config.max_waiting_bytes);
     let Connected { connection, welcome } = connector
         .connect(hello, Arc::new(BrokerSide(outbox.clone())))
         .await
         .map_err(|refusal| from_refusal(&refusal))?;
+    drop(turn);
     outbox.attach(connection);
     Ok(SessionStream {
         inbound: Some(inbound),

@@ -57,6 +57,8 @@ struct EdgeCounts {
     connections_refused: u64,
     streams: u64,
     overflows: u64,
+    welcomes_waiting: u64,
+    put_off: u64,
 }
 
 impl EdgeCounts {
@@ -67,6 +69,8 @@ impl EdgeCounts {
             connections_refused: hub.connections_refused.load(Ordering::Relaxed),
             streams: hub.streams.count() as u64,
             overflows: hub.streams.overflows(),
+            welcomes_waiting: hub.welcomes.waiting() as u64,
+            put_off: hub.welcomes.put_off(),
         }
     }
 }
@@ -113,6 +117,7 @@ impl Collector for Scrape {
             ("overran", "Handlers ended because they ran too long", stats.overran),
             ("connections_accepted", "Connections served", self.edge.connections_accepted),
             ("connections_refused", "Connections over the limit", self.edge.connections_refused),
+            ("sessions_put_off", "Sessions told to come back later", self.edge.put_off),
             ("streams_cut", "Streams ended because the client did not read", self.edge.overflows),
         ];
         for (name, help, value) in counters {
@@ -137,6 +142,7 @@ impl Collector for Scrape {
             ("sessions", "Connected sessions", stats.sessions),
             ("connections", "Open connections", self.edge.connections),
             ("streams", "Open gRPC streams", self.edge.streams),
+            ("welcomes_waiting", "Sessions that wait to be welcomed", self.edge.welcomes_waiting),
             ("epoch", "Starts of the broker on its data", u64::from(stats.epoch)),
             ("uptime_milliseconds", "Time since the broker started", stats.uptime_ms),
         ];

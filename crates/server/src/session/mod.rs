@@ -6,9 +6,11 @@ mod outbox;
 mod pool;
 mod streams;
 mod weight;
+mod welcomes;
 
 pub(crate) use answers::{Ended, More};
 pub(crate) use calls::{CallSession, Requested};
 pub(crate) use outbox::{BrokerSide, Outbox};
 pub(crate) use pool::{Lent, Pool};
 pub(crate) use streams::{Place, Streams};
+pub(crate) use welcomes::Welcomes;

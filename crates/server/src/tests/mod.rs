@@ -7,3 +7,4 @@ mod http;
 mod operators;
 pub(crate) mod scripted;
 mod shutdown;
+mod welcomes;

@@ -42,6 +42,8 @@ pub(crate) struct ScriptedBroker {
     answers: Arc<Mutex<Vec<Result<Answer, Refusal>>>>,
     figures_asked: Arc<AtomicUsize>,
     state: watch::Sender<BrokerState>,
+    /// Whether sessions are welcomed.
+    welcoming: watch::Sender<bool>,
 }
 
 /// A ready broker.
@@ -52,6 +54,7 @@ pub(crate) fn broker() -> (ScriptedBroker, Script) {
         answers: Arc::default(),
         figures_asked: Arc::default(),
         state: watch::Sender::new(BrokerState::Ready),
+        welcoming: watch::Sender::new(true),
     };
     (broker, Script { sessions })
 }
@@ -67,6 +70,11 @@ impl ScriptedBroker {
         self.figures_asked.load(Ordering::Relaxed)
     }
 
+    /// Sessions are seen and not welcomed, until they are.
+    pub(crate) fn set_welcoming(&self, welcoming: bool) {
+        self.welcoming.send_replace(welcoming);
+    }
+
     pub(crate) fn set_state(&self, state: BrokerState) {
         self.state.send_replace(state);
     }
@@ -75,6 +83,11 @@ impl ScriptedBroker {
 impl Script {
     pub(crate) async fn session(&mut self) -> ScriptedSession {
         self.sessions.recv().await.expect("the server keeps its broker")
+    }
+
+    /// Whether a session has been opened that was not taken note of.
+    pub(crate) fn has_session(&self) -> bool {
+        !self.sessions.is_empty()
     }
 }
 
@@ -123,7 +136,9 @@ impl Connector for ScriptedConnector {
         let principal = self.principal.clone();
         let session = ScriptedSession { principal, hello, sink, frames, ended };
         let is_open = self.broker.sessions.send(session).is_ok();
+        let mut welcoming = self.broker.welcoming.subscribe();
         Box::pin(async move {
+            let _ = welcoming.wait_for(|welcoming| *welcoming).await;
             if !is_open {
                 return Err(Refusal::new(RefusalCode::Draining, "the test is over"));
             }

@@ -329,3 +329,22 @@ fn a_damaged_block_excuses_as_many_tasks_as_it_has_records() {
     assert_eq!(broken(1, &HashMap::new()), (1, 0));
     assert_eq!(broken(0, &HashMap::new()), (1, 1));
 }
+
+#[test]
+fn a_damaged_index_excuses_what_is_counted_and_one_task_more() {
+    let scene = Scene::new(Durability::Synced);
+    let task = scene.evidence.listed.values().next().unwrap();
+    let before: HashMap<_, _> = (1..=3).map(|unique| (id(unique), task.clone())).collect();
+    let broken = |forgotten, left: u64| {
+        let after = before.clone().into_iter().filter(|(it, _)| *it <= id(left)).collect();
+        let mut tallies = Tallies::default();
+        index_contained(forgotten, &before, &after, &mut tallies);
+        let tally = tallies.of(Promise::IndexContained);
+        (tally.checked, tally.broken)
+    };
+    assert_eq!(broken(0, 3), (3, 0));
+    assert_eq!(broken(0, 2), (3, 0));
+    assert_eq!(broken(0, 1), (3, 1));
+    assert_eq!(broken(1, 1), (3, 0));
+    assert_eq!(broken(0, 0), (3, 2));
+}
