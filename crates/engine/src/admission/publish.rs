@@ -201,11 +201,13 @@ impl Engine {
         if pending {
             let inbox = self.pending_inbox(tenant);
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
+            self.count_delay_from(now, key, at);
             self.hold_ready(now, seen, (key, id), out);
         }
         for &inbox in &targets.inboxes {
             accepted.parked += u32::from(!self.is_served(inbox));
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
+            self.count_delay_from(now, key, at);
             self.hold_ready(now, seen, (key, id), out);
             if let Some(session) = origin.sender {
                 self.note_pressure(inbox, session, level, out);
@@ -363,6 +365,10 @@ impl Engine {
             sender,
             ..Entry::new(id, publish, inbox, at)
         });
+        if publish.options.delay.is_some() {
+            let over = self.delay_of(publish, at);
+            self.entries[key].set_delay_over(over);
+        }
         let row = &mut self.inboxes[inbox];
         row.counters_of(level.is_logged()).accepted += 1;
         row.places[Place::Staged as usize] += 1;

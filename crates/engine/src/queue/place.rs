@@ -27,7 +27,8 @@ impl Engine {
                 self.inboxes[inbox].remove(&mut self.entries, key);
             }
             Place::Leased => self.unlease(key),
-            Place::Staged | Place::Delayed | Place::Blocked | Place::Paused => {}
+            Place::Delayed => self.disarm_delay(key),
+            Place::Staged | Place::Blocked | Place::Paused => {}
         }
         self.put(key, Place::Staged);
     }
@@ -39,9 +40,14 @@ impl Engine {
             self.end_entry(now, key, End::Expired, out);
             return;
         }
-        if entry.due > now.wall {
+        let was_delayed = entry.place == Place::Delayed;
+        if was_delayed {
+            self.unqueue(key);
+        }
+        if self.entries[key].waits(now) {
             self.put(key, Place::Delayed);
             self.set_timer(key);
+            self.arm_delay(key);
             self.spill_if_tight(key);
             return;
         }
@@ -49,7 +55,6 @@ impl Engine {
             self.pending_due(now, key, out);
             return;
         }
-        let was_delayed = self.entries[key].place == Place::Delayed;
         if self.key_blocks(key) {
             self.put(key, Place::Blocked);
         } else {
@@ -113,7 +118,7 @@ impl Engine {
         let entry = &self.entries[key];
         if entry.expires_at.is_over(now.wall) {
             self.end_entry(now, key, End::Expired, out);
-        } else if entry.place == Place::Delayed && entry.due <= now.wall {
+        } else if entry.place == Place::Delayed && !entry.waits(now) {
             self.make_ready(now, key, out);
         } else {
             self.set_timer(key);
