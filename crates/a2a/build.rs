@@ -1,4 +1,5 @@
-//! Compiles the standard's messages to Rust without protoc, with their JSON by the `ProtoJSON` rules.
+//! Compiles the standard's messages and service to Rust without protoc, the messages with their
+//! JSON by the `ProtoJSON` rules, and keeps the descriptors for reflection.
 
 use prost::Message;
 use std::path::{Path, PathBuf};
@@ -25,16 +26,22 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed={}", sources.join(FILE).display());
     let descriptors = protox::compile([FILE], [&sources])?;
     let mut json = pbjson_build::Builder::new();
-    json.register_descriptors(&descriptors.encode_to_vec())?.ignore_unknown_fields();
+    let encoded = descriptors.encode_to_vec();
+    json.register_descriptors(&encoded)?.ignore_unknown_fields();
     let mut config = prost_build::Config::new();
     for (google, own) in OWN {
         json.extern_path(*google, *own);
         config.extern_path(*google, *own);
     }
-    config.compile_fds(descriptors)?;
+    // The shorthand that would dial is left out: nothing here opens a socket.
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_fds_with_config(descriptors, config)?;
     json.build(&[".lf.a2a.v1"])?;
 
-    let generated = PathBuf::from(env::var("OUT_DIR")?).join("lf.a2a.v1.serde.rs");
+    let target = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(target.join("lf.a2a.v1.descriptors"), encoded)?;
+    let generated = target.join("lf.a2a.v1.serde.rs");
     let text = fs::read_to_string(&generated)?;
     assert_eq!(text.matches(NULL_IS_NOTHING).count(), 1, "data parts are read in another way");
     fs::write(generated, text.replace(NULL_IS_NOTHING, NULL_IS_A_VALUE))?;

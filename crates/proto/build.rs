@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "trunkline/v1/agent.proto",
     "trunkline/v1/broker.proto",
     "trunkline/v1/envelope.proto",
+    "trunkline/v1/framed.proto",
     "trunkline/v1/inbox.proto",
     "trunkline/v1/query.proto",
     "trunkline/v1/schedule.proto",

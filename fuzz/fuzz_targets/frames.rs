@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
+use trunkline_proto::framed::Pieces;
 use trunkline_proto::{DecodeError, check_operation, server_frame, v1};
 use trunkline_types::session::{ClientFrame, Hello, Operation, Redrive, SessionItem, Welcome};
 use trunkline_types::{
@@ -38,6 +39,7 @@ fuzz_target!(|data: &[u8]| {
                 sizes(operation);
             }
         }
+        4 => pieces(&bytes),
         other => messages! { &bytes, other;
             Hello => Hello,
             Welcome => Welcome,
@@ -115,6 +117,27 @@ fn server(bytes: &Bytes) {
     let again = v1::ServerFrame::decode(&*again).expect("what was encoded can be decoded");
     let back: Result<Vec<_>, _> = again.items.into_iter().map(SessionItem::try_from).collect();
     assert_eq!(back, Ok(items));
+}
+
+/// What comes over a plain stream: cut anywhere, it is the same pieces, or the same error.
+fn pieces(bytes: &Bytes) {
+    let Some((&cut, bytes)) = bytes.split_first() else { return };
+    let found = |portion: usize| {
+        let (mut pieces, mut found) = (Pieces::default(), Vec::new());
+        for portion in bytes.chunks(portion) {
+            pieces.room().extend_from_slice(portion);
+            pieces.came();
+            loop {
+                match pieces.take(1 << 10) {
+                    Ok(Some(piece)) => found.push(piece),
+                    Ok(None) => break,
+                    Err(error) => return (found, Some(error)),
+                }
+            }
+        }
+        (found, None)
+    };
+    assert_eq!(found(usize::from(cut).max(1)), found(bytes.len().max(1)));
 }
 
 /// The calls without a session, of which some may leave out what the broker then fills in.

@@ -4,6 +4,7 @@
 //! of an agent say what has no other place at the broker, see [`INPUT_MODES`] and its neighbours.
 
 use crate::fault::{Fault, FaultKind};
+use crate::push::PUSHER;
 use crate::wire::{
     self, AgentCapabilities, AgentExtension, AgentInterface, AgentSkill, Struct, part::Content,
 };
@@ -25,6 +26,15 @@ const ANY: [&str; 3] = ["text/plain", "application/json", "*/*"];
 const DIRECTORY: &str = "urn:trunkline:directory:v1";
 /// The version of the protocol.
 pub(crate) const PROTOCOL: &str = "1.0";
+/// The version before it, which is spoken too.
+pub(crate) const EARLIER: &str = "0.3";
+
+/// Where the broker is reached, and for which tenant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) base: &'a str,
+    pub(crate) tenant: &'a TenantId,
+}
 
 /// The values of a label, parted by commas.
 fn label<'a>(card: &'a AgentCard, name: &str) -> Vec<&'a str> {
@@ -91,22 +101,42 @@ fn fits(range: &str, kind: &str) -> bool {
     }
 }
 
-fn interfaces(base: &str, tenant: &TenantId) -> Vec<AgentInterface> {
-    let tenant = if *tenant == TenantId::default() { String::new() } else { tenant.to_string() };
-    ["JSONRPC", "HTTP+JSON"]
-        .map(|binding| AgentInterface {
-            url: base.to_owned(),
-            protocol_binding: binding.to_owned(),
-            tenant: tenant.clone(),
-            protocol_version: PROTOCOL.to_owned(),
-        })
-        .into()
+/// Where an agent is reached: by its path over HTTP, by the field `tenant` over gRPC, whose clients
+/// dial a host and a port without a scheme.
+fn interfaces(place: Place<'_>, agent: Option<&str>) -> Vec<AgentInterface> {
+    let Place { base, tenant } = place;
+    let tenant = if *tenant == TenantId::default() { "" } else { tenant.as_str() };
+    let (url, in_grpc) = match (agent, tenant) {
+        (None, _) => (base.to_owned(), tenant.to_owned()),
+        (Some(id), "") => (format!("{base}/agents/{id}"), format!("agents/{id}")),
+        (Some(id), _) => (format!("{base}/agents/{id}"), format!("agents/{id}/{tenant}")),
+    };
+    let interface = |url: &str, binding: &str, tenant: &str| AgentInterface {
+        url: url.to_owned(),
+        protocol_binding: binding.to_owned(),
+        tenant: tenant.to_owned(),
+        protocol_version: PROTOCOL.to_owned(),
+    };
+    let mut all = vec![interface(&url, "JSONRPC", tenant), interface(&url, "HTTP+JSON", tenant)];
+    let host = base.split_once("://").map_or(base, |(_, host)| host);
+    // Behind a path there is no gRPC.
+    if !host.contains('/') {
+        all.push(interface(host, "GRPC", &in_grpc));
+    }
+    // The earlier version knew no tenants.
+    if tenant.is_empty() {
+        for binding in ["JSONRPC", "HTTP+JSON"] {
+            let protocol_version = EARLIER.to_owned();
+            all.push(AgentInterface { protocol_version, ..interface(&url, binding, "") });
+        }
+    }
+    all
 }
 
 fn capabilities(extensions: Vec<AgentExtension>) -> AgentCapabilities {
     AgentCapabilities {
         streaming: Some(true),
-        push_notifications: Some(false),
+        push_notifications: Some(true),
         extensions,
         extended_agent_card: Some(true),
     }
@@ -140,11 +170,11 @@ fn texts(of: &[SmolStr]) -> Vec<&str> {
     of.iter().map(SmolStr::as_str).collect()
 }
 
-/// The card of one agent whose endpoint is at `base`.
+/// The card of one agent, which stands at the root unless its `own` path is meant.
 pub(crate) fn of_agent(
     info: &AgentInfo,
-    base: &str,
-    tenant: &TenantId,
+    place: Place<'_>,
+    own: bool,
     extended: bool,
 ) -> wire::AgentCard {
     let card = &info.card;
@@ -181,7 +211,7 @@ pub(crate) fn of_agent(
     wire::AgentCard {
         name: or(&card.name, id).to_owned(),
         description: description.to_owned(),
-        supported_interfaces: interfaces(base, tenant),
+        supported_interfaces: interfaces(place, own.then_some(id)),
         version: or(&card.version, "0.0.0").to_owned(),
         capabilities: Some(capabilities(extensions)),
         default_input_modes: modes(card, INPUT_MODES),
@@ -202,6 +232,9 @@ pub(crate) struct BrokerCard {
 impl BrokerCard {
     /// One more agent.
     pub(crate) fn add(&mut self, info: &AgentInfo) {
+        if info.card.id.as_str() == PUSHER {
+            return;
+        }
         let id = info.card.id.to_string();
         for skill in &info.card.skills {
             self.skills.entry(skill.clone()).or_default().push(id.clone());
@@ -209,8 +242,8 @@ impl BrokerCard {
         self.agents.push(id);
     }
 
-    /// The card, with the endpoint at `base`.
-    pub(crate) fn finish(self, base: &str, tenant: &TenantId, extended: bool) -> wire::AgentCard {
+    /// The card.
+    pub(crate) fn finish(self, place: Place<'_>, extended: bool) -> wire::AgentCard {
         let mut skills: Vec<_> = self
             .skills
             .into_iter()
@@ -232,7 +265,7 @@ impl BrokerCard {
         wire::AgentCard {
             name: "Trunkline".to_owned(),
             description: description.to_owned(),
-            supported_interfaces: interfaces(base, tenant),
+            supported_interfaces: interfaces(place, None),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capabilities: Some(capabilities(extensions)),
             default_input_modes: ANY.map(str::to_owned).into(),

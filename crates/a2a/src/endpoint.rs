@@ -24,7 +24,12 @@ pub(crate) enum Route {
     Card,
     /// An operation of the HTTP binding.
     Rest(Rest),
+    /// A method of the service over gRPC, as it is named there.
+    Grpc(String),
 }
+
+/// The service over gRPC, as its paths begin.
+pub(crate) const SERVICE: &str = "lf.a2a.v1.A2AService";
 
 /// An operation of the HTTP binding with what its path names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +45,8 @@ pub(crate) enum Rest {
     GetPush(String, String),
     DeletePush(String, String),
     ExtendedCard,
+    /// The extended card where 0.3 had it.
+    CardOf03,
 }
 
 /// What a path names, if it is one of ours; `Err` has the methods that it takes.
@@ -75,9 +82,12 @@ fn own(method: &Method, parts: &[&str]) -> Option<Result<Route, &'static str>> {
         [".well-known", "agent-card.json"] => {
             Some(if get { Ok(Route::Card) } else { Err("GET, HEAD") })
         }
+        // Another HTTP method there is no gRPC, and nothing else is there.
+        [SERVICE, named] => post.then(|| Ok(Route::Grpc((*named).to_owned()))),
         ["message:send"] => when(post, Rest::Send, "POST"),
         ["message:stream"] => when(post, Rest::Stream, "POST"),
         ["extendedAgentCard"] => when(get, Rest::ExtendedCard, "GET, HEAD"),
+        ["card"] => when(get, Rest::CardOf03, "GET, HEAD"),
         ["tasks"] => when(get, Rest::List, "GET, HEAD"),
         ["tasks", named] => {
             let named = decoded(named)?;
@@ -148,6 +158,8 @@ mod tests {
         }
         assert_eq!(found(&Method::POST, "/agents/a.1/"), (agent, None, Route::Rpc));
         assert_eq!(found(&Method::POST, "/"), (None, None, Route::Rpc));
+        let (agent, _, route) = found(&Method::POST, "/agents/a.1/lf.a2a.v1.A2AService/GetTask");
+        assert_eq!((agent.as_deref(), route), (Some("a.1"), Route::Grpc("GetTask".into())));
     }
 
     #[test]

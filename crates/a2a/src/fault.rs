@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 use trunkline_types::{Refusal, RefusalCode};
 
 /// The domain of the standard's own errors.
@@ -114,6 +116,22 @@ faults! {
     Unavailable OWN "UNAVAILABLE" -32603 "UNAVAILABLE" 503,
 }
 
+impl FaultKind {
+    /// The canonical status as a code of gRPC.
+    fn grpc_code(self) -> Code {
+        match self.status() {
+            "NOT_FOUND" => Code::NotFound,
+            "FAILED_PRECONDITION" => Code::FailedPrecondition,
+            "INVALID_ARGUMENT" => Code::InvalidArgument,
+            "PERMISSION_DENIED" => Code::PermissionDenied,
+            "ALREADY_EXISTS" => Code::AlreadyExists,
+            "RESOURCE_EXHAUSTED" => Code::ResourceExhausted,
+            "UNAVAILABLE" => Code::Unavailable,
+            _ => Code::Internal,
+        }
+    }
+}
+
 impl Fault {
     /// An error.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
@@ -165,6 +183,23 @@ impl Fault {
             "message": self.message,
             "details": self.details(),
         }})
+    }
+
+    /// The status of gRPC.
+    pub(crate) fn to_status(&self) -> Status {
+        let metadata = self.metadata.iter().map(|(name, value)| ((*name).into(), value.clone()));
+        let mut details = ErrorDetails::with_error_info(
+            self.kind.reason(),
+            self.kind.domain(),
+            metadata.collect::<std::collections::HashMap<_, _>>(),
+        );
+        for (field, why) in &self.violations {
+            details.add_bad_request_violation(field, why);
+        }
+        if let Some(span) = self.retry_after {
+            details.set_retry_info(Some(span));
+        }
+        Status::with_error_details(self.kind.grpc_code(), self.message.as_str(), details)
     }
 
     fn details(&self) -> Vec<Value> {
@@ -277,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_has_an_error_info_in_both_bindings() {
+    fn every_error_has_an_error_info_in_all_bindings() {
         for &kind in FaultKind::ALL {
             let fault = Fault::new(kind, "no").with("taskId", "t");
             let (rpc, http) = (fault.to_rpc(), fault.to_http());
@@ -286,6 +321,15 @@ mod tests {
             assert_eq!(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
             assert_eq!(info["reason"], kind.reason());
             assert_eq!(info["metadata"]["taskId"], "t");
+            let status = fault.to_status();
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(
+                (info.reason.as_str(), info.domain.as_str()),
+                (kind.reason(), kind.domain())
+            );
+            assert_eq!(info.metadata["taskId"], "t");
+            let named = format!("{:?}", status.code()).to_uppercase();
+            assert_eq!(named, kind.status().replace('_', ""));
         }
     }
 

@@ -44,6 +44,13 @@ pub trait Gateway: Send + Sync + 'static {
         after: u64,
     ) -> BoxFuture<'_, Result<Updates, Refusal>>;
 
+    /// Whether a webhook may be called, and if so sees to it that [`PUSHER`](crate::PUSHER) is
+    /// there, which calls it.
+    ///
+    /// # Errors
+    /// Why it is not, for its owner.
+    fn webhook<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), String>>;
+
     /// An id that nobody else has.
     fn next_id(&self) -> MessageId;
 }

@@ -99,6 +99,11 @@ impl Task {
         }
     }
 
+    /// Whether it has a life of its own: states, progress, artifacts.
+    pub fn is_task(&self) -> bool {
+        self.delivery().publish.is_task()
+    }
+
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.delivery().attempt
@@ -174,7 +179,7 @@ impl Task {
     /// delivery is somebody else's by now.
     pub async fn progress(&self, percent: u8, text: impl Into<String>) -> Result<(), Refusal> {
         self.started();
-        if !self.delivery().publish.is_task() {
+        if !self.is_task() {
             return Ok(());
         }
         let mut text = crate::handler::cut(text.into());

@@ -106,12 +106,17 @@ impl Target {
         client(url.ok_or_else(|| BenchError::Load("the broker listens nowhere".into()))?)
     }
 
+    /// The port that it listens on; `None` if it is in this process, or its URL names none.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.url.as_deref().and_then(port_of)
+    }
+
     /// How many connections its process has accepted since its start.
     ///
     /// # Errors
     /// It does not tell.
     pub(crate) async fn connections_accepted(&self) -> Result<u64, BenchError> {
-        let port = self.url.as_deref().and_then(port_of).unwrap_or(0);
+        let port = self.port().unwrap_or(0);
         let page = get(port, "/metrics")
             .await
             .map_err(BenchError::system("cannot read the broker's metrics"))?;
@@ -176,7 +181,11 @@ impl Target {
     }
 }
 
-fn client(url: &str) -> Result<Arc<dyn Connector>, BenchError> {
+/// A way to the broker at a URL.
+///
+/// # Errors
+/// The URL is none.
+pub(crate) fn client(url: &str) -> Result<Arc<dyn Connector>, BenchError> {
     let client = Client::new(&ClientConfig::new(url));
     Ok(Arc::new(client.map_err(BenchError::refused("cannot reach the broker"))?))
 }

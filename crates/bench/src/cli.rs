@@ -1,13 +1,20 @@
 //! The arguments of `trunkline bench` and the way from them to a report.
 
 use crate::stage::Stage;
-use crate::{BenchError, BenchReport, Config, Scenario, progress};
+use crate::{BenchError, BenchReport, Config, Scenario, plan, progress};
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures this build on this machine. Every message is delivered, handled, settled, confirmed
 /// and counted; if the counts do not agree there is no rate.
+///
+/// Where an option takes numbers, several with commas between them make a run of each.
 ///
 /// Example: `trunkline bench oneway --seconds 10`
 #[derive(Clone, PartialEq, Debug, clap::Args)]
@@ -16,28 +23,37 @@ pub struct BenchArgs {
     #[arg(value_enum)]
     pub scenario: Scenario,
     /// Messages sent and not yet settled, at most
-    #[arg(long, value_name = "N")]
-    pub in_flight: Option<u32>,
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub in_flight: Vec<u32>,
     /// Bytes of each payload, at least 32 [default: 256]
-    #[arg(long, value_name = "BYTES")]
-    pub payload: Option<usize>,
-    /// For how long load is offered, after warming up [default: 5; idle 10,
-    /// chatter 60]
+    #[arg(long, value_name = "BYTES,…", value_delimiter = ',')]
+    pub payload: Vec<usize>,
+    /// For how long load is offered, after warming up [default: 5; idle 10, chatter and held 60]
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
-    /// Most messages, warming up included; for recovery, how many tasks wait
+    /// Most messages, warming up included; for recovery and waiting, how many tasks wait
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
     /// Agents that handle the messages
-    #[arg(long, value_name = "N")]
-    pub agents: Option<u32>,
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub agents: Vec<u32>,
+    /// Workers of each agent [default: 1]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub workers: Vec<u32>,
+    /// Most messages that a sender hands over in one piece, and that a worker takes at once
+    /// [default: as many as half of the window has, up to 256; a worker one]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub batch: Vec<u32>,
     /// Sessions that send the messages
     #[arg(long, value_name = "N")]
     pub senders: Option<u32>,
-    /// Messages a second that are offered, whether or not earlier ones are done [default: chatter
-    /// 10000, stalled 10]
-    #[arg(long, value_name = "N")]
-    pub rate: Option<u32>,
+    /// Messages a second that are offered, whether or not earlier ones are done [default: latency
+    /// 100,1000,10000,100000; held and chatter 10000; delay and failure 1000; stalled and mix 10]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub rate: Vec<u32>,
+    /// Milliseconds by which each way between broker and agents is longer [default: 10,50,100]
+    #[arg(long, value_name = "MS,…", value_delimiter = ',')]
+    pub delay: Vec<u32>,
     /// A broker that runs already and serves nobody else; otherwise one is started and ended
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
@@ -60,53 +76,135 @@ impl BenchArgs {
             | Scenario::Chatter
             | Scenario::Idle
             | Scenario::Reconnect
+            | Scenario::Fanout
+            | Scenario::Latency
+            | Scenario::Held
+            | Scenario::Delay
+            | Scenario::Failure
+            | Scenario::Mix
+            | Scenario::Waiting
             | Scenario::Stalled => Some(1),
-            Scenario::Inproc | Scenario::InprocRequest => None,
+            Scenario::Inproc | Scenario::InprocAgents | Scenario::InprocRequest => None,
         }
     }
 
     /// Whether it breaks connections, so that words about those that broke say nothing.
     pub fn breaks_connections(&self) -> bool {
-        self.scenario == Scenario::Reconnect
+        matches!(self.scenario, Scenario::Reconnect | Scenario::Failure)
     }
 
     /// A scenario with its defaults.
     pub fn new(scenario: Scenario) -> Self {
         Self {
             scenario,
-            in_flight: None,
-            payload: None,
+            in_flight: Vec::new(),
+            payload: Vec::new(),
             seconds: None,
             count: None,
-            agents: None,
+            agents: Vec::new(),
+            workers: Vec::new(),
+            batch: Vec::new(),
             senders: None,
-            rate: None,
+            rate: Vec::new(),
+            delay: Vec::new(),
             url: None,
             dir: None,
         }
     }
 }
 
-/// Runs a scenario, telling on standard error how far it is. Except for the scenarios in process
-/// and with `url`, it starts this very program again with `serve` as the broker.
+/// Runs a scenario, telling on standard error how far it is: once, or once for each combination of
+/// the numbers that its options list. Except for the scenarios in process and with `url`, each run
+/// starts this very program again with `serve` as the broker.
 ///
 /// # Errors
-/// [`BenchError`] if it does not come to a report. Counts that do not agree are in the report,
+/// [`BenchError`] if one does not come to a report. Counts that do not agree are in the report,
 /// see [`BenchReport::passed`].
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub async fn run(args: BenchArgs) -> Result<BenchReport, BenchError> {
-    let config = Config::new(args.scenario, &args)?;
-    progress::tell(&format!("bench {}", args.scenario));
-    let stage = Stage::new(args.scenario, config);
-    // Dropping the work ends the broker and removes its data.
+pub async fn run(args: BenchArgs) -> Result<Vec<BenchReport>, BenchError> {
+    let scenario = args.scenario;
+    // All of them first: a number out of its range is no end after hours.
+    let configs: Vec<Config> = plan::runs(&args)?
+        .iter()
+        .map(|wanted| Config::new(scenario, wanted))
+        .collect::<Result<_, _>>()?;
+    let all = async {
+        let mut reports = Vec::new();
+        for (number, config) in (1..).zip(&configs) {
+            match configs.len() {
+                1 => progress::tell(&format!("bench {scenario}")),
+                count => progress::tell(&format!("bench {scenario}, {number} of {count}")),
+            }
+            let stage = Stage::new(scenario, config.clone());
+            reports.push(Box::pin(scenario.run(stage)).await?);
+        }
+        Ok(reports)
+    };
+    or_interrupted(all).await
+}
+
+/// Runs every scenario with its defaults, each in a process of its own, and returns their reports
+/// as JSON.
+///
+/// # Errors
+/// [`BenchError`] if this program cannot be started. A scenario that does not come to a report is
+/// told on standard error and in the result without figures; `pass` tells which came to nothing.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub async fn all() -> Result<Vec<Value>, BenchError> {
+    let program =
+        std::env::current_exe().map_err(BenchError::system("cannot tell what program this is"))?;
+    let mut reports = Vec::new();
+    for scenario in Scenario::value_variants() {
+        let output = again(&program, *scenario).await?;
+        match serde_json::from_slice(&output.stdout) {
+            Ok(Value::Array(several)) => reports.extend(several),
+            Ok(report) => reports.push(report),
+            // It has told why itself; that it has none is part of the result.
+            Err(_) => reports.push(json!({ "scenario": scenario.to_string(), "pass": false })),
+        }
+    }
+    Ok(reports)
+}
+
+/// Runs this program again for one scenario, which tells on the same standard error how far it is.
+async fn again(program: &Path, scenario: Scenario) -> Result<Output, BenchError> {
+    let mut command = Command::new(program);
+    command.args(["bench", &scenario.to_string(), "--json"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let child = command.spawn().map_err(BenchError::system("cannot start this program again"))?;
+    let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let output = child.wait_with_output();
+    tokio::pin!(output);
     tokio::select! {
-        report = args.scenario.run(stage) => report,
-        interrupted = interruption() => Err(match interrupted {
-            Ok(()) => BenchError::Interrupted,
-            Err(error) => BenchError::system("cannot listen for signals")(error),
-        }),
+        ended = &mut output => ended.map_err(BenchError::system("cannot wait for a scenario")),
+        interrupted = interruption() => {
+            // It has a broker to end and data to remove. One that has ended needs no telling.
+            let _ = id.map(|id| kill_process(id, Signal::TERM));
+            let _ = output.await;
+            Err(interruption_error(interrupted))
+        }
+    }
+}
+
+/// Does some work unless somebody wants the program to end. Dropping the work ends the broker and
+/// removes its data.
+async fn or_interrupted<T>(
+    work: impl Future<Output = Result<T, BenchError>>,
+) -> Result<T, BenchError> {
+    tokio::select! {
+        done = work => done,
+        interrupted = interruption() => Err(interruption_error(interrupted)),
+    }
+}
+
+fn interruption_error(interrupted: io::Result<()>) -> BenchError {
+    match interrupted {
+        Ok(()) => BenchError::Interrupted,
+        Err(error) => BenchError::system("cannot listen for signals")(error),
     }
 }
 
@@ -125,10 +223,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_option_of_another_scenario_is_refused_by_name() {
-        let args = BenchArgs { rate: Some(5), ..BenchArgs::new(Scenario::Oneway) };
+        let args = BenchArgs { rate: vec![5], ..BenchArgs::new(Scenario::Oneway) };
         let error = run(args).await.unwrap_err().to_string();
         assert!(error.starts_with("--rate does not apply to oneway, which takes --in-flight"));
-        let args = BenchArgs { payload: Some(31), ..BenchArgs::new(Scenario::Inproc) };
+        let args = BenchArgs { payload: vec![31], ..BenchArgs::new(Scenario::Inproc) };
         let error = run(args).await.unwrap_err().to_string();
         assert_eq!(error, "--payload is 31, the range is 32 to 8388608");
     }

@@ -17,11 +17,6 @@ impl Clock {
     pub(crate) fn nanos(self) -> u64 {
         nanos(self.origin.elapsed())
     }
-
-    /// The instant so many nanoseconds after the beginning.
-    pub(crate) fn instant(self, nanos: u64) -> Instant {
-        self.origin + Duration::from_nanos(nanos)
-    }
 }
 
 /// A span in nanoseconds, which hold 584 years.

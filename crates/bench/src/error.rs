@@ -31,6 +31,22 @@ pub enum BenchError {
         /// The most that is allowed.
         most: String,
     },
+    /// The options list too many numbers.
+    #[error("the lists make {many} runs, the most is {most}; name fewer numbers")]
+    Runs {
+        /// How many runs that would be.
+        many: usize,
+        /// The most that is allowed.
+        most: usize,
+    },
+    /// An earlier run cannot be compared with.
+    #[error("cannot compare with '{}': {why}", .path.display())]
+    Earlier {
+        /// The file that was named.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// There is too little or too much data to compare formats on.
     #[error("the data has {bytes} bytes, the range is 1 to {most}, the largest payload")]
     DataSize {

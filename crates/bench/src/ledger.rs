@@ -1,34 +1,22 @@
 //! The ledger: what was sent, what was seen at the handler, what was confirmed, and whether all
 //! of it agrees.
 //!
-//! Sending draws numbers from it; handlers mark each number in a bitmap. It refuses to forgive: a
+//! Sending draws numbers from it; handlers mark each number, see [`Seen`]. It refuses to forgive: a
 //! number that is missing, seen twice or damaged is a disagreement, and a report with one has no
 //! rate.
 
 use crate::payload::Stamp;
+use crate::seen::{Arrived, Seen};
 use std::ops::{Range, Sub};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use trunkline_agent::BatchOutcome;
 use trunkline_types::{Counters, Gauges};
 
-/// How many numbers one piece of the bitmap holds.
-const PIECE: u64 = 1 << 20;
-/// How many pieces there may be.
-const PIECES: u64 = 1 << 10;
-/// Most messages of one run.
-pub(crate) const MOST: u64 = PIECE * PIECES;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    run: u64,
-    size: usize,
-    next: AtomicU64,
-    seen: Box<[OnceLock<Box<[AtomicU64]>>]>,
-    doubled: AtomicU64,
-    corrupt: AtomicU64,
-    foreign: AtomicU64,
+    seen: Seen,
     accepted: AtomicU64,
     refused: AtomicU64,
     refusal: OnceLock<String>,
@@ -60,15 +48,8 @@ pub(crate) struct Counts {
 impl Ledger {
     /// A ledger for payloads of `size` bytes.
     pub(crate) fn new(run: u64, size: usize) -> Self {
-        let seen = (0..PIECES).map(|_| OnceLock::new()).collect();
         Self {
-            run,
-            size,
-            next: AtomicU64::new(0),
-            seen,
-            doubled: AtomicU64::new(0),
-            corrupt: AtomicU64::new(0),
-            foreign: AtomicU64::new(0),
+            seen: Seen::new(run, size),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             refusal: OnceLock::new(),
@@ -77,60 +58,44 @@ impl Ledger {
 
     /// How large payloads are, in bytes.
     pub(crate) fn payload_size(&self) -> usize {
-        self.size
+        self.seen.payload_size()
     }
 
     /// How many numbers were drawn.
     pub(crate) fn sent(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
+        self.seen.sent()
     }
 
     /// Draws up to `count` numbers below `limit`; none is left when the range is empty.
     pub(crate) fn draw(&self, count: u64, limit: u64) -> Range<u64> {
-        let limit = limit.min(MOST);
-        let take = |next: u64| (next < limit).then(|| (next + count).min(limit));
-        match self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(first) => first..(first + count).min(limit),
-            Err(end) => end..end,
-        }
+        self.seen.draw(count, limit)
     }
 
     /// The stamp of a number, sent now or due at `at`.
     pub(crate) fn stamp(&self, number: u64, at: u64) -> Stamp {
-        Stamp { run: self.run, number, at }
+        self.seen.stamp(number, at)
     }
 
-    /// A handler has this payload. Tells its stamp if it is whole and seen for the first time.
-    /// Where several handlers have the same payload each is a copy with a number of its own, which
-    /// is `copy` after that of the stamp.
+    /// A handler has this payload, see [`Seen::see`].
     pub(crate) fn see(&self, payload: &[u8], copy: u64) -> Option<Stamp> {
-        let Some(stamp) = Stamp::check(payload, self.size) else {
-            self.corrupt.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
-        let number = stamp.number.saturating_add(copy);
-        if stamp.run != self.run || number >= self.sent() {
-            self.foreign.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        let piece = self.seen[index(number / PIECE)]
-            .get_or_init(|| (0..PIECE / 64).map(|_| AtomicU64::new(0)).collect());
-        let bit = 1 << (number % 64);
-        let before = piece[index(number % PIECE / 64)].fetch_or(bit, Ordering::Relaxed);
-        if before & bit != 0 {
-            self.doubled.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(stamp)
+        self.seen.see(payload, copy)
     }
 
-    /// A batch of publishes was answered. Returns how many were refused.
-    pub(crate) fn answered(&self, outcome: &BatchOutcome) -> usize {
-        self.accepted.fetch_add(outcome.accepted, Ordering::Relaxed);
+    /// How many different payloads with numbers below a limit were handled.
+    pub(crate) fn handled_below(&self, limit: u64) -> u64 {
+        self.seen.below(limit)
+    }
+
+    /// A batch of publishes was answered, each of them for so many agents. Returns how many
+    /// deliveries were refused.
+    pub(crate) fn answered(&self, outcome: &BatchOutcome, copies: u32) -> usize {
+        self.accepted.fetch_add(outcome.accepted * u64::from(copies), Ordering::Relaxed);
         for (_, refusal) in &outcome.refused {
-            self.note_refusal(refusal.to_string());
+            for _ in 0..copies {
+                self.note_refusal(refusal.to_string());
+            }
         }
-        outcome.refused.len()
+        outcome.refused.len() * copies as usize
     }
 
     /// One publish was accepted, for so many recipients.
@@ -140,10 +105,10 @@ impl Ledger {
 
     /// The reply to a request is not what was asked to be sent back.
     pub(crate) fn note_damaged_reply(&self) {
-        self.corrupt.fetch_add(1, Ordering::Relaxed);
+        self.seen.note_damaged();
     }
 
-    /// One publish was refused.
+    /// One delivery was refused.
     pub(crate) fn note_refusal(&self, refusal: String) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         // The first one tells enough.
@@ -157,17 +122,15 @@ impl Ledger {
 
     /// The counts up to now; what was confirmed is counted elsewhere.
     pub(crate) fn counts(&self) -> Counts {
-        let pieces = self.seen.iter().filter_map(OnceLock::get);
-        let words = pieces.flat_map(|piece| piece.iter());
-        let handled = words.map(|word| u64::from(word.load(Ordering::Relaxed).count_ones())).sum();
+        let Arrived { handled, doubled, corrupt, foreign } = self.seen.arrived();
         Counts {
             sent: self.sent(),
             accepted: self.accepted.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             handled,
-            doubled: self.doubled.load(Ordering::Relaxed),
-            corrupt: self.corrupt.load(Ordering::Relaxed),
-            foreign: self.foreign.load(Ordering::Relaxed),
+            doubled,
+            corrupt,
+            foreign,
             confirmed: 0,
             unconfirmed: 0,
         }
@@ -228,10 +191,6 @@ pub(crate) fn disagreements(
     equal(load.confirmed, "settlements confirmed", broker.settled, "settled by the broker's count");
     equal(load.handled, "different payloads handled", load.confirmed, "settlements confirmed");
     found
-}
-
-fn index(number: u64) -> usize {
-    usize::try_from(number).expect("numbers are below MOST, which a usize holds")
 }
 
 #[cfg(test)]

@@ -13,13 +13,18 @@ mod ledger;
 mod load;
 mod machine;
 mod observe;
+mod pace;
 mod payload;
+mod plan;
 mod progress;
+mod proxy;
 mod report;
 mod scenario;
+mod seen;
 mod serializers;
 mod settings;
 mod stage;
+mod summary;
 mod wire;
 
 pub mod cli;
@@ -29,3 +34,4 @@ pub use report::{BenchReport, CpuSeconds, DiskLimit, Goal, LatencyMicros, Measur
 pub use scenario::Scenario;
 pub use serializers::{SerializerRow, SerializersReport, sample, serializers};
 pub use settings::Config;
+pub use summary::{Earlier, summary};

@@ -1,9 +1,9 @@
 //! The load: agents that check what they are handed, and senders that keep a window full.
 
-use crate::BenchError;
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::observe::{Flow, Note, Observed, histogram};
+use crate::{BenchError, Config};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -42,42 +42,78 @@ pub(crate) struct Checker {
     pub(crate) copy: u64,
 }
 
-impl Handler for Checker {
-    fn handle(&self, task: Task) -> HandlerFuture {
-        let stamp = self.ledger.see(&task.payload().data, self.copy);
+impl Checker {
+    /// Checks a payload, of which this is the copy with that number.
+    pub(crate) fn see(&self, task: &Task, copy: u64) {
+        let stamp = self.ledger.see(&task.payload().data, copy);
         if let (Some(stamp), Some(latency)) = (stamp, &self.latency) {
             latency.lock().note(self.clock.nanos().saturating_sub(stamp.at));
         }
+    }
+
+    /// The same for several messages at once, without replies.
+    fn for_several(self, most: u32) -> impl Handler {
+        trunkline_agent::batch(most, move |tasks: Vec<Task>| {
+            let results = tasks.iter().map(|task| {
+                self.see(task, self.copy);
+                Ok(())
+            });
+            std::future::ready(results.collect::<Vec<_>>())
+        })
+    }
+}
+
+impl Handler for Checker {
+    fn handle(&self, task: Task) -> HandlerFuture {
+        self.see(&task, self.copy);
         let reply = self.echo.then(|| task.payload().clone());
         Box::pin(std::future::ready(Outcome::Complete { reply }))
     }
 }
 
-/// Starts agents one after another. With a skill they offer it, otherwise each handles what is
-/// sent to itself.
+/// Starts the agents of a configuration one after another. With a skill they offer it, otherwise
+/// each handles what is sent to itself.
 ///
 /// # Errors
 /// The broker refuses one.
 pub(crate) async fn start_agents(
     host: &Observed,
-    count: u32,
+    config: &Config,
     skill: Option<&str>,
     checker: &Checker,
 ) -> Result<Vec<Agent>, BenchError> {
     let mut agents = Vec::new();
-    for number in 0..count {
-        let agent = host.agent(&agent_name(number)).workers(1..=1).prefetch(PREFETCH);
-        let agent = match skill {
-            Some(skill) => agent.skill(skill, checker.clone()),
-            None => agent.on_message(checker.clone()),
-        };
-        agents.push(agent.start().await.map_err(BenchError::refused("cannot start an agent"))?);
+    for number in 0..config.agents {
+        agents.push(start_agent(host, config, &agent_name(number), skill, checker).await?);
     }
     Ok(agents)
 }
 
+/// Starts one of them.
+///
+/// # Errors
+/// The broker refuses it.
+pub(crate) async fn start_agent(
+    host: &Observed,
+    config: &Config,
+    name: &str,
+    skill: Option<&str>,
+    checker: &Checker,
+) -> Result<Agent, BenchError> {
+    let workers = config.workers.unwrap_or(1);
+    let agent = host.agent(name).workers(workers..=workers).prefetch(PREFETCH);
+    let checker = checker.clone();
+    let agent = match (config.take.filter(|take| *take > 1), skill) {
+        (Some(take), Some(skill)) => agent.skill(skill, checker.for_several(take)),
+        (Some(take), None) => agent.on_message(checker.for_several(take)),
+        (None, Some(skill)) => agent.skill(skill, checker),
+        (None, None) => agent.on_message(checker),
+    };
+    agent.start().await.map_err(BenchError::refused("cannot start an agent"))
+}
+
 /// How many deliveries an agent may hold ready: enough for the windows used here.
-const PREFETCH: u32 = 2048;
+pub(crate) const PREFETCH: u32 = 2048;
 
 /// How long something that is done in milliseconds may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,6 +139,15 @@ pub(crate) struct Mix {
     pub(crate) kind: Kind,
     pub(crate) options: PublishOptions,
     pub(crate) batch: u32,
+    /// How many agents get each message.
+    pub(crate) copies: u32,
+}
+
+impl Mix {
+    /// What a whole batch takes of the window.
+    fn room(&self) -> u32 {
+        self.batch * self.copies
+    }
 }
 
 /// One session that sends in batches.
@@ -127,7 +172,7 @@ impl Sender {
             let sent = self.send(stop.count).await?;
             // Settlements give the permits back. Those of a last, smaller batch stay here.
             permits.forget();
-            flow.window.add_permits((self.mix.batch - sent) as usize);
+            flow.window.add_permits((self.mix.room() - sent) as usize);
             if sent == 0 {
                 break;
             }
@@ -159,17 +204,17 @@ impl Sender {
         flow: &'f Flow,
         until: Instant,
     ) -> Result<Option<SemaphorePermit<'f>>, BenchError> {
-        if let Ok(permits) = flow.window.try_acquire_many(self.mix.batch) {
+        if let Ok(permits) = flow.window.try_acquire_many(self.mix.room()) {
             return Ok(Some(permits));
         }
         let wait = async {
             loop {
                 let Some(ticket) = self.tickets.front_mut() else {
-                    return Ok(flow.window.acquire_many(self.mix.batch).await.ok());
+                    return Ok(flow.window.acquire_many(self.mix.room()).await.ok());
                 };
                 tokio::select! {
                     biased;
-                    permits = flow.window.acquire_many(self.mix.batch) => return Ok(permits.ok()),
+                    permits = flow.window.acquire_many(self.mix.room()) => return Ok(permits.ok()),
                     outcome = ticket => {
                         self.tickets.pop_front();
                         self.answered(outcome, flow)?;
@@ -180,19 +225,22 @@ impl Sender {
         tokio::time::timeout_at(until.into(), wait).await.unwrap_or(Ok(None))
     }
 
-    /// Sends one batch. Returns how many it had; none when the count is reached.
+    /// Sends one batch. Returns how many deliveries it makes; none when the count is reached.
     async fn send(&mut self, count: u64) -> Result<u32, BenchError> {
-        let Mix { targets, kind, options, batch } = &self.mix;
-        let numbers = self.ledger.draw(u64::from(*batch), count);
+        let Mix { targets, kind, options, copies, .. } = &self.mix;
+        let copies = u64::from(*copies);
+        // Whole messages only.
+        let numbers = self.ledger.draw(u64::from(self.mix.room()), count / copies * copies);
         let sent = u32::try_from(numbers.end - numbers.start).unwrap_or(u32::MAX);
         if sent == 0 {
             return Ok(0);
         }
         let (at, size) = (self.clock.nanos(), self.ledger.payload_size());
         let publishes: Vec<Arc<Publish>> = numbers
+            .step_by(usize::try_from(copies).unwrap_or(1))
             .map(|number| {
                 let payload = self.ledger.stamp(number, at).payload(size);
-                let target = usize::try_from(number).unwrap_or(0) % targets.len();
+                let target = usize::try_from(number / copies).unwrap_or(0) % targets.len();
                 let envelope = self.session.envelope(*kind, targets[target].clone(), payload);
                 Arc::new(Publish { envelope, options: options.clone() })
             })
@@ -222,7 +270,48 @@ impl Sender {
         flow: &Flow,
     ) -> Result<(), BenchError> {
         let outcome = outcome.map_err(BenchError::refused("a batch was not answered"))?;
-        flow.window.add_permits(self.ledger.answered(&outcome));
+        flow.window.add_permits(self.ledger.answered(&outcome, self.mix.copies));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Scenario;
+    use crate::broker::Target;
+    use crate::plan::Wanted;
+    use crate::stage::Stage;
+
+    /// The workers of an agent with three of them, and the batches in which it took 100 messages
+    /// that were sent at once.
+    async fn worked(batch: u32) -> (usize, u64) {
+        let wanted = Wanted { workers: Some(3), batch: Some(batch), ..Wanted::default() };
+        let config = Config::new(Scenario::Inproc, &wanted).unwrap();
+        let stage = Stage::new(Scenario::Inproc, config);
+        let target = Target::here().await.unwrap();
+        let host = stage.host(&target);
+        let checker = stage.checker(None, false);
+        let agents = start_agents(&host, &stage.config, None, &checker).await.unwrap();
+        let session = stage.sessions(&host).await.unwrap().remove(0);
+        let to = Destination::agent(&agent_name(0)).unwrap();
+        let publish = |number| {
+            let payload = stage.ledger.stamp(number, 0).payload(stage.config.payload);
+            Publish::new(session.envelope(Kind::Event, to.clone(), payload))
+        };
+        let publishes: Vec<_> = stage.ledger.draw(100, 100).map(publish).collect();
+        session.publish_batch(publishes).await.unwrap().await.unwrap();
+        assert!(stage.flow.reach(100, PATIENCE).await);
+        let stats = agents[0].stats();
+        (stats.workers.len(), stats.workers.iter().map(|worker| worker.batches).sum())
+    }
+
+    #[tokio::test]
+    async fn agents_have_the_workers_that_are_asked_for_and_take_as_many_at_once() {
+        // Only what is handed out several at a time counts as a batch.
+        assert_eq!(worked(1).await, (3, 0));
+        let (workers, batches) = worked(50).await;
+        assert_eq!(workers, 3);
+        assert!((1..100).contains(&batches), "{batches} batches");
     }
 }

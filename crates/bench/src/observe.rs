@@ -101,6 +101,12 @@ impl Flow {
         self.returns.lock().len() as u64
     }
 
+    /// Takes in what another flow, which is at its end, has counted.
+    pub(crate) fn join(&self, ended: &Self) {
+        self.refused.fetch_add(ended.refused(), Ordering::AcqRel);
+        self.confirm(ended.confirmed());
+    }
+
     fn confirm(&self, count: u64) {
         let now = self.confirmed.fetch_add(count, Ordering::SeqCst) + count;
         self.window.add_permits(usize::try_from(count).unwrap_or(usize::MAX));

@@ -226,7 +226,7 @@ impl BenchReport {
 }
 
 /// A whole number with its thousands apart.
-fn grouped(number: f64) -> String {
+pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -238,7 +238,7 @@ fn grouped(number: f64) -> String {
     text
 }
 
-fn span(micros: f64) -> String {
+pub(crate) fn span(micros: f64) -> String {
     match micros {
         micros if micros < 1e3 => format!("{micros:.1} µs"),
         micros if micros < 1e6 => format!("{:.2} ms", micros / 1e3),

@@ -1,7 +1,7 @@
 //! What a scenario is run with: the defaults of each, what may be changed, and the ranges.
 
-use crate::cli::BenchArgs;
-use crate::ledger::MOST;
+use crate::plan::Wanted;
+use crate::seen::MOST;
 use crate::{BenchError, Scenario, payload};
 use serde::Serialize;
 use std::fmt::Display;
@@ -32,6 +32,15 @@ pub struct Config {
     /// Most messages that a sender hands over in one piece.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u32>,
+    /// Most messages that a worker takes at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub take: Option<u32>,
+    /// Workers of each agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// Milliseconds that each way between broker and agents is longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<u32>,
     /// The broker, if it was there before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -47,14 +56,26 @@ impl Config {
     ///
     /// # Errors
     /// An option that does not apply to the scenario or is out of its range.
-    pub(crate) fn new(scenario: Scenario, args: &BenchArgs) -> Result<Self, BenchError> {
+    pub(crate) fn new(scenario: Scenario, args: &Wanted) -> Result<Self, BenchError> {
         let defaults = scenario.defaults();
         let options = Options { scenario, takes: &defaults };
         let in_flight =
             options.number("in-flight", args.in_flight, defaults.in_flight, 1, 1 << 20)?;
         let senders = options.number("senders", args.senders, defaults.senders, 1, 256)?;
-        let share = in_flight.unwrap_or(1) / (2 * senders.unwrap_or(1));
-        let batch = in_flight.and(defaults.batch).map(|most| most.min(share).max(1));
+        let agents = options
+            .number("agents", args.agents, Some(defaults.agents), 1, 10_000)?
+            .unwrap_or(defaults.agents);
+        // Each message takes room for each of its copies.
+        let copies = if defaults.copies { agents } else { 1 };
+        let room = in_flight.unwrap_or(1) / senders.unwrap_or(1);
+        if in_flight.is_some() && room < copies {
+            let least = u64::from(copies) * u64::from(senders.unwrap_or(1));
+            return Err(out_of_range("in-flight", in_flight.unwrap_or(0), least, 1 << 20));
+        }
+        let most = (room / copies).clamp(1, 1024);
+        let share = (room / copies / 2).max(1);
+        let usual = defaults.batch.map(|usual| usual.min(share));
+        let batch = options.number("batch", args.batch, usual, 1, most)?;
         let url = options.applies("url", args.url.clone(), defaults.url)?;
         // A broker that is there already has its data where it has it.
         let dir = match (&url, options.applies("dir", args.dir.clone(), defaults.dir)?) {
@@ -73,12 +94,13 @@ impl Config {
             payload: payload.unwrap_or(defaults.payload),
             seconds: options.number("seconds", args.seconds, defaults.seconds, 0.05, 86_400.0)?,
             count: options.number("count", args.count, defaults.count, 1, MOST)?,
-            agents: options
-                .number("agents", args.agents, Some(defaults.agents), 1, 10_000)?
-                .unwrap_or(defaults.agents),
+            agents,
             senders,
             rate: options.number("rate", args.rate, defaults.rate, 1, 10_000_000)?,
             batch,
+            take: args.batch.filter(|_| defaults.workers.is_some()),
+            workers: options.number("workers", args.workers, defaults.workers, 1, 1024)?,
+            delay: options.number("delay", args.delay, defaults.delay, 0, 10_000)?,
             url,
             dir,
             load_threads: tokio::runtime::Handle::current().metrics().num_workers(),
@@ -97,6 +119,10 @@ pub(crate) struct Defaults {
     pub(crate) senders: Option<u32>,
     pub(crate) rate: Option<u32>,
     pub(crate) batch: Option<u32>,
+    pub(crate) workers: Option<u32>,
+    pub(crate) delay: Option<u32>,
+    /// Whether every agent gets a copy of every message.
+    pub(crate) copies: bool,
     pub(crate) url: bool,
     pub(crate) dir: bool,
 }
@@ -111,6 +137,9 @@ impl Defaults {
             ("agents", true),
             ("senders", self.senders.is_some()),
             ("rate", self.rate.is_some()),
+            ("batch", self.batch.is_some()),
+            ("workers", self.workers.is_some()),
+            ("delay", self.delay.is_some()),
             ("url", self.url),
             ("dir", self.dir),
         ];
@@ -152,15 +181,26 @@ impl Options<'_> {
     ) -> Result<Option<T>, BenchError> {
         let given = self.applies(option, given, default.is_some())?;
         match given {
-            Some(value) if !(least..=most).contains(&value) => Err(BenchError::Range {
-                option,
-                value: value.to_string(),
-                least: least.to_string(),
-                most: most.to_string(),
-            }),
+            Some(value) if !(least..=most).contains(&value) => {
+                Err(out_of_range(option, value, least, most))
+            }
             Some(value) => Ok(Some(value)),
             None => Ok(default),
         }
+    }
+}
+
+fn out_of_range(
+    option: &'static str,
+    value: impl Display,
+    least: impl Display,
+    most: impl Display,
+) -> BenchError {
+    BenchError::Range {
+        option,
+        value: value.to_string(),
+        least: least.to_string(),
+        most: most.to_string(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::commands::{
 use crate::{demo, torture};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::env;
+use trunkline_client::Transport;
 
 /// Work between AI agents: a broker, agents and whoever talks to them, in one binary.
 #[derive(Parser, Debug)]
@@ -64,6 +65,18 @@ pub(crate) struct Reach {
         hide_env_values = true
     )]
     pub(crate) principal: Option<String>,
+    /// What carries sessions: framed (plain TCP), grpc, or auto for framed where the broker speaks
+    /// it.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Broker",
+        value_name = "WHICH",
+        env = "TRUNKLINE_TRANSPORT",
+        hide_env_values = true,
+        default_value = "auto"
+    )]
+    pub(crate) transport: Transport,
 }
 
 impl Reach {

@@ -39,7 +39,7 @@ pub(crate) struct Link {
 impl Link {
     /// The way to the broker that the command line names. Nothing is dialled yet.
     pub(crate) fn new(reach: &Reach) -> Result<Self, CliError> {
-        let config = ClientConfig::new(reach.url());
+        let config = ClientConfig::new(reach.url()).transport(reach.transport);
         let config = match &reach.principal {
             Some(principal) => config.principal(principal),
             None => config,

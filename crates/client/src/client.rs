@@ -1,7 +1,7 @@
 //! A way to a broker elsewhere.
 
+use crate::dialer::{Calls, Dialer};
 use crate::session::{self, Policy};
-use crate::transport::{Calls, Transport};
 use crate::{ClientConfig, query};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ pub struct Client {
 }
 
 struct Inner {
-    transport: Transport,
+    dialer: Dialer,
     policy: Policy,
     /// Dialled with the first query, because dialling needs a runtime and sessions do without.
     calls: OnceLock<Calls>,
@@ -31,19 +31,19 @@ impl Client {
     /// out of its range.
     pub fn new(config: &ClientConfig) -> Result<Self, Refusal> {
         config.check()?;
-        let transport = Transport::new(config)?;
+        let dialer = Dialer::new(config)?;
         let policy = Policy::new(config);
         let (calls, companion) = (OnceLock::new(), Companion::default());
-        Ok(Self { inner: Arc::new(Inner { transport, policy, calls, companion }) })
+        Ok(Self { inner: Arc::new(Inner { dialer, policy, calls, companion }) })
     }
 
     /// Where the broker listens.
     pub fn url(&self) -> &str {
-        &self.inner.transport.url
+        &self.inner.dialer.url
     }
 
     fn calls(&self) -> &Calls {
-        self.inner.calls.get_or_init(|| self.inner.transport.lazy())
+        self.inner.calls.get_or_init(|| self.inner.dialer.lazy())
     }
 }
 
@@ -54,10 +54,10 @@ impl Connector for Client {
         hello: Hello,
         sink: Arc<dyn Sink>,
     ) -> BoxFuture<'_, Result<Connected, Refusal>> {
-        let Inner { transport, policy, .. } = &*self.inner;
+        let Inner { dialer, policy, .. } = &*self.inner;
         Box::pin(async move {
             let calls = self.calls().clone();
-            session::open(transport.clone(), calls, policy.clone(), hello, sink).await
+            session::open(dialer.clone(), calls, policy.clone(), hello, sink).await
         })
     }
 

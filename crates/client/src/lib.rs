@@ -1,4 +1,4 @@
-//! The Rust client over gRPC: a session that survives its connections.
+//! The Rust client: a session that survives its connections.
 //!
 //! [`Client`] implements [`trunkline_types::session::Connector`], so whatever runs on a broker in
 //! process runs on a remote one. It owns reconnecting, resuming, resending and batching. It
@@ -8,10 +8,11 @@
 
 mod client;
 mod config;
+mod dialer;
 mod failure;
+mod framed;
 mod query;
 mod session;
-mod transport;
 
 pub use client::Client;
-pub use config::ClientConfig;
+pub use config::{ClientConfig, Transport};

@@ -1,7 +1,7 @@
 //! Queries as unary calls.
 
+use crate::dialer::Calls;
 use crate::failure;
-use crate::transport::Calls;
 use tonic::{Response, Status};
 use trunkline_proto::{DecodeError, v1};
 use trunkline_types::{

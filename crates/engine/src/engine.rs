@@ -76,8 +76,9 @@ pub struct Engine {
     /// Inboxes in which room was made that somebody may wait for, to be seen to before the call
     /// returns.
     pub(crate) roomy: VecDeque<InboxKey>,
-    /// Empty lists of recipients, for the next envelope to fill.
-    pub(crate) spare_targets: Targets,
+    /// Empty lists of recipients, for the next envelope to fill. Boxed because they are handed on
+    /// several times on their way.
+    pub(crate) spare_targets: Option<Box<Targets>>,
     /// What the driver found out about filters for the operation being handled.
     pub(crate) verdicts: Vec<(Filter, Verdict)>,
     /// Whether the log has room for new work.
@@ -172,7 +173,7 @@ impl Engine {
             unblocked: VecDeque::new(),
             stirred: VecDeque::new(),
             roomy: VecDeque::new(),
-            spare_targets: Targets::default(),
+            spare_targets: None,
             verdicts: Vec::new(),
             ample: true,
             congested: false,

@@ -96,6 +96,7 @@ impl Engine {
 
     /// Lets an entry go on as soon as every record so far is as durable as `level` says. What need
     /// not wait, as hardly anything ephemeral need, is spared the way through the queue.
+    #[inline]
     pub(crate) fn hold_ready(
         &mut self,
         now: Now,
@@ -153,6 +154,7 @@ impl Engine {
     }
 
     /// Lets an entry go on, if it is still there and staged.
+    #[inline]
     fn let_in(&mut self, now: Now, key: EntryKey, id: EntryId, out: &mut Output) {
         if self.is_staged(key, id) {
             self.make_ready(now, key, out);

@@ -1,6 +1,7 @@
 //! What can be set about the edges, and what must hold between the settings.
 
 use crate::BindError;
+use crate::push::Allowed;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -52,6 +53,13 @@ pub struct ServerConfig {
     /// Where they reach the server, as agent cards say it: an absolute URL. Default `http://` and
     /// the host that a request names.
     pub a2a_url: Option<String>,
+    /// What webhooks may lead to besides public addresses. Default nothing.
+    pub a2a_push_allow: Vec<Allowed>,
+    /// How long a webhook may take to answer, 10 ms to 1 hour. Default 10 s.
+    pub a2a_push_timeout: Duration,
+    /// How often a webhook is called for one event until that is a dead letter, 1 to 1,000, with
+    /// pauses from half a second to a minute in between. Default 10.
+    pub a2a_push_attempts: u32,
     /// How long to wait at shutdown for held work to end, at most 1 day. Default 10 s.
     pub drain_grace: Duration,
 }
@@ -72,6 +80,9 @@ impl Default for ServerConfig {
             a2a: true,
             a2a_agent: None,
             a2a_url: None,
+            a2a_push_allow: Vec::new(),
+            a2a_push_timeout: Duration::from_secs(10),
+            a2a_push_attempts: 10,
             drain_grace: Duration::from_secs(10),
         }
     }
@@ -91,8 +102,10 @@ impl ServerConfig {
         within("max_streams", self.max_streams, 1..=1_000_000)?;
         within("welcomes", self.welcomes, 1..=1_000_000)?;
         within("welcomes_waiting", self.welcomes_waiting, 0..=1_000_000)?;
-        let hello = Duration::from_millis(10)..=Duration::from_hours(1);
-        within("hello_deadline", self.hello_deadline, hello)?;
+        let patience = Duration::from_millis(10)..=Duration::from_hours(1);
+        within("hello_deadline", self.hello_deadline, patience.clone())?;
+        within("a2a_push_timeout", self.a2a_push_timeout, patience)?;
+        within("a2a_push_attempts", self.a2a_push_attempts, 1..=1_000)?;
         if let Some(url) = &self.a2a_url {
             check_url(url)?;
         }
@@ -180,6 +193,14 @@ mod tests {
             (
                 ServerConfig { drain_grace: day + second, ..good.clone() },
                 "drain_grace is 86401s, the range is 0ns to 86400s",
+            ),
+            (
+                ServerConfig { a2a_push_timeout: Duration::ZERO, ..good.clone() },
+                "a2a_push_timeout is 0ns, the range is 10ms to 3600s",
+            ),
+            (
+                ServerConfig { a2a_push_attempts: 0, ..good.clone() },
+                "a2a_push_attempts is 0, the range is 1 to 1000",
             ),
             (
                 ServerConfig { a2a_url: Some("ftp://host".into()), ..good.clone() },

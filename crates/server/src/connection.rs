@@ -1,7 +1,7 @@
 //! The connections of a server: how each one is served, and how all of them end.
 
-use crate::ServerConfig;
 use crate::hub::Hub;
+use crate::{ServerConfig, framed};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -23,16 +23,16 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 const PIECE: u32 = 64 << 10;
 /// Largest set of request headers.
 const HEADER_BYTES: u32 = 32 << 10;
-/// How long a peer may be silent before it is asked whether it lives.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long a peer may be silent before it is asked whether it lives. Longer than a client of ours
+/// waits before it asks: one of the two is enough.
+const SILENCE: Duration = Duration::from_mins(1);
 /// How long it may take to answer that, and how long HTTP/1.1 headers may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The connections being served.
 pub(crate) struct Connections {
     hub: Arc<Hub>,
-    router: Router,
-    builder: Builder<TokioExecutor>,
+    http: Arc<Http>,
     tasks: JoinSet<()>,
     /// Cancelled when connections are to finish what they carry and close.
     closing: CancellationToken,
@@ -41,8 +41,8 @@ pub(crate) struct Connections {
 impl Connections {
     /// No connections yet; each one will be served with `router`.
     pub(crate) fn new(hub: Arc<Hub>, router: Router) -> Self {
-        let builder = builder(&hub.config);
-        Self { hub, router, builder, tasks: JoinSet::new(), closing: CancellationToken::new() }
+        let http = Arc::new(Http { builder: builder(&hub.config), router });
+        Self { hub, http, tasks: JoinSet::new(), closing: CancellationToken::new() }
     }
 
     /// Serves a connection, or closes it at once if there are too many.
@@ -58,21 +58,19 @@ impl Connections {
             return;
         }
         let count = self.hub.count_connection();
-        let service = TowerToHyperService::new(self.router.clone());
-        let connection = self.builder.serve_connection(TokioIo::new(socket), service).into_owned();
-        let closing = self.closing.clone();
+        let (hub, http, closing) = (self.hub.clone(), self.http.clone(), self.closing.clone());
         self.tasks.spawn(async move {
             let _count = count;
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = closing.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            match Box::pin(protocol(&socket, &closing)).await {
+                Protocol::None => tracing::debug!("a connection ended before it said a word"),
+                Protocol::Framed => {
+                    drop(http);
+                    framed::serve(socket, hub, closing).await;
                 }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection broke");
+                Protocol::Http => {
+                    drop(hub);
+                    Box::pin(serve_http(socket, &http, closing)).await;
+                }
             }
         });
     }
@@ -92,6 +90,49 @@ impl Connections {
             tracing::debug!(left = self.tasks.len(), "closing connections that go on");
         }
         self.tasks.shutdown().await;
+    }
+}
+
+/// How HTTP is served.
+struct Http {
+    builder: Builder<TokioExecutor>,
+    router: Router,
+}
+
+/// What a connection speaks.
+enum Protocol {
+    Framed,
+    Http,
+    /// Nothing: it is over.
+    None,
+}
+
+/// Tells by the first byte what a connection speaks.
+async fn protocol(socket: &TcpStream, closing: &CancellationToken) -> Protocol {
+    let mut first = [0];
+    tokio::select! {
+        peeked = tokio::time::timeout(PATIENCE, socket.peek(&mut first)) => match peeked {
+            Ok(Ok(1)) if framed::speaks(first[0]) => Protocol::Framed,
+            Ok(Ok(1)) => Protocol::Http,
+            Ok(Ok(_) | Err(_)) | Err(_) => Protocol::None,
+        },
+        () = closing.cancelled() => Protocol::None,
+    }
+}
+
+/// Serves HTTP/1.1 or HTTP/2, gRPC among it.
+async fn serve_http(socket: TcpStream, http: &Http, closing: CancellationToken) {
+    let service = TowerToHyperService::new(http.router.clone());
+    let mut connection = pin!(http.builder.serve_connection(TokioIo::new(socket), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::ServerConfig;
 use crate::backend::{Backend, Readiness};
 use crate::entropy::Ids;
+use crate::push::Pushes;
 use crate::session::{Lent, Pool, Streams, Welcomes};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -27,6 +28,8 @@ pub(crate) struct Hub {
     pub(crate) connections_accepted: AtomicU64,
     /// Connections closed at once because there were too many.
     pub(crate) connections_refused: AtomicU64,
+    /// The webhooks of A2A.
+    pub(crate) pushes: Pushes,
     pool: Pool,
     broker: OnceLock<(Box<dyn Backend>, watch::Receiver<BrokerState>)>,
     /// Whether the broker is there, for those who wait for it.
@@ -44,6 +47,7 @@ impl Hub {
             connections: AtomicUsize::new(0),
             connections_accepted: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
+            pushes: Pushes::default(),
             pool: Pool::default(),
             broker: OnceLock::new(),
             arrived: watch::Sender::new(false),

@@ -1,4 +1,4 @@
-//! The edges of a broker: one port that carries gRPC, health, reflection, probes and metrics.
+//! The edges of a broker: one port that carries gRPC, framed sessions, health, reflection, probes and metrics.
 //!
 //! [`Server::bind`] listens, [`BoundServer::serve`] serves; the broker may come later, until then
 //! everything answers that it is not ready. The server knows the broker only by its public
@@ -28,9 +28,11 @@ mod config;
 mod connection;
 mod entropy;
 mod error;
+mod framed;
 mod grpc;
 mod http;
 mod hub;
+mod push;
 mod router;
 mod server;
 mod session;
@@ -40,5 +42,6 @@ mod tests;
 
 pub use config::ServerConfig;
 pub use error::BindError;
+pub use push::Allowed;
 pub use server::{BoundServer, Server, ServerHandle};
 pub use stats_json::stats_json;

@@ -1,7 +1,7 @@
 //! Everything that the one port answers, in one place.
 
 use crate::grpc;
-use crate::http::{A2aEdge, Guard, a2a, guard, healthz, metrics, readyz, stats};
+use crate::http::{A2aEdge, Guard, a2a, agents, guard, healthz, metrics, readyz, stats};
 use crate::hub::Hub;
 use axum::Router;
 use axum::handler::Handler;
@@ -21,6 +21,7 @@ pub(crate) fn router(hub: &Arc<Hub>, address: SocketAddr) -> Router {
                 .route("/readyz", get(readyz))
                 .route("/metrics", get(metrics))
                 .route("/api/v1/stats", get(stats))
+                .route("/api/v1/agents", get(agents))
                 .with_state(hub.clone()),
         )
         // A2A, whose paths have an agent and a tenant in front, and whatever else is asked for.

@@ -100,7 +100,13 @@ impl BoundServer {
     pub async fn serve(self, shutdown: CancellationToken) {
         let Self { listener, address, hub } = self;
         let mut connections = Connections::new(hub.clone(), router(&hub, address));
+        let resuming = {
+            let hub = hub.clone();
+            tokio::spawn(async move { hub.pushes.resume(&hub).await })
+        };
         accept_until(shutdown.cancelled(), &listener, &mut connections).await;
+        resuming.abort();
+        accept_until(hub.pushes.stop(), &listener, &mut connections).await;
         accept_until(drained(&hub), &listener, &mut connections).await;
         drop(listener);
         hub.close_calls();

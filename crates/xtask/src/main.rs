@@ -10,7 +10,9 @@
     reason = "a task's output is what it prints; there is no log to send it to"
 )]
 
+mod compare;
 mod failure;
+mod flame;
 mod fuzz;
 mod instructions;
 mod project;
@@ -57,6 +59,23 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
+    /// Compare with others that do the same work, in turns, and keep the table in docs/benchmarks.md
+    #[command(
+        after_help = "Examples:\n  cargo xtask compare --list\n  cargo xtask compare\n  cargo xtask compare durable nats --rounds 5"
+    )]
+    Compare(compare::Compare),
+    /// Draw where the time of a benchmark goes
+    #[command(
+        after_help = "Examples:\n  cargo xtask flame inproc\n  cargo xtask flame durable -- --seconds 10"
+    )]
+    Flame {
+        /// A scenario of `trunkline bench`
+        #[arg(value_name = "SCENARIO")]
+        scenario: String,
+        /// Further arguments for `trunkline bench`, passed on as they are
+        #[arg(last = true, value_name = "ARGS")]
+        extra: Vec<String>,
+    },
     /// Kill the release binary under load, again and again, and account for every task
     #[command(after_help = "Example:\n  cargo xtask torture --kills 1000")]
     Torture {
@@ -89,6 +108,8 @@ fn main() -> ExitCode {
         Task::Test { .. } => suite::all(),
         Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Task::Instructions { update } => instructions::run(update),
+        Task::Compare(asked) => compare::run(&asked),
+        Task::Flame { scenario, extra } => flame::run(&scenario, &extra),
         Task::Torture { kills, extra } => suite::torture(kills, &extra),
     };
     match done {

@@ -18,7 +18,7 @@ pub(crate) const KILLS: u32 = 30;
 const SEEDS: u32 = 1000;
 
 /// Builds what users run. In release, as everything here, so that the dependencies are built once.
-const BUILD: [&str; 5] = ["build", "--release", "--locked", "-p", "trunkline-cli"];
+pub(crate) const BUILD: [&str; 5] = ["build", "--release", "--locked", "-p", "trunkline-cli"];
 
 /// Builds the simulator. Not in one call with the binary: cargo would give both the features that
 /// either asks for, and what the simulator switches on has no place in what users run.

@@ -1,9 +1,11 @@
 //! The JSON-RPC 2.0 binding: one endpoint, the method in the body.
 
 use super::body::{message, parsed, read};
-use super::{admitted, hint, json, rest, sse};
+use super::negotiate::{self, Version};
+use super::{hint, json, rest, sse, v03};
+use crate::compat;
 use crate::fault::{Fault, FaultKind};
-use crate::handler::{Call, Handler};
+use crate::handler::{Call, Handler, Item};
 use crate::wire;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 const KIND: &str = "application/json";
 
 /// What a request is answered with.
-enum Answer {
+pub(super) enum Answer {
     One(Value),
     Stream(Response),
 }
@@ -25,17 +27,27 @@ enum Answer {
 pub(super) async fn answer(
     handler: &Arc<Handler>,
     call: Result<Call, Fault>,
+    version: Result<Version, Fault>,
     request: Request,
 ) -> Response {
-    let admitted = admitted(call, &request);
     let (parts, body) = request.into_parts();
     let read = read(&parts.headers, body, handler.config.body_bytes).await;
     let mut id = Value::Null;
+    let mut in_03 = false;
     let answered = async {
-        let envelope = envelope(&read?, &mut id)?;
-        operate(handler, &admitted?, envelope, &id).await
+        let (method, params) = envelope(&read?, &mut id)?;
+        let call = call?;
+        match version? {
+            Version::V1 => operate(handler, &call, (method, params), &id).await,
+            // The names of methods tell the versions apart.
+            Version::V03 if !method.contains('/') => Err(negotiate::only_in_1_0()),
+            Version::V03 => {
+                in_03 = true;
+                v03::operate(handler, &call, (&method, params), &id).await
+            }
+        }
     };
-    match answered.await {
+    match Box::pin(answered).await {
         Ok(Answer::One(result)) => {
             let body = object!({"jsonrpc": "2.0", "id": id, "result": result});
             json(StatusCode::OK, KIND, body.to_string())
@@ -48,7 +60,11 @@ pub(super) async fn answer(
                 FaultKind::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 _ => StatusCode::OK,
             };
-            let body = object!({"jsonrpc": "2.0", "id": id, "error": fault.to_rpc()});
+            let mut error = fault.to_rpc();
+            if in_03 {
+                error["code"] = compat::rpc_code(fault.kind).into();
+            }
+            let body = object!({"jsonrpc": "2.0", "id": id, "error": error});
             let mut response = json(status, KIND, body.to_string());
             hint(&mut response, &fault);
             response
@@ -106,19 +122,28 @@ async fn operate(
             Ok(Answer::Stream(sse::answer(stream, Words(id.clone()))))
         }
         "GetExtendedAgentCard" => one(&handler.extended_card(call, message(params)?).await?),
-        "CreateTaskPushNotificationConfig"
-        | "GetTaskPushNotificationConfig"
-        | "ListTaskPushNotificationConfigs"
-        | "DeleteTaskPushNotificationConfig" => Err(Handler::no_push()),
-        other => {
-            let shown: String = other.chars().take(64).collect();
-            let message = format!("there is no method '{shown}'");
-            Err(Fault::new(FaultKind::MethodNotFound, message))
+        "CreateTaskPushNotificationConfig" => {
+            one(&handler.create_push(call, message(params)?).await?)
         }
+        "GetTaskPushNotificationConfig" => one(&handler.get_push(call, message(params)?).await?),
+        "ListTaskPushNotificationConfigs" => {
+            one(&handler.list_push(call, message(params)?).await?)
+        }
+        "DeleteTaskPushNotificationConfig" => {
+            handler.delete_push(call, message(params)?).await?;
+            Ok(Answer::One(Value::Null))
+        }
+        other => Err(unknown(other)),
     }
 }
 
-fn one(message: &impl Serialize) -> Result<Answer, Fault> {
+/// There is no such method.
+pub(super) fn unknown(method: &str) -> Fault {
+    let shown: String = method.chars().take(64).collect();
+    Fault::new(FaultKind::MethodNotFound, format!("there is no method '{shown}'"))
+}
+
+pub(super) fn one(message: &impl Serialize) -> Result<Answer, Fault> {
     serde_json::to_value(message)
         .map(Answer::One)
         .map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))
@@ -128,8 +153,8 @@ fn one(message: &impl Serialize) -> Result<Answer, Fault> {
 struct Words(Value);
 
 impl sse::Words for Words {
-    fn item(&self, response: Value) -> Value {
-        object!({"jsonrpc": "2.0", "id": self.0, "result": response})
+    fn item(&self, item: &Item) -> Value {
+        object!({"jsonrpc": "2.0", "id": self.0, "result": sse::response(item)})
     }
 
     fn fault(&self, fault: &Fault) -> (Option<&'static str>, Value) {

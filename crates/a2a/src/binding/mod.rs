@@ -1,38 +1,52 @@
-//! The bindings over HTTP: which request is whose, and what all of them have in common.
+//! The bindings: which request is whose, and what all of them have in common.
 //!
 //! [`A2a::answer`] is the one way in. Each binding reads its request, calls the operation and
 //! writes what comes of it; none of them knows what an operation does.
 
 mod body;
+mod grpc;
 mod jsonrpc;
 mod negotiate;
 mod query;
 mod rest;
 mod sse;
+mod v03;
 mod well_known;
 
 use crate::endpoint::{Route, route};
 use crate::fault::{Fault, FaultKind};
 use crate::gateway::Gateway;
 use crate::handler::{A2aConfig, Call, Handler};
+use crate::push::Webhook;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use negotiate::Version;
 use std::fmt;
 use std::sync::Arc;
-use trunkline_types::Principal;
+use trunkline_types::{MessageId, Payload, Principal};
 
 /// A2A in front of a broker. Clones are the same.
 #[derive(Clone)]
 pub struct A2a {
     handler: Arc<Handler>,
+    versions: Arc<well_known::Versions>,
 }
 
 impl A2a {
     /// A2A in front of the broker behind `gateway`.
     pub fn new(gateway: Arc<dyn Gateway>, config: A2aConfig) -> Self {
-        Self { handler: Arc::new(Handler { gateway, config }) }
+        Self { handler: Arc::new(Handler { gateway, config }), versions: Arc::default() }
+    }
+
+    /// What the webhook of an order for [`PUSHER`](crate::PUSHER) is to be told. `orders` are the
+    /// order's id and, if it was redriven, that of the one before it; `said` is what it says.
+    ///
+    /// # Errors
+    /// A [`Fault`]: this is no order, its task was forgotten, or the broker is not there.
+    pub async fn webhook(&self, orders: &[MessageId], said: &Payload) -> Result<Webhook, Fault> {
+        Webhook::open(&self.handler, orders, said).await
     }
 
     /// Whether a request is one of ours.
@@ -43,7 +57,7 @@ impl A2a {
     /// Answers a request of a caller whom the edge found to be `principal`, or could not let in.
     pub async fn answer(&self, principal: Result<Principal, Fault>, request: Request) -> Response {
         let found = route(request.method(), request.uri().path());
-        let (endpoint, route) = match found {
+        let (mut endpoint, route) = match found {
             Some(Ok(found)) => found,
             Some(Err(allowed)) => {
                 let message = format!("{} is not taken here, but {allowed}", request.method());
@@ -57,17 +71,32 @@ impl A2a {
                 return rest::refused(&Fault::new(FaultKind::MethodNotFound, "nothing is here"));
             }
         };
+        let version = negotiate::version(&request);
+        if version == Ok(Version::V03) {
+            v03::strip(&mut endpoint);
+        }
         let call = principal.map(|principal| {
-            negotiate::call(principal, endpoint, &request, self.handler.config.url.as_deref())
+            let url = self.handler.config.url.as_deref();
+            negotiate::call(principal, endpoint, version.clone().ok(), &request, url)
         });
         match route {
             // A body can be moved between threads, but not be looked at by several.
             Route::Card => {
                 let headers = request.into_parts().0.headers;
-                well_known::answer(&self.handler, call, &headers).await
+                well_known::answer((&self.handler, &self.versions), call, &headers).await
             }
-            Route::Rpc => jsonrpc::answer(&self.handler, call, request).await,
-            Route::Rest(rest) => rest::answer(&self.handler, call, rest, request).await,
+            Route::Rpc => Box::pin(jsonrpc::answer(&self.handler, call, version, request)).await,
+            Route::Rest(rest) if version == Ok(Version::V03) => {
+                Box::pin(v03::answer(&self.handler, call, rest, request)).await
+            }
+            Route::Rest(rest) => {
+                let call = admitted(call, version);
+                Box::pin(rest::answer(&self.handler, call, rest, request)).await
+            }
+            Route::Grpc(method) => {
+                let call = admitted(call, version);
+                grpc::answer(&self.handler, call, &method, request).await
+            }
         }
     }
 }
@@ -84,15 +113,17 @@ fn hint(response: &mut Response, fault: &Fault) {
     }
 }
 
-/// The call of a caller who was let in.
-fn admitted(call: Result<Call, Fault>, request: &Request) -> Result<Call, Fault> {
+/// The call of a caller who was let in and speaks 1.0.
+fn admitted(call: Result<Call, Fault>, version: Result<Version, Fault>) -> Result<Call, Fault> {
     let call = call?;
-    negotiate::check_version(request)?;
-    Ok(call)
+    match version? {
+        Version::V1 => Ok(call),
+        Version::V03 => Err(negotiate::only_in_1_0()),
+    }
 }
 
 impl fmt::Debug for A2a {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("A2a").field("handler", &self.handler).finish()
+        f.debug_struct("A2a").field("handler", &self.handler).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! What a client says beside its request: version, extensions, keys, and where it reached us.
 
 use super::query;
-use crate::card::PROTOCOL;
+use crate::card::{EARLIER, PROTOCOL};
 use crate::endpoint::Endpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::handler::Call;
@@ -12,10 +12,19 @@ use trunkline_types::Principal;
 
 /// The version that a client speaks, as header and as parameter of a query.
 const VERSION: &str = "a2a-version";
-/// The extensions that a client declares.
-const EXTENSIONS: &str = "a2a-extensions";
+/// The extensions that a client declares, and as clients of 0.3 do.
+const EXTENSIONS: [&str; 2] = ["a2a-extensions", "x-a2a-extensions"];
 /// The version of clients that say none.
-const UNSAID: &str = "0.3";
+const UNSAID: &str = EARLIER;
+
+/// A version that is spoken here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Version {
+    /// The earlier one.
+    V03,
+    /// The present one.
+    V1,
+}
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
@@ -25,6 +34,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 pub(super) fn call(
     principal: Principal,
     endpoint: Endpoint,
+    version: Option<Version>,
     request: &Request,
     url: Option<&str>,
 ) -> Call {
@@ -35,10 +45,15 @@ pub(super) fn call(
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", host.unwrap_or("localhost")),
     };
-    let declared = headers.get_all(EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
-    let split =
-        |value: &str| -> Vec<String> { value.split(',').map(|uri| uri.trim().into()).collect() };
-    let extensions = declared.flat_map(split).filter(|uri| !uri.is_empty()).collect();
+    let declared = EXTENSIONS.iter().flat_map(|name| headers.get_all(*name));
+    let mut extensions = Vec::new();
+    for uri in declared.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
+        let uri = uri.trim().to_owned();
+        // A client may say it under both names.
+        if !uri.is_empty() && !extensions.contains(&uri) {
+            extensions.push(uri);
+        }
+    }
     Call {
         principal,
         endpoint,
@@ -46,11 +61,12 @@ pub(super) fn call(
         extensions,
         idempotency_key: text(headers, "idempotency-key").map(str::to_owned),
         last_event_id: text(headers, "last-event-id").map(str::to_owned),
+        in_03: version == Some(Version::V03),
     }
 }
 
-/// Checks that the client speaks a version that is spoken here. A patch number is of no account.
-pub(super) fn check_version(request: &Request) -> Result<(), Fault> {
+/// The version that the client speaks, if it is spoken here. A patch number is of no account.
+pub(super) fn version(request: &Request) -> Result<Version, Fault> {
     let asked = query::pairs(request.uri().query().unwrap_or_default());
     let in_query = asked
         .into_iter()
@@ -60,16 +76,26 @@ pub(super) fn check_version(request: &Request) -> Result<(), Fault> {
     let version = version.unwrap_or_else(|| UNSAID.to_owned());
     let mut numbers = version.splitn(3, '.');
     let minor = [numbers.next(), numbers.next()].map(Option::unwrap_or_default).join(".");
-    if minor == PROTOCOL {
-        return Ok(());
+    match minor.as_str() {
+        PROTOCOL => Ok(Version::V1),
+        UNSAID => Ok(Version::V03),
+        _ => Err(not_spoken(&version)),
     }
+}
+
+/// What a client of 0.3 is told that wants what there is in 1.0 only.
+pub(super) fn only_in_1_0() -> Fault {
+    not_spoken(UNSAID)
+}
+
+fn not_spoken(version: &str) -> Fault {
     let shown: String = version.chars().take(32).collect();
     let message = format!(
-        "version {shown} of A2A is not spoken here, but {PROTOCOL}; say so with the header \
-         A2A-Version, without which {UNSAID} is meant"
+        "version {shown} of A2A is not spoken here for this, but {PROTOCOL}; say so with the \
+         header A2A-Version, without which {UNSAID} is meant"
     );
     let fault = Fault::new(FaultKind::VersionNotSupported, message);
-    Err(fault.with("version", shown).with("supportedVersions", PROTOCOL))
+    fault.with("version", shown).with("supportedVersions", format!("{PROTOCOL}, {UNSAID}"))
 }
 
 #[cfg(test)]
@@ -87,15 +113,17 @@ mod tests {
 
     #[test]
     fn the_version_is_said_by_header_or_query_and_unsaid_is_an_older_one() {
-        for (uri, version) in
+        for (uri, said) in
             [("/tasks", Some("1.0")), ("/tasks", Some("1.0.1")), ("/tasks?A2A-Version=1.0", None)]
         {
-            assert_eq!(check_version(&request(uri, version)), Ok(()), "{uri} {version:?}");
+            assert_eq!(version(&request(uri, said)), Ok(Version::V1), "{uri} {said:?}");
         }
-        for version in [None, Some(""), Some("0.3"), Some("0.5"), Some("2.0"), Some("1"), Some("x")]
-        {
-            let fault = check_version(&request("/tasks", version)).unwrap_err();
-            assert_eq!(fault.kind, FaultKind::VersionNotSupported, "{version:?}");
+        for said in [None, Some(""), Some("0.3"), Some("0.3.0")] {
+            assert_eq!(version(&request("/tasks", said)), Ok(Version::V03), "{said:?}");
+        }
+        for said in [Some("0.5"), Some("2.0"), Some("1"), Some("x")] {
+            let fault = version(&request("/tasks", said)).unwrap_err();
+            assert_eq!(fault.kind, FaultKind::VersionNotSupported, "{said:?}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The HTTP+JSON binding.
 
 use super::body::{message, parsed, read};
-use super::{admitted, hint, json, query, sse};
+use super::{hint, json, query, sse};
 use crate::check::Checked;
 use crate::endpoint::Rest;
 use crate::fault::{Fault, FaultKind};
-use crate::handler::{Call, Handler};
+use crate::handler::{Call, Handler, Item};
 use crate::wire;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -25,7 +25,7 @@ pub(super) async fn answer(
     rest: Rest,
     request: Request,
 ) -> Response {
-    match operate(handler, call, rest, request).await {
+    match Box::pin(operate(handler, call, rest, request)).await {
         Ok(response) => response,
         Err(fault) => refused(&fault),
     }
@@ -46,7 +46,7 @@ async fn operate(
     rest: Rest,
     request: Request,
 ) -> Result<Response, Fault> {
-    let call = admitted(call, &request)?;
+    let call = call?;
     let (parts, body) = request.into_parts();
     let value = if parts.method == axum::http::Method::POST {
         parsed(&read(&parts.headers, body, handler.config.body_bytes).await?)?
@@ -71,11 +71,24 @@ async fn operate(
             Ok(sse::answer(stream, Words))
         }
         Rest::ExtendedCard => Ok(ok(&handler.extended_card(&call, message(value)?).await?)),
-        // Refused before they are read: what is not to be had needs no right form.
-        Rest::CreatePush(_) | Rest::ListPush(_) | Rest::GetPush(..) | Rest::DeletePush(..) => {
-            Err(Handler::no_push())
+        Rest::CardOf03 => Err(Fault::new(FaultKind::MethodNotFound, "nothing is here in 1.0")),
+        Rest::CreatePush(task) => {
+            Ok(ok(&handler.create_push(&call, with(value, "taskId", &task)?).await?))
+        }
+        Rest::ListPush(task) => {
+            Ok(ok(&handler.list_push(&call, with(value, "taskId", &task)?).await?))
+        }
+        Rest::GetPush(task, id) => Ok(ok(&handler.get_push(&call, of_config(&task, &id)?).await?)),
+        Rest::DeletePush(task, id) => {
+            handler.delete_push(&call, of_config(&task, &id)?).await?;
+            Ok(json(StatusCode::OK, KIND, "{}".to_owned()))
         }
     }
+}
+
+/// A request about one push notification config.
+fn of_config<T: DeserializeOwned>(task: &str, id: &str) -> Result<T, Fault> {
+    message(serde_json::json!({"taskId": task, "id": id}))
 }
 
 /// A request with the field that its path names, which its body must not contradict.
@@ -125,8 +138,8 @@ fn listed(tasks: &wire::ListTasksResponse) -> Response {
 struct Words;
 
 impl sse::Words for Words {
-    fn item(&self, response: Value) -> Value {
-        response
+    fn item(&self, item: &Item) -> Value {
+        sse::response(item)
     }
 
     fn fault(&self, fault: &Fault) -> (Option<&'static str>, Value) {

@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// How a binding writes what a stream tells.
 pub(super) trait Words: Send + 'static {
     /// A piece of news.
-    fn item(&self, response: Value) -> Value;
+    fn item(&self, item: &Item) -> Value;
     /// An error, and the name of its event if it is not the usual one.
     fn fault(&self, fault: &Fault) -> (Option<&'static str>, Value);
 }
@@ -46,8 +46,12 @@ pub(super) fn answer(stream: TaskStream, words: impl Words) -> Response {
 }
 
 fn told(item: &Item, words: &impl Words) -> Bytes {
-    let response = serde_json::to_value(&item.response).expect("news are made of what JSON has");
-    event(None, item.number, &words.item(response))
+    event(None, item.number, &words.item(item))
+}
+
+/// What 1.0 says of a piece of news.
+pub(super) fn response(item: &Item) -> Value {
+    serde_json::to_value(&item.response).expect("news are made of what JSON has")
 }
 
 /// One event. Its data is one line: JSON has line breaks only where we put them.

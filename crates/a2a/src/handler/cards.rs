@@ -1,7 +1,7 @@
 //! The cards: public ones, and those with what only callers get.
 
 use super::{Call, Handler, Target};
-use crate::card::{self, BrokerCard};
+use crate::card::{self, BrokerCard, Place};
 use crate::check::Checked;
 use crate::fault::Fault;
 use crate::wire::{AgentCard, GetExtendedAgentCardRequest};
@@ -31,12 +31,11 @@ impl Handler {
         call: &Call,
         extended: bool,
     ) -> Result<AgentCard, Fault> {
-        let base = match &call.endpoint.agent {
-            Some(agent) => format!("{}/agents/{agent}", call.base),
-            None => call.base.clone(),
-        };
+        let place = Place { base: &call.base, tenant: &who.tenant };
         match self.target(who, call).await? {
-            Target::Agent(agent) => Ok(card::of_agent(&agent, &base, &who.tenant, extended)),
+            Target::Agent(agent) => {
+                Ok(card::of_agent(&agent, place, call.endpoint.agent.is_some(), extended))
+            }
             Target::Broker => {
                 let mut card = BrokerCard::default();
                 let mut after = None;
@@ -45,7 +44,7 @@ impl Handler {
                     page.agents.iter().for_each(|agent| card.add(agent));
                     match page.next {
                         Some(next) => after = Some(next),
-                        None => return Ok(card.finish(&base, &who.tenant, extended)),
+                        None => return Ok(card.finish(place, extended)),
                     }
                 }
             }

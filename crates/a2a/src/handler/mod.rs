@@ -5,6 +5,7 @@
 
 mod cards;
 mod list;
+mod push;
 mod send;
 mod stream;
 mod tasks;
@@ -14,6 +15,7 @@ pub(crate) use stream::{Item, TaskStream};
 use crate::endpoint::Endpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::gateway::Gateway;
+use crate::push::PUSHER;
 use std::fmt;
 use std::sync::Arc;
 use trunkline_types::{
@@ -61,6 +63,8 @@ pub(crate) struct Call {
     pub(crate) idempotency_key: Option<String>,
     /// The number of the last event that a stream had before it broke.
     pub(crate) last_event_id: Option<String>,
+    /// Whether the client speaks version 0.3.
+    pub(crate) in_03: bool,
 }
 
 impl Call {
@@ -101,15 +105,19 @@ impl Handler {
         let Some(id) = call.endpoint.agent.as_ref().or(self.config.agent.as_ref()) else {
             return Ok(Target::Broker);
         };
+        let unknown = || {
+            let message = format!("there is no agent '{id}' at this broker");
+            Err(Fault::new(FaultKind::AgentNotFound, message).with("agent", id.as_str()))
+        };
+        if id.as_str() == PUSHER {
+            return unknown();
+        }
         let filter = AgentFilter { id: Some(id.clone()), limit: 1, ..AgentFilter::default() };
         match self.gateway.query(who.clone(), Query::Agents(filter)).await? {
-            Answer::Agents(page) => page.agents.into_iter().next().map_or_else(
-                || {
-                    let message = format!("there is no agent '{id}' at this broker");
-                    Err(Fault::new(FaultKind::AgentNotFound, message).with("agent", id.as_str()))
-                },
-                |agent| Ok(Target::Agent(Box::new(agent))),
-            ),
+            Answer::Agents(page) => {
+                let found = page.agents.into_iter().next();
+                found.map_or_else(unknown, |agent| Ok(Target::Agent(Box::new(agent))))
+            }
             _ => Err(mismatch()),
         }
     }
@@ -143,17 +151,11 @@ impl Handler {
         let known: MessageId = id.parse().map_err(|_no_id| Fault::no_task(id))?;
         let task = self.snapshot(who, known, history_length).await?;
         match target {
+            _ if is_push(&task) => Err(Fault::no_task(id)),
             Target::Broker => Ok(task),
             Target::Agent(agent) if is_of(&task, &agent.card.id) => Ok(task),
             Target::Agent(_) => Err(Fault::no_task(id)),
         }
-    }
-
-    /// Push notifications are not to be had.
-    pub(crate) fn no_push() -> Fault {
-        let message = "push notifications are not supported by this broker; stream the task, or \
-                       ask for it";
-        Fault::new(FaultKind::PushNotificationNotSupported, message)
     }
 }
 
@@ -161,6 +163,11 @@ impl Handler {
 fn is_of(task: &TaskSnapshot, agent: &AgentId) -> bool {
     task.agent.as_ref() == Some(agent)
         || matches!(&task.destination, Destination::Agent(to) if to == agent)
+}
+
+/// Whether a task is one of our own that calls a webhook, which is no client's affair.
+pub(crate) fn is_push(task: &TaskSnapshot) -> bool {
+    matches!(&task.destination, Destination::Agent(to) if to.as_str() == PUSHER)
 }
 
 /// An answer to another question than the one asked would be a defect of the broker.

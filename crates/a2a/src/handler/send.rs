@@ -75,8 +75,9 @@ impl Handler {
         let target = self.target(&who, call).await?;
         let SendMessageRequest { tenant: _, message, configuration, mut metadata } = request;
         let configuration = configuration.unwrap_or_default();
-        if configuration.task_push_notification_config.is_some() {
-            return Err(Self::no_push());
+        let push = configuration.task_push_notification_config;
+        if let Some(push) = &push {
+            self.check_webhook(push).await?;
         }
         let mut message = message.ok_or_else(|| Fault::field("message", "is required"))?;
         if let Target::Agent(agent) = &target {
@@ -87,7 +88,7 @@ impl Handler {
         let named = take_skill(&mut metadata)?.or(take_skill(&mut message.metadata)?);
         add_metadata(&mut message, metadata);
         if !message.task_id.is_empty() {
-            return self.answer(who, &target, message).await;
+            return self.answer((call, who), &target, message, push).await;
         }
         let context_id = match message.context_id.as_str() {
             "" => ContextId::new(self.gateway.next_id().to_string()),
@@ -112,25 +113,34 @@ impl Handler {
         };
         let key = call.idempotency_key.as_ref().map(IdempotencyKey::new).transpose();
         let key = key.map_err(|error| Fault::field("Idempotency-Key", error.to_string()))?;
+        let id = self.gateway.next_id();
         let envelope = Envelope {
             tenant: who.tenant.clone(),
             context_id: Some(context_id),
             idempotency_key: key,
             headers,
-            ..Envelope::new(self.gateway.next_id(), Kind::Request, destination, to_payload(message))
+            ..Envelope::new(id, Kind::Request, destination, to_payload(message))
         };
         let mut publish = Publish::new(envelope);
         publish.options.task = true;
         let accepted = self.gateway.publish(who.clone(), Arc::new(publish)).await?;
+        if let Some(push) = push {
+            // Of a message that was sent again its webhook was too, unless that got lost.
+            let again = accepted.id != id && self.has_push(accepted.id, &push).await?;
+            if !again {
+                self.set_push((call, &who), accepted.id, 0, push).await?;
+            }
+        }
         Ok(Sent { who, task: accepted.id, after: 0 })
     }
 
     /// Answers what a task waits for.
     async fn answer(
         &self,
-        who: Principal,
+        (call, who): (&Call, Principal),
         target: &Target,
         message: wire::Message,
+        push: Option<wire::TaskPushNotificationConfig>,
     ) -> Result<Sent, Fault> {
         let named = message.task_id.clone();
         let snapshot = self.visible(&who, target, &named, Some(0)).await?;
@@ -150,6 +160,10 @@ impl Handler {
             } else {
                 format!("it is {state}, and not waiting for input")
             }));
+        }
+        // Before it goes on, so that nothing of what comes is missed.
+        if let Some(push) = push {
+            self.set_push((call, &who), task, snapshot.last_event, push).await?;
         }
         let payload = to_payload(message);
         match self.gateway.operate(who.clone(), Operation::Continue { task, payload }).await {

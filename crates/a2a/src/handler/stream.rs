@@ -33,6 +33,8 @@ pub(crate) struct Item {
     pub(crate) number: Option<u64>,
     /// What is told.
     pub(crate) response: StreamResponse,
+    /// Whether nothing comes after it.
+    pub(crate) last: bool,
 }
 
 /// A task that is being told.
@@ -49,6 +51,8 @@ pub(crate) struct TaskStream {
     /// is over, or is what the client waits to see the end of.
     known: u64,
     over: bool,
+    /// Whether it goes on while the task waits for its caller.
+    through: bool,
 }
 
 impl Handler {
@@ -95,7 +99,7 @@ impl Handler {
     }
 
     /// The task as of an event, or as it stands, and what comes after.
-    async fn told(
+    pub(crate) async fn told(
         self: &Arc<Self>,
         who: Principal,
         snapshot: TaskSnapshot,
@@ -131,9 +135,10 @@ impl Handler {
             context: context(as_of.id, as_of.context_id.as_ref()),
             updates,
             fold,
-            first: Some(Item { number, response: response(Told::Task(shown)) }),
+            first: Some(Item { number, response: response(Told::Task(shown)), last: false }),
             known,
             over: over || as_of.state.is_terminal(),
+            through: false,
         })
     }
 }
@@ -172,6 +177,13 @@ fn response(payload: Told) -> StreamResponse {
 }
 
 impl TaskStream {
+    /// The same without what the task was before, and to its very end.
+    pub(crate) fn only_news(mut self) -> Self {
+        self.first = None;
+        self.through = true;
+        self
+    }
+
     /// What is told next; `None` after the last.
     pub(crate) async fn next(&mut self) -> Option<Result<Item, Fault>> {
         if let Some(first) = self.first.take() {
@@ -205,7 +217,7 @@ impl TaskStream {
         let payload = match update {
             TaskUpdate::Progress(progress) => {
                 let response = response(self.progress(progress));
-                return Ok(Some(Item { number: None, response }));
+                return Ok(Some(Item { number: None, response, last: false }));
             }
             TaskUpdate::Gap { first, last } => {
                 let (state, _) = self.fold.state.clone().unwrap_or((TaskState::Submitted, None));
@@ -223,14 +235,15 @@ impl TaskStream {
             }
             TaskUpdate::Event(event) => match &event.body {
                 TaskEventBody::Status { state, reason } => {
-                    let pauses = is_interrupted(*state) && event.number > self.known;
+                    let pauses =
+                        is_interrupted(*state) && event.number > self.known && !self.through;
                     self.over = state.is_terminal() || pauses;
                     Told::StatusUpdate(self.changed(*state, reason.as_deref(), event.at).await?)
                 }
                 TaskEventBody::Artifact(_) | TaskEventBody::Message { .. } => return Ok(None),
             },
         };
-        Ok(Some(Item { number, response: response(payload) }))
+        Ok(Some(Item { number, response: response(payload), last: self.over }))
     }
 
     /// What is told of a new state.
@@ -295,7 +308,7 @@ impl TaskStream {
         let TaskSnapshot { state, reason, updated_at, last_event, .. } = snapshot;
         let event = self.changed(state, reason.as_deref(), updated_at).await?;
         let response = response(Told::StatusUpdate(event));
-        Ok(Some(Item { number: Some(last_event), response }))
+        Ok(Some(Item { number: Some(last_event), response, last: true }))
     }
 }
 

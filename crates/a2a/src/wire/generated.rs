@@ -1,10 +1,11 @@
-//! The generated types of the package `lf.a2a.v1`.
+//! The generated types and service of the package `lf.a2a.v1`.
 
 #![allow(
     missing_docs,
     unreachable_pub,
     unused_qualifications,
     clippy::all,
+    missing_debug_implementations,
     clippy::pedantic,
     clippy::unwrap_used,
     clippy::map_err_ignore,

@@ -11,3 +11,7 @@ mod value;
 pub use generated::*;
 pub use timestamp::Timestamp;
 pub use value::{Struct, Value};
+
+/// The encoded descriptors of the package, for the reflection service.
+pub const FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/lf.a2a.v1.descriptors"));

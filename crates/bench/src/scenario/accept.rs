@@ -75,7 +75,7 @@ async fn submit(
 /// Has agents complete everything that waits.
 async fn complete(stage: &Stage, host: &Observed) -> Result<(), BenchError> {
     let checker = stage.checker(None, false);
-    let agents = start_agents(host, stage.config.agents, Some(SKILL), &checker).await?;
+    let agents = start_agents(host, &stage.config, Some(SKILL), &checker).await?;
     stage.all_settled().await;
     stop_agents(agents).await;
     Ok(())

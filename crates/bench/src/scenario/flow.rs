@@ -1,26 +1,31 @@
-//! One way with a full window: `inproc`, `oneway` and `durable`.
+//! One way with a full window: `inproc`, `inproc-agents`, `oneway`, `fanout` and `durable`.
 
 use crate::broker::Target;
-use crate::load::{Mix, SKILL, Stop, agent_name, latency, start_agents, stop_agents};
+use crate::load::{
+    Checker, Mix, PREFETCH, SKILL, Stop, agent_name, latency, start_agents, stop_agents,
+};
 use crate::observe::{Observed, histogram};
 use crate::report::{LatencyMicros, Measures};
 use crate::stage::{Meter, Phase, Stage};
 use crate::{BenchError, BenchReport, Scenario, disk};
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use trunkline_agent::Session;
-use trunkline_types::{Destination, Kind, PublishOptions};
+use trunkline_agent::{Host, Session};
+use trunkline_types::{Destination, Kind, PublishOptions, Topic};
 
-/// `inproc` and `oneway`: events to agents, in memory.
+/// What the events of a fan-out are about.
+pub(super) const TOPIC: &str = "bench.news";
+
+/// `inproc`, `inproc-agents` and `oneway`: events to agents, in memory.
 pub(super) async fn ephemeral(stage: Stage) -> Result<BenchReport, BenchError> {
     let target = match stage.scenario {
-        Scenario::Inproc => Target::here().await?,
+        Scenario::Inproc | Scenario::InprocAgents => Target::here().await?,
         _ => stage.remote().await?,
     };
     let host = stage.host(&target);
     let delay = latency();
     let checker = stage.checker(Some(Arc::clone(&delay)), false);
-    let agents = start_agents(&host, stage.config.agents, None, &checker).await?;
+    let agents = start_agents(&host, &stage.config, None, &checker).await?;
     let targets = (0..stage.config.agents)
         .map(|number| Destination::agent(&agent_name(number)))
         .collect::<Result<_, _>>()
@@ -30,10 +35,40 @@ pub(super) async fn ephemeral(stage: Stage) -> Result<BenchReport, BenchError> {
         kind: Kind::Event,
         options: PublishOptions::default(),
         batch: stage.config.batch.unwrap_or(1),
+        copies: 1,
     };
     let phase = measure(&stage, &target, &host, &mix, || *delay.lock() = histogram()).await?;
     let spread = LatencyMicros::of(&delay.lock());
     let measures = Measures { rate: "settled", latency: "sent until handled" };
+    let report = stage.report(&target, &phase, phase.counts.confirmed, spread, measures);
+    stop_agents(agents).await;
+    Ok(report)
+}
+
+/// `fanout`: each event to every agent, in memory.
+pub(super) async fn fanout(stage: Stage) -> Result<BenchReport, BenchError> {
+    let target = stage.remote().await?;
+    let host = stage.host(&target);
+    let delay = latency();
+    let mut agents = Vec::new();
+    for number in 0..stage.config.agents {
+        let taken = Some(Arc::clone(&delay));
+        let checker = Checker { copy: u64::from(number), ..stage.checker(taken, false) };
+        let agent = host.agent(&agent_name(number)).workers(1..=1).prefetch(PREFETCH);
+        let agent = agent.on_event(TOPIC, checker).start().await;
+        agents.push(agent.map_err(BenchError::refused("cannot start an agent"))?);
+    }
+    let topic = Topic::new(TOPIC).map_err(|error| BenchError::Load(error.to_string()))?;
+    let mix = Mix {
+        targets: Arc::new([Destination::Topic(topic)]),
+        kind: Kind::Event,
+        options: PublishOptions::default(),
+        batch: stage.config.batch.unwrap_or(1),
+        copies: stage.config.agents,
+    };
+    let phase = measure(&stage, &target, &host, &mix, || *delay.lock() = histogram()).await?;
+    let spread = LatencyMicros::of(&delay.lock());
+    let measures = Measures { rate: "deliveries settled", latency: "sent until handled" };
     let report = stage.report(&target, &phase, phase.counts.confirmed, spread, measures);
     stop_agents(agents).await;
     Ok(report)
@@ -46,7 +81,7 @@ pub(super) async fn durable(stage: Stage) -> Result<BenchReport, BenchError> {
     let target = stage.durable(data.as_ref().map(tempfile::TempDir::path)).await?;
     let host = stage.host(&target);
     let checker = stage.checker(None, false);
-    let agents = start_agents(&host, stage.config.agents, Some(SKILL), &checker).await?;
+    let agents = start_agents(&host, &stage.config, Some(SKILL), &checker).await?;
     let mix = tasks(stage.config.batch.unwrap_or(1))?;
     let phase = measure(&stage, &target, &host, &mix, || drop(stage.flow.take_latency())).await?;
     let spread = stage.flow.take_latency().as_ref().and_then(LatencyMicros::of);
@@ -67,7 +102,7 @@ pub(super) async fn durable(stage: Stage) -> Result<BenchReport, BenchError> {
 pub(super) fn tasks(batch: u32) -> Result<Mix, BenchError> {
     let to = Destination::skill(SKILL).map_err(|error| BenchError::Load(error.to_string()))?;
     let options = PublishOptions { task: true, ..PublishOptions::default() };
-    Ok(Mix { targets: Arc::new([to]), kind: Kind::Request, options, batch })
+    Ok(Mix { targets: Arc::new([to]), kind: Kind::Request, options, batch, copies: 1 })
 }
 
 /// Warms up, forgets what that measured, and measures.

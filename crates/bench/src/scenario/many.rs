@@ -60,6 +60,6 @@ pub(super) async fn address(stage: &Stage, session: &Session) -> Result<(), Benc
         publishes.collect::<Result<_, _>>().map_err(|error| BenchError::Load(error.to_string()))?;
     let ticket = session.publish_batch(publishes).await;
     let outcome = ticket.map_err(BenchError::refused("cannot send"))?.await;
-    stage.ledger.answered(&outcome.map_err(BenchError::refused("a batch was not answered"))?);
+    stage.ledger.answered(&outcome.map_err(BenchError::refused("a batch was not answered"))?, 1);
     Ok(())
 }

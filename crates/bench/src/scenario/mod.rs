@@ -2,10 +2,14 @@
 
 mod accept;
 mod chatter;
+mod defaults;
+mod failure;
 mod flow;
 mod idle;
 mod kind;
 mod many;
+mod mix;
+mod open;
 mod reconnect;
 mod recovery;
 mod request;

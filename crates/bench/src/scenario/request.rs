@@ -25,7 +25,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         _ => stage.remote().await?,
     };
     let host = stage.host(&target);
-    let agents = start_agents(&host, stage.config.agents, None, &stage.checker(None, true)).await?;
+    let agents = start_agents(&host, &stage.config, None, &stage.checker(None, true)).await?;
     let targets: Arc<[Destination]> = (0..stage.config.agents)
         .map(|number| Destination::agent(&agent_name(number)))
         .collect::<Result<_, _>>()

@@ -7,6 +7,7 @@
 use crate::broker::Target;
 use crate::load::{Checker, Latency, agent_name, latency, stop_agents};
 use crate::observe::{Observed, histogram};
+use crate::pace::{Pace, Wait};
 use crate::report::{Goal, LatencyMicros, Measures};
 use crate::stage::{Meter, Stage};
 use crate::{BenchError, BenchReport};
@@ -127,17 +128,11 @@ async fn talk(
     topic: &Topic,
     seconds: f64,
 ) -> Result<u64, BenchError> {
-    let rate = f64::from(stage.config.rate.unwrap_or(1));
     let copies = u64::from(stage.config.agents);
-    // The first is due a little later, so that setting up does not count as being late.
-    let start = stage.clock.nanos() + 10_000_000;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive")]
-    let count = (rate * seconds).ceil() as u64;
+    let pace = Pace::new(stage.clock, stage.config.rate.unwrap_or(1), Wait::Timer);
+    let count = pace.count(seconds);
     for next in 0..count {
-        let due = start + next * 1_000_000_000 / u64::from(stage.config.rate.unwrap_or(1));
-        if stage.clock.nanos() < due {
-            tokio::time::sleep_until(stage.clock.instant(due).into()).await;
-        }
+        let due = pace.wait(next).await;
         let drawn = stage.ledger.draw(copies, u64::MAX);
         let stamp = stage.ledger.stamp(drawn.start, due);
         match session.publish(topic.clone(), stamp.payload(stage.config.payload)).await {

@@ -1,6 +1,7 @@
 //! `agent`: any executable as an agent.
 
 use super::agent_health::{check, parse_every};
+use super::agent_work::Work;
 use super::signals::{Signals, interrupted};
 use crate::args::Reach;
 use crate::connect::Link;
@@ -79,6 +80,10 @@ pub(crate) struct AgentArgs {
     /// Largest reply; a run that writes more fails.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1MiB")]
     reply_limit: u64,
+    /// Give what the command writes to stdout as an artifact of this name rather than as the reply,
+    /// where the work is a task.
+    #[arg(long, value_name = "NAME")]
+    artifact: Option<String>,
     /// The media type of its replies. When not given nothing is said of them.
     #[arg(long, value_name = "TYPE", value_parser = media_type, help_heading = "Payload")]
     content_type: Option<String>,
@@ -277,6 +282,7 @@ fn describe(args: AgentArgs, exec: &Exec, link: &Link, id: &AgentId) -> AgentBui
         timeout: _,
         grace: _,
         reply_limit: _,
+        artifact,
         filter,
         group,
         content_type: _,
@@ -296,24 +302,25 @@ fn describe(args: AgentArgs, exec: &Exec, link: &Link, id: &AgentId) -> AgentBui
         wait_for_broker,
         command: _,
     } = args;
+    let work = Work { exec: exec.clone(), artifact };
     let mut builder = link
         .agent(id.as_str())
         .workers(1..=concurrency)
         // Starting a process takes longer than fetching the next delivery, and what one agent
         // holds ready no other can begin.
         .prefetch(0)
-        .on_message(exec.clone());
+        .on_message(work.clone());
     if let Some(command) = health {
         let check = move || check(command.clone(), directory.clone());
         builder = builder.health(check, health_every);
     }
     for name in &skill {
-        builder = builder.skill(name.as_str(), exec.clone());
+        builder = builder.skill(name.as_str(), work.clone());
     }
     for pattern in on_topic {
         let (filter, group) = (filter.clone(), group.clone());
         let subscription = Subscription { filter, group, ..Subscription::new(pattern) };
-        builder = builder.on_event_with(subscription, exec.clone());
+        builder = builder.on_event_with(subscription, work.clone());
     }
     if let Some(compression) = packing.compression() {
         builder = builder.compression(compression);

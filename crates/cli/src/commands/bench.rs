@@ -5,10 +5,12 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, Output, units};
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trunkline_bench::{
-    BenchError, BenchReport, SerializerRow, SerializersReport, cli, sample, serializers,
+    BenchError, BenchReport, Earlier, SerializerRow, SerializersReport, cli, sample, serializers,
+    summary,
 };
 
 /// What `bench` takes.
@@ -19,18 +21,35 @@ use trunkline_bench::{
 Examples:
   trunkline bench inproc
   trunkline bench oneway --in-flight 256 --seconds 10
-  trunkline bench durable --json
+  trunkline bench durable --workers 1,3,5,10 --batch 1,100
+  trunkline bench latency --json > before.json
+  trunkline bench latency --compare before.json
+  trunkline bench all
   trunkline bench serializers orders.json")]
 pub(crate) struct BenchCommand {
     #[command(subcommand)]
     besides: Option<Besides>,
     #[command(flatten)]
     bench: Option<cli::BenchArgs>,
+    /// What an earlier run printed with --json: shows ratios to it
+    #[arg(long, value_name = "FILE", requires = "scenario")]
+    compare: Option<PathBuf>,
 }
 
-/// What is measured without a broker.
+/// What is measured besides one scenario.
 #[derive(Subcommand, Debug)]
 enum Besides {
+    /// Run every scenario with its defaults, each in a process of its own.
+    #[command(after_help = "\
+Examples:
+  trunkline bench all
+  trunkline bench all --json > before.json
+  trunkline bench all --compare before.json")]
+    All {
+        /// What an earlier run printed with --json: shows ratios to it
+        #[arg(long, value_name = "FILE")]
+        compare: Option<PathBuf>,
+    },
     /// Compare formats and compressions on your own data: size, and time to write and to read.
     #[command(after_help = "\
 Examples:
@@ -65,26 +84,64 @@ impl BenchCommand {
 pub(crate) async fn run(args: BenchCommand, output: &Output) -> Result<(), CliError> {
     // Some scenarios hold thousands of connections.
     descriptors::raise();
-    let bench = match (args.besides, args.bench) {
+    let (reports, earlier) = match (args.besides, args.bench) {
         (Some(Besides::Serializers { file }), _) => return compare(file, output),
-        (None, Some(bench)) => bench,
+        (Some(Besides::All { compare }), _) => {
+            let earlier = earlier(compare.as_deref())?;
+            (Box::pin(cli::all()).await.map_err(explain)?, earlier)
+        }
+        (None, Some(bench)) => {
+            let earlier = earlier(args.compare.as_deref())?;
+            let reports = Box::pin(cli::run(bench)).await.map_err(explain)?;
+            if let [report] = reports.as_slice() {
+                return one(report, earlier.as_ref(), output);
+            }
+            (reports.iter().map(BenchReport::to_json).collect(), earlier)
+        }
         (None, None) => return Err(CliError::usage("no scenario; see `trunkline bench --help`")),
     };
-    let report = Box::pin(cli::run(bench)).await.map_err(explain)?;
+    several(&reports, earlier.as_ref(), output)
+}
+
+fn earlier(file: Option<&Path>) -> Result<Option<Earlier>, CliError> {
+    file.map(|path| Earlier::read(path).map_err(explain)).transpose()
+}
+
+fn one(report: &BenchReport, earlier: Option<&Earlier>, output: &Output) -> Result<(), CliError> {
+    let value = report.to_json();
     if output.is_json() {
-        output.value(&report.to_json())?;
+        output.value(&value)?;
     } else {
-        output.table(&output::fields(report.rows()))?;
+        let ratios = earlier.map(|earlier| earlier.ratios(&value));
+        output.table(&output::fields(
+            report.rows().into_iter().chain(ratios.into_iter().flatten()),
+        ))?;
     }
     if report.passed() {
         return Ok(());
     }
-    let BenchReport { disagreements, .. } = report;
-    let message = match disagreements.as_slice() {
+    let message = match report.disagreements.as_slice() {
         [] => "a goal was not met".to_owned(),
         all => format!("the counts do not agree: {}", all.join(", ")),
     };
     Err(CliError::new(Exit::Mismatch, message))
+}
+
+fn several(reports: &[Value], earlier: Option<&Earlier>, output: &Output) -> Result<(), CliError> {
+    if output.is_json() {
+        output.value(&Value::from(reports))?;
+    } else {
+        let (header, rows) = summary(reports, earlier);
+        let figures: Vec<usize> = (1..header.len()).collect();
+        output.table(&output::rows(header, &figures, rows))?;
+    }
+    match reports.iter().filter(|report| report["pass"] != true).count() {
+        0 => Ok(()),
+        failed => {
+            let message = format!("{failed} of {} runs did not pass", reports.len());
+            Err(CliError::new(Exit::Mismatch, message))
+        }
+    }
 }
 
 fn compare(file: Option<PathBuf>, output: &Output) -> Result<(), CliError> {
@@ -131,6 +188,8 @@ fn explain(error: BenchError) -> CliError {
         error @ (BenchError::OptionOfOthers { .. }
         | BenchError::Range { .. }
         | BenchError::DataSize { .. }
+        | BenchError::Runs { .. }
+        | BenchError::Earlier { .. }
         | BenchError::NotDurable(_)
         | BenchError::NotOnDisk(_)) => CliError::usage(error),
         error @ (BenchError::System { .. }

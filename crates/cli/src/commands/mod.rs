@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod agent_health;
+mod agent_work;
 pub(crate) mod agents;
 mod agents_watch;
 pub(crate) mod backup;

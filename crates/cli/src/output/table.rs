@@ -2,15 +2,15 @@
 
 use super::units::{count, exact_time, size, span};
 use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table};
 use std::time::Duration;
 use trunkline_types::{Counters, Gauges, LogStats, Stats, WallTime};
 
 /// A table with a header and rows; columns given in `right` are aligned to the right.
-pub(crate) fn rows<const N: usize>(
-    header: [&str; N],
+pub(crate) fn rows(
+    header: impl Into<Row>,
     right: &[usize],
-    rows: impl IntoIterator<Item = [String; N]>,
+    rows: impl IntoIterator<Item = impl Into<Row>>,
 ) -> Table {
     let mut table = plain();
     table.set_header(header);

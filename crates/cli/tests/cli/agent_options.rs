@@ -213,3 +213,17 @@ fn a_card_tells_of_its_agent_what_the_command_line_says() {
         assert!(found.contains(part), "{part} is not in {found}");
     }
 }
+
+#[test]
+fn what_a_command_writes_can_be_an_artifact() {
+    let broker = Broker::start();
+    let _agent = broker.agent(["--skill", "echo", "--artifact", "out", "--", "cat"]);
+    let id = broker.run(["send", "--skill", "echo", "--data", "text"]).ok();
+    let events = broker.run(["task", "watch", &id, "--json"]).ok();
+    assert!(events.contains(r#""name":"out""#) && events.contains(r#""last":true"#), "{events}");
+    let task = broker.run(["task", "get", &id, "--json"]).json();
+    assert_eq!(task["result"]["text"].as_str().unwrap_or_default(), "", "{task}");
+    // What is no task has no artifacts.
+    let reply = broker.run(["request", "--skill", "echo", "--data", "asked"]).ok();
+    assert_eq!(reply, "asked");
+}

@@ -19,7 +19,7 @@ const PLAIN: [&str; 10] = [
     "--help",
 ];
 
-const INNER: [[&str; 2]; 24] = [
+const INNER: [[&str; 2]; 25] = [
     ["task", "list"],
     ["task", "get"],
     ["task", "watch"],
@@ -43,6 +43,7 @@ const INNER: [[&str; 2]; 24] = [
     ["dead", "purge"],
     ["config", "show"],
     ["config", "check"],
+    ["bench", "all"],
     ["bench", "serializers"],
 ];
 

@@ -27,6 +27,7 @@ mod reference;
 mod refusals;
 mod restart;
 mod schedules;
+mod sdks;
 mod shows;
 mod stop;
 mod storage;

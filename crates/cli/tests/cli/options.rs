@@ -2,6 +2,7 @@
 
 use crate::harness::{Broker, Running, trunkline, until};
 use std::fs;
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
@@ -162,6 +163,27 @@ fn a_client_tries_to_connect_for_no_longer_than_is_set() {
         tokio::time::timeout(Duration::from_mins(1), opened).await.expect("it gives up")
     });
     assert_eq!(refusal.err().unwrap().code, trunkline_types::RefusalCode::Unavailable);
+}
+
+#[test]
+fn a_session_is_carried_as_the_command_line_says() {
+    for (transport, begins) in
+        [("framed", b"\0trunk1\n"), ("auto", b"\0trunk1\n"), ("grpc", b"PRI * HT")]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let word = std::thread::spawn(move || {
+            let mut word = [0; 8];
+            listener.accept().unwrap().0.read_exact(&mut word).unwrap();
+            word
+        });
+        // Whoever takes the call hangs up, so that it fails.
+        let arguments = ["publish", "a.b", "--data", "x", "--url", &url, "--transport", transport];
+        crate::harness::run(arguments).fails(3);
+        assert_eq!(&word.join().unwrap(), begins, "{transport}");
+    }
+    let stderr = crate::harness::run(["publish", "a.b", "--transport", "tcp"]).fails(2);
+    assert!(stderr.contains("none of auto, framed, grpc"), "{stderr}");
 }
 
 #[test]

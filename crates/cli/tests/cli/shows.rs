@@ -1,6 +1,6 @@
 //! The demo and the benchmarks, small but whole.
 
-use crate::harness::run;
+use crate::harness::{run, trunkline};
 
 #[test]
 fn the_demo_loses_nothing_when_it_kills_a_worker() {
@@ -19,7 +19,7 @@ fn the_demo_loses_nothing_when_it_kills_a_worker() {
 
 #[test]
 fn a_benchmark_over_the_network_prints_what_scripts_rely_on() {
-    for scenario in ["oneway", "request", "durable"] {
+    for scenario in ["oneway", "request", "fanout", "mix", "durable"] {
         let report = run(["bench", scenario, "--seconds", "0.2", "--json"]).json();
         for key in [
             "scenario",
@@ -43,6 +43,76 @@ fn a_benchmark_over_the_network_prints_what_scripts_rely_on() {
         assert_eq!(report["sent"], report["settled"], "{scenario}");
         assert_eq!(report["pass"], true, "{scenario}");
     }
+}
+
+/// The reports of a benchmark whose counts agree. Whether its goals are met is the machine's
+/// matter, and not asked here.
+fn counted(arguments: &[&str]) -> Vec<serde_json::Value> {
+    let finished = trunkline().arg("bench").args(arguments).arg("--json").output().unwrap();
+    assert!(matches!(finished.status.code(), Some(0 | 15)), "{finished:?}");
+    let reports = match serde_json::from_slice(&finished.stdout).unwrap() {
+        serde_json::Value::Array(reports) => reports,
+        report => vec![report],
+    };
+    for report in &reports {
+        assert!(report["disagreements"].is_null(), "{report}");
+        assert!(report["rate_per_s"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(report["sent"].as_u64().unwrap() > 0, "{report}");
+        assert_eq!(report["sent"], report["settled"], "{report}");
+    }
+    reports
+}
+
+#[test]
+fn an_open_loop_offers_its_rate_and_a_delay_shows_in_every_message() {
+    for (report, sent) in
+        counted(&["latency", "--rate", "100,400", "--seconds", "0.5"]).iter().zip([50, 200])
+    {
+        assert_eq!(report["sent"], sent, "{report}");
+    }
+    assert_eq!(counted(&["held", "--rate", "200", "--seconds", "0.5"])[0]["sent"], 100);
+    let delayed = counted(&["delay", "--delay", "5,40", "--rate", "100", "--seconds", "0.3"]);
+    for (report, least) in delayed.iter().zip([5e3, 40e3]) {
+        assert!(report["latency_us"]["p50"].as_f64().unwrap() >= least, "{report}");
+    }
+}
+
+#[test]
+fn agents_that_are_killed_lose_nothing_and_what_waits_is_weighed() {
+    let failure = &counted(&["failure", "--rate", "200", "--seconds", "0.5", "--agents", "4"])[0];
+    // There is a time only if the killed had work in their hands and others did it.
+    assert!(failure["goals"][0]["value"].as_f64().unwrap() > 0.0, "{failure}");
+    let waiting = &counted(&["waiting", "--count", "3000"])[0];
+    for (goal, of) in [(0, "memory"), (1, "disk")] {
+        let goal = &waiting["goals"][goal];
+        assert!(goal["what"].as_str().unwrap().contains(of), "{waiting}");
+        // Nothing smaller than its payload.
+        assert!(goal["value"].as_f64().unwrap() > 256.0, "{waiting}");
+    }
+}
+
+#[test]
+fn a_benchmark_stands_beside_an_earlier_run_of_the_same_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("before.json");
+    let path = file.to_str().unwrap();
+    let bench = |more: &[&str]| {
+        let arguments = ["bench", "oneway", "--seconds", "0.1"];
+        let output = trunkline().args(arguments).args(more).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    std::fs::write(&file, bench(&["--batch", "1,8", "--json"])).unwrap();
+    let one = bench(&["--batch", "8", "--compare", path]);
+    assert!(one.contains(&format!("rate, times that in {path}")), "{one}");
+    let other = bench(&["--batch", "9", "--compare", path]);
+    assert!(other.contains("no run with these options is in it"), "{other}");
+    let several = bench(&["--batch", "1,8", "--compare", path]);
+    assert!(several.contains("RATE ×") && several.contains("oneway batch 8"), "{several}");
+    let told = run(["bench", "oneway", "--compare", "/nonexistent"]).fails(2);
+    assert!(told.contains("cannot compare with '/nonexistent'"), "{told}");
+    let told = run(["bench", "all", "--compare", "/nonexistent"]).fails(2);
+    assert!(told.contains("cannot compare with '/nonexistent'"), "{told}");
 }
 
 #[test]

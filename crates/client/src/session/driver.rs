@@ -1,5 +1,6 @@
 //! The task of a session: reads what the broker says, tells the sink, and reconnects.
 
+use crate::dialer::{Answers, Calls, Dialer};
 use crate::failure;
 use crate::session::connection::Remote;
 use crate::session::outcome::Seeker;
@@ -7,16 +8,14 @@ use crate::session::outgoing::Frames;
 use crate::session::policy::{Delays, Policy};
 use crate::session::shared::Shared;
 use crate::session::state::{Leave, State};
-use crate::transport::{Calls, Transport};
-use futures_util::Stream;
+use futures_util::StreamExt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tonic::{Status, Streaming};
+use tonic::Status;
 use trunkline_proto::{DecodeError, v1};
 use trunkline_types::session::{Connected, Hello, SessionItem, Sink, Welcome};
 use trunkline_types::{MessageId, Refusal, RefusalCode};
@@ -29,7 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// # Errors
 /// A [`Refusal`]: the broker's, or that it is not there.
 pub(crate) async fn open(
-    transport: Transport,
+    dialer: Dialer,
     calls: Calls,
     policy: Policy,
     hello: Hello,
@@ -37,7 +36,7 @@ pub(crate) async fn open(
 ) -> Result<Connected, Refusal> {
     let shared = Arc::new(Shared::new(State::new(hello, policy.max_outstanding)));
     let (delays, outcomes) = (policy.delays(), JoinSet::new());
-    let driver = Driver { transport, calls, policy, shared, sink, outcomes, delays, useful: false };
+    let driver = Driver { dialer, calls, policy, shared, sink, outcomes, delays, useful: false };
     let (stream, welcome) = driver.first().await?;
     driver.shared.change(|state| state.open(&welcome));
     let connection = Arc::new(Remote::new(driver.shared.clone()));
@@ -46,7 +45,7 @@ pub(crate) async fn open(
 }
 
 struct Driver {
-    transport: Transport,
+    dialer: Dialer,
     calls: Calls,
     policy: Policy,
     shared: Arc<Shared>,
@@ -62,7 +61,7 @@ struct Driver {
 
 /// A connection on which the broker has welcomed the session.
 struct Incoming {
-    stream: Streaming<v1::ServerFrame>,
+    stream: Answers,
     /// Items that came along with the welcome.
     first: Vec<v1::SessionItem>,
 }
@@ -106,7 +105,7 @@ impl Driver {
                 }
             };
             self.shared.change(State::part);
-            tracing::warn!(url = self.transport.url, reason, "the connection to the broker broke");
+            tracing::warn!(url = self.dialer.url, reason, "the connection to the broker broke");
             match self.reconnect().await {
                 Some(again) => incoming = again,
                 None => break,
@@ -208,7 +207,7 @@ impl Driver {
     }
 
     fn broken(&self, status: &Status) -> End {
-        let refusal = failure::refused(&self.transport.url, status);
+        let refusal = failure::refused(&self.dialer.url, status);
         // Only a broker says that it will not have the session again; a status without details
         // comes from the transport, which could not read a frame, or from something in between.
         if status.details().is_empty() || failure::may_return(refusal.code) {
@@ -285,7 +284,7 @@ impl Driver {
         let seeker = Seeker {
             shared: self.shared.clone(),
             calls: self.calls.clone(),
-            url: self.transport.url.clone(),
+            url: self.dialer.url.clone(),
             policy: self.policy.clone(),
         };
         // Those that are done take up room until they are taken out.
@@ -317,19 +316,19 @@ impl Driver {
 
     /// Dials, says hello and awaits the welcome.
     async fn greet(&self) -> Result<(Incoming, Welcome), Refusal> {
-        let url = &self.transport.url;
+        let url = &self.dialer.url;
         let shared = &self.shared;
         let attempt = async {
-            let mut calls = self.transport.dial().await?;
-            let connection = shared.change(State::greet);
-            let frames = Frames::new(shared.clone(), connection);
-            let refused = |status: Status| failure::refused(url, &status);
-            let mut stream = calls.connect(frames).await.map_err(refused)?.into_inner();
-            let unread = |status: Status| failure::unread(url, &status);
-            let first = stream.message().await.map_err(unread)?.ok_or_else(|| {
-                let message = "the broker ended the stream without a welcome";
-                Refusal::new(RefusalCode::Unavailable, message)
-            })?;
+            let frames = || Frames::new(shared.clone(), shared.change(State::greet));
+            let mut stream = self.dialer.connect(frames).await?;
+            let first = match stream.next().await {
+                Some(Ok(first)) => first,
+                Some(Err(status)) => return Err(failure::unread(url, &status)),
+                None => {
+                    let message = "the broker ended the stream without a welcome";
+                    return Err(Refusal::new(RefusalCode::Unavailable, message));
+                }
+            };
             let welcome = first.welcome.ok_or_else(|| {
                 let message = "the broker's first frame has no welcome";
                 Refusal::new(RefusalCode::Invalid, message)
@@ -349,13 +348,9 @@ fn put_off(refusal: &Refusal) -> Option<Duration> {
     refusal.retry_after.filter(|_| refusal.code == RefusalCode::Unavailable)
 }
 
-fn poll_event(
-    shared: &Shared,
-    stream: &mut Streaming<v1::ServerFrame>,
-    context: &mut Context<'_>,
-) -> Poll<Event> {
+fn poll_event(shared: &Shared, stream: &mut Answers, context: &mut Context<'_>) -> Poll<Event> {
     if shared.poll_attention(context).is_ready() {
         return Poll::Ready(Event::Attention);
     }
-    Pin::new(stream).poll_next(context).map(Event::Frame)
+    stream.as_mut().poll_next(context).map(Event::Frame)
 }

@@ -3,10 +3,10 @@
 //! Looks each up with a unary call, and follows those that have not ended until they have. A few
 //! are followed at a time; while others wait for their turn, a turn is bounded.
 
+use crate::dialer::Calls;
 use crate::failure;
 use crate::session::policy::Policy;
 use crate::session::shared::Shared;
-use crate::transport::Calls;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use std::collections::VecDeque;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::timeout;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Status, Streaming};
-use trunkline_client::{Client, ClientConfig};
+use trunkline_client::{Client, ClientConfig, Transport};
 use trunkline_proto::v1;
 use trunkline_proto::v1::broker_server::BrokerServer;
 use trunkline_types::session::{
@@ -64,6 +64,7 @@ impl FakeBroker {
             backoff_min: Duration::from_millis(1),
             backoff_max: Duration::from_millis(5),
             connect_timeout: PATIENCE,
+            transport: Transport::Grpc,
             ..ClientConfig::new(&self.url)
         }
     }

@@ -14,4 +14,5 @@ mod reconnect;
 mod sending;
 mod service;
 mod sink;
+mod transports;
 mod watching;

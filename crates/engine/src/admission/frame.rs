@@ -80,25 +80,31 @@ impl Engine {
         out: &mut Output,
     ) {
         let (count, limit) = (operations.len(), self.config.limits.operations_per_frame);
+        let judged = !verdicts.is_empty();
         let mut verdicts = verdicts.into_iter().peekable();
         // Numbered by hand: adapters would carry each operation around once more.
         let mut next = first;
         for operation in operations {
             let number = next;
             next = number.saturating_add(1);
-            self.verdicts.clear();
-            while let Some((_, known)) = verdicts.next_if(|&(at, _)| at as u64 <= number - first) {
-                self.verdicts = known;
+            if judged {
+                self.verdicts.clear();
+                while let Some((_, known)) =
+                    verdicts.next_if(|&(at, _)| at as u64 <= number - first)
+                {
+                    self.verdicts = known;
+                }
             }
-            let expected = self.sessions[session].next_operation;
+            let row = &mut self.sessions[session];
+            let expected = row.next_operation;
             if number > expected {
                 let message = format!("operation {number} came when {expected} was expected");
                 refuse(connection, number, Refusal::new(RefusalCode::OutOfOrder, message), out);
                 continue;
             }
-            let done = self.sessions[session].window.contains(number);
+            let done = row.window.contains(number);
             if number == expected {
-                self.sessions[session].next_operation += 1;
+                row.next_operation += 1;
             } else if !done {
                 // It was refused, and told so over this very connection.
                 continue;
@@ -144,6 +150,7 @@ impl Engine {
 
     /// Remembers an operation if it was done, so that it is not done again; for good if it left a
     /// record behind one that was the latest.
+    #[inline]
     pub(crate) fn remember(
         &mut self,
         session: SessionKey,
@@ -214,6 +221,8 @@ impl Engine {
         SessionItem::Done { first: number, last: number }
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call would carry the operation around once more")]
     fn operation(
         &mut self,
         now: Now,

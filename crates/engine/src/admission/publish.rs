@@ -30,7 +30,7 @@ struct Placed {
     /// Whether a record tells of it, which that of a schedule and that of an idempotency key do
     /// in any case.
     recorded: bool,
-    targets: Targets,
+    targets: Box<Targets>,
     /// Whether it waits for its time or for a first subscriber.
     pending: bool,
 }
@@ -108,7 +108,7 @@ impl Engine {
             return Err(nobody(&envelope.destination));
         }
         let mut targets = if unknown {
-            Targets::default()
+            Box::default()
         } else {
             self.targets(tenant, publish, envelope.source.as_ref())?
         };
@@ -128,8 +128,8 @@ impl Engine {
         if unserved && absent == Absent::Discard && !kept {
             targets.inboxes.clear();
         }
-        let early = publish.due(now.wall) > now.wall;
-        let pending = (early && matches!(envelope.destination, Destination::Topic(_)))
+        let is_topic = matches!(envelope.destination, Destination::Topic(_));
+        let pending = (is_topic && publish.due(now.wall) > now.wall)
             || (targets.is_empty() && absent == Absent::Park);
         // Only what lies in an inbox can outlive the process: a bare subscription cannot.
         let logged = self.config.logged && (pending || !targets.inboxes.is_empty());
@@ -143,7 +143,7 @@ impl Engine {
         }
         if pending {
             self.check_room_for_pending(tenant, publish, level)?;
-            targets = Targets::default();
+            targets = Box::default();
         }
         if level.is_logged() {
             self.check_copies(publish, &targets)?;
@@ -213,7 +213,7 @@ impl Engine {
                 self.note_pressure(inbox, session, level, out);
             }
         }
-        for (subscriber, when_full) in targets.sessions.drain(..) {
+        for &(subscriber, when_full) in &targets.sessions {
             let event = EventCopy::new(publish, at, when_full);
             // What is dropped at once can still be told to the sender.
             let drops = || when_full == WhenFull::Reject && self.is_event_full(subscriber, publish);
@@ -356,7 +356,7 @@ impl Engine {
         // An event that waits to be routed is in nobody's order yet.
         let ordered = publish.envelope.ordering_key.is_some() && row.owner != Owner::Pending;
         let number = row.arrived;
-        let is_task = publish.is_task();
+        let (is_task, is_logged) = (publish.is_task(), level.is_logged());
         let key = self.entries.insert(Entry {
             number,
             listed: !is_task,
@@ -365,14 +365,9 @@ impl Engine {
             sender,
             ..Entry::new(id, publish, inbox, at)
         });
-        if publish.options.delay.is_some() {
-            let over = self.delay_of(publish, at);
-            self.entries[key].set_delay_over(over);
-        }
-        let row = &mut self.inboxes[inbox];
-        row.counters_of(level.is_logged()).accepted += 1;
+        row.counters_of(is_logged).accepted += 1;
         row.places[Place::Staged as usize] += 1;
-        if !level.is_logged() {
+        if !is_logged {
             row.ephemeral += 1;
             row.ephemeral_bytes += publish.envelope.payload.data.len() as u64;
         } else if row.owner == Owner::Pending {
@@ -380,7 +375,11 @@ impl Engine {
             self.tenants[row.tenant].pending.logged_bytes += size;
         }
         let tenant = row.tenant;
-        if level.is_logged() {
+        if publish.options.delay.is_some() {
+            let over = self.delay_of(publish, at);
+            self.entries[key].set_delay_over(over);
+        }
+        if is_logged {
             self.count_payload(key);
         }
         if ordered {

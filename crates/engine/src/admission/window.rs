@@ -17,18 +17,27 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    #[inline]
     pub(crate) fn contains(&self, number: u64) -> bool {
+        // Nearly always it is the next one.
+        self.ranges.last().is_some_and(|&(_, last)| number <= last) && self.is_within(number)
+    }
+
+    fn is_within(&self, number: u64) -> bool {
         let after = self.ranges.partition_point(|&(first, _)| first <= number);
         after > 0 && self.ranges[after - 1].1 >= number
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, number: u64) {
-        if let Some(last) = self.ranges.last_mut()
-            && last.1 + 1 == number
-        {
-            last.1 = number;
-            return;
+        match self.ranges.last_mut() {
+            Some(last) if last.1 + 1 == number => last.1 = number,
+            _ => self.insert_apart(number),
         }
+    }
+
+    /// Adds a number that need not follow the latest.
+    fn insert_apart(&mut self, number: u64) {
         if self.contains(number) {
             return;
         }

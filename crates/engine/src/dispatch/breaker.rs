@@ -95,17 +95,27 @@ impl Engine {
     }
 
     /// Counts how a delivery that is still held ended, before anything follows from it.
+    #[inline]
     pub(crate) fn note_outcome(&mut self, now: Now, key: EntryKey, good: bool, out: &mut Output) {
         let entry = &self.entries[key];
         let Some(lease) = self.lease_of(entry).filter(|_| entry.place == Place::Leased) else {
             return;
         };
         let (agent, inbox, probe) = (lease.agent, entry.inbox, lease.probe);
-        let limit = self.config.breaker_failures as usize;
-        let known = &mut self.agents[agent].breakers;
-        if known.is_empty() && (good || limit == 0) {
-            return;
+        // Nearly always all is well and was before.
+        if !good || !self.agents[agent].breakers.is_empty() {
+            self.count_outcome(now, (agent, inbox, probe), good, out);
         }
+    }
+
+    fn count_outcome(
+        &mut self,
+        now: Now,
+        (agent, inbox, probe): (AgentKey, InboxKey, u32),
+        good: bool,
+        out: &mut Output,
+    ) {
+        let limit = self.config.breaker_failures as usize;
         let present = self.present(now);
         let earliest = self.window_start(now);
         let probes = self.probes();

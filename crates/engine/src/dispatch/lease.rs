@@ -19,6 +19,7 @@ impl Engine {
     }
 
     /// The same of an entry that was found already.
+    #[inline]
     pub(crate) fn lease_of(&self, entry: &Entry) -> Option<&Lease> {
         entry.lease.get().map(|lease| &self.leases[lease])
     }
@@ -41,15 +42,19 @@ impl Engine {
         }
         self.apply_leased(key, token, session, id, agent, now.wall);
         self.start_lease(now, key, session);
-        self.start_run(now, key);
+        let max_run = self.max_run(key);
+        if max_run.is_some() {
+            self.start_run(now, key);
+        }
         self.begin_probe(key);
-        if self.entries[key].is_logged() && !self.planted(Defect::UnrecordedLease) {
-            let entry = self.entries[key].id;
+        let row = &self.entries[key];
+        if row.is_logged() && !self.planted(Defect::UnrecordedLease) {
+            let entry = row.id;
             let agent = self.agents[agent].id.clone();
             self.emit(Record::Leased { entry, token, session: id, agent, at: now.wall }, out);
         }
         self.tell_watchers(now, key, out);
-        let delivery = self.delivery(now, key, token);
+        let delivery = self.delivery(now, key, token, max_run);
         out.effects.push(Effect::Item { connection, item: SessionItem::Delivery(delivery) });
     }
 
@@ -73,7 +78,7 @@ impl Engine {
         let entry = &mut self.entries[key];
         entry.deliveries += u32::from(!taken_up);
         let redelivered = entry.deliveries > 1 && !taken_up;
-        let (inbox, task, logged) = (entry.inbox, entry.task.get(), entry.is_logged());
+        let task = entry.task.get();
         // In replay the deadline is set when the engine starts.
         let deadline = Mono(u64::MAX);
         entry.lease = Maybe::new(self.leases.insert(Lease {
@@ -90,9 +95,12 @@ impl Engine {
             probe: 0,
         }));
         let size = entry.size();
-        self.inboxes[inbox].counters_of(logged).redeliveries += u64::from(redelivered);
+        let inbox = &mut self.inboxes[entry.inbox];
+        inbox.put(entry, Place::Leased);
+        if redelivered {
+            inbox.counters_of(entry.is_logged()).redeliveries += 1;
+        }
         self.tokens.insert(token, key);
-        self.put(key, Place::Leased);
         let row = &mut self.sessions[holder];
         row.leases.push_back(&mut self.entries, key);
         row.in_flight += 1;
@@ -105,6 +113,7 @@ impl Engine {
     }
 
     /// Lets a lease run from now.
+    #[inline]
     pub(crate) fn start_lease(&mut self, now: Now, key: EntryKey, session: SessionKey) {
         let deadline = self.present(now).after(self.sessions[session].lease);
         if let Some(lease) = self.lease_mut(key) {
@@ -140,7 +149,7 @@ impl Engine {
     /// Takes a leased entry from its holder. Its token stays good.
     pub(crate) fn unlease(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
-        let size = entry.size();
+        let (size, has_past) = (entry.size(), entry.past.is_some());
         let Some(&Lease { holder, run_timer, probe, .. }) = self.lease_of(entry) else { return };
         if run_timer.is_some() {
             self.stop_run(key);
@@ -148,7 +157,9 @@ impl Engine {
         if probe != 0 {
             self.end_probe(key);
         }
-        self.tell_missed_again(key);
+        if has_past {
+            self.tell_missed_again(key);
+        }
         let row = &mut self.sessions[holder];
         row.leases.remove(&mut self.entries, key);
         row.in_flight -= 1;
@@ -205,10 +216,17 @@ impl Engine {
         publish
     }
 
-    fn delivery(&mut self, now: Now, key: EntryKey, token: Token) -> Delivery {
-        let missed = self.inboxes[self.entries[key].inbox].missed.take();
+    fn delivery(
+        &mut self,
+        now: Now,
+        key: EntryKey,
+        token: Token,
+        max_run: Option<Duration>,
+    ) -> Delivery {
+        let entry = &mut self.entries[key];
+        let missed = self.inboxes[entry.inbox].missed.take();
         if !missed.is_empty() {
-            self.entries[key].past.get_or_insert_default().missed.clone_from(&missed);
+            entry.past.get_or_insert_default().missed.clone_from(&missed);
         }
         let entry = &self.entries[key];
         let inbox = &self.inboxes[entry.inbox];
@@ -226,7 +244,7 @@ impl Engine {
             messages: entry.messages().to_vec(),
             number: entry.number,
             missed,
-            max_run: self.max_run(key),
+            max_run,
         }
     }
 }

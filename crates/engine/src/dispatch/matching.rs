@@ -20,8 +20,12 @@ impl Engine {
         if self.replaying || self.congested {
             return;
         }
-        while self.inboxes[inbox].ready() > 0 {
-            if self.inboxes[inbox].ahead.is_some() {
+        loop {
+            let row = &self.inboxes[inbox];
+            if row.ready() == 0 {
+                return;
+            }
+            if row.ahead.is_some() {
                 self.note_ahead(inbox);
                 let waits = self.inboxes[inbox].deliverable(&self.entries) == 0;
                 if waits && !self.planted(Defect::SpilledOvertaken) {
@@ -159,7 +163,7 @@ impl Engine {
         if self.entries[key].expires_at.is_over(now.wall) {
             self.end_entry(now, key, End::Expired, out);
         } else {
-            self.unqueue(key);
+            self.take_out(key);
             self.grant(now, key, session, out);
         }
     }

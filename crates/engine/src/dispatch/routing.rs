@@ -5,7 +5,7 @@
 
 use crate::defect::Defect;
 use crate::engine::Engine;
-use crate::queue::{ALL_LANES, Owner, lane_of};
+use crate::queue::{ALL_LANES, Inbox, Owner, lane_of};
 use crate::table::{AgentKey, EntryKey, InboxKey, SessionKey};
 use foldhash::quality::FixedState;
 use std::cmp::Reverse;
@@ -21,12 +21,15 @@ impl Engine {
         let row = &self.inboxes[inbox];
         row.shut == 0
             && row.settings.as_ref().is_none_or(|settings| settings.bindings.is_empty())
-            && self.policy(inbox) == Routing::LeastLoaded
+            && self.policy_of(row) == Routing::LeastLoaded
     }
 
     /// Who gets what from an inbox. That of an agent is shared by the sessions of that agent only.
     fn policy(&self, inbox: InboxKey) -> Routing {
-        let row = &self.inboxes[inbox];
+        self.policy_of(&self.inboxes[inbox])
+    }
+
+    fn policy_of(&self, row: &Inbox) -> Routing {
         match &row.owner {
             Owner::Skill(_) => row.settings().routing.unwrap_or(self.config.routing),
             _ => Routing::LeastLoaded,

@@ -159,6 +159,15 @@ impl Inbox {
         Gauges { staged, delayed, waiting, parked, paused, leased }
     }
 
+    /// Counts one of its entries, which is in another place now, there.
+    #[inline]
+    pub(crate) fn put(&mut self, entry: &mut Entry, place: Place) {
+        self.places[entry.place as usize] -= 1;
+        self.places[place as usize] += 1;
+        entry.place = place;
+    }
+
+    #[inline]
     pub(crate) fn push(&mut self, entries: &mut Table<EntryKey, Entry>, key: EntryKey) {
         let entry = &entries[key];
         let (number, id) = (lane_of(entry), entry.id);
@@ -179,6 +188,7 @@ impl Inbox {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, entries: &mut Table<EntryKey, Entry>, key: EntryKey) {
         let entry = &entries[key];
         let (number, id) = (lane_of(entry), entry.id);

@@ -1,6 +1,6 @@
 //! Ordering keys: strictly in order of acceptance, one in flight.
 
-use super::entry::Place;
+use super::entry::{Entry, Place};
 use crate::engine::Engine;
 use crate::map::map;
 use crate::table::EntryKey;
@@ -40,11 +40,15 @@ impl Engine {
     }
 
     /// Whether an entry must wait for another one with its key.
+    #[inline]
     pub(crate) fn key_blocks(&self, key: EntryKey) -> bool {
         let entry = &self.entries[key];
-        if !entry.ordered || self.planted(crate::defect::Defect::IgnoredOrderingKey) {
-            return false;
-        }
+        entry.ordered
+            && !self.planted(crate::defect::Defect::IgnoredOrderingKey)
+            && self.is_behind(key, entry)
+    }
+
+    fn is_behind(&self, key: EntryKey, entry: &Entry) -> bool {
         let Some(ordering) = entry.body.ordering_key() else { return false };
         let queue = self.inboxes[entry.inbox].keys.as_ref().and_then(|keys| keys.get(ordering));
         queue.is_some_and(|queue| queue.front() != Some(&key))
@@ -52,11 +56,13 @@ impl Engine {
 
     /// Takes an entry out of its key's queue. Returns the entry that was blocked by it and no
     /// longer is; it counts as staged until the caller lets it go.
+    #[inline]
     pub(crate) fn key_leave(&mut self, key: EntryKey) -> Option<EntryKey> {
+        if self.entries[key].ordered { self.leave_key_queue(key) } else { None }
+    }
+
+    fn leave_key_queue(&mut self, key: EntryKey) -> Option<EntryKey> {
         let entry = &self.entries[key];
-        if !entry.ordered {
-            return None;
-        }
         let inbox = entry.inbox;
         let ordering = entry.body.ordering_key().cloned()?;
         let keys = self.inboxes[inbox].keys.as_mut()?;

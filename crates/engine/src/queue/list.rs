@@ -46,6 +46,7 @@ impl List {
         (self.tail != NONE).then(|| EntryKey::from_slot(self.tail))
     }
 
+    #[inline]
     pub(crate) fn push_back(&mut self, entries: &mut Table<EntryKey, Entry>, key: EntryKey) {
         entries[key].link = Link { previous: self.tail, next: NONE };
         if self.tail == NONE {
@@ -57,6 +58,7 @@ impl List {
     }
 
     /// Takes an entry out. It must be in this list.
+    #[inline]
     pub(crate) fn remove(&mut self, entries: &mut Table<EntryKey, Entry>, key: EntryKey) {
         let Link { previous, next } = std::mem::take(&mut entries[key].link);
         if previous == NONE {

@@ -1,6 +1,7 @@
 //! Moving entries between places, and their timers.
 
 use super::entry::{Moment, Place};
+use super::inbox::Owner;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
@@ -9,28 +10,36 @@ use crate::table::EntryKey;
 
 impl Engine {
     /// Notes that an entry is in another place. Lists are the caller's business.
+    #[inline]
     pub(crate) fn put(&mut self, key: EntryKey, place: Place) {
         let entry = &mut self.entries[key];
-        let places = &mut self.inboxes[entry.inbox].places;
-        places[entry.place as usize] -= 1;
-        places[place as usize] += 1;
-        entry.place = place;
+        self.inboxes[entry.inbox].put(entry, place);
     }
 
     /// Takes an entry out of whatever list it is in; afterwards it counts as staged.
     pub(crate) fn unqueue(&mut self, key: EntryKey) {
+        self.take_out(key);
+        self.put(key, Place::Staged);
+    }
+
+    /// Takes an entry out of whatever list it is in. Where it is after that is for the caller to
+    /// say, at once.
+    #[inline]
+    pub(crate) fn take_out(&mut self, key: EntryKey) {
         let entry = &self.entries[key];
         match entry.place {
-            Place::Ready if self.is_pending(key) => self.unpark(key),
             Place::Ready => {
-                let inbox = entry.inbox;
-                self.inboxes[inbox].remove(&mut self.entries, key);
+                let inbox = &mut self.inboxes[entry.inbox];
+                if inbox.owner == Owner::Pending {
+                    self.unpark(key);
+                } else {
+                    inbox.remove(&mut self.entries, key);
+                }
             }
             Place::Leased => self.unlease(key),
             Place::Delayed => self.disarm_delay(key),
             Place::Staged | Place::Blocked | Place::Paused => {}
         }
-        self.put(key, Place::Staged);
     }
 
     /// A staged entry goes on: it waits for its time, for its key, or to be delivered.
@@ -40,7 +49,7 @@ impl Engine {
             self.end_entry(now, key, End::Expired, out);
             return;
         }
-        let was_delayed = entry.place == Place::Delayed;
+        let (inbox, was_delayed) = (entry.inbox, entry.place == Place::Delayed);
         if was_delayed {
             self.unqueue(key);
         }
@@ -51,14 +60,13 @@ impl Engine {
             self.spill_if_tight(key);
             return;
         }
-        if self.is_pending(key) {
+        if self.inboxes[inbox].owner == Owner::Pending {
             self.pending_due(now, key, out);
             return;
         }
         if self.key_blocks(key) {
             self.put(key, Place::Blocked);
         } else {
-            let inbox = self.entries[key].inbox;
             self.inboxes[inbox].push(&mut self.entries, key);
             self.put(key, Place::Ready);
             self.dispatch_inbox(now, inbox, out);

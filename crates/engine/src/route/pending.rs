@@ -195,7 +195,13 @@ impl Engine {
         }
     }
 
-    fn route_pending(&mut self, now: Now, key: EntryKey, mut targets: Targets, out: &mut Output) {
+    fn route_pending(
+        &mut self,
+        now: Now,
+        key: EntryKey,
+        mut targets: Box<Targets>,
+        out: &mut Output,
+    ) {
         let entry = &self.entries[key];
         let (id, level, publish) = (entry.id, entry.durability, entry.whole().clone());
         let came = entry.accepted_at;

@@ -22,7 +22,7 @@ const SPARE: usize = 1024;
 
 impl Targets {
     /// Empties the lists, but keeps their allocations unless they are large.
-    fn emptied(mut self) -> Self {
+    fn empty(&mut self) {
         self.inboxes.clear();
         self.inboxes.shrink_to(SPARE);
         self.sessions.clear();
@@ -30,7 +30,6 @@ impl Targets {
         self.left_out.clear();
         self.left_out.shrink_to(SPARE);
         self.dropped = 0;
-        self
     }
 
     /// Whether nobody gets a copy.
@@ -51,7 +50,7 @@ impl Engine {
         tenant: TenantKey,
         publish: &Publish,
         source: Option<&AgentId>,
-    ) -> Result<Targets, Refusal> {
+    ) -> Result<Box<Targets>, Refusal> {
         let envelope = &publish.envelope;
         let several =
             !matches!(envelope.destination, Destination::Agent(_) | Destination::Skill(_));
@@ -63,7 +62,7 @@ impl Engine {
             );
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
-        let mut targets = std::mem::take(&mut self.spare_targets);
+        let mut targets = self.spare_targets.take().unwrap_or_default();
         match &envelope.destination {
             Destination::Agent(id) => {
                 // Known nearly always, so it is looked up before anything else is asked.
@@ -115,8 +114,9 @@ impl Engine {
     }
 
     /// Keeps the lists of an envelope that was taken in for the next one.
-    pub(crate) fn reuse(&mut self, targets: Targets) {
-        self.spare_targets = targets.emptied();
+    pub(crate) fn reuse(&mut self, mut targets: Box<Targets>) {
+        targets.empty();
+        self.spare_targets = Some(targets);
     }
 
     /// Whether the inboxes of several agents may be made, as far as they are not there yet.

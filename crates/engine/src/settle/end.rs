@@ -82,7 +82,7 @@ impl Engine {
     /// The state after an entry ended; shared by live commands and replay.
     pub(crate) fn apply_ended(&mut self, key: EntryKey, end: End, at: WallTime) -> Ended {
         self.forget_past(at);
-        self.unqueue(key);
+        self.take_out(key);
         self.clear_timer(key);
         let next = self.key_leave(key);
         let agent = self.forget_token(key);
@@ -98,7 +98,7 @@ impl Engine {
         };
         let address = matches!(end, End::DeadLettered { .. }).then(|| self.address(entry.inbox));
         let inbox = &mut self.inboxes[entry.inbox];
-        inbox.places[Place::Staged as usize] -= 1;
+        inbox.places[entry.place as usize] -= 1;
         if !entry.is_logged() {
             inbox.ephemeral -= 1;
             inbox.ephemeral_bytes -= entry.size();

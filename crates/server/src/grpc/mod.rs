@@ -1,7 +1,6 @@
 //! What is answered over gRPC: the broker's service, health and reflection.
 
 mod caller;
-mod connect;
 mod deadline;
 mod health;
 mod repeat;

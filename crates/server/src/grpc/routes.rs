@@ -25,11 +25,16 @@ pub(crate) fn routes(hub: &Arc<Hub>) -> Router {
     let broker = BrokerServer::new(BrokerService::new(hub.clone()))
         .max_decoding_message_size(hub.config.max_frame_bytes);
     let health = HealthServer::new(HealthService::new(hub.clone()));
-    let reflection = tonic_reflection::server::Builder::configure()
+    let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptor sets are made by the build and decode");
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    if hub.config.a2a {
+        // The service itself is behind the fallback, where agents stand in front of its path.
+        let a2a = trunkline_a2a::wire::FILE_DESCRIPTOR_SET;
+        reflection = reflection.register_encoded_file_descriptor_set(a2a);
+    }
+    let reflection =
+        reflection.build_v1().expect("the descriptor sets are made by the build and decode");
     // Calls in flight go on, and what follows the broker's health is told that it drains.
     let broker = route(broker).layer(from_fn_with_state(hub.clone(), refuse_while_draining));
     Router::new().merge(broker).merge(route(health)).merge(route(reflection))

@@ -1,14 +1,13 @@
 //! The broker's service: each call decodes, asks the broker and encodes its answer.
 
 use super::caller::caller;
-use super::connect::{self, SessionStream};
 use super::deadline::{time_left, within};
 use super::repeat::reply_to_first;
 use super::watch::WatchStream;
 use super::watch_agents::{FollowedAgents, watch_agents};
 use super::watch_task::{FollowedTask, watch_task};
 use crate::hub::Hub;
-use crate::session::{CallSession, Ended, More, Requested};
+use crate::session::{self, CallSession, Ended, More, Requested, SessionStream};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use trunkline_proto::status::from_refusal;
@@ -127,14 +126,16 @@ impl BrokerService {
 
 #[tonic::async_trait]
 impl Broker for BrokerService {
-    type ConnectStream = SessionStream;
+    type ConnectStream = SessionStream<Streaming<v1::ClientFrame>>;
 
     async fn connect(
         &self,
         request: Request<Streaming<v1::ClientFrame>>,
-    ) -> Answered<SessionStream> {
+    ) -> Answered<Self::ConnectStream> {
         let principal = caller(request.metadata()).map_err(refused)?;
-        connect::open(&self.hub, principal, request.into_inner()).await.map(Response::new)
+        let mut inbound = request.into_inner();
+        let opened = session::open(&self.hub, principal, &mut inbound).await?;
+        Ok(Response::new(opened.stream(inbound, false)))
     }
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Answered<v1::SendResponse> {

@@ -4,6 +4,7 @@ use super::not_found;
 use crate::backend::Readiness;
 use crate::grpc::{named, watch_task};
 use crate::hub::Hub;
+use crate::push::check;
 use crate::session::More;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
@@ -35,7 +36,9 @@ impl A2aEdge {
                 url: settings.a2a_url.clone(),
                 body_bytes: body_bytes(settings.payload_bytes),
             };
-            A2a::new(Arc::new(Way(hub.clone())), config)
+            let a2a = A2a::new(Arc::new(Way(hub.clone())), config);
+            hub.pushes.attach(a2a.clone());
+            a2a
         });
         Self { hub: hub.clone(), a2a }
     }
@@ -45,8 +48,13 @@ impl A2aEdge {
         if self.hub.readiness() == Readiness::Is(BrokerState::Draining) {
             return Err(Broker::draining().into());
         }
-        Ok(named(headers.get(PRINCIPAL).map(HeaderValue::as_bytes))?)
+        Ok(acting(headers)?)
     }
+}
+
+/// Whom the headers of a request name.
+pub(super) fn acting(headers: &HeaderMap) -> Result<Principal, Refusal> {
+    named(headers.get(PRINCIPAL).map(HeaderValue::as_bytes))
 }
 
 /// Room for a message with the largest payload: its bytes may be written in base64 or as escapes,
@@ -100,6 +108,13 @@ impl Gateway for Way {
             let place = (task, after);
             let news = watch_task::<TaskUpdate>(&self.0, connector.as_ref(), place, None).await?;
             Ok(news.map_err(|status| to_refusal(&status)).boxed())
+        })
+    }
+
+    fn webhook<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            check(&self.0.config.a2a_push_allow, url)?;
+            self.0.pushes.start(&self.0).await
         })
     }
 

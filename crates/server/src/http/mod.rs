@@ -1,12 +1,14 @@
 //! What is answered over plain HTTP.
 
 mod a2a;
+mod agents;
 mod guard;
 mod metrics;
 mod probes;
 mod stats;
 
 pub(crate) use a2a::{A2aEdge, a2a};
+pub(crate) use agents::agents;
 pub(crate) use guard::{Guard, guard};
 pub(crate) use metrics::metrics;
 pub(crate) use probes::{healthz, not_found, readyz};

@@ -28,7 +28,8 @@ pub(crate) async fn not_found(request: Request) -> Response {
         return Status::unimplemented(format!("there is no method {path}")).into_http();
     }
     let text = format!(
-        "nothing is at {path}; there are /healthz, /readyz, /metrics, /api/v1/stats, gRPC and A2A\n"
+        "nothing is at {path}; there are /healthz, /readyz, /metrics, /api/v1/stats, /api/v1/agents, gRPC and \
+         A2A\n"
     );
     (StatusCode::NOT_FOUND, text).into_response()
 }

@@ -88,6 +88,11 @@ impl Outbox {
         drop(waker);
     }
 
+    /// Whether something waits.
+    pub(crate) fn has_items(&self) -> bool {
+        !self.queue.lock().items.is_empty()
+    }
+
     /// Moves what fits a frame into `items`, which must be empty. `Some(end)` if nothing is left
     /// and the stream has ended; pending, with the waker kept, if there is nothing to take. Then
     /// the room of both queues is given back.

@@ -8,9 +8,9 @@ use tonic::Code;
 use tonic_types::StatusExt;
 use trunkline_proto::metadata::PRINCIPAL;
 use trunkline_proto::v1;
-use trunkline_types::session::{ClientFrame, Credit, EventDelivery, SessionItem};
+use trunkline_types::session::{ClientFrame, Credit, EventDelivery, Hello, SessionItem};
 use trunkline_types::{
-    Destination, Envelope, Kind, MessageId, Partition, Payload, Principal, Publish,
+    AgentCard, Destination, Envelope, Kind, MessageId, Partition, Payload, Principal, Publish,
 };
 
 fn done(first: u64, last: u64) -> SessionItem {
@@ -72,6 +72,16 @@ async fn goodbye_closes_the_session_and_a_lost_stream_loses_it() {
     let seen = script.session().await;
     drop(session);
     assert_eq!(soon(seen.ended()).await, Ended::Lost);
+}
+
+#[tokio::test]
+async fn nobody_outside_is_the_agent_that_calls_webhooks() {
+    let (bench, _, _script) = Bench::start(config());
+    let card = Some(AgentCard::new(trunkline_a2a::PUSHER.parse().unwrap()));
+    let frame = Hello { card, ..hello() }.into();
+    let status = bench.connect([frame]).await.map(|_| ()).unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(status.message().contains("is the broker's own"), "{status}");
 }
 
 #[tokio::test]

@@ -149,6 +149,7 @@ async fn reflection_lists_the_services() {
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
     assert!(names.contains(&"trunkline.v1.Broker"), "{names:?}");
     assert!(names.contains(&"grpc.health.v1.Health"), "{names:?}");
+    assert!(names.contains(&"lf.a2a.v1.A2AService"), "{names:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod bench;
 mod calls;
 mod connect;
+mod framed;
 mod http;
 mod operators;
 pub(crate) mod scripted;

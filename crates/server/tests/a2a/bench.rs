@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trunkline_agent::{Agent, HandlerError, HandlerResult, Host, Task};
 use trunkline_broker::{Broker, BrokerConfig};
@@ -18,8 +19,9 @@ use trunkline_types::{PauseReason, Payload};
 pub(crate) struct Bench {
     pub(crate) address: SocketAddr,
     pub(crate) broker: Broker,
-    _agent: Agent,
-    _stop: DropGuard,
+    agent: Agent,
+    serving: JoinHandle<()>,
+    stop: DropGuard,
 }
 
 /// An answer over HTTP.
@@ -92,18 +94,32 @@ impl Bench {
 
     /// A server with these settings, on a free port.
     pub(crate) async fn with(config: ServerConfig) -> Self {
+        Self::open(config, BrokerConfig::ephemeral()).await
+    }
+
+    /// A server with these settings, on a free port, and a broker with those.
+    pub(crate) async fn open(config: ServerConfig, broker: BrokerConfig) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let drain_grace = Duration::ZERO;
         let bound = Server::bind(ServerConfig { listen, drain_grace, ..config }).unwrap();
         let (address, handle) = (bound.local_addr(), bound.handle());
         let shutdown = CancellationToken::new();
-        tokio::spawn(bound.serve(shutdown.clone()));
-        let broker = Broker::open(BrokerConfig::ephemeral()).await.unwrap();
+        let serving = tokio::spawn(bound.serve(shutdown.clone()));
+        let broker = Broker::open(broker).await.unwrap();
         assert!(handle.set_broker(broker.clone()));
         // The agent has a skill and no handler for what is sent to itself.
         let agent = broker.agent("helper").description("Helps.").skill("help", work);
         let agent = agent.start().await.unwrap();
-        Self { address, broker, _agent: agent, _stop: shutdown.drop_guard() }
+        Self { address, broker, agent, serving, stop: shutdown.drop_guard() }
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn end(self) {
+        let Self { broker, agent, serving, stop, .. } = self;
+        agent.stop().await;
+        drop(stop);
+        soon(serving).await.unwrap();
+        drop(broker);
     }
 
     async fn connect(&self) -> SendRequest<Body> {
@@ -207,7 +223,20 @@ impl Bench {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> Events {
-        let mut all = vec![("A2A-Version", "1.0"), ("Content-Type", "application/json")];
+        let mut all = vec![("A2A-Version", "1.0")];
+        all.extend(headers);
+        self.stream_as(method, path, &all, body).await
+    }
+
+    /// Opens a stream as a client that says its version itself, or none.
+    pub(crate) async fn stream_as(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Events {
+        let mut all = vec![("Content-Type", "application/json")];
         all.extend(headers);
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut sender = self.connect().await;

@@ -7,25 +7,34 @@ use trunkline_agent::Host;
 const CARD: &str = "/.well-known/agent-card.json";
 
 #[tokio::test]
-async fn every_agent_has_a_card_with_both_bindings() {
+async fn every_agent_has_a_card_with_all_bindings() {
     let bench = Bench::start().await;
     let answer = bench.raw("GET", &format!("/agents/helper{CARD}"), &[], "").await;
     assert_eq!((answer.status, answer.kind()), (200, "application/json"));
     let card = answer.json();
     assert_eq!((&card["name"], &card["description"]), (&json!("helper"), &json!("Helps.")));
-    let url = format!("http://{}/agents/helper", bench.address);
-    for (interface, binding) in
-        card["supportedInterfaces"].as_array().unwrap().iter().zip(["JSONRPC", "HTTP+JSON"])
-    {
-        assert_eq!(
-            (&interface["url"], &interface["protocolBinding"]),
-            (&json!(url), &json!(binding))
-        );
-        assert_eq!(interface["protocolVersion"], "1.0");
-    }
+    let (url, host) =
+        (format!("http://{}/agents/helper", bench.address), bench.address.to_string());
+    let interface = |url: &str, binding: &str, version: &str| json!({"url": url, "protocolBinding": binding, "protocolVersion": version});
+    let mut over_grpc = interface(&host, "GRPC", "1.0");
+    over_grpc["tenant"] = json!("agents/helper");
+    let expected = json!([
+        interface(&url, "JSONRPC", "1.0"),
+        interface(&url, "HTTP+JSON", "1.0"),
+        over_grpc,
+        interface(&url, "JSONRPC", "0.3"),
+        interface(&url, "HTTP+JSON", "0.3"),
+    ]);
+    assert_eq!(card["supportedInterfaces"], expected);
+    // Where clients of 0.3 look.
+    assert_eq!((&card["url"], &card["preferredTransport"]), (&json!(url), &json!("JSONRPC")));
+    assert_eq!(card["protocolVersion"], "0.3.0");
+    assert_eq!(card["supportsAuthenticatedExtendedCard"], true);
+    let second = json!({"url": url, "transport": "HTTP+JSON"});
+    assert_eq!(card["additionalInterfaces"][1], second);
     let capabilities = &card["capabilities"];
     assert_eq!(capabilities["streaming"], true);
-    assert_eq!(capabilities["pushNotifications"], false);
+    assert_eq!(capabilities["pushNotifications"], true);
     assert_eq!(card["skills"][0]["id"], "help");
     for field in ["version", "defaultInputModes", "defaultOutputModes"] {
         assert!(!card[field].is_null(), "{field}");
@@ -56,8 +65,14 @@ async fn a_card_may_be_kept_until_it_changes() {
         let again = bench.raw("GET", &path, &[("If-None-Match", known)], "").await;
         assert_eq!((again.status, again.text(), again.header("etag")), (304, "", tag.as_str()));
     }
-    let other = bench.raw("GET", &path, &[("If-None-Match", "\"x\"")], "").await;
-    assert_eq!(other.status, 200);
+    let date = answer.header("last-modified").to_owned();
+    let again = bench.raw("GET", &path, &[("If-Modified-Since", &date)], "").await;
+    assert_eq!((again.status, again.header("last-modified")), (304, date.as_str()));
+    let old = "Thu, 01 Jan 2015 00:00:00 GMT";
+    assert_eq!(bench.raw("GET", &path, &[("If-Modified-Since", old)], "").await.status, 200);
+    // The tag says it better.
+    let both = [("If-None-Match", "\"x\""), ("If-Modified-Since", &date)];
+    assert_eq!(bench.raw("GET", &path, &both, "").await.status, 200);
 }
 
 #[tokio::test]
@@ -72,5 +87,41 @@ async fn the_extended_card_says_what_the_directory_knows_besides() {
     assert!(public["capabilities"].get("extensions").is_none());
     let card = bench.rpc("GetExtendedAgentCard", json!({})).await;
     assert_eq!(card["result"]["name"], "helper");
+    drop(agent);
+}
+
+#[tokio::test]
+async fn agents_are_found_by_skill_tag_and_state() {
+    let bench = Bench::start().await;
+    let agent = bench.broker.agent("other").skill("else", always).capability("fast");
+    let agent = agent.agent_type("kind").name("Other").start().await.unwrap();
+    let found = async |query: &str| {
+        let answer = bench.raw("GET", &format!("/api/v1/agents{query}"), &[], "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let ids = |page: &serde_json::Value| -> Vec<String> {
+        let agents = page["agents"].as_array().unwrap();
+        agents.iter().map(|agent| agent["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&found("").await), ["helper", "other"]);
+    for query in ["?skill=else", "?tag=fast", "?tag=kind", "?skill=else&tag=fast&state=ready"] {
+        assert_eq!(ids(&found(query).await), ["other"], "{query}");
+    }
+    for query in ["?skill=none", "?tag=slow", "?state=offline", "?skill=help&tag=fast"] {
+        assert_eq!(found(query).await, json!({"agents": [], "next": null}), "{query}");
+    }
+    let first = found("?limit=1").await;
+    assert_eq!((ids(&first), &first["next"]), (vec!["helper".to_owned()], &json!("helper")));
+    let second = found("?limit=1&after=helper").await;
+    assert_eq!((ids(&second), &second["next"]), (vec!["other".to_owned()], &json!(null)));
+    let shown = &second["agents"][0];
+    assert_eq!((&shown["name"], &shown["tags"]), (&json!("Other"), &json!(["kind", "fast"])));
+    let card = bench.raw("GET", shown["card"].as_str().unwrap(), &[], "").await.json();
+    assert_eq!(card["name"], "Other");
+    for query in ["?state=asleep", "?limit=0", "?skill=a%20b", "?colour=red"] {
+        let answer = bench.raw("GET", &format!("/api/v1/agents{query}"), &[], "").await;
+        assert_eq!(answer.status, 400, "{query}");
+    }
     drop(agent);
 }

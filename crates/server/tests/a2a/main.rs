@@ -1,12 +1,15 @@
-//! A2A in front of a real broker with real agents, by a real HTTP client.
+//! A2A in front of a real broker with real agents, by real clients of HTTP and gRPC.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
 mod cards;
 mod faults;
+mod grpc;
 mod lists;
 mod options;
+mod push;
 mod send;
 mod streams;
 mod tasks;
+mod v03;

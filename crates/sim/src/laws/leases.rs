@@ -222,9 +222,9 @@ mod tests {
         let second = Duration::from_secs(1);
         let scene = |named: bool| {
             let mut scene = Scene::new();
-            let change = |publish: &mut Publish| match named {
-                true => publish.options.not_before = Some(WallTime(2000)),
-                false => publish.options.delay = Some(second),
+            let change = |publish: &mut Publish| {
+                publish.options.not_before = named.then_some(WallTime(2000));
+                publish.options.delay = (!named).then_some(second);
             };
             scene.accept(1, change).unwrap();
             scene.sync();
@@ -240,9 +240,11 @@ mod tests {
             let mut scene = scene(named);
             scene.model.jumping();
             scene.model.at(Moment { mono, wall: WallTime(wall) });
-            match good {
-                true => assert_eq!(scene.lease(1, 1, WORKERS[0]), Ok(()), "{named}"),
-                false => broken(scene.lease(1, 1, WORKERS[0]), "timers", "before it is due"),
+            let check = scene.lease(1, 1, WORKERS[0]);
+            if good {
+                assert_eq!(check, Ok(()), "named: {named}");
+            } else {
+                broken(check, "timers", "before it is due");
             }
         }
     }

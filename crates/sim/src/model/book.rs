@@ -103,8 +103,7 @@ impl Book {
             }),
             Fact::Continued { entry, .. } => self.change(at, *entry, |entry| {
                 entry.place = Place::Waiting;
-                entry.due = WallTime(0);
-                entry.delay = None;
+                (entry.due, entry.delay) = (WallTime(0), None);
                 // It goes on from wherever it is put; lane order is not promised of it.
                 entry.delayed = true;
             }),
@@ -164,10 +163,7 @@ impl Book {
                 self.leave(&pending);
                 let (sender, accepted_at) = (pending.sender, pending.accepted_at);
                 self.place(at, &pending.publish, sender, accepted_at, *first_entry, inboxes);
-                for number in (*first_entry..).take(inboxes.len()) {
-                    let copy = self.entries.get_mut(&number).expect("it was just made");
-                    (copy.due, copy.delay) = (WallTime(0), None);
-                }
+                self.end_waiting((*first_entry..).take(inboxes.len()));
             }
             Fact::Carried { entry } => self.say_again(at, *entry),
             Fact::Artifact { .. } | Fact::Lost | Fact::Elsewhere => {}
@@ -269,6 +265,15 @@ impl Book {
         if let Some(key) = &publish.envelope.idempotency_key {
             let first = (publish.envelope.id, *accepted_at);
             self.keys.entry(key.clone()).or_default().push(first);
+        }
+    }
+
+    /// The time of entries has come.
+    fn end_waiting(&mut self, numbers: impl Iterator<Item = u64>) {
+        for number in numbers {
+            if let Some(entry) = self.entries.get_mut(&number) {
+                (entry.due, entry.delay) = (WallTime(0), None);
+            }
         }
     }
 

@@ -56,8 +56,8 @@ const TABLE: &[Row] = &[
     },
     Row {
         name: "server",
-        may_use: &["types", "proto", "broker", "a2a"],
-        tests_may_add: &["client", "agent"],
+        may_use: &["types", "proto", "broker", "a2a", "agent"],
+        tests_may_add: &["client"],
         must_not_know: "the log",
     },
     Row {

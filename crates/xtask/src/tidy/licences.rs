@@ -10,7 +10,7 @@ use super::tree::Tree;
 
 /// Licences that may be used together with Apache-2.0 without asking anybody. Those and no more
 /// that something here needs: another one is a decision.
-const ALLOWED: &[&str] = &["Apache-2.0", "BSD-3-Clause", "MIT", "Unicode-3.0", "Zlib"];
+const ALLOWED: &[&str] = &["Apache-2.0", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0", "Zlib"];
 
 /// Every package without an acceptable licence.
 pub(crate) fn check(tree: &Tree, metadata: &Metadata) -> Vec<Finding> {

@@ -102,6 +102,34 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "where A2A clients reach the broker, as agent cards say it; without it the host they named",
     },
+    Setting {
+        section: "server",
+        key: "a2a_push_allow",
+        slot: Slot::Text {
+            get: |settings| {
+                let known: Vec<_> =
+                    settings.server.a2a_push_allow.iter().map(ToString::to_string).collect();
+                if known.is_empty() { none() } else { known.join(",") }
+            },
+            set: |settings, text| {
+                settings.server.a2a_push_allow = match text {
+                    NONE => Vec::new(),
+                    list => list
+                        .split(',')
+                        .map(|text| text.trim().parse())
+                        .collect::<Result<_, String>>()?,
+                };
+                Ok(())
+            },
+            range: "hosts and networks parted by commas, or none",
+        },
+        takes: Takes::Restart,
+        doc: "what webhooks of A2A may lead to besides public addresses, such as hooks.internal,10.0.0.0/8",
+    },
+    span!("server", "a2a_push_timeout", server.a2a_push_timeout, 10, HOUR, Restart,
+        "how long a webhook of A2A may take to answer"),
+    number!(Count, "server", "a2a_push_attempts", server.a2a_push_attempts, 1, 1_000, Restart,
+        "how often a webhook of A2A is called for one event until that is a dead letter"),
     span!("server", "drain_grace", server.drain_grace, 0, DAY, Restart,
         "how long to wait at shutdown for held work to end"),
 ];

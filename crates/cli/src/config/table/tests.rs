@@ -65,6 +65,7 @@ fn every_setting_changes_its_own_value_and_no_other() {
             (Slot::Flag { get, .. }, _) => (!get(&settings)).to_string(),
             (Slot::Text { .. }, "a2a_agent") => "helper".into(),
             (Slot::Text { .. }, "a2a_url") => "https://host".into(),
+            (Slot::Text { .. }, "a2a_push_allow") => "hooks.internal,10.0.0.0/8".into(),
             (Slot::Text { .. }, "listen") => "127.0.0.1:1".into(),
             (Slot::Text { .. }, "max_run") => "1h".into(),
             (Slot::Text { .. }, "priority_weights") => "1:1:1:255".into(),
@@ -97,6 +98,7 @@ fn texts_with_rules_of_their_own_are_refused_with_what_would_be_right() {
     assert!(refused("broker.max_run", "0s").contains("1ms to 365d, or none"));
     assert!(refused("server.a2a_agent", "a b").contains("agent id 'a b'"));
     assert!(refused("server.a2a_url", "ftp://host").contains("https://"));
+    assert!(refused("server.a2a_push_allow", "10.0.0.0/8,a b").contains("'a b'"));
     assert!(refused("broker.warning", "101").contains("the range is 1 to 100"));
 }
 

@@ -1,60 +1,95 @@
-//! A client's session over one bidirectional stream.
+//! A client's session over one bidirectional stream of frames, whatever carries them.
 //!
-//! [`SessionStream`] is the response stream and does everything itself: polling it reads what the
+//! [`SessionStream`] is the stream of answers and does everything itself: polling it reads what the
 //! client sent, hands that to the broker (which may answer at once, into the outbox) and yields
 //! all that waits as one frame. There is no task and no channel between socket and broker, and a
 //! client that does not read is not read either. Dropping the stream drops the connection to the
 //! broker, which loses the session unless it said goodbye.
 
+use super::outbox::{BrokerSide, Outbox};
+use super::streams::Place;
 use crate::hub::Hub;
-use crate::session::{BrokerSide, Outbox, Place};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
+use trunkline_a2a::PUSHER;
 use trunkline_proto::status::from_refusal;
 use trunkline_proto::{DecodeError, server_frame, v1};
-use trunkline_types::session::{ClientFrame, Connected, Hello, SessionItem};
+use trunkline_types::session::{ClientFrame, Connected, Hello, SessionItem, Welcome};
 use trunkline_types::{Principal, Refusal, RefusalCode};
 
 /// How many frames are read before other tasks get their turn.
 const FRAMES_PER_TURN: usize = 32;
 
-/// A session's stream.
-pub(crate) struct SessionStream {
-    /// What the client sends; `None` once it sends no more.
-    inbound: Option<Streaming<v1::ClientFrame>>,
+/// A session's stream, fed by what the client sends.
+pub(crate) struct SessionStream<I> {
+    inbound: Option<I>,
     outbox: Arc<Outbox>,
     /// The first frame, until it is sent.
-    welcome: Option<v1::ServerFrame>,
+    welcome: Option<Box<v1::ServerFrame>>,
     /// Items on their way into a frame; empty between two polls.
     batch: Vec<SessionItem>,
     /// The highest number that the next operation may have.
     next_operation: u64,
     most_operations: usize,
     most_bytes: usize,
-    is_over: bool,
+    phase: Phase,
+    /// Whether others get a turn before a frame is made, because nothing else gathers what they
+    /// have for this client.
+    gathers: bool,
+    /// Whether they had it.
+    let_others: bool,
     _place: Place,
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// What the client sends is read.
+    Listening,
+    /// It is not any more; what waits for the client is still said.
+    Deaf,
+    /// All is said.
+    Over,
+}
+
+/// What a client sends.
+pub(crate) trait Inbound: Stream<Item = Result<v1::ClientFrame, Status>> + Unpin {}
+
+impl<I: Stream<Item = Result<v1::ClientFrame, Status>> + Unpin> Inbound for I {}
+
+/// A session that the broker has welcomed.
+pub(crate) struct Opened {
+    outbox: Arc<Outbox>,
+    place: Place,
+    welcome: Welcome,
+    next_operation: u64,
+    most_bytes: usize,
 }
 
 /// Opens a session for what a client sends: waits for its hello, for its turn and for the broker's
 /// welcome.
 pub(crate) async fn open(
-    hub: &Arc<Hub>,
+    hub: &Hub,
     principal: Principal,
-    mut inbound: Streaming<v1::ClientFrame>,
-) -> Result<SessionStream, Status> {
+    inbound: &mut impl Inbound,
+) -> Result<Opened, Status> {
     let connector = hub.connector(principal).map_err(|refusal| from_refusal(&refusal))?;
     let most_bytes = hub.config.max_frame_bytes;
     let deadline = hub.config.hello_deadline;
-    let first = tokio::time::timeout(deadline, inbound.message()).await;
-    let hello = match first {
-        Ok(Ok(Some(frame))) => Hello::try_from(frame).map_err(|error| malformed(&error))?,
-        Ok(Ok(None)) => return Err(no_hello("the stream ended")),
-        Ok(Err(status)) => return Err(unreadable(&status, most_bytes)),
+    let hello = match tokio::time::timeout(deadline, inbound.next()).await {
+        Ok(Some(Ok(frame))) => Hello::try_from(frame).map_err(|error| malformed(&error))?,
+        Ok(Some(Err(status))) => return Err(unreadable(&status, most_bytes)),
+        Ok(None) => return Err(no_hello("the stream ended")),
         Err(_elapsed) => return Err(no_hello(&format!("nothing came within {deadline:?}"))),
     };
+    // Its work tells where webhooks are, and with what they are called.
+    if hello.card.as_ref().is_some_and(|card| card.id.as_str() == PUSHER) {
+        let message = format!("the agent {PUSHER} is the broker's own");
+        return Err(from_refusal(&Refusal::new(RefusalCode::Forbidden, message)));
+    }
     let next_operation = hello.next_operation;
     let turn = hub.welcomes.place().await.map_err(|refusal| from_refusal(&refusal))?;
     let (outbox, place) = hub.streams.open(hub.config.max_waiting_bytes);
@@ -64,24 +99,48 @@ pub(crate) async fn open(
         .map_err(|refusal| from_refusal(&refusal))?;
     drop(turn);
     outbox.attach(connection);
-    Ok(SessionStream {
-        inbound: Some(inbound),
-        outbox,
-        most_operations: welcome.limits.operations_per_frame,
-        welcome: Some(welcome.into()),
-        batch: Vec::new(),
-        next_operation,
-        most_bytes,
-        is_over: false,
-        _place: place,
-    })
+    Ok(Opened { outbox, place, welcome, next_operation, most_bytes })
 }
 
-impl SessionStream {
+impl Opened {
+    /// The session's stream, fed by what the client sends after its hello. It `gathers` if it is
+    /// written as soon as there is a frame.
+    pub(crate) fn stream<I: Inbound>(self, inbound: I, gathers: bool) -> SessionStream<I> {
+        let Self { outbox, place, welcome, next_operation, most_bytes } = self;
+        SessionStream {
+            inbound: Some(inbound),
+            outbox,
+            most_operations: welcome.limits.operations_per_frame,
+            welcome: Some(Box::new(welcome.into())),
+            batch: Vec::new(),
+            next_operation,
+            most_bytes,
+            phase: Phase::Listening,
+            gathers,
+            let_others: false,
+            _place: place,
+        }
+    }
+}
+
+impl<I: Inbound> SessionStream<I> {
+    /// What the client sends.
+    pub(crate) fn inbound(&mut self) -> Option<&mut I> {
+        self.inbound.as_mut()
+    }
+
+    /// The same once the stream is over.
+    pub(crate) fn into_inbound(mut self) -> Option<I> {
+        self.inbound.take()
+    }
+
     /// Reads what has come, up to a bound. Whether there may be more.
     fn read(&mut self, context: &mut Context<'_>) -> bool {
         for _ in 0..FRAMES_PER_TURN {
-            let Some(inbound) = &mut self.inbound else { return false };
+            let Some(inbound) = self.inbound.as_mut().filter(|_| self.phase == Phase::Listening)
+            else {
+                return false;
+            };
             let end = match Pin::new(inbound).poll_next(context) {
                 Poll::Pending => return false,
                 Poll::Ready(Some(Ok(frame))) => match self.handle(frame) {
@@ -92,13 +151,13 @@ impl SessionStream {
                 Poll::Ready(Some(Err(status))) => Err(unreadable(&status, self.most_bytes)),
                 Poll::Ready(None) => Ok(()),
             };
-            self.inbound = None;
+            self.phase = Phase::Deaf;
             if let Err(status) = &end {
                 tracing::debug!(code = ?status.code(), reason = status.message(), "ended a stream");
             }
             self.outbox.end(end);
         }
-        self.inbound.is_some()
+        self.phase == Phase::Listening
     }
 
     /// Hands a frame to the broker. Whether another one may follow.
@@ -149,19 +208,25 @@ impl SessionStream {
     }
 }
 
-impl Stream for SessionStream {
+impl<I: Inbound> Stream for SessionStream<I> {
     type Item = Result<v1::ServerFrame, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.is_over {
+        if this.phase == Phase::Over {
             return Poll::Ready(None);
         }
         if let Some(welcome) = this.welcome.take() {
-            return Poll::Ready(Some(Ok(welcome)));
+            return Poll::Ready(Some(Ok(*welcome)));
         }
         this.outbox.awake();
         let more_may_come = this.read(context);
+        if this.gathers && !this.let_others && this.outbox.has_items() {
+            this.let_others = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        this.let_others = false;
         let taken = this.outbox.poll_take(context, &mut this.batch);
         if taken.is_pending() && more_may_come {
             context.waker().wake_by_ref();
@@ -172,14 +237,14 @@ impl Stream for SessionStream {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(end) => {
-                this.is_over = true;
+                this.phase = Phase::Over;
                 Poll::Ready(end.err().map(Err))
             }
         }
     }
 }
 
-impl Drop for SessionStream {
+impl<I> Drop for SessionStream<I> {
     fn drop(&mut self) {
         self.outbox.end(Ok(()));
     }

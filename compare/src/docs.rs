@@ -1,0 +1,205 @@
+//! The table: for people, and between two markers of a document.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{fs, thread};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::outcome::{Outcome, Verdict};
+use crate::row::{Figure, Row};
+
+/// Between these lines a document keeps the table.
+const BEGIN: &str = "<!-- compare: begin -->";
+const END: &str = "<!-- compare: end -->";
+/// How a row of the table begins, before its name.
+const ROW: &str = "| `";
+
+/// Everything that came of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Table {
+    machine: String,
+    seconds: f64,
+    rows: Vec<Outcome>,
+}
+
+impl Table {
+    /// The table of these outcomes on this machine.
+    pub(crate) fn new(rows: Vec<Outcome>, seconds: f64) -> Self {
+        Self { machine: machine(), seconds, rows }
+    }
+
+    /// How many rows came to nothing although their rival was there.
+    pub(crate) fn failed(&self) -> usize {
+        self.rows.iter().filter(|row| matches!(row.result, Verdict::Failed(_))).count()
+    }
+
+    /// The table as text.
+    pub(crate) fn markdown(&self) -> String {
+        self.with(self.lines().collect())
+    }
+
+    /// Puts the table between the markers of a document. Rows of an earlier run that this one did
+    /// not play stay, if they were of the same machine and as long.
+    ///
+    /// # Errors
+    /// The document cannot be read or written, or has no markers.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let named = || format!("{}", path.display());
+        let text = fs::read_to_string(path).with_context(named)?;
+        let text = self.within(&text).with_context(named)?;
+        fs::write(path, text).with_context(named)
+    }
+
+    fn within(&self, text: &str) -> Result<String> {
+        let (before, rest) = text.split_once(BEGIN).with_context(|| format!("has no {BEGIN}"))?;
+        let (old, after) = rest.split_once(END).with_context(|| format!("has no {END}"))?;
+        let mut lines: Vec<String> = self.lines().collect();
+        if old.contains(&self.conditions()) {
+            let kept = old.lines().filter(|line| {
+                let name = name(line);
+                name.is_some() && !lines.iter().any(|new| self::name(new) == name)
+            });
+            let kept: Vec<String> = kept.map(str::to_owned).collect();
+            lines.extend(kept);
+        }
+        let order: Vec<String> = Row::all().iter().map(Row::name).collect();
+        let place = |line: &String| order.iter().position(|row| name(line) == Some(row));
+        lines.sort_by_key(|line| place(line).unwrap_or(usize::MAX));
+        Ok(format!("{before}{BEGIN}\n{}{END}{after}", self.with(lines)))
+    }
+
+    /// What has to be the same for rows to stand in one table.
+    fn conditions(&self) -> String {
+        format!("{}; each turn {} s.", self.machine, self.seconds)
+    }
+
+    fn with(&self, lines: Vec<String>) -> String {
+        let mut text = format!(
+            "{}\n\n| row | work | Trunkline | rival | ratio | spread | rounds |\n\
+             |---|---|---|---|---|---|---|\n",
+            self.conditions()
+        );
+        for line in lines {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().map(line)
+    }
+}
+
+fn line(outcome: &Outcome) -> String {
+    let Outcome { row, work, figure, result } = outcome;
+    let shown = |value: f64| match figure {
+        Figure::PerSecond => format!("{}/s", thousands(value)),
+        Figure::MedianMicros => format!("p50 {value:.1} µs"),
+    };
+    let cells = match result {
+        Verdict::Measured(it) => format!(
+            "{} | {} | **{:.2}** | {:.2}–{:.2} | {}",
+            shown(it.trunkline),
+            shown(it.rival),
+            it.times,
+            it.least,
+            it.most,
+            it.rounds
+        ),
+        Verdict::Skipped(why) => format!("skipped: {} | | | |", in_a_cell(why)),
+        Verdict::Failed(why) => format!("failed: {} | | | |", in_a_cell(why)),
+    };
+    format!("{ROW}{row}` | {work} | {cells} |")
+}
+
+/// The name of the row that a line of the table is.
+fn name(line: &str) -> Option<&str> {
+    line.strip_prefix(ROW)?.split_once('`').map(|(name, _)| name)
+}
+
+/// A text that does not end its cell.
+fn in_a_cell(text: &str) -> String {
+    text.replace('|', "/").replace('\n', " ")
+}
+
+fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// What it was measured on.
+fn machine() -> String {
+    let model = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let system = rustix::system::uname();
+    format!(
+        "{}, {cores} cores, {} {}",
+        model.as_deref().unwrap_or("unknown processor"),
+        system.sysname().to_string_lossy(),
+        system.release().to_string_lossy()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{Rival, Work};
+
+    fn table(machine: &str, rows: Vec<Outcome>) -> Table {
+        Table { machine: machine.to_owned(), seconds: 4.0, rows }
+    }
+
+    fn nats(work: Work, rounds: &[(f64, f64)]) -> Outcome {
+        Outcome::measured(Row { work, rival: Rival::Nats }, rounds)
+    }
+
+    #[test]
+    fn a_row_that_is_played_again_replaces_its_own_and_the_others_stay_in_order() {
+        let empty = format!("# Doc\n{BEGIN}\nnothing yet\n{END}\nmore\n");
+        let both = vec![
+            nats(Work::Fanout, &[(1.0, 1.0)]),
+            nats(Work::Oneway, &[(2_000_000.0, 1_000_000.0)]),
+        ];
+        let first = table("here", both).within(&empty).unwrap();
+        let rows: Vec<_> = first.lines().filter_map(name).collect();
+        assert_eq!(rows, ["oneway/nats", "fanout/nats"]);
+        assert!(first.contains("| 2,000,000/s | 1,000,000/s | **2.00** | 2.00–2.00 | 1 |"));
+        assert!(first.starts_with("# Doc\n") && first.ends_with(&format!("{END}\nmore\n")));
+        let again = table("here", vec![nats(Work::Fanout, &[(3.0, 1.0)])]);
+        let second = again.within(&first).unwrap();
+        assert!(second.contains("**3.00**") && second.contains("**2.00**"), "{second}");
+        assert!(!second.contains("**1.00**"), "{second}");
+        // Figures of different machines are not put together.
+        let elsewhere = table("there", vec![nats(Work::Fanout, &[(3.0, 1.0)])]);
+        assert!(!elsewhere.within(&first).unwrap().contains("oneway/nats"));
+    }
+
+    #[test]
+    fn a_row_without_figures_says_why() {
+        let row = Row { work: Work::Oneway, rival: Rival::Nats };
+        let rows = vec![Outcome::skipped(row, "no | network"), Outcome::failed(row, "it fell")];
+        let table = table("here", rows);
+        let text = table.markdown();
+        assert!(text.contains("| skipped: no / network | | | | |"), "{text}");
+        assert!(text.contains("| failed: it fell | | | | |"), "{text}");
+        assert_eq!(table.failed(), 1);
+    }
+
+    #[test]
+    fn a_document_without_markers_is_refused() {
+        let error = table("here", Vec::new()).within("# Doc").unwrap_err().to_string();
+        assert_eq!(error, "has no <!-- compare: begin -->");
+    }
+}

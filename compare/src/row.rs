@@ -1,0 +1,183 @@
+//! What is compared: one kind of work, and one rival that does it too.
+
+use serde::Serialize;
+
+/// One kind of work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Work {
+    /// Messages to one receiver.
+    Oneway,
+    /// Messages to a thousand receivers, from four senders.
+    Agents,
+    /// Requests with replies, so many in flight.
+    Request(u32),
+    /// Each message to a hundred receivers.
+    Fanout,
+    /// Kept, delivered, completed.
+    Durable,
+    /// Kept, one after another.
+    Accept,
+}
+
+/// When what is kept reaches the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flush {
+    /// Now and then, as the rival does when nothing is said, or advises.
+    Later,
+    /// Before it is acknowledged.
+    Always,
+}
+
+/// Who else does it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rival {
+    /// Tokio's own channels.
+    Channel,
+    Kameo,
+    Ractor,
+    /// NATS without a memory.
+    Nats,
+    JetStream(Flush),
+    Redis(Flush),
+    RabbitMq,
+}
+
+/// Work and rival.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Row {
+    pub(crate) work: Work,
+    pub(crate) rival: Rival,
+}
+
+/// Which figure decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Figure {
+    /// How many a second; more is better.
+    PerSecond,
+    /// The median time of one in microseconds; less is better.
+    MedianMicros,
+}
+
+/// How many senders the work with a thousand receivers has.
+pub(crate) const SENDERS: u32 = 4;
+/// How many receivers it has.
+pub(crate) const RECEIVERS: u32 = 1_000;
+/// To how many receivers each message goes in a fan-out.
+pub(crate) const COPIES: u32 = 100;
+
+impl Row {
+    /// Every row, in the order of the table.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut rows = Vec::new();
+        let mut add = |works: &[Work], rivals: &[Rival]| {
+            for &work in works {
+                rows.extend(rivals.iter().map(|&rival| Self { work, rival }));
+            }
+        };
+        let works = [Work::Oneway, Work::Agents, Work::Request(1), Work::Request(64)];
+        add(&works, &[Rival::Kameo, Rival::Ractor, Rival::Channel]);
+        let requests = [1, 64, 256].map(Work::Request);
+        add(&[&[Work::Oneway][..], &requests, &[Work::Fanout]].concat(), &[Rival::Nats]);
+        let durable = [
+            Rival::JetStream(Flush::Later),
+            Rival::JetStream(Flush::Always),
+            Rival::Redis(Flush::Later),
+            Rival::Redis(Flush::Always),
+            Rival::RabbitMq,
+        ];
+        add(&[Work::Durable, Work::Accept], &durable);
+        rows
+    }
+
+    /// What it is called: what Trunkline does, and who else.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.work_name(), self.rival.name())
+    }
+
+    /// Whether somebody means this row, or all of its kind, by a name.
+    pub(crate) fn answers_to(&self, name: &str) -> bool {
+        name == self.name() || name == self.work_name() || name == self.rival.name()
+    }
+
+    fn work_name(&self) -> String {
+        let here = self.rival.is_in_process();
+        match self.work {
+            Work::Oneway if here => "inproc".to_owned(),
+            Work::Agents => "inproc-agents".to_owned(),
+            Work::Request(many) if here => format!("inproc-request-{many}"),
+            Work::Oneway => "oneway".to_owned(),
+            Work::Request(many) => format!("request-{many}"),
+            Work::Fanout => "fanout".to_owned(),
+            Work::Durable => "durable".to_owned(),
+            Work::Accept => "durable-accept".to_owned(),
+        }
+    }
+
+    /// What is done, in words.
+    pub(crate) fn title(&self) -> String {
+        let place = if self.rival.is_in_process() { "in process" } else { "over sockets" };
+        match self.work {
+            Work::Oneway => format!("one way, {place}"),
+            Work::Agents => format!("one way to {RECEIVERS} from {SENDERS} senders, {place}"),
+            Work::Request(many) => format!("request and reply, {many} in flight, {place}"),
+            Work::Fanout => format!("one to {COPIES}, {place}"),
+            Work::Durable => "durable: submitted, delivered, completed".to_owned(),
+            Work::Accept => "durable: accepted, one in flight".to_owned(),
+        }
+    }
+
+    /// What decides: with one in flight how long it takes, otherwise how many are done.
+    pub(crate) fn figure(&self) -> Figure {
+        match self.work {
+            Work::Request(1) | Work::Accept => Figure::MedianMicros,
+            _ => Figure::PerSecond,
+        }
+    }
+
+    /// What Trunkline's benchmark is asked for.
+    pub(crate) fn bench(&self) -> Vec<String> {
+        let words: &[&str] = match (self.work, self.rival.is_in_process()) {
+            (Work::Oneway, true) => &["inproc"],
+            (Work::Oneway, false) => &["oneway"],
+            (Work::Agents, _) => &["inproc-agents"],
+            (Work::Request(_), true) => &["inproc-request"],
+            (Work::Request(_), false) => &["request"],
+            (Work::Fanout, _) => &["fanout"],
+            (Work::Durable, _) => &["durable"],
+            (Work::Accept, _) => &["durable-accept"],
+        };
+        let mut words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        if let Work::Request(many) = self.work {
+            words.extend(["--in-flight".to_owned(), many.to_string()]);
+        }
+        words
+    }
+
+    /// Whether both sides need a disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        matches!(self.work, Work::Durable | Work::Accept)
+    }
+}
+
+impl Rival {
+    /// What it is called in the name of a row.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Channel => "tokio-mpsc",
+            Self::Kameo => "kameo",
+            Self::Ractor => "ractor",
+            Self::Nats => "nats",
+            Self::JetStream(Flush::Later) => "jetstream",
+            Self::JetStream(Flush::Always) => "jetstream-always",
+            Self::Redis(Flush::Later) => "redis-everysec",
+            Self::Redis(Flush::Always) => "redis-always",
+            Self::RabbitMq => "rabbitmq",
+        }
+    }
+
+    /// Whether it is a library rather than a server.
+    pub(crate) fn is_in_process(self) -> bool {
+        matches!(self, Self::Channel | Self::Kameo | Self::Ractor)
+    }
+}

@@ -1,0 +1,31 @@
+//! What a card says besides for clients of 0.3, which read no `supportedInterfaces`.
+
+use crate::wire::AgentCard;
+use serde_json::{Value, json};
+
+/// The version as such cards name it.
+const PROTOCOL: &str = "0.3.0";
+
+/// Adds to the JSON of a card what 0.3 had at its place. Clients of 1.0 ignore it.
+pub(crate) fn add_to(json: &mut Value, card: &AgentCard) {
+    let Value::Object(fields) = json else { return };
+    let spoken = |binding: &str| {
+        let mut all = card.supported_interfaces.iter();
+        all.find(|known| known.protocol_binding == binding).map(|known| known.url.as_str())
+    };
+    let transports = ["JSONRPC", "HTTP+JSON"];
+    let interfaces = transports
+        .iter()
+        .filter_map(|transport| Some(json!({"transport": transport, "url": spoken(transport)?})));
+    let interfaces: Value = interfaces.collect();
+    let extended = card.capabilities.as_ref().and_then(|known| known.extended_agent_card);
+    for (name, value) in [
+        ("protocolVersion", PROTOCOL.into()),
+        ("url", json!(spoken("JSONRPC"))),
+        ("preferredTransport", "JSONRPC".into()),
+        ("additionalInterfaces", interfaces),
+        ("supportsAuthenticatedExtendedCard", extended.unwrap_or(false).into()),
+    ] {
+        fields.insert(name.to_owned(), value);
+    }
+}

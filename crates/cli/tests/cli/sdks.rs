@@ -1,0 +1,217 @@
+//! The official SDKs of A2A as clients of the real binary, each from its registry.
+//!
+//! Without a registry there is nothing to test with, which is said and is no failure, unless `CI`
+//! is set: there it must be had.
+
+use super::harness::{Broker, Running, until};
+use std::fs;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use trunkline_agent::{Agent, HandlerError, HandlerResult, Host, Task};
+use trunkline_client::{Client, ClientConfig};
+use trunkline_types::PauseReason;
+
+/// What is installed. A new version is a decision: it may speak otherwise.
+const PYTHON_SDK: &str = "a2a-sdk[grpc]==1.3.0";
+const PYTHON_SDK_03: &str = "a2a-sdk[http-server]==0.3.26";
+const JAVASCRIPT_SDK: [&str; 3] =
+    ["@a2a-js/sdk@1.3.0", "@grpc/grpc-js@1.14.7", "@bufbuild/protobuf@2.17.0"];
+/// What both are put through.
+const SPOKEN: [(&str, &str); 5] = [
+    ("1.0", "JSONRPC"),
+    ("1.0", "HTTP+JSON"),
+    ("1.0", "GRPC"),
+    ("0.3", "JSONRPC"),
+    ("0.3", "HTTP+JSON"),
+];
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdks")
+}
+
+/// Runs a command to its end; what it said if it failed.
+fn succeeds(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(said.trim().to_owned()) }
+}
+
+/// A folder that is filled once for all test runs, or why it cannot be.
+fn installed(
+    name: &str,
+    install: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // One test at a time, in whichever process.
+    let lock =
+        fs::File::create(folder.with_extension("lock")).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    let done = folder.join("installed");
+    if !done.exists() {
+        let _ = fs::remove_dir_all(&folder);
+        install(&folder)?;
+        fs::write(&done, "").map_err(|error| error.to_string())?;
+    }
+    Ok(folder)
+}
+
+/// The interpreter with a Python SDK.
+fn python(sdk: &str) -> Option<PathBuf> {
+    let name = format!("python-{}", sdk.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    let folder = installed(&name, |folder| {
+        succeeds(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let pip = folder.join("bin/pip");
+        succeeds(Command::new(pip).args(["install", "--quiet", sdk]))
+    });
+    or_skipped("the Python SDK of A2A", folder).map(|folder| folder.join("bin/python"))
+}
+
+/// A script that finds the JavaScript SDK beside it.
+fn javascript() -> Option<PathBuf> {
+    let name = JAVASCRIPT_SDK.concat().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let folder = installed(&format!("javascript-{name}"), |folder| {
+        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        // Otherwise it would look for a package in the folders above.
+        let package = folder.join("package.json");
+        fs::write(package, "{\"private\": true}").map_err(|error| error.to_string())?;
+        let mut npm = Command::new("npm");
+        npm.current_dir(folder).args(["install", "--silent", "--no-audit", "--no-fund"]);
+        succeeds(npm.args(JAVASCRIPT_SDK))
+    });
+    let folder = or_skipped("the JavaScript SDK of A2A", folder)?;
+    let script = folder.join("client.mjs");
+    fs::copy(sources().join("client.mjs"), &script).unwrap();
+    Some(script)
+}
+
+#[allow(clippy::print_stderr, reason = "whoever runs the tests is to know what was not tested")]
+fn or_skipped<T>(what: &str, had: Result<T, String>) -> Option<T> {
+    match had {
+        Ok(had) => Some(had),
+        Err(why) => {
+            assert!(std::env::var_os("CI").is_none(), "{what} cannot be installed: {why}");
+            eprintln!("SKIPPED: {what} cannot be installed: {why}");
+            None
+        }
+    }
+}
+
+/// A broker with an agent in this process.
+struct Stage {
+    broker: Broker,
+    /// Lets the agent go on with what takes long.
+    gate: Arc<Notify>,
+    _agent: Agent,
+    _runtime: Runtime,
+}
+
+/// What the agent does, by the first word of what it is told.
+async fn work(task: Task, gate: Arc<Notify>) -> HandlerResult<String> {
+    let text = task.text().into_owned();
+    match text.as_str() {
+        "ask" => match task.messages().last() {
+            None => Err(HandlerError::pause(PauseReason::Input, Some("which?".into()))),
+            Some(said) => Ok(format!("{text}: {}", said.to_text())),
+        },
+        "write" => {
+            if task.messages().is_empty() {
+                task.artifact("out", "one", false, false).await?;
+                return Err(HandlerError::pause(PauseReason::Input, None));
+            }
+            task.progress(50, "half").await?;
+            task.artifact("out", "two", true, true).await?;
+            Ok("written".to_owned())
+        }
+        "long" => {
+            task.artifact("out", "one", false, false).await?;
+            gate.notified().await;
+            task.artifact("out", "two", true, true).await?;
+            Ok("long done".to_owned())
+        }
+        "hold" => std::future::pending().await,
+        _ => Ok(text),
+    }
+}
+
+impl Stage {
+    fn set() -> Self {
+        let broker = Broker::configured("[server]\na2a_push_allow = \"127.0.0.1\"\n", []);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let gate = Arc::new(Notify::new());
+        let agent = runtime.block_on(async {
+            let config = ClientConfig::new(format!("http://{}", broker.address()));
+            let client = Client::new(&config).unwrap();
+            let gate = gate.clone();
+            let handler = move |task| work(task, gate.clone());
+            client.agent("helper").workers(1..=64).skill("help", handler).start().await.unwrap()
+        });
+        Self { broker, gate, _agent: agent, _runtime: runtime }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/agents/helper", self.broker.address())
+    }
+}
+
+#[test]
+fn the_python_sdk_does_everything_over_every_binding_in_both_versions() {
+    let Some(python) = python(PYTHON_SDK) else { return };
+    let stage = Stage::set();
+    for (version, binding) in SPOKEN {
+        let mut client = Command::new(&python);
+        client.arg(sources().join("client.py")).args([&stage.url(), version, binding]);
+        let done = succeeds(&mut client);
+        assert!(done.is_ok(), "{version} over {binding}: {}", done.unwrap_err());
+    }
+}
+
+#[test]
+fn the_python_sdk_of_the_earlier_version_finds_what_it_knows() {
+    let Some(python) = python(PYTHON_SDK_03) else { return };
+    let stage = Stage::set();
+    for binding in ["JSONRPC", "HTTP+JSON"] {
+        let mut client = Command::new(&python);
+        client.arg(sources().join("client_03.py")).args([&stage.url(), binding]);
+        let done = succeeds(&mut client);
+        assert!(done.is_ok(), "{binding}: {}", done.unwrap_err());
+    }
+}
+
+#[test]
+fn the_javascript_sdk_does_everything_over_every_binding_in_both_versions() {
+    let Some(script) = javascript() else { return };
+    let stage = Stage::set();
+    for (version, binding) in SPOKEN {
+        let mut client = Command::new("node");
+        client.arg(&script).args([&stage.url(), version, binding]);
+        let done = succeeds(&mut client);
+        assert!(done.is_ok(), "{version} over {binding}: {}", done.unwrap_err());
+    }
+}
+
+#[test]
+fn a_stream_of_the_python_sdk_goes_on_after_the_broker_was_killed() {
+    let Some(python) = python(PYTHON_SDK) else { return };
+    let mut stage = Stage::set();
+    let mut command = Command::new(&python);
+    command.arg(sources().join("client.py")).args([&stage.url(), "kill"]).stdin(Stdio::piped());
+    let mut client = Running::start(&mut command);
+    let mut told = client.stdout().lines().map_while(Result::ok);
+    let ready = told.next().unwrap();
+    assert!(ready.starts_with("READY "), "{ready}");
+    stage.broker.kill();
+    let cut = told.next().unwrap();
+    assert!(cut.starts_with("CUT "), "{cut}");
+    stage.broker.restart();
+    stage.gate.notify_one();
+    client.stdin().write_all(b"\n").unwrap();
+    let last = told.next();
+    assert_eq!(last.as_deref(), Some("OK"), "{:?}", client.finish());
+    until("no dead letter and nothing twice", || {
+        (stage.broker.figure("tasks_completed") == 1).then_some(())
+    });
+}

@@ -1,0 +1,114 @@
+//! Where the time of a benchmark goes: `perf` takes samples of broker and load, and what they say
+//! is drawn as a flame graph by inferno. That is a tool of its own, installed below the build
+//! directory, and no dependency: its licence is not among ours.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::failure::Failure;
+use crate::project;
+use crate::run::Program;
+use crate::suite;
+
+/// What draws, with its version.
+const INFERNO: &str = "inferno@0.12.8";
+
+/// Samples a second: no multiple of what a timer of the system does.
+const FREQUENCY: &str = "497";
+
+/// Runs a scenario under `perf` and draws it. Where `perf` is missing or may not, it says so and
+/// does nothing.
+///
+/// # Errors
+/// When the build or the scenario fails, or the graph cannot be written.
+pub(crate) fn run(scenario: &str, extra: &[String]) -> Result<(), Failure> {
+    let target = project::target_dir()?;
+    let folder = target.join("flame");
+    let made = fs::create_dir_all(&folder);
+    made.map_err(|error| not_written(&folder, &error))?;
+    if let Err(why) = may_sample(&folder.join("probe.data")) {
+        println!("flame: skipped: {why}");
+        return Ok(());
+    }
+    let tools = target.join("tools");
+    if !tools.join("bin/inferno-flamegraph").is_file() {
+        let root = tools.to_string_lossy();
+        Program::cargo(&["install", "--quiet", "--locked", "--root", &root, INFERNO]).run()?;
+    }
+    Program::cargo(&suite::BUILD).run()?;
+    let data = folder.join(scenario).with_extension("data");
+    let trunkline = target.join("release/trunkline");
+    let (data_name, trunkline) = (data.to_string_lossy(), trunkline.to_string_lossy());
+    // The frames of a release build have no pointers to follow, so that each stack is taken whole.
+    let record = ["record", "--quiet", "--freq", FREQUENCY, "--call-graph", "dwarf,16384"];
+    let rest = ["--output", &data_name, "--", &trunkline, "bench", scenario];
+    Program::new("perf", &[&record[..], &rest[..]].concat()).with(extra).run()?;
+    let graph = folder.join(scenario).with_extension("svg");
+    draw(scenario, &tools.join("bin"), &data, &graph)?;
+    // It is large, and drawn now.
+    fs::remove_file(&data).map_err(|error| not_written(&data, &error))?;
+    println!("flame: {}", graph.display());
+    Ok(())
+}
+
+/// Whether samples can be taken here, and why not.
+fn may_sample(probe: &Path) -> Result<(), String> {
+    let mut command = Command::new("perf");
+    command.arg("record").arg("--quiet").arg("--output").arg(probe).args(["--", "true"]);
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("perf cannot be started: {error}"))?;
+    // Left behind it harms nobody.
+    let _ = fs::remove_file(probe);
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing");
+    Err(format!("perf may not take samples here; it said: {}", first.trim()))
+}
+
+fn draw(scenario: &str, tools: &Path, data: &Path, graph: &Path) -> Result<(), Failure> {
+    let mut script = Command::new("perf");
+    script.args(["script", "--no-inline", "--input"]).arg(data);
+    let stacks = graph.with_extension("stacks");
+    written(&mut script, &stacks)?;
+    let mut collapse = Command::new(tools.join("inferno-collapse-perf"));
+    let folded = graph.with_extension("folded");
+    written(collapse.arg(&stacks), &folded)?;
+    let mut draw = Command::new(tools.join("inferno-flamegraph"));
+    draw.args(["--title", &format!("trunkline bench {scenario}")]).arg(&folded);
+    written(&mut draw, graph)?;
+    fs::remove_file(&stacks).map_err(|error| not_written(&stacks, &error))
+}
+
+/// Runs a program and keeps what it prints in a file.
+fn written(command: &mut Command, path: &Path) -> Result<(), Failure> {
+    let out = File::create(path).map_err(|error| not_written(path, &error))?;
+    let name = command.get_program().to_string_lossy().into_owned();
+    let ended = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).status();
+    match ended {
+        Ok(ended) if ended.success() => Ok(()),
+        Ok(ended) => Err(Failure::new(format!("{name}: {ended}"))),
+        Err(error) => Err(Failure::new(format!("{name} cannot be started: {error}"))),
+    }
+}
+
+fn not_written(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_prints_is_kept_and_its_failure_is_told() {
+        let path = std::env::temp_dir().join(format!("xtask-flame-{}", std::process::id()));
+        written(Command::new("sh").args(["-c", "echo one"]), &path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
+        let failure = written(Command::new("sh").args(["-c", "exit 3"]), &path).unwrap_err();
+        assert!(failure.message.starts_with("sh: exit status: 3"), "{}", failure.message);
+        fs::remove_file(&path).unwrap();
+    }
+}
