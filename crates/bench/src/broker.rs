@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use trunkline_broker::{Broker, BrokerConfig};
-use trunkline_client::{Client, ClientConfig};
+use trunkline_client::{Client, ClientConfig, Transport};
 use trunkline_types::session::Connector;
 use trunkline_types::{Answer, Query, Stats};
 
@@ -32,6 +32,7 @@ pub(crate) struct Target {
     url: Option<String>,
     serving: Option<Serving>,
     place: Place,
+    transport: Transport,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,25 +49,34 @@ impl Target {
     /// It does not open.
     pub(crate) async fn here() -> Result<Self, BenchError> {
         let broker = Broker::open(BrokerConfig::ephemeral()).await?;
-        Ok(Self { connector: Arc::new(broker), url: None, serving: None, place: Place::Here })
+        Ok(Self {
+            connector: Arc::new(broker),
+            url: None,
+            serving: None,
+            place: Place::Here,
+            transport: Transport::Auto,
+        })
     }
 
     /// A broker that runs already.
     ///
     /// # Errors
     /// The URL is none.
-    pub(crate) fn elsewhere(url: &str) -> Result<Self, BenchError> {
-        let connector = client(url)?;
+    pub(crate) fn elsewhere(url: &str, transport: Transport) -> Result<Self, BenchError> {
+        let connector = client(url, transport)?;
         let url = Some(url.to_owned());
-        Ok(Self { connector, url, serving: None, place: Place::Elsewhere })
+        Ok(Self { connector, url, serving: None, place: Place::Elsewhere, transport })
     }
 
     /// A broker in a process of its own, in memory or with a data directory.
     ///
     /// # Errors
     /// It does not start.
-    pub(crate) async fn child(data: Option<&Path>) -> Result<Self, BenchError> {
-        Self::child_at(data, 0).await
+    pub(crate) async fn child(
+        data: Option<&Path>,
+        transport: Transport,
+    ) -> Result<Self, BenchError> {
+        Self::child_at(data, 0, transport).await
     }
 
     /// The same on a port that is kept: a broker after it can have it too, because no outgoing
@@ -74,15 +84,22 @@ impl Target {
     ///
     /// # Errors
     /// It does not start.
-    pub(crate) async fn child_on_kept_port(data: &Path) -> Result<Self, BenchError> {
-        Self::child_at(Some(data), kept_port()?).await
+    pub(crate) async fn child_on_kept_port(
+        data: &Path,
+        transport: Transport,
+    ) -> Result<Self, BenchError> {
+        Self::child_at(Some(data), kept_port()?, transport).await
     }
 
-    async fn child_at(data: Option<&Path>, port: u16) -> Result<Self, BenchError> {
+    async fn child_at(
+        data: Option<&Path>,
+        port: u16,
+        transport: Transport,
+    ) -> Result<Self, BenchError> {
         let serving = Serving::start(data, port).await?;
-        let connector = client(&serving.url)?;
+        let connector = client(&serving.url, transport)?;
         let url = Some(serving.url.clone());
-        Ok(Self { connector, url, serving: Some(serving), place: Place::Child })
+        Ok(Self { connector, url, serving: Some(serving), place: Place::Child, transport })
     }
 
     /// Kills its process and starts another on the same data and port. Returns once that one is
@@ -103,7 +120,8 @@ impl Target {
     /// It is in this process.
     pub(crate) fn connect(&self) -> Result<Arc<dyn Connector>, BenchError> {
         let url = self.url.as_deref();
-        client(url.ok_or_else(|| BenchError::Load("the broker listens nowhere".into()))?)
+        let nowhere = || BenchError::Load("the broker listens nowhere".into());
+        client(url.ok_or_else(nowhere)?, self.transport)
     }
 
     /// The port that it listens on; `None` if it is in this process, or its URL names none.
@@ -185,8 +203,8 @@ impl Target {
 ///
 /// # Errors
 /// The URL is none.
-pub(crate) fn client(url: &str) -> Result<Arc<dyn Connector>, BenchError> {
-    let client = Client::new(&ClientConfig::new(url));
+pub(crate) fn client(url: &str, transport: Transport) -> Result<Arc<dyn Connector>, BenchError> {
+    let client = Client::new(&ClientConfig::new(url).transport(transport));
     Ok(Arc::new(client.map_err(BenchError::refused("cannot reach the broker"))?))
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
+use trunkline_client::Transport;
 
 /// Measures this build on this machine. Every message is delivered, handled, settled, confirmed
 /// and counted; if the counts do not agree there is no rate.
@@ -54,6 +55,9 @@ pub struct BenchArgs {
     /// Milliseconds by which each way between broker and agents is longer [default: 10,50,100]
     #[arg(long, value_name = "MS,…", value_delimiter = ',')]
     pub delay: Vec<u32>,
+    /// What carries sessions, framed or grpc: each makes a run [default: framed]
+    #[arg(long, value_name = "WHICH", value_delimiter = ',')]
+    pub transport: Vec<Transport>,
     /// A broker that runs already and serves nobody else; otherwise one is started and ended
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
@@ -66,26 +70,7 @@ impl BenchArgs {
     /// How many threads the load should have; `None` for one on each core. A load over the network
     /// has one: more would only wake each other up and take the broker's core.
     pub fn threads(&self) -> Option<usize> {
-        match self.scenario {
-            Scenario::Oneway
-            | Scenario::Request
-            | Scenario::Durable
-            | Scenario::DurableAccept
-            | Scenario::Recovery
-            | Scenario::AgentsUp
-            | Scenario::Chatter
-            | Scenario::Idle
-            | Scenario::Reconnect
-            | Scenario::Fanout
-            | Scenario::Latency
-            | Scenario::Held
-            | Scenario::Delay
-            | Scenario::Failure
-            | Scenario::Mix
-            | Scenario::Waiting
-            | Scenario::Stalled => Some(1),
-            Scenario::Inproc | Scenario::InprocAgents | Scenario::InprocRequest => None,
-        }
+        self.scenario.is_remote().then_some(1)
     }
 
     /// Whether it breaks connections, so that words about those that broke say nothing.
@@ -107,6 +92,7 @@ impl BenchArgs {
             senders: None,
             rate: Vec::new(),
             delay: Vec::new(),
+            transport: Vec::new(),
             url: None,
             dir: None,
         }

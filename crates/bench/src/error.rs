@@ -31,6 +31,9 @@ pub enum BenchError {
         /// The most that is allowed.
         most: String,
     },
+    /// A figure says which transport it is of.
+    #[error("--transport is auto, which may be either; name framed or grpc")]
+    WhichTransport,
     /// The options list too many numbers.
     #[error("the lists make {many} runs, the most is {most}; name fewer numbers")]
     Runs {

@@ -4,6 +4,7 @@
 use crate::BenchError;
 use crate::cli::BenchArgs;
 use std::path::PathBuf;
+use trunkline_client::Transport;
 
 /// Most runs of one command.
 const MOST: usize = 100;
@@ -21,6 +22,7 @@ pub(crate) struct Wanted {
     pub(crate) senders: Option<u32>,
     pub(crate) rate: Option<u32>,
     pub(crate) delay: Option<u32>,
+    pub(crate) transport: Option<Transport>,
     pub(crate) url: Option<String>,
     pub(crate) dir: Option<PathBuf>,
 }
@@ -42,6 +44,7 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
         senders,
         rate,
         delay,
+        transport,
         url,
         dir,
     } = args;
@@ -67,6 +70,7 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
     let runs = each(runs, &rates, |run, rate| Wanted { rate: Some(rate), ..run });
     let delays = or_usual(delay, scenario.usual_delays());
     let runs = each(runs, &delays, |run, delay| Wanted { delay: Some(delay), ..run });
+    let runs = each(runs, transport, |run, transport| Wanted { transport: Some(transport), ..run });
     match runs.len() {
         many if many > MOST => Err(BenchError::Runs { many, most: MOST }),
         _ => Ok(runs),
@@ -97,6 +101,7 @@ mod tests {
             batch: vec![1, 10],
             workers: vec![1, 3, 5],
             payload: vec![64],
+            transport: vec![Transport::Grpc],
             ..BenchArgs::new(Scenario::Oneway)
         };
         let runs = runs(&args).unwrap();
@@ -106,6 +111,7 @@ mod tests {
             .flat_map(|workers| [1, 10].into_iter().map(move |batch| (Some(workers), Some(batch))));
         assert_eq!(seen, expected.collect::<Vec<_>>());
         assert!(runs.iter().all(|run| run.payload == Some(64) && run.rate.is_none()));
+        assert!(runs.iter().all(|run| run.transport == Some(Transport::Grpc)));
     }
 
     #[test]

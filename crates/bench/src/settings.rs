@@ -3,9 +3,10 @@
 use crate::plan::Wanted;
 use crate::seen::MOST;
 use crate::{BenchError, Scenario, payload};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::fmt::Display;
 use std::path::PathBuf;
+use trunkline_client::Transport;
 
 /// What a scenario was run with. What does not apply to it is `None`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -41,6 +42,9 @@ pub struct Config {
     /// Milliseconds that each way between broker and agents is longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<u32>,
+    /// What carries sessions, if they go over the network.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "word")]
+    pub transport: Option<Transport>,
     /// The broker, if it was there before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -82,6 +86,11 @@ impl Config {
             (None, dir) if defaults.dir => Some(dir.unwrap_or_else(disk)),
             (_, dir) => dir,
         };
+        let transport = options.applies("transport", args.transport, scenario.is_remote())?;
+        let transport = scenario.is_remote().then(|| transport.unwrap_or(Transport::Framed));
+        if transport == Some(Transport::Auto) {
+            return Err(BenchError::WhichTransport);
+        }
         let payload = options.number(
             "payload",
             args.payload,
@@ -101,6 +110,7 @@ impl Config {
             take: args.batch.filter(|_| defaults.workers.is_some()),
             workers: options.number("workers", args.workers, defaults.workers, 1, 1024)?,
             delay: options.number("delay", args.delay, defaults.delay, 0, 10_000)?,
+            transport,
             url,
             dir,
             load_threads: tokio::runtime::Handle::current().metrics().num_workers(),
@@ -128,7 +138,7 @@ pub(crate) struct Defaults {
 }
 
 impl Defaults {
-    fn names(&self) -> String {
+    fn names(&self, scenario: Scenario) -> String {
         let names = [
             ("in-flight", self.in_flight.is_some()),
             ("payload", true),
@@ -140,6 +150,7 @@ impl Defaults {
             ("batch", self.batch.is_some()),
             ("workers", self.workers.is_some()),
             ("delay", self.delay.is_some()),
+            ("transport", scenario.is_remote()),
             ("url", self.url),
             ("dir", self.dir),
         ];
@@ -150,6 +161,11 @@ impl Defaults {
             .collect();
         names.join(", ")
     }
+}
+
+#[allow(clippy::ref_option, reason = "the shape that serde calls")]
+fn word<S: Serializer>(transport: &Option<Transport>, to: S) -> Result<S::Ok, S::Error> {
+    transport.map(Transport::as_str).serialize(to)
 }
 
 struct Options<'a> {
@@ -166,7 +182,11 @@ impl Options<'_> {
     ) -> Result<Option<T>, BenchError> {
         if given.is_some() && !applies {
             let scenario = self.scenario.to_string();
-            return Err(BenchError::OptionOfOthers { option, scenario, takes: self.takes.names() });
+            return Err(BenchError::OptionOfOthers {
+                option,
+                scenario,
+                takes: self.takes.names(self.scenario),
+            });
         }
         Ok(given)
     }

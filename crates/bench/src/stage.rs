@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use trunkline_agent::{Host, Session, SessionOptions};
+use trunkline_client::Transport;
 use trunkline_types::{Counters, Gauges};
 
 /// How long the last messages may take to be settled before they count as lost.
@@ -84,9 +85,14 @@ impl Stage {
     /// It does not start.
     pub(crate) async fn remote(&self) -> Result<Target, BenchError> {
         match &self.config.url {
-            Some(url) => Target::elsewhere(url),
-            None => Target::child(None).await,
+            Some(url) => Target::elsewhere(url, self.transport()),
+            None => Target::child(None, self.transport()).await,
         }
+    }
+
+    /// What carries sessions over the network.
+    pub(crate) fn transport(&self) -> Transport {
+        self.config.transport.unwrap_or_default()
     }
 
     /// A directory for the broker's data, unless the broker runs already.
@@ -104,8 +110,8 @@ impl Stage {
     /// It does not start, or has no data directory.
     pub(crate) async fn durable(&self, data: Option<&Path>) -> Result<Target, BenchError> {
         let target = match &self.config.url {
-            Some(url) => Target::elsewhere(url)?,
-            None => Target::child(data).await?,
+            Some(url) => Target::elsewhere(url, self.transport())?,
+            None => Target::child(data, self.transport()).await?,
         };
         if target.stats().await?.log.is_none() {
             return Err(BenchError::NotDurable(self.scenario.to_string()));

@@ -22,6 +22,17 @@ pub enum Transport {
     Grpc,
 }
 
+impl Transport {
+    /// The word used on the command line and in the docs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Framed => "framed",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
 impl FromStr for Transport {
     type Err = Refusal;
 

@@ -66,7 +66,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     let proxy = proxy.map_err(BenchError::system("cannot listen on loopback"))?;
     // The dying have confirmations of their own: they end with as many as they did work.
     let theirs = Flow::new(stage.clock, 0, false);
-    let far = Observed::new(client(&proxy.url())?, Arc::clone(&theirs));
+    let far = Observed::new(client(&proxy.url(), stage.transport())?, Arc::clone(&theirs));
     let fate = Arc::new(Fate::default());
     let mut living = Vec::new();
     let mut dying = Vec::new();

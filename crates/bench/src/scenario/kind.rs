@@ -92,6 +92,11 @@ impl Scenario {
         if self == Self::Delay { &[10, 50, 100] } else { &[] }
     }
 
+    /// Whether its messages go over the network.
+    pub(crate) fn is_remote(self) -> bool {
+        !matches!(self, Self::Inproc | Self::InprocAgents | Self::InprocRequest)
+    }
+
     /// Whether its latency ends with the confirmed settlement.
     pub(crate) fn times_settlement(self) -> bool {
         self == Self::Durable

@@ -34,7 +34,10 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         None => None,
     };
     let far = match &proxy {
-        Some(proxy) => Observed::new(crate::broker::client(&proxy.url())?, Arc::clone(&stage.flow)),
+        Some(proxy) => Observed::new(
+            crate::broker::client(&proxy.url(), stage.transport())?,
+            Arc::clone(&stage.flow),
+        ),
         None => near.clone(),
     };
     let spread = latency();

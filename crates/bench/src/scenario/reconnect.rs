@@ -29,7 +29,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     let Some(data) = stage.data_directory()? else {
         return Err(BenchError::NotDurable(stage.scenario.to_string()));
     };
-    let mut target = Target::child_on_kept_port(data.path()).await?;
+    let mut target = Target::child_on_kept_port(data.path(), stage.transport()).await?;
     progress::tell(&format!("  connecting {count} agents"));
     let own = || Ok(Observed::new(target.connect()?, Arc::clone(&stage.flow)));
     let agents = start(&stage, agent_name, count, own).await?;
