@@ -153,6 +153,8 @@ pub enum Defect {
     IgnoredCopyBound,
     /// Who misses an event for there are too many who want it is not told.
     UntoldCut,
+    /// A delay follows the clock on the wall.
+    DelayByTheWall,
 }
 
 impl Defect {
@@ -233,5 +235,6 @@ impl Defect {
         Self::UncountedLetter,
         Self::IgnoredCopyBound,
         Self::UntoldCut,
+        Self::DelayByTheWall,
     ];
 }

@@ -131,6 +131,8 @@ pub struct Engine {
 
     pub(crate) wall_timers: Timers<(EntryId, EntryKey)>,
     pub(crate) session_timers: Timers<(u64, SessionKey)>,
+    /// When delays are over, on the monotonic clock.
+    pub(crate) delays: Timers<(EntryId, EntryKey)>,
     /// Longest runs of handlers and circuit breakers, in the engine's own time.
     pub(crate) alarms: Timers<Alarm>,
     /// Numbers the times at which circuit breakers became half-open.
@@ -203,6 +205,7 @@ impl Engine {
             handed: Vec::new(),
             wall_timers: Timers::new(),
             session_timers: Timers::new(),
+            delays: Timers::new(),
             alarms: Timers::new(),
             probe_round: 0,
             last_seen: Mono(0),
@@ -269,6 +272,7 @@ impl Engine {
         self.observe_wall(now, out);
         self.fire_session_timers(now, out);
         self.fire_alarms(now, out);
+        self.fire_delays(now, out);
         self.fire_wall_timers(now, out);
         self.fire_schedules(now, out);
         self.spill_on();
@@ -281,7 +285,7 @@ impl Engine {
     /// When [`Self::tick`] wants to be called next.
     pub fn deadline(&self) -> Deadline {
         Deadline {
-            mono: self.next_alarm().map(|at| Mono(at).after(self.away)),
+            mono: self.next_timer(),
             wall: self
                 .wall_timers
                 .next()
@@ -308,8 +312,8 @@ impl Engine {
     /// that they had left then. A timer that was set for a time that was over already, such as that
     /// of a handler that had run too long when its broker came back, is late only from then on.
     fn observe(&mut self, now: Now) {
-        if let Some(at) = self.next_alarm() {
-            let due = Mono(at).after(self.away).max(self.last_seen);
+        if let Some(at) = self.next_timer() {
+            let due = at.max(self.last_seen);
             let tolerated = due.after(self.config.absence_tolerance);
             if now.mono > tolerated && !self.planted(Defect::CountedAbsence) {
                 self.away += Duration::from_nanos(now.mono.0.saturating_sub(self.last_seen.0));
@@ -317,6 +321,12 @@ impl Engine {
             }
         }
         self.last_seen = self.last_seen.max(now.mono);
+    }
+
+    /// When the next timer on the monotonic clock goes off. Delays run on while the broker is away.
+    fn next_timer(&self) -> Option<Mono> {
+        let alarm = self.next_alarm().map(|at| Mono(at).after(self.away));
+        alarm.into_iter().chain(self.delays.next().map(Mono)).min()
     }
 
     /// Notes that the wall clock was set back, which what waits for a due time must know.

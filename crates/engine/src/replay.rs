@@ -212,6 +212,7 @@ impl Engine {
         self.started_at = now.wall;
         self.forget_past(now.wall);
         self.last_seen = now.mono;
+        self.resume_delays(now);
         if self.config.logged {
             self.emit(Record::Boot { epoch: self.epoch, at: now.wall }, out);
             self.replay_boot(self.epoch, now.wall);

@@ -3,7 +3,9 @@
 use crate::world::{Peer, World, config, hello, own, with_ttl};
 use std::time::Duration;
 use trunkline_engine::{Command, EngineConfig};
-use trunkline_types::session::{Delivery, Hello, LetterAddress, Operation, Redrive, SessionItem};
+use trunkline_types::session::{
+    Credit, Delivery, Hello, LetterAddress, Operation, Redrive, SessionItem,
+};
 use trunkline_types::{
     CopyState, Durability, Kind, MessageId, Outcome, PauseReason, Publish, RefusalCode, Settle,
     TaskUpdate, WallTime,
@@ -73,6 +75,52 @@ fn a_session_that_comes_back_in_time_keeps_what_it_holds_however_durable_that_is
         let mut agent = world.try_connect(hello).unwrap();
         assert_eq!(world.deliveries(agent).len(), 0, "{level}");
         assert_eq!(settled(&mut world, &mut agent, &delivery), Ok(()), "{level}");
+    }
+}
+
+#[test]
+fn a_late_result_of_a_session_that_was_cut_off_counts_until_somebody_else_has_the_work() {
+    for level in LEVELS {
+        for taken in [false, true] {
+            let (mut world, _, agent, delivery) = held(level);
+            world.disconnect(agent);
+            let other = taken.then(|| world.agent(3, "b"));
+            let mut again = 0;
+            // Longer than a session may be away.
+            for _ in 0..LEASE {
+                world.pass(Duration::from_secs(1));
+                again += other.map_or(0, |other| world.deliveries(other).len());
+            }
+            assert_eq!(again, usize::from(taken), "{level}");
+            // It takes nothing more, not even the same work.
+            let credit = Credit { deliveries: 0, events: 0 };
+            let mut agent = world.try_connect(Hello { credit, ..hello(2, Some("a")) }).unwrap();
+            let late = settled(&mut world, &mut agent, &delivery);
+            let expected = if taken { Err(RefusalCode::StaleToken) } else { Ok(()) };
+            assert_eq!(late, expected, "{level}, taken: {taken}");
+            let open = state(&mut world, delivery.publish.envelope.id);
+            let expected = if taken { CopyState::Leased } else { CopyState::Completed };
+            assert_eq!(open, Some(expected), "{level}, taken: {taken}");
+        }
+    }
+}
+
+#[test]
+fn a_task_that_was_completed_is_so_after_a_kill_unless_it_was_ephemeral() {
+    for level in LEVELS {
+        let (mut world, mut client, mut agent, delivery) = held_task(level, 3);
+        let id = delivery.publish.envelope.id;
+        settled(&mut world, &mut agent, &delivery).unwrap();
+        let before = seen(&mut world, &mut client, id, 0);
+        assert_eq!(state(&mut world, id), Some(CopyState::Completed), "{level}");
+        let mut world = world.killed();
+        let (mut client, agent) = (world.client(3), world.agent(4, "b"));
+        assert_eq!(world.deliveries(agent).len(), 0, "{level}");
+        let after = seen(&mut world, &mut client, id, 0);
+        match level {
+            Durability::Ephemeral => assert_eq!(after, Err(RefusalCode::NotFound)),
+            _ => assert_eq!(after, before, "{level}"),
+        }
     }
 }
 

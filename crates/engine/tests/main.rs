@@ -12,6 +12,7 @@ mod carried_records;
 mod cleaning;
 mod dead_letters;
 mod deadlock;
+mod delays;
 mod flow;
 mod full;
 mod gather;

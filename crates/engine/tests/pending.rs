@@ -262,6 +262,22 @@ fn an_ephemeral_event_that_waits_is_lost_at_a_stop_and_counted() {
 }
 
 #[test]
+fn an_ephemeral_event_that_waits_is_gone_after_a_kill_and_nobody_counts_it() {
+    let mut world = World::new(config());
+    let mut sender = world.client(1);
+    let event = parked_event(&mut world);
+    world.accepted(&mut sender, &event);
+    assert_eq!(world.states(event.envelope.id), [CopyState::Parked]);
+    let mut world = world.killed();
+    let stats = world.stats();
+    assert_eq!((stats.counters.lost, stats.counters.accepted), (0, 0));
+    assert!(world.status(event.envelope.id).is_err());
+    let mut agent = world.agent(2, "a");
+    world.ask(&mut agent, Operation::Subscribe(durable("t"))).unwrap();
+    assert_eq!(world.deliveries(agent).len(), 0);
+}
+
+#[test]
 fn how_many_events_wait_is_bounded() {
     let mut world = World::new(EngineConfig { pending_events: 2, ..ephemeral() });
     let mut sender = world.client(1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::{Command, Defect, EngineConfig, KeyIndex, KeyRow};
 use trunkline_types::session::Operation;
-use trunkline_types::{Gather, GatherRule, IdempotencyKey, Kind, Schedule, TenantId};
+use trunkline_types::{Gather, GatherRule, IdempotencyKey, Kind, Schedule, TenantId, WallTime};
 
 fn with(defect: Defect) -> EngineConfig {
     EngineConfig { defect: Some(defect), ..config() }
@@ -30,6 +30,19 @@ fn a_repeated_firing_makes_a_second_message_for_a_due_time() {
     let mut stage = stage.restarted(Duration::ZERO);
     stage.agent(3, "a");
     assert_eq!(deliveries(&stage.pass(Duration::ZERO)).len(), 1);
+}
+
+#[test]
+fn a_delay_by_the_wall_waits_for_a_clock_that_was_set_back() {
+    let mut stage = Stage::new(with(Defect::DelayByTheWall));
+    stage.now.wall = WallTime(86_400_000);
+    stage.agent(2, "a");
+    let mut client = stage.client(1);
+    let mut publish = stage.message(Kind::Event, "agent:a");
+    publish.options.delay = Some(millis(1000));
+    stage.publish(&mut client, &publish).unwrap();
+    stage.now.wall = WallTime(0);
+    assert!(deliveries(&stage.pass(millis(1000))).is_empty());
 }
 
 #[test]

@@ -28,10 +28,12 @@ pub struct PublishOptions {
     pub durability: Option<Durability>,
     /// How often delivery is attempted; `None` for the default (3 when logged or a task, else 1).
     pub attempts: Option<u32>,
-    /// Deliver not before this long after it came, waiting outside a full inbox included. What
-    /// goes to a topic is routed when it is due, to those who subscribe then.
+    /// Deliver not before this long after it came, waiting outside a full inbox included, whatever
+    /// happens to the clock on the wall meanwhile. What goes to a topic is routed when it is due,
+    /// to those who subscribe then.
     pub delay: Option<Duration>,
-    /// Deliver not before this time. With a delay too, the later of the two counts.
+    /// Deliver not before this time on the wall. With a delay too, the one counts that ends later
+    /// as things stand when it comes.
     pub not_before: Option<WallTime>,
     /// How long a handler may run at most, however often it says that it is alive; `None` for the
     /// broker's default. It counts from each delivery.

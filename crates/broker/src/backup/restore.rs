@@ -36,7 +36,7 @@ pub fn restore(
             check_format(scratch.path())?;
         }
     }
-    fs::create_dir_all(data).map_err(BackupError::io("make", data))?;
+    make_folder(data)?;
     let (format, rest): (Vec<_>, Vec<_>) =
         manifest.entries.iter().partition(|entry| entry.name == FORMAT);
     let mut done = BackedUp::default();
@@ -44,7 +44,7 @@ pub fn restore(
         progress(&entry.name, entry.bytes);
         let path = data.join(&entry.name);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(BackupError::io("make", folder))?;
+            make_folder(folder)?;
         }
         let from = backup.join(entry.file());
         check(&from, entry, copy(&from, &path)?)?;
@@ -54,6 +54,25 @@ pub fn restore(
     sync_folder(data)?;
     (done.written_files, done.written_bytes) = (done.files, done.bytes);
     Ok(done)
+}
+
+/// Makes a folder and those that it is in, as far as they are not there, and returns once they
+/// survive a crash. Returns what was flushed for that: whatever got a new folder.
+fn make_folder(path: &Path) -> Result<Vec<&Path>, BackupError> {
+    let mut new = Vec::new();
+    for folder in path.ancestors().take_while(|folder| !folder.as_os_str().is_empty()) {
+        if fs::exists(folder).map_err(BackupError::io("look at", folder))? {
+            break;
+        }
+        new.push(folder);
+    }
+    fs::create_dir_all(path).map_err(BackupError::io("make", path))?;
+    // A relative path that has no other parent is in the current directory.
+    let parents = new.into_iter().map(|folder| match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    });
+    parents.map(|parent| sync_folder(parent).map(|()| parent)).collect()
 }
 
 /// Whether the content of a file is as it was backed up.
@@ -66,4 +85,20 @@ fn check(path: &Path, entry: &Entry, (bytes, checksum): (u64, u64)) -> Result<()
         return Ok(());
     };
     Err(BackupError::Damaged { path: path.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::make_folder;
+    use std::path::Path;
+
+    #[test]
+    fn whatever_gets_a_new_folder_is_flushed() {
+        let home = tempfile::tempdir().unwrap();
+        let (a, b) = (home.path().join("a"), home.path().join("a/b"));
+        let made = make_folder(&b).unwrap();
+        assert_eq!(made, [a.as_path(), home.path()]);
+        assert!(b.is_dir());
+        assert_eq!(make_folder(&b).unwrap(), [] as [&Path; 0]);
+    }
 }

@@ -2,6 +2,11 @@
 
 use crate::harness::{Broker, until};
 use std::fs;
+use std::future::IntoFuture;
+use trunkline_agent::Host;
+use trunkline_agent::prelude::{Destination, RequestError};
+use trunkline_client::{Client, ClientConfig};
+use trunkline_types::FailureCode;
 
 /// As many bytes as there are.
 const ALL: &str = "18446744073709551615";
@@ -19,6 +24,26 @@ fn buffered_work_that_was_completed_is_completed_after_a_kill() {
     broker.kill();
     broker.restart();
     assert_eq!(broker.run(["task", "get", &task, "--json"]).json(), before);
+}
+
+#[test]
+fn whoever_awaits_an_answer_is_told_that_a_killed_broker_had_the_request_in_memory_only() {
+    let mut broker = Broker::start();
+    let url = format!("http://{}", broker.address());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let skill = || Destination::skill("nobody").unwrap();
+    let session = runtime
+        .block_on(async { Client::new(&ClientConfig::new(url)).unwrap().session().await.unwrap() });
+    let lost = runtime.spawn(session.request(skill(), "x").into_future());
+    let kept = runtime.spawn(session.send(skill(), "y").wait());
+    until("both are accepted", || (broker.figure("messages_accepted") == 2).then_some(()));
+    broker.kill();
+    broker.restart();
+    let told = runtime.block_on(lost).unwrap();
+    let Err(RequestError::Failed(failure)) = told else { panic!("{told:?}") };
+    assert_eq!(failure.code, FailureCode::Lost, "{failure:?}");
+    assert!(!kept.is_finished(), "a task is kept, and goes on to be waited for");
+    assert_eq!(broker.figure("tasks_open"), 1);
 }
 
 #[test]

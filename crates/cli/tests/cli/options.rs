@@ -117,6 +117,7 @@ fn what_a_crash_may_take_is_said_with_the_message() {
     let [lost, kept] = ["ephemeral", "buffered"].map(|durability| {
         broker.run(["send", "--skill", "nobody", "--durability", durability]).ok()
     });
+    broker.run(["message", "get", &lost]).ok();
     broker.kill();
     broker.restart();
     broker.run(["message", "get", &lost]).fails(5);

@@ -30,8 +30,8 @@ fn a_connected_agent_comes_back_by_itself_and_goes_on() {
 #[test]
 fn a_subscriber_is_told_that_events_may_be_lost_unless_they_are_kept_for_it() {
     let mut broker = Broker::start();
-    let mut passing = broker.spawn(["subscribe", "a.b"]);
-    let mut kept = broker.spawn(["subscribe", "a.b", "--as", "auditor"]);
+    let mut passing = broker.spawn(["subscribe", "a.b", "--count", "1"]);
+    let mut kept = broker.spawn(["subscribe", "a.b", "--as", "auditor", "--count", "1"]);
     passing.says("subscribed to");
     kept.says("subscribed to");
     broker.kill();
@@ -40,6 +40,11 @@ fn a_subscriber_is_told_that_events_may_be_lost_unless_they_are_kept_for_it() {
     assert!(told.contains("events meanwhile may be lost"), "{told}");
     let told = kept.says("reconnected to");
     assert!(!told.contains("lost"), "{told}");
+    // Both have what is published from now on.
+    let published = broker.run(["publish", "a.b", "--data", "x", "--json"]).json();
+    assert_eq!(published["targets"], 2);
+    assert_eq!(passing.finish().ok(), "a.b\tx");
+    assert_eq!(kept.finish().ok(), "a.b\tx");
 }
 
 #[test]

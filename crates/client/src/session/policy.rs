@@ -58,4 +58,19 @@ mod tests {
         }
         assert_eq!(Policy::new(&config).delays().take(10_000).count(), 10_000);
     }
+
+    #[test]
+    fn clients_that_lost_the_same_broker_come_back_spread_over_the_whole_delay() {
+        let bound = Duration::from_secs(1);
+        let config = ClientConfig { backoff_min: bound, ..ClientConfig::new("http://localhost") };
+        let mut tenths = [0_u32; 10];
+        for _ in 0..2_000 {
+            let delay = Policy::new(&config).delays().next().unwrap();
+            // The bound itself belongs to the last tenth.
+            let tenth = delay.as_millis().min(999) / 100;
+            tenths[usize::try_from(tenth).unwrap()] += 1;
+        }
+        // Each has 200 of them if they are drawn evenly, and hardly ever half of that.
+        assert!(tenths.iter().all(|&drawn| drawn > 100), "{tenths:?}");
+    }
 }

@@ -201,11 +201,13 @@ impl Engine {
         if pending {
             let inbox = self.pending_inbox(tenant);
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
+            self.count_delay_from(now, key, at);
             self.hold_ready(now, seen, (key, id), out);
         }
         for &inbox in &targets.inboxes {
             accepted.parked += u32::from(!self.is_served(inbox));
             let (key, id) = self.apply_accepted(inbox, publish, sender, at, level);
+            self.count_delay_from(now, key, at);
             self.hold_ready(now, seen, (key, id), out);
             if let Some(session) = origin.sender {
                 self.note_pressure(inbox, session, level, out);
@@ -373,6 +375,10 @@ impl Engine {
             self.tenants[row.tenant].pending.logged_bytes += size;
         }
         let tenant = row.tenant;
+        if publish.options.delay.is_some() {
+            let over = self.delay_of(publish, at);
+            self.entries[key].set_delay_over(over);
+        }
         if is_logged {
             self.count_payload(key);
         }

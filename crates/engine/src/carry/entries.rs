@@ -108,6 +108,8 @@ impl Engine {
             listed: said.task.is_none(),
             ..Entry::new(said.entry, publish, inbox, said.accepted_at)
         });
+        let over = self.delay_of(publish, said.accepted_at);
+        self.entries[key].set_delay_over(over);
         let row = &mut self.inboxes[inbox];
         row.places[Place::Staged as usize] += 1;
         if row.owner == Owner::Pending {

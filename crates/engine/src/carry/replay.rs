@@ -4,6 +4,8 @@ use super::origins::Saying;
 use crate::admission::Window;
 use crate::defect::Defect;
 use crate::engine::Engine;
+use crate::now::Mono;
+use crate::queue::Moment;
 use crate::record::{
     Carried, CarriedEnded, CarriedEntry, CarriedLetter, CarriedMarks, CarriedSchedule, CarriedTask,
     CarriedToken, Part, PartOf,
@@ -250,7 +252,12 @@ impl Engine {
                 let entry = &mut self.entries[*self.replay_ids.get(&id)?];
                 match part {
                     Part::Note(note) => {
+                        // The latest note was made when the latest delay began.
+                        let delay = entry.due.since(note.at);
                         entry.add_note(Some(note));
+                        if entry.returned {
+                            entry.set_delay_over(Moment::new(Some(Mono(0).after(delay).0)));
+                        }
                         return Some(());
                     }
                     Part::Message(message) => {

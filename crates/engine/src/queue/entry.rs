@@ -1,7 +1,7 @@
 //! An inbox entry: one envelope for one recipient, and everything known of it.
 
 use super::list::Link;
-use crate::now::Mono;
+use crate::now::{Mono, Now};
 use crate::record::EntryId;
 use crate::spill::{Body, SentRef, size_of_payload};
 use crate::table::{AgentKey, GatherKey, InboxKey, LeaseKey, Maybe, SessionKey, TaskKey};
@@ -52,7 +52,8 @@ pub(crate) struct Entry {
     pub(crate) base: Sequence,
     pub(crate) accepted_at: WallTime,
     pub(crate) expires_at: Moment,
-    /// Not to be delivered before.
+    /// Not to be delivered before, as it is recorded. Once the broker runs, this only holds for a
+    /// time that its sender named.
     pub(crate) due: WallTime,
     /// When its timer is set for, in wall time.
     pub(crate) timer: Moment,
@@ -76,15 +77,27 @@ pub(crate) struct Past {
     pub(crate) notes: Vec<AttemptNote>,
     /// What its caller said after it was paused.
     pub(crate) messages: Vec<Payload>,
+    /// When its delay is over, on the monotonic clock. That clock stands at nothing while records
+    /// are replayed, so that it then is how long the whole delay is.
+    pub(crate) delay_over: Moment,
     /// Which numbers of its inbox its holder was told of as missed, until that has said anything
     /// about the delivery.
     pub(crate) missed: Vec<NumberRange>,
 }
 
+/// The due time of what waits for none.
+pub(crate) const AT_ONCE: WallTime = WallTime(0);
+
 /// A time that may be missing. Both take eight bytes together, for the last time that there is
 /// never comes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment(u64);
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
 
 impl Moment {
     pub(crate) const NONE: Self = Self(u64::MAX);
@@ -244,9 +257,30 @@ impl Entry {
         self.size.into()
     }
 
-    /// When its timer should go off: at the end of its time to live, or when it is due.
+    /// Whether it is not to be delivered yet.
+    pub(crate) fn waits(&self, now: Now) -> bool {
+        if self.due == AT_ONCE {
+            return false;
+        }
+        self.delay_over().get().map_or(self.due > now.wall, |over| over > now.mono.0)
+    }
+
+    /// When the delay is over that it waits for, on the monotonic clock.
+    pub(crate) fn delay_over(&self) -> Moment {
+        self.past.as_ref().map_or(Moment::NONE, |past| past.delay_over)
+    }
+
+    pub(crate) fn set_delay_over(&mut self, over: Moment) {
+        if self.past.is_some() || over != Moment::NONE {
+            self.past.get_or_insert_default().delay_over = over;
+        }
+    }
+
+    /// When its timer on the wall clock should go off: at the end of its time to live, or when the
+    /// time has come that its sender named.
     pub(crate) fn wake_at(&self) -> Option<u64> {
-        let due = (self.place == Place::Delayed).then_some(self.due.0);
+        let waits = self.place == Place::Delayed && self.delay_over() == Moment::NONE;
+        let due = waits.then_some(self.due.0);
         let expires = self.expires_at.get();
         match (due, expires) {
             (Some(a), Some(b)) => Some(a.min(b)),

@@ -37,7 +37,8 @@ impl Engine {
                 }
             }
             Place::Leased => self.unlease(key),
-            Place::Staged | Place::Delayed | Place::Blocked | Place::Paused => {}
+            Place::Delayed => self.disarm_delay(key),
+            Place::Staged | Place::Blocked | Place::Paused => {}
         }
     }
 
@@ -48,13 +49,17 @@ impl Engine {
             self.end_entry(now, key, End::Expired, out);
             return;
         }
-        if entry.due > now.wall {
+        let (inbox, was_delayed) = (entry.inbox, entry.place == Place::Delayed);
+        if was_delayed {
+            self.unqueue(key);
+        }
+        if self.entries[key].waits(now) {
             self.put(key, Place::Delayed);
             self.set_timer(key);
+            self.arm_delay(key);
             self.spill_if_tight(key);
             return;
         }
-        let (inbox, was_delayed) = (entry.inbox, entry.place == Place::Delayed);
         if self.inboxes[inbox].owner == Owner::Pending {
             self.pending_due(now, key, out);
             return;
@@ -121,7 +126,7 @@ impl Engine {
         let entry = &self.entries[key];
         if entry.expires_at.is_over(now.wall) {
             self.end_entry(now, key, End::Expired, out);
-        } else if entry.place == Place::Delayed && entry.due <= now.wall {
+        } else if entry.place == Place::Delayed && !entry.waits(now) {
             self.make_ready(now, key, out);
         } else {
             self.set_timer(key);

@@ -9,7 +9,7 @@ use crate::effect::Output;
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::queue::{Inbox, Owner, Place};
+use crate::queue::{AT_ONCE, Inbox, Moment, Owner, Place};
 use crate::record::{End, EntryId, Record};
 use crate::table::{EntryKey, InboxKey, TenantKey};
 use std::collections::BTreeMap;
@@ -259,6 +259,9 @@ impl Engine {
             let copy = self.apply_accepted(to, &publish, sender, at, level);
             // Only the record of its acceptance says what was sent.
             self.entries[copy.0].base = entry.base;
+            // Its time has come, whatever the wall shows from now on.
+            self.entries[copy.0].due = AT_ONCE;
+            self.entries[copy.0].set_delay_over(Moment::NONE);
             copies.push(copy);
         }
         copies

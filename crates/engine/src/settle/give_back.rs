@@ -4,7 +4,7 @@ use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::Place;
+use crate::queue::{AT_ONCE, Moment, Place};
 use crate::record::{End, Record, ReturnedRecord};
 use crate::table::{EntryKey, SessionKey};
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl Engine {
             self.end_entry(now, key, End::DeadLettered { reason, note }, out);
             return;
         }
-        let due = now.wall;
+        let due = AT_ONCE;
         // Whoever registers the id next must not speak for what its former owner held.
         let token_stays = loss != Loss::Unregistered;
         self.give_back(now, key, GiveBack { attempts, losses, due, token_stays, note }, out);
@@ -141,7 +141,13 @@ impl Engine {
         if let Some(lease) = self.lease_mut(key) {
             lease.called_off = called_off;
         }
+        // What is given back without a delay is due at once, whatever the wall shows then.
+        let delay_over = match due {
+            AT_ONCE => Moment::NONE,
+            due => self.delay_over(due.since(at)),
+        };
         let entry = &mut self.entries[key];
+        entry.set_delay_over(delay_over);
         entry.attempts = attempts;
         entry.losses = losses;
         entry.due = due;

@@ -4,7 +4,7 @@ use super::give_back::GiveBack;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::Place;
+use crate::queue::{AT_ONCE, Place};
 use crate::record::{End, Record};
 use crate::table::{EntryKey, SessionKey};
 use trunkline_types::{
@@ -54,7 +54,7 @@ impl Engine {
             Outcome::Release => {
                 let (attempts, losses) = (entry.attempts, entry.losses);
                 let back =
-                    GiveBack { attempts, losses, due: now.wall, token_stays: false, note: None };
+                    GiveBack { attempts, losses, due: AT_ONCE, token_stays: false, note: None };
                 self.give_back(now, key, back, out);
             }
             Outcome::Pause { reason, message } => self.pause(now, key, reason, message, out),

@@ -4,7 +4,7 @@ use crate::effect::Output;
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::queue::Place;
+use crate::queue::{AT_ONCE, Moment, Place};
 use crate::record::Record;
 use crate::table::{EntryKey, SessionKey};
 use crate::task::unknown_task;
@@ -140,7 +140,8 @@ impl Engine {
         entry.rejoined = true;
         self.key_rejoin(key);
         let entry = &mut self.entries[key];
-        entry.due = at;
+        entry.due = AT_ONCE;
+        entry.set_delay_over(Moment::NONE);
         entry.past.get_or_insert_default().messages.push(payload.clone());
         if let Some(task) = entry.task.get() {
             self.task_continued(task, payload, from, at);

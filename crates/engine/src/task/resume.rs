@@ -35,11 +35,10 @@ impl Engine {
         }
     }
 
-    /// Whether a continued task may be delivered now. After a step back of the wall clock it waits
-    /// for its time like any other.
+    /// Whether a continued task may be delivered now.
     fn may_go_back(&self, now: Now, key: EntryKey) -> bool {
         let entry = &self.entries[key];
-        entry.due <= now.wall
+        !entry.waits(now)
             && !entry.expires_at.is_over(now.wall)
             && !self.congested
             && !self.key_blocks(key)

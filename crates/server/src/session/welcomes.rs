@@ -48,13 +48,19 @@ impl Welcomes {
         if let Ok(place) = self.places.try_acquire() {
             return Ok(place);
         }
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        if before >= self.most_waiting {
+        let Some(_waiting) = self.wait() else {
             self.put_off.fetch_add(1, Ordering::Relaxed);
             return Err(self.full());
-        }
+        };
         Ok(self.places.acquire().await.expect("nobody closes the places"))
+    }
+
+    /// One more waits, unless as many wait as may: then nobody is counted, not even for a moment,
+    /// in which another would be put off for nothing.
+    fn wait(&self) -> Option<Waiting<'_>> {
+        let one_more = |waiting| (waiting < self.most_waiting).then_some(waiting + 1);
+        let counted = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.is_ok().then(|| Waiting(&self.waiting))
     }
 
     /// How many wait.
@@ -85,5 +91,36 @@ struct Waiting<'a>(&'a AtomicUsize);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Welcomes;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn whoever_is_put_off_is_never_counted_among_those_who_wait() {
+        const TIMES: u64 = 20_000;
+        let welcomes = Welcomes::new(1, 1);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = pin!(welcomes.place());
+        let first = first.as_mut().poll(&mut context);
+        assert!(first.is_ready());
+        let mut second = pin!(welcomes.place());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut context = Context::from_waker(Waker::noop());
+                for _ in 0..TIMES {
+                    let third = pin!(welcomes.place()).poll(&mut context);
+                    assert!(matches!(third, Poll::Ready(Err(_))));
+                }
+            });
+            while welcomes.put_off() < TIMES {
+                assert_eq!(welcomes.waiting(), 1);
+            }
+        });
     }
 }

@@ -32,8 +32,13 @@ pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: Sess
     }
     draining::hands_out_nothing(model, id)?;
     catches_up_first(model, id)?;
-    let (due, max) = (entry.due, entry.publish.attempts());
-    ensure!(due <= wall, "timers", "{id} is delivered at {wall:?}, before it is due at {due:?}");
+    let (waits, due, delay) = (entry.waits(model.now), entry.due, entry.delay);
+    let max = entry.publish.attempts();
+    ensure!(
+        !waits,
+        "timers",
+        "{id} is delivered at {wall:?}, before it is due at {due:?} or after {delay:?}"
+    );
     let late = entry.expires_at().filter(|at| *at <= wall);
     ensure!(late.is_none(), "timers", "{id} is delivered at {wall:?}, expired since {late:?}");
     let made = entry.attempts;
@@ -179,8 +184,10 @@ pub(crate) fn fit(
 
 #[cfg(test)]
 mod tests {
+    use crate::model::Moment;
     use crate::model::testing::{SENDER, Scene, WORKERS, broken};
     use std::time::Duration;
+    use trunkline_types::{Publish, WallTime};
 
     #[test]
     fn a_lease_is_granted_on_what_waits_and_is_durable_under_a_token_that_never_was() {
@@ -208,6 +215,38 @@ mod tests {
         broken(scene.accept(2, |_| ()), "refusals", "while the log is behind");
         scene.model.congest(false);
         assert_eq!(scene.lease(1, 1, WORKERS[0]), Ok(()));
+    }
+
+    #[test]
+    fn a_delay_is_waited_out_whatever_the_wall_shows_and_a_time_that_is_named_is_not() {
+        let second = Duration::from_secs(1);
+        let scene = |named: bool| {
+            let mut scene = Scene::new();
+            let change = |publish: &mut Publish| {
+                publish.options.not_before = named.then_some(WallTime(2000));
+                publish.options.delay = (!named).then_some(second);
+            };
+            scene.accept(1, change).unwrap();
+            scene.sync();
+            scene
+        };
+        let (early, late) = (1_500_000_000, 2_000_000_000);
+        for (named, mono, wall, good) in [
+            (false, early, 9000, false),
+            (false, late, 1, true),
+            (true, early, 9000, true),
+            (true, late, 1, false),
+        ] {
+            let mut scene = scene(named);
+            scene.model.jumping();
+            scene.model.at(Moment { mono, wall: WallTime(wall) });
+            let check = scene.lease(1, 1, WORKERS[0]);
+            if good {
+                assert_eq!(check, Ok(()), "named: {named}");
+            } else {
+                broken(check, "timers", "before it is due");
+            }
+        }
     }
 
     #[test]

@@ -6,9 +6,12 @@ use crate::check::{Check, ensure};
 use crate::model::{Entry, Model, pending, wants};
 use trunkline_types::{Absent, Destination, Publish};
 
+/// Nanoseconds that the broker may be late.
+const SLACK: u64 = 2_000_000;
+
 /// Whether an event whose time has come may be dropped because nobody is there.
 pub(crate) fn may_drop(model: &Model, entry: &Entry) -> bool {
-    let due = entry.due <= model.now.wall || model.jumped;
+    let due = !entry.waits(model.now) || model.jumped;
     let parks = entry.publish.absent() == Absent::Park;
     due && !parks && !is_wanted(model, &entry.publish)
 }
@@ -29,10 +32,14 @@ pub(crate) fn nothing_overdue(model: &Model) -> Check {
     let waiting = model.book.open.get(&pending()).into_iter().flatten();
     for entry in waiting.filter_map(|number| model.book.entries.get(number)) {
         let id = entry.id();
-        // A clock that is set back may make it wait once more.
         let due = entry.publish.due(entry.accepted_at);
-        let ready =
-            model.now.wall.0 > due.0 + 1 && model.reached(entry.accepted, entry.durability());
+        // A clock that is set back may make it wait once more for a time that was named, but for
+        // no delay.
+        let over = match entry.delay {
+            Some(_) => model.now.mono > entry.over + SLACK,
+            None => model.now.wall.0 > due.0 + 1,
+        };
+        let ready = over && model.reached(entry.accepted, entry.durability());
         let missed = model.costly.keys().any(|(missed, _)| *missed == id);
         let wanted = is_wanted(model, &entry.publish) && !missed;
         let stays = entry.publish.absent() == Absent::Park && !wanted;
@@ -136,7 +143,7 @@ mod tests {
     #[test]
     fn an_event_does_not_wait_for_what_is_there() {
         let mut scene = waiting(Absent::Park, true);
-        scene.at(1012);
+        scene.at(1013);
         assert_eq!(nothing_overdue(&scene.model), Ok(()));
         subscribe(&mut scene);
         broken(nothing_overdue(&scene.model), "pending", "still waits");

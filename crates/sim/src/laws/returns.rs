@@ -206,7 +206,8 @@ mod tests {
         let due = WallTime(due);
         let (losses, called_off, said) = (0, false, 0);
         let entry = 1;
-        let fact = ReturnedFact { entry, attempts, losses, due, token_stays, called_off, said };
+        let at = due;
+        let fact = ReturnedFact { entry, attempts, losses, due, at, token_stays, called_off, said };
         Fact::Returned(fact)
     }
 

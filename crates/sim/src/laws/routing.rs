@@ -70,8 +70,12 @@ pub(crate) fn routed(model: &mut Model, number: u64, inboxes: &[InboxAddress]) -
     let (id, wall) = (entry.id(), model.now.wall);
     let waits = entry.inbox == model::pending() && entry.is_open();
     ensure!(waits, "routing", "{id} is routed, but does not wait for that: {entry:?}");
-    let due = entry.due;
-    ensure!(due <= wall, "timers", "{id} is routed at {wall:?}, before it is due at {due:?}");
+    let (waits, due, delay) = (entry.waits(model.now), entry.due, entry.delay);
+    ensure!(
+        !waits,
+        "timers",
+        "{id} is routed at {wall:?}, before it is due at {due:?} or after {delay:?}"
+    );
     let late = entry.expires_at().filter(|at| *at <= wall);
     ensure!(late.is_none(), "timers", "{id} is routed at {wall:?}, expired since {late:?}");
     ensure!(

@@ -69,7 +69,7 @@ fn there(model: &Model, inbox: &InboxAddress) -> [bool; 4] {
     }
     let open = model.book.open.get(inbox).into_iter().flatten();
     for entry in open.filter_map(|number| model.book.entries.get(number)) {
-        let waits = entry.place == Place::Waiting && entry.due <= model.now.wall;
+        let waits = entry.place == Place::Waiting && !entry.waits(model.now);
         if waits && entry.may_leave() && model.read.get(&entry.number) != Some(&entry.latest) {
             there[usize::from(entry.priority().number())] = false;
         }

@@ -2,7 +2,7 @@
 //! is entered. After a crash it is made anew from the facts that survived.
 
 use super::entry::Sent;
-use super::{AcceptedFact, Ending, Entry, Fact, Place, ReturnedFact};
+use super::{AcceptedFact, Ending, Entry, Fact, Moment, Place, ReturnedFact};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(crate) struct Book {
     pub(crate) boot: Sequence,
     /// How inboxes are run.
     pub(crate) settings: BTreeMap<InboxAddress, InboxSettings>,
+    /// The time at which delays begin.
+    pub(crate) now: Moment,
 }
 
 /// A dead letter.
@@ -101,7 +103,7 @@ impl Book {
             }),
             Fact::Continued { entry, .. } => self.change(at, *entry, |entry| {
                 entry.place = Place::Waiting;
-                entry.due = WallTime(0);
+                (entry.due, entry.delay) = (WallTime(0), None);
                 // It goes on from wherever it is put; lane order is not promised of it.
                 entry.delayed = true;
             }),
@@ -161,6 +163,7 @@ impl Book {
                 self.leave(&pending);
                 let (sender, accepted_at) = (pending.sender, pending.accepted_at);
                 self.place(at, &pending.publish, sender, accepted_at, *first_entry, inboxes);
+                self.end_waiting((*first_entry..).take(inboxes.len()));
             }
             Fact::Carried { entry } => self.say_again(at, *entry),
             Fact::Artifact { .. } | Fact::Lost | Fact::Elsewhere => {}
@@ -197,12 +200,16 @@ impl Book {
     }
 
     fn give_back(&mut self, at: Sequence, fact: ReturnedFact) {
-        let ReturnedFact { entry, attempts, losses, due, token_stays, called_off, said } = fact;
+        let ReturnedFact { entry, attempts, losses, due, at: from, .. } = fact;
+        let ReturnedFact { token_stays, called_off, said, .. } = fact;
+        let now = self.now;
         self.change(at, entry, |entry| {
             entry.place = Place::Waiting;
             entry.attempts = attempts;
             entry.losses = losses;
             entry.due = due;
+            entry.delay = (due.0 > 0).then(|| due.since(from));
+            entry.begin_delay(now);
             entry.delayed = true;
             entry.called_off = called_off;
             entry.said += said;
@@ -261,6 +268,15 @@ impl Book {
         }
     }
 
+    /// The time of entries has come.
+    fn end_waiting(&mut self, numbers: impl Iterator<Item = u64>) {
+        for number in numbers {
+            if let Some(entry) = self.entries.get_mut(&number) {
+                (entry.due, entry.delay) = (WallTime(0), None);
+            }
+        }
+    }
+
     fn place(
         &mut self,
         at: Sequence,
@@ -272,10 +288,12 @@ impl Book {
     ) {
         let id = publish.envelope.id;
         let due = Some(publish.due(accepted_at)).filter(|due| due.0 > 0);
+        let of_delay = |delay: &Duration| Some(accepted_at.after(*delay)) == due;
+        let delay = publish.options.delay.filter(of_delay);
         let sent = Sent { at, publish: publish.clone(), entries: Vec::new() };
         let sent = self.sent.entry(id).or_insert(sent);
         for (number, inbox) in (first_entry..).zip(inboxes) {
-            let entry = Entry {
+            let mut entry = Entry {
                 number,
                 publish: publish.clone(),
                 inbox: inbox.clone(),
@@ -290,6 +308,8 @@ impl Book {
                 attempts: 0,
                 losses: 0,
                 due: due.unwrap_or_default(),
+                delay,
+                over: 0,
                 delayed: due.is_some(),
                 token: None,
                 last_token: None,
@@ -301,6 +321,7 @@ impl Book {
                 leases: 0,
                 end: None,
             };
+            entry.begin_delay(self.now);
             self.entries.insert(number, entry);
             self.open.entry(inbox.clone()).or_default().insert(number);
             sent.entries.push(number);

@@ -1,6 +1,6 @@
 //! An inbox entry as the records tell of it.
 
-use super::Ending;
+use super::{Ending, Moment, nanos};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::{
@@ -39,8 +39,12 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
     pub(crate) attempts: u32,
     pub(crate) losses: u32,
-    /// Not to be delivered before.
+    /// Not to be delivered before, unless it waits for a delay.
     pub(crate) due: WallTime,
+    /// The delay that it waits for, or waited for last.
+    pub(crate) delay: Option<Duration>,
+    /// When that is over, on the clock that never goes back.
+    pub(crate) over: u64,
     /// Whether it waits, or waited last, for a time.
     pub(crate) delayed: bool,
     /// The latest token, if it is still good.
@@ -71,6 +75,19 @@ impl Entry {
 
     pub(crate) fn durability(&self) -> Durability {
         self.publish.durability()
+    }
+
+    /// Whether it may not be delivered yet.
+    pub(crate) fn waits(&self, now: Moment) -> bool {
+        self.delay.map_or(self.due > now.wall, |_| self.over > now.mono)
+    }
+
+    /// Its delay begins, or goes on after a restart: for what is left of it by the wall, but for
+    /// no longer than all of it.
+    pub(crate) fn begin_delay(&mut self, now: Moment) {
+        if let Some(delay) = self.delay {
+            self.over = now.mono + nanos(self.due.since(now.wall).min(delay));
+        }
     }
 
     pub(crate) fn expires_at(&self) -> Option<WallTime> {

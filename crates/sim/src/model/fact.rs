@@ -136,6 +136,8 @@ pub(crate) struct ReturnedFact {
     pub(crate) attempts: u32,
     pub(crate) losses: u32,
     pub(crate) due: WallTime,
+    /// When it went back.
+    pub(crate) at: WallTime,
     pub(crate) token_stays: bool,
     /// Whether its holder was told to stop, and does not get it back by coming back.
     pub(crate) called_off: bool,

@@ -14,6 +14,7 @@ impl Model {
     /// The time at which the next thing happens.
     pub(crate) fn at(&mut self, now: Moment) {
         self.now = now;
+        self.book.now = now;
         self.latest_wall = self.latest_wall.max(now.wall);
         self.cause = Cause::Other;
         self.unsettled = false;
@@ -35,11 +36,13 @@ impl Model {
         self.back = Some((self.now.mono, self.absent));
     }
 
-    /// The wall clock is about to be set. What is due already stays so.
+    /// The wall clock is about to be set. What is due already stays so, and so does when a delay is
+    /// over.
     pub(crate) fn jumping(&mut self) {
         let wall = self.now.wall;
         self.jumped = true;
-        for entry in self.book.entries.values_mut().filter(|entry| entry.due <= wall) {
+        let named = self.book.entries.values_mut().filter(|entry| entry.delay.is_none());
+        for entry in named.filter(|entry| entry.due <= wall) {
             entry.due = trunkline_types::WallTime(0);
         }
     }

@@ -65,6 +65,7 @@ impl Model {
     /// The broker is up again: every lease and every lost session has the full lease.
     pub(crate) fn started(&mut self) {
         let (now, absent) = (self.now, self.absent);
+        self.book.entries.values_mut().for_each(|entry| entry.begin_delay(now));
         self.back = None;
         for grant in self.granted.values_mut() {
             grant.renewed = now.mono;

@@ -26,6 +26,7 @@ pub(crate) fn fact(record: &Record) -> Fact {
             attempts: record.attempts,
             losses: record.losses,
             due: record.due,
+            at: record.at,
             token_stays: record.token_stays,
             called_off: record.called_off,
             said: bytes_of(record.note.as_ref()),
