@@ -163,7 +163,7 @@ impl Defaults {
     }
 }
 
-#[allow(clippy::ref_option, reason = "the shape that serde calls")]
+#[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn word<S: Serializer>(transport: &Option<Transport>, to: S) -> Result<S::Ok, S::Error> {
     transport.map(Transport::as_str).serialize(to)
 }
