@@ -189,6 +189,7 @@ fn explain(error: BenchError) -> CliError {
         | BenchError::Range { .. }
         | BenchError::DataSize { .. }
         | BenchError::Runs { .. }
+        | BenchError::WhichTransport
         | BenchError::Earlier { .. }
         | BenchError::NotDurable(_)
         | BenchError::NotOnDisk(_)) => CliError::usage(error),
