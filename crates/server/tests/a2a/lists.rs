@@ -39,7 +39,6 @@ async fn a_list_has_what_changed_last_first_in_pages_with_the_total() {
             break;
         }
     }
-    assert_eq!(found[0], asked);
     assert_eq!(found.len(), 5);
     let times = |id: &String| {
         let params = json!({ "id": id });
@@ -50,6 +49,9 @@ async fn a_list_has_what_changed_last_first_in_pages_with_the_total() {
         all.push(times(id).await);
     }
     assert!(all.is_sorted_by(|one, next| one >= next), "{all:?}");
+    // Another may have ended in the same millisecond.
+    let place = found.iter().position(|id| *id == asked).unwrap();
+    assert_eq!(all[place], all[0], "{found:?}");
 }
 
 #[tokio::test]
