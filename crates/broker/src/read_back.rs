@@ -120,3 +120,77 @@ impl Reader {
         self.pieces.send(piece).map_err(|_| "a record before it was refused".into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use trunkline_log::MemoryDisk;
+    use trunkline_types::{Epoch, WallTime};
+
+    /// More than fits into what is on its way at once.
+    const RECORDS: u64 = (PIECE * (AHEAD + 3) + 7) as u64;
+
+    fn filled(config: &LogConfig) -> Arc<dyn Storage> {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryDisk::new());
+        let (mut log, _) = Log::open(storage.clone(), config.clone(), |_| Ok(())).unwrap();
+        let mut batch = config.batch();
+        for place in 1..=RECORDS {
+            let record = Record::Boot { epoch: Epoch(1), at: WallTime(place) };
+            batch.push(0, place, record.tag(), |body| record.encode(body)).unwrap();
+        }
+        log.write(&mut batch).unwrap();
+        log.sync().unwrap();
+        storage
+    }
+
+    /// Every file as it is.
+    fn content(storage: &Arc<dyn Storage>) -> BTreeMap<String, Vec<u8>> {
+        let files = storage.list().unwrap().into_iter().map(|file| {
+            let mut bytes = vec![0; usize::try_from(file.bytes).unwrap()];
+            storage.open(&file.name).unwrap().read_at(&mut bytes, 0).unwrap();
+            (file.name, bytes)
+        });
+        files.collect()
+    }
+
+    #[test]
+    fn every_record_is_applied_once_and_in_order() {
+        let config = LogConfig::default();
+        let storage = filled(&config);
+        let mut places = Vec::new();
+        let take = |found: Found| {
+            assert!(matches!(found.record, Record::Boot { at, .. } if at.0 == found.place.0));
+            places.push(found.place.0);
+            Ok(())
+        };
+        let (_log, recovery) = read_back(&storage, &config, take).unwrap();
+        assert_eq!(recovery.records, RECORDS);
+        assert!(places.into_iter().eq(1..=RECORDS));
+    }
+
+    #[test]
+    fn what_is_refused_is_named_and_leaves_the_disk_as_it_was() {
+        let config = LogConfig::default();
+        let storage = filled(&config);
+        let (mut places, mut last) = (Vec::new(), None);
+        let every = |found: Found| {
+            places.push(found.location);
+            Ok(())
+        };
+        read_back(&storage, &config, every).unwrap();
+        let before = content(&storage);
+        for refused in [1, 3, PIECE as u64, RECORDS] {
+            let refuse = |found: Found| {
+                last = Some(found.place.0);
+                if found.place.0 == refused { Err("not this one".into()) } else { Ok(()) }
+            };
+            let error = read_back(&storage, &config, refuse).unwrap_err();
+            let Location { segment, offset } = places[usize::try_from(refused).unwrap() - 1];
+            let said = format!("segment {segment}, offset {offset} cannot be used: not this one");
+            assert!(error.to_string().contains(&said), "{error}");
+            assert_eq!(last, Some(refused));
+            assert!(content(&storage) == before, "after record {refused} was refused");
+        }
+    }
+}
