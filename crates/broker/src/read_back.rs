@@ -117,7 +117,10 @@ impl Reader {
     /// Nothing is applied any more; what was refused is told by whoever refused it.
     fn hand_over(&mut self) -> Result<(), VisitError> {
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        self.pieces.send(piece).map_err(|_| "a record before it was refused".into())
+        if self.pieces.send(piece).is_err() {
+            return Err("a record before it was refused".into());
+        }
+        Ok(())
     }
 }
 
