@@ -165,6 +165,11 @@ pub(crate) fn task(form: Form, task: &wire::Task) -> Value {
     form.of("task", made)
 }
 
+/// A message with a field `kind`.
+pub(crate) fn message(said: &wire::Message) -> Value {
+    Form::Kinds.message(said)
+}
+
 /// One piece of news of a stream.
 pub(crate) fn streamed(form: Form, item: &Item) -> Value {
     let (name, told) = match &item.response.payload {
