@@ -90,6 +90,8 @@ impl Relay {
     /// What is to be told of a task as it stands: what it has more than was told.
     fn task(&mut self, task: wire::Task) -> Vec<Step> {
         let mut steps = Vec::new();
+        let state = task.status.as_ref().and_then(|status| own_state(status.state()));
+        let is_over = state.is_some_and(TaskState::is_terminal);
         for artifact in task.artifacts {
             let name = name(&artifact);
             let marks: Vec<u64> =
@@ -100,8 +102,8 @@ impl Relay {
                 let more = artifact.parts[known.len()..].to_vec();
                 let append = !known.is_empty();
                 steps.extend(self.pieces(Artifact { parts: more, ..artifact }, append, false));
-            } else {
-                // It was begun anew meanwhile.
+            } else if is_over || !known.starts_with(&marks) {
+                // It was begun anew meanwhile, and is not only behind what was told.
                 steps.extend(self.pieces(artifact, false, false));
             }
         }
@@ -251,6 +253,7 @@ mod tests {
         assert_eq!(pieces(&steps), [("a".into(), true, true, "4".into())]);
         let steps = relay.take(task("TASK_STATE_COMPLETED", &["1", "2", "3", "4"]));
         assert_eq!(steps, [Step::End(End::Completed(None))]);
+        assert!(relay.take(task("TASK_STATE_WORKING", &["1", "2"])).is_empty(), "it is behind");
         // Begun anew while nobody looked.
         let steps = relay.take(task("TASK_STATE_WORKING", &["x", "y"]));
         assert_eq!(pieces(&steps), [("a".into(), false, false, "x".into()), ("a".into(), true, false, "y".into())]);
