@@ -258,6 +258,7 @@ pub(crate) fn fault_type(kind: FaultKind) -> &'static str {
         FaultKind::ExtensionSupportRequired
         | FaultKind::VersionNotSupported
         | FaultKind::InvalidRequest
+        | FaultKind::Loop
         | FaultKind::NotJson => "InvalidRequestError",
         FaultKind::InvalidParams
         | FaultKind::TooLarge

@@ -14,7 +14,7 @@ pub struct EventReader {
 
 impl EventReader {
     /// A reader of events of at most `most` bytes each.
-    pub const fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         let (line, data) = (Vec::new(), Vec::new());
         Self { line, data, has_data: false, after_return: false, most }
     }

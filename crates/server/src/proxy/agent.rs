@@ -1,7 +1,7 @@
 //! One agent elsewhere: its card is read and read again, and it is an agent of the broker while
 //! that can be had.
 
-use super::http::{Fetched, Http};
+use super::http::{Beside, Fetched, Http};
 use super::relay::Relayer;
 use super::settings::named;
 use crate::hub::Hub;
@@ -122,8 +122,8 @@ impl Shared {
         self.http.check(&card.interface)?;
         // There is no such task; only what is said of that matters.
         let ask = Ask::Get("trunkline-loop".to_owned(), 1);
-        let asked = self.http.ask(&card.interface, &ask, &Default::default(), self.http.timeout());
-        match asked.await {
+        let (beside, within) = (Beside::default(), self.http.timeout());
+        match self.http.ask(&card.interface, &ask, &beside, within).await {
             Err(trouble) if trouble.why == Why::Loop => Err(format!(
                 "{} leads to this broker itself; its agents are here already",
                 card.interface.url

@@ -167,7 +167,12 @@ async fn answer(State(far): State<Far>, request: Request) -> Response {
                 results.into_iter().map(|result| Ok(Bytes::from(event(result)))).collect();
             let end = match then {
                 Then::Close => stream::empty().boxed(),
-                Then::Break => stream::iter([Err(io::Error::other("cut"))]).boxed(),
+                Then::Break => stream::once(async {
+                    // What was told before is on its way then.
+                    tokio::task::yield_now().await;
+                    Err(io::Error::other("cut"))
+                })
+                .boxed(),
                 Then::Silence => stream::pending().boxed(),
             };
             let body = Body::from_stream(stream::iter(events).chain(end));

@@ -1,7 +1,7 @@
 //! An agent at one broker as an agent of another one, by each way in which it can be called.
 
 use super::bench::{Bench, answered, said};
-use super::far::{Far, React, card, reason, texts};
+use super::far::{Far, React, Then, card, reason, shown, texts};
 use serde_json::{Value, json};
 use std::time::Duration;
 use trunkline_agent::Host;
@@ -13,13 +13,14 @@ use trunkline_types::Destination;
 async fn pair(binding: &str, version: &str) -> (Bench, Bench) {
     let (near, there) = (Bench::start().await, Bench::start().await);
     let url = format!("http://{}/agents/helper", there.address);
-    let shown = Far::start(|_, _, _| React::Never).await;
-    shown.change(|card| {
+    let front = Far::start(|_, _, _| React::Never).await;
+    front.change(|card| {
         *card = self::card(&url);
         card["supportedInterfaces"][0]["protocolBinding"] = binding.into();
         card["supportedInterfaces"][0]["protocolVersion"] = version.into();
+        card["skills"][0]["id"] = "help".into();
     });
-    let added = near.add(&shown.url(), json!({})).await;
+    let added = near.add(&front.url(), json!({})).await;
     assert_eq!(added.status, 201, "{}", added.text());
     assert_eq!(added.json()["binding"], format!("{binding} {version}"));
     (near, there)
@@ -72,15 +73,25 @@ async fn an_agent_elsewhere_is_as_if_it_were_here_in_the_earlier_version() {
 #[tokio::test]
 async fn an_agent_elsewhere_is_found_by_its_skill_and_by_what_its_card_says() {
     let (near, _there) = pair("JSONRPC", "1.0").await;
-    let listed = near.raw("GET", "/api/v1/agents?skill=far-skill&tag=distant", &[], "").await;
+    let listed = near.raw("GET", "/api/v1/agents?skill=help&tag=distant", &[], "").await;
     let far = listed.json()["agents"][0].clone();
     assert_eq!((&far["id"], &far["name"]), (&json!("far"), &json!("Far Agent")));
     assert_eq!((&far["version"], &far["state"]), (&json!("3"), &json!("ready")));
-    // The skill that its name makes here is called by its own name there.
-    let sent = near.broker.send(Destination::Skill("far-skill".parse().unwrap()), "hello");
+    let sent = near.broker.send(Destination::Skill("help".parse().unwrap()), "hello");
     let reply = sent.wait().await.unwrap();
     assert_eq!(reply.payload.to_text(), "hello");
-    // A plain request has no artifacts and cannot be asked back.
+    // A name that cannot be one here is another one, and itself there.
+    let named = Far::start(|_, params, _| {
+        let skill = params["metadata"]["skill"].as_str().unwrap_or_default().to_owned();
+        React::Events(vec![shown("WORKING", &[&skill]), shown("COMPLETED", &[&skill])], Then::Close)
+    })
+    .await;
+    assert_eq!(near.add(&named.url(), json!({"id": "named"})).await.status, 201);
+    let skill = Destination::Skill("far-skill".parse().unwrap());
+    // A plain request has no artifacts: what they are is its answer.
+    let reply = near.broker.request(skill, "hello").await.unwrap();
+    assert_eq!(reply.payload.to_text(), "far skill");
+    // And it cannot be asked back.
     let asked = near.broker.request(Destination::Agent("far".parse().unwrap()), "ask").await;
     assert!(asked.unwrap_err().to_string().contains("send it as a task"));
 }

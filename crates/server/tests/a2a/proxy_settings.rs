@@ -22,7 +22,7 @@ async fn a_card_that_cannot_be_used_is_refused_with_what_is_wrong_and_nothing_is
     for (change, why) in [
         (
             (|card| drop(card.as_object_mut().unwrap().remove("skills"))) as fn(&mut Value),
-            "lacks skills",
+            "/.well-known/agent-card.json lacks skills",
         ),
         (|card| card["supportedInterfaces"][0]["url"] = Value::Null, "lacks supportedInterfaces[0].url"),
         (
@@ -41,7 +41,7 @@ async fn a_card_that_cannot_be_used_is_refused_with_what_is_wrong_and_nothing_is
             change(card);
         });
         let told = refused(&bench, &far.url(), json!({})).await;
-        assert!(told.contains(why) && told.contains(&far.url()), "{told}");
+        assert!(told.contains(why), "{told}");
     }
     far.card_status(404);
     let told = refused(&bench, &far.url(), json!({})).await;
@@ -112,7 +112,8 @@ async fn what_an_agent_is_called_with_is_sent_to_its_host_only_and_not_shown() {
     assert_eq!(bench.far("hello").await["status"]["state"], "TASK_STATE_COMPLETED");
     let called = far.called("SendStreamingMessage");
     for headers in [&called[0].headers, &far.cards()[0]] {
-        assert_eq!((&headers["authorization"], &headers["x-key"]), (&"Bearer s3cret", &"k3y"));
+        assert_eq!(headers["authorization"], "Bearer s3cret");
+        assert_eq!(headers["x-key"], "k3y");
     }
     assert_eq!(called[0].headers["a2a-version"], "1.0");
     let listed = bench.raw("GET", "/api/v1/agents", &[], "").await;
