@@ -24,8 +24,8 @@ pub mod wire;
 
 pub use binding::A2a;
 pub use downstream::{
-    Ask, Binding, DownstreamCard, End, EventReader, Interface, LINK, Link, Outgoing, PROXIER, Recall,
-    Relay, Spoken, Step, Trouble, VIA, Why, first_message, whole_reply,
+    Ask, Binding, DownstreamCard, End, EventReader, Interface, LINK, Link, Outgoing, PROXIER,
+    Recall, Relay, Spoken, Step, Trouble, VIA, Why, first_message, whole_reply,
 };
 pub use fault::{Fault, FaultKind};
 pub use gateway::{Gateway, Updates};

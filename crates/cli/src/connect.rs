@@ -13,9 +13,10 @@ use trunkline_types::session::{
     BoxFuture, Connected, Connector, Hello, SessionItem, Sink, Welcome,
 };
 use trunkline_types::{
-    A2aAgent, A2aAgentSettings, AgentFilter, AgentId, AgentPage, Answer, ContextId, ContextSnapshot, DeadLetterFilter, DeadLetterPage,
-    InboxAddress, InboxInfo, MessageId, MessageStatus, Query, Refusal, RefusalCode, ScheduleFilter,
-    SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot,
+    A2aAgent, A2aAgentSettings, AgentFilter, AgentId, AgentPage, Answer, ContextId,
+    ContextSnapshot, DeadLetterFilter, DeadLetterPage, InboxAddress, InboxInfo, MessageId,
+    MessageStatus, Query, Refusal, RefusalCode, ScheduleFilter, SchedulePage, Stats, TaskFilter,
+    TaskPage, TaskSnapshot,
 };
 
 /// How long the broker may take to hear a session's goodbye before the process ends.

@@ -122,16 +122,24 @@ mod tests {
     fn events_are_told_by_their_kind() {
         let status = json!({"kind": "status-update", "taskId": "t", "contextId": "c", "final": true,
             "status": {"state": "completed", "timestamp": "2025-10-28T10:30:00"}});
-        assert_eq!(told(status).unwrap(), json!({"statusUpdate": {
-            "taskId": "t", "contextId": "c", "status": {"state": "TASK_STATE_COMPLETED"}}}));
+        assert_eq!(
+            told(status).unwrap(),
+            json!({"statusUpdate": {
+            "taskId": "t", "contextId": "c", "status": {"state": "TASK_STATE_COMPLETED"}}})
+        );
         let artifact = json!({"kind": "artifact-update", "taskId": "t", "contextId": "c", "append": true,
             "artifact": {"artifactId": "a", "parts": [{"kind": "text", "text": "x"}]}});
-        assert_eq!(told(artifact).unwrap(), json!({"artifactUpdate": {
+        assert_eq!(
+            told(artifact).unwrap(),
+            json!({"artifactUpdate": {
             "taskId": "t", "contextId": "c", "append": true,
-            "artifact": {"artifactId": "a", "parts": [{"text": "x"}]}}}));
+            "artifact": {"artifactId": "a", "parts": [{"text": "x"}]}}})
+        );
         let message = json!({"kind": "message", "messageId": "m", "role": "agent", "parts": []});
         assert_eq!(told(message).unwrap()["message"]["role"], "ROLE_AGENT");
-        for wrong in [json!(1), json!({"kind": "x"}), json!({}), json!({"kind": "task", "history": 1})] {
+        for wrong in
+            [json!(1), json!({"kind": "x"}), json!({}), json!({"kind": "task", "history": 1})]
+        {
             assert!(told(wrong).is_err());
         }
     }

@@ -210,14 +210,25 @@ mod tests {
             (FaultKind::Loop, Why::Loop),
             (FaultKind::Internal, Why::Unknown),
         ] {
-            assert_eq!(why(&rpc(), 200, &json!({"error": fault(kind).to_rpc()})), meant, "{kind:?}");
+            assert_eq!(
+                why(&rpc(), 200, &json!({"error": fault(kind).to_rpc()})),
+                meant,
+                "{kind:?}"
+            );
             let rest = interface(Binding::Rest, Spoken::V1);
             assert_eq!(why(&rest, kind.http_status(), &fault(kind).to_http()), meant, "{kind:?}");
         }
         let full = Fault::from(Refusal::new(RefusalCode::InboxFull, "full"));
         assert_eq!(why(&rpc(), 200, &json!({"error": full.to_rpc()})), Why::Busy(None));
-        for (status, meant) in [(400, Why::Refused), (404, Why::Refused), (429, Why::Busy(None)),
-            (500, Why::Unknown), (502, Why::Unknown), (503, Why::Busy(None)), (504, Why::Unknown)] {
+        for (status, meant) in [
+            (400, Why::Refused),
+            (404, Why::Refused),
+            (429, Why::Busy(None)),
+            (500, Why::Unknown),
+            (502, Why::Unknown),
+            (503, Why::Busy(None)),
+            (504, Why::Unknown),
+        ] {
             let answered = rpc().answer(&get(), status, None, b"<html>");
             assert_eq!(answered.unwrap_err().why, meant, "{status}");
         }
@@ -225,7 +236,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_says_nothing() {
-        for body in ["", "{}", "[]", "{\"result\":{}}", "{\"result\":{\"id\":\"t\"}}", "{\"result\":5}"] {
+        for body in
+            ["", "{}", "[]", "{\"result\":{}}", "{\"result\":{\"id\":\"t\"}}", "{\"result\":5}"]
+        {
             let trouble = rpc().answer(&get(), 200, None, body.as_bytes()).unwrap_err();
             assert_eq!(trouble.why, Why::Unknown, "{body}");
         }

@@ -94,7 +94,8 @@ impl DownstreamCard {
         let (mut ids, mut tags) = (Vec::new(), Vec::new());
         for (place, skill) in skills.iter().enumerate().take(MOST_SKILLS) {
             let place = format!("skills[{place}].");
-            let skill = skill.as_object().ok_or_else(|| format!("has {place} that is no object"))?;
+            let skill =
+                skill.as_object().ok_or_else(|| format!("has {place} that is no object"))?;
             ids.push(text(skill, &place, "id")?);
             text(skill, &place, "name")?;
             for tag in texts(skill, "tags") {
@@ -191,9 +192,8 @@ fn pick(card: &Map<String, Value>) -> Result<Interface, String> {
         let Some(spoken) = spoken(&version) else { continue };
         let Some(binding) = binding(&named, spoken) else { continue };
         // The card's order is its preference, within a version.
-        let is_better = best.as_ref().is_none_or(|best| {
-            best.spoken == Spoken::V03 && spoken == Spoken::V1
-        });
+        let is_better =
+            best.as_ref().is_none_or(|best| best.spoken == Spoken::V03 && spoken == Spoken::V1);
         if is_better {
             let url = url.trim_end_matches('/').to_owned();
             best = Some(Interface { url, binding, spoken, tenant });
@@ -264,9 +264,15 @@ mod tests {
     #[test]
     fn the_first_interface_that_is_spoken_here_is_picked_of_the_later_version() {
         let read = read(&card()).unwrap();
-        assert_eq!((read.interface.url.as_str(), read.interface.name()), ("http://a/rest", "HTTP+JSON 1.0"));
+        assert_eq!(
+            (read.interface.url.as_str(), read.interface.name()),
+            ("http://a/rest", "HTTP+JSON 1.0")
+        );
         assert_eq!(read.interface.tenant, "t");
-        assert_eq!((read.skills, read.tags), (vec!["count".into(), "sum".into()], vec!["n".into(), "m".into()]));
+        assert_eq!(
+            (read.skills, read.tags),
+            (vec!["count".into(), "sum".into()], vec!["n".into(), "m".into()])
+        );
         assert_eq!((read.required_extensions, read.streaming), (vec!["urn:a".to_owned()], true));
         let mut only_old = card();
         only_old["supportedInterfaces"].as_array_mut().unwrap().truncate(2);
@@ -276,7 +282,10 @@ mod tests {
     #[test]
     fn a_card_of_the_earlier_version_is_read_wherever_it_names_json_rpc() {
         let read = self::read(&card_03()).unwrap();
-        assert_eq!((read.interface.url.as_str(), read.interface.name()), ("http://b/rpc", "JSONRPC 0.3"));
+        assert_eq!(
+            (read.interface.url.as_str(), read.interface.name()),
+            ("http://b/rpc", "JSONRPC 0.3")
+        );
         assert!(!read.streaming);
         let mut other = card_03();
         other["additionalInterfaces"] = json!([]);
@@ -289,8 +298,13 @@ mod tests {
     #[test]
     fn a_missing_field_is_named() {
         for name in [
-            "name", "description", "version", "capabilities", "defaultInputModes",
-            "defaultOutputModes", "skills",
+            "name",
+            "description",
+            "version",
+            "capabilities",
+            "defaultInputModes",
+            "defaultOutputModes",
+            "skills",
         ] {
             for mut card in [card(), card_03()] {
                 card.as_object_mut().unwrap().remove(name);

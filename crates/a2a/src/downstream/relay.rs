@@ -234,21 +234,27 @@ mod tests {
 
     fn task(state: &str, parts: &[&str]) -> Told {
         let parts: Vec<_> = parts.iter().map(|text| json!({ "text": text })).collect();
-        let artifacts = if parts.is_empty() { json!([]) } else { json!([{"artifactId": "a", "parts": parts}]) };
+        let artifacts =
+            if parts.is_empty() { json!([]) } else { json!([{"artifactId": "a", "parts": parts}]) };
         told(json!({"task": {"id": "t", "status": {"state": state}, "artifacts": artifacts}}))
     }
 
     #[test]
     fn a_piece_is_told_once_however_often_the_task_is_shown() {
         let mut relay = Relay::default();
-        let update = |text: &str, append: bool, last: bool| told(json!({"artifactUpdate": {
+        let update = |text: &str, append: bool, last: bool| {
+            told(json!({"artifactUpdate": {
             "taskId": "t", "contextId": "c", "append": append, "lastChunk": last,
-            "artifact": {"artifactId": "a", "parts": [{"text": text}]}}}));
+            "artifact": {"artifactId": "a", "parts": [{"text": text}]}}}))
+        };
         let steps = relay.take(update("1", false, false));
         assert_eq!(pieces(&steps), [("a".into(), false, false, "1".into())]);
         assert!(relay.take(task("TASK_STATE_WORKING", &["1"])).is_empty());
         let steps = relay.take(task("TASK_STATE_WORKING", &["1", "2", "3"]));
-        assert_eq!(pieces(&steps), [("a".into(), true, false, "2".into()), ("a".into(), true, false, "3".into())]);
+        assert_eq!(
+            pieces(&steps),
+            [("a".into(), true, false, "2".into()), ("a".into(), true, false, "3".into())]
+        );
         let steps = relay.take(update("4", true, true));
         assert_eq!(pieces(&steps), [("a".into(), true, true, "4".into())]);
         let steps = relay.take(task("TASK_STATE_COMPLETED", &["1", "2", "3", "4"]));
@@ -256,7 +262,10 @@ mod tests {
         assert!(relay.take(task("TASK_STATE_WORKING", &["1", "2"])).is_empty(), "it is behind");
         // Begun anew while nobody looked.
         let steps = relay.take(task("TASK_STATE_WORKING", &["x", "y"]));
-        assert_eq!(pieces(&steps), [("a".into(), false, false, "x".into()), ("a".into(), true, false, "y".into())]);
+        assert_eq!(
+            pieces(&steps),
+            [("a".into(), false, false, "x".into()), ("a".into(), true, false, "y".into())]
+        );
     }
 
     #[test]
@@ -281,17 +290,20 @@ mod tests {
             ("CANCELED", End::Canceled("said".into())),
         ] {
             let status = json!({"state": format!("TASK_STATE_{state}"), "message": message});
-            let update = told(json!({"statusUpdate": {"taskId": "t", "contextId": "c", "status": status}}));
+            let update =
+                told(json!({"statusUpdate": {"taskId": "t", "contextId": "c", "status": status}}));
             assert_eq!(Relay::default().take(update), [Step::End(end)]);
         }
-        for (state, expected) in [
-            ("INPUT_REQUIRED", PauseReason::Input),
-            ("AUTH_REQUIRED", PauseReason::Auth),
-        ] {
-            let shown = told(json!({"task": {"id": "t", "status": {"state": format!("TASK_STATE_{state}")},
-                "history": [message]}}));
+        for (state, expected) in
+            [("INPUT_REQUIRED", PauseReason::Input), ("AUTH_REQUIRED", PauseReason::Auth)]
+        {
+            let shown = told(
+                json!({"task": {"id": "t", "status": {"state": format!("TASK_STATE_{state}")},
+                "history": [message]}}),
+            );
             let steps = Relay::default().take(shown);
-            let [Step::End(End::Waits { reason, message: Some(asked), mark })] = steps.as_slice() else {
+            let [Step::End(End::Waits { reason, message: Some(asked), mark })] = steps.as_slice()
+            else {
                 panic!("{steps:?}")
             };
             assert_eq!((*reason, asked.to_text().as_ref()), (expected, "said"));

@@ -116,7 +116,9 @@ fn rpc_03(ask: &Ask) -> (&'static str, Value) {
         Ask::Send(request) => ("message/send", send_03(request)),
         Ask::Stream(request) => ("message/stream", send_03(request)),
         // None and all of them were the same.
-        Ask::Get(id, messages) => ("tasks/get", json!({"id": id, "historyLength": messages.max(&1)})),
+        Ask::Get(id, messages) => {
+            ("tasks/get", json!({"id": id, "historyLength": messages.max(&1)}))
+        }
         Ask::Subscribe(id) => ("tasks/resubscribe", json!({ "id": id })),
         Ask::Cancel(id) => ("tasks/cancel", json!({ "id": id })),
     }
@@ -193,7 +195,10 @@ mod tests {
         assert!(rpc.headers.contains(&("a2a-version", "1.0")));
         assert!(rpc.headers.contains(&("accept", "text/event-stream")));
         let said = body(&rpc);
-        assert_eq!((&said["method"], &said["params"]["tenant"]), (&json!("SendStreamingMessage"), &json!("t")));
+        assert_eq!(
+            (&said["method"], &said["params"]["tenant"]),
+            (&json!("SendStreamingMessage"), &json!("t"))
+        );
         assert_eq!(said["params"]["message"]["parts"][0]["text"], "hi");
         assert_eq!(said["params"]["configuration"]["returnImmediately"], true);
 
@@ -201,7 +206,10 @@ mod tests {
         assert_eq!((rest.posted, rest.url.as_str()), (true, "http://a/x/t/message:send"));
         assert_eq!(body(&rest)["metadata"]["skill"], "s");
         let get = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Get("a/b c".into(), 3));
-        assert_eq!((get.posted, get.url.as_str()), (false, "http://a/x/t/tasks/a%2Fb%20c?historyLength=3"));
+        assert_eq!(
+            (get.posted, get.url.as_str()),
+            (false, "http://a/x/t/tasks/a%2Fb%20c?historyLength=3")
+        );
         let cancel = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Cancel("7".into()));
         assert_eq!((cancel.posted, cancel.url.as_str()), (true, "http://a/x/t/tasks/7:cancel"));
 
@@ -209,11 +217,17 @@ mod tests {
         assert!(old.headers.iter().all(|(name, _)| *name != "a2a-version"));
         let said = body(&old);
         assert_eq!(said["method"], "message/send");
-        assert_eq!(said["params"]["message"], json!({
-            "kind": "message", "messageId": "m", "role": "user",
-            "parts": [{"kind": "text", "text": "hi"}],
-        }));
-        assert_eq!(said["params"]["configuration"], json!({"blocking": false, "acceptedOutputModes": ["text/plain"]}));
+        assert_eq!(
+            said["params"]["message"],
+            json!({
+                "kind": "message", "messageId": "m", "role": "user",
+                "parts": [{"kind": "text", "text": "hi"}],
+            })
+        );
+        assert_eq!(
+            said["params"]["configuration"],
+            json!({"blocking": false, "acceptedOutputModes": ["text/plain"]})
+        );
         for (ask, method) in [
             (Ask::Get("7".into(), 0), "tasks/get"),
             (Ask::Subscribe("7".into()), "tasks/resubscribe"),

@@ -14,8 +14,8 @@ use trunkline_types::{A2aAgent, A2aAgentSettings, AgentId, SkillName};
 #[derive(Args, Debug)]
 pub(crate) struct AddArgs {
     /// Where it is: the URL of its card, or what its card is below.
-    #[arg(long = "a2a", value_name = "URL")]
-    url: String,
+    #[arg(long, value_name = "URL")]
+    a2a: String,
     /// Its id here; without one it is made of the name that its card says.
     #[arg(long)]
     id: Option<AgentId>,
@@ -55,8 +55,8 @@ pub(crate) struct AddArgs {
 
 impl AddArgs {
     fn settings(self) -> A2aAgentSettings {
-        let Self { url, id, idempotent, header, bearer, refresh, answer_within, allow_private } =
-            self;
+        let Self { a2a: url, id, idempotent, header, bearer, refresh, .. } = self;
+        let (answer_within, allow_private) = (self.answer_within, self.allow_private);
         let bearer = bearer.map(|token| ("authorization".to_owned(), format!("Bearer {token}")));
         let headers = header.into_iter().chain(bearer);
         let headers = headers.map(|(name, value)| (name.into(), value.into())).collect();

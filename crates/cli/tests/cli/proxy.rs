@@ -103,8 +103,21 @@ fn a_server_elsewhere_is_added_listed_and_removed_without_showing_its_secrets() 
     let (there, near) = (There::start(), Broker::start());
     let url = there.url();
     let added = near.run([
-        "agents", "add", "--a2a", &url, "--allow-private", "--idempotent", "--bearer", "s3cret",
-        "--header", "x-key=k3y", "--refresh", "5s", "--answer-within", "7s", "--json",
+        "agents",
+        "add",
+        "--a2a",
+        &url,
+        "--allow-private",
+        "--idempotent",
+        "--bearer",
+        "s3cret",
+        "--header",
+        "x-key=k3y",
+        "--refresh",
+        "5s",
+        "--answer-within",
+        "7s",
+        "--json",
     ]);
     let added = added.json();
     assert_eq!((&added["id"], &added["skills"][0]), (&"digger".into(), &"dig".into()));
@@ -130,9 +143,9 @@ fn a_server_elsewhere_is_added_listed_and_removed_without_showing_its_secrets() 
 fn what_cannot_be_added_is_refused_with_what_helps() {
     let near = Broker::start();
     let own = format!("http://{}", near.address());
-    let told = near.run(["agents", "add", "--a2a", &own, "--allow-private"]).fails(2);
+    let told = near.run(["agents", "add", "--a2a", &own, "--allow-private"]).fails(4);
     assert!(told.contains("leads to this broker itself"), "{told}");
-    let told = near.run(["agents", "add", "--a2a", &own]).fails(2);
+    let told = near.run(["agents", "add", "--a2a", &own]).fails(4);
     assert!(told.contains("server.a2a_proxy_allow could allow it"), "{told}");
     let told = run(["agents", "list", "--a2a", "--skill", "x"]).fails(2);
     assert!(told.contains("cannot be used with"), "{told}");

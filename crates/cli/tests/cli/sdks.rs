@@ -234,10 +234,8 @@ impl Python {
         let ready = told.next().unwrap();
         let url = ready.strip_prefix("READY ").unwrap();
         let broker = Broker::start();
-        until("it is added", || {
-            let added = ["agents", "add", "--a2a", url, "--id", "far", "--allow-private"];
-            (broker.run(added).code == Some(0)).then_some(())
-        });
+        // It listens, but may not answer yet.
+        broker.run(["agents", "add", "--a2a", url, "--id", "far", "--allow-private"]).ok();
         Self { process, told, broker }
     }
 

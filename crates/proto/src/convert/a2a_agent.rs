@@ -1,6 +1,8 @@
 //! Agents that are servers of `Agent2Agent` elsewhere.
 
-use crate::decode::{all, each, millis, name, optional_name, optional_text, small_text, small_texts, text};
+use crate::decode::{
+    all, each, millis, name, optional_name, optional_text, small_text, small_texts, text,
+};
 use crate::{DecodeError, v1};
 use std::time::Duration;
 use trunkline_types::{A2aAgent, A2aAgentSettings, AgentId, SkillName, WallTime};
@@ -133,7 +135,9 @@ impl From<AgentId> for v1::RemoveA2aAgentRequest {
 
 impl TryFrom<v1::RemoveA2aAgentRequest> for AgentId {
     type Error = DecodeError;
-    fn try_from(v1::RemoveA2aAgentRequest { id }: v1::RemoveA2aAgentRequest) -> Result<Self, DecodeError> {
+    fn try_from(
+        v1::RemoveA2aAgentRequest { id }: v1::RemoveA2aAgentRequest,
+    ) -> Result<Self, DecodeError> {
         name("remove_a2a_agent.id", &id)
     }
 }

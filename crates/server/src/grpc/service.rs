@@ -15,8 +15,8 @@ use trunkline_proto::v1::broker_server::Broker;
 use trunkline_proto::{DecodeError, v1};
 use trunkline_types::session::{Accepted, Operation};
 use trunkline_types::{
-    A2aAgentSettings, AgentFilter, AgentId, Answer, ContextId, DeadLetterFilter, InboxAddress, MessageId, Publish, Query,
-    Refusal, RefusalCode, ScheduleFilter, TaskFilter,
+    A2aAgentSettings, AgentFilter, AgentId, Answer, ContextId, DeadLetterFilter, InboxAddress,
+    MessageId, Publish, Query, Refusal, RefusalCode, ScheduleFilter, TaskFilter,
 };
 
 /// The service of one server.

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_a2a::is_own;
 use trunkline_types::{
-    A2aAgent, A2aAgentSettings, AgentFilter, AgentId, AgentInfo, Answer, Presence, Query as Question, Refusal, RefusalCode,
-    SkillName,
+    A2aAgent, A2aAgentSettings, AgentFilter, AgentId, AgentInfo, Answer, Presence,
+    Query as Question, Refusal, RefusalCode, SkillName,
 };
 
 /// How many agents a page has when nothing is said, and at most.

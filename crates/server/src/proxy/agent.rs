@@ -88,7 +88,9 @@ impl Shared {
             interface: card.map(|card| card.interface.url.clone()).unwrap_or_default(),
             binding: card.map(|card| card.interface.name().into()).unwrap_or_default(),
             streaming: card.is_some_and(|card| card.streaming),
-            skills: card.map(|card| skills(card).map(|(name, _)| name).collect()).unwrap_or_default(),
+            skills: card
+                .map(|card| skills(card).map(|(name, _)| name).collect())
+                .unwrap_or_default(),
             read_at: state.read_at,
             trouble: state.trouble.clone(),
         }

@@ -89,7 +89,8 @@ impl Http {
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
             let mut value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
             value.set_sensitive(true);
             headers.append(name, value);
@@ -132,7 +133,9 @@ impl Http {
         for card in cards(url) {
             let fetched = tokio::time::timeout(self.timeout, self.fetch(&card, tag)).await;
             match fetched {
-                Err(_late) => return Err(format!("{card} did not answer within {:?}", self.timeout)),
+                Err(_late) => {
+                    return Err(format!("{card} did not answer within {:?}", self.timeout));
+                }
                 Ok(Err((StatusCode::NOT_FOUND, why))) => last = why,
                 Ok(Err((_, why))) => return Err(why),
                 Ok(Ok(fetched)) => return Ok(fetched),
@@ -272,9 +275,7 @@ async fn one(
 /// A body of at most so many bytes.
 async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    while let Some(piece) =
-        response.chunk().await.map_err(|error| told(&error.without_url()))?
-    {
+    while let Some(piece) = response.chunk().await.map_err(|error| told(&error.without_url()))? {
         if body.len() + piece.len() > most {
             return Err(format!("it has more than {most} bytes, the limit"));
         }
@@ -304,7 +305,8 @@ impl News {
                 return self.interface.event(&self.ask, &data).map(Some);
             }
             let piece = tokio::time::timeout(silence, self.response.chunk()).await;
-            let piece = piece.map_err(|_silent| broken(format!("it was silent for {silence:?}")))?;
+            let piece =
+                piece.map_err(|_silent| broken(format!("it was silent for {silence:?}")))?;
             let piece = piece.map_err(|error| broken(told(&error.without_url())))?;
             let Some(piece) = piece else { return Ok(None) };
             let mut events = Vec::new();

@@ -65,7 +65,8 @@ impl Proxies {
         // Under whatever name: its card says that.
         let asking = settings.id.clone().map_or_else(|| AgentId::new(PROXIER), Ok);
         let asking = asking.map_err(|error| refused(error.to_string()))?;
-        let shared = Shared::new(hub, gateway.clone(), asking, settings.clone()).map_err(refused)?;
+        let shared =
+            Shared::new(hub, gateway.clone(), asking, settings.clone()).map_err(refused)?;
         let (card, tag) = shared.first().await.map_err(refused)?;
         let id = match settings.id.take() {
             Some(id) => id,
@@ -198,7 +199,8 @@ impl Proxies {
             if self.check_room(&id).is_err() {
                 continue;
             }
-            let shared = Shared::new(hub, gateway.clone(), id.clone(), settings).map_err(refused)?;
+            let shared =
+                Shared::new(hub, gateway.clone(), id.clone(), settings).map_err(refused)?;
             let (shared, end) = (Arc::new(shared), self.stop.child_token());
             let mut keeper = Keeper::new(shared.clone(), hub.clone(), end.clone());
             let run = tokio::spawn(async move {
@@ -283,7 +285,8 @@ async fn orders(gateway: &dyn Gateway) -> Result<Vec<MessageId>, Refusal> {
             let message = "the broker's answer is no tasks";
             return Err(Refusal::new(RefusalCode::Unavailable, message));
         };
-        let is_ours = |to_task: &Destination| matches!(to_task, Destination::Agent(it) if *it == to);
+        let is_ours =
+            |to_task: &Destination| matches!(to_task, Destination::Agent(it) if *it == to);
         orders.extend(page.tasks.iter().filter(|it| is_ours(&it.destination)).map(|it| it.id));
         match page.next {
             Some(next) => filter.before = Some(next),

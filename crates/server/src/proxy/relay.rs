@@ -191,7 +191,17 @@ impl<'a> Turn<'a> {
         let (beside, plain) = (by.beside(task), Vec::new());
         let (pieces, piece_bytes, stale) = (0, 0, 0);
         Ok(Self {
-            by, task, known, link, relay, doubtful: gap, beside, plain, pieces, piece_bytes, stale,
+            by,
+            task,
+            known,
+            link,
+            relay,
+            doubtful: gap,
+            beside,
+            plain,
+            pieces,
+            piece_bytes,
+            stale,
         })
     }
 
@@ -210,7 +220,8 @@ impl<'a> Turn<'a> {
     /// Looks at what became of a message that was on its way when the broker ended.
     async fn doubt(&mut self) -> HandlerResult<()> {
         let idempotent = self.by.shared.settings.idempotent;
-        if !self.doubtful && !idempotent && !self.link.task.is_empty() && self.has_arrived().await? {
+        if !self.doubtful && !idempotent && !self.link.task.is_empty() && self.has_arrived().await?
+        {
             self.link.said += 1;
         } else if !idempotent {
             return Err(HandlerError::fail(

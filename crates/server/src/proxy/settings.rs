@@ -152,7 +152,8 @@ pub(super) fn host(url: &str) -> String {
 
 /// A text as the id of an agent or a skill: what cannot be in one becomes a dash.
 pub(super) fn named(text: &str) -> String {
-    let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let fits =
+        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let text: String = text.trim().chars().take(128).map(fits).collect();
     text.trim_matches('-').to_owned()
 }
@@ -188,13 +189,22 @@ mod tests {
         };
         assert!(check(&good()).is_ok());
         for (settings, why) in [
-            (A2aAgentSettings { refresh: Duration::ZERO, ..good() }, "refresh is 0ns, the range is 1s to 24h"),
+            (
+                A2aAgentSettings { refresh: Duration::ZERO, ..good() },
+                "refresh is 0ns, the range is 1s to 24h",
+            ),
             (A2aAgentSettings { answer_within: Duration::ZERO, ..good() }, "answer-within is 0ns"),
-            (A2aAgentSettings { id: Some(AgentId::new("a2a-proxy").unwrap()), ..good() }, "the broker's own"),
+            (
+                A2aAgentSettings { id: Some(AgentId::new("a2a-proxy").unwrap()), ..good() },
+                "the broker's own",
+            ),
             (header("Host", "x"), "'Host' is the broker's own to set"),
             (header("a b", "s3cret"), "'a b' cannot be sent"),
             (header("x", "s3\ncret"), "'x' cannot be sent"),
-            (A2aAgentSettings { headers: vec![("x".into(), "y".into()); 33], ..good() }, "33 headers"),
+            (
+                A2aAgentSettings { headers: vec![("x".into(), "y".into()); 33], ..good() },
+                "33 headers",
+            ),
             (A2aAgentSettings::new("x".repeat(9_000)), "9000 bytes"),
         ] {
             let refusal = check(&settings).unwrap_err();
@@ -205,9 +215,15 @@ mod tests {
 
     #[test]
     fn a_card_is_below_its_agent_unless_the_url_is_that_of_a_card() {
-        assert_eq!(cards("http://a/x/"), ["http://a/x/.well-known/agent-card.json", "http://a/x/.well-known/agent.json"]);
+        assert_eq!(
+            cards("http://a/x/"),
+            ["http://a/x/.well-known/agent-card.json", "http://a/x/.well-known/agent.json"]
+        );
         assert_eq!(cards("http://a/card.json?v=1"), ["http://a/card.json?v=1"]);
-        assert_eq!((place("https://A.example/x"), host("http://[::1]:1/")), ("https://a.example:443".into(), "::1".into()));
+        assert_eq!(
+            (place("https://A.example/x"), host("http://[::1]:1/")),
+            ("https://a.example:443".into(), "::1".into())
+        );
         assert_eq!(named(" Count Words! "), "Count-Words");
     }
 }

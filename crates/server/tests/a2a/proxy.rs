@@ -31,9 +31,11 @@ async fn is_as_if_it_were_here(binding: &str, version: &str) {
     let done = near.far("hello").await;
     assert_eq!(done["status"]["state"], "TASK_STATE_COMPLETED", "{done}");
     assert_eq!(reason(&done), "hello");
-    for (text, state, why) in
-        [("fail", "FAILED", "no luck"), ("reject", "REJECTED", "not mine"), ("whole", "COMPLETED", "a")]
-    {
+    for (text, state, why) in [
+        ("fail", "FAILED", "no luck"),
+        ("reject", "REJECTED", "not mine"),
+        ("whole", "COMPLETED", "a"),
+    ] {
         let ended = near.far(text).await;
         assert_eq!(ended["status"]["state"], format!("TASK_STATE_{state}"));
         assert_eq!(reason(&ended), why);
@@ -190,7 +192,8 @@ async fn a_restart_finds_the_agents_elsewhere_again_and_goes_on_with_their_tasks
     assert_eq!(removed.status, 204, "{}", removed.text());
     near.end().await;
     let near = Bench::open(ServerConfig::default(), BrokerConfig::durable(data.path())).await;
-    let answer = near.rest("POST", "/agents/far/message:send", &json!({ "message": said("x") })).await;
+    let answer =
+        near.rest("POST", "/agents/far/message:send", &json!({ "message": said("x") })).await;
     assert_eq!(answer.status, 404, "{}", answer.text());
     let removed = near.raw("DELETE", "/api/v1/agents/far", &[], "").await;
     assert_eq!(removed.status, 404);

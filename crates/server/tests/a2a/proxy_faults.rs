@@ -57,7 +57,8 @@ async fn what_was_refused_for_now_is_sent_again_and_what_was_refused_is_not() {
     let far = unsure(|| React::Error(json!({"code": -32602, "message": "not like that"}))).await;
     assert_eq!(bench.add(&far.url(), json!({"id": "other"})).await.status, 201);
     let body = json!({ "message": super::bench::said("no") });
-    let ended = bench.rest("POST", "/agents/other/message:send", &body).await.json()["task"].clone();
+    let ended =
+        bench.rest("POST", "/agents/other/message:send", &body).await.json()["task"].clone();
     assert!(is_state(&ended, "FAILED") && reason(&ended).contains("not like that"), "{ended}");
     assert_eq!(far.called("SendMessage").len(), 1);
 }
@@ -89,9 +90,10 @@ async fn a_stream_that_breaks_is_resumed_and_each_piece_is_told_once() {
         ("GetTask", 1) => React::Result(task("WORKING", &["one", "two"])),
         // A server may be behind what it has told.
         ("GetTask", _) => React::Result(task("WORKING", &["one"])),
-        ("SubscribeToTask", 0) => {
-            React::Events(vec![shown("WORKING", &["one", "two"]), piece("three", true)], Then::Close)
-        }
+        ("SubscribeToTask", 0) => React::Events(
+            vec![shown("WORKING", &["one", "two"]), piece("three", true)],
+            Then::Close,
+        ),
         ("SubscribeToTask", _) => {
             let all = ["one", "two", "three"];
             React::Events(
@@ -146,7 +148,9 @@ async fn a_stream_that_says_nothing_is_not_waited_for() {
 async fn a_task_that_is_forgotten_elsewhere_fails_unless_the_agent_is_idempotent() {
     let script = |method: &str, _: &Value, before: usize| match (method, before) {
         ("SendStreamingMessage", 0) => React::Events(vec![shown("WORKING", &[])], Then::Break),
-        ("SendStreamingMessage", _) => React::Events(vec![shown("COMPLETED", &["done"])], Then::Close),
+        ("SendStreamingMessage", _) => {
+            React::Events(vec![shown("COMPLETED", &["done"])], Then::Close)
+        }
         _ => React::Error(json!({"code": -32001, "message": "unknown"})),
     };
     for (idempotent, state, sent) in [(false, "FAILED", 1), (true, "COMPLETED", 2)] {
@@ -166,7 +170,8 @@ async fn an_answer_goes_to_the_same_task_and_what_it_asked_before_is_not_asked_a
     let bench = Bench::start().await;
     let waiting = || {
         let mut task = task("INPUT_REQUIRED", &[]);
-        let message = json!({"messageId": "q", "role": "ROLE_AGENT", "parts": [{"text": "which?"}]});
+        let message =
+            json!({"messageId": "q", "role": "ROLE_AGENT", "parts": [{"text": "which?"}]});
         task["status"]["message"] = message;
         task
     };

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use trunkline_server::ServerConfig;
 
 async fn completes() -> Far {
-    Far::start(|_, _, _| React::Events(vec![shown("COMPLETED", &[])], super::far::Then::Close)).await
+    Far::start(|_, _, _| React::Events(vec![shown("COMPLETED", &[])], super::far::Then::Close))
+        .await
 }
 
 /// Why an agent elsewhere is refused.
@@ -24,7 +25,10 @@ async fn a_card_that_cannot_be_used_is_refused_with_what_is_wrong_and_nothing_is
             (|card| drop(card.as_object_mut().unwrap().remove("skills"))) as fn(&mut Value),
             "/.well-known/agent-card.json lacks skills",
         ),
-        (|card| card["supportedInterfaces"][0]["url"] = Value::Null, "lacks supportedInterfaces[0].url"),
+        (
+            |card| card["supportedInterfaces"][0]["url"] = Value::Null,
+            "lacks supportedInterfaces[0].url",
+        ),
         (
             |card| card["supportedInterfaces"][0]["protocolBinding"] = "GRPC".into(),
             "offers GRPC 1.0; spoken here are JSONRPC 1.0",
