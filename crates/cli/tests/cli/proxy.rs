@@ -75,7 +75,8 @@ fn done(near: &Broker, there: &There, id: &str) {
 
 #[test]
 fn a_task_elsewhere_completes_once_although_the_broker_was_killed_meanwhile() {
-    let (there, mut near) = (There::start(), Broker::start());
+    // What a killed broker held comes back when its lease has run out.
+    let (there, mut near) = (There::start(), Broker::configured("[broker]\nlease = \"2s\"\n", []));
     add(&near, &there.url());
     let id = begun(&near, &there);
     near.kill();

@@ -233,7 +233,8 @@ impl Python {
         let mut told = Box::new(process.stdout().lines().map_while(Result::ok));
         let ready = told.next().unwrap();
         let url = ready.strip_prefix("READY ").unwrap();
-        let broker = Broker::start();
+        // What a killed broker held comes back when its lease has run out.
+        let broker = Broker::configured("[broker]\nlease = \"2s\"\n", []);
         // It listens, but may not answer yet.
         broker.run(["agents", "add", "--a2a", url, "--id", "far", "--allow-private"]).ok();
         Self { process, told, broker }
