@@ -122,8 +122,8 @@ pub(crate) fn to_outgoing(
 
 /// A part of an artifact as a payload: text as text, data as JSON, a file as its bytes; what says
 /// more than that travels whole.
-pub(crate) fn of_part(part: Part) -> Payload {
-    let Part { content, metadata, filename, media_type } = &part;
+pub(crate) fn of_part(part: &Part) -> Payload {
+    let Part { content, metadata, filename, media_type } = part;
     let given = (!media_type.is_empty()).then_some(media_type.as_str());
     let plain = match content {
         _ if metadata.is_some() || !filename.is_empty() || !is_media_type(media_type) => None,
@@ -144,7 +144,7 @@ pub(crate) fn of_part(part: Part) -> Payload {
             Payload::new(kind, data)
         }
         _ => {
-            let data = serde_json::to_vec(&part).expect("a part is made of what JSON has");
+            let data = serde_json::to_vec(part).expect("a part is made of what JSON has");
             Payload::new(WHOLE_PART, data)
         }
     }
@@ -361,7 +361,7 @@ mod tests {
             (json!({"text": "x", "metadata": {"a": 1}}), WHOLE_PART),
         ] {
             let sent: Part = serde_json::from_value(part).unwrap();
-            let payload = of_part(sent.clone());
+            let payload = of_part(&sent);
             assert_eq!(payload.content_type, kind);
             let back = to_part(&payload).unwrap();
             assert_eq!((&back.content, &back.metadata), (&sent.content, &sent.metadata));

@@ -263,36 +263,36 @@ mod tests {
 
     #[test]
     fn the_first_interface_that_is_spoken_here_is_picked_of_the_later_version() {
-        let read = read(&card()).unwrap();
+        let known = read(&card()).unwrap();
         assert_eq!(
-            (read.interface.url.as_str(), read.interface.name()),
+            (known.interface.url.as_str(), known.interface.name()),
             ("http://a/rest", "HTTP+JSON 1.0")
         );
-        assert_eq!(read.interface.tenant, "t");
+        assert_eq!(known.interface.tenant, "t");
         assert_eq!(
-            (read.skills, read.tags),
+            (known.skills, known.tags),
             (vec!["count".into(), "sum".into()], vec!["n".into(), "m".into()])
         );
-        assert_eq!((read.required_extensions, read.streaming), (vec!["urn:a".to_owned()], true));
+        assert_eq!((known.required_extensions, known.streaming), (vec!["urn:a".to_owned()], true));
         let mut only_old = card();
         only_old["supportedInterfaces"].as_array_mut().unwrap().truncate(2);
-        assert_eq!(self::read(&only_old).unwrap().interface.name(), "JSONRPC 0.3");
+        assert_eq!(read(&only_old).unwrap().interface.name(), "JSONRPC 0.3");
     }
 
     #[test]
     fn a_card_of_the_earlier_version_is_read_wherever_it_names_json_rpc() {
-        let read = self::read(&card_03()).unwrap();
+        let known = read(&card_03()).unwrap();
         assert_eq!(
-            (read.interface.url.as_str(), read.interface.name()),
+            (known.interface.url.as_str(), known.interface.name()),
             ("http://b/rpc", "JSONRPC 0.3")
         );
-        assert!(!read.streaming);
+        assert!(!known.streaming);
         let mut other = card_03();
         other["additionalInterfaces"] = json!([]);
-        let why = self::read(&other).unwrap_err();
+        let why = read(&other).unwrap_err();
         assert!(why.contains("offers HTTP+JSON 0.3.0; spoken here are JSONRPC 1.0"), "{why}");
         other["protocolVersion"] = "0.2.5".into();
-        assert!(self::read(&other).is_err());
+        assert!(read(&other).is_err());
     }
 
     #[test]

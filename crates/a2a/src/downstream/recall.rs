@@ -31,8 +31,7 @@ pub struct Link {
 impl Link {
     /// As it is noted.
     pub fn note(&self) -> Payload {
-        let data = serde_json::to_vec(self).expect("a link is made of what JSON has");
-        Payload::new("application/json", data)
+        Payload::new("application/json", serde_json::to_vec(self).unwrap_or_default())
     }
 }
 

@@ -94,8 +94,7 @@ impl Relay {
         let is_over = state.is_some_and(TaskState::is_terminal);
         for artifact in task.artifacts {
             let name = name(&artifact);
-            let marks: Vec<u64> =
-                artifact.parts.iter().map(|part| mark(&of_part(part.clone()))).collect();
+            let marks: Vec<u64> = artifact.parts.iter().map(|part| mark(&of_part(part))).collect();
             let known = self.artifacts.iter().find(|(known, _)| *known == name);
             let known = known.map_or(&[][..], |(_, marks)| marks.as_slice());
             if marks.starts_with(known) {
@@ -129,10 +128,12 @@ impl Relay {
             name: name.clone(),
             append: append || place > 0,
             last: last && place + 1 == count,
-            payload: of_part(part),
+            payload: of_part(&part),
         });
         let pieces: Vec<_> = pieces.collect();
-        pieces.iter().for_each(|chunk| self.told(chunk));
+        for chunk in &pieces {
+            self.told(chunk);
+        }
         pieces.into_iter().map(Step::Artifact).collect()
     }
 
@@ -201,8 +202,9 @@ fn name(artifact: &Artifact) -> SmolStr {
 /// What a message says, for people.
 fn text_of(message: &wire::Message) -> String {
     let said = message.parts.iter().filter_map(|Part { content, .. }| match content.as_ref()? {
-        Content::Text(text) | Content::Url(text) => Some(text.clone()),
-        Content::Data(wire::Value(Value::String(text))) => Some(text.clone()),
+        Content::Text(text)
+        | Content::Url(text)
+        | Content::Data(wire::Value(Value::String(text))) => Some(text.clone()),
         Content::Data(wire::Value(value)) => Some(value.to_string()),
         Content::Raw(_) => None,
     });

@@ -7,6 +7,7 @@ use crate::content::to_outgoing;
 use crate::fault::Fault;
 use crate::wire::{Message, SendMessageRequest};
 use serde_json::{Map, Value, json};
+use std::fmt::Write;
 use trunkline_types::{MessageId, Payload};
 
 /// What is asked of an agent elsewhere.
@@ -161,7 +162,7 @@ fn escaped(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            write!(escaped, "%{byte:02X}").expect("a text takes all that is written to it");
         }
     }
     escaped

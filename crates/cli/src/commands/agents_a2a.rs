@@ -138,7 +138,7 @@ fn shown(agent: &A2aAgent) -> Value {
         "id": id.as_str(),
         "url": url,
         "idempotent": idempotent,
-        "headers": headers.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "headers": headers.iter().map(smol_str::SmolStr::as_str).collect::<Vec<_>>(),
         "refresh_ms": refresh.as_millis(),
         "answer_within_ms": answer_within.as_millis(),
         "allow_private": allow_private,

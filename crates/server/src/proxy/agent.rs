@@ -110,12 +110,6 @@ impl Shared {
         (state.card, state.read_at, state.trouble) = (Some(card.clone()), Some(now), None);
     }
 
-    /// What a skill of ours is called where it is.
-    pub(super) fn skill(&self, card: &DownstreamCard, ours: &str) -> String {
-        let found = skills(card).find(|(name, _)| name.as_str() == ours);
-        found.map_or_else(|| ours.to_owned(), |(_, theirs)| theirs.to_owned())
-    }
-
     /// Reads the card for the first time, and finds out whether the interface leads back here.
     pub(super) async fn first(&self) -> Result<(Arc<DownstreamCard>, Option<String>), String> {
         let Fetched::Card(card, tag) = self.http.card(&self.settings.url, None).await? else {
@@ -175,6 +169,12 @@ impl Shared {
         }
         builder.start().await
     }
+}
+
+/// What a skill of ours is called where it is.
+pub(super) fn theirs(card: &DownstreamCard, ours: &str) -> String {
+    let found = skills(card).find(|(name, _)| name.as_str() == ours);
+    found.map_or_else(|| ours.to_owned(), |(_, theirs)| theirs.to_owned())
 }
 
 /// The skills of a card by their names here, each once.

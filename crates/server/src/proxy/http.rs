@@ -48,7 +48,7 @@ pub(super) enum Fetched {
 /// What a request that may be answered by events is answered with.
 pub(super) enum Opened {
     One(Box<StreamResponse>),
-    Many(News),
+    Many(Box<News>),
 }
 
 /// What goes with a request besides what it asks.
@@ -223,7 +223,7 @@ impl Http {
             }
             let (interface, ask) = (interface.clone(), ask.clone());
             let (reader, ready) = (EventReader::new(MOST), VecDeque::new());
-            Ok(Opened::Many(News { response, reader, ready, interface, ask }))
+            Ok(Opened::Many(Box::new(News { response, reader, ready, interface, ask })))
         };
         match tokio::time::timeout(within, asked).await {
             Ok(opened) => opened,

@@ -5,9 +5,12 @@
 //! can be read there is an agent of its id, whose deliveries are said to it.
 
 mod agent;
+mod follow;
 mod http;
 mod relay;
+mod say;
 mod settings;
+mod turn;
 
 use crate::http::Way;
 use crate::hub::Hub;

@@ -129,7 +129,8 @@ pub(super) fn check(settings: &A2aAgentSettings) -> Result<(), Refusal> {
 /// Where the card of an agent may be.
 pub(super) fn cards(url: &str) -> Vec<String> {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    if path.ends_with(".json") {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    if last.rsplit_once('.').is_some_and(|(_, kind)| kind.eq_ignore_ascii_case("json")) {
         return vec![url.to_owned()];
     }
     let base = path.trim_end_matches('/');
