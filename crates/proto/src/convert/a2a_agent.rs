@@ -141,3 +141,48 @@ impl TryFrom<v1::RemoveA2aAgentRequest> for AgentId {
         name("remove_a2a_agent.id", &id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_about_an_agent_elsewhere_comes_back_as_it_was() {
+        let settings = A2aAgentSettings {
+            id: Some(AgentId::new("far").unwrap()),
+            idempotent: true,
+            headers: vec![("x-key".into(), "k".into())],
+            refresh: Duration::from_secs(5),
+            answer_within: Duration::from_millis(70),
+            allow_private: true,
+            ..A2aAgentSettings::new("https://example.com")
+        };
+        let sent = v1::AddA2aAgentRequest::from(settings.clone());
+        assert_eq!(A2aAgentSettings::try_from(sent), Ok(settings));
+        let bare = v1::AddA2aAgentRequest { url: "u".into(), ..Default::default() };
+        assert_eq!(A2aAgentSettings::try_from(bare), Ok(A2aAgentSettings::new("u")));
+    }
+
+    #[test]
+    fn an_agent_elsewhere_comes_back_as_it_was() {
+        let agent = A2aAgent {
+            id: AgentId::new("far").unwrap(),
+            url: "https://example.com".into(),
+            idempotent: true,
+            headers: vec!["x-key".into()],
+            refresh: Duration::from_secs(5),
+            answer_within: Duration::from_secs(7),
+            allow_private: true,
+            interface: "https://example.com/rpc".into(),
+            binding: "JSONRPC 1.0".into(),
+            streaming: true,
+            skills: vec![SkillName::new("dig").unwrap()],
+            read_at: Some(WallTime(9)),
+            trouble: Some("away".into()),
+        };
+        let told = v1::ListA2aAgentsResponse::from(vec![agent.clone()]);
+        assert_eq!(Vec::<A2aAgent>::try_from(told), Ok(vec![agent]));
+        let nameless = v1::RemoveA2aAgentRequest { id: "a b".into() };
+        assert!(AgentId::try_from(nameless).is_err());
+    }
+}
