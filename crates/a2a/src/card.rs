@@ -4,7 +4,7 @@
 //! of an agent say what has no other place at the broker, see [`INPUT_MODES`] and its neighbours.
 
 use crate::fault::{Fault, FaultKind};
-use crate::push::PUSHER;
+use crate::is_own;
 use crate::wire::{
     self, AgentCapabilities, AgentExtension, AgentInterface, AgentSkill, Struct, part::Content,
 };
@@ -232,7 +232,7 @@ pub(crate) struct BrokerCard {
 impl BrokerCard {
     /// One more agent.
     pub(crate) fn add(&mut self, info: &AgentInfo) {
-        if info.card.id.as_str() == PUSHER {
+        if is_own(info.card.id.as_str()) {
             return;
         }
         let id = info.card.id.to_string();

@@ -16,6 +16,8 @@ use trunkline_types::{MessageId, Payload, WallTime};
 
 /// The content type of a payload that is a whole message of the standard in JSON.
 pub(crate) const WHOLE: &str = "application/a2a+json";
+/// The content type of a piece of an artifact that is a whole part of the standard in JSON.
+const WHOLE_PART: &str = "application/a2a-part+json";
 /// Before the id of a message at the end of its content type.
 const ID: &str = "; message-id=\"";
 /// The longest id that travels in a content type.
@@ -94,8 +96,58 @@ fn is_media_type(text: &str) -> bool {
 }
 
 fn is_whole(content_type: &str) -> bool {
+    is_of(content_type, WHOLE)
+}
+
+fn is_of(content_type: &str, kind: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case(WHOLE)
+    essence.trim().eq_ignore_ascii_case(kind)
+}
+
+/// A payload as a message to an agent elsewhere, which knows neither our task nor our
+/// conversation. One without an id is named after the task and its place among what was said.
+pub(crate) fn to_outgoing(
+    task: MessageId,
+    number: usize,
+    said: &Payload,
+) -> Result<wire::Message, Fault> {
+    let place = Place { task, context: "", at: WallTime(0) };
+    let mut message = to_message(said, wire::Role::User, place)?;
+    message.task_id.clear();
+    if message.message_id.starts_with(&task.to_string()) {
+        message.message_id = format!("{task}-{number}");
+    }
+    Ok(message)
+}
+
+/// A part of an artifact as a payload: text as text, data as JSON, a file as its bytes; what says
+/// more than that travels whole.
+pub(crate) fn of_part(part: &Part) -> Payload {
+    let Part { content, metadata, filename, media_type } = part;
+    let given = (!media_type.is_empty()).then_some(media_type.as_str());
+    let plain = match content {
+        _ if metadata.is_some() || !filename.is_empty() || !is_media_type(media_type) => None,
+        Some(Content::Text(text)) => {
+            Some((given.unwrap_or("text/plain; charset=utf-8"), Bytes::from(text.clone())))
+        }
+        Some(Content::Data(Value(value))) => {
+            Some((given.unwrap_or("application/json"), value.to_string().into()))
+        }
+        Some(Content::Raw(bytes)) => {
+            Some((given.unwrap_or("application/octet-stream"), bytes.clone().into()))
+        }
+        Some(Content::Url(_)) | None => None,
+    };
+    match plain {
+        // What would be read back as another part travels whole too.
+        Some((kind, data)) if self::part(kind, data.clone()).content == part.content => {
+            Payload::new(kind, data)
+        }
+        _ => {
+            let data = serde_json::to_vec(part).expect("a part is made of what JSON has");
+            Payload::new(WHOLE_PART, data)
+        }
+    }
 }
 
 /// Where a message belongs.
@@ -155,7 +207,10 @@ pub(crate) fn text_message(text: &str, place: Place<'_>) -> wire::Message {
 /// A piece of an artifact as a part.
 pub(crate) fn to_part(payload: &Payload) -> Result<Part, Fault> {
     let payload = unpacked(payload)?;
-    Ok(part(&payload.content_type, payload.data))
+    let is_whole = is_of(&payload.content_type, WHOLE_PART);
+    let whole = is_whole.then(|| serde_json::from_slice::<Part>(&payload.data).ok()).flatten();
+    let whole = whole.filter(|part| part.content.is_some());
+    Ok(whole.unwrap_or_else(|| part(&payload.content_type, payload.data)))
 }
 
 fn unpacked(payload: &Payload) -> Result<Payload, Fault> {
@@ -291,6 +346,39 @@ mod tests {
         assert_eq!(raw.parts[0].content, Some(Content::Raw(vec![0xff, 0xfe])));
         let bare = back(&Payload::from(b"stdout".to_vec()));
         assert_eq!(bare.parts[0].content, Some(Content::Text("stdout".into())));
+    }
+
+    #[test]
+    fn a_part_of_an_artifact_comes_back_as_it_was() {
+        for (part, kind) in [
+            (json!({"text": "hi"}), "text/plain; charset=utf-8"),
+            (json!({"text": "# a", "mediaType": "text/markdown"}), "text/markdown"),
+            (json!({"data": {"n": 5}}), "application/json"),
+            (json!({"raw": "AAE=", "mediaType": "image/png"}), "image/png"),
+            (json!({"raw": "aGk=", "mediaType": "text/plain"}), WHOLE_PART),
+            (json!({"url": "https://example.com/a.pdf"}), WHOLE_PART),
+            (json!({"text": "x", "filename": "x.txt"}), WHOLE_PART),
+            (json!({"text": "x", "metadata": {"a": 1}}), WHOLE_PART),
+        ] {
+            let sent: Part = serde_json::from_value(part).unwrap();
+            let payload = of_part(&sent);
+            assert_eq!(payload.content_type, kind);
+            let back = to_part(&payload).unwrap();
+            assert_eq!((&back.content, &back.metadata), (&sent.content, &sent.metadata));
+            assert_eq!(back.filename, sent.filename);
+        }
+        let broken = Payload::new(WHOLE_PART, "{}");
+        assert!(matches!(to_part(&broken).unwrap().content, Some(Content::Data(_))));
+    }
+
+    #[test]
+    fn a_message_to_an_agent_elsewhere_keeps_its_id_or_has_one_of_its_own() {
+        let task = place().task;
+        let named = to_outgoing(task, 0, &to_payload(message(&json!({"text": "hi"})))).unwrap();
+        assert_eq!((named.message_id.as_str(), named.task_id.as_str()), ("m-1", ""));
+        assert_eq!((named.context_id.as_str(), named.role()), ("", wire::Role::User));
+        let plain = to_outgoing(task, 2, &Payload::text("hi")).unwrap();
+        assert_eq!(plain.message_id, format!("{task}-2"));
     }
 
     #[test]

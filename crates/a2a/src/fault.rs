@@ -112,6 +112,8 @@ faults! {
     KeyConflict OWN "KEY_CONFLICT" -32602 "ALREADY_EXISTS" 409,
     /// There is no room now.
     Exhausted OWN "EXHAUSTED" -32603 "RESOURCE_EXHAUSTED" 429,
+    /// The message has passed this broker before.
+    Loop OWN "LOOP_DETECTED" -32600 "FAILED_PRECONDITION" 508,
     /// The broker is not there now.
     Unavailable OWN "UNAVAILABLE" -32603 "UNAVAILABLE" 503,
 }

@@ -1,6 +1,7 @@
 //! What a task's events come to: its state as of a number, what it asked, its artifacts.
 
 use crate::content::to_part;
+use crate::downstream::LINK;
 use crate::fault::Fault;
 use crate::wire::{Artifact, TaskArtifactUpdateEvent};
 use trunkline_types::{
@@ -27,7 +28,10 @@ pub(crate) struct Fold {
 impl Fold {
     /// Takes the next news of a task.
     pub(crate) fn take(&mut self, update: &TaskUpdate) -> Result<(), Fault> {
-        if let TaskUpdate::Event(TaskEvent { body: TaskEventBody::Artifact(chunk), .. }) = update {
+        if let TaskUpdate::Event(TaskEvent { body: TaskEventBody::Artifact(chunk), .. }) = update
+            // What the broker notes for itself is no client's affair.
+            && chunk.name != LINK
+        {
             self.add(chunk)?;
         }
         self.follow(update);

@@ -3,13 +3,15 @@
 //! Owns the wire types ([`wire`]), what a message, a task and a card are on either side, the
 //! operations, and their bindings: JSON-RPC and HTTP+JSON, both with event streams, and gRPC. It
 //! opens no socket and holds no session: whoever mounts it hands it requests and a [`Gateway`] to
-//! the broker. Read [`A2a`] first, then `handler/`, then `docs/a2a.md`.
+//! the broker. For agents elsewhere that are called through the broker it knows what is said to
+//! them and what their answers mean. Read [`A2a`] first, then `handler/`, then `docs/a2a.md`.
 
 mod binding;
 mod card;
 mod check;
 mod compat;
 mod content;
+mod downstream;
 mod endpoint;
 mod fault;
 mod fold;
@@ -21,7 +23,17 @@ mod task;
 pub mod wire;
 
 pub use binding::A2a;
+pub use downstream::{
+    Ask, Binding, DownstreamCard, End, EventReader, Interface, LINK, Link, Outgoing, PROXIER,
+    Recall, Relay, Spoken, Step, Trouble, VIA, Why, first_message, whole_reply,
+};
 pub use fault::{Fault, FaultKind};
 pub use gateway::{Gateway, Updates};
 pub use handler::A2aConfig;
 pub use push::{Notice, PUSHER, SENT, Webhook};
+
+/// Whether an agent of this id is one of the broker's own, which serves no clients: its work tells
+/// where others are called, and with what.
+pub fn is_own(agent: &str) -> bool {
+    agent == PUSHER || agent == PROXIER
+}

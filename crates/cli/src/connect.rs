@@ -13,9 +13,10 @@ use trunkline_types::session::{
     BoxFuture, Connected, Connector, Hello, SessionItem, Sink, Welcome,
 };
 use trunkline_types::{
-    AgentFilter, AgentPage, Answer, ContextId, ContextSnapshot, DeadLetterFilter, DeadLetterPage,
-    InboxAddress, InboxInfo, MessageId, MessageStatus, Query, Refusal, RefusalCode, ScheduleFilter,
-    SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot,
+    A2aAgent, A2aAgentSettings, AgentFilter, AgentId, AgentPage, Answer, ContextId,
+    ContextSnapshot, DeadLetterFilter, DeadLetterPage, InboxAddress, InboxInfo, MessageId,
+    MessageStatus, Query, Refusal, RefusalCode, ScheduleFilter, SchedulePage, Stats, TaskFilter,
+    TaskPage, TaskSnapshot,
 };
 
 /// How long the broker may take to hear a session's goodbye before the process ends.
@@ -163,6 +164,24 @@ impl Link {
             Answer::DeadLetters(page) => Ok(page),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Makes a server of A2A elsewhere an agent of the broker.
+    pub(crate) async fn add_a2a_agent(
+        &self,
+        settings: A2aAgentSettings,
+    ) -> Result<A2aAgent, CliError> {
+        Ok(self.client.add_a2a_agent(settings).await?)
+    }
+
+    /// The servers of A2A elsewhere that are agents of the broker.
+    pub(crate) async fn a2a_agents(&self) -> Result<Vec<A2aAgent>, CliError> {
+        Ok(self.client.a2a_agents().await?)
+    }
+
+    /// Has a server of A2A elsewhere called no more.
+    pub(crate) async fn remove_a2a_agent(&self, id: AgentId) -> Result<(), CliError> {
+        Ok(self.client.remove_a2a_agent(id).await?)
     }
 
     /// The broker's figures.

@@ -2,11 +2,12 @@
 
 use crate::dialer::{Calls, Dialer};
 use crate::session::{self, Policy};
-use crate::{ClientConfig, query};
+use crate::{ClientConfig, failure, query};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use trunkline_proto::v1;
 use trunkline_types::session::{BoxFuture, Companion, Connected, Connector, Hello, Sink};
-use trunkline_types::{Answer, Query, Refusal};
+use trunkline_types::{A2aAgent, A2aAgentSettings, AgentId, Answer, Query, Refusal};
 
 /// A way to a broker elsewhere. Cheap to clone; clones share the connection for queries, while
 /// every session has one of its own.
@@ -40,6 +41,37 @@ impl Client {
     /// Where the broker listens.
     pub fn url(&self) -> &str {
         &self.inner.dialer.url
+    }
+
+    /// Makes a server of `Agent2Agent` elsewhere an agent of the broker, which reads its card first.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: something is out of range, the card cannot be had or is none, leads back to
+    /// the broker or where it must not, the id is taken, or the broker is not there.
+    pub async fn add_a2a_agent(&self, settings: A2aAgentSettings) -> Result<A2aAgent, Refusal> {
+        let mut calls = self.calls().clone();
+        query::answer(self.url(), calls.add_a2a_agent(v1::AddA2aAgentRequest::from(settings)).await)
+    }
+
+    /// The servers of `Agent2Agent` elsewhere that are agents of the broker, in the order of their
+    /// ids.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: the broker is not there.
+    pub async fn a2a_agents(&self) -> Result<Vec<A2aAgent>, Refusal> {
+        let mut calls = self.calls().clone();
+        query::answer(self.url(), calls.list_a2a_agents(v1::ListA2aAgentsRequest {}).await)
+    }
+
+    /// Has a server of `Agent2Agent` elsewhere called no more, and takes it out of the directory.
+    /// What waits for it is parked.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: there is none of this id, or the broker is not there.
+    pub async fn remove_a2a_agent(&self, id: AgentId) -> Result<(), Refusal> {
+        let mut calls = self.calls().clone();
+        let removed = calls.remove_a2a_agent(v1::RemoveA2aAgentRequest::from(id)).await;
+        removed.map(|_nothing| ()).map_err(|status| failure::refused(self.url(), &status))
     }
 
     fn calls(&self) -> &Calls {

@@ -57,7 +57,7 @@ pub(crate) async fn ask(calls: &Calls, url: &str, query: Query) -> Result<Answer
     })
 }
 
-fn answer<W, T>(url: &str, response: Result<Response<W>, Status>) -> Result<T, Refusal>
+pub(crate) fn answer<W, T>(url: &str, response: Result<Response<W>, Status>) -> Result<T, Refusal>
 where
     T: TryFrom<W, Error = DecodeError>,
 {

@@ -60,6 +60,11 @@ pub struct ServerConfig {
     /// How often a webhook is called for one event until that is a dead letter, 1 to 1,000, with
     /// pauses from half a second to a minute in between. Default 10.
     pub a2a_push_attempts: u32,
+    /// What agents elsewhere may lead to besides public addresses. Default nothing.
+    pub a2a_proxy_allow: Vec<Allowed>,
+    /// How long an agent elsewhere may take to answer anything but a message, and how long its
+    /// stream may be silent until the task is asked for, 10 ms to 1 hour. Default 30 s.
+    pub a2a_proxy_timeout: Duration,
     /// How long to wait at shutdown for held work to end, at most 1 day. Default 10 s.
     pub drain_grace: Duration,
 }
@@ -83,6 +88,8 @@ impl Default for ServerConfig {
             a2a_push_allow: Vec::new(),
             a2a_push_timeout: Duration::from_secs(10),
             a2a_push_attempts: 10,
+            a2a_proxy_allow: Vec::new(),
+            a2a_proxy_timeout: Duration::from_secs(30),
             drain_grace: Duration::from_secs(10),
         }
     }
@@ -104,7 +111,8 @@ impl ServerConfig {
         within("welcomes_waiting", self.welcomes_waiting, 0..=1_000_000)?;
         let patience = Duration::from_millis(10)..=Duration::from_hours(1);
         within("hello_deadline", self.hello_deadline, patience.clone())?;
-        within("a2a_push_timeout", self.a2a_push_timeout, patience)?;
+        within("a2a_push_timeout", self.a2a_push_timeout, patience.clone())?;
+        within("a2a_proxy_timeout", self.a2a_proxy_timeout, patience)?;
         within("a2a_push_attempts", self.a2a_push_attempts, 1..=1_000)?;
         if let Some(url) = &self.a2a_url {
             check_url(url)?;
@@ -197,6 +205,10 @@ mod tests {
             (
                 ServerConfig { a2a_push_timeout: Duration::ZERO, ..good.clone() },
                 "a2a_push_timeout is 0ns, the range is 10ms to 3600s",
+            ),
+            (
+                ServerConfig { a2a_proxy_timeout: Duration::ZERO, ..good.clone() },
+                "a2a_proxy_timeout is 0ns, the range is 10ms to 3600s",
             ),
             (
                 ServerConfig { a2a_push_attempts: 0, ..good.clone() },

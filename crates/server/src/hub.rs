@@ -2,7 +2,8 @@
 
 use crate::ServerConfig;
 use crate::backend::{Backend, Readiness};
-use crate::entropy::Ids;
+use crate::entropy::{Ids, random};
+use crate::proxy::Proxies;
 use crate::push::Pushes;
 use crate::session::{Lent, Pool, Streams, Welcomes};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -30,6 +31,10 @@ pub(crate) struct Hub {
     pub(crate) connections_refused: AtomicU64,
     /// The webhooks of A2A.
     pub(crate) pushes: Pushes,
+    /// The agents that are servers of A2A elsewhere.
+    pub(crate) proxies: Proxies,
+    /// What this server calls itself to other brokers, so that it knows what it sent.
+    pub(crate) ident: String,
     pool: Pool,
     broker: OnceLock<(Box<dyn Backend>, watch::Receiver<BrokerState>)>,
     /// Whether the broker is there, for those who wait for it.
@@ -48,6 +53,8 @@ impl Hub {
             connections_accepted: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             pushes: Pushes::default(),
+            proxies: Proxies::default(),
+            ident: format!("{:016x}", random()),
             pool: Pool::default(),
             broker: OnceLock::new(),
             arrived: watch::Sender::new(false),

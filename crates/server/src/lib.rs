@@ -32,6 +32,7 @@ mod framed;
 mod grpc;
 mod http;
 mod hub;
+mod proxy;
 mod push;
 mod router;
 mod server;

@@ -1,12 +1,14 @@
 //! Everything that the one port answers, in one place.
 
 use crate::grpc;
-use crate::http::{A2aEdge, Guard, a2a, agents, guard, healthz, metrics, readyz, stats};
+use crate::http::{
+    A2aEdge, Guard, a2a, add_agent, agents, guard, healthz, metrics, readyz, remove_agent, stats,
+};
 use crate::hub::Hub;
 use axum::Router;
 use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{delete, get};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -21,7 +23,8 @@ pub(crate) fn router(hub: &Arc<Hub>, address: SocketAddr) -> Router {
                 .route("/readyz", get(readyz))
                 .route("/metrics", get(metrics))
                 .route("/api/v1/stats", get(stats))
-                .route("/api/v1/agents", get(agents))
+                .route("/api/v1/agents", get(agents).post(add_agent))
+                .route("/api/v1/agents/{id}", delete(remove_agent))
                 .with_state(hub.clone()),
         )
         // A2A, whose paths have an agent and a tenant in front, and whatever else is asked for.

@@ -104,8 +104,14 @@ impl BoundServer {
             let hub = hub.clone();
             tokio::spawn(async move { hub.pushes.resume(&hub).await })
         };
+        let taking_up = {
+            let hub = hub.clone();
+            tokio::spawn(async move { hub.proxies.resume(&hub).await })
+        };
         accept_until(shutdown.cancelled(), &listener, &mut connections).await;
         resuming.abort();
+        taking_up.abort();
+        accept_until(hub.proxies.stop(), &listener, &mut connections).await;
         accept_until(hub.pushes.stop(), &listener, &mut connections).await;
         accept_until(drained(&hub), &listener, &mut connections).await;
         drop(listener);

@@ -15,6 +15,7 @@
 //! # Ok::<(), trunkline_types::NameError>(())
 //! ```
 
+mod a2a_agent;
 mod card;
 mod destination;
 mod envelope;
@@ -39,6 +40,7 @@ mod task;
 mod time;
 mod topic;
 
+pub use a2a_agent::{A2aAgent, A2aAgentSettings};
 pub use card::{
     AgentCard, AgentChange, AgentControl, AgentEvent, AgentInfo, AgentNews, BreakerInfo,
     BreakerState, Presence,

@@ -2,6 +2,7 @@
 
 use super::query;
 use crate::card::{EARLIER, PROTOCOL};
+use crate::downstream::VIA;
 use crate::endpoint::Endpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::handler::Call;
@@ -61,6 +62,7 @@ pub(super) fn call(
         extensions,
         idempotency_key: text(headers, "idempotency-key").map(str::to_owned),
         last_event_id: text(headers, "last-event-id").map(str::to_owned),
+        via: text(headers, VIA).map(str::to_owned),
         in_03: version == Some(Version::V03),
     }
 }

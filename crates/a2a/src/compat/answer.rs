@@ -165,6 +165,11 @@ pub(crate) fn task(form: Form, task: &wire::Task) -> Value {
     form.of("task", made)
 }
 
+/// A message with a field `kind`.
+pub(crate) fn message(said: &wire::Message) -> Value {
+    Form::Kinds.message(said)
+}
+
 /// One piece of news of a stream.
 pub(crate) fn streamed(form: Form, item: &Item) -> Value {
     let (name, told) = match &item.response.payload {
@@ -253,6 +258,7 @@ pub(crate) fn fault_type(kind: FaultKind) -> &'static str {
         FaultKind::ExtensionSupportRequired
         | FaultKind::VersionNotSupported
         | FaultKind::InvalidRequest
+        | FaultKind::Loop
         | FaultKind::NotJson => "InvalidRequestError",
         FaultKind::InvalidParams
         | FaultKind::TooLarge

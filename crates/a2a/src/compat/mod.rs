@@ -7,8 +7,10 @@
 
 mod answer;
 mod card;
+mod downstream;
 mod request;
 
-pub(crate) use answer::{Form, fault_type, pushed, rpc_code, sent, streamed, task};
+pub(crate) use answer::{Form, fault_type, message, pushed, rpc_code, sent, streamed, task};
 pub(crate) use card::add_to;
+pub(crate) use downstream::told;
 pub(crate) use request::{named_config, named_task, push_config, push_config_of, send};

@@ -38,7 +38,7 @@ pub(crate) fn send(params: Value) -> Result<Value, Fault> {
     Ok(Value::Object(request))
 }
 
-fn message(said: Value) -> Result<Fields, Fault> {
+pub(super) fn message(said: Value) -> Result<Fields, Fault> {
     let mut fields = object("message", said)?;
     fields.remove("kind");
     let role = match fields.get("role").and_then(Value::as_str) {

@@ -87,7 +87,7 @@ impl Handler {
                 return Err(super::mismatch());
             };
             for task in page.tasks {
-                if super::is_push(&task) || since.is_some_and(|since| task.updated_at < since) {
+                if super::is_internal(&task) || since.is_some_and(|since| task.updated_at < since) {
                     continue;
                 }
                 total += 1;

@@ -15,7 +15,7 @@ pub(crate) use stream::{Item, TaskStream};
 use crate::endpoint::Endpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::gateway::Gateway;
-use crate::push::PUSHER;
+use crate::is_own;
 use std::fmt;
 use std::sync::Arc;
 use trunkline_types::{
@@ -63,6 +63,8 @@ pub(crate) struct Call {
     pub(crate) idempotency_key: Option<String>,
     /// The number of the last event that a stream had before it broke.
     pub(crate) last_event_id: Option<String>,
+    /// The brokers that the message has passed, as the one before says.
+    pub(crate) via: Option<String>,
     /// Whether the client speaks version 0.3.
     pub(crate) in_03: bool,
 }
@@ -109,7 +111,7 @@ impl Handler {
             let message = format!("there is no agent '{id}' at this broker");
             Err(Fault::new(FaultKind::AgentNotFound, message).with("agent", id.as_str()))
         };
-        if id.as_str() == PUSHER {
+        if is_own(id.as_str()) {
             return unknown();
         }
         let filter = AgentFilter { id: Some(id.clone()), limit: 1, ..AgentFilter::default() };
@@ -151,7 +153,7 @@ impl Handler {
         let known: MessageId = id.parse().map_err(|_no_id| Fault::no_task(id))?;
         let task = self.snapshot(who, known, history_length).await?;
         match target {
-            _ if is_push(&task) => Err(Fault::no_task(id)),
+            _ if is_internal(&task) => Err(Fault::no_task(id)),
             Target::Broker => Ok(task),
             Target::Agent(agent) if is_of(&task, &agent.card.id) => Ok(task),
             Target::Agent(_) => Err(Fault::no_task(id)),
@@ -165,9 +167,9 @@ fn is_of(task: &TaskSnapshot, agent: &AgentId) -> bool {
         || matches!(&task.destination, Destination::Agent(to) if to == agent)
 }
 
-/// Whether a task is one of our own that calls a webhook, which is no client's affair.
-pub(crate) fn is_push(task: &TaskSnapshot) -> bool {
-    matches!(&task.destination, Destination::Agent(to) if to.as_str() == PUSHER)
+/// Whether a task is one of our own, such as one that calls a webhook, which is no client's affair.
+pub(crate) fn is_internal(task: &TaskSnapshot) -> bool {
+    matches!(&task.destination, Destination::Agent(to) if is_own(to.as_str()))
 }
 
 /// An answer to another question than the one asked would be a defect of the broker.

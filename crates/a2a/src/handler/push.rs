@@ -230,7 +230,7 @@ impl Handler {
             let Answer::Tasks(page) = self.gateway.query(ourselves(), query).await? else {
                 return Err(super::mismatch());
             };
-            for found in page.tasks.into_iter().filter(super::is_push) {
+            for found in page.tasks.into_iter().filter(super::is_internal) {
                 let whole = self.snapshot(&ourselves(), found.id, None).await?;
                 let first = whole.history.messages.first().map(|said| &said.payload);
                 if let Some(order) = first.and_then(Order::read) {

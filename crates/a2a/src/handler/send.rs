@@ -4,6 +4,7 @@ use super::{Call, Handler, Target};
 use crate::card;
 use crate::check::Checked;
 use crate::content::{add_metadata, to_payload};
+use crate::downstream::PASSED;
 use crate::fault::{Fault, FaultKind};
 use crate::task::{context, is_interrupted, messages_to_ask};
 use crate::wire::{self, SendMessageRequest, Struct};
@@ -104,6 +105,7 @@ impl Handler {
         };
         add(OUTPUT_MODES, &configuration.accepted_output_modes);
         add(EXTENSIONS, &call.extensions);
+        add(PASSED, call.via.as_slice());
         let destination = match target {
             Target::Agent(agent) => {
                 add(SKILL, named.map(|skill| skill.to_string()).as_slice());

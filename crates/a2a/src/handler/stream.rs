@@ -8,6 +8,7 @@ use super::tasks::tell_gap;
 use super::{Call, Handler};
 use crate::check::Checked;
 use crate::content::{Place, text_message, to_message};
+use crate::downstream::LINK;
 use crate::fault::{Fault, FaultKind};
 use crate::fold::{Fold, artifact_event};
 use crate::gateway::Updates;
@@ -224,6 +225,11 @@ impl TaskStream {
                 let mut event = self.status_event(state, None, None);
                 tell_gap(&mut event.metadata, Some((*first, *last)));
                 Told::StatusUpdate(event)
+            }
+            TaskUpdate::Event(TaskEvent { body: TaskEventBody::Artifact(chunk), .. })
+                if chunk.name == LINK =>
+            {
+                return Ok(None);
             }
             TaskUpdate::Event(TaskEvent { body: TaskEventBody::Artifact(chunk), .. }) => {
                 let (task, context) = (self.id.to_string(), self.context.clone());

@@ -1,6 +1,6 @@
 //! `agents`: the directory, and what operators set about those in it.
 
-use super::{agents_watch, paging};
+use super::{agents_a2a, agents_watch, paging};
 use crate::args::Reach;
 use crate::connect::Link;
 use crate::error::CliError;
@@ -31,6 +31,7 @@ enum AgentsCommand {
 Examples:
   trunkline agents list
   trunkline agents list --skill count-words --json
+  trunkline agents list --a2a
   trunkline agents list --label tier=gold --presence ready --limit 20")]
     List(ListArgs),
     /// Print one agent.
@@ -48,6 +49,22 @@ Examples:
   trunkline agents set counter-1 --weight 300
   trunkline agents set counter-1 --drain")]
     Set(SetArgs),
+    /// Make a server of A2A elsewhere an agent of the broker. Its card is read now and from time to
+    /// time; while it can be, the agent takes work.
+    #[command(after_help = "\
+Examples:
+  trunkline agents add --a2a https://agents.example.com/counter
+  trunkline agents add --a2a http://localhost:8000 --allow-private --id counter --idempotent
+  trunkline agents add --a2a https://agents.example.com --bearer \"$TOKEN\" --refresh 5m")]
+    Add(agents_a2a::AddArgs),
+    /// Call a server of A2A elsewhere no more, and take it out of the directory.
+    #[command(after_help = "\
+Example:
+  trunkline agents remove counter")]
+    Remove {
+        /// Its id.
+        id: AgentId,
+    },
     /// Take an agent out of the directory: its sessions end, its subscriptions go.
     #[command(after_help = "\
 Example:
@@ -96,6 +113,12 @@ struct Which {
 struct ListArgs {
     #[command(flatten)]
     which: Which,
+    /// Only servers of A2A elsewhere, with where they are and whether they can be called.
+    #[arg(
+        long,
+        conflicts_with_all = ["skill", "agent_type", "capability", "label", "presence", "after"]
+    )]
+    a2a: bool,
     /// Only agents that are so present: starting, ready, busy, draining or offline.
     #[arg(long)]
     presence: Option<Presence>,
@@ -165,7 +188,12 @@ impl SetArgs {
 pub(crate) async fn run(args: AgentsArgs, output: &Output) -> Result<(), CliError> {
     let AgentsArgs { reach, command } = args;
     match command {
-        AgentsCommand::List(ListArgs { which, presence, after, limit }) => {
+        AgentsCommand::List(ListArgs { a2a: true, limit, .. }) => {
+            agents_a2a::list(&Link::new(&reach)?, limit as usize, output).await
+        }
+        AgentsCommand::Add(args) => agents_a2a::add(&Link::new(&reach)?, args, output).await,
+        AgentsCommand::Remove { id } => agents_a2a::remove(&Link::new(&reach)?, id, output).await,
+        AgentsCommand::List(ListArgs { which, a2a: _, presence, after, limit }) => {
             let filter = AgentFilter { presence, after, ..which.filter() };
             list(&gather(&Link::new(&reach)?, filter, limit as usize).await?, output)
         }

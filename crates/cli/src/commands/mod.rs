@@ -4,6 +4,7 @@ pub(crate) mod agent;
 mod agent_health;
 mod agent_work;
 pub(crate) mod agents;
+mod agents_a2a;
 mod agents_watch;
 pub(crate) mod backup;
 pub(crate) mod bench;

@@ -19,7 +19,7 @@ const PLAIN: [&str; 10] = [
     "--help",
 ];
 
-const INNER: [[&str; 2]; 25] = [
+const INNER: [[&str; 2]; 27] = [
     ["task", "list"],
     ["task", "get"],
     ["task", "watch"],
@@ -33,6 +33,8 @@ const INNER: [[&str; 2]; 25] = [
     ["agents", "list"],
     ["agents", "get"],
     ["agents", "set"],
+    ["agents", "add"],
+    ["agents", "remove"],
     ["agents", "unregister"],
     ["agents", "watch"],
     ["inbox", "get"],

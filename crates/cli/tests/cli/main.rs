@@ -23,6 +23,7 @@ mod lists;
 mod messages;
 mod options;
 mod outcomes;
+mod proxy;
 mod reference;
 mod refusals;
 mod restart;

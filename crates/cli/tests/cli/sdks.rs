@@ -17,6 +17,8 @@ use trunkline_types::PauseReason;
 
 /// What is installed. A new version is a decision: it may speak otherwise.
 const PYTHON_SDK: &str = "a2a-sdk[grpc]==1.3.0";
+/// With what its servers need.
+const PYTHON_SERVER: [&str; 2] = ["a2a-sdk[http-server]==1.3.0", "uvicorn==0.54.0"];
 const PYTHON_SDK_03: &str = "a2a-sdk[http-server]==0.3.26";
 const JAVASCRIPT_SDK: [&str; 3] =
     ["@a2a-js/sdk@1.3.0", "@grpc/grpc-js@1.14.7", "@bufbuild/protobuf@2.17.0"];
@@ -60,12 +62,12 @@ fn installed(
 }
 
 /// The interpreter with a Python SDK.
-fn python(sdk: &str) -> Option<PathBuf> {
-    let name = format!("python-{}", sdk.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
-    let folder = installed(&name, |folder| {
+fn python(sdk: &[&str]) -> Option<PathBuf> {
+    let name = sdk.concat().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let folder = installed(&format!("python-{name}"), |folder| {
         succeeds(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
         let pip = folder.join("bin/pip");
-        succeeds(Command::new(pip).args(["install", "--quiet", sdk]))
+        succeeds(Command::new(pip).args(["install", "--quiet"]).args(sdk))
     });
     or_skipped("the Python SDK of A2A", folder).map(|folder| folder.join("bin/python"))
 }
@@ -159,7 +161,7 @@ impl Stage {
 
 #[test]
 fn the_python_sdk_does_everything_over_every_binding_in_both_versions() {
-    let Some(python) = python(PYTHON_SDK) else { return };
+    let Some(python) = python(&[PYTHON_SDK]) else { return };
     let stage = Stage::set();
     for (version, binding) in SPOKEN {
         let mut client = Command::new(&python);
@@ -171,7 +173,7 @@ fn the_python_sdk_does_everything_over_every_binding_in_both_versions() {
 
 #[test]
 fn the_python_sdk_of_the_earlier_version_finds_what_it_knows() {
-    let Some(python) = python(PYTHON_SDK_03) else { return };
+    let Some(python) = python(&[PYTHON_SDK_03]) else { return };
     let stage = Stage::set();
     for binding in ["JSONRPC", "HTTP+JSON"] {
         let mut client = Command::new(&python);
@@ -195,7 +197,7 @@ fn the_javascript_sdk_does_everything_over_every_binding_in_both_versions() {
 
 #[test]
 fn a_stream_of_the_python_sdk_goes_on_after_the_broker_was_killed() {
-    let Some(python) = python(PYTHON_SDK) else { return };
+    let Some(python) = python(&[PYTHON_SDK]) else { return };
     let mut stage = Stage::set();
     let mut command = Command::new(&python);
     command.arg(sources().join("client.py")).args([&stage.url(), "kill"]).stdin(Stdio::piped());
@@ -214,4 +216,82 @@ fn a_stream_of_the_python_sdk_goes_on_after_the_broker_was_killed() {
     until("no dead letter and nothing twice", || {
         (stage.broker.figure("tasks_completed") == 1).then_some(())
     });
+}
+
+/// The official server as an agent of a broker, by one binding.
+struct Python {
+    process: Running,
+    told: Box<dyn Iterator<Item = String>>,
+    broker: Broker,
+}
+
+impl Python {
+    fn start(python: &Path, spoken: &[&str]) -> Self {
+        let mut command = Command::new(python);
+        command.arg(sources().join("server.py")).args(spoken).stdin(Stdio::piped());
+        let mut process = Running::start(&mut command);
+        let mut told = Box::new(process.stdout().lines().map_while(Result::ok));
+        let ready = told.next().unwrap();
+        let url = ready.strip_prefix("READY ").unwrap();
+        // What a killed broker held comes back when its lease has run out.
+        let broker = Broker::configured("[broker]\nlease = \"2s\"\n", []);
+        // It listens, but may not answer yet.
+        broker.run(["agents", "add", "--a2a", url, "--id", "far", "--allow-private"]).ok();
+        Self { process, told, broker }
+    }
+
+    fn send(&self, text: &str) -> String {
+        self.broker.run(["send", "--to", "agent:far", "--data", text, "--wait"]).ok()
+    }
+}
+
+#[test]
+fn the_python_sdks_own_server_is_an_agent_by_every_binding_and_version() {
+    let Some(python) = python(&PYTHON_SERVER) else { return };
+    for spoken in [
+        &["JSONRPC", "1.0"][..],
+        &["HTTP+JSON", "1.0"],
+        &["JSONRPC", "0.3"],
+        &["JSONRPC", "1.0", "without streams"],
+    ] {
+        let server = Python::start(&python, spoken);
+        assert_eq!(server.send("hello"), "hello", "{spoken:?}");
+        assert_eq!(server.send("write"), "written", "{spoken:?}");
+        let failed = server.broker.run(["send", "--to", "agent:far", "--data", "fail", "--wait"]);
+        assert!(failed.stderr.contains("no luck"), "{spoken:?} {failed:?}");
+        let asked = server.broker.run(["send", "--to", "agent:far", "--data", "ask"]).ok();
+        let state = |id: &str| server.broker.run(["task", "get", id, "--json"]).json();
+        until(format!("it asks, {spoken:?}"), || {
+            (state(&asked)["state"] == "input-required").then_some(())
+        });
+        server.broker.run(["task", "continue", &asked, "--data", "this"]).ok();
+        let done = until(format!("it is answered, {spoken:?}"), || {
+            let task = state(&asked);
+            (task["state"] == "completed").then_some(task)
+        });
+        assert_eq!(done["result"]["text"], "this", "{spoken:?}");
+    }
+}
+
+#[test]
+fn a_task_of_the_python_sdks_own_server_goes_on_after_the_broker_was_killed() {
+    let Some(python) = python(&PYTHON_SERVER) else { return };
+    let mut server = Python::start(&python, &["JSONRPC", "1.0"]);
+    let id = server.broker.run(["send", "--to", "agent:far", "--data", "long"]).ok();
+    assert_eq!(server.told.next().as_deref(), Some("RUN 1 long"));
+    let state = |server: &Python| server.broker.run(["task", "get", &id, "--json"]).json();
+    // It was noted who does it, and the first piece of its artifact has come.
+    until("it is noted", || (state(&server)["last_event"].as_u64()? >= 5).then_some(()));
+    server.broker.kill();
+    server.broker.restart();
+    server.process.stdin().write_all(b"\n").unwrap();
+    let done = until("it is done", || {
+        let task = state(&server);
+        assert_ne!(task["state"], "failed", "{task}");
+        (task["state"] == "completed").then_some(task)
+    });
+    assert_eq!(done["result"]["text"], "written");
+    // What it is told next is its second run.
+    assert_eq!(server.send("hello"), "hello");
+    assert_eq!(server.told.next().as_deref(), Some("RUN 2 hello"));
 }

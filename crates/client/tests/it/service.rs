@@ -158,6 +158,27 @@ impl Broker for Service {
         no_part()
     }
 
+    async fn add_a2a_agent(
+        &self,
+        _: Request<v1::AddA2aAgentRequest>,
+    ) -> Result<Response<v1::A2aAgent>, Status> {
+        no_part()
+    }
+
+    async fn list_a2a_agents(
+        &self,
+        _: Request<v1::ListA2aAgentsRequest>,
+    ) -> Result<Response<v1::ListA2aAgentsResponse>, Status> {
+        no_part()
+    }
+
+    async fn remove_a2a_agent(
+        &self,
+        _: Request<v1::RemoveA2aAgentRequest>,
+    ) -> Result<Response<v1::Nothing>, Status> {
+        no_part()
+    }
+
     async fn set_inbox(&self, _: Request<v1::SetInbox>) -> Result<Response<v1::Nothing>, Status> {
         no_part()
     }

@@ -1,5 +1,6 @@
 //! Conversions between the generated types and the vocabulary, one file per concept.
 
+mod a2a_agent;
 mod call;
 mod card;
 mod client;

@@ -15,8 +15,8 @@ use trunkline_proto::v1::broker_server::Broker;
 use trunkline_proto::{DecodeError, v1};
 use trunkline_types::session::{Accepted, Operation};
 use trunkline_types::{
-    AgentFilter, Answer, ContextId, DeadLetterFilter, InboxAddress, MessageId, Publish, Query,
-    Refusal, RefusalCode, ScheduleFilter, TaskFilter,
+    A2aAgentSettings, AgentFilter, AgentId, Answer, ContextId, DeadLetterFilter, InboxAddress,
+    MessageId, Publish, Query, Refusal, RefusalCode, ScheduleFilter, TaskFilter,
 };
 
 /// The service of one server.
@@ -266,6 +266,46 @@ impl Broker for BrokerService {
 
     async fn unregister(&self, request: Request<v1::Unregister>) -> Answered<v1::Nothing> {
         self.operate(request, Operation::try_from).await
+    }
+
+    async fn add_a2a_agent(
+        &self,
+        request: Request<v1::AddA2aAgentRequest>,
+    ) -> Answered<v1::A2aAgent> {
+        let time_left = time_left(request.metadata());
+        caller(request.metadata()).map_err(refused)?;
+        let settings = A2aAgentSettings::try_from(request.into_inner()).map_err(invalid)?;
+        let hub = self.hub.clone();
+        // Begun is done: who stops waiting does not leave half an agent behind.
+        let adding = tokio::spawn(async move { hub.proxies.add(&hub, settings).await });
+        let added = async {
+            adding.await.map_err(|error| Status::internal(error.to_string()))?.map_err(refused)
+        };
+        within(time_left, added).await.map(|agent| Response::new(agent.into()))
+    }
+
+    async fn list_a2a_agents(
+        &self,
+        request: Request<v1::ListA2aAgentsRequest>,
+    ) -> Answered<v1::ListA2aAgentsResponse> {
+        caller(request.metadata()).map_err(refused)?;
+        Ok(Response::new(self.hub.proxies.list().into()))
+    }
+
+    async fn remove_a2a_agent(
+        &self,
+        request: Request<v1::RemoveA2aAgentRequest>,
+    ) -> Answered<v1::Nothing> {
+        let time_left = time_left(request.metadata());
+        caller(request.metadata()).map_err(refused)?;
+        let id = AgentId::try_from(request.into_inner()).map_err(invalid)?;
+        let hub = self.hub.clone();
+        let removing = tokio::spawn(async move { hub.proxies.remove(&hub, &id).await });
+        let removed = async {
+            removing.await.map_err(|error| Status::internal(error.to_string()))?.map_err(refused)
+        };
+        within(time_left, removed).await?;
+        Ok(Response::new(v1::Nothing {}))
     }
 
     async fn get_inbox(&self, request: Request<v1::GetInboxRequest>) -> Answered<v1::InboxInfo> {

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
-use trunkline_a2a::{A2a, A2aConfig, Fault, Gateway, Updates};
+use trunkline_a2a::{A2a, A2aConfig, Fault, FaultKind, Gateway, Updates, VIA};
 use trunkline_broker::{Broker, BrokerState};
 use trunkline_proto::metadata::PRINCIPAL;
 use trunkline_proto::status::to_refusal;
@@ -43,14 +43,37 @@ impl A2aEdge {
         Self { hub: hub.clone(), a2a }
     }
 
+    /// Whether a message that comes from another broker may pass this one: it must not have before.
+    fn check_way(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        let passed = headers.get_all(VIA).iter().filter_map(|via| via.to_str().ok());
+        let passed: Vec<&str> = passed.flat_map(|via| via.split(',')).map(str::trim).collect();
+        if passed.contains(&self.hub.ident.as_str()) {
+            let message = "this is the broker that the message comes from: agents elsewhere that \
+                           are called through it lead back to it";
+            return Err(Fault::new(FaultKind::Loop, message));
+        }
+        if passed.len() > MOST_HOPS {
+            let message = format!(
+                "the message has passed {} brokers, the limit is {MOST_HOPS}",
+                passed.len()
+            );
+            return Err(Fault::new(FaultKind::Loop, message));
+        }
+        Ok(())
+    }
+
     /// Who calls, unless nobody is let in now.
     fn caller(&self, headers: &HeaderMap) -> Result<Principal, Fault> {
         if self.hub.readiness() == Readiness::Is(BrokerState::Draining) {
             return Err(Broker::draining().into());
         }
+        self.check_way(headers)?;
         Ok(acting(headers)?)
     }
 }
+
+/// Most brokers that a message may pass.
+const MOST_HOPS: usize = 16;
 
 /// Whom the headers of a request name.
 pub(super) fn acting(headers: &HeaderMap) -> Result<Principal, Refusal> {
@@ -74,7 +97,7 @@ pub(crate) async fn a2a(State(edge): State<A2aEdge>, request: Request) -> Respon
 }
 
 /// The way to the broker.
-struct Way(Arc<Hub>);
+pub(crate) struct Way(pub(crate) Arc<Hub>);
 
 impl Gateway for Way {
     fn query(&self, who: Principal, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>> {

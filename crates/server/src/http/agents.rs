@@ -1,23 +1,151 @@
-//! The directory as JSON, searched by skill, tag and state.
+//! The directory as JSON, searched by skill, tag and state; and agents elsewhere, added and removed.
 
 use super::a2a::acting;
 use crate::hub::Hub;
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::body::to_bytes;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use trunkline_a2a::PUSHER;
+use std::time::Duration;
+use trunkline_a2a::is_own;
 use trunkline_types::{
-    AgentFilter, AgentId, AgentInfo, Answer, Presence, Query as Question, Refusal, RefusalCode,
-    SkillName,
+    A2aAgent, A2aAgentSettings, AgentFilter, AgentId, AgentInfo, Answer, Presence,
+    Query as Question, Refusal, RefusalCode, SkillName,
 };
 
 /// How many agents a page has when nothing is said, and at most.
 const PAGE: usize = 100;
 const MOST: usize = 1_000;
+
+/// Most bytes of what says how an agent elsewhere is added.
+const MOST_BYTES: usize = 256 << 10;
+
+fn refused(refusal: &Refusal) -> Response {
+    let status = match refusal.code {
+        RefusalCode::Invalid => StatusCode::BAD_REQUEST,
+        RefusalCode::Forbidden => StatusCode::FORBIDDEN,
+        RefusalCode::NotFound => StatusCode::NOT_FOUND,
+        RefusalCode::AlreadyTaken => StatusCode::CONFLICT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, format!("{refusal}\n")).into_response()
+}
+
+/// What is said of an agent elsewhere that is to be added.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Added {
+    a2a: String,
+    id: Option<String>,
+    #[serde(default)]
+    idempotent: bool,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    bearer: Option<String>,
+    refresh_ms: Option<u64>,
+    answer_within_ms: Option<u64>,
+    #[serde(default)]
+    allow_private: bool,
+}
+
+/// Makes a server of A2A elsewhere an agent.
+pub(crate) async fn add_agent(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let added = async {
+        let (parts, body) = request.into_parts();
+        acting(&parts.headers)?;
+        let invalid = |what: String| Refusal::new(RefusalCode::Invalid, what);
+        // Pages cannot send it across origins without being asked first.
+        let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
+            return Err(invalid("the body is not application/json".to_owned()));
+        }
+        let body = to_bytes(body, MOST_BYTES).await;
+        let body = body.map_err(|error| invalid(format!("the body cannot be read: {error}")))?;
+        let added: Added = serde_json::from_slice(&body)
+            .map_err(|error| invalid(format!("the body is no agent elsewhere: {error}")))?;
+        let id = added.id.map(AgentId::new).transpose();
+        let id = id.map_err(|error| invalid(format!("id: {error}")))?;
+        let mut settings = A2aAgentSettings { id, ..A2aAgentSettings::new(added.a2a) };
+        settings.idempotent = added.idempotent;
+        settings.allow_private = added.allow_private;
+        let headers = added.headers.iter();
+        settings.headers = headers.map(|(name, value)| (name.into(), value.into())).collect();
+        if let Some(token) = added.bearer {
+            settings.headers.push(("authorization".into(), format!("Bearer {token}").into()));
+        }
+        for (said, span) in [
+            (added.refresh_ms, &mut settings.refresh),
+            (added.answer_within_ms, &mut settings.answer_within),
+        ] {
+            if let Some(millis) = said {
+                *span = Duration::from_millis(millis);
+            }
+        }
+        hub.proxies.add(&hub, settings).await
+    };
+    match added.await {
+        Ok(agent) => (StatusCode::CREATED, Json(elsewhere(&agent))).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+/// Takes an agent elsewhere out of the directory.
+pub(crate) async fn remove_agent(
+    State(hub): State<Arc<Hub>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let removed = async {
+        acting(&headers)?;
+        let id = AgentId::new(id)
+            .map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()))?;
+        hub.proxies.remove(&hub, &id).await
+    };
+    match removed.await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+/// An agent elsewhere; its headers by their names only.
+fn elsewhere(agent: &A2aAgent) -> Value {
+    let A2aAgent {
+        id,
+        url,
+        idempotent,
+        headers,
+        refresh,
+        answer_within,
+        allow_private,
+        interface,
+        binding,
+        streaming,
+        skills,
+        read_at,
+        trouble,
+    } = agent;
+    json!({
+        "id": id.as_str(),
+        "url": url,
+        "idempotent": idempotent,
+        "headers": headers.iter().map(smol_str::SmolStr::as_str).collect::<Vec<_>>(),
+        "refresh_ms": refresh.as_millis(),
+        "answer_within_ms": answer_within.as_millis(),
+        "allow_private": allow_private,
+        "interface": interface,
+        "binding": binding.as_str(),
+        "streaming": streaming,
+        "skills": skills.iter().map(SkillName::as_str).collect::<Vec<_>>(),
+        "read_at_ms": read_at.map(|at| at.0),
+        "trouble": trouble,
+    })
+}
 
 /// The agents that a search finds, a page in the order of their ids.
 pub(crate) async fn agents(
@@ -27,14 +155,7 @@ pub(crate) async fn agents(
 ) -> Response {
     match search(&hub, &headers, &asked).await {
         Ok(page) => Json(page).into_response(),
-        Err(refusal) => {
-            let status = match refusal.code {
-                RefusalCode::Invalid => StatusCode::BAD_REQUEST,
-                RefusalCode::Forbidden => StatusCode::FORBIDDEN,
-                _ => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            (status, format!("{refusal}\n")).into_response()
-        }
+        Err(refusal) => refused(&refusal),
     }
 }
 
@@ -74,9 +195,9 @@ async fn search(
         let Answer::Agents(page) = connector.query(Question::Agents(filter.clone())).await? else {
             return Err(Refusal::new(RefusalCode::Unavailable, "the broker's answer is no agents"));
         };
-        // What calls webhooks is the broker itself, and has no card.
+        // What calls others is the broker itself, and has no card.
         let fits = |agent: &AgentInfo| {
-            agent.card.id.as_str() != PUSHER
+            !is_own(agent.card.id.as_str())
                 && tag.is_none_or(|tag| tags(agent).any(|known| known == tag))
         };
         found.extend(page.agents.into_iter().filter(fits));
@@ -88,7 +209,8 @@ async fn search(
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|agent| agent.card.id.to_string());
-    let agents: Vec<Value> = found.iter().map(shown).collect();
+    let known = hub.proxies.list();
+    let agents: Vec<Value> = found.iter().map(|agent| shown(agent, &known)).collect();
     Ok(json!({ "agents": agents, "next": next }))
 }
 
@@ -97,10 +219,10 @@ fn tags(agent: &AgentInfo) -> impl Iterator<Item = &str> {
     agent.card.types.iter().chain(&agent.card.capabilities).map(smol_str::SmolStr::as_str)
 }
 
-fn shown(agent: &AgentInfo) -> Value {
+fn shown(agent: &AgentInfo, known: &[A2aAgent]) -> Value {
     let card = &agent.card;
     let labels = card.labels.iter().map(|(name, value)| (name.to_string(), json!(value.as_str())));
-    json!({
+    let mut shown = json!({
         "id": card.id.as_str(),
         "name": if card.name.is_empty() { card.id.as_str() } else { &card.name },
         "description": card.description,
@@ -111,5 +233,9 @@ fn shown(agent: &AgentInfo) -> Value {
         "region": card.region.as_str(),
         "version": card.version.as_str(),
         "card": format!("/agents/{}/.well-known/agent-card.json", card.id),
-    })
+    });
+    if let Some(known) = known.iter().find(|known| known.id == card.id) {
+        shown["a2a"] = elsewhere(known);
+    }
+    shown
 }

@@ -7,8 +7,8 @@ mod metrics;
 mod probes;
 mod stats;
 
-pub(crate) use a2a::{A2aEdge, a2a};
-pub(crate) use agents::agents;
+pub(crate) use a2a::{A2aEdge, Way, a2a};
+pub(crate) use agents::{add_agent, agents, remove_agent};
 pub(crate) use guard::{Guard, guard};
 pub(crate) use metrics::metrics;
 pub(crate) use probes::{healthz, not_found, readyz};

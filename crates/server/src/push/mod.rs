@@ -8,7 +8,7 @@ mod allow;
 mod post;
 
 pub use allow::Allowed;
-pub(crate) use post::check;
+pub(crate) use post::{Guarded, check, check_for, told};
 
 use post::{Client, Target};
 

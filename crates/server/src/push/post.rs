@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The setting that allows more addresses.
+const ALLOW: &str = "server.a2a_push_allow";
 /// How long to wait before the second try. It doubles with each one.
 const BACKOFF: Duration = Duration::from_millis(500);
 /// How long to wait at most.
@@ -39,7 +41,7 @@ impl Client {
             .no_proxy()
             .timeout(config.a2a_push_timeout)
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Guarded(config.a2a_push_allow.clone().into())))
+            .dns_resolver(Arc::new(Guarded::new(config.a2a_push_allow.clone().into(), ALLOW)))
             .build()
             .map_err(|error| format!("cannot be called: {}", told(&error)))?;
         Ok(Self { http, attempts: config.a2a_push_attempts })
@@ -83,7 +85,7 @@ fn answered(status: StatusCode) -> String {
 }
 
 /// An error with its causes.
-fn told(error: &dyn Error) -> String {
+pub(crate) fn told(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -95,6 +97,15 @@ fn told(error: &dyn Error) -> String {
 
 /// Says what is wrong with a webhook, as far as that can be told without looking its host up.
 pub(crate) fn check(allowed: &[Allowed], url: &str) -> Result<(), String> {
+    check_for(allowed, url, ALLOW)
+}
+
+/// Says what is wrong with a URL, where a setting of this name could allow it.
+pub(crate) fn check_for(
+    allowed: &[Allowed],
+    url: &str,
+    setting: &'static str,
+) -> Result<(), String> {
     let url = Url::parse(url).map_err(|error| format!("is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("begins with {}:; only http: and https: are called", url.scheme()));
@@ -106,21 +117,32 @@ pub(crate) fn check(allowed: &[Allowed], url: &str) -> Result<(), String> {
     // It is not looked up, so that nothing else would stop it.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {
-        Ok(address) if !allows(allowed, address) => Err(forbidden(host)),
+        Ok(address) if !allows(allowed, address) => Err(forbidden(host, setting)),
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-fn forbidden(host: &str) -> String {
-    format!("leads to {host}, which is no public address; server.a2a_push_allow could allow it")
+fn forbidden(host: &str, setting: &str) -> String {
+    format!("leads to {host}, which is no public address; {setting} could allow it")
 }
 
 /// Looks names up, and leaves out what must not be called.
-struct Guarded(Arc<[Allowed]>);
+pub(crate) struct Guarded {
+    allowed: Arc<[Allowed]>,
+    /// What could allow more.
+    setting: &'static str,
+}
+
+impl Guarded {
+    /// Leaves out what is neither public nor allowed by the setting of this name.
+    pub(crate) fn new(allowed: Arc<[Allowed]>, setting: &'static str) -> Self {
+        Self { allowed, setting }
+    }
+}
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.0.clone();
+        let (allowed, setting) = (self.allowed.clone(), self.setting);
         Box::pin(async move {
             let name = name.as_str();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
@@ -130,7 +152,7 @@ impl Resolve for Guarded {
                 .filter(|address| trusted || allows(&allowed, address.ip()))
                 .collect();
             if left.is_empty() {
-                let why = io::Error::new(io::ErrorKind::PermissionDenied, forbidden(name));
+                let why = io::Error::new(io::ErrorKind::PermissionDenied, forbidden(name, setting));
                 return Err(why.into());
             }
             let addresses: Addrs = Box::new(left.into_iter());
@@ -169,7 +191,7 @@ mod tests {
     async fn a_name_that_leads_to_a_private_address_is_not_called() {
         let look_up = async |allowed: &[Allowed]| {
             let name = "localhost".parse().unwrap();
-            Guarded(allowed.into()).resolve(name).await.map(Iterator::count)
+            Guarded::new(allowed.into(), ALLOW).resolve(name).await.map(Iterator::count)
         };
         let why = look_up(&[]).await.unwrap_err().to_string();
         assert!(why.contains("leads to localhost"), "{why}");

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tonic::{Code, Status};
-use trunkline_a2a::PUSHER;
+use trunkline_a2a::is_own;
 use trunkline_proto::status::from_refusal;
 use trunkline_proto::{DecodeError, server_frame, v1};
 use trunkline_types::session::{ClientFrame, Connected, Hello, SessionItem, Welcome};
@@ -86,9 +86,9 @@ pub(crate) async fn open(
         Ok(None) => return Err(no_hello("the stream ended")),
         Err(_elapsed) => return Err(no_hello(&format!("nothing came within {deadline:?}"))),
     };
-    // Its work tells where webhooks are, and with what they are called.
-    if hello.card.as_ref().is_some_and(|card| card.id.as_str() == PUSHER) {
-        let message = format!("the agent {PUSHER} is the broker's own");
+    // Its work tells where others are, and with what they are called.
+    if let Some(card) = hello.card.as_ref().filter(|card| is_own(card.id.as_str())) {
+        let message = format!("the agent {} is the broker's own", card.id);
         return Err(from_refusal(&Refusal::new(RefusalCode::Forbidden, message)));
     }
     let next_operation = hello.next_operation;

@@ -4,10 +4,14 @@
 
 mod bench;
 mod cards;
+mod far;
 mod faults;
 mod grpc;
 mod lists;
 mod options;
+mod proxy;
+mod proxy_faults;
+mod proxy_settings;
 mod push;
 mod send;
 mod streams;

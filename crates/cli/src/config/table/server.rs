@@ -130,6 +130,32 @@ pub(super) const SETTINGS: &[Setting] = &[
         "how long a webhook of A2A may take to answer"),
     number!(Count, "server", "a2a_push_attempts", server.a2a_push_attempts, 1, 1_000, Restart,
         "how often a webhook of A2A is called for one event until that is a dead letter"),
+    Setting {
+        section: "server",
+        key: "a2a_proxy_allow",
+        slot: Slot::Text {
+            get: |settings| {
+                let known: Vec<_> =
+                    settings.server.a2a_proxy_allow.iter().map(ToString::to_string).collect();
+                if known.is_empty() { none() } else { known.join(",") }
+            },
+            set: |settings, text| {
+                settings.server.a2a_proxy_allow = match text {
+                    NONE => Vec::new(),
+                    list => list
+                        .split(',')
+                        .map(|text| text.trim().parse())
+                        .collect::<Result<_, String>>()?,
+                };
+                Ok(())
+            },
+            range: "hosts and networks parted by commas, or none",
+        },
+        takes: Takes::Restart,
+        doc: "what agents elsewhere may lead to besides public addresses, such as agents.internal,10.0.0.0/8",
+    },
+    span!("server", "a2a_proxy_timeout", server.a2a_proxy_timeout, 10, HOUR, Restart,
+        "how long an agent elsewhere may take to answer anything but a message, and its stream be silent"),
     span!("server", "drain_grace", server.drain_grace, 0, DAY, Restart,
         "how long to wait at shutdown for held work to end"),
 ];

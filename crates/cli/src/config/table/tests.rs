@@ -65,7 +65,9 @@ fn every_setting_changes_its_own_value_and_no_other() {
             (Slot::Flag { get, .. }, _) => (!get(&settings)).to_string(),
             (Slot::Text { .. }, "a2a_agent") => "helper".into(),
             (Slot::Text { .. }, "a2a_url") => "https://host".into(),
-            (Slot::Text { .. }, "a2a_push_allow") => "hooks.internal,10.0.0.0/8".into(),
+            (Slot::Text { .. }, "a2a_push_allow" | "a2a_proxy_allow") => {
+                "hooks.internal,10.0.0.0/8".into()
+            }
             (Slot::Text { .. }, "listen") => "127.0.0.1:1".into(),
             (Slot::Text { .. }, "max_run") => "1h".into(),
             (Slot::Text { .. }, "priority_weights") => "1:1:1:255".into(),

@@ -1,0 +1,248 @@
+//! Answers of an agent elsewhere: what they say, and what an error means for what was asked.
+//!
+//! The one thing that matters of an error is whether the downstream may have done what was asked.
+//! A refusal says that it has not; whatever cannot be read says nothing.
+
+use super::card::{Binding, Interface, Spoken};
+use super::request::Ask;
+use crate::compat;
+use crate::fault::FaultKind;
+use crate::wire::{StreamResponse, Task, stream_response::Payload as Told};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Why there is no answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    /// What it means.
+    pub why: Why,
+    /// What is wrong, for people.
+    pub text: String,
+}
+
+/// What it means that there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// Nothing went out.
+    NotSent,
+    /// It was not taken, and may be later, perhaps after so long.
+    Busy(Option<Duration>),
+    /// It was refused: nothing was done, and would not be the next time.
+    Refused,
+    /// It was refused because there is no such task.
+    NoTask,
+    /// It was refused because it has passed the same broker before.
+    Loop,
+    /// It is not known whether it was done.
+    Unknown,
+}
+
+impl Trouble {
+    /// Trouble of a kind.
+    pub fn new(why: Why, text: impl Into<String>) -> Self {
+        Self { why, text: text.into() }
+    }
+}
+
+impl Interface {
+    /// Reads what answers a request that has one answer.
+    ///
+    /// # Errors
+    /// The [`Trouble`] that it tells of, or that it is no answer.
+    pub fn answer(
+        &self,
+        ask: &Ask,
+        status: u16,
+        retry_after: Option<Duration>,
+        body: &[u8],
+    ) -> Result<StreamResponse, Trouble> {
+        let read = serde_json::from_slice::<Value>(body);
+        let failed = !(200..300).contains(&status);
+        let unreadable = || of_status(status, retry_after);
+        match (self.binding, read) {
+            (_, Err(error)) if !failed => {
+                Err(Trouble::new(Why::Unknown, format!("its answer is no JSON: {error}")))
+            }
+            (_, Err(_no_json)) => Err(unreadable()),
+            (Binding::JsonRpc, Ok(Value::Object(mut answer))) => {
+                if let Some(error) = answer.remove("error").filter(|error| !error.is_null()) {
+                    return Err(of_error(&error, &error["data"], retry_after));
+                }
+                match answer.remove("result").filter(|_| !failed) {
+                    Some(result) => self.result(ask, result),
+                    None => Err(unreadable()),
+                }
+            }
+            (Binding::Rest, Ok(answer)) if failed => match answer.get("error") {
+                Some(error) => {
+                    let mut trouble = of_error(error, &error["details"], retry_after);
+                    // What has no reason of its own is told by its status.
+                    if trouble.why == Why::Refused {
+                        trouble.why = of_status(status, retry_after).why;
+                    }
+                    Err(trouble)
+                }
+                None => Err(unreadable()),
+            },
+            (Binding::Rest, Ok(answer)) => self.result(ask, answer),
+            (Binding::JsonRpc, Ok(_)) => Err(unreadable()),
+        }
+    }
+
+    /// Reads the data of one event.
+    ///
+    /// # Errors
+    /// The [`Trouble`] that it tells of, or that it is no event.
+    pub fn event(&self, ask: &Ask, data: &[u8]) -> Result<StreamResponse, Trouble> {
+        let is_error = self.binding == Binding::Rest
+            && serde_json::from_slice::<Value>(data).is_ok_and(|said| said.get("error").is_some());
+        self.answer(ask, if is_error { 500 } else { 200 }, None, data)
+    }
+
+    fn result(&self, ask: &Ask, result: Value) -> Result<StreamResponse, Trouble> {
+        let nonsense =
+            |what: String| Trouble::new(Why::Unknown, format!("its answer cannot be read: {what}"));
+        let is_task = matches!(ask, Ask::Get(..) | Ask::Cancel(_));
+        let result = match self.spoken {
+            Spoken::V03 => compat::told(result).map_err(|fault| nonsense(fault.message))?,
+            Spoken::V1 if is_task => json!({ "task": result }),
+            Spoken::V1 => result,
+        };
+        let read: StreamResponse =
+            serde_json::from_value(result).map_err(|error| nonsense(error.to_string()))?;
+        match &read.payload {
+            None => Err(nonsense("it is none of task, message and update".to_owned())),
+            Some(Told::Task(Task { id, status, .. })) if id.is_empty() || status.is_none() => {
+                Err(nonsense("it is a task without its id or its status".to_owned()))
+            }
+            Some(Told::Task(_)) => Ok(read),
+            Some(_) if is_task => Err(nonsense("it is no task".to_owned())),
+            Some(_) => Ok(read),
+        }
+    }
+}
+
+/// What a status of HTTP means by itself.
+fn of_status(status: u16, retry_after: Option<Duration>) -> Trouble {
+    let text = format!("it answered with status {status}");
+    let why = match status {
+        429 | 503 => Why::Busy(retry_after),
+        400..500 => Why::Refused,
+        _ => Why::Unknown,
+    };
+    Trouble::new(why, text)
+}
+
+/// What an error object means, as JSON-RPC and `google.rpc.Status` have it.
+fn of_error(error: &Value, details: &Value, retry_after: Option<Duration>) -> Trouble {
+    let message = error["message"].as_str().unwrap_or_default();
+    let code = error["code"].as_i64().unwrap_or_default();
+    let mut text: String = format!("it answered with error {code}: {message}");
+    text.truncate(text.floor_char_boundary(2_000));
+    let details = details.as_array().map(Vec::as_slice).unwrap_or_default();
+    let reason = details.iter().find_map(|it| it["reason"].as_str()).unwrap_or_default();
+    let is = |kind: FaultKind| reason == kind.reason();
+    let rpc = |kind: FaultKind| code == i64::from(kind.rpc_code());
+    let why = if is(FaultKind::Unavailable) || is(FaultKind::Exhausted) {
+        Why::Busy(retry_after)
+    } else if is(FaultKind::Loop) {
+        Why::Loop
+    } else if is(FaultKind::TaskNotFound) || rpc(FaultKind::TaskNotFound) {
+        Why::NoTask
+    } else if rpc(FaultKind::Internal) || code == 500 {
+        Why::Unknown
+    } else {
+        Why::Refused
+    };
+    Trouble::new(why, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+    use trunkline_types::{Refusal, RefusalCode};
+
+    fn interface(binding: Binding, spoken: Spoken) -> Interface {
+        Interface { url: String::new(), binding, spoken, tenant: String::new() }
+    }
+
+    fn rpc() -> Interface {
+        interface(Binding::JsonRpc, Spoken::V1)
+    }
+
+    fn get() -> Ask {
+        Ask::Get("t".into(), 0)
+    }
+
+    fn why(interface: &Interface, status: u16, body: &Value) -> Why {
+        interface.answer(&get(), status, None, body.to_string().as_bytes()).unwrap_err().why
+    }
+
+    #[test]
+    fn a_task_is_read_in_every_binding_and_version() {
+        let task = json!({"id": "t", "status": {"state": "TASK_STATE_WORKING"}});
+        let old = json!({"kind": "task", "id": "t", "status": {"state": "working"}});
+        let rest = interface(Binding::Rest, Spoken::V1);
+        let v03 = interface(Binding::JsonRpc, Spoken::V03);
+        let sent = Ask::Subscribe("t".into());
+        for (interface, ask, body) in [
+            (rpc(), get(), json!({"result": task})),
+            (rpc(), sent.clone(), json!({"result": {"task": task}})),
+            (rest.clone(), get(), task.clone()),
+            (rest, sent, json!({"task": task})),
+            (v03, get(), json!({"result": old})),
+        ] {
+            let read = interface.answer(&ask, 200, None, body.to_string().as_bytes()).unwrap();
+            assert!(matches!(read.payload, Some(Told::Task(task)) if task.id == "t"));
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_what_may_have_been_done() {
+        let fault = |kind| Fault::new(kind, "no");
+        for (kind, meant) in [
+            (FaultKind::TaskNotFound, Why::NoTask),
+            (FaultKind::UnsupportedOperation, Why::Refused),
+            (FaultKind::InvalidParams, Why::Refused),
+            (FaultKind::Unavailable, Why::Busy(None)),
+            (FaultKind::Exhausted, Why::Busy(None)),
+            (FaultKind::Loop, Why::Loop),
+            (FaultKind::Internal, Why::Unknown),
+        ] {
+            assert_eq!(
+                why(&rpc(), 200, &json!({"error": fault(kind).to_rpc()})),
+                meant,
+                "{kind:?}"
+            );
+            let rest = interface(Binding::Rest, Spoken::V1);
+            assert_eq!(why(&rest, kind.http_status(), &fault(kind).to_http()), meant, "{kind:?}");
+        }
+        let full = Fault::from(Refusal::new(RefusalCode::InboxFull, "full"));
+        assert_eq!(why(&rpc(), 200, &json!({"error": full.to_rpc()})), Why::Busy(None));
+        for (status, meant) in [
+            (400, Why::Refused),
+            (404, Why::Refused),
+            (429, Why::Busy(None)),
+            (500, Why::Unknown),
+            (502, Why::Unknown),
+            (503, Why::Busy(None)),
+            (504, Why::Unknown),
+        ] {
+            let answered = rpc().answer(&get(), status, None, b"<html>");
+            assert_eq!(answered.unwrap_err().why, meant, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_nothing() {
+        for body in
+            ["", "{}", "[]", "{\"result\":{}}", "{\"result\":{\"id\":\"t\"}}", "{\"result\":5}"]
+        {
+            let trouble = rpc().answer(&get(), 200, None, body.as_bytes()).unwrap_err();
+            assert_eq!(trouble.why, Why::Unknown, "{body}");
+        }
+        let message = json!({"result": {"message": {"messageId": "m", "role": "ROLE_AGENT"}}});
+        assert_eq!(why(&rpc(), 200, &message), Why::Unknown);
+    }
+}

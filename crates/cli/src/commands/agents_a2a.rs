@@ -1,0 +1,152 @@
+//! `agents add`, `remove` and `list --a2a`: servers of A2A elsewhere as agents of the broker.
+
+use super::agents::joined;
+use crate::connect::Link;
+use crate::error::CliError;
+use crate::marks::pair;
+use crate::output::{self, Output, units};
+use clap::Args;
+use serde_json::{Value, json};
+use std::time::Duration;
+use trunkline_types::{A2aAgent, A2aAgentSettings, AgentId, SkillName};
+
+/// What `agents add` takes.
+#[derive(Args, Debug)]
+pub(crate) struct AddArgs {
+    /// Where it is: the URL of its card, or what its card is below.
+    #[arg(long, value_name = "URL")]
+    a2a: String,
+    /// Its id here; without one it is made of the name that its card says.
+    #[arg(long)]
+    id: Option<AgentId>,
+    /// A message may be sent to it again when it is not known what became of it.
+    #[arg(long)]
+    idempotent: bool,
+    /// A header that it is sent with each request; may be given several times. The value is not
+    /// shown again.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    header: Vec<(String, String)>,
+    /// A token that it is sent as `Authorization: Bearer`. It is not shown again.
+    #[arg(long, value_name = "TOKEN")]
+    bearer: Option<String>,
+    /// How often its card is read: 1s to 1d.
+    #[arg(
+        long,
+        value_name = "SPAN",
+        default_value = "1m",
+        allow_hyphen_values = true,
+        value_parser = units::parse_span
+    )]
+    refresh: Duration,
+    /// How long it may take to answer a message, if the task's time to live is not shorter: 10ms
+    /// to 1d.
+    #[arg(
+        long,
+        value_name = "SPAN",
+        default_value = "10m",
+        allow_hyphen_values = true,
+        value_parser = units::parse_span
+    )]
+    answer_within: Duration,
+    /// The host of the URL may be at an address that is not public, such as localhost.
+    #[arg(long)]
+    allow_private: bool,
+}
+
+impl AddArgs {
+    fn settings(self) -> A2aAgentSettings {
+        let Self { a2a: url, id, idempotent, header, bearer, refresh, .. } = self;
+        let (answer_within, allow_private) = (self.answer_within, self.allow_private);
+        let bearer = bearer.map(|token| ("authorization".to_owned(), format!("Bearer {token}")));
+        let headers = header.into_iter().chain(bearer);
+        let headers = headers.map(|(name, value)| (name.into(), value.into())).collect();
+        A2aAgentSettings { url, id, idempotent, headers, refresh, answer_within, allow_private }
+    }
+}
+
+/// Adds one.
+pub(super) async fn add(link: &Link, args: AddArgs, output: &Output) -> Result<(), CliError> {
+    let agent = link.add_a2a_agent(args.settings()).await?;
+    if output.is_json() {
+        return output.value(&shown(&agent));
+    }
+    let skills = joined(agent.skills.iter());
+    output.line(format_args!(
+        "added {}: {} at {}{}",
+        agent.id,
+        agent.binding,
+        agent.interface,
+        if skills.is_empty() { String::new() } else { format!(", skills {skills}") }
+    ))
+}
+
+/// Removes one.
+pub(super) async fn remove(link: &Link, id: AgentId, output: &Output) -> Result<(), CliError> {
+    link.remove_a2a_agent(id.clone()).await?;
+    if output.is_json() {
+        return output.value(&json!({ "id": id.to_string(), "done": "removed" }));
+    }
+    output.line(format_args!("removed {id}"))
+}
+
+/// Lists them.
+pub(super) async fn list(link: &Link, most: usize, output: &Output) -> Result<(), CliError> {
+    let agents = link.a2a_agents().await?;
+    let more = agents.len() > most;
+    let agents = &agents[..agents.len().min(most)];
+    if output.is_json() {
+        output.value(&agents.iter().map(shown).collect::<Value>())?;
+    } else if agents.is_empty() {
+        output.note("no servers of A2A elsewhere; add one with `trunkline agents add --a2a URL`");
+    } else {
+        let row = |agent: &A2aAgent| {
+            [
+                agent.id.to_string(),
+                agent.url.clone(),
+                agent.binding.to_string(),
+                joined(agent.skills.iter()),
+                agent.read_at.map_or_else(|| "never".to_owned(), units::age),
+                agent.trouble.clone().unwrap_or_else(|| "takes work".to_owned()),
+            ]
+        };
+        let header = ["ID", "URL", "BINDING", "SKILLS", "CARD READ", "STATE"];
+        output.table(&output::rows(header, &[], agents.iter().map(row)))?;
+    }
+    if more {
+        output.note(format_args!("there are more than {most}: raise --limit"));
+    }
+    Ok(())
+}
+
+fn shown(agent: &A2aAgent) -> Value {
+    let A2aAgent {
+        id,
+        url,
+        idempotent,
+        headers,
+        refresh,
+        answer_within,
+        allow_private,
+        interface,
+        binding,
+        streaming,
+        skills,
+        read_at,
+        trouble,
+    } = agent;
+    json!({
+        "id": id.as_str(),
+        "url": url,
+        "idempotent": idempotent,
+        "headers": headers.iter().map(smol_str::SmolStr::as_str).collect::<Vec<_>>(),
+        "refresh_ms": refresh.as_millis(),
+        "answer_within_ms": answer_within.as_millis(),
+        "allow_private": allow_private,
+        "interface": interface,
+        "binding": binding.as_str(),
+        "streaming": streaming,
+        "skills": skills.iter().map(SkillName::as_str).collect::<Vec<_>>(),
+        "read_at_ms": read_at.map(|at| at.0),
+        "trouble": trouble,
+    })
+}

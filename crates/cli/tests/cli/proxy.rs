@@ -1,0 +1,153 @@
+//! Servers of A2A elsewhere as agents: the commands, and what kills do to a task that is there.
+
+use super::harness::{Broker, Running, run, until};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A broker whose agent notes each run, and ends a run when it is let.
+struct There {
+    broker: Broker,
+    _agent: Running,
+    runs: PathBuf,
+    gate: PathBuf,
+}
+
+impl There {
+    fn start() -> Self {
+        let broker = Broker::start();
+        let (runs, gate) = (broker.scratch().join("runs"), broker.scratch().join("gate"));
+        assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+        let script = format!("echo begun >> '{}'; cat '{}'", runs.display(), gate.display());
+        let agent = broker.agent(["--id", "digger", "--skill", "dig", "--", "sh", "-c", &script]);
+        Self { broker, _agent: agent, runs, gate }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/agents/digger", self.broker.address())
+    }
+
+    fn runs(&self) -> usize {
+        fs::read_to_string(&self.runs).unwrap_or_default().lines().count()
+    }
+
+    /// Lets the run end with this reply.
+    fn open(&self, reply: &str) {
+        fs::write(&self.gate, reply).unwrap();
+    }
+}
+
+fn add(near: &Broker, url: &str) {
+    let added = near.run(["agents", "add", "--a2a", url, "--id", "far", "--allow-private"]).ok();
+    assert!(added.starts_with("added far: JSONRPC 1.0 at "), "{added}");
+}
+
+fn task(near: &Broker, id: &str) -> Value {
+    near.run(["task", "get", id, "--json"]).json()
+}
+
+fn presence(near: &Broker) -> String {
+    near.run(["agents", "get", "far", "--json"]).json()["presence"].as_str().unwrap().to_owned()
+}
+
+/// Begins a task and waits until the broker has noted who does it.
+fn begun(near: &Broker, there: &There) -> String {
+    let id = near.run(["send", "--to", "agent:far", "--data", "x"]).ok();
+    until("it is begun there", || (there.runs() == 1).then_some(()));
+    // It was submitted and begun, noted before it was sent, and after it was taken.
+    until("it is noted here", || (task(near, &id)["last_event"].as_u64()? >= 4).then_some(()));
+    id
+}
+
+fn done(near: &Broker, there: &There, id: &str) {
+    there.open("treasure");
+    let task = until("it is done", || {
+        let task = task(near, id);
+        let state = task["state"].as_str().unwrap();
+        assert!(["working", "submitted", "completed"].contains(&state), "{task}");
+        (state == "completed").then_some(task)
+    });
+    assert_eq!(task["result"]["text"], "treasure", "{task}");
+    assert_eq!(there.runs(), 1);
+    assert_eq!(near.figure("tasks_completed"), 1);
+}
+
+#[test]
+fn a_task_elsewhere_completes_once_although_the_broker_was_killed_meanwhile() {
+    // What a killed broker held comes back when its lease has run out.
+    let (there, mut near) = (There::start(), Broker::configured("[broker]\nlease = \"2s\"\n", []));
+    add(&near, &there.url());
+    let id = begun(&near, &there);
+    near.kill();
+    near.restart();
+    done(&near, &there, &id);
+    assert_eq!(there.broker.figure("tasks_completed"), 1);
+}
+
+#[test]
+fn a_task_elsewhere_goes_on_after_the_server_there_was_killed() {
+    let (mut there, near) = (There::start(), Broker::start());
+    add(&near, &there.url());
+    let id = begun(&near, &there);
+    there.broker.kill();
+    until("it is away", || (presence(&near) == "offline").then_some(()));
+    let listed = near.run(["agents", "list", "--a2a"]).ok();
+    assert!(listed.contains("cannot be read"), "{listed}");
+    there.broker.restart();
+    until("it is back", || (presence(&near) != "offline").then_some(()));
+    done(&near, &there, &id);
+}
+
+#[test]
+fn a_server_elsewhere_is_added_listed_and_removed_without_showing_its_secrets() {
+    let (there, near) = (There::start(), Broker::start());
+    let url = there.url();
+    let added = near.run([
+        "agents",
+        "add",
+        "--a2a",
+        &url,
+        "--allow-private",
+        "--idempotent",
+        "--bearer",
+        "s3cret",
+        "--header",
+        "x-key=k3y",
+        "--refresh",
+        "5s",
+        "--answer-within",
+        "7s",
+        "--json",
+    ]);
+    let added = added.json();
+    assert_eq!((&added["id"], &added["skills"][0]), (&"digger".into(), &"dig".into()));
+    assert_eq!((&added["refresh_ms"], &added["answer_within_ms"]), (&5_000.into(), &7_000.into()));
+    assert_eq!((&added["idempotent"], &added["allow_private"]), (&true.into(), &true.into()));
+    let listed = near.run(["agents", "list", "--a2a"]).ok();
+    assert!(listed.contains(&url) && listed.contains("takes work"), "{listed}");
+    let json = near.run(["agents", "list", "--a2a", "--json"]).ok();
+    let shown = near.run(["agents", "get", "digger", "--json"]).ok();
+    let tasks = near.run(["task", "list", "--json"]).ok();
+    for shown in [&added.to_string(), &listed, &json, &shown, &tasks] {
+        assert!(!shown.contains("s3cret") && !shown.contains("k3y"), "{shown}");
+    }
+    assert_eq!(near.run(["agents", "remove", "digger"]).ok(), "removed digger");
+    let gone = near.run(["agents", "remove", "digger"]).fails(5);
+    assert!(gone.contains("there is no agent 'digger' elsewhere"), "{gone}");
+    let none = near.run(["agents", "list", "--a2a"]);
+    assert!(none.stderr.contains("trunkline agents add"), "{none:?}");
+    assert_eq!(near.run(["agents", "list", "--json"]).json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_added_is_refused_with_what_helps() {
+    let near = Broker::start();
+    let own = format!("http://{}", near.address());
+    let told = near.run(["agents", "add", "--a2a", &own, "--allow-private"]).fails(4);
+    assert!(told.contains("leads to this broker itself"), "{told}");
+    let told = near.run(["agents", "add", "--a2a", &own]).fails(4);
+    assert!(told.contains("server.a2a_proxy_allow could allow it"), "{told}");
+    let told = run(["agents", "list", "--a2a", "--skill", "x"]).fails(2);
+    assert!(told.contains("cannot be used with"), "{told}");
+}

@@ -1,0 +1,281 @@
+//! Somebody's server of the standard, which does what the test says.
+
+use super::bench::Bench;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// What the server does with a call of JSON-RPC.
+pub(crate) enum React {
+    /// Answers with a result.
+    Result(Value),
+    /// Answers with an error.
+    Error(Value),
+    /// Answers with a status and nothing else.
+    Status(u16),
+    /// Tells these results as events, and then what follows.
+    Events(Vec<Value>, Then),
+    /// Breaks the connection.
+    Break,
+    /// Never answers.
+    Never,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy)]
+pub(crate) enum Then {
+    Close,
+    Break,
+    Silence,
+}
+
+/// Told the method, its parameters and how often it was called before.
+type Script = Box<dyn Fn(&str, &Value, usize) -> React + Send + Sync>;
+
+/// One call that was made.
+#[derive(Clone)]
+pub(crate) struct Called {
+    pub(crate) method: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) params: Value,
+}
+
+struct Inner {
+    address: SocketAddr,
+    card: Mutex<Value>,
+    /// With what status the card is answered; 200 usually.
+    card_status: Mutex<u16>,
+    called: Mutex<Vec<Called>>,
+    cards: Mutex<Vec<HeaderMap>>,
+    script: Script,
+}
+
+/// A server elsewhere.
+#[derive(Clone)]
+pub(crate) struct Far(Arc<Inner>);
+
+impl Far {
+    /// A server that streams.
+    pub(crate) async fn start(
+        script: impl Fn(&str, &Value, usize) -> React + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let inner = Inner {
+            address,
+            card: Mutex::new(card(&format!("http://{address}/rpc"))),
+            card_status: Mutex::new(200),
+            called: Mutex::default(),
+            cards: Mutex::default(),
+            script: Box::new(script),
+        };
+        let far = Self(Arc::new(inner));
+        let router = Router::new().fallback(answer).with_state(far.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        far
+    }
+
+    /// One that does not stream.
+    pub(crate) async fn plain(
+        script: impl Fn(&str, &Value, usize) -> React + Send + Sync + 'static,
+    ) -> Self {
+        let far = Self::start(script).await;
+        far.change(|card| card["capabilities"]["streaming"] = false.into());
+        far
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.0.address)
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.0.card.lock());
+    }
+
+    pub(crate) fn card_status(&self, status: u16) {
+        *self.0.card_status.lock() = status;
+    }
+
+    /// The calls of a method so far.
+    pub(crate) fn called(&self, method: &str) -> Vec<Called> {
+        self.0.called.lock().iter().filter(|call| call.method == method).cloned().collect()
+    }
+
+    /// The headers with which the card was asked for so far.
+    pub(crate) fn cards(&self) -> Vec<HeaderMap> {
+        self.0.cards.lock().clone()
+    }
+}
+
+/// A card with one interface.
+pub(crate) fn card(url: &str) -> Value {
+    json!({
+        "name": "Far Agent", "description": "Elsewhere.", "version": "3",
+        "supportedInterfaces": [
+            {"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}],
+        "capabilities": {"streaming": true},
+        "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
+        "skills": [{"id": "far skill", "name": "Far", "description": "x", "tags": ["distant"]}],
+    })
+}
+
+async fn answer(State(far): State<Far>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    if parts.uri.path() == "/.well-known/agent-card.json" {
+        far.0.cards.lock().push(parts.headers.clone());
+        let status = StatusCode::from_u16(*far.0.card_status.lock()).unwrap();
+        let card = far.0.card.lock().to_string();
+        let tag = format!("\"{}\"", card.len());
+        let has = parts.headers.get(header::IF_NONE_MATCH).is_some_and(|known| *known == tag);
+        if has && status.is_success() {
+            return StatusCode::NOT_MODIFIED.into_response();
+        }
+        return (status, [(header::ETAG, tag)], card).into_response();
+    }
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    let Ok(call) = serde_json::from_slice::<Value>(&body) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let method = call["method"].as_str().unwrap().to_owned();
+    let before = far.called(&method).len();
+    let params = call["params"].clone();
+    let (headers, named) = (parts.headers, method.clone());
+    far.0.called.lock().push(Called { method, headers, params: params.clone() });
+    let rpc = |name: &str, value: Value| json!({"jsonrpc": "2.0", "id": 1, name: value});
+    match (far.0.script)(&named, &params, before) {
+        React::Result(result) => axum::Json(rpc("result", result)).into_response(),
+        React::Error(error) => axum::Json(rpc("error", error)).into_response(),
+        React::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        React::Break => {
+            let broken = stream::iter([Err::<Bytes, _>(io::Error::other("cut"))]);
+            Body::from_stream(broken).into_response()
+        }
+        React::Never => std::future::pending().await,
+        React::Events(results, then) => {
+            let event = |result| format!("data: {}\n\n", rpc("result", result));
+            let events: Vec<_> =
+                results.into_iter().map(|result| Ok(Bytes::from(event(result)))).collect();
+            let end = match then {
+                Then::Close => stream::empty().boxed(),
+                Then::Break => stream::once(async {
+                    // What was told before is on its way then.
+                    tokio::task::yield_now().await;
+                    Err(io::Error::other("cut"))
+                })
+                .boxed(),
+                Then::Silence => stream::pending().boxed(),
+            };
+            let body = Body::from_stream(stream::iter(events).chain(end));
+            ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+        }
+    }
+}
+
+/// A task of the server.
+pub(crate) fn task(state: &str, parts: &[&str]) -> Value {
+    let parts: Vec<_> = parts.iter().map(|text| json!({ "text": text })).collect();
+    let mut task = json!({
+        "id": "far-1", "contextId": "far-c", "status": {"state": format!("TASK_STATE_{state}")},
+    });
+    if !parts.is_empty() {
+        task["artifacts"] = json!([{"artifactId": "out", "parts": parts}]);
+    }
+    task
+}
+
+/// The same as what a stream tells.
+pub(crate) fn shown(state: &str, parts: &[&str]) -> Value {
+    json!({"task": task(state, parts)})
+}
+
+/// A piece of its artifact.
+pub(crate) fn piece(text: &str, append: bool) -> Value {
+    json!({"artifactUpdate": {"taskId": "far-1", "contextId": "far-c", "append": append,
+        "artifact": {"artifactId": "out", "parts": [{ "text": text }]}}})
+}
+
+impl Bench {
+    /// Adds an agent elsewhere at a loopback address, with whatever else is to be said of it.
+    pub(crate) async fn add(&self, url: &str, more: Value) -> super::bench::Answer {
+        let mut added = json!({"a2a": url, "id": "far", "allow_private": true});
+        for (name, value) in more.as_object().unwrap() {
+            added[name] = value.clone();
+        }
+        let headers = [("Content-Type", "application/json")];
+        self.raw("POST", "/api/v1/agents", &headers, added.to_string()).await
+    }
+
+    /// Sends a text to the agent elsewhere, and returns the task once it has ended or waits.
+    pub(crate) async fn far(&self, text: &str) -> Value {
+        let body = json!({ "message": super::bench::said(text) });
+        let answer = self.rest("POST", "/agents/far/message:send", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["task"].clone()
+    }
+
+    /// Has a text sent to the agent elsewhere without waiting, and returns the task's id.
+    pub(crate) async fn far_begun(&self, text: &str) -> String {
+        let body = json!({
+            "message": super::bench::said(text), "configuration": {"returnImmediately": true},
+        });
+        let answer = self.rest("POST", "/agents/far/message:send", &body).await;
+        answer.json()["task"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A task as it stands.
+    pub(crate) async fn shown(&self, id: &str) -> Value {
+        self.rest("GET", &format!("/tasks/{id}"), &Value::Null).await.json()
+    }
+
+    /// Waits until the agent elsewhere is so present.
+    pub(crate) async fn until_far_is(&self, state: &str) -> Value {
+        super::bench::soon(async {
+            loop {
+                let path = format!("/api/v1/agents?state={state}");
+                let listed = self.raw("GET", &path, &[], "").await.json();
+                let found = listed["agents"].as_array().unwrap().iter();
+                if let Some(far) = found.clone().find(|agent| agent["id"] == "far") {
+                    return far.clone();
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+
+    /// Waits until a task, whoever has it, is in a state.
+    pub(crate) async fn until_task(&self, id: &str, state: &str) -> Value {
+        let state = format!("TASK_STATE_{state}");
+        super::bench::soon(async {
+            loop {
+                let task = self.shown(id).await;
+                if task["status"]["state"] == state.as_str() {
+                    return task;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+}
+
+/// The texts of a task's artifact.
+pub(crate) fn texts(task: &Value) -> Vec<&str> {
+    let parts = task["artifacts"][0]["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    parts.iter().map(|part| part["text"].as_str().unwrap()).collect()
+}
+
+/// What the status of a task says.
+pub(crate) fn reason(task: &Value) -> String {
+    task["status"]["message"]["parts"][0]["text"].as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,222 @@
+//! What becomes of a message when the agent elsewhere breaks, and that it is not sent twice.
+
+use super::bench::{Bench, answered};
+use super::far::{Far, React, Then, piece, reason, shown, task, texts};
+use serde_json::{Value, json};
+use std::time::Duration;
+use trunkline_agent::Host;
+use trunkline_server::ServerConfig;
+use trunkline_types::Destination;
+
+fn is_state(task: &Value, state: &str) -> bool {
+    task["status"]["state"] == format!("TASK_STATE_{state}")
+}
+
+/// A server that breaks at the first message, or never answers it, and completes the next one.
+async fn unsure(first: fn() -> React) -> Far {
+    Far::plain(move |method, _, before| match (method, before) {
+        ("SendMessage", 0) => first(),
+        ("SendMessage", _) => React::Result(shown("COMPLETED", &["done"])),
+        _ => React::Status(404),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_not_sent_again() {
+    for first in [|| React::Break, || React::Status(502), || React::Result(json!({}))] {
+        let (bench, far) = (Bench::start().await, unsure(first).await);
+        assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+        let ended = bench.far("once").await;
+        assert!(is_state(&ended, "FAILED"), "{ended}");
+        assert!(reason(&ended).contains("it is not known whether the message reached"), "{ended}");
+        assert_eq!(far.called("SendMessage").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_sent_again_to_an_idempotent_agent() {
+    let (bench, far) = (Bench::start().await, unsure(|| React::Break).await);
+    assert_eq!(bench.add(&far.url(), json!({"idempotent": true})).await.status, 201);
+    let ended = bench.far("twice").await;
+    assert!(is_state(&ended, "COMPLETED"), "{ended}");
+    let sent = far.called("SendMessage");
+    assert_eq!(sent.len(), 2);
+    let id = |at: usize| sent[at].params["message"]["messageId"].clone();
+    assert_eq!(id(0), id(1), "a server that knows it can tell the repeat");
+}
+
+#[tokio::test]
+async fn what_was_refused_for_now_is_sent_again_and_what_was_refused_is_not() {
+    let bench = Bench::start().await;
+    let far = unsure(|| React::Status(503)).await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    assert!(is_state(&bench.far("again").await, "COMPLETED"));
+    assert_eq!(far.called("SendMessage").len(), 2);
+
+    let far = unsure(|| React::Error(json!({"code": -32602, "message": "not like that"}))).await;
+    assert_eq!(bench.add(&far.url(), json!({"id": "other"})).await.status, 201);
+    let body = json!({ "message": super::bench::said("no") });
+    let ended =
+        bench.rest("POST", "/agents/other/message:send", &body).await.json()["task"].clone();
+    assert!(is_state(&ended, "FAILED") && reason(&ended).contains("not like that"), "{ended}");
+    assert_eq!(far.called("SendMessage").len(), 1);
+}
+
+#[tokio::test]
+async fn an_agent_that_never_answers_is_given_up_after_its_time_or_the_tasks() {
+    let (bench, far) = (Bench::start().await, unsure(|| React::Never).await);
+    assert_eq!(bench.add(&far.url(), json!({"answer_within_ms": 300})).await.status, 201);
+    let ended = bench.far("hello").await;
+    assert!(is_state(&ended, "FAILED"), "{ended}");
+    assert!(reason(&ended).contains("did not answer within 300ms"), "{ended}");
+
+    let far = unsure(|| React::Never).await;
+    assert_eq!(bench.add(&far.url(), json!({"id": "slow"})).await.status, 201);
+    let to = Destination::Agent("slow".parse().unwrap());
+    let sent = bench.broker.send(to, "x").ttl(Duration::from_millis(300)).wait().await;
+    assert!(sent.unwrap_err().to_string().to_lowercase().contains("expired"));
+    assert_eq!(far.called("SendMessage").len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_is_resumed_and_each_piece_is_told_once() {
+    let bench = Bench::start().await;
+    let far = Far::start(|method, _, before| match (method, before) {
+        ("SendStreamingMessage", 0) => {
+            React::Events(vec![shown("WORKING", &[]), piece("one", false)], Then::Break)
+        }
+        ("GetTask", 0) => React::Status(503),
+        ("GetTask", 1) => React::Result(task("WORKING", &["one", "two"])),
+        // A server may be behind what it has told.
+        ("GetTask", _) => React::Result(task("WORKING", &["one"])),
+        ("SubscribeToTask", 0) => React::Events(
+            vec![shown("WORKING", &["one", "two"]), piece("three", true)],
+            Then::Close,
+        ),
+        ("SubscribeToTask", _) => {
+            let all = ["one", "two", "three"];
+            React::Events(
+                vec![shown("WORKING", &all), piece("four", true), shown("COMPLETED", &[])],
+                Then::Close,
+            )
+        }
+        _ => React::Status(404),
+    })
+    .await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let ended = bench.far("stream").await;
+    assert!(is_state(&ended, "COMPLETED"), "{ended}");
+    assert_eq!(texts(&ended), ["one", "two", "three", "four"]);
+    assert_eq!(far.called("SendStreamingMessage").len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_resumed_is_polled() {
+    let bench = Bench::start().await;
+    let far = Far::start(|method, _, before| match (method, before) {
+        ("SendStreamingMessage", 0) => React::Events(vec![shown("SUBMITTED", &[])], Then::Close),
+        ("GetTask", 0..4) => React::Result(task("WORKING", &["one"])),
+        ("GetTask", _) => React::Result(task("COMPLETED", &["one", "two"])),
+        ("SubscribeToTask", _) => React::Error(json!({"code": -32004, "message": "no"})),
+        _ => React::Status(404),
+    })
+    .await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let ended = bench.far("poll").await;
+    assert!(is_state(&ended, "COMPLETED"), "{ended}");
+    assert_eq!(texts(&ended), ["one", "two"]);
+    assert_eq!(far.called("SendStreamingMessage").len(), 1);
+    assert_eq!(far.called("SubscribeToTask").len(), 2, "it is not asked for what it has not");
+}
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_is_not_waited_for() {
+    let a2a_proxy_timeout = Duration::from_millis(300);
+    let bench = Bench::with(ServerConfig { a2a_proxy_timeout, ..ServerConfig::default() }).await;
+    let far = Far::start(|method, _, before| match (method, before) {
+        ("SendStreamingMessage", _) => React::Events(vec![shown("WORKING", &[])], Then::Silence),
+        // The first is the one that looks for loops.
+        ("GetTask", 0) => React::Status(404),
+        ("GetTask", 1) => React::Never,
+        ("GetTask", _) => React::Result(task("COMPLETED", &["done"])),
+        _ => React::Never,
+    })
+    .await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    assert_eq!(texts(&bench.far("hush").await), ["done"]);
+}
+
+#[tokio::test]
+async fn a_task_that_is_forgotten_elsewhere_fails_unless_the_agent_is_idempotent() {
+    let script = |method: &str, _: &Value, before: usize| match (method, before) {
+        ("SendStreamingMessage", 0) => React::Events(vec![shown("WORKING", &[])], Then::Break),
+        ("SendStreamingMessage", _) => {
+            React::Events(vec![shown("COMPLETED", &["done"])], Then::Close)
+        }
+        _ => React::Error(json!({"code": -32001, "message": "unknown"})),
+    };
+    for (idempotent, state, sent) in [(false, "FAILED", 1), (true, "COMPLETED", 2)] {
+        let (bench, far) = (Bench::start().await, Far::start(script).await);
+        assert_eq!(bench.add(&far.url(), json!({"idempotent": idempotent})).await.status, 201);
+        let ended = bench.far("x").await;
+        assert!(is_state(&ended, state), "{ended}");
+        if !idempotent {
+            assert!(reason(&ended).contains("no longer knows its task far-1"), "{ended}");
+        }
+        assert_eq!(far.called("SendStreamingMessage").len(), sent);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_goes_to_the_same_task_and_what_it_asked_before_is_not_asked_again() {
+    let bench = Bench::start().await;
+    let waiting = || {
+        let mut task = task("INPUT_REQUIRED", &[]);
+        let message =
+            json!({"messageId": "q", "role": "ROLE_AGENT", "parts": [{"text": "which?"}]});
+        task["status"]["message"] = message;
+        task
+    };
+    let far = Far::plain(move |method, _, before| match (method, before) {
+        // It shows the task as it was until its agent begins.
+        ("SendMessage", _) | ("GetTask", 0..3) => {
+            let task = waiting();
+            React::Result(if method == "GetTask" { task } else { json!({ "task": task }) })
+        }
+        _ => React::Result(task("COMPLETED", &["done"])),
+    })
+    .await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let asks = bench.far("ask").await;
+    assert!(is_state(&asks, "INPUT_REQUIRED") && reason(&asks) == "which?", "{asks}");
+    let body = json!({ "message": answered(asks["id"].as_str().unwrap(), "this") });
+    let done = bench.rest("POST", "/agents/far/message:send", &body).await.json()["task"].clone();
+    assert!(is_state(&done, "COMPLETED"), "{done}");
+    let sent = far.called("SendMessage");
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0].params["message"]["taskId"], Value::Null);
+    let (answer, first) = (&sent[1].params["message"], &sent[0].params["message"]);
+    assert_eq!((&answer["taskId"], &answer["contextId"]), (&json!("far-1"), &json!("far-c")));
+    assert_eq!(answer["parts"][0]["text"], "this");
+    assert_eq!(first["contextId"], asks["contextId"], "it is told the conversation");
+}
+
+#[tokio::test]
+async fn what_a_server_of_messages_says_is_the_answer() {
+    let bench = Bench::start().await;
+    let far = Far::plain(|_, params, _| {
+        let told_context = params["message"].get("contextId").is_some();
+        if told_context {
+            return React::Error(json!({"code": -32602, "message": "unknown contextId"}));
+        }
+        React::Result(json!({"message": {
+            "messageId": "r", "role": "ROLE_AGENT", "parts": [{"text": "short"}]}}))
+    })
+    .await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let done = bench.far("hello").await;
+    assert!(is_state(&done, "COMPLETED") && reason(&done) == "short", "{done}");
+    // It takes no conversation that it did not begin, and says so before it does anything.
+    assert_eq!(far.called("SendMessage").len(), 2);
+}

@@ -1,0 +1,212 @@
+//! What can be set about an agent elsewhere, and what is refused.
+
+use super::bench::Bench;
+use super::far::{Far, React, card, reason, shown};
+use serde_json::{Value, json};
+use trunkline_server::ServerConfig;
+
+async fn completes() -> Far {
+    Far::start(|_, _, _| React::Events(vec![shown("COMPLETED", &[])], super::far::Then::Close))
+        .await
+}
+
+/// Why an agent elsewhere is refused.
+async fn refused(bench: &Bench, url: &str, more: Value) -> String {
+    let answer = bench.add(url, more).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    answer.text().to_owned()
+}
+
+#[tokio::test]
+async fn a_card_that_cannot_be_used_is_refused_with_what_is_wrong_and_nothing_is_kept() {
+    let (bench, far) = (Bench::start().await, completes().await);
+    for (change, why) in [
+        (
+            (|card| drop(card.as_object_mut().unwrap().remove("skills"))) as fn(&mut Value),
+            "/.well-known/agent-card.json lacks skills",
+        ),
+        (
+            |card| card["supportedInterfaces"][0]["url"] = Value::Null,
+            "lacks supportedInterfaces[0].url",
+        ),
+        (
+            |card| card["supportedInterfaces"][0]["protocolBinding"] = "GRPC".into(),
+            "offers GRPC 1.0; spoken here are JSONRPC 1.0",
+        ),
+        (
+            |card| card["supportedInterfaces"][0]["url"] = "http://10.1.1.1/".into(),
+            "10.1.1.1, which is no public address; server.a2a_proxy_allow could allow it",
+        ),
+        (|card| card["supportedInterfaces"][0]["url"] = "ftp://x/".into(), "only http: and https:"),
+        (|card| *card = json!("<html>"), "is no JSON object"),
+    ] {
+        far.change(|card| {
+            *card = self::card(&format!("{}/rpc", far.url()));
+            change(card);
+        });
+        let told = refused(&bench, &far.url(), json!({})).await;
+        assert!(told.contains(why), "{told}");
+    }
+    far.card_status(404);
+    let told = refused(&bench, &far.url(), json!({})).await;
+    assert!(told.contains("/.well-known/agent.json answered with status 404"), "{told}");
+    let listed = bench.raw("GET", "/api/v1/agents?state=ready", &[], "").await.json();
+    assert_eq!(listed["agents"].as_array().unwrap().len(), 1, "{listed}");
+}
+
+#[tokio::test]
+async fn a_url_that_leads_to_the_broker_itself_is_refused() {
+    let (bench, far) = (Bench::start().await, completes().await);
+    for place in ["", "/agents/helper"] {
+        let url = format!("http://{}{place}", bench.address);
+        let told = refused(&bench, &url, json!({})).await;
+        assert!(told.contains("leads to this broker itself"), "{told}");
+    }
+    // Somebody else's card may name it too.
+    far.change(|card| *card = self::card(&format!("http://{}/agents/helper", bench.address)));
+    let told = refused(&bench, &far.url(), json!({})).await;
+    assert!(told.contains("leads to this broker itself"), "{told}");
+}
+
+#[tokio::test]
+async fn a_message_that_comes_back_through_other_brokers_fails_and_says_why() {
+    let (one, two) = (Bench::start().await, Bench::start().await);
+    // Each is the other's agent: what is sent to either would go round for ever.
+    let far = completes().await;
+    assert_eq!(two.add(&far.url(), json!({})).await.status, 201);
+    let url = format!("http://{}/agents/far", two.address);
+    assert_eq!(one.add(&url, json!({})).await.status, 201);
+    assert_eq!(two.raw("DELETE", "/api/v1/agents/far", &[], "").await.status, 204);
+    let url = format!("http://{}/agents/far", one.address);
+    assert_eq!(two.add(&url, json!({})).await.status, 201);
+    let ended = one.far("round").await;
+    assert_eq!(ended["status"]["state"], "TASK_STATE_FAILED", "{ended}");
+    assert!(reason(&ended).contains("is the broker that the message comes from"), "{ended}");
+}
+
+#[tokio::test]
+async fn a_message_that_has_passed_too_many_brokers_is_refused() {
+    let bench = Bench::start().await;
+    let via = vec!["x"; 17].join(",");
+    let headers = [("A2A-Version", "1.0"), ("trunkline-via", via.as_str())];
+    let body = json!({ "message": super::bench::said("hello") }).to_string();
+    let answer = bench.raw("POST", "/agents/helper/message:send", &headers, body).await;
+    assert_eq!(answer.status, 508, "{}", answer.text());
+    assert_eq!(answer.json()["error"]["details"][0]["reason"], "LOOP_DETECTED");
+}
+
+#[tokio::test]
+async fn only_public_addresses_and_what_is_allowed_are_called() {
+    let far = completes().await;
+    let bench = Bench::start().await;
+    let told = refused(&bench, &far.url(), json!({"allow_private": false})).await;
+    assert!(told.contains("server.a2a_proxy_allow could allow it"), "{told}");
+    let a2a_proxy_allow = vec!["127.0.0.1".parse().unwrap()];
+    let bench = Bench::with(ServerConfig { a2a_proxy_allow, ..ServerConfig::default() }).await;
+    assert_eq!(bench.add(&far.url(), json!({"allow_private": false})).await.status, 201);
+}
+
+#[tokio::test]
+async fn what_an_agent_is_called_with_is_sent_to_its_host_only_and_not_shown() {
+    let (bench, far) = (Bench::start().await, completes().await);
+    let more = json!({"bearer": "s3cret", "headers": {"x-key": "k3y"}});
+    let added = bench.add(&far.url(), more.clone()).await;
+    assert_eq!(added.status, 201);
+    assert_eq!(added.json()["headers"], json!(["x-key", "authorization"]));
+    assert_eq!(bench.far("hello").await["status"]["state"], "TASK_STATE_COMPLETED");
+    let called = far.called("SendStreamingMessage");
+    for headers in [&called[0].headers, &far.cards()[0]] {
+        assert_eq!(headers["authorization"], "Bearer s3cret");
+        assert_eq!(headers["x-key"], "k3y");
+    }
+    assert_eq!(called[0].headers["a2a-version"], "1.0");
+    let listed = bench.raw("GET", "/api/v1/agents", &[], "").await;
+    for shown in [added.text(), listed.text()] {
+        assert!(!shown.contains("s3cret") && !shown.contains("k3y"), "{shown}");
+    }
+    let other = completes().await;
+    far.change(|card| *card = self::card(&format!("{}/rpc", other.url())));
+    let mut more = more;
+    more["id"] = "other".into();
+    let told = refused(&bench, &far.url(), more).await;
+    assert!(told.contains("sent to no other place") && !told.contains("s3cret"), "{told}");
+    assert!(other.called("GetTask").is_empty());
+}
+
+#[tokio::test]
+async fn what_is_out_of_range_or_unknown_is_named() {
+    let (bench, far) = (Bench::start().await, completes().await);
+    for (more, why) in [
+        (json!({"refresh_ms": 1}), "refresh is 1ms, the range is 1s to 24h"),
+        (json!({"answer_within_ms": 0}), "answer-within is 0ns, the range is 10ms to 24h"),
+        (json!({"id": "a2a-proxy"}), "the broker's own"),
+        (json!({"id": "a b"}), "id: "),
+        (json!({"headers": {"host": "x"}}), "'host' is the broker's own to set"),
+        (json!({"nonsense": 1}), "unknown field `nonsense`"),
+        (json!({"a2a": "nowhere"}), "is no URL"),
+    ] {
+        let told = refused(&bench, &far.url(), more).await;
+        assert!(told.contains(why), "{told}");
+    }
+    let plain = bench.raw("POST", "/api/v1/agents", &[("Content-Type", "text/plain")], "{}").await;
+    assert_eq!(plain.status, 400);
+    assert!(far.called("SendStreamingMessage").is_empty());
+}
+
+#[tokio::test]
+async fn an_id_is_made_of_the_name_and_one_that_is_taken_is_refused() {
+    let (bench, far) = (Bench::start().await, completes().await);
+    let taken = bench.add(&far.url(), json!({"id": "helper"})).await;
+    assert_eq!(taken.status, 409, "{}", taken.text());
+    let added = bench.add(&far.url(), json!({"id": null})).await;
+    assert_eq!(added.json()["id"], "far-agent");
+    let again = bench.add(&far.url(), json!({"id": null})).await;
+    assert_eq!(again.status, 409, "{}", again.text());
+}
+
+#[tokio::test]
+async fn a_card_is_read_again_and_shows_when_it_has_changed() {
+    let (bench, far) = (Bench::start().await, completes().await);
+    assert_eq!(bench.add(&far.url(), json!({"refresh_ms": 1_000})).await.status, 201);
+    let asked = async |count: usize| {
+        super::bench::soon(async {
+            while far.cards().len() < count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    asked(2).await;
+    let tag = far.cards()[1].get("if-none-match").cloned();
+    assert!(tag.is_some(), "what is known is not sent again");
+    let more = json!({"id": "more", "name": "More", "description": "x", "tags": ["x"]});
+    far.change(|card| card["skills"].as_array_mut().unwrap().push(more));
+    let found = super::bench::soon(async {
+        loop {
+            let listed = bench.raw("GET", "/api/v1/agents?skill=more", &[], "").await.json();
+            if let Some(found) = listed["agents"].get(0) {
+                return found.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(found["id"], "far");
+}
+
+#[tokio::test]
+async fn an_agent_whose_card_cannot_be_had_is_offline_and_its_work_waits() {
+    let (bench, far) = (Bench::start().await, completes().await);
+    assert_eq!(bench.add(&far.url(), json!({"refresh_ms": 1_000})).await.status, 201);
+    far.card_status(500);
+    let away = bench.until_far_is("offline").await;
+    let trouble = away["a2a"]["trouble"].as_str().unwrap_or_default();
+    assert!(trouble.contains("answered with status 500"), "{away}");
+    let id = bench.far_begun("wait").await;
+    assert_eq!(bench.shown(&id).await["status"]["state"], "TASK_STATE_SUBMITTED");
+    assert!(far.called("SendStreamingMessage").is_empty());
+    far.card_status(200);
+    bench.until_task(&id, "COMPLETED").await;
+    let back = bench.until_far_is("ready").await;
+    assert_eq!(back["a2a"]["trouble"], Value::Null);
+}
