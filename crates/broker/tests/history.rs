@@ -286,6 +286,7 @@ async fn an_index_without_tasks_gets_them_and_keeps_its_keys() {
             "DROP TABLE tasks; DROP TABLE task_sums; DROP TABLE task_times;
              DROP TABLE letters; DROP TABLE letter_sums; ALTER TABLE state DROP COLUMN complete;
              ALTER TABLE state DROP COLUMN tasks_gone; ALTER TABLE state DROP COLUMN letters_gone;
+             ALTER TABLE state DROP COLUMN again;
              PRAGMA user_version = 1; UPDATE keys SET place = place + 1000000;",
         )
         .unwrap();

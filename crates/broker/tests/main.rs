@@ -9,6 +9,7 @@ mod durable;
 mod history;
 mod index_check;
 mod index_damage;
+mod index_rows;
 mod key_index;
 mod laws;
 mod letters;

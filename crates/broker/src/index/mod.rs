@@ -8,13 +8,15 @@
 //! not reach the disk at once, and a commit says in itself how far it goes. [`store`] is the file,
 //! [`thread`] fills it from the [`feed`], [`reader`] what the engine asks, [`tasks`] and [`letters`]
 //! its tables of what is over, [`table`] what these have in common, [`lists`] what is listed from
-//! them, [`rows`] what is taken in, [`room`] what is done on a full disk; while no broker runs [`inspect`] handles the file and [`examine`]
-//! checks it. The file has the name that it had when it held keys alone, so that older directories
+//! them, [`rows`] what is taken in, [`room`] what is done on a full disk, [`seal`] how rows are known to
+//! be whole, [`scrub`] looks at all of them and [`heal`] takes out what is not; while no broker runs
+//! [`inspect`] handles the file and [`examine`] checks it. The file has the name that it had when it held keys alone, so that older directories
 //! open. Why SQLite is in `docs/adr/0001-key-index.md`, why the tables are as they are in
 //! `docs/adr/0002-history.md`.
 
 pub(crate) mod examine;
 mod feed;
+mod heal;
 pub(crate) mod inspect;
 mod letters;
 mod lists;
@@ -22,6 +24,8 @@ mod opened;
 mod reader;
 mod room;
 mod rows;
+mod scrub;
+mod seal;
 mod store;
 mod table;
 mod tasks;
@@ -31,4 +35,5 @@ pub(crate) use feed::{Feed, Keep, Retention};
 pub(crate) use lists::Lists;
 pub(crate) use opened::{Fit, Index};
 pub(crate) use rows::{Entry, row_of};
+pub(crate) use seal::BadRow;
 pub(crate) use thread::IndexThread;

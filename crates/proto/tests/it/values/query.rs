@@ -146,7 +146,7 @@ fn inbox_stats() -> impl Strategy<Value = InboxStats> {
 }
 
 fn log_stats() -> impl Strategy<Value = LogStats> {
-    any::<((u64, u64, u64, u64, bool), [u64; 5], [u64; 7])>().prop_map(
+    any::<((u64, u64, u64, u64, bool), [u64; 5], [u64; 8])>().prop_map(
         |((records, bytes, flushes, recovered, disk_full), cleaning, payloads)| LogStats {
             records,
             bytes,
@@ -165,6 +165,7 @@ fn log_stats() -> impl Strategy<Value = LogStats> {
             payload_load_batches: payloads[4],
             damaged_places: payloads[5],
             records_left_out: payloads[6],
+            index_rows_damaged: payloads[7],
         },
     )
 }
