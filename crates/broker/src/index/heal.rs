@@ -3,6 +3,7 @@
 //! the file are made again from the tables. The log is then read again at the next start, for it may
 //! still tell of what was lost. Only tables that are damaged themselves cost the whole file.
 
+use crate::index::changes;
 use crate::index::letters::{self, LETTERS};
 use crate::index::seal::BadRow;
 use crate::index::store::{self, Hashes, Store, is_astray, signed};
@@ -66,11 +67,12 @@ impl Store {
     /// Counts again what does not fit its checksum. Whether something did not.
     pub(super) fn count_again(&mut self) -> Result<bool, Error> {
         let is_sound = TASKS.sums_are_sound(self.connection())?
-            && LETTERS.sums_are_sound(self.connection())?;
+            && LETTERS.sums_are_sound(self.connection())?
+            && changes::counts_are_sound(self.connection())?;
         if !is_sound {
             self.change(|transaction, _| {
-                TASKS.mend_sums(transaction)?;
-                LETTERS.mend_sums(transaction)
+                TASKS.count_again(transaction)?;
+                LETTERS.count_again(transaction)
             })?;
         }
         Ok(!is_sound)

@@ -1,4 +1,4 @@
-//! Lists of ended tasks, read outside of the engine's turn over a connection of their own.
+//! Lists of ended tasks, read outside of the engine's turn over connections of their own.
 //!
 //! Every order of the tables lists tasks newest first, so a page is read from where the one before
 //! ended until it is full. What the filter wants besides is told by the state and the skill, which
@@ -7,13 +7,13 @@
 
 use crate::index::feed::Feed;
 use crate::index::letters;
+use crate::index::pool::Pool;
 use crate::index::seal::{BadRow, sound};
 use crate::index::store::{self, Hashes, signed, unsigned};
 use crate::index::table::astray;
 use crate::index::tasks::{self, COMPLETED, Name, TASKS};
-use parking_lot::Mutex;
 use rusqlite::{Connection, Error, params};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use trunkline_engine::{EndedTask, InMemory, LetterList, merge_tasks};
 use trunkline_types::{
@@ -22,28 +22,25 @@ use trunkline_types::{
 };
 
 /// How much one page may cost: what it takes to look at so many tasks in their order.
-const COST: u32 = 10_000;
+pub(super) const COST: u32 = 10_000;
 
 /// How many times as much it costs to read a task.
-const READ: u32 = 6;
+pub(super) const READ: u32 = 6;
 
 /// How many bytes of tasks one page has, unless its first alone has more.
-const BYTES: usize = 4 << 20;
+pub(super) const BYTES: usize = 4 << 20;
 
 /// How many bytes of messages and events are read for one conversation; what is older shows as
 /// more.
 const TALK: usize = 64 << 20;
 
 /// How many tasks a page has when nobody says.
-const DEFAULT: u32 = 100;
+pub(super) const DEFAULT: u32 = 100;
 
 /// Reads lists.
 #[derive(Debug)]
 pub(crate) struct Lists {
-    /// One list at a time: it takes a few milliseconds, and would not be faster beside another.
-    connection: Mutex<Connection>,
-    hashes: Hashes,
-    path: PathBuf,
+    pool: Pool,
     /// Told of damage, so that nothing more goes in.
     feed: Arc<Feed>,
 }
@@ -65,8 +62,7 @@ impl Seen {
 
 impl Lists {
     pub(crate) fn open(path: &Path, feed: Arc<Feed>) -> Result<Self, Error> {
-        let (connection, hashes) = store::connect(path)?;
-        Ok(Self { connection: Mutex::new(connection), hashes, path: path.to_owned(), feed })
+        Ok(Self { pool: Pool::open(path)?, feed })
     }
 
     /// A page of a tenant's tasks that ended before a place.
@@ -76,10 +72,12 @@ impl Lists {
         filter: &TaskFilter,
         before: Sequence,
     ) -> Result<TaskPage, Refusal> {
-        let connection = self.connection.lock();
-        let list = List { connection: &connection, hashes: self.hashes, tenant, filter, before };
+        let hashes = self.pool.hashes;
         let mut bad = Vec::new();
-        let page = list.page(&mut bad);
+        let page = self.pool.read(|connection| {
+            let list = List { connection, hashes, tenant, filter, before };
+            if filter.by_change { list.changes(&mut bad) } else { list.page(&mut bad) }
+        });
         self.feed.note_rows(bad);
         page.map_err(|error| self.refusal(&error))
     }
@@ -97,10 +95,9 @@ impl Lists {
         const LATEST: &str = "SELECT place, head, rest FROM tasks INDEXED BY tasks_by_context
             WHERE context = ?1 AND place < ?2 ORDER BY id DESC";
         let mut bad = Vec::new();
-        let mut read = || {
-            let connection = self.connection.lock();
+        let mark = self.pool.hashes.mark(Name::Context, tenant, context.as_str());
+        let found = self.pool.read(|connection| {
             let mut latest = connection.prepare_cached(LATEST)?;
-            let mark = self.hashes.mark(Name::Context, tenant, context.as_str());
             let mut rows = latest.query([mark, signed(before.0)])?;
             let (mut found, mut bytes) = (Vec::new(), 0);
             while let Some(row) = rows.next()? {
@@ -119,8 +116,7 @@ impl Lists {
                 found.push(task);
             }
             Ok((found, false))
-        };
-        let found = read();
+        });
         self.feed.note_rows(bad);
         found.map_err(|error| self.refusal(&error))
     }
@@ -133,14 +129,16 @@ impl Lists {
         known: &InMemory,
     ) -> Result<LetterList, Refusal> {
         let mut bad = Vec::new();
-        let connection = self.connection.lock();
-        let list = letters::list(&connection, self.hashes, tenant, filter, known, &mut bad);
+        let hashes = self.pool.hashes;
+        let list = self.pool.read(|connection| {
+            letters::list(connection, hashes, tenant, filter, known, &mut bad)
+        });
         self.feed.note_rows(bad);
         list.map_err(|error| self.refusal(&error))
     }
 
     fn refusal(&self, error: &Error) -> Refusal {
-        let file = self.path.display();
+        let file = self.pool.path().display();
         if store::is_damage(error) {
             self.feed.suspect(&error.to_string());
         }
@@ -156,12 +154,12 @@ impl Lists {
 
 /// A list that is being made.
 #[derive(Clone, Copy)]
-struct List<'a> {
-    connection: &'a Connection,
-    hashes: Hashes,
-    tenant: &'a TenantId,
-    filter: &'a TaskFilter,
-    before: Sequence,
+pub(super) struct List<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) hashes: Hashes,
+    pub(super) tenant: &'a TenantId,
+    pub(super) filter: &'a TaskFilter,
+    pub(super) before: Sequence,
 }
 
 impl List<'_> {

@@ -7,13 +7,14 @@
 //! is made again from the log, as far back as that reaches, so nobody waits for it, its commits need
 //! not reach the disk at once, and a commit says in itself how far it goes. [`store`] is the file,
 //! [`thread`] fills it from the [`feed`], [`reader`] what the engine asks, [`tasks`] and [`letters`]
-//! its tables of what is over, [`table`] what these have in common, [`lists`] what is listed from
-//! them, [`rows`] what is taken in, [`room`] what is done on a full disk, [`seal`] how rows are known to
+//! its tables of what is over, [`table`] what these have in common, [`lists`] and [`changes`] what is listed from
+//! them over a [`pool`] of connections, [`rows`] what is taken in, [`room`] what is done on a full disk, [`seal`] how rows are known to
 //! be whole, [`scrub`] looks at all of them and [`heal`] takes out what is not; while no broker runs
 //! [`inspect`] handles the file and [`examine`] checks it. The file has the name that it had when it held keys alone, so that older directories
 //! open. Why SQLite is in `docs/adr/0001-key-index.md`, why the tables are as they are in
 //! `docs/adr/0002-history.md`.
 
+mod changes;
 pub(crate) mod examine;
 mod feed;
 mod heal;
@@ -21,6 +22,7 @@ pub(crate) mod inspect;
 mod letters;
 mod lists;
 mod opened;
+mod pool;
 mod reader;
 mod room;
 mod rows;

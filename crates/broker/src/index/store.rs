@@ -1,5 +1,6 @@
 //! The file of the index: how it is opened and made, and its table of keys.
 
+use crate::index::changes;
 use crate::index::inspect;
 use crate::index::letters::{self, LETTERS};
 use crate::index::rows::{Entry, Row};
@@ -197,6 +198,18 @@ impl Store {
         &self.path
     }
 
+    /// Adds some of what an older file lacks to list tasks by their changes. Whether there was
+    /// something to add.
+    pub(super) fn add_part(&mut self) -> Result<bool, Error> {
+        self.change(|transaction, _| {
+            let added = changes::add_part(transaction)?;
+            if added {
+                note_schema(transaction)?;
+            }
+            Ok(added)
+        })
+    }
+
     /// Whether all of the log is to be read again.
     pub(crate) fn is_to_be_read_again(&self) -> Result<bool, Error> {
         if self.version < VERSION {
@@ -362,6 +375,7 @@ impl Store {
             tasks::TABLES,
             letters::TABLES
         ))?;
+        while changes::add_part(&transaction)? {}
         upgrade(&transaction, WITHOUT_SUMS)?;
         transaction.commit()?;
         Ok(Self { connection, hashes, path: path.to_owned(), version: VERSION })
@@ -405,10 +419,14 @@ fn upgrade(connection: &Connection, from: i64) -> Result<(), Error> {
     connection.execute_batch(&format!("{SUMS} {}", tasks::TIMES_AGAIN))?;
     TASKS.seal_sums(connection)?;
     LETTERS.seal_sums(connection)?;
+    connection.execute_batch(&format!("PRAGMA user_version = {VERSION};"))?;
+    note_schema(connection)
+}
+
+/// Notes what tables and indexes there are.
+fn note_schema(connection: &Connection) -> Result<(), Error> {
     let schema = schema_of(connection)?;
-    connection.execute_batch(&format!(
-        "PRAGMA application_id = {schema}; PRAGMA user_version = {VERSION};"
-    ))
+    connection.execute_batch(&format!("PRAGMA application_id = {schema};"))
 }
 
 /// A checksum of what tables and indexes there are, which is in the head of the file. It is not 0.

@@ -2,6 +2,7 @@
 //! records, oldest deleted first, and beside them what each tenant has of them, with a checksum. What
 //! does not fit that is counted again.
 
+use crate::index::changes::{COUNTS, count_of, has};
 use crate::index::store::{signed, unsigned};
 use rusqlite::{Connection, Error, OptionalExtension, Row, ffi, params};
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub(super) struct Counted {
 
 /// What each tenant has: rows, and bytes.
 type Of = BTreeMap<i64, (i64, i64)>;
+
+/// How many tasks of each state agents had or were sent.
+type Agents = BTreeMap<(i64, i64), i64>;
 
 /// When rows are deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,7 +178,32 @@ impl Table {
     pub(super) fn count_again(&self, connection: &Connection) -> Result<(), Error> {
         let of = self.counted(connection)?;
         connection.execute(&format!("DELETE FROM {}_sums", self.sums), [])?;
-        self.write_sums(connection, of)
+        self.write_sums(connection, of)?;
+        if self.has_agents() && has(connection, COUNTS)? {
+            self.count_agents(connection)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is the one whose rows tell of agents.
+    fn has_agents(&self) -> bool {
+        self.sums == "task"
+    }
+
+    /// Counts the tasks of each agent.
+    pub(super) fn count_agents(&self, connection: &Connection) -> Result<(), Error> {
+        let each = "SELECT agent, sent_to, state FROM tasks NOT INDEXED";
+        let mut each = connection.prepare(each)?;
+        let mut rows = each.query([])?;
+        let mut counts = Agents::new();
+        while let Some(row) = rows.next()? {
+            let state = row.get(2)?;
+            for agent in [row.get::<_, Option<i64>>(0)?, row.get(1)?].into_iter().flatten() {
+                *counts.entry((agent, state)).or_default() += 1;
+            }
+        }
+        connection.execute("DELETE FROM task_counts", [])?;
+        write_counts(connection, counts)
     }
 
     /// Gives the sums of a file that had none their checksums.
@@ -211,7 +240,7 @@ pub(super) fn sum_of(row: &Row<'_>) -> Option<(i64, (i64, i64))> {
     fits.then_some((tenant, (rows, bytes)))
 }
 
-fn checksum(tenant: i64, rows: i64, bytes: i64) -> i64 {
+pub(super) fn checksum(tenant: i64, rows: i64, bytes: i64) -> i64 {
     let mut of = [0; 24];
     for (place, number) in [tenant, rows, bytes].into_iter().enumerate() {
         of[place * 8..place * 8 + 8].copy_from_slice(&number.to_le_bytes());
@@ -224,17 +253,25 @@ fn checksum(tenant: i64, rows: i64, bytes: i64) -> i64 {
 pub(super) struct Sums {
     table: Table,
     sums: Of,
+    agents: Agents,
 }
 
 impl Sums {
     pub(super) fn of(table: Table) -> Self {
-        Self { table, sums: Of::new() }
+        Self { table, sums: Of::new(), agents: Agents::new() }
     }
 
     pub(super) fn add(&mut self, tenant: i64, bytes: u64) {
         let sum = self.sums.entry(tenant).or_default();
         sum.0 += 1;
         sum.1 += signed(bytes + self.table.rest);
+    }
+
+    /// A task of those agents comes.
+    pub(super) fn add_agents(&mut self, agents: [Option<i64>; 2], state: u8) {
+        for agent in agents.into_iter().flatten() {
+            *self.agents.entry((agent, i64::from(state))).or_default() += 1;
+        }
     }
 
     /// Deletes rows. How they are found is said with which ones: left to itself, SQLite may go over
@@ -258,6 +295,17 @@ impl Sums {
             sum.0 -= count;
             sum.1 -= bytes + count * signed(rest);
         }
+        if self.table.has_agents() {
+            let agents = format!("SELECT agent, sent_to, state FROM {name} {which}");
+            let mut gone = connection.prepare_cached(&agents)?;
+            let mut rows = gone.query(values)?;
+            while let Some(row) = rows.next()? {
+                let state = row.get(2)?;
+                for agent in [row.get::<_, Option<i64>>(0)?, row.get(1)?].into_iter().flatten() {
+                    *self.agents.entry((agent, state)).or_default() -= 1;
+                }
+            }
+        }
         let delete = format!("DELETE FROM {name} {which}");
         connection.prepare_cached(&delete)?.execute(values)?;
         Ok(())
@@ -277,6 +325,37 @@ impl Sums {
             };
             of.insert(tenant, (old_count + count, old_bytes + bytes));
         }
-        self.table.write_sums(connection, of)
+        self.table.write_sums(connection, of)?;
+        if self.agents.is_empty() || !has(connection, COUNTS)? {
+            return Ok(());
+        }
+        let there = "SELECT mark, state, tasks, sum FROM task_counts WHERE mark = ?1 AND state = ?2";
+        let mut there = connection.prepare_cached(there)?;
+        let mut counts = Agents::new();
+        for ((mark, state), count) in self.agents {
+            let found = there.query_row([mark, state], |row| Ok(count_of(row))).optional()?;
+            match found {
+                None => _ = counts.insert((mark, state), count),
+                Some(Some((_, old))) => _ = counts.insert((mark, state), old + count),
+                Some(None) => return self.table.count_again(connection),
+            }
+        }
+        write_counts(connection, counts)
     }
+}
+
+/// Writes how many tasks of each state agents had, all of one mark or some.
+fn write_counts(connection: &Connection, counts: Agents) -> Result<(), Error> {
+    let write = "INSERT OR REPLACE INTO task_counts VALUES (?1, ?2, ?3, ?4)";
+    let mut write = connection.prepare_cached(write)?;
+    let delete = "DELETE FROM task_counts WHERE mark = ?1 AND state = ?2";
+    let mut delete = connection.prepare_cached(delete)?;
+    for ((mark, state), count) in counts {
+        if count == 0 {
+            delete.execute([mark, state])?;
+        } else {
+            write.execute([mark, state, count, checksum(mark, state, count)])?;
+        }
+    }
+    Ok(())
 }

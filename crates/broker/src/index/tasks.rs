@@ -92,6 +92,7 @@ pub(super) fn insert(
             insert.execute(values)?;
         }
         sums.add(tenant, (head.len() + rest.len()) as u64);
+        sums.add_agents([agent, sent_to], state);
         let (made, accepted) = (ended.task.id.millis(), ended.task.created_at.0);
         ahead = ahead.max(made.saturating_sub(accepted));
         behind = behind.max(accepted.saturating_sub(made));
@@ -160,6 +161,19 @@ impl Columns {
     }
 }
 
+/// How many tasks of a tenant there are in each state but the usual one that ended before a place.
+pub(super) fn not_completed(
+    connection: &Connection,
+    tenant: i64,
+    before: Sequence,
+) -> Result<Vec<(u8, u64)>, Error> {
+    const OTHERS: &str = "SELECT state, count(*) FROM tasks INDEXED BY tasks_not_completed
+        WHERE tenant = ?1 AND state <> 5 AND place < ?2 GROUP BY state";
+    let mut others = connection.prepare_cached(OTHERS)?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, unsigned(row.get(1)?)));
+    others.query_map([tenant, signed(before.0)], read)?.collect()
+}
+
 /// A row of all columns in the order of [`EVERYTHING`] as the task that it is, if all of it fits.
 pub(super) fn checked(hashes: Hashes, row: &rusqlite::Row<'_>) -> Result<EndedTask, Error> {
     let task = whole(row)?;
@@ -196,19 +210,15 @@ pub(super) fn outcomes(
     tenant: &TenantId,
     before: Sequence,
 ) -> Result<(Outcomes, Counted), Error> {
-    const OTHERS: &str = "SELECT state, count(*) FROM tasks INDEXED BY tasks_not_completed
-        WHERE tenant = ?1 AND state <> 5 AND place < ?2 GROUP BY state";
     let mut outcomes = Outcomes::default();
-    let counted = TASKS.count(connection, hashes.mark(Name::Tenant, tenant, ""), before)?;
+    let mark = hashes.mark(Name::Tenant, tenant, "");
+    let counted = TASKS.count(connection, mark, before)?;
     let mut completed = counted.rows;
-    let mut others = connection.prepare_cached(OTHERS)?;
-    let mut rows = others.query([hashes.mark(Name::Tenant, tenant, ""), signed(before.0)])?;
-    while let Some(row) = rows.next()? {
-        let (state, count): (u8, i64) = (row.get(0)?, row.get(1)?);
-        completed = completed.saturating_sub(unsigned(count));
+    for (state, count) in not_completed(connection, mark, before)? {
+        completed = completed.saturating_sub(count);
         // Of a state that is not known nothing is said.
         if let Some(state) = TaskState::from_number(state) {
-            outcomes.add(state, unsigned(count));
+            outcomes.add(state, count);
         }
     }
     outcomes.add(TaskState::Completed, completed);

@@ -130,6 +130,10 @@ struct Worker {
     scrub: Scrub,
     /// How often the indexes within the file were made again.
     ordered: u32,
+    /// Whether the file may lack something to list tasks by their changes, and when that could not be
+    /// added last.
+    lacks: bool,
+    added: Option<Instant>,
     /// Whether the log was read again, as is noted in the file until what it told is there.
     again: bool,
 }
@@ -153,6 +157,8 @@ impl Worker {
             unclean: false,
             scrub: Scrub::new(),
             ordered: 0,
+            lacks: true,
+            added: None,
             again: false,
         }
     }
@@ -215,6 +221,7 @@ impl Worker {
                 }
             }
             self.look();
+            self.add_part();
             let soon = self.look_at_room().then_some(LOOK);
             let scrub = if self.unclean { SCRUB_SOON } else { SCRUB };
             let scrub = (!self.scrub.is_over()).then_some(scrub);

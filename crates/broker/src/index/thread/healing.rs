@@ -72,6 +72,28 @@ impl Worker {
         }
     }
 
+    /// Adds some of what an older file lacks, while nothing waits.
+    pub(super) fn add_part(&mut self) {
+        let waits = self.added.is_some_and(|added| added.elapsed() < TELL);
+        if !self.lacks || waits || self.feed.waiting() > 0 {
+            return;
+        }
+        let handle = self.store.connection().get_interrupt_handle();
+        if !self.feed.set_check(Some(handle)) {
+            return;
+        }
+        let added = self.store.add_part();
+        self.feed.set_check(None);
+        match added {
+            Ok(added) => self.lacks = added,
+            Err(error) => {
+                // The disk may be full: a list that needs it looks at all tasks meanwhile.
+                self.added = Some(Instant::now());
+                self.tell(&error, "the index cannot be brought up to this version yet");
+            }
+        }
+    }
+
     /// Takes out what others have met that does not fit.
     pub(super) fn heal(&mut self) {
         let Suspicion { rows, order, sums } = self.feed.take_suspicion();

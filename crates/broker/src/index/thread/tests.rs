@@ -206,3 +206,39 @@ fn what_gave_way_is_given_back_to_the_disk_and_the_reserve_is_made_again() {
     assert!(bytes() < before - (500 << 10), "{before} and {}", bytes());
     assert!(reserve.exists(), "made again");
 }
+
+/// How many tasks are counted for an agent, and how many there are.
+fn of_agent(worker: &Worker) -> (i64, i64) {
+    let number = |sql: &str| worker.store.connection().query_row(sql, [], |row| row.get(0)).unwrap();
+    (number("SELECT sum(tasks) FROM task_counts"), number("SELECT count(*) FROM tasks"))
+}
+
+#[test]
+fn what_is_counted_for_an_agent_follows_what_comes_and_goes_and_is_counted_again_if_it_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    worker.commit(&history(1..=300), None).unwrap();
+    assert_eq!(of_agent(&worker), (300, 300));
+    let bounds = Bounds { until: WallTime(100), bytes: u64::MAX };
+    assert_eq!(worker.store.expire_past(&TASKS, bounds, 1000), Ok(100));
+    assert_eq!(of_agent(&worker), (200, 200));
+    let damage = "UPDATE task_counts SET tasks = tasks + 1";
+    worker.store.connection().execute(damage, []).unwrap();
+    assert_eq!(worker.store.count_again(), Ok(true));
+    assert_eq!((of_agent(&worker), worker.store.count_again()), ((200, 200), Ok(false)));
+}
+
+#[test]
+fn what_a_long_reader_keeps_from_the_disk_is_not_told_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    worker.commit(&history(1..=3), None).unwrap();
+    assert_eq!(worker.store.keep(), Ok(true));
+    let reader = rusqlite::Connection::open(worker.store.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM tasks;").unwrap();
+    worker.store.connection().execute_batch("PRAGMA busy_timeout = 0").unwrap();
+    worker.commit(&history(4..=6), None).unwrap();
+    assert_eq!(worker.store.keep(), Ok(false));
+    drop(reader);
+    assert_eq!(worker.store.keep(), Ok(true));
+}

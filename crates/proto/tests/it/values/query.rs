@@ -2,7 +2,7 @@
 
 use super::*;
 use trunkline_types::{
-    Binding, ContextSnapshot, CopyState, CopyStatus, Counters, DeadLetter, DeadLetterFilter,
+    Binding, Change, ContextSnapshot, CopyState, CopyStatus, Counters, DeadLetter, DeadLetterFilter,
     DeadLetterPage, Gauges, History, HistoryMessage, InboxChange, InboxEffective, InboxInfo,
     InboxSettings, InboxStats, LogStats, MessageStatus, Role, Routing, Schedule, ScheduleFilter,
     ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot, TaskState, WhenFull,
@@ -71,13 +71,35 @@ prop_compose! {
         (skill, agent, context_id) in (of(skill()), of(agent()), of(context())),
         (root_id, since, until) in (of(id()), of(time()), of(time())),
         (before, limit) in (of(id()), any::<u32>()),
+        (changed_since, except, by_change, changed_before) in
+            (of(time()), of(agent()), any::<bool>(), of(change())),
     ) -> TaskFilter {
-        TaskFilter { states, skill, agent, context_id, root_id, since, until, before, limit }
+        TaskFilter {
+            states,
+            skill,
+            agent,
+            context_id,
+            root_id,
+            since,
+            until,
+            before,
+            limit,
+            changed_since,
+            except,
+            by_change,
+            changed_before,
+        }
     }
 }
 
+fn change() -> impl Strategy<Value = Change> {
+    (time(), id()).prop_map(|(at, task)| Change { at, task })
+}
+
 pub(crate) fn task_page() -> impl Strategy<Value = TaskPage> {
-    (vec(snapshot(), 0..3), of(id())).prop_map(|(tasks, next)| TaskPage { tasks, next })
+    (vec(snapshot(), 0..3), of(id()), of(change()), of(any::<u64>())).prop_map(
+        |(tasks, next, next_change, total)| TaskPage { tasks, next, next_change, total },
+    )
 }
 
 prop_compose! {
