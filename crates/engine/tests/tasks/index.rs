@@ -54,7 +54,7 @@ impl Index {
         let most = filter.limit as usize;
         let next = (tasks.len() > most).then(|| tasks[most - 1].id);
         tasks.truncate(most);
-        TaskPage { tasks, next }
+        TaskPage { tasks, next, ..TaskPage::default() }
     }
 }
 
