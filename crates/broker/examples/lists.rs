@@ -3,6 +3,8 @@
 //! after another from the newest on. The arguments are the number of tasks and a directory; tasks that
 //! are there from another run are listed too, so that 0 lists what is there.
 
+#![allow(clippy::print_stdout, reason = "what was found is to be read")]
+
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +60,10 @@ async fn main() -> Result<(), Failure> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let indexed = stats(&broker).await?.tasks_indexed;
-    println!("{count} tasks ended in {:.1} s, {indexed} on disk only", begun.elapsed().as_secs_f64());
+    println!(
+        "{count} tasks ended in {:.1} s, {indexed} on disk only",
+        begun.elapsed().as_secs_f64()
+    );
     let none = || TaskFilter { limit: 1000, ..TaskFilter::default() };
     let agent = "a-7".parse().ok();
     let failed = vec![TaskState::Failed];
@@ -127,7 +132,9 @@ async fn list(broker: &Broker, name: &str, mut filter: TaskFilter) -> Result<Tas
     let (pages, most) = (times.len(), times.last().copied().unwrap_or(0.0));
     let total = last.total.map_or_else(String::new, |total| format!(", {total} in all"));
     let median = times[pages / 2];
-    println!("{name}: {pages} pages, {tasks} tasks{total}: median {median:.2} ms, most {most:.2} ms");
+    println!(
+        "{name}: {pages} pages, {tasks} tasks{total}: median {median:.2} ms, most {most:.2} ms"
+    );
     Ok(last)
 }
 

@@ -273,7 +273,7 @@ impl BrokerHandle {
     /// What the engine answers.
     async fn ask(&self, question: Query) -> Told {
         let (asker, answer) = oneshot::channel();
-        let principal = self.principal.clone();
+        let (principal, question) = (self.principal.clone(), Box::new(question));
         self.partition.bring(Input::Ask { principal, question, asker });
         answer.await.unwrap_or_else(|_| closed().into())
     }

@@ -121,9 +121,9 @@ async fn by_latest_change_every_filter_has_its_tasks_once_and_says_how_many_ther
                     && !except.as_ref().is_some_and(|agent| is_at(task, agent.as_str()))
                     && context_id.as_ref().is_none_or(|id| task.context_id.as_ref() == Some(id))
                     && changed_since.is_none_or(|since| task.updated_at >= since)
-                    && skill.as_ref().is_none_or(|skill| {
-                        matches!(&task.destination, Destination::Skill(to) if to == skill)
-                    })
+                    && skill.as_ref().is_none_or(
+                        |skill| matches!(&task.destination, Destination::Skill(to) if to == skill),
+                    )
             });
             let wanted: Vec<_> = wanted.map(|task| task.id).collect();
             let total = filter.skill.is_none().then_some(wanted.len() as u64);

@@ -1,6 +1,8 @@
 //! Damage within an index costs the rows that it hits, and nothing is listed wrongly or left out
 //! without being counted.
 
+#![allow(clippy::print_stdout, reason = "what was found is to be read")]
+
 use crate::common::scene::{Scene, aside, at, copy, file, indexing};
 use crate::common::task;
 use rusqlite::Connection;
@@ -408,4 +410,63 @@ async fn an_index_of_an_earlier_format_tells_the_same_and_gets_checksums_with_wh
         assert_eq!(stats.tasks_indexed, TASKS as u64);
         scene.close().await;
     }
+}
+
+/// A small file system in memory, as long as it is there.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// `None` where it is not permitted to make one.
+    fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=40m", "tmpfs"])
+            .arg(at)
+            .output();
+        let is_done = mount.is_ok_and(|done| done.status.success());
+        is_done.then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let done = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(done.is_ok_and(|done| done.success()), "{} stays mounted", self.0.display());
+    }
+}
+
+#[tokio::test]
+async fn history_that_fills_a_real_disk_gives_way_to_work() {
+    /// So many tasks do not fit.
+    const MANY: u64 = 9000;
+    let home = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&home.path().join("disk")) else {
+        println!("SKIPPED: no file system may be mounted here");
+        return;
+    };
+    let data = disk.0.join("data");
+    let mut config = at(&data);
+    config.log.retry_space_after = Duration::from_millis(10);
+    let mut scene = Scene::open(config, 1).await;
+    let (mut refused, mut done) = (0, 0);
+    while done < MANY {
+        let work = task("s", &"x".repeat(4000));
+        let end = Instant::now() + PATIENCE;
+        while let Err(refusal) = scene.client.publish(work.clone()).await {
+            assert_eq!(refusal.code, RefusalCode::DiskFull, "{refusal}");
+            assert!(Instant::now() < end, "after {done} nothing more is taken");
+            refused += 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let delivery = scene.agent.delivery().await;
+        let number = scene.agent.settle(delivery.token, Outcome::Complete { reply: None });
+        scene.agent.answer(number).await.unwrap();
+        done += 1;
+    }
+    let stats =
+        scene.until(|stats| stats.tasks_forgotten > 0 && stats.records_unindexed == 0).await;
+    assert_eq!(stats.tasks_completed, MANY);
+    println!("{} of {MANY} tasks gave way, {refused} refusals", stats.tasks_forgotten);
+    scene.list(TaskFilter::default()).await;
+    scene.close().await;
 }

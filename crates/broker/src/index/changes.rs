@@ -6,7 +6,7 @@
 use crate::index::lists::{BYTES, COST, DEFAULT, List, READ};
 use crate::index::seal::{BadRow, sound};
 use crate::index::store::{signed, unsigned};
-use crate::index::table::{Counted, astray};
+use crate::index::table::{Counted, Table, astray};
 use crate::index::tasks::{self, Name, TASKS};
 use rusqlite::{Connection, Error, params, params_from_iter};
 use trunkline_engine::merge_changes;
@@ -225,7 +225,8 @@ impl List<'_> {
     fn counted(self, order: Order, without: bool) -> Result<u64, Error> {
         let TaskFilter { changed_since, except, .. } = self.filter;
         let Order { field, name, mark } = order;
-        let by = if has(self.connection, name)? { format!("INDEXED BY {name}") } else { String::new() };
+        let by =
+            if has(self.connection, name)? { format!("INDEXED BY {name}") } else { String::new() };
         let mut sql = format!(
             "SELECT count(*) FROM tasks {by} WHERE {field} = ?1 AND ended >= ?2{}",
             self.of_states()
@@ -247,7 +248,8 @@ impl List<'_> {
              WHERE sent_to = ?1 AND agent = ?2 AND ended >= ?3{}",
             self.of_states()
         );
-        let since = self.filter.changed_since.map_or(0, |since| signed(since.0.min(i64::MAX as u64)));
+        let since =
+            self.filter.changed_since.map_or(0, |since| signed(since.0.min(i64::MAX as u64)));
         let mark = |agent: &AgentId| self.hashes.mark(Name::Agent, self.tenant, agent.as_str());
         let (one, other) = (mark(one), mark(other));
         let mut both = self.connection.prepare_cached(&sql)?;
@@ -337,7 +339,7 @@ pub(super) fn add_part(connection: &Connection) -> Result<bool, Error> {
         }
         connection.execute_batch(make)?;
         if name == COUNTS {
-            TASKS.count_agents(connection)?;
+            Table::count_agents(connection)?;
         }
         return Ok(true);
     }

@@ -130,9 +130,9 @@ impl Lists {
     ) -> Result<LetterList, Refusal> {
         let mut bad = Vec::new();
         let hashes = self.pool.hashes;
-        let list = self.pool.read(|connection| {
-            letters::list(connection, hashes, tenant, filter, known, &mut bad)
-        });
+        let list = self
+            .pool
+            .read(|connection| letters::list(connection, hashes, tenant, filter, known, &mut bad));
         self.feed.note_rows(bad);
         list.map_err(|error| self.refusal(&error))
     }

@@ -206,10 +206,8 @@ impl Store {
         let size = self.page_size()?;
         let there = || fs::metadata(self.path()).map_or(0, |file| file.len() / size);
         let grown = pages.saturating_sub(*folded.get_or_insert_with(there));
-        if grown * size > UNFOLDED {
-            if self.keep()? {
-                *folded = Some(pages);
-            }
+        if grown * size > UNFOLDED && self.keep()? {
+            *folded = Some(pages);
         }
         Ok(())
     }

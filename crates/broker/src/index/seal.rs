@@ -78,11 +78,11 @@ impl Part {
     ///
     /// # Errors
     /// A [`BadRow`] within SQLite's error.
-    pub(super) fn open<'a>(
+    pub(super) fn open(
         self,
         place: Sequence,
-        column: rusqlite::Result<ValueRef<'a>>,
-    ) -> Result<&'a [u8], Error> {
+        column: rusqlite::Result<ValueRef<'_>>,
+    ) -> Result<&[u8], Error> {
         let bytes = match column?.as_blob() {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.bad(place, format!("cannot be read: {error}"))),

@@ -180,7 +180,7 @@ impl Table {
         connection.execute(&format!("DELETE FROM {}_sums", self.sums), [])?;
         self.write_sums(connection, of)?;
         if self.has_agents() && has(connection, COUNTS)? {
-            self.count_agents(connection)?;
+            Self::count_agents(connection)?;
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Table {
     }
 
     /// Counts the tasks of each agent.
-    pub(super) fn count_agents(&self, connection: &Connection) -> Result<(), Error> {
+    pub(super) fn count_agents(connection: &Connection) -> Result<(), Error> {
         let each = "SELECT agent, sent_to, state FROM tasks NOT INDEXED";
         let mut each = connection.prepare(each)?;
         let mut rows = each.query([])?;
@@ -252,17 +252,17 @@ pub(super) fn checksum(tenant: i64, rows: i64, bytes: i64) -> i64 {
 #[derive(Debug)]
 pub(super) struct Sums {
     table: Table,
-    sums: Of,
+    tenants: Of,
     agents: Agents,
 }
 
 impl Sums {
     pub(super) fn of(table: Table) -> Self {
-        Self { table, sums: Of::new(), agents: Agents::new() }
+        Self { table, tenants: Of::new(), agents: Agents::new() }
     }
 
     pub(super) fn add(&mut self, tenant: i64, bytes: u64) {
-        let sum = self.sums.entry(tenant).or_default();
+        let sum = self.tenants.entry(tenant).or_default();
         sum.0 += 1;
         sum.1 += signed(bytes + self.table.rest);
     }
@@ -291,7 +291,7 @@ impl Sums {
         let mut rows = gone.query(values)?;
         while let Some(row) = rows.next()? {
             let (count, bytes): (i64, i64) = (row.get(1)?, row.get(2)?);
-            let sum = self.sums.entry(row.get(0)?).or_default();
+            let sum = self.tenants.entry(row.get(0)?).or_default();
             sum.0 -= count;
             sum.1 -= bytes + count * signed(rest);
         }
@@ -315,7 +315,7 @@ impl Sums {
         let there = format!("SELECT * FROM {}_sums WHERE tenant = ?1", self.table.sums);
         let mut there = connection.prepare_cached(&there)?;
         let mut of = Of::new();
-        for (tenant, (count, bytes)) in self.sums {
+        for (tenant, (count, bytes)) in self.tenants {
             let found = there.query_row([tenant], |row| Ok(sum_of(row))).optional()?;
             let (old_count, old_bytes) = match found {
                 None => (0, 0),
@@ -329,7 +329,8 @@ impl Sums {
         if self.agents.is_empty() || !has(connection, COUNTS)? {
             return Ok(());
         }
-        let there = "SELECT mark, state, tasks, sum FROM task_counts WHERE mark = ?1 AND state = ?2";
+        let there =
+            "SELECT mark, state, tasks, sum FROM task_counts WHERE mark = ?1 AND state = ?2";
         let mut there = connection.prepare_cached(there)?;
         let mut counts = Agents::new();
         for ((mark, state), count) in self.agents {

@@ -103,6 +103,7 @@ impl Drop for IndexThread {
     }
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 struct Worker {
     store: Store,
     feed: Arc<Feed>,

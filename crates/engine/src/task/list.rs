@@ -201,7 +201,9 @@ fn may_become_wanted(filter: &TaskFilter, task: Seen<'_>) -> bool {
     };
     context_id.as_ref().is_none_or(|id| Some(id) == task.context_id)
         && root_id.is_none_or(|root| task.id == root || task.root_id == Some(root))
-        && skill.as_ref().is_none_or(|skill| matches!(task.to, Destination::Skill(to) if to == skill))
+        && skill
+            .as_ref()
+            .is_none_or(|skill| matches!(task.to, Destination::Skill(to) if to == skill))
         && agent.as_ref().is_none_or(|agent| sent_to.is_none_or(|to| to == agent))
         && except.as_ref().is_none_or(|agent| sent_to != Some(agent))
 }

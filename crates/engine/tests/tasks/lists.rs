@@ -116,8 +116,11 @@ fn a_list_waits_only_for_records_that_it_rests_on() {
         let (context_id, states) = (context.parse().ok(), states.to_vec());
         let filter = TaskFilter { context_id, states, by_change, ..TaskFilter::default() };
         let (query, principal) = (QueryKey(1), Principal::default());
-        let effects =
-            stage.handle(Command::Ask { query, principal, question: Query::Tasks(filter) });
+        let effects = stage.handle(Command::Ask {
+            query,
+            principal,
+            question: Box::new(Query::Tasks(filter)),
+        });
         effects.iter().any(|effect| matches!(effect, Effect::Answer { .. }))
     };
     for by_change in [false, true] {

@@ -2,13 +2,13 @@
 
 use crate::convert::words;
 use crate::decode::{
-    all, each, id_bytes, message_id, optional_id, optional_name, optional_small_text, optional_text, required,
-    text,
+    all, each, id_bytes, message_id, optional_id, optional_name, optional_small_text,
+    optional_text, required, text,
 };
 use crate::{DecodeError, v1};
 use trunkline_types::{
-    AgentFilter, AgentPage, Change, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, TaskFilter,
-    TaskPage, WallTime,
+    AgentFilter, AgentPage, Change, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress,
+    TaskFilter, TaskPage, WallTime,
 };
 
 impl From<TaskFilter> for v1::ListTasksRequest {

@@ -20,10 +20,10 @@ impl Worker {
         match self.store.count_again() {
             Ok(false) => {}
             Ok(true) => {
-                tracing::warn!(%file, "what the index counts was damaged; it is counted again")
+                tracing::warn!(%file, "what the index counts was damaged; it is counted again");
             }
             Err(error) => {
-                tracing::warn!(%error, %file, "what the index counts cannot be looked at")
+                tracing::warn!(%error, %file, "what the index counts cannot be looked at");
             }
         }
         if !self.unclean {

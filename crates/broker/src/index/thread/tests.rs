@@ -209,12 +209,14 @@ fn what_gave_way_is_given_back_to_the_disk_and_the_reserve_is_made_again() {
 
 /// How many tasks are counted for an agent, and how many there are.
 fn of_agent(worker: &Worker) -> (i64, i64) {
-    let number = |sql: &str| worker.store.connection().query_row(sql, [], |row| row.get(0)).unwrap();
+    let number =
+        |sql: &str| worker.store.connection().query_row(sql, [], |row| row.get(0)).unwrap();
     (number("SELECT sum(tasks) FROM task_counts"), number("SELECT count(*) FROM tasks"))
 }
 
 #[test]
-fn what_is_counted_for_an_agent_follows_what_comes_and_goes_and_is_counted_again_if_it_is_damaged() {
+fn what_is_counted_for_an_agent_follows_what_comes_and_goes_and_is_counted_again_if_it_is_damaged()
+{
     let folder = tempfile::tempdir().unwrap();
     let mut worker = worker(folder.path());
     worker.commit(&history(1..=300), None).unwrap();

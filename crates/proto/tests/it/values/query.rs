@@ -2,10 +2,11 @@
 
 use super::*;
 use trunkline_types::{
-    Binding, Change, ContextSnapshot, CopyState, CopyStatus, Counters, DeadLetter, DeadLetterFilter,
-    DeadLetterPage, Gauges, History, HistoryMessage, InboxChange, InboxEffective, InboxInfo,
-    InboxSettings, InboxStats, LogStats, MessageStatus, Role, Routing, Schedule, ScheduleFilter,
-    ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot, TaskState, WhenFull,
+    Binding, Change, ContextSnapshot, CopyState, CopyStatus, Counters, DeadLetter,
+    DeadLetterFilter, DeadLetterPage, Gauges, History, HistoryMessage, InboxChange, InboxEffective,
+    InboxInfo, InboxSettings, InboxStats, LogStats, MessageStatus, Role, Routing, Schedule,
+    ScheduleFilter, ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot,
+    TaskState, WhenFull,
 };
 
 prop_compose! {
@@ -97,9 +98,8 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 pub(crate) fn task_page() -> impl Strategy<Value = TaskPage> {
-    (vec(snapshot(), 0..3), of(id()), of(change()), of(any::<u64>())).prop_map(
-        |(tasks, next, next_change, total)| TaskPage { tasks, next, next_change, total },
-    )
+    (vec(snapshot(), 0..3), of(id()), of(change()), of(any::<u64>()))
+        .prop_map(|(tasks, next, next_change, total)| TaskPage { tasks, next, next_change, total })
 }
 
 prop_compose! {
