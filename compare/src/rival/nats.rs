@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use async_nats::{Client, ConnectOptions, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::task::JoinSet;
 
@@ -34,6 +35,16 @@ pub(super) async fn connect(port: u16) -> Result<Client> {
     options.connect(format!("127.0.0.1:{port}")).await.context("cannot connect")
 }
 
+/// Waits until the server knows what a connection has subscribed to: it takes what comes over one in
+/// order, and so sends this back only then. A flush ends when the bytes are written.
+async fn subscribed(far: &Client) -> Result<()> {
+    let echo = far.new_inbox();
+    let mut heard = far.subscribe(echo.clone()).await?;
+    far.publish(echo, Bytes::new()).await?;
+    heard.next().await.context("the connection is gone")?;
+    Ok(())
+}
+
 async fn oneway(
     load: &Arc<Load>,
     near: &Client,
@@ -51,8 +62,7 @@ async fn oneway(
             }
         });
     }
-    // The server has them once it answers.
-    far.flush().await?;
+    subscribed(far).await?;
     let work = async |until: Instant| {
         while Instant::now() < until {
             if copies == 1 {
@@ -78,7 +88,7 @@ async fn request(
     seconds: f64,
 ) -> Result<Turn> {
     let subscriber = far.subscribe(SUBJECT).await?;
-    far.flush().await?;
+    subscribed(&far).await?;
     let answering = tokio::spawn(answer(Arc::clone(load), far, subscriber));
     let work = async |until: Instant| {
         let mut callers = JoinSet::new();
