@@ -6,7 +6,7 @@ use super::ended::EndedTask;
 use super::history::{Latest, unknown_context};
 use crate::stats::page::{self, Room};
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use trunkline_types::{
     Change, ContextId, ContextSnapshot, History, Refusal, RefusalCode, TaskFilter, TaskPage,
 };
@@ -60,7 +60,7 @@ pub fn merge_changes(filter: &TaskFilter, one: TaskPage, other: TaskPage) -> Tas
     tasks.sort_by_key(|task| Reverse(Change::of(task)));
     // The engine has checked the limit.
     let Ok(mut room) = Room::new(filter.limit) else { return page };
-    let mut shown = HashSet::new();
+    let mut shown = BTreeSet::new();
     for task in tasks {
         if floor.is_some_and(|floor| Change::of(&task) < floor) {
             break;

@@ -1,3 +1,5 @@
+//! What the thread takes in and deletes, on a disk with room and on a full one.
+
 use super::*;
 use crate::index::feed::Retention;
 use crate::index::rows::{Entry, Row};
