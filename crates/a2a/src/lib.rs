@@ -32,8 +32,18 @@ pub use gateway::{Gateway, Updates};
 pub use handler::A2aConfig;
 pub use push::{Notice, PUSHER, SENT, Webhook};
 
+use trunkline_types::AgentId;
+
+/// The ids of the broker's own agents.
+const OWN: [&str; 2] = [PUSHER, PROXIER];
+
 /// Whether an agent of this id is one of the broker's own, which serves no clients: its work tells
 /// where others are called, and with what.
 pub fn is_own(agent: &str) -> bool {
-    agent == PUSHER || agent == PROXIER
+    OWN.contains(&agent)
+}
+
+/// The broker's own agents.
+pub(crate) fn own_agents() -> Vec<AgentId> {
+    OWN.iter().filter_map(|id| id.parse().ok()).collect()
 }

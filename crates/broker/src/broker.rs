@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use trunkline_engine::{Command, Engine, EngineConfig};
+use trunkline_engine::{Command, Engine, EngineConfig, merge_changes};
 use trunkline_log::Committer;
 use trunkline_types::session::{BoxFuture, Companion, Connected, Connector, Hello, Sink};
-use trunkline_types::{Answer, Principal, Query, Refusal, RefusalCode, Sequence};
+use trunkline_types::{Answer, Principal, Query, Refusal, RefusalCode, Sequence, TaskFilter};
 
 /// A broker in this process. Cheap to clone; it lives as long as a clone or a session does.
 ///
@@ -250,11 +250,11 @@ impl Connector for BrokerHandle {
 
     fn query(&self, query: Query) -> BoxFuture<'_, Result<Answer, Refusal>> {
         Box::pin(async move {
-            let (asker, answer) = oneshot::channel();
-            let principal = self.principal.clone();
             let listing = self.lists.clone().and_then(|lists| Listing::of(lists, &query));
-            self.partition.bring(Input::Ask { principal, question: query, asker });
-            let Told { result, known } = answer.await.unwrap_or_else(|_| closed().into());
+            let Told { result, known } = match query {
+                Query::Tasks(filter) if filter.by_change => self.changes(filter).await,
+                query => self.ask(query).await,
+            };
             match listing {
                 Some(listing) => {
                     listing.complete(self.principal.tenant.clone(), result, known).await
@@ -266,6 +266,38 @@ impl Connector for BrokerHandle {
 
     fn companion(&self) -> Option<&Companion> {
         Some(&self.companion)
+    }
+}
+
+impl BrokerHandle {
+    /// What the engine answers.
+    async fn ask(&self, question: Query) -> Told {
+        let (asker, answer) = oneshot::channel();
+        let (principal, question) = (self.principal.clone(), Box::new(question));
+        self.partition.bring(Input::Ask { principal, question, asker });
+        answer.await.unwrap_or_else(|_| closed().into())
+    }
+
+    /// The tasks in memory by their latest changes. The engine looks at some in one turn, and is asked
+    /// until it has looked at all.
+    async fn changes(&self, filter: TaskFilter) -> Told {
+        let (mut wanted, mut merged) = (filter.clone(), None);
+        loop {
+            let Told { result, known } = self.ask(Query::Tasks(wanted.clone())).await;
+            let mut page = match result {
+                Ok(Answer::Tasks(page)) => page,
+                result => return Told { result, known },
+            };
+            let next = page.next.take();
+            let all = match merged.take() {
+                None => page,
+                Some(merged) => merge_changes(&filter, merged, page),
+            };
+            let Some(next) = next else {
+                return Told { result: Ok(Answer::Tasks(all)), known };
+            };
+            (wanted.before, merged) = (Some(next), Some(all));
+        }
     }
 }
 

@@ -174,6 +174,9 @@ impl Core {
         self.log.payloads_on_disk = payloads.on_disk;
         self.log.payload_loads = payloads.loads;
         self.log.payload_load_batches = payloads.load_batches;
+        if let Some(index) = &self.threads.index {
+            self.log.index_rows_damaged = index.feed().lost();
+        }
     }
 }
 

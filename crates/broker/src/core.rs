@@ -42,7 +42,7 @@ pub(crate) enum Input {
     /// A frame, or the loss of a connection.
     Command(Command),
     /// A question.
-    Ask { principal: Principal, question: Query, asker: Asker },
+    Ask { principal: Principal, question: Box<Query>, asker: Asker },
     /// The log has got further: places on this partition's log.
     Durable { written: Sequence, synced: Sequence, space: Space },
     /// The index is on disk up to a place.

@@ -3,7 +3,7 @@
 
 use crate::index::Lists;
 use std::sync::Arc;
-use trunkline_engine::{InMemory, merge_context, merge_letters, merge_tasks};
+use trunkline_engine::{InMemory, merge_changes, merge_context, merge_letters, merge_tasks};
 use trunkline_types::{
     Answer, ContextId, ContextSnapshot, DeadLetterFilter, Query, Refusal, RefusalCode, Sequence,
     TaskFilter, TenantId,
@@ -65,7 +65,8 @@ impl Listing {
         match (self.question, answer) {
             (Question::Tasks(filter), Ok(Answer::Tasks(page))) => {
                 let past = lists.tasks(tenant, &filter, from)?;
-                Ok(Answer::Tasks(merge_tasks(&filter, page, past)))
+                let merge = if filter.by_change { merge_changes } else { merge_tasks };
+                Ok(Answer::Tasks(merge(&filter, page, past)))
             }
             (Question::Context(id, length), Ok(Answer::Context(context))) => {
                 self::context((lists, tenant, from), &id, Ok(*context), length)

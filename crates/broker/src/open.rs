@@ -109,6 +109,9 @@ fn open_log(
     if let Some(index) = &mut index {
         index.synced(latest);
         index.make_up(latest);
+        if !recovery.closed {
+            index.not_closed();
+        }
     }
     // The log counts from here what it has written since it was opened.
     let base = Sequence(latest.0 - log.written());

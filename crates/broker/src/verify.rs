@@ -7,7 +7,7 @@
 use crate::error::OpenError;
 use crate::gaps::Gaps;
 use crate::index::examine::{self, Examiner, Wrong};
-use crate::index::{inspect, row_of};
+use crate::index::{BadRow, inspect, row_of};
 use crate::loading::{Lookup, Payloads};
 use crate::open::first_record;
 use std::fmt;
@@ -34,7 +34,7 @@ pub enum Repair {
     No,
     /// Copy damaged bytes to `quarantine/`, and move an index there that is of no use, so that the
     /// next start makes it again from the log. One that lacks what the log has stays, and the next
-    /// start makes up for it.
+    /// start makes up for it; of one with damaged rows these alone are copied and taken out.
     Yes,
 }
 
@@ -62,7 +62,8 @@ pub struct Verified {
     pub faults_total: u64,
     /// Where an index of no use was moved to.
     pub index_moved: Option<PathBuf>,
-    /// What an index lacked that the next start is to make up for.
+    /// What an index lacked that the next start is to make up for, and which of its rows were damaged
+    /// and are in `quarantine/` now.
     pub index_mended: Option<String>,
 }
 
@@ -263,6 +264,17 @@ impl<P: FnMut(u64, u64)> Checker<P> {
                     source,
                 })?);
             }
+            (Err(Wrong::Rows(rows)), Repair::No) => {
+                for row in rows {
+                    self.fault(None, format!("the index is damaged: {row}"));
+                }
+            }
+            (Err(Wrong::Rows(rows)), Repair::Yes) => match examine::take_out(&folder, &rows) {
+                Ok(()) => index_mended = Some(told(&rows)),
+                Err(error) => {
+                    self.fault(None, format!("the index is damaged: {}; {error}", told(&rows)));
+                }
+            },
             (Err(Wrong::Incomplete(what)), Repair::Yes) => match examine::mend(&folder) {
                 Ok(()) => index_mended = Some(what),
                 Err(error) => {
@@ -328,6 +340,15 @@ impl<P: FnMut(u64, u64)> Checker<P> {
         }
         index.finish()
     }
+}
+
+/// Which rows are bad, in one line.
+fn told(rows: &[BadRow]) -> String {
+    let mut told: Vec<_> = rows.iter().take(TOLD).map(ToString::to_string).collect();
+    if rows.len() > TOLD {
+        told.push(format!("{} more", rows.len() - TOLD));
+    }
+    told.join("; ")
 }
 
 /// Where ended tasks and dead letters are as far as the engine is concerned: not in its memory.

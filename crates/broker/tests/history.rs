@@ -172,6 +172,11 @@ async fn lists_are_narrowed_by_every_field_and_go_on_from_page_to_page() {
     }
     let refused = scene.broker.query(Query::Tasks(TaskFilter { limit: 1001, ..none() })).await;
     assert_eq!(refused.unwrap_err().code, RefusalCode::Invalid);
+    let agents = |count: usize| (0..count).map(|n| format!("a{n}").parse().unwrap()).collect();
+    let but = |count| Query::Tasks(TaskFilter { except: agents(count), ..none() });
+    let refused = scene.broker.query(but(TaskFilter::MOST_EXCEPT + 1)).await.unwrap_err();
+    assert!(refused.message.contains("9 agents, the limit is 8"), "{refused}");
+    assert!(scene.broker.query(but(TaskFilter::MOST_EXCEPT)).await.is_ok());
 }
 
 #[tokio::test]
@@ -286,6 +291,7 @@ async fn an_index_without_tasks_gets_them_and_keeps_its_keys() {
             "DROP TABLE tasks; DROP TABLE task_sums; DROP TABLE task_times;
              DROP TABLE letters; DROP TABLE letter_sums; ALTER TABLE state DROP COLUMN complete;
              ALTER TABLE state DROP COLUMN tasks_gone; ALTER TABLE state DROP COLUMN letters_gone;
+             ALTER TABLE state DROP COLUMN again;
              PRAGMA user_version = 1; UPDATE keys SET place = place + 1000000;",
         )
         .unwrap();

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trunkline_broker::{Broker, OpenError};
 use trunkline_log::{Directory, Location, Storage};
-use trunkline_types::session::Connector;
-use trunkline_types::{Query, RefusalCode, TaskFilter};
+use trunkline_types::RefusalCode;
 
 /// The marks that end what cleaning says again.
 const MARKS: u8 = 76;
@@ -92,26 +91,6 @@ async fn after_damage_is_found_nothing_goes_in_and_the_log_keeps_what_comes() {
     // That one is whole.
     Scene::open(at(&data), 7).await.close().await;
     assert_eq!(aside(&data), moved);
-}
-
-#[tokio::test]
-async fn a_row_that_says_what_nobody_wrote_is_damage_and_the_next_start_puts_the_index_aside() {
-    let home = tempfile::tempdir().unwrap();
-    let data = home.path().join("data");
-    cleaned(&data).await;
-    let connection = Connection::open(file(&data)).unwrap();
-    let one = "UPDATE tasks SET head = x'64' WHERE place = (SELECT max(place) FROM tasks)";
-    assert_eq!(connection.execute(one, []), Ok(1));
-    drop(connection);
-    let scene = Scene::open(at(&data), 3).await;
-    let asked = scene.broker.query(Query::Tasks(TaskFilter::default())).await;
-    assert_eq!(asked.unwrap_err().code, RefusalCode::StoreFailed);
-    scene.close().await;
-    assert_eq!(aside(&data), [] as [PathBuf; 0]);
-    let scene = Scene::open(at(&data), 5).await;
-    assert!(!aside(&data).is_empty(), "it is made again");
-    let (listed, stats) = (scene.listed().await as u64, stats(&scene.broker).await);
-    assert_eq!(listed + stats.tasks_forgotten, COUNT as u64, "what is missing is counted");
 }
 
 #[tokio::test]

@@ -290,7 +290,8 @@ async fn an_index_without_letters_gets_them_and_keeps_its_tasks() {
         .execute_batch(
             "DROP TABLE letters; DROP TABLE letter_sums; ALTER TABLE state DROP COLUMN complete;
              ALTER TABLE state DROP COLUMN tasks_gone; ALTER TABLE state DROP COLUMN letters_gone;
-             PRAGMA user_version = 2;",
+             ALTER TABLE state DROP COLUMN again; ALTER TABLE task_sums DROP COLUMN sum;
+             DELETE FROM task_times WHERE one = 2; PRAGMA user_version = 2;",
         )
         .unwrap();
     drop(connection);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
+mod changes;
 mod cleaning;
 mod common;
 mod drain;
@@ -9,6 +10,7 @@ mod durable;
 mod history;
 mod index_check;
 mod index_damage;
+mod index_rows;
 mod key_index;
 mod laws;
 mod letters;

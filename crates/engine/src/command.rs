@@ -73,7 +73,7 @@ pub enum Command {
         /// Who asks.
         principal: Principal,
         /// What.
-        question: Query,
+        question: Box<Query>,
     },
     /// The log says whether it has room for new work.
     Space {

@@ -239,7 +239,7 @@ impl Engine {
             }
             Command::Disconnect { connection } => self.disconnect(now, connection, out),
             Command::Ask { query, principal, question } => {
-                self.ask(now, query, &principal, question, out);
+                self.ask(now, query, &principal, *question, out);
             }
             Command::Space { ample } => self.ample = ample,
             Command::Congestion { congested } => self.set_congested(now, congested, out),

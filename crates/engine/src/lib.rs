@@ -54,4 +54,4 @@ pub use settle::{
     ClearedLetter, DeadPlace, DiedLetter, LetterHead, LetterIndex, LetterList, merge_letters,
 };
 pub use spill::{PayloadFigures, PayloadStore};
-pub use task::{EndedTask, Outcomes, TaskIndex, merge_context, merge_tasks};
+pub use task::{EndedTask, Outcomes, TaskIndex, merge_changes, merge_context, merge_tasks};

@@ -388,3 +388,91 @@ fn whoever_is_refused_because_the_log_is_behind_is_told_when_to_come_back() {
     world.handle(Command::Congestion { congested: false });
     world.publish(&mut client, &publish).unwrap();
 }
+
+/// A client, an agent without a lease, and a task that it paused.
+fn paused(level: Durability) -> (World, Peer, Peer, MessageId) {
+    let (mut world, client, mut agent, delivery) = held_task(level, 3);
+    let pause = Outcome::Pause { reason: PauseReason::Input, message: None };
+    world.settle(&mut agent, delivery.token, pause);
+    (world, client, agent, delivery.publish.envelope.id)
+}
+
+fn cancel(id: MessageId) -> Operation {
+    Operation::Cancel { id, reason: "enough".into(), descendants: false }
+}
+
+fn go_on(task: MessageId) -> Operation {
+    Operation::Continue { task, payload: "go on".into() }
+}
+
+#[test]
+fn on_a_full_disk_work_can_be_called_off_and_is_continued_when_there_is_room() {
+    for level in LEVELS {
+        let (mut world, mut client, _, delivery) = held_task(level, 3);
+        let id = delivery.publish.envelope.id;
+        world.handle(Command::Space { ample: false });
+        world.ask(&mut client, cancel(id)).unwrap();
+        assert_eq!(state(&mut world, id), Some(CopyState::Canceled), "{level}");
+
+        let (mut world, mut client, agent, id) = paused(level);
+        world.handle(Command::Space { ample: false });
+        let refused = world.ask(&mut client, go_on(id)).map(drop).map_err(|no| no.code);
+        let ephemeral = level == Durability::Ephemeral;
+        let expected = if ephemeral { Ok(()) } else { Err(RefusalCode::DiskFull) };
+        assert_eq!(refused, expected, "{level}");
+        assert_eq!(world.deliveries(agent).len(), usize::from(ephemeral), "{level}");
+        world.handle(Command::Space { ample: true });
+        if !ephemeral {
+            world.ask(&mut client, go_on(id)).unwrap();
+            assert_eq!(world.deliveries(agent).len(), 1, "{level}");
+        }
+    }
+}
+
+#[test]
+fn what_is_called_off_or_continued_again_over_another_connection_is_so_once() {
+    for level in LEVELS {
+        for operation in [cancel as fn(MessageId) -> Operation, go_on] {
+            let (mut world, client, agent, id) = paused(level);
+            let number = client.next;
+            let mut first = client;
+            world.ask(&mut first, operation(id)).unwrap();
+            let mut delivered = world.deliveries(agent).len();
+            world.disconnect(first);
+            world.pass(SHORT);
+            delivered += world.deliveries(agent).len();
+            // The answer was lost, so the client says it again under the same number.
+            let hello = Hello { next_operation: number, ..hello(1, None) };
+            let mut client = world.try_connect(hello).unwrap();
+            client.next = number;
+            world.ask(&mut client, operation(id)).unwrap();
+            delivered += world.deliveries(agent).len();
+            let is_canceled = matches!(operation(id), Operation::Cancel { .. });
+            assert_eq!(delivered, usize::from(!is_canceled), "{level}");
+            let expected = if is_canceled { CopyState::Canceled } else { CopyState::Leased };
+            assert_eq!(world.states(id), [expected], "{level}");
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_pauses_forgets_no_acceptance_no_key_and_no_watcher() {
+    for level in LEVELS {
+        let (mut world, mut client, mut agent, delivery) = held_task(level, 3);
+        let id = delivery.publish.envelope.id;
+        let mut keyed = work(&mut world, level);
+        keyed.envelope.idempotency_key = Some("once".parse().unwrap());
+        world.publish(&mut client, &keyed).unwrap();
+        world.ask(&mut client, Operation::Watch { task: id, after: 0 }).unwrap();
+        // It was not scheduled for longer than a lease, and heard nobody.
+        world.pass(Duration::from_mins(2));
+        keyed.envelope.id = work(&mut world, level).envelope.id;
+        assert!(world.accepted(&mut client, &keyed).duplicate, "{level}");
+        assert_eq!(settled(&mut world, &mut agent, &delivery), Ok(()), "{level}");
+        let told = world.items(client);
+        assert!(told.iter().any(|item| matches!(item, SessionItem::Task { .. })), "{level}");
+        assert_eq!(state(&mut world, id), Some(CopyState::Completed), "{level}");
+        assert_eq!(state(&mut world, keyed.envelope.id), None, "{level}");
+        assert_eq!(world.stats().counters.accepted, 2, "{level}");
+    }
+}

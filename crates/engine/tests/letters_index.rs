@@ -177,7 +177,7 @@ impl Scene {
     fn page(&mut self, filter: &DeadLetterFilter) -> DeadLetterPage {
         let question = Query::DeadLetters(filter.clone());
         let principal = Principal::default();
-        let asked = Command::Ask { query: QueryKey(7), principal, question };
+        let asked = Command::Ask { query: QueryKey(7), principal, question: Box::new(question) };
         let answer = self.stage.handle(asked).into_iter().find_map(|effect| match effect {
             Effect::Answer { result: Ok(Answer::DeadLetters(page)), known, .. } => {
                 Some((page, known))

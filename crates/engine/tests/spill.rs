@@ -110,7 +110,11 @@ impl Spilling {
 
     fn ask(&mut self, question: Query) -> Result<Answer, trunkline_types::Refusal> {
         let principal = Principal::default();
-        self.world.handle(Command::Ask { query: QueryKey(7), principal, question });
+        self.world.handle(Command::Ask {
+            query: QueryKey(7),
+            principal,
+            question: Box::new(question),
+        });
         match self.world.effects.pop() {
             Some(Effect::Answer { result, .. }) => result,
             other => panic!("no answer but {other:?}"),

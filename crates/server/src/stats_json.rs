@@ -148,6 +148,7 @@ fn log(of: &LogStats) -> Value {
         payload_load_batches,
         damaged_places,
         records_left_out,
+        index_rows_damaged,
     } = of;
     json!({
         "records": records,
@@ -168,5 +169,6 @@ fn log(of: &LogStats) -> Value {
         "payload_load_batches": payload_load_batches,
         "damaged_places": damaged_places,
         "records_left_out": records_left_out,
+        "index_rows_damaged": index_rows_damaged,
     })
 }

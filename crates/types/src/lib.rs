@@ -64,7 +64,7 @@ pub use name::{
 pub use principal::Principal;
 pub use publish::{Absent, Publish, PublishOptions};
 pub use query::{
-    AgentFilter, AgentPage, Answer, DeadLetter, DeadLetterFilter, DeadLetterPage, Query,
+    AgentFilter, AgentPage, Answer, Change, DeadLetter, DeadLetterFilter, DeadLetterPage, Query,
     ScheduleFilter, SchedulePage, TaskFilter, TaskPage,
 };
 pub use refusal::{Refusal, RefusalCode};

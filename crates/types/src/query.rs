@@ -95,18 +95,56 @@ pub struct TaskFilter {
     pub before: Option<MessageId>,
     /// At most this many, 1 to 1,000; 0 stands for 100.
     pub limit: u32,
+    /// Only tasks whose state changed last at this time or later.
+    pub changed_since: Option<WallTime>,
+    /// No tasks sent to one of these agents, at most [`TaskFilter::MOST_EXCEPT`], or held by one now
+    /// or last.
+    pub except: Vec<AgentId>,
+    /// Latest change first instead of newest first. The page then says how many there are in all.
+    pub by_change: bool,
+    /// With `by_change`, only tasks behind this one: the cursor of the page before.
+    pub changed_before: Option<Change>,
+}
+
+impl TaskFilter {
+    /// How many agents a list can leave out at most.
+    pub const MOST_EXCEPT: usize = 8;
+}
+
+/// A place in the order of latest changes. A task that changes moves to its front, so that whoever
+/// reads page after page misses none that stays as it is, and meets none twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Change {
+    /// When the task's state changed last.
+    pub at: WallTime,
+    /// Which task it is.
+    pub task: MessageId,
+}
+
+impl Change {
+    /// Where a task is in that order.
+    pub const fn of(task: &TaskSnapshot) -> Self {
+        Self { at: task.updated_at, task: task.id }
+    }
 }
 
 /// A page of tasks. It ends early when it has about 4 MiB, and when many tasks were looked at for it
 /// (10,000 in memory, from 1,400 on disk), so that it may be empty although there is more: there is
 /// none only once `next` is `None`. By conversation and by root, tasks are found without looking at
-/// others.
+/// others. By latest change, all tasks in memory are looked at, and `next_change` goes on instead.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TaskPage {
-    /// Newest first, by their ids; without their messages.
+    /// Newest first, by their ids, or latest change first; without their messages.
     pub tasks: Vec<TaskSnapshot>,
-    /// The cursor for the next page, if there is more.
+    /// The cursor for the next page, if there is more. By latest change, only the engine has one: it
+    /// has not looked at what is older yet.
     pub next: Option<MessageId>,
+    /// By latest change, the cursor for the next page, if there is more.
+    pub next_change: Option<Change>,
+    /// By latest change, how many tasks fit the filter, whatever the cursor. `None` for a filter by
+    /// skill, root or time of acceptance, which would have to be counted one by one. A task that ends
+    /// while the list is made may be counted twice.
+    pub total: Option<u64>,
 }
 
 /// Which agents to list. Every field that is set narrows the list.

@@ -153,6 +153,10 @@ pub struct LogStats {
     /// Whole records that were left out at the start, because what they speak of was in a damaged
     /// place.
     pub records_left_out: u64,
+    /// Rows of the index, ended tasks and dead letters, that were found damaged since the start and
+    /// are lost unless the log tells of them at the next start: a copy of each is in `quarantine/`.
+    /// They count as forgotten.
+    pub index_rows_damaged: u64,
 }
 
 impl LogStats {

@@ -1,24 +1,17 @@
-//! Listing tasks, latest change first.
-//!
-//! The broker lists by age. What changed last is found by looking at every task that a filter
-//! fits, a page at a time, keeping no more than one page of the answer; so a list costs as much as
-//! there are tasks, and a conversation is the narrowest filter.
+//! Listing tasks, latest change first, as the broker lists and counts them.
 
 use super::{Call, Handler, Target};
 use crate::check::Checked;
 use crate::fault::{Fault, FaultKind};
+use crate::own_agents;
 use crate::task::{is_interrupted, messages_to_ask, own_state, task};
 use crate::wire::{self, ListTasksRequest, ListTasksResponse};
-use std::collections::BTreeMap;
 use trunkline_types::{
-    Answer, ContextId, MessageId, Principal, Query, TaskFilter, TaskSnapshot, WallTime,
+    Answer, Change, ContextId, Principal, Query, TaskFilter, TaskPage, TaskSnapshot, WallTime,
 };
 
 /// How many tasks a page has when nothing is said.
 const PAGE: i32 = 50;
-
-/// A place in the list: when a task changed last, and which one it is.
-type Key = (WallTime, MessageId);
 
 impl Handler {
     /// A page of tasks with how many there are in all.
@@ -43,66 +36,55 @@ impl Handler {
                 Err(_) => return Ok(ListTasksResponse { page_size, ..Default::default() }),
             },
         };
+        let wanted = usize::try_from(page_size).unwrap_or(1);
         let filter = TaskFilter {
             states: own_state(request.status()).into_iter().collect(),
             agent: match &target {
                 Target::Agent(agent) => Some(agent.card.id.clone()),
                 Target::Broker => None,
             },
+            except: own_agents(),
             context_id,
-            limit: 1_000,
+            changed_since: request.status_timestamp_after.map(wire::Timestamp::wall_time),
+            by_change: true,
+            changed_before: before,
+            limit: u32::try_from(wanted).unwrap_or(1),
             ..TaskFilter::default()
         };
-        let since = request.status_timestamp_after.map(wire::Timestamp::wall_time);
-        let wanted = usize::try_from(page_size).unwrap_or(1);
-        let (found, total) = self.latest(&who, filter, since, before, wanted).await?;
-        let more = found.len() > wanted;
-        let page: Vec<_> = found.into_values().rev().take(wanted).collect();
-        let last = page.last().filter(|_| more);
-        let next_page_token =
-            last.map_or_else(String::new, |task| token((task.updated_at, task.id)));
+        let TaskPage { tasks: page, next_change, total, .. } =
+            self.latest(&who, filter, wanted).await?;
+        let next_page_token = next_change.map_or_else(String::new, token);
         let mut tasks = Vec::with_capacity(page.len());
         for snapshot in page {
             tasks.push(self.listed(&who, snapshot, &request).await?);
         }
-        let total_size = i32::try_from(total).unwrap_or(i32::MAX);
+        let total_size = i32::try_from(total.unwrap_or(0)).unwrap_or(i32::MAX);
         Ok(ListTasksResponse { tasks, next_page_token, page_size, total_size })
     }
 
-    /// The tasks that changed last before a place, one more than wanted if there are more, and how
-    /// many the filter fits in all.
+    /// As many tasks as are wanted, if there are so many, and how many there are in all. The broker
+    /// ends a page early when it had to look at many tasks for it.
     async fn latest(
         &self,
         who: &Principal,
         mut filter: TaskFilter,
-        since: Option<WallTime>,
-        before: Option<Key>,
         wanted: usize,
-    ) -> Result<(BTreeMap<Key, TaskSnapshot>, u64), Fault> {
-        let mut found = BTreeMap::new();
-        let mut total = 0;
+    ) -> Result<TaskPage, Fault> {
+        let mut all = TaskPage::default();
         loop {
             let query = Query::Tasks(filter.clone());
             let Answer::Tasks(page) = self.gateway.query(who.clone(), query).await? else {
                 return Err(super::mismatch());
             };
-            for task in page.tasks {
-                if super::is_internal(&task) || since.is_some_and(|since| task.updated_at < since) {
-                    continue;
-                }
-                total += 1;
-                let key = (task.updated_at, task.id);
-                if before.is_none_or(|before| key < before) {
-                    found.insert(key, task);
-                }
-                if found.len() > wanted + 1 {
-                    found.pop_first();
-                }
+            all.total = all.total.or(page.total);
+            all.tasks.extend(page.tasks);
+            all.next_change = page.next_change;
+            let left = wanted.saturating_sub(all.tasks.len());
+            if left == 0 || page.next_change.is_none() {
+                return Ok(all);
             }
-            match page.next {
-                Some(next) => filter.before = Some(next),
-                None => return Ok((found, total)),
-            }
+            filter.changed_before = page.next_change;
+            filter.limit = u32::try_from(left).unwrap_or(1);
         }
     }
 
@@ -138,14 +120,15 @@ impl Handler {
 }
 
 /// The cursor behind a place in the list.
-fn token((WallTime(at), id): Key) -> String {
-    format!("{at:x}.{id}")
+fn token(Change { at: WallTime(at), task }: Change) -> String {
+    format!("{at:x}.{task}")
 }
 
-fn read_token(text: &str) -> Result<Key, Fault> {
+fn read_token(text: &str) -> Result<Change, Fault> {
     let read = || {
-        let (at, id) = text.split_once('.')?;
-        Some((WallTime(u64::from_str_radix(at, 16).ok()?), id.parse().ok()?))
+        let (at, task) = text.split_once('.')?;
+        let at = WallTime(u64::from_str_radix(at, 16).ok()?);
+        Some(Change { at, task: task.parse().ok()? })
     };
     read().ok_or_else(|| Fault::field("pageToken", "was not given out by this broker"))
 }
@@ -153,12 +136,13 @@ fn read_token(text: &str) -> Result<Key, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trunkline_types::Partition;
+    use trunkline_types::{MessageId, Partition};
 
     #[test]
     fn a_cursor_comes_back_as_it_was_and_others_are_refused() {
-        let key = (WallTime(1_761_647_400_042), MessageId::from_parts(1, Partition(0), 7));
-        assert_eq!(read_token(&token(key)), Ok(key));
+        let task = MessageId::from_parts(1, Partition(0), 7);
+        let change = Change { at: WallTime(1_761_647_400_042), task };
+        assert_eq!(read_token(&token(change)), Ok(change));
         for text in ["x", ".", "1.2", "zz.0192f0c1-2d3e-7abc-8000-00000000002a"] {
             assert!(read_token(text).is_err(), "{text}");
         }

@@ -1,14 +1,16 @@
 //! The index of a stopped broker, checked from end to end beside its log. Nothing is written.
 
+use crate::index::heal::{self, Unhealed};
 use crate::index::inspect;
-use crate::index::letters::{self, LETTERS};
+use crate::index::letters::LETTERS;
 use crate::index::rows::Row;
+use crate::index::seal::{BadRow, sound};
 use crate::index::store::{
-    self, Hashes, VERSION, WITHOUT_GONE, WITHOUT_LETTERS, WITHOUT_TASKS, is_of_no_use, signed,
-    state_of, unsigned,
+    self, Hashes, Store, VERSION, WITHOUT_LETTERS, WITHOUT_SUMS, WITHOUT_TASKS, is_of_no_use,
+    signed, state_of, unsigned,
 };
-use crate::index::table::Table;
-use crate::index::tasks::{self, Name, TASKS};
+use crate::index::table::{Table, sum_of};
+use crate::index::tasks::TASKS;
 use crate::index::thread::STAY;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension};
@@ -30,6 +32,8 @@ pub(crate) enum Wrong {
     Foreign,
     /// Something is missing in it that the log has, or it counts what it has wrongly.
     Incomplete(String),
+    /// Rows are bad, one by one.
+    Rows(Vec<BadRow>),
 }
 
 /// How many rows there are of each tenant, and how many bytes.
@@ -81,16 +85,30 @@ impl Examiner {
     fn read(path: &Path) -> Result<Result<Self, String>, Error> {
         let connection = connect(path)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if ![VERSION, WITHOUT_GONE, WITHOUT_LETTERS, WITHOUT_TASKS].contains(&version) {
+        if !(WITHOUT_TASKS..=VERSION).contains(&version) {
             return Err(Error::IntegralValueOutOfRange(0, version));
         }
-        let check = "PRAGMA integrity_check(1)";
-        let found: String = connection.query_row(check, [], |row| row.get(0))?;
+        let check = |how: &str| {
+            let check = format!("PRAGMA {how}_check(1)");
+            connection.query_row(&check, [], |row| row.get::<_, String>(0))
+        };
+        let found = check("quick")?;
         if found != "ok" {
             return Ok(Err(found));
         }
+        if version == VERSION {
+            store::check_schema(&connection)?;
+        }
+        // What is wrong besides is in the indexes within the file, which can be made again.
+        let missing = Some(check("integrity")?).filter(|found| found != "ok");
         let hashes = Hashes::read(&connection)?;
-        let (through, belongs_to) = state_of(&connection)?;
+        let (mut through, belongs_to) = state_of(&connection)?;
+        if version == VERSION
+            && connection.query_row("SELECT again <> 0 FROM state", [], |row| row.get(0))?
+        {
+            // The next start makes up for whatever it lacks.
+            through = Sequence(0);
+        }
         let first = |table: &str| {
             let first = format!("SELECT min(place) FROM {table}");
             let place: Option<i64> = connection.query_row(&first, [], |row| row.get(0))?;
@@ -98,7 +116,7 @@ impl Examiner {
         };
         let first_key = first("keys")?;
         let gone = |table: &Table| {
-            if [WITHOUT_TASKS, WITHOUT_LETTERS, WITHOUT_GONE].contains(&version) {
+            if version < WITHOUT_SUMS {
                 // It does not say. What lay before its first may have gone.
                 let is_there = tables(version).any(|there| there == *table);
                 return if is_there { first(table.rows) } else { Ok(None) };
@@ -120,7 +138,7 @@ impl Examiner {
             no_key: VecDeque::new(),
             no_letter: BTreeMap::new(),
             latest: WallTime(0),
-            missing: None,
+            missing,
         }))
     }
 
@@ -196,13 +214,18 @@ impl Examiner {
                 place.0
             ));
         }
+        let mut bad = Vec::new();
         for table in tables(self.version) {
-            let counts = self.past(&table).map_err(|error| wrong(&error))?;
+            let counts = self.past(&table, &mut bad).map_err(|error| wrong(&error))?;
             let sums = self.sums(&table).map_err(|error| wrong(&error))?;
-            if counts.map_err(Wrong::Damaged)? != sums {
+            if bad.is_empty() && sums != Some(counts) {
                 let what = format!("it does not have as many {} as it counts", table.rows);
                 self.missing.get_or_insert(what);
             }
+        }
+        if !bad.is_empty() {
+            // What is missing besides is made up for with them.
+            return Err(Wrong::Rows(bad));
         }
         self.missing.map_or(Ok(()), |missing| Err(Wrong::Incomplete(missing)))
     }
@@ -237,82 +260,55 @@ impl Examiner {
         Ok(Ok(()))
     }
 
-    /// Reads every row of a table. How many there are of each tenant, and how many bytes.
-    fn past(&self, table: &Table) -> Result<Result<Counts, String>, Error> {
-        let state = if *table == TASKS { "state" } else { "0" };
-        let all = format!(
-            "SELECT place, head, rest, id, tenant, ended, {state} FROM {} NOT INDEXED",
-            table.rows
-        );
+    /// Reads every row of a table, and puts those that are bad with the others. How many there are of
+    /// each tenant, and how many bytes.
+    fn past(&self, table: &Table, bad: &mut Vec<BadRow>) -> Result<Counts, Error> {
+        let columns = heal::columns(*table);
+        let all = format!("SELECT {columns} FROM {} NOT INDEXED", table.rows);
         let mut all = self.connection.prepare(&all)?;
         let mut rows = all.query([])?;
         let mut counts = Counts::new();
         while let Some(row) = rows.next()? {
-            let place: i64 = row.get(0)?;
-            let wrong = |what: &str| {
-                Ok(Err(format!("what its table of {} has of record {place} {what}", table.rows)))
-            };
-            let read = || {
-                let (tenant, id, at, state) = if *table == TASKS {
-                    let EndedTask { tenant, task, .. } = tasks::whole(row)?;
-                    (tenant, task.id, task.updated_at, task.state.number())
-                } else {
-                    let DiedLetter { tenant, letter, .. } = letters::whole(row)?;
-                    (tenant, letter.publish.envelope.id, letter.at, 0)
-                };
-                let mark = self.hashes.mark(Name::Tenant, &tenant, "");
-                let same = row.get::<_, [u8; 16]>(3)? == id.to_bytes()
-                    && row.get::<_, i64>(4)? == mark
-                    && unsigned(row.get(5)?) == at.0
-                    && row.get::<_, u8>(6)? == state;
+            if sound(heal::checked(self.hashes, *table, row), bad)?.is_some() {
                 let bytes = row.get_ref(1)?.as_blob()?.len() + row.get_ref(2)?.as_blob()?.len();
-                Ok::<_, Error>((mark, bytes as u64 + table.rest, same))
-            };
-            match read() {
-                Ok((tenant, bytes, true)) => {
-                    let count = counts.entry(tenant).or_default();
-                    *count = (count.0 + 1, count.1 + signed(bytes));
-                }
-                Ok(_) => return wrong("is two things in one"),
-                Err(error) => return wrong(&format!("cannot be read: {error}")),
+                let count = counts.entry(row.get("tenant")?).or_default();
+                *count = (count.0 + 1, count.1 + signed(bytes as u64 + table.rest));
             }
         }
-        Ok(Ok(counts))
+        Ok(counts)
     }
 
-    /// What it counts in a table of each tenant that has something.
-    fn sums(&self, table: &Table) -> Result<Counts, Error> {
-        let sums = format!(
-            "SELECT tenant, tasks, bytes FROM {}_sums WHERE tasks <> 0 OR bytes <> 0",
-            table.sums
-        );
+    /// What it counts in a table of each tenant that has something. `None` if that does not fit its
+    /// checksum.
+    fn sums(&self, table: &Table) -> Result<Option<Counts>, Error> {
+        let sums = format!("SELECT * FROM {}_sums WHERE tasks <> 0 OR bytes <> 0", table.sums);
         let mut sums = self.connection.prepare(&sums)?;
-        let rows = sums.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+        let rows = sums.query_map([], |row| Ok(sum_of(row)))?;
         rows.collect()
     }
 }
 
 /// Has the next broker that is started make up for what is missing in an index, and puts right what
-/// it counts. It loses nothing.
+/// it counts and how it finds what it has. It loses nothing.
 ///
 /// # Errors
 /// What SQLite says.
 pub(crate) fn mend(folder: &Path) -> Result<(), String> {
-    let mended = store::connect(&folder.join(inspect::FILE)).and_then(|(connection, _)| {
-        let version = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        let mut mend = "PRAGMA query_only = OFF; BEGIN; UPDATE state SET through = 0;".to_owned();
-        for Table { rows, sums, rest } in tables(version) {
-            // Writing to a string cannot fail.
-            _ = write!(
-                mend,
-                "DELETE FROM {sums}_sums; INSERT INTO {sums}_sums
-                 SELECT tenant, count(*), sum(length(head) + length(rest) + {rest}) FROM {rows}
-                 GROUP BY tenant;"
-            );
-        }
-        connection.execute_batch(&(mend + "COMMIT;"))
-    });
+    let mended = Store::open_to_mend(folder).and_then(|mut store| store.order_again());
     mended.map_err(|error| error.to_string())
+}
+
+/// Takes bad rows out of an index, with a copy of each, and has the next broker that is started make
+/// up for them.
+///
+/// # Errors
+/// What SQLite or the disk says.
+pub(crate) fn take_out(folder: &Path, rows: &[BadRow]) -> Result<(), String> {
+    let taken = Store::open_to_mend(folder).map_err(Unhealed::Index).and_then(|mut store| {
+        store.take_out(rows)?;
+        Ok(store.order_again()?)
+    });
+    taken.map_err(|error| error.to_string())
 }
 
 /// The tables of what is over that a version has.

@@ -1,10 +1,13 @@
 //! Where gathers what the index is to take in.
 
 use crate::index::rows::Entry;
+use crate::index::seal::BadRow;
 use crate::index::store::Entries;
 use parking_lot::{Condvar, Mutex};
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use rusqlite::InterruptHandle;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use trunkline_engine::Past;
 use trunkline_types::Sequence;
@@ -19,6 +22,9 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// How many bytes of tasks and letters may wait; with more the broker takes in and hands out no
 /// durable work until half of them are written, as with a log that is too far behind.
 const MOST_BYTES: u64 = 256 << 20;
+
+/// Of how many bad rows it is kept in mind that they are to be looked at. Others are met again.
+const MOST_BAD: usize = 1000;
 
 /// How long the thread waits after an error before it tries again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -35,6 +41,35 @@ pub(crate) struct Feed {
     damaged: AtomicBool,
     /// Whether too many bytes wait.
     is_full: AtomicBool,
+    /// How many rows were found damaged and taken out.
+    lost: AtomicU64,
+}
+
+/// What ends a check that is under way.
+#[derive(Default)]
+struct Check(Option<InterruptHandle>);
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Check").field(&self.0.is_some()).finish()
+    }
+}
+
+/// What was met in the index that does not fit, by those who read in it.
+#[derive(Debug, Default)]
+pub(super) struct Suspicion {
+    /// Rows that are bad.
+    pub(super) rows: BTreeSet<BadRow>,
+    /// What an index within the file says that its table does not.
+    pub(super) order: Option<String>,
+    /// A sum does not fit its checksum.
+    pub(super) sums: bool,
+}
+
+impl Suspicion {
+    pub(super) fn is_none(&self) -> bool {
+        self.rows.is_empty() && self.order.is_none() && !self.sums
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +89,10 @@ struct State {
     /// Up to where it must survive a crash of the machine, if somebody waits for that.
     wanted: Option<Sequence>,
     closing: bool,
+    /// What the thread is to look at.
+    suspicion: Suspicion,
+    /// Ends a check that takes long when the thread is to end.
+    check: Check,
     /// Whether nobody takes rows any longer. The log has them: the index is made up for at the
     /// next start, and until then keys stay in the engine's memory.
     given_up: bool,
@@ -161,6 +200,54 @@ impl Feed {
         self.changed.notify_one();
     }
 
+    /// Notes that rows are bad. The thread takes them out.
+    pub(super) fn note_rows(&self, bad: Vec<BadRow>) {
+        if bad.is_empty() {
+            return;
+        }
+        let rows = &mut self.state.lock().suspicion.rows;
+        let room = MOST_BAD.saturating_sub(rows.len());
+        rows.extend(bad.into_iter().take(room));
+        self.changed.notify_one();
+    }
+
+    /// Notes that a sum does not fit its checksum. The thread counts again.
+    pub(super) fn suspect_sums(&self) {
+        self.state.lock().suspicion.sums = true;
+        self.changed.notify_one();
+    }
+
+    /// Notes that an index within the file does not seem to fit its table. The thread looks at the
+    /// file, and makes its indexes again or finds it damaged.
+    pub(super) fn suspect(&self, what: &str) {
+        let order = &mut self.state.lock().suspicion.order;
+        order.get_or_insert_with(|| what.to_owned());
+        self.changed.notify_one();
+    }
+
+    /// What is to be looked at.
+    pub(super) fn take_suspicion(&self) -> Suspicion {
+        std::mem::take(&mut self.state.lock().suspicion)
+    }
+
+    /// Notes that rows were damaged and are gone.
+    pub(super) fn note_lost(&self, rows: u64) {
+        self.lost.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// How many rows were damaged and are gone.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Lets a check that takes long be ended by the end of the thread, until `None` says that it is
+    /// over. Whether it may begin.
+    pub(super) fn set_check(&self, check: Option<InterruptHandle>) -> bool {
+        let mut state = self.state.lock();
+        state.check = Check(check);
+        !state.closing
+    }
+
     /// Whether the index was found damaged.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
@@ -256,7 +343,10 @@ impl Feed {
         let until = Instant::now() + most;
         let mut state = self.state.lock();
         let is_enough = |state: &State| state.rows.len() >= BATCH || state.bytes >= BATCH_BYTES;
-        while !(state.closing || self.is_damaged()) && state.wanted.is_none() && !is_enough(&state)
+        while !(state.closing || self.is_damaged())
+            && state.wanted.is_none()
+            && state.suspicion.is_none()
+            && !is_enough(&state)
         {
             if self.changed.wait_until(&mut state, until).timed_out() {
                 return;
@@ -266,7 +356,11 @@ impl Feed {
 
     /// Nothing is taken any longer.
     pub(super) fn close(&self) {
-        self.state.lock().closing = true;
+        let mut state = self.state.lock();
+        state.closing = true;
+        if let Check(Some(check)) = &state.check {
+            check.interrupt();
+        }
         self.changed.notify_one();
     }
 
@@ -286,9 +380,10 @@ impl State {
         self.wanted.is_some_and(|wanted| wanted <= self.synced)
     }
 
-    /// Whether something is to be kept longer or shorter than the thread knows, or room is short.
+    /// Whether something is to be kept longer or shorter than the thread knows, or room is short, or
+    /// something is to be looked at.
     fn has_news(&self) -> bool {
-        self.told != Some((self.retention, self.short))
+        self.told != Some((self.retention, self.short)) || !self.suspicion.is_none()
     }
 
     fn ready(&self) -> bool {

@@ -1,9 +1,10 @@
 //! The table of dead letters, and lists of them. A letter lies there until it is cleared or past its
 //! time.
 
+use crate::index::seal::{BadRow, Part, sound};
 use crate::index::store::{Hashes, signed, unsigned};
-use crate::index::table::{Sums, Table};
-use crate::index::tasks::{Name, malformed};
+use crate::index::table::{Counted, Sums, Table, astray};
+use crate::index::tasks::Name;
 use rusqlite::{Connection, Error, OptionalExtension, Row, params};
 use std::collections::BTreeSet;
 use trunkline_engine::{ClearedLetter, DeadPlace, DiedLetter, InMemory, LetterHead, LetterList};
@@ -23,7 +24,8 @@ pub(super) const TABLES: &str = "
     CREATE TABLE letter_sums (tenant INTEGER PRIMARY KEY, tasks INTEGER NOT NULL, bytes INTEGER NOT NULL);";
 
 /// The table of dead letters.
-pub(super) const LETTERS: Table = Table { rows: "letters", sums: "letter", rest: 150 };
+pub(super) const LETTERS: Table =
+    Table { rows: "letters", sums: "letter", rest: 150, by_tenant: "letters_by_tenant" };
 
 /// How much one page may cost: what it takes to look at so many letters in their order.
 const COST: u32 = 10_000;
@@ -51,30 +53,21 @@ pub(super) fn insert(
     let mut sums = Sums::of(LETTERS);
     let (mut head, mut rest) = (Vec::new(), Vec::new());
     for died in letters {
-        let (tenant, letter) = (&died.tenant, &died.letter);
-        head.clear();
-        rest.clear();
-        died.encode_head(&mut head);
-        died.encode_rest(&mut rest);
-        let owner = hashes.mark(Name::Tenant, tenant, "");
-        let inserted = connection.prepare_cached(INSERT)?.execute(params![
-            signed(died.place.0),
-            letter.publish.envelope.id.to_bytes(),
-            owner,
-            hashes.mark(Name::Inbox, tenant, &letter.inbox.to_string()),
-            signed(letter.at.0),
-            head,
-            rest,
-        ])?;
-        if inserted > 0 {
-            sums.add(owner, (head.len() + rest.len()) as u64);
+        let Columns { id, tenant, inbox, ended } = Columns::of(hashes, died);
+        Part::LetterHead.seal(died.place, &mut head, |out| died.encode_head(out));
+        Part::LetterRest.seal(died.place, &mut rest, |out| died.encode_rest(out));
+        let values = params![signed(died.place.0), id, tenant, inbox, ended, head, rest];
+        if connection.prepare_cached(INSERT)?.execute(values)? > 0 {
+            sums.add(tenant, (head.len() + rest.len()) as u64);
         }
     }
     for gone in cleared {
         let found = if gone.died.is_some() {
             gone.died
         } else {
-            let found = find(connection, hashes, &gone.tenant, gone.id, Some(&gone.inbox))?;
+            // What is bad about one that is looked at here is met again.
+            let bad = &mut Vec::new();
+            let found = find(connection, hashes, &gone.tenant, gone.id, Some(&gone.inbox), bad)?;
             found.into_iter().map(|dead| dead.place).find(|place| *place < gone.place)
         };
         if let Some(place) = found {
@@ -84,13 +77,57 @@ pub(super) fn insert(
     sums.keep(connection)
 }
 
-/// The letters that a message became, those of one inbox if one is named, oldest first.
+/// What the columns of a row say again of the letter in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Columns {
+    id: [u8; 16],
+    tenant: i64,
+    inbox: i64,
+    ended: i64,
+}
+
+impl Columns {
+    fn of(hashes: Hashes, died: &DiedLetter) -> Self {
+        let DiedLetter { tenant, letter, .. } = died;
+        Self {
+            id: letter.publish.envelope.id.to_bytes(),
+            tenant: hashes.mark(Name::Tenant, tenant, ""),
+            inbox: hashes.mark(Name::Inbox, tenant, &letter.inbox.to_string()),
+            ended: signed(letter.at.0),
+        }
+    }
+
+    fn read(row: &Row<'_>) -> Option<Self> {
+        Some(Self {
+            id: row.get(3).ok()?,
+            tenant: row.get(4).ok()?,
+            inbox: row.get(5).ok()?,
+            ended: row.get(6).ok()?,
+        })
+    }
+}
+
+/// All columns of a row, those first that are more than a repetition.
+pub(super) const EVERYTHING: &str = "place, head, rest, id, tenant, inbox, ended";
+
+/// A row of all columns in the order of [`EVERYTHING`] as the letter that it is, if all of it fits.
+pub(super) fn checked(hashes: Hashes, row: &Row<'_>) -> Result<DiedLetter, Error> {
+    let died = whole(row)?;
+    if Columns::read(row) == Some(Columns::of(hashes, &died)) {
+        return Ok(died);
+    }
+    Err(Part::LetterHead.bad(died.place, "is two things in one".to_owned()))
+}
+
+/// The letters that a message became, those of one inbox if one is named, oldest first. Rows that are
+/// bad are left out and put with the others.
 pub(super) fn find(
     connection: &Connection,
     hashes: Hashes,
     tenant: &TenantId,
     id: MessageId,
     inbox: Option<&InboxAddress>,
+    bad: &mut Vec<BadRow>,
 ) -> Result<Vec<DeadPlace>, Error> {
     const ALL: &str = "SELECT place, head FROM letters INDEXED BY letters_by_id
         WHERE tenant = ?1 AND id = ?2 ORDER BY place LIMIT ?3";
@@ -99,26 +136,16 @@ pub(super) fn find(
     let owner = hashes.mark(Name::Tenant, tenant, "");
     let mark = inbox.map(|inbox| hashes.mark(Name::Inbox, tenant, &inbox.to_string()));
     let mut found = Vec::new();
-    let take = |row: &Row<'_>| {
-        let LetterHead { place, inbox: of, at, tenant: whose, .. } = head(row)?;
-        let is_wanted = whose == *tenant && inbox.is_none_or(|inbox| *inbox == of);
-        Ok(is_wanted.then_some(DeadPlace { place, inbox: of, at }))
+    let mut statement = connection.prepare_cached(if mark.is_none() { ALL } else { OF_INBOX })?;
+    let mut rows = match mark {
+        None => statement.query(params![owner, id.to_bytes(), COPIES])?,
+        Some(mark) => statement.query(params![owner, id.to_bytes(), COPIES, mark])?,
     };
-    let (all, of_inbox) = (params![owner, id.to_bytes(), COPIES], mark);
-    match of_inbox {
-        None => {
-            let mut statement = connection.prepare_cached(ALL)?;
-            for dead in statement.query_map(all, take)? {
-                found.extend(dead?);
-            }
-        }
-        Some(mark) => {
-            let mut statement = connection.prepare_cached(OF_INBOX)?;
-            let values = params![owner, id.to_bytes(), COPIES, mark];
-            for dead in statement.query_map(values, take)? {
-                found.extend(dead?);
-            }
-        }
+    while let Some(row) = rows.next()? {
+        let Some(dead) = sound(head(row), bad)? else { continue };
+        let LetterHead { place, inbox: of, at, tenant: whose, id: which, .. } = dead;
+        let is_wanted = whose == *tenant && which == id && inbox.is_none_or(|inbox| *inbox == of);
+        found.extend(is_wanted.then_some(DeadPlace { place, inbox: of, at }));
     }
     Ok(found)
 }
@@ -140,24 +167,26 @@ pub(super) fn count(
     tenant: &TenantId,
     before: Sequence,
     without: &[Sequence],
-) -> Result<u64, Error> {
+) -> Result<Counted, Error> {
     const THERE: &str = "SELECT 1 FROM letters WHERE place = ?1";
     let mut count = LETTERS.count(connection, hashes.mark(Name::Tenant, tenant, ""), before)?;
     let mut there = connection.prepare_cached(THERE)?;
     let without: BTreeSet<_> = without.iter().filter(|&&place| place < before).collect();
     for place in without {
-        count = count.saturating_sub(u64::from(there.exists([signed(place.0)])?));
+        count.rows = count.rows.saturating_sub(u64::from(there.exists([signed(place.0)])?));
     }
     Ok(count)
 }
 
-/// A page of a tenant's letters that had left memory.
+/// A page of a tenant's letters that had left memory. Rows that are bad are left out and put with the
+/// others.
 pub(super) fn list(
     connection: &Connection,
     hashes: Hashes,
     tenant: &TenantId,
     filter: &DeadLetterFilter,
     known: &InMemory,
+    bad: &mut Vec<BadRow>,
 ) -> Result<LetterList, Error> {
     const READ_HEAD: &str = "SELECT place, head FROM letters WHERE place = ?1";
     let mark = |name, text: &str| hashes.mark(name, tenant, text);
@@ -198,11 +227,16 @@ pub(super) fn list(
             continue;
         }
         cost += READ;
-        let head = read_head.query_row([signed(place.0)], head)?;
+        let head = read_head.query_row([signed(place.0)], head).optional();
+        let Some(head) = sound(head, bad)? else { continue };
+        let Some(head) = head else {
+            // The order tells of a letter that is not there.
+            return Err(astray(LETTERS, place));
+        };
         let is_cleared = || known.cleared.iter().any(|gone| gone.is(head.id, &head.inbox, place));
         if head.is_wanted(tenant, filter)
             && !is_cleared()
-            && let Some(letter) = read(connection, place)?
+            && let Some(Some(letter)) = sound(read(connection, place), bad)?
         {
             bytes += usize::try_from(letter.bytes()).unwrap_or(usize::MAX);
             page.letters.push(*letter);
@@ -224,10 +258,13 @@ fn first_from(number: u64) -> Sequence {
 
 fn head(row: &Row<'_>) -> Result<LetterHead, Error> {
     let place = Sequence(unsigned(row.get(0)?));
-    LetterHead::decode(place, row.get_ref(1)?.as_blob()?).map_err(|error| malformed(1, error))
+    let head = Part::LetterHead.open(place, row.get_ref(1))?;
+    LetterHead::decode(place, head).map_err(|error| Part::LetterHead.malformed(place, &error))
 }
 
 pub(super) fn whole(row: &Row<'_>) -> Result<DiedLetter, Error> {
-    let rest = row.get_ref(2)?.as_blob()?;
-    head(row)?.decode_rest(rest).map_err(|error| malformed(2, error))
+    let head = head(row)?;
+    let place = head.place;
+    let rest = Part::LetterRest.open(place, row.get_ref(2))?;
+    head.decode_rest(rest).map_err(|error| Part::LetterRest.malformed(place, &error))
 }

@@ -42,6 +42,8 @@ pub(crate) struct Index {
     /// Whether the log has lost its beginning, so that a new index begins where all that is live
     /// had been said again for the first time.
     beginning: Beginning,
+    /// Whether its broker was not stopped in order.
+    unclean: bool,
 }
 
 /// Where the history begins that a log can tell whole.
@@ -235,6 +237,11 @@ impl Index {
         Self::made(store.reset())
     }
 
+    /// Notes that its broker was not stopped in order, so that the file is looked through.
+    pub(crate) fn not_closed(&mut self) {
+        self.unclean = true;
+    }
+
     /// Notes that all that was read from the log is on disk.
     pub(crate) fn synced(&self, through: Sequence) {
         self.feed.synced(through);
@@ -253,7 +260,8 @@ impl Index {
         on_stopped: impl FnOnce() + Send + 'static,
     ) -> io::Result<IndexThread> {
         self.feed.retain(retention);
-        IndexThread::start(self.store, self.feed, self.log, clock, on_commit, on_kept, on_stopped)
+        let index = (self.store, self.feed, self.unclean);
+        IndexThread::start(index, self.log, clock, on_commit, on_kept, on_stopped)
     }
 
     fn new(store: Store) -> Result<Self, Unopened> {
@@ -261,7 +269,11 @@ impl Index {
         let feed = Arc::<Feed>::default();
         let reader = Reader::open(store.path(), feed.clone()).map_err(refused)?;
         let lists = Lists::open(store.path(), feed.clone()).map_err(refused)?;
-        let (through, belongs_to) = store.state().map_err(refused)?;
+        let (mut through, belongs_to) = store.state().map_err(refused)?;
+        if store.is_to_be_read_again().map_err(refused)? {
+            // It may tell of what was found damaged.
+            through = Sequence(0);
+        }
         let (reader, lists) = (Arc::new(reader), Arc::new(lists));
         Ok(Self {
             store,
@@ -276,6 +288,7 @@ impl Index {
             bytes: 0,
             made_up: (0, None),
             beginning: Beginning::Unknown,
+            unclean: false,
         })
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::index::feed::Feed;
 use crate::index::letters;
+use crate::index::seal::sound;
 use crate::index::store::{self, Hashes};
+use crate::index::table::Counted;
 use crate::index::tasks::{self, Name, TASKS};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Error};
@@ -34,12 +36,30 @@ impl Reader {
     fn unreadable(&self, error: &Error) -> String {
         let file = self.path.display();
         if store::is_damage(error) {
-            self.feed.note_damage();
+            self.feed.suspect(&error.to_string());
         }
         tracing::error!(%error, %file, "the index cannot be read; what lies where it cannot is \
-            refused until the broker is started again: new work with an idempotency key, and \
-            questions about tasks that ended and about dead letters");
+            refused until that is made again or the broker is started again: new work with an \
+            idempotency key, and questions about tasks that ended and about dead letters");
         format!("the index {file} cannot be read: {error}")
+    }
+
+    /// What is read, or nothing if its row is bad.
+    fn look<T>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, String> {
+        let mut bad = Vec::new();
+        let found = sound(look(&self.connection.lock()), &mut bad);
+        self.feed.note_rows(bad);
+        found.map(Option::flatten).map_err(|error| self.unreadable(&error))
+    }
+
+    fn counted(&self, counted: Counted) -> u64 {
+        if !counted.is_sound {
+            self.feed.suspect_sums();
+        }
+        counted.rows
     }
 }
 
@@ -52,20 +72,22 @@ impl KeyIndex for Reader {
 
 impl TaskIndex for Reader {
     fn find(&self, tenant: &TenantId, id: MessageId) -> Result<Option<Box<EndedTask>>, String> {
-        tasks::find(&self.connection.lock(), self.hashes, tenant, id)
-            .map_err(|error| self.unreadable(&error))
+        self.look(|connection| tasks::find(connection, self.hashes, tenant, id))
     }
 
     fn count(&self, tenant: &TenantId, before: Sequence) -> Result<u64, String> {
         let tenant = self.hashes.mark(Name::Tenant, tenant, "");
         TASKS
             .count(&self.connection.lock(), tenant, before)
+            .map(|counted| self.counted(counted))
             .map_err(|error| self.unreadable(&error))
     }
 
     fn outcomes(&self, tenant: &TenantId, before: Sequence) -> Result<Outcomes, String> {
-        tasks::outcomes(&self.connection.lock(), self.hashes, tenant, before)
-            .map_err(|error| self.unreadable(&error))
+        let found = tasks::outcomes(&self.connection.lock(), self.hashes, tenant, before);
+        let (outcomes, counted) = found.map_err(|error| self.unreadable(&error))?;
+        self.counted(counted);
+        Ok(outcomes)
     }
 
     fn since(&self) -> Result<Option<WallTime>, String> {
@@ -80,12 +102,15 @@ impl LetterIndex for Reader {
         id: MessageId,
         inbox: Option<&InboxAddress>,
     ) -> Result<Vec<DeadPlace>, String> {
-        letters::find(&self.connection.lock(), self.hashes, tenant, id, inbox)
-            .map_err(|error| self.unreadable(&error))
+        let mut bad = Vec::new();
+        let connection = self.connection.lock();
+        let found = letters::find(&connection, self.hashes, tenant, id, inbox, &mut bad);
+        self.feed.note_rows(bad);
+        found.map_err(|error| self.unreadable(&error))
     }
 
     fn read(&self, place: Sequence) -> Result<Option<Box<DiedLetter>>, String> {
-        letters::read(&self.connection.lock(), place).map_err(|error| self.unreadable(&error))
+        self.look(|connection| letters::read(connection, place))
     }
 
     fn count(
@@ -95,6 +120,7 @@ impl LetterIndex for Reader {
         without: &[Sequence],
     ) -> Result<u64, String> {
         letters::count(&self.connection.lock(), self.hashes, tenant, before, without)
+            .map(|counted| self.counted(counted))
             .map_err(|error| self.unreadable(&error))
     }
 }

@@ -115,7 +115,7 @@ impl Store {
                 Err(error) if !is_full(&error) => return Err(error),
                 Err(_) if !self.give_reserve_up() => return Ok(false),
                 Err(_) => {}
-                Ok(()) => return Ok(true),
+                Ok(folded) => return Ok(folded),
             }
         }
     }
@@ -206,8 +206,7 @@ impl Store {
         let size = self.page_size()?;
         let there = || fs::metadata(self.path()).map_or(0, |file| file.len() / size);
         let grown = pages.saturating_sub(*folded.get_or_insert_with(there));
-        if grown * size > UNFOLDED {
-            self.keep()?;
+        if grown * size > UNFOLDED && self.keep()? {
             *folded = Some(pages);
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The file of the index: how it is opened and made, and its table of keys.
 
+use crate::index::changes;
 use crate::index::inspect;
 use crate::index::letters::{self, LETTERS};
 use crate::index::rows::{Entry, Row};
@@ -15,7 +16,7 @@ use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask, KeyRow, Past};
 use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
 
 /// The version of the tables below. A file with a later one is refused.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// The version that had no tasks. It gets their tables, and the log is read again from its
 /// beginning.
@@ -26,6 +27,9 @@ pub(super) const WITHOUT_LETTERS: i64 = 2;
 
 /// The version that did not tell up to where rows have gone. It goes on with what it has.
 pub(super) const WITHOUT_GONE: i64 = 3;
+
+/// The version whose rows have no checksums. They are taken as they are.
+pub(super) const WITHOUT_SUMS: i64 = 4;
 
 /// How a file is opened that must be there.
 pub(super) const THERE: OpenFlags =
@@ -64,12 +68,21 @@ const FIND_GONE: &str = "UPDATE state SET
     tasks_gone = coalesce((SELECT min(place) - 1 FROM tasks), through),
     letters_gone = coalesce((SELECT min(place) - 1 FROM letters), through);";
 
+/// What was added with the checksums of rows: those of the sums, the times once more, and whether the
+/// log is to be read again for what was damaged.
+const SUMS: &str = "ALTER TABLE task_sums ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE letter_sums ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE state ADD COLUMN again INTEGER NOT NULL DEFAULT 0;";
+
 /// The one connection that writes.
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Connection,
     hashes: Hashes,
     path: PathBuf,
+    /// Which version the file has. One of the last few is opened without a byte being written, for
+    /// the disk may be full, and gets the present one with the first rows that it takes.
+    version: i64,
 }
 
 /// Why there is no index.
@@ -144,6 +157,14 @@ impl Store {
         Self::make(&path)
     }
 
+    /// Opens the index in a folder, which is there and is to be mended.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub(super) fn open_to_mend(folder: &Path) -> Result<Self, Error> {
+        Self::open_old(&folder.join(inspect::FILE))
+    }
+
     /// Puts the file aside and makes another one that is empty.
     ///
     /// # Errors
@@ -177,6 +198,26 @@ impl Store {
         &self.path
     }
 
+    /// Adds some of what an older file lacks to list tasks by their changes. Whether there was
+    /// something to add.
+    pub(super) fn add_part(&mut self) -> Result<bool, Error> {
+        self.change(|transaction, _| {
+            let added = changes::add_part(transaction)?;
+            if added {
+                note_schema(transaction)?;
+            }
+            Ok(added)
+        })
+    }
+
+    /// Whether all of the log is to be read again.
+    pub(crate) fn is_to_be_read_again(&self) -> Result<bool, Error> {
+        if self.version < VERSION {
+            return Ok(false);
+        }
+        self.connection.query_row("SELECT again <> 0 FROM state", [], |row| row.get(0))
+    }
+
     /// The folder in which the file is.
     pub(super) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
@@ -195,54 +236,35 @@ impl Store {
         through: Sequence,
         log: &[u8],
     ) -> Result<(), Error> {
-        let transaction = self.connection.transaction()?;
-        tasks::insert(&transaction, self.hashes, &entries.tasks)?;
-        letters::insert(&transaction, self.hashes, &entries.letters, &entries.cleared)?;
-        {
-            // The same record may be read from the log again.
-            let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?;
-            for Row { place, tenant, key, accepted } in &entries.keys {
-                let KeyRow { id, fingerprint, expires_at } = accepted;
-                insert.execute(params![
-                    signed(place.0),
-                    self.hashes.of(tenant, key),
-                    tenant.as_str(),
-                    key.as_str(),
-                    id.to_bytes(),
-                    signed(*fingerprint),
-                    signed(expires_at.0),
-                ])?;
-            }
+        self.change(|transaction, hashes| {
+            tasks::insert(transaction, hashes, &entries.tasks)?;
+            letters::insert(transaction, hashes, &entries.letters, &entries.cleared)?;
+            insert_keys(transaction, hashes, &entries.keys)?;
             let mut state = transaction
                 .prepare_cached("UPDATE state SET through = max(through, ?1), log = ?2")?;
-            state.execute(params![signed(through.0), log])?;
-        }
-        transaction.commit()
+            state.execute(params![signed(through.0), log]).map(|_| ())
+        })
     }
 
     /// Deletes what records behind a place told of. All of the log is to be read again, for what
     /// these records deleted is not in the index any more.
     pub(crate) fn cut(&mut self, last: Sequence) -> Result<(), Error> {
-        let transaction = self.connection.transaction()?;
-        transaction.execute("DELETE FROM keys WHERE place > ?1", [signed(last.0)])?;
-        TASKS.cut(&transaction, last)?;
-        LETTERS.cut(&transaction, last)?;
-        transaction.execute(
-            "UPDATE state SET through = 0, tasks_gone = min(tasks_gone, ?1),
-             letters_gone = min(letters_gone, ?1)",
-            [signed(last.0)],
-        )?;
-        transaction.commit()
+        self.change(|transaction, _| {
+            transaction.execute("DELETE FROM keys WHERE place > ?1", [signed(last.0)])?;
+            TASKS.cut(transaction, last)?;
+            LETTERS.cut(transaction, last)?;
+            let cut = "UPDATE state SET through = 0, tasks_gone = min(tasks_gone, ?1),
+                 letters_gone = min(letters_gone, ?1)";
+            transaction.execute(cut, [signed(last.0)]).map(|_| ())
+        })
     }
 
     /// Takes ended tasks and dead letters in ahead of what it goes through.
     pub(crate) fn take_early(&mut self, entries: &Entries) -> Result<(), Error> {
-        let transaction = self.connection.transaction()?;
-        tasks::insert(&transaction, self.hashes, &entries.tasks)?;
-        letters::insert(&transaction, self.hashes, &entries.letters, &entries.cleared)?;
-        transaction.commit()
+        self.change(|transaction, hashes| {
+            tasks::insert(transaction, hashes, &entries.tasks)?;
+            letters::insert(transaction, hashes, &entries.letters, &entries.cleared)
+        })
     }
 
     /// Notes up from which place no task is missing.
@@ -258,10 +280,7 @@ impl Store {
         bounds: Bounds,
         most: usize,
     ) -> Result<usize, Error> {
-        let transaction = self.connection.transaction()?;
-        let gone = table.expire(&transaction, bounds, most)?;
-        transaction.commit()?;
-        Ok(gone)
+        self.change(|transaction, _| table.expire(transaction, bounds, most))
     }
 
     /// When the oldest in a table ended.
@@ -270,9 +289,33 @@ impl Store {
     }
 
     /// Sees to it that what was committed survives a crash of the machine. The write-ahead log keeps
-    /// its room on the disk, so that there is some for what follows.
-    pub(crate) fn keep(&mut self) -> Result<(), Error> {
-        self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
+    /// its room on the disk, so that there is some for what follows. Whether it does now: somebody who
+    /// reads for long, as a backup does, may be in the way.
+    pub(crate) fn keep(&mut self) -> Result<bool, Error> {
+        let read = |row: &rusqlite::Row<'_>| {
+            let (is_busy, logged, folded): (bool, i64, i64) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(!is_busy || logged == folded)
+        };
+        self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], read)
+    }
+
+    /// How names are hashed in it.
+    pub(super) fn hashes(&self) -> Hashes {
+        self.hashes
+    }
+
+    /// Changes something in a file that has the present version then.
+    pub(super) fn change<T>(
+        &mut self,
+        how: impl FnOnce(&Connection, Hashes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transaction = self.connection.transaction()?;
+        upgrade(&transaction, self.version)?;
+        let done = how(&transaction, self.hashes)?;
+        transaction.commit()?;
+        self.version = VERSION;
+        Ok(done)
     }
 
     /// Deletes the oldest rows whose window was over at a time, at most so many; how many it were.
@@ -299,24 +342,19 @@ impl Store {
         connection.execute_batch(PRAGMAS)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
-            VERSION => {}
+            VERSION => check_schema(&connection)?,
+            WITHOUT_GONE | WITHOUT_SUMS => {}
             WITHOUT_TASKS | WITHOUT_LETTERS => {
-                let tasks = if version == WITHOUT_TASKS { tasks::TABLES } else { "" };
-                let letters = letters::TABLES;
-                connection.execute_batch(&format!(
-                    "BEGIN; {tasks} {letters} {COMPLETE} UPDATE state SET through = 0;
-                     {GONE} {FIND_GONE}
-                     PRAGMA user_version = {VERSION}; COMMIT;"
-                ))?;
+                let transaction = connection.unchecked_transaction()?;
+                upgrade(&transaction, version)?;
+                transaction.commit()?;
             }
-            WITHOUT_GONE => connection.execute_batch(&format!(
-                "BEGIN; {GONE} {FIND_GONE} PRAGMA user_version = {VERSION}; COMMIT;"
-            ))?,
             other => return Err(Error::IntegralValueOutOfRange(0, other)),
         }
+        let version = if version < WITHOUT_GONE { VERSION } else { version };
         cache_statements(&connection);
         let hashes = Hashes::read(&connection)?;
-        let store = Self { connection, hashes, path: path.to_owned() };
+        let store = Self { connection, hashes, path: path.to_owned(), version };
         store.state()?;
         Ok(store)
     }
@@ -329,15 +367,95 @@ impl Store {
         cache_statements(&connection);
         let hashes = Hashes { seed: fastrand::u64(..) };
         let (seed, sample) = (signed(hashes.seed), hashes.sample());
-        connection.execute_batch(&format!(
-            "BEGIN; {TABLES} {COMPLETE} {GONE} {} {}
-             INSERT INTO state (one, through, log, seed, sample, complete) VALUES (1, 0, x'', {seed}, {sample}, 0);
-             PRAGMA user_version = {VERSION}; COMMIT;",
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(&format!(
+            "{TABLES} {COMPLETE} {GONE} {} {}
+             INSERT INTO state (one, through, log, seed, sample, complete)
+             VALUES (1, 0, x'', {seed}, {sample}, 0);",
             tasks::TABLES,
             letters::TABLES
         ))?;
-        Ok(Self { connection, hashes, path: path.to_owned() })
+        while changes::add_part(&transaction)? {}
+        upgrade(&transaction, WITHOUT_SUMS)?;
+        transaction.commit()?;
+        Ok(Self { connection, hashes, path: path.to_owned(), version: VERSION })
     }
+}
+
+fn insert_keys(connection: &Connection, hashes: Hashes, keys: &[Row]) -> Result<(), Error> {
+    // The same record may be read from the log again.
+    let mut insert = connection
+        .prepare_cached("INSERT OR REPLACE INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for Row { place, tenant, key, accepted } in keys {
+        let KeyRow { id, fingerprint, expires_at } = accepted;
+        insert.execute(params![
+            signed(place.0),
+            hashes.of(tenant, key),
+            tenant.as_str(),
+            key.as_str(),
+            id.to_bytes(),
+            signed(*fingerprint),
+            signed(expires_at.0),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Gives a file of an earlier version what it lacks.
+fn upgrade(connection: &Connection, from: i64) -> Result<(), Error> {
+    if from == VERSION {
+        return Ok(());
+    }
+    if from < WITHOUT_GONE {
+        let tasks = if from == WITHOUT_TASKS { tasks::TABLES } else { "" };
+        let letters = letters::TABLES;
+        connection.execute_batch(&format!(
+            "{tasks} {letters} {COMPLETE} UPDATE state SET through = 0;"
+        ))?;
+    }
+    if from < WITHOUT_SUMS {
+        connection.execute_batch(&format!("{GONE} {FIND_GONE}"))?;
+    }
+    connection.execute_batch(&format!("{SUMS} {}", tasks::TIMES_AGAIN))?;
+    TASKS.seal_sums(connection)?;
+    LETTERS.seal_sums(connection)?;
+    connection.execute_batch(&format!("PRAGMA user_version = {VERSION};"))?;
+    note_schema(connection)
+}
+
+/// Notes what tables and indexes there are.
+fn note_schema(connection: &Connection) -> Result<(), Error> {
+    let schema = schema_of(connection)?;
+    connection.execute_batch(&format!("PRAGMA application_id = {schema};"))
+}
+
+/// A checksum of what tables and indexes there are, which is in the head of the file. It is not 0.
+fn schema_of(connection: &Connection) -> Result<i32, Error> {
+    // Where they begin is another matter: that changes when the file is copied.
+    const ALL: &str = "SELECT type || ' ' || name || ' ' || tbl_name || ' ' || coalesce(sql, '')
+        FROM sqlite_master ORDER BY type, name";
+    let mut all = connection.prepare(ALL)?;
+    let mut rows = all.query([])?;
+    let mut text = String::new();
+    while let Some(row) = rows.next()? {
+        text += &row.get::<_, String>(0)?;
+        text.push('\n');
+    }
+    Ok(crc_fast::crc32_iscsi(text.as_bytes()).cast_signed() | 1)
+}
+
+/// Sees whether the tables and indexes are those that were made: with others a list might be wrong and
+/// nobody would see it.
+pub(super) fn check_schema(connection: &Connection) -> Result<(), Error> {
+    let wanted: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let apart = "SELECT count(*) = count(DISTINCT rootpage) FROM sqlite_master";
+    let are_apart: bool = connection.query_row(apart, [], |row| row.get(0))?;
+    if are_apart && schema_of(connection)? == wanted {
+        return Ok(());
+    }
+    let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    let what = "its tables do not fit their checksum".to_owned();
+    Err(Error::SqliteFailure(failure, Some(what)))
 }
 
 impl Hashes {
@@ -391,6 +509,12 @@ pub(super) fn state_of(connection: &Connection) -> Result<(Sequence, Vec<u8>), E
     })
 }
 
+/// Has all of the log read again at the next start, for what was damaged and it still tells of, or no
+/// longer.
+pub(super) fn set_again(connection: &Connection, again: bool) -> Result<(), Error> {
+    connection.prepare_cached("UPDATE state SET again = ?1")?.execute([again]).map(|_| ())
+}
+
 /// What was accepted under a key, over any connection.
 pub(super) fn find(
     connection: &Connection,
@@ -402,7 +526,8 @@ pub(super) fn find(
     const FIND: &str = "SELECT id, fingerprint, expires FROM keys
         WHERE hash = ?1 AND tenant = ?2 AND key = ?3 ORDER BY place DESC LIMIT 1";
     let read = |row: &rusqlite::Row<'_>| {
-        let id = MessageId::from_bytes(row.get(0)?).ok_or(Error::InvalidQuery)?;
+        let id = MessageId::from_bytes(row.get(0)?);
+        let id = id.ok_or(Error::IntegralValueOutOfRange(0, 0))?;
         let (fingerprint, expires) = (unsigned(row.get(1)?), unsigned(row.get(2)?));
         Ok(KeyRow { id, fingerprint, expires_at: WallTime(expires) })
     };
@@ -486,6 +611,12 @@ pub(super) fn explain(error: &Error) -> String {
 /// version has not written, whose file it is, as was looked at when it was opened.
 pub(super) fn is_damage(error: &Error) -> bool {
     match error {
+        // What is asked here fits the tables that were made.
+        Error::SqliteFailure(failure, _)
+            if failure.extended_code == rusqlite::ffi::SQLITE_ERROR =>
+        {
+            true
+        }
         Error::FromSqlConversionFailure(..)
         | Error::InvalidColumnType(..)
         | Error::IntegralValueOutOfRange(..) => true,
@@ -494,6 +625,14 @@ pub(super) fn is_damage(error: &Error) -> bool {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
         ),
     }
+}
+
+/// Whether an error says that an index within the file does not fit its table: it is made again from
+/// that.
+pub(super) fn is_astray(error: &Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|failure| failure.extended_code == rusqlite::ffi::SQLITE_CORRUPT_INDEX)
 }
 
 /// SQLite has signed numbers only. Places and times are far from the difference, and fingerprints

@@ -1,7 +1,8 @@
 //! The tables of ended tasks. Why they are as they are is in `docs/adr/0002-history.md`.
 
+use crate::index::seal::Part;
 use crate::index::store::{Hashes, signed, unsigned};
-use crate::index::table::{Sums, Table};
+use crate::index::table::{Counted, Sums, Table, astray};
 use rusqlite::{Connection, Error, OptionalExtension, params};
 use trunkline_engine::{EndedTask, Outcomes};
 use trunkline_types::{Destination, MessageId, Sequence, TaskState, TenantId};
@@ -9,7 +10,8 @@ use trunkline_types::{Destination, MessageId, Sequence, TaskState, TenantId};
 /// Tasks lie in the order in which they ended, so that the oldest are deleted from the front.
 /// Names are hashed to 32 bits; who reads compares what is found with what is wanted. `sent_to` is
 /// the agent that a task was sent to, unless that is the one that held it last. `ahead` and
-/// `behind` say how far the time in a task's id may lie after and before its acceptance.
+/// `behind` say how far the time in a task's id may lie after and before its acceptance; they are there
+/// twice and the larger counts, for the larger harms no list.
 pub(super) const TABLES: &str = "
     CREATE TABLE tasks (
         place INTEGER PRIMARY KEY, id BLOB NOT NULL, tenant INTEGER NOT NULL,
@@ -27,8 +29,13 @@ pub(super) const TABLES: &str = "
     CREATE TABLE task_times (one INTEGER PRIMARY KEY, ahead INTEGER NOT NULL, behind INTEGER NOT NULL);
     INSERT INTO task_times VALUES (1, 0, 0);";
 
+/// What was added with the checksums: the times once more.
+pub(super) const TIMES_AGAIN: &str =
+    "INSERT INTO task_times SELECT 2, ahead, behind FROM task_times WHERE one = 1;";
+
 /// The table of ended tasks.
-pub(super) const TASKS: Table = Table { rows: "tasks", sums: "task", rest: 200 };
+pub(super) const TASKS: Table =
+    Table { rows: "tasks", sums: "task", rest: 200, by_tenant: "tasks_by_id" };
 
 /// What a name stands for; the numbers are in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,46 +63,37 @@ pub(super) fn insert(
     let (mut ahead, mut behind) = (0, 0);
     let mut sums = Sums::of(TASKS);
     for ended in tasks {
-        let task = &ended.task;
-        let (skill, to) = match &task.destination {
-            Destination::Skill(skill) => (Some(skill.as_str()), None),
-            Destination::Agent(agent) => (None, Some(agent)),
-            _ => (None, None),
-        };
-        let mark = |name, text: &str| hashes.mark(name, &ended.tenant, text);
-        let (tenant, id) = (mark(Name::Tenant, ""), task.id.to_bytes());
-        head.clear();
-        rest.clear();
-        ended.encode_head(&mut head);
-        ended.encode_rest(&mut rest);
+        let place = ended.place;
+        let Columns { id, tenant, state, skill, agent, sent_to, context, root, ended: at } =
+            Columns::of(hashes, ended);
+        Part::TaskHead.seal(place, &mut head, |out| ended.encode_head(out));
+        Part::TaskRest.seal(place, &mut rest, |out| ended.encode_rest(out));
         let values = params![
-            signed(ended.place.0),
+            signed(place.0),
             id,
             tenant,
-            task.state.number(),
-            skill.map(|skill| mark(Name::Skill, skill)),
-            task.agent.as_ref().map(|agent| mark(Name::Agent, agent.as_str())),
-            to.filter(|&to| task.agent.as_ref() != Some(to))
-                .map(|to| mark(Name::Agent, to.as_str())),
-            task.context_id.as_ref().map(|context| mark(Name::Context, context.as_str())),
-            task.root_id
-                .filter(|root| *root != task.id)
-                .map(|root| mark(Name::Root, &root.to_string())),
-            signed(task.updated_at.0),
+            state,
+            skill,
+            agent,
+            sent_to,
+            context,
+            root,
+            at,
             head,
             rest,
         ];
         if insert.execute(values)? == 0 {
-            if is_there(connection, ended.place, &id)? {
+            if is_there(connection, place, &id)? {
                 continue;
             }
-            sums.subtract(connection, "NOT INDEXED WHERE place = ?1", &[&signed(ended.place.0)])?;
+            sums.subtract(connection, "NOT INDEXED WHERE place = ?1", &[&signed(place.0)])?;
             let same = "INDEXED BY tasks_by_id WHERE tenant = ?1 AND id = ?2";
             sums.subtract(connection, same, &[&tenant, &id])?;
             insert.execute(values)?;
         }
         sums.add(tenant, (head.len() + rest.len()) as u64);
-        let (made, accepted) = (task.id.millis(), task.created_at.0);
+        sums.add_agents([agent, sent_to], state);
+        let (made, accepted) = (ended.task.id.millis(), ended.task.created_at.0);
         ahead = ahead.max(made.saturating_sub(accepted));
         behind = behind.max(accepted.saturating_sub(made));
     }
@@ -103,6 +101,91 @@ pub(super) fn insert(
     connection.prepare_cached(TIMES)?.execute([signed(ahead), signed(behind)])?;
     Ok(())
 }
+
+/// What the columns of a row say again of the task in it, for the indexes and for the deletion of
+/// what is past its time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Columns {
+    id: [u8; 16],
+    tenant: i64,
+    state: u8,
+    skill: Option<i64>,
+    agent: Option<i64>,
+    sent_to: Option<i64>,
+    context: Option<i64>,
+    root: Option<i64>,
+    ended: i64,
+}
+
+impl Columns {
+    /// What they are for a task.
+    pub(super) fn of(hashes: Hashes, ended: &EndedTask) -> Self {
+        let task = &ended.task;
+        let (skill, to) = match &task.destination {
+            Destination::Skill(skill) => (Some(skill.as_str()), None),
+            Destination::Agent(agent) => (None, Some(agent)),
+            _ => (None, None),
+        };
+        let mark = |name, text: &str| hashes.mark(name, &ended.tenant, text);
+        Self {
+            id: task.id.to_bytes(),
+            tenant: mark(Name::Tenant, ""),
+            state: task.state.number(),
+            skill: skill.map(|skill| mark(Name::Skill, skill)),
+            agent: task.agent.as_ref().map(|agent| mark(Name::Agent, agent.as_str())),
+            sent_to: to
+                .filter(|&to| task.agent.as_ref() != Some(to))
+                .map(|to| mark(Name::Agent, to.as_str())),
+            context: task.context_id.as_ref().map(|context| mark(Name::Context, context.as_str())),
+            root: task
+                .root_id
+                .filter(|root| *root != task.id)
+                .map(|root| mark(Name::Root, &root.to_string())),
+            ended: signed(task.updated_at.0),
+        }
+    }
+
+    /// What they are in a row, from its third column on. `None` if they are none.
+    fn read(row: &rusqlite::Row<'_>) -> Option<Self> {
+        Some(Self {
+            id: row.get(3).ok()?,
+            tenant: row.get(4).ok()?,
+            state: row.get(5).ok()?,
+            skill: row.get(6).ok()?,
+            agent: row.get(7).ok()?,
+            sent_to: row.get(8).ok()?,
+            context: row.get(9).ok()?,
+            root: row.get(10).ok()?,
+            ended: row.get(11).ok()?,
+        })
+    }
+}
+
+/// How many tasks of a tenant there are in each state but the usual one that ended before a place.
+pub(super) fn not_completed(
+    connection: &Connection,
+    tenant: i64,
+    before: Sequence,
+) -> Result<Vec<(u8, u64)>, Error> {
+    const OTHERS: &str = "SELECT state, count(*) FROM tasks INDEXED BY tasks_not_completed
+        WHERE tenant = ?1 AND state <> 5 AND place < ?2 GROUP BY state";
+    let mut others = connection.prepare_cached(OTHERS)?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, unsigned(row.get(1)?)));
+    others.query_map([tenant, signed(before.0)], read)?.collect()
+}
+
+/// A row of all columns in the order of [`EVERYTHING`] as the task that it is, if all of it fits.
+pub(super) fn checked(hashes: Hashes, row: &rusqlite::Row<'_>) -> Result<EndedTask, Error> {
+    let task = whole(row)?;
+    if Columns::read(row) == Some(Columns::of(hashes, &task)) {
+        return Ok(task);
+    }
+    Err(Part::TaskHead.bad(task.place, "is two things in one".to_owned()))
+}
+
+/// All columns of a row, those first that are more than a repetition.
+pub(super) const EVERYTHING: &str =
+    "place, head, rest, id, tenant, state, skill, agent, sent_to, context, root, ended";
 
 /// A tenant's task.
 pub(super) fn find(
@@ -114,7 +197,10 @@ pub(super) fn find(
     const FIND: &str = "SELECT place, head, rest FROM tasks WHERE tenant = ?1 AND id = ?2";
     let values = params![hashes.mark(Name::Tenant, tenant, ""), id.to_bytes()];
     let found = connection.prepare_cached(FIND)?.query_row(values, whole).optional()?;
-    Ok(found.filter(|found| found.tenant == *tenant).map(Box::new))
+    match found {
+        Some(found) if found.task.id != id => Err(astray(TASKS, found.place)),
+        found => Ok(found.filter(|found| found.tenant == *tenant).map(Box::new)),
+    }
 }
 
 /// How the tasks of a tenant ended that ended before a place.
@@ -123,29 +209,28 @@ pub(super) fn outcomes(
     hashes: Hashes,
     tenant: &TenantId,
     before: Sequence,
-) -> Result<Outcomes, Error> {
-    const OTHERS: &str = "SELECT state, count(*) FROM tasks INDEXED BY tasks_not_completed
-        WHERE tenant = ?1 AND state <> 5 AND place < ?2 GROUP BY state";
+) -> Result<(Outcomes, Counted), Error> {
     let mut outcomes = Outcomes::default();
-    let mut completed = TASKS.count(connection, hashes.mark(Name::Tenant, tenant, ""), before)?;
-    let mut others = connection.prepare_cached(OTHERS)?;
-    let mut rows = others.query([hashes.mark(Name::Tenant, tenant, ""), signed(before.0)])?;
-    while let Some(row) = rows.next()? {
-        let (state, count): (u8, i64) = (row.get(0)?, row.get(1)?);
-        completed = completed.saturating_sub(unsigned(count));
+    let mark = hashes.mark(Name::Tenant, tenant, "");
+    let counted = TASKS.count(connection, mark, before)?;
+    let mut completed = counted.rows;
+    for (state, count) in not_completed(connection, mark, before)? {
+        completed = completed.saturating_sub(count);
         // Of a state that is not known nothing is said.
         if let Some(state) = TaskState::from_number(state) {
-            outcomes.add(state, unsigned(count));
+            outcomes.add(state, count);
         }
     }
     outcomes.add(TaskState::Completed, completed);
-    Ok(outcomes)
+    Ok((outcomes, counted))
 }
 
 /// A row of place, head and rest as the task that it is.
 pub(super) fn whole(row: &rusqlite::Row<'_>) -> Result<EndedTask, Error> {
     let mut task = head(row)?;
-    task.decode_rest(row.get_ref(2)?.as_blob()?).map_err(|error| malformed(2, error))?;
+    let place = task.place;
+    let rest = Part::TaskRest.open(place, row.get_ref(2))?;
+    task.decode_rest(rest).map_err(|error| Part::TaskRest.malformed(place, &error))?;
     Ok(task)
 }
 
@@ -160,16 +245,13 @@ pub(super) fn head_of(
     place: i64,
     column: usize,
 ) -> Result<EndedTask, Error> {
-    let (place, head) = (Sequence(unsigned(place)), row.get_ref(column)?.as_blob()?);
-    EndedTask::decode_head(place, head).map_err(|error| malformed(column, error))
+    let place = Sequence(unsigned(place));
+    let head = Part::TaskHead.open(place, row.get_ref(column))?;
+    EndedTask::decode_head(place, head).map_err(|error| Part::TaskHead.malformed(place, &error))
 }
 
 /// A state's number where it is the usual one, which has no index of its own.
 pub(super) const COMPLETED: u8 = TaskState::Completed.number();
-
-pub(super) fn malformed(column: usize, error: trunkline_engine::DecodeError) -> Error {
-    Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, Box::new(error))
-}
 
 fn is_there(connection: &Connection, place: Sequence, id: &[u8; 16]) -> Result<bool, Error> {
     const THERE: &str = "SELECT 1 FROM tasks WHERE place = ?1 AND id = ?2";

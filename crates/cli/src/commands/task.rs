@@ -179,6 +179,7 @@ impl ListArgs {
             until,
             before,
             limit,
+            ..TaskFilter::default()
         }
     }
 }
@@ -211,11 +212,11 @@ async fn gather(link: &Link, filter: TaskFilter) -> Result<TaskPage, CliError> {
         link.tasks(filter).await.map(|page| (page.tasks, page.next))
     };
     let (tasks, next) = paging::gather(most, from, ask).await?;
-    Ok(TaskPage { tasks, next })
+    Ok(TaskPage { tasks, next, ..TaskPage::default() })
 }
 
 fn list(page: &TaskPage, output: &Output) -> Result<(), CliError> {
-    let TaskPage { tasks, next } = page;
+    let TaskPage { tasks, next, .. } = page;
     if output.is_json() {
         let tasks: Value = tasks.iter().map(output::task).collect();
         let next = next.as_ref().map(ToString::to_string);

@@ -120,6 +120,10 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
             row("damaged places found at the start", text);
             row("records left out for them", count(log.records_left_out));
         }
+        if log.index_rows_damaged > 0 {
+            let text = format!("{}, see quarantine/", count(log.index_rows_damaged));
+            row("damaged rows of the index", text);
+        }
         if disk_full {
             row("disk", "full: new durable work is refused".into());
         }

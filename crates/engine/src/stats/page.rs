@@ -21,6 +21,11 @@ const FIXED: usize = 1 << 10;
 /// No more messages than this fit, however small they are.
 pub(crate) const MOST_MESSAGES: usize = BYTES / FIXED;
 
+/// How many entries a page of at most `asked` may have; 0 stands for the default.
+pub(crate) fn entries(asked: u32) -> usize {
+    if asked == 0 { DEFAULT as usize } else { asked as usize }
+}
+
 /// The room that is left on a page.
 #[derive(Debug)]
 pub(crate) struct Room {

@@ -29,6 +29,8 @@ impl Engine {
     ) {
         let tenant = self.tenant_key(&principal.tenant);
         let (mut cleared, mut numbers) = (Vec::new(), Vec::new());
+        // What the answer rests on is this or earlier.
+        let mut rests_on = self.sequence;
         let result = match question {
             Query::Task { id, history_length } => self
                 .task_snapshot(tenant, id, history_length)
@@ -36,7 +38,10 @@ impl Engine {
             Query::Context { id, history_length } => self
                 .context(tenant, &id, history_length)
                 .map(|context| Answer::Context(Box::new(context))),
-            Query::Tasks(filter) => self.list_tasks(tenant, &filter).map(Answer::Tasks),
+            Query::Tasks(filter) => self.list_tasks(tenant, &filter).map(|(page, latest)| {
+                rests_on = latest;
+                Answer::Tasks(page)
+            }),
             Query::Agents(filter) => self.list_agents(now, tenant, &filter).map(Answer::Agents),
             Query::DeadLetters(filter) => {
                 cleared.extend(self.dead_letters.cleared_of(tenant).cloned());
@@ -57,6 +62,10 @@ impl Engine {
             numbers,
         };
         let effect = Box::new(Effect::Answer { known: Box::new(known), query, result });
+        if rests_on <= self.synced {
+            out.effects.push(*effect);
+            return;
+        }
         self.hold(now, Durability::Synced, Held::Effect(effect), out);
     }
 

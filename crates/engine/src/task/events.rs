@@ -38,7 +38,9 @@ impl Engine {
     }
 
     pub(crate) fn task_working(&mut self, key: TaskKey, agent: AgentId, anew: bool, at: WallTime) {
+        let latest = self.sequence;
         let more = self.tasks.rows[key].more_mut();
+        more.changed = latest;
         more.agent = Some(agent);
         more.deliveries += u32::from(anew);
         self.task_state(key, TaskState::Working, None, at);
@@ -217,11 +219,12 @@ impl Engine {
     }
 
     fn push_event(&mut self, key: TaskKey, skip: u64, body: TaskEventBody, at: WallTime) {
-        let (epoch, bound) = (self.epoch, self.config.task_events);
+        let (epoch, bound, latest) = (self.epoch, self.config.task_events, self.sequence);
         let most_bytes = self.config.task_event_bytes;
         let task = &mut self.tasks.rows[key];
         let tenant = task.tenant;
         let more = task.more_mut();
+        more.changed = latest;
         more.last_event += 1 + skip;
         let number = more.last_event;
         more.event_bytes += event_bytes(&body);

@@ -1,5 +1,5 @@
-//! Lists of tasks, newest first. A page looks at a bounded number of tasks, for while it is made
-//! nothing else happens in the partition.
+//! Lists of tasks, newest first or latest change first. A page looks at a bounded number of tasks, for
+//! while it is made nothing else happens in the partition.
 
 use crate::defect::Defect;
 use crate::engine::Engine;
@@ -8,23 +8,34 @@ use crate::stats::page::{self, Room};
 use crate::table::{TaskKey, TenantKey};
 use crate::task::ended::EndedTask;
 use crate::task::table::Task;
+use std::collections::BTreeMap;
 use trunkline_types::{
-    AgentId, ContextId, Destination, MessageId, Refusal, TaskFilter, TaskPage, TaskSnapshot,
-    TaskState, TenantId, WallTime,
+    AgentId, Change, ContextId, Destination, MessageId, Refusal, RefusalCode, Sequence, TaskFilter,
+    TaskPage, TaskSnapshot, TaskState, TenantId, WallTime,
 };
 
 /// How many tasks are looked at for one page; as the page's docs say.
 const LOOKED_AT: usize = 10_000;
 
 impl Engine {
-    /// A page of a tenant's tasks.
+    /// A page of a tenant's tasks, and the latest record that it rests on: what is not on the page for
+    /// what a task has become rests on that too.
+    ///
+    /// By latest change it has the latest of those that were looked at; who asks goes on behind `next`
+    /// and merges, see [`merge_changes`](crate::merge_changes).
     pub(crate) fn list_tasks(
         &self,
         tenant: TenantKey,
         filter: &TaskFilter,
-    ) -> Result<TaskPage, Refusal> {
+    ) -> Result<(TaskPage, Sequence), Refusal> {
         let mut room = Room::new(filter.limit)?;
-        let (mut page, mut last) = (TaskPage::default(), None);
+        if filter.except.len() > TaskFilter::MOST_EXCEPT {
+            let (found, most) = (filter.except.len(), TaskFilter::MOST_EXCEPT);
+            let message = format!("the list leaves out {found} agents, the limit is {most}");
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        let mut changes = Changes::new(filter);
+        let (mut page, mut last, mut rests_on) = (TaskPage::default(), None, Sequence(0));
         for (looked_at, (id, key)) in self.candidates(tenant, filter).enumerate() {
             if looked_at == LOOKED_AT {
                 page.next = last;
@@ -32,17 +43,46 @@ impl Engine {
             }
             let task = &self.tasks.rows[key];
             let sent = self.task_sent(task);
-            if task.tenant == tenant && is_wanted(filter, seen(task, sent), task.created_at) {
-                let task = task.snapshot(sent);
+            if task.tenant == tenant {
+                let seen = seen(task, sent);
+                if may_become_wanted(filter, seen) {
+                    rests_on = rests_on.max(self.changed(task));
+                }
+                if is_wanted(filter, seen, task.created_at) {
+                    if filter.by_change {
+                        changes.take(Change { at: seen.changed_at, task: id }, key);
+                    } else {
+                        let task = task.snapshot(sent);
+                        if !room.take(page::task(&task)) {
+                            let skips = self.planted(Defect::SkippedAtSeam);
+                            page.next = if skips { Some(id) } else { last };
+                            break;
+                        }
+                        page.tasks.push(task);
+                    }
+                }
+            }
+            last = Some(id);
+        }
+        if filter.by_change {
+            page.total = Some(changes.total);
+            for (change, key) in changes.latest.into_iter().rev() {
+                let task = &self.tasks.rows[key];
+                let task = task.snapshot(self.task_sent(task));
                 if !room.take(page::task(&task)) {
-                    page.next = if self.planted(Defect::SkippedAtSeam) { Some(id) } else { last };
+                    page.next_change = page.tasks.last().map(Change::of).or(Some(change));
                     break;
                 }
                 page.tasks.push(task);
             }
-            last = Some(id);
         }
-        Ok(page)
+        Ok((page, rests_on))
+    }
+
+    /// The latest record that what is shown of a task rests on.
+    fn changed(&self, task: &Task) -> Sequence {
+        let accepted = task.entry.get().map_or(Sequence(0), |entry| self.entries[entry].base);
+        accepted.max(task.more().changed)
     }
 
     /// The tasks that a filter may want, in the order that finds them soonest.
@@ -81,10 +121,39 @@ impl EndedTask {
     pub fn is_wanted(&self, tenant: &TenantId, filter: &TaskFilter) -> bool {
         let TaskSnapshot { id, destination: to, context_id, root_id, state, agent, .. } =
             &self.task;
-        let created_at = self.task.created_at;
+        let (created_at, changed_at) = (self.task.created_at, self.task.updated_at);
         let (context_id, agent) = (context_id.as_ref(), agent.as_ref());
-        let seen = Seen { id: *id, state: *state, to, context_id, root_id: *root_id, agent };
+        let root_id = *root_id;
+        let seen = Seen { id: *id, state: *state, to, context_id, root_id, agent, changed_at };
         self.tenant == *tenant && is_wanted(filter, seen, created_at)
+    }
+}
+
+/// The latest changes among tasks that are looked at.
+struct Changes {
+    /// Only those before this one are shown.
+    before: Option<Change>,
+    /// The latest, one more than wanted if there are more.
+    latest: BTreeMap<Change, TaskKey>,
+    most: usize,
+    /// How many there are, shown or not.
+    total: u64,
+}
+
+impl Changes {
+    fn new(filter: &TaskFilter) -> Self {
+        let most = page::entries(filter.limit);
+        Self { before: filter.changed_before, latest: BTreeMap::new(), most, total: 0 }
+    }
+
+    fn take(&mut self, change: Change, key: TaskKey) {
+        self.total += 1;
+        if self.before.is_none_or(|before| change < before) {
+            self.latest.insert(change, key);
+            if self.latest.len() > self.most + 1 {
+                self.latest.pop_first();
+            }
+        }
     }
 }
 
@@ -97,6 +166,7 @@ struct Seen<'a> {
     context_id: Option<&'a ContextId>,
     root_id: Option<MessageId>,
     agent: Option<&'a AgentId>,
+    changed_at: WallTime,
 }
 
 fn seen<'a>(task: &'a Task, sent: SentRef<'a>) -> Seen<'a> {
@@ -107,20 +177,38 @@ fn seen<'a>(task: &'a Task, sent: SentRef<'a>) -> Seen<'a> {
         context_id: sent.body.context_id(),
         root_id: sent.body.root_id(),
         agent: task.more().agent.as_ref(),
+        changed_at: task.updated_at(),
     }
 }
 
+/// Whether a filter wants a task as it is.
 fn is_wanted(filter: &TaskFilter, task: Seen<'_>, created_at: WallTime) -> bool {
-    let TaskFilter { states, skill, agent, context_id, root_id, since, until, before: _, limit: _ } =
-        filter;
-    let to = task.to;
-    (states.is_empty() || states.contains(&task.state))
-        && context_id.as_ref().is_none_or(|id| Some(id) == task.context_id)
-        && root_id.is_none_or(|root| task.id == root || task.root_id == Some(root))
+    let TaskFilter { states, agent, since, until, changed_since, except, .. } = filter;
+    let is_at = |agent: &AgentId| {
+        task.agent == Some(agent) || matches!(task.to, Destination::Agent(to) if to == agent)
+    };
+    may_become_wanted(filter, task)
+        && (states.is_empty() || states.contains(&task.state))
         && since.is_none_or(|since| created_at >= since)
         && until.is_none_or(|until| created_at < until)
-        && skill.as_ref().is_none_or(|skill| matches!(to, Destination::Skill(to) if to == skill))
-        && agent.as_ref().is_none_or(|agent| {
-            task.agent == Some(agent) || matches!(to, Destination::Agent(to) if to == agent)
-        })
+        && changed_since.is_none_or(|since| task.changed_at >= since)
+        && agent.as_ref().is_none_or(is_at)
+        && !except.iter().any(is_at)
+}
+
+/// Whether a filter may want a task whatever becomes of it.
+fn may_become_wanted(filter: &TaskFilter, task: Seen<'_>) -> bool {
+    let TaskFilter { skill, agent, context_id, root_id, except, .. } = filter;
+    // What is sent to an agent stays there.
+    let sent_to = match task.to {
+        Destination::Agent(to) => Some(to),
+        _ => None,
+    };
+    context_id.as_ref().is_none_or(|id| Some(id) == task.context_id)
+        && root_id.is_none_or(|root| task.id == root || task.root_id == Some(root))
+        && skill
+            .as_ref()
+            .is_none_or(|skill| matches!(task.to, Destination::Skill(to) if to == skill))
+        && agent.as_ref().is_none_or(|agent| sent_to.is_none_or(|to| to == agent))
+        && sent_to.is_none_or(|to| !except.contains(to))
 }

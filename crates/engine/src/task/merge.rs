@@ -6,8 +6,9 @@ use super::ended::EndedTask;
 use super::history::{Latest, unknown_context};
 use crate::stats::page::{self, Room};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use trunkline_types::{
-    ContextId, ContextSnapshot, History, Refusal, RefusalCode, TaskFilter, TaskPage,
+    Change, ContextId, ContextSnapshot, History, Refusal, RefusalCode, TaskFilter, TaskPage,
 };
 
 /// A page of tasks from the page of those in memory and the page of those in the index, both
@@ -29,7 +30,7 @@ pub fn merge_tasks(filter: &TaskFilter, memory: TaskPage, index: TaskPage) -> Ta
             _ => index.next(),
         }
     });
-    let mut page = TaskPage { tasks: Vec::new(), next: floor };
+    let mut page = TaskPage { next: floor, ..TaskPage::default() };
     // The engine has checked the limit.
     let Ok(mut room) = Room::new(filter.limit) else { return page };
     for task in merged {
@@ -38,6 +39,37 @@ pub fn merge_tasks(filter: &TaskFilter, memory: TaskPage, index: TaskPage) -> Ta
         }
         if !room.take(page::task(&task)) {
             page.next = page.tasks.last().map(|last| last.id);
+            break;
+        }
+        page.tasks.push(task);
+    }
+    page
+}
+
+/// A page of tasks by their latest changes from two that have the latest of different tasks each, both
+/// answers to the same filter. A task that is in both has changed in between, and is shown as it was
+/// later.
+#[must_use]
+pub fn merge_changes(filter: &TaskFilter, one: TaskPage, other: TaskPage) -> TaskPage {
+    // What lies beyond the end of either page may be missing from that one.
+    let floor = one.next_change.max(other.next_change);
+    let total = one.total.zip(other.total).map(|(one, other)| one.saturating_add(other));
+    let mut page = TaskPage { next_change: floor, total, ..TaskPage::default() };
+    let mut tasks = one.tasks;
+    tasks.extend(other.tasks);
+    tasks.sort_by_key(|task| Reverse(Change::of(task)));
+    // The engine has checked the limit.
+    let Ok(mut room) = Room::new(filter.limit) else { return page };
+    let mut shown = BTreeSet::new();
+    for task in tasks {
+        if floor.is_some_and(|floor| Change::of(&task) < floor) {
+            break;
+        }
+        if !shown.insert(task.id) {
+            continue;
+        }
+        if !room.take(page::task(&task)) {
+            page.next_change = page.tasks.last().map(Change::of);
             break;
         }
         page.tasks.push(task);

@@ -13,6 +13,6 @@ mod watch;
 
 pub use ended::{EndedTask, Outcomes, TaskIndex};
 pub(crate) use events::event_bytes;
-pub use merge::{merge_context, merge_tasks};
+pub use merge::{merge_changes, merge_context, merge_tasks};
 pub(crate) use table::{More, Task, Tasks};
 pub(crate) use watch::unknown_task;

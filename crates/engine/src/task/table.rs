@@ -63,6 +63,8 @@ pub(crate) struct More {
     pub(crate) last_event: u64,
     /// When its state changed last, if it has since it was accepted.
     pub(crate) updated_at: Option<WallTime>,
+    /// The latest record at its latest change.
+    pub(crate) changed: Sequence,
     pub(crate) watchers: Vec<SessionKey>,
     /// The number of the latest event that watchers were told, or will be once it is durable.
     pub(crate) told: u64,
@@ -95,6 +97,7 @@ impl More {
             event_bytes: 0,
             last_event: 1,
             updated_at: None,
+            changed: Sequence(0),
             watchers: Vec::new(),
             told: 1,
             told_when_synced: Sequence(0),

@@ -243,8 +243,11 @@ impl Stage {
     }
 
     pub(crate) fn query(&mut self, question: Query) -> Result<Answer, Refusal> {
-        let command =
-            Command::Ask { query: QueryKey(1), principal: Principal::default(), question };
+        let command = Command::Ask {
+            query: QueryKey(1),
+            principal: Principal::default(),
+            question: Box::new(question),
+        };
         let effects = self.handle(command);
         let answer = effects.into_iter().find_map(|effect| match effect {
             Effect::Answer { result, .. } => Some(result),

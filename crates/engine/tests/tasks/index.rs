@@ -54,7 +54,7 @@ impl Index {
         let most = filter.limit as usize;
         let next = (tasks.len() > most).then(|| tasks[most - 1].id);
         tasks.truncate(most);
-        TaskPage { tasks, next }
+        TaskPage { tasks, next, ..TaskPage::default() }
     }
 }
 
@@ -113,7 +113,7 @@ fn is_known(stage: &mut Stage, id: MessageId) -> bool {
 fn asked(stage: &mut Stage, question: Query) -> (Answer, Sequence) {
     let query = trunkline_engine::QueryKey(7);
     let principal = trunkline_types::Principal::default();
-    let effects = stage.handle(Command::Ask { query, principal, question });
+    let effects = stage.handle(Command::Ask { query, principal, question: Box::new(question) });
     let answer = effects.into_iter().find_map(|effect| match effect {
         Effect::Answer { result, known, .. } => Some((result, known.tasks_from)),
         _ => None,

@@ -2,7 +2,10 @@
 
 use super::{child, publish_all, task};
 use crate::stage::{Stage, config, deliveries, millis};
-use trunkline_types::{Answer, MessageId, Query, TaskFilter, TaskPage, TaskState, WallTime};
+use trunkline_engine::{Command, Effect, QueryKey};
+use trunkline_types::{
+    Answer, MessageId, Principal, Query, TaskFilter, TaskPage, TaskState, WallTime,
+};
 
 fn page(stage: &mut Stage, filter: TaskFilter) -> TaskPage {
     match stage.query(Query::Tasks(filter)) {
@@ -96,4 +99,39 @@ fn a_page_ends_after_the_tasks_that_it_may_look_at_and_the_next_goes_on() {
     let context_id = rare.envelope.context_id.clone();
     let by_context = page(&mut stage, TaskFilter { context_id, ..TaskFilter::default() });
     assert_eq!((by_context.tasks[0].id, by_context.next), (rare.envelope.id, None));
+}
+
+#[test]
+fn a_list_waits_only_for_records_that_it_rests_on() {
+    let mut stage = Stage::new(config());
+    let (mut agent, mut client) = (stage.agent(1, "a"), stage.client(2));
+    let (mut mine, mut other) = (task(&mut stage, "skill:s"), task(&mut stage, "skill:t"));
+    mine.envelope.context_id = "mine".parse().ok();
+    other.envelope.context_id = "other".parse().ok();
+    let sent = stage.publish(&mut client, &mine).unwrap();
+    stage.publish(&mut client, &other).unwrap();
+    stage.is_fast = false;
+    stage.complete(&mut agent, deliveries(&sent)[0].token, "yes");
+    let mut ask = |context: &str, states: &[TaskState], by_change| {
+        let (context_id, states) = (context.parse().ok(), states.to_vec());
+        let filter = TaskFilter { context_id, states, by_change, ..TaskFilter::default() };
+        let (query, principal) = (QueryKey(1), Principal::default());
+        let effects = stage.handle(Command::Ask {
+            query,
+            principal,
+            question: Box::new(Query::Tasks(filter)),
+        });
+        effects.iter().any(|effect| matches!(effect, Effect::Answer { .. }))
+    };
+    for by_change in [false, true] {
+        assert!(ask("other", &[], by_change), "nothing of it changed");
+        assert!(ask("nowhere", &[], by_change));
+        assert!(!ask("mine", &[], by_change), "its end could be taken back");
+        // Not to be on the list says something too.
+        assert!(!ask("mine", &[TaskState::Working], by_change));
+    }
+    stage.is_fast = true;
+    let effects = stage.commit();
+    let answers = effects.iter().filter(|effect| matches!(effect, Effect::Answer { .. }));
+    assert_eq!(answers.count(), 4);
 }

@@ -2,20 +2,21 @@
 
 use crate::convert::words;
 use crate::decode::{
-    all, each, id_bytes, optional_id, optional_name, optional_small_text, optional_text, required,
-    text,
+    all, each, id_bytes, message_id, name, optional_id, optional_name, optional_small_text,
+    optional_text, required, text,
 };
 use crate::{DecodeError, v1};
 use trunkline_types::{
-    AgentFilter, AgentPage, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress, TaskFilter,
-    TaskPage, WallTime,
+    AgentFilter, AgentPage, Change, DeadLetter, DeadLetterFilter, DeadLetterPage, InboxAddress,
+    TaskFilter, TaskPage, WallTime,
 };
 
 impl From<TaskFilter> for v1::ListTasksRequest {
     fn from(filter: TaskFilter) -> Self {
-        let TaskFilter { states, skill, agent, context_id, root_id, since, until, before, limit } =
-            filter;
-        let states = states.into_iter().map(|state| v1::TaskState::from(state).into());
+        let TaskFilter { states, skill, agent, context_id, root_id, since, until, .. } = &filter;
+        let TaskFilter { changed_since, except, by_change, changed_before, before, limit, .. } =
+            filter.clone();
+        let states = states.iter().map(|&state| v1::TaskState::from(state).into());
         Self {
             states: states.collect(),
             skill: skill.as_ref().map(ToString::to_string),
@@ -26,7 +27,25 @@ impl From<TaskFilter> for v1::ListTasksRequest {
             root_id: root_id.map(id_bytes),
             since_at_ms: since.map(|at| at.0),
             until_at_ms: until.map(|at| at.0),
+            changed_since_ms: changed_since.map(|at| at.0),
+            except: except.iter().map(ToString::to_string).collect(),
+            by_change,
+            changed_before: changed_before.map(Into::into),
         }
+    }
+}
+
+impl From<Change> for v1::TaskChange {
+    fn from(Change { at, task }: Change) -> Self {
+        Self { at_ms: at.0, task: id_bytes(task) }
+    }
+}
+
+impl TryFrom<v1::TaskChange> for Change {
+    type Error = DecodeError;
+    fn try_from(change: v1::TaskChange) -> Result<Self, DecodeError> {
+        let task = message_id("task_change.task", &change.task)?;
+        Ok(Self { at: WallTime(change.at_ms), task })
     }
 }
 
@@ -43,6 +62,10 @@ impl TryFrom<v1::ListTasksRequest> for TaskFilter {
             root_id,
             since_at_ms,
             until_at_ms,
+            changed_since_ms,
+            except,
+            by_change,
+            changed_before,
         } = request;
         let state = |state| words::task_state("list_tasks_request.states", state);
         Ok(Self {
@@ -55,13 +78,21 @@ impl TryFrom<v1::ListTasksRequest> for TaskFilter {
             until: until_at_ms.map(WallTime),
             before: optional_id("list_tasks_request.before", before.as_ref())?,
             limit,
+            changed_since: changed_since_ms.map(WallTime),
+            except: except
+                .iter()
+                .map(|agent| name("list_tasks_request.except", agent))
+                .collect::<Result<_, _>>()?,
+            by_change,
+            changed_before: changed_before.map(TryInto::try_into).transpose()?,
         })
     }
 }
 
 impl From<TaskPage> for v1::ListTasksResponse {
-    fn from(TaskPage { tasks, next }: TaskPage) -> Self {
-        Self { tasks: each(tasks), next: next.map(id_bytes) }
+    fn from(TaskPage { tasks, next, next_change, total }: TaskPage) -> Self {
+        let next_change = next_change.map(Into::into);
+        Self { tasks: each(tasks), next: next.map(id_bytes), next_change, total }
     }
 }
 
@@ -69,7 +100,8 @@ impl TryFrom<v1::ListTasksResponse> for TaskPage {
     type Error = DecodeError;
     fn try_from(response: v1::ListTasksResponse) -> Result<Self, DecodeError> {
         let next = optional_id("list_tasks_response.next", response.next.as_ref())?;
-        Ok(Self { tasks: all(response.tasks)?, next })
+        let next_change = response.next_change.map(TryInto::try_into).transpose()?;
+        Ok(Self { tasks: all(response.tasks)?, next, next_change, total: response.total })
     }
 }
 

@@ -50,6 +50,7 @@ same_fields!(LogStats {
     payload_load_batches,
     damaged_places,
     records_left_out,
+    index_rows_damaged,
 });
 
 impl From<InboxStats> for v1::InboxStats {

@@ -195,6 +195,8 @@ impl Page<'_, '_> {
         self.counter("payload_load_batches", "Batches of them", log.payload_load_batches)?;
         self.gauge("log_damaged_places", "Damaged places found", log.damaged_places)?;
         self.gauge("log_records_left_out", "Records that rest on them", log.records_left_out)?;
+        let rows = log.index_rows_damaged;
+        self.counter("index_rows_damaged", "Rows of the index found damaged", rows)?;
         self.gauge("disk_full", "Whether durable work is refused", u64::from(log.disk_full))
     }
 

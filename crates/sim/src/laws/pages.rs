@@ -100,7 +100,7 @@ mod tests {
 
     fn page(numbers: &[u64], next: Option<u64>) -> TaskPage {
         let tasks = numbers.iter().map(|&number| snapshot(number, TaskState::Submitted));
-        TaskPage { tasks: tasks.collect(), next: next.map(id) }
+        TaskPage { tasks: tasks.collect(), next: next.map(id), ..TaskPage::default() }
     }
 
     /// Three tasks, of which the first has ended.

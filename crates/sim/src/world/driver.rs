@@ -96,7 +96,7 @@ impl World {
         let question = Question::new(&self.models[tenant], query.clone());
         self.broker.questions.insert(key, (tenant, question));
         let principal = principal(tenant);
-        self.command(Command::Ask { query: key, principal, question: query })
+        self.command(Command::Ask { query: key, principal, question: Box::new(query) })
     }
 
     /// Lets the engine do something, and takes care of what comes of it.

@@ -2,10 +2,11 @@
 
 use super::*;
 use trunkline_types::{
-    Binding, ContextSnapshot, CopyState, CopyStatus, Counters, DeadLetter, DeadLetterFilter,
-    DeadLetterPage, Gauges, History, HistoryMessage, InboxChange, InboxEffective, InboxInfo,
-    InboxSettings, InboxStats, LogStats, MessageStatus, Role, Routing, Schedule, ScheduleFilter,
-    ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot, TaskState, WhenFull,
+    Binding, Change, ContextSnapshot, CopyState, CopyStatus, Counters, DeadLetter,
+    DeadLetterFilter, DeadLetterPage, Gauges, History, HistoryMessage, InboxChange, InboxEffective,
+    InboxInfo, InboxSettings, InboxStats, LogStats, MessageStatus, Role, Routing, Schedule,
+    ScheduleFilter, ScheduleInfo, SchedulePage, Stats, TaskFilter, TaskPage, TaskSnapshot,
+    TaskState, WhenFull,
 };
 
 prop_compose! {
@@ -71,13 +72,34 @@ prop_compose! {
         (skill, agent, context_id) in (of(skill()), of(agent()), of(context())),
         (root_id, since, until) in (of(id()), of(time()), of(time())),
         (before, limit) in (of(id()), any::<u32>()),
+        (changed_since, except, by_change, changed_before) in
+            (of(time()), vec(agent(), 0..3), any::<bool>(), of(change())),
     ) -> TaskFilter {
-        TaskFilter { states, skill, agent, context_id, root_id, since, until, before, limit }
+        TaskFilter {
+            states,
+            skill,
+            agent,
+            context_id,
+            root_id,
+            since,
+            until,
+            before,
+            limit,
+            changed_since,
+            except,
+            by_change,
+            changed_before,
+        }
     }
 }
 
+fn change() -> impl Strategy<Value = Change> {
+    (time(), id()).prop_map(|(at, task)| Change { at, task })
+}
+
 pub(crate) fn task_page() -> impl Strategy<Value = TaskPage> {
-    (vec(snapshot(), 0..3), of(id())).prop_map(|(tasks, next)| TaskPage { tasks, next })
+    (vec(snapshot(), 0..3), of(id()), of(change()), of(any::<u64>()))
+        .prop_map(|(tasks, next, next_change, total)| TaskPage { tasks, next, next_change, total })
 }
 
 prop_compose! {
@@ -146,7 +168,7 @@ fn inbox_stats() -> impl Strategy<Value = InboxStats> {
 }
 
 fn log_stats() -> impl Strategy<Value = LogStats> {
-    any::<((u64, u64, u64, u64, bool), [u64; 5], [u64; 7])>().prop_map(
+    any::<((u64, u64, u64, u64, bool), [u64; 5], [u64; 8])>().prop_map(
         |((records, bytes, flushes, recovered, disk_full), cleaning, payloads)| LogStats {
             records,
             bytes,
@@ -165,6 +187,7 @@ fn log_stats() -> impl Strategy<Value = LogStats> {
             payload_load_batches: payloads[4],
             damaged_places: payloads[5],
             records_left_out: payloads[6],
+            index_rows_damaged: payloads[7],
         },
     )
 }

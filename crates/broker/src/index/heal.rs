@@ -1,0 +1,241 @@
+//! What is damaged in the index is taken out of it, row by row: a row that is bad is copied to the
+//! quarantine and deleted, and put in anew if only its columns were wrong; indexes and sums within
+//! the file are made again from the tables. The log is then read again at the next start, for it may
+//! still tell of what was lost. Only tables that are damaged themselves cost the whole file.
+
+use crate::index::changes;
+use crate::index::letters::{self, LETTERS};
+use crate::index::seal::BadRow;
+use crate::index::store::{self, Hashes, Store, is_astray, signed};
+use crate::index::table::Table;
+use crate::index::tasks::{self, TASKS};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Error, OptionalExtension};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use trunkline_engine::{DiedLetter, EndedTask};
+
+/// The file in the quarantine that has the rows that were taken out, as statements that would put them
+/// back.
+const ROWS: &str = "index-rows.sql";
+
+/// Why something could not be healed.
+#[derive(Debug)]
+pub(super) enum Unhealed {
+    /// What SQLite says.
+    Index(Error),
+    /// The copy could not be made, so that nothing was deleted.
+    Copy(io::Error),
+}
+
+impl std::fmt::Display for Unhealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Index(error) => error.fmt(f),
+            Self::Copy(error) => write!(f, "they cannot be copied: {error}"),
+        }
+    }
+}
+
+impl From<Error> for Unhealed {
+    fn from(error: Error) -> Self {
+        Self::Index(error)
+    }
+}
+
+/// A row that is read whole.
+enum Found {
+    Task(Box<EndedTask>),
+    Letter(Box<DiedLetter>),
+}
+
+impl Store {
+    /// Looks at the structure of the whole file. What is wrong with it, if something is.
+    pub(super) fn look_through(&self) -> Result<Option<String>, Error> {
+        let check = "PRAGMA quick_check(1)";
+        let found: String = self.connection().query_row(check, [], |row| row.get(0))?;
+        Ok(Some(found).filter(|found| found != "ok"))
+    }
+
+    /// Makes the indexes within the file again and counts everything again.
+    pub(super) fn order_again(&mut self) -> Result<(), Error> {
+        self.change(|transaction, _| order_again(transaction))
+    }
+
+    /// Counts again what does not fit its checksum. Whether something did not.
+    pub(super) fn count_again(&mut self) -> Result<bool, Error> {
+        let is_sound = TASKS.sums_are_sound(self.connection())?
+            && LETTERS.sums_are_sound(self.connection())?
+            && changes::counts_are_sound(self.connection())?;
+        if !is_sound {
+            self.change(|transaction, _| {
+                TASKS.count_again(transaction)?;
+                LETTERS.count_again(transaction)
+            })?;
+        }
+        Ok(!is_sound)
+    }
+
+    /// Takes bad rows out, with a copy of each. How many are lost.
+    pub(super) fn take_out<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'a BadRow>,
+    ) -> Result<u64, Unhealed> {
+        let rows: Vec<_> = rows.into_iter().collect();
+        let (folder, hashes) = (self.folder().to_owned(), self.hashes());
+        let bad = copy_bad(self.connection(), hashes, &folder, &rows)?;
+        Ok(self.change(|transaction, hashes| take_out(transaction, hashes, &bad))?)
+    }
+}
+
+/// Makes the indexes within the file again and counts everything again.
+pub(super) fn order_again(connection: &Connection) -> Result<(), Error> {
+    connection.execute_batch("REINDEX tasks; REINDEX letters;")?;
+    TASKS.count_again(connection)?;
+    LETTERS.count_again(connection)?;
+    store::set_again(connection, true)
+}
+
+/// Copies those rows to the quarantine that are bad, and returns them.
+pub(super) fn copy_bad<'a>(
+    connection: &Connection,
+    hashes: Hashes,
+    folder: &Path,
+    rows: &[&'a BadRow],
+) -> Result<Vec<&'a BadRow>, Unhealed> {
+    let (mut text, mut bad) = (String::new(), Vec::new());
+    for row in rows {
+        let table = table_of(row);
+        let read = |found: &rusqlite::Row<'_>| {
+            Ok((checked(hashes, table, found).is_ok(), values(table, found)?))
+        };
+        let found = query(connection, table, row, read)?;
+        if let Some((false, values)) = found {
+            // Writing to a string cannot fail.
+            _ = writeln!(text, "-- {row}\nINSERT INTO {} {values};", table.rows);
+            bad.push(*row);
+        }
+    }
+    if !bad.is_empty() {
+        copy(folder, &text).map_err(Unhealed::Copy)?;
+    }
+    Ok(bad)
+}
+
+/// Deletes bad rows, and puts those in anew that have all but their columns. How many are lost.
+pub(super) fn take_out(
+    connection: &Connection,
+    hashes: Hashes,
+    bad: &[&BadRow],
+) -> Result<u64, Error> {
+    let mut lost = 0;
+    for row in bad {
+        let table = table_of(row);
+        let whole = query(connection, table, row, |found| Ok(whole(table, found).ok()))?.flatten();
+        delete(connection, table, row)?;
+        match whole {
+            None => lost += 1,
+            Some(Found::Task(task)) => tasks::insert(connection, hashes, &[*task])?,
+            Some(Found::Letter(died)) => letters::insert(connection, hashes, &[*died], &[])?,
+        }
+    }
+    if !bad.is_empty() {
+        // Whose they were is not known.
+        TASKS.count_again(connection)?;
+        LETTERS.count_again(connection)?;
+        store::set_again(connection, true)?;
+    }
+    Ok(lost)
+}
+
+/// Deletes a row. The indexes of the table may know it under other columns, and are made again then.
+fn delete(connection: &Connection, table: Table, row: &BadRow) -> Result<(), Error> {
+    let delete = format!("DELETE FROM {} WHERE place = ?1", table.rows);
+    let place = [signed(row.place.0)];
+    match connection.execute(&delete, place) {
+        Err(error) if is_astray(&error) => {
+            connection.execute_batch(&format!("REINDEX {}", table.rows))?;
+            connection.execute(&delete, place).map(|_| ())
+        }
+        done => done.map(|_| ()),
+    }
+}
+
+fn table_of(row: &BadRow) -> Table {
+    if row.table == TASKS.rows { TASKS } else { LETTERS }
+}
+
+/// Reads a row of all columns.
+fn query<T>(
+    connection: &Connection,
+    table: Table,
+    row: &BadRow,
+    read: impl FnOnce(&rusqlite::Row<'_>) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let columns = columns(table);
+    let sql = format!("SELECT {columns} FROM {} NOT INDEXED WHERE place = ?1", table.rows);
+    connection.prepare_cached(&sql)?.query_row([signed(row.place.0)], read).optional()
+}
+
+/// All columns of a table, those first that are more than a repetition.
+pub(super) fn columns(table: Table) -> &'static str {
+    if table == TASKS { tasks::EVERYTHING } else { letters::EVERYTHING }
+}
+
+/// Whether a row of all columns is sound.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn checked(hashes: Hashes, table: Table, row: &rusqlite::Row<'_>) -> Result<(), Error> {
+    if table == TASKS {
+        tasks::checked(hashes, row).map(|_| ())
+    } else {
+        letters::checked(hashes, row).map(|_| ())
+    }
+}
+
+fn whole(table: Table, row: &rusqlite::Row<'_>) -> Result<Found, Error> {
+    if table == TASKS {
+        tasks::whole(row).map(|task| Found::Task(Box::new(task)))
+    } else {
+        letters::whole(row).map(|letter| Found::Letter(Box::new(letter)))
+    }
+}
+
+/// A row of all columns as it is written in a statement.
+fn values(table: Table, row: &rusqlite::Row<'_>) -> Result<String, Error> {
+    let mut text = format!("({}) VALUES (", columns(table));
+    for (place, name) in columns(table).split(", ").enumerate() {
+        let between = if place == 0 { "" } else { ", " };
+        // Writing to a string cannot fail.
+        _ = match row.get_ref(name)? {
+            ValueRef::Null => write!(text, "{between}NULL"),
+            ValueRef::Integer(number) => write!(text, "{between}{number}"),
+            ValueRef::Real(number) => write!(text, "{between}{number:?}"),
+            ValueRef::Text(bytes) => write!(text, "{between}CAST(x'{}' AS TEXT)", Hex(bytes)),
+            ValueRef::Blob(bytes) => write!(text, "{between}x'{}'", Hex(bytes)),
+        };
+    }
+    text.push(')');
+    Ok(text)
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Adds to the copies beside an index's folder, and sees to it that they are on disk.
+fn copy(folder: &Path, text: &str) -> io::Result<()> {
+    let to = super::inspect::aside(folder);
+    fs::create_dir_all(&to)?;
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(to.join(ROWS))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::File::open(&to)?.sync_all()
+}

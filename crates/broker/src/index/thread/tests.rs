@@ -1,0 +1,248 @@
+//! What the thread takes in and deletes, on a disk with room and on a full one.
+
+use super::*;
+use crate::index::feed::Retention;
+use crate::index::rows::{Entry, Row};
+use crate::index::store::Entries;
+use trunkline_engine::KeyRow;
+use trunkline_types::{MessageId, Partition, TenantId};
+
+fn entry(place: u64) -> Entry {
+    Entry::Key(row(place, WallTime(1)))
+}
+
+fn taken(keys: &[Row], through: u64) -> Taken {
+    let entries = Entries { keys: keys.to_vec(), ..Entries::default() };
+    Taken { entries, through: Sequence(through), retention: Retention::default() }
+}
+
+fn row(place: u64, expires_at: WallTime) -> Row {
+    let id = MessageId::from_parts(1, Partition(0), place);
+    let accepted = KeyRow { id, fingerprint: u64::MAX - place, expires_at };
+    let key = format!("k-{place}").parse().unwrap();
+    Row { place: Sequence(place), tenant: TenantId::default(), key, accepted }
+}
+
+fn worker(folder: &std::path::Path) -> Worker {
+    let store = Store::open(folder).unwrap();
+    Worker::new(store, Arc::default(), vec![7], Clock::new())
+}
+
+#[test]
+fn after_damage_no_row_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    let feed = worker.feed.clone();
+    (1..=3).for_each(|place| feed.push(entry(place)));
+    let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    assert!(!worker.goes_on(&Error::SqliteFailure(damage, None), 0));
+    assert_eq!(feed.waiting(), 0);
+    feed.push(entry(4));
+    assert_eq!(feed.waiting(), 0);
+}
+
+#[test]
+fn rows_that_cannot_be_written_are_let_go_when_there_are_too_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    let feed = worker.feed.clone();
+    let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+    let full = Error::SqliteFailure(full, None);
+    (1..=MOST_WAITING as u64).for_each(|_| feed.push(entry(1)));
+    // Told, so that the pause ends at once.
+    let waker = feed.clone();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Acquire) {
+                waker.synced(Sequence(9));
+                thread::yield_now();
+            }
+        });
+        assert!(worker.goes_on(&full, 0), "as many as may wait");
+        over.store(true, std::sync::atomic::Ordering::Release);
+    });
+    assert_eq!(feed.waiting(), MOST_WAITING);
+    feed.push(entry(2));
+    assert!(!worker.goes_on(&full, 0), "one more");
+    feed.push(entry(3));
+    assert_eq!(feed.waiting(), 0);
+}
+
+#[test]
+fn rows_are_found_as_they_were_and_go_when_they_have_long_expired() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    let now = worker.clock.now().wall;
+    let long_over = WallTime(now.0 - 2 * millis(STAY));
+    let rows = [row(1, long_over), row(2, long_over), row(3, now), row(4, now)];
+    worker.commit(&taken(&rows, 9), None).unwrap();
+    assert_eq!(worker.store.state().unwrap(), (Sequence(9), vec![7]));
+    let reader = crate::index::reader::Reader::open(worker.store.path(), Arc::default()).unwrap();
+    let found = |place: usize| {
+        let Row { tenant, key, .. } = &rows[place];
+        trunkline_engine::KeyIndex::find(&reader, tenant, key)
+    };
+    assert_eq!([found(0), found(1)], [Ok(None), Ok(None)]);
+    assert_eq!([found(2), found(3)], [Ok(Some(rows[2].accepted)), Ok(Some(rows[3].accepted))]);
+}
+
+#[test]
+fn a_key_used_again_after_its_window_has_its_latest_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    let first = row(1, worker.clock.now().wall);
+    let mut second = row(2, worker.clock.now().wall);
+    second.key = first.key.clone();
+    worker.commit(&taken(&[first.clone(), second.clone()], 2), None).unwrap();
+    worker.commit(&taken(std::slice::from_ref(&first), 2), None).unwrap();
+    let reader = crate::index::reader::Reader::open(worker.store.path(), Arc::default()).unwrap();
+    let found = trunkline_engine::KeyIndex::find(&reader, &first.tenant, &first.key);
+    assert_eq!(found, Ok(Some(second.accepted)));
+}
+
+fn ended(place: u64) -> trunkline_engine::EndedTask {
+    let id = MessageId::from_parts(place, Partition(0), place);
+    let task = trunkline_types::TaskSnapshot {
+        id,
+        destination: "skill:s".parse().unwrap(),
+        source: "b".parse().ok(),
+        context_id: None,
+        causation_id: None,
+        root_id: None,
+        state: trunkline_types::TaskState::Completed,
+        reason: None,
+        agent: "a".parse().ok(),
+        attempts: 1,
+        notes: Vec::new(),
+        progress: None,
+        result: Some("r".into()),
+        last_event: 0,
+        created_at: WallTime(place),
+        updated_at: WallTime(place),
+        history: trunkline_types::History::default(),
+    };
+    trunkline_engine::EndedTask {
+        place: Sequence(place),
+        tenant: TenantId::default(),
+        kind: trunkline_types::Kind::Request,
+        task,
+        payload: "x".repeat(1000).as_str().into(),
+        ended: None,
+        events: std::collections::VecDeque::new(),
+    }
+}
+
+fn history(places: std::ops::RangeInclusive<u64>) -> Taken {
+    let entries = Entries { tasks: places.clone().map(ended).collect(), ..Entries::default() };
+    let through = Sequence(*places.end());
+    Taken { entries, through, retention: Retention::default() }
+}
+
+/// An index of so many tasks, and a disk that has hardly any room left for it.
+fn full(folder: &std::path::Path, tasks: u64) -> Worker {
+    let mut worker = worker(folder);
+    worker.commit(&history(1..=tasks), None).unwrap();
+    worker.store.keep().unwrap();
+    let pages = worker.store.connection();
+    let pages: u32 = pages.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let limit = format!("PRAGMA max_page_count = {}", pages + 8);
+    worker.store.connection().query_row(&limit, [], |_| Ok(())).unwrap();
+    worker
+}
+
+fn places(worker: &Worker) -> (i64, i64, i64) {
+    let sql = "SELECT count(*), min(place), max(place) FROM tasks";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    worker.store.connection().query_row(sql, [], read).unwrap()
+}
+
+#[test]
+fn on_a_full_disk_the_oldest_tasks_give_way_to_what_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = full(folder.path(), 20_000);
+    let more = history(20_001..=20_500);
+    let mut refused = 0;
+    while let Err(error) = worker.commit(&more, None) {
+        assert!(room::is_full(&error), "{error}");
+        refused += 1;
+        assert!(refused < 20 && worker.goes_on(&error, 500), "{refused}");
+    }
+    assert!(refused > 0, "there was room");
+    let (count, first, last) = places(&worker);
+    assert!(first > 1 && last == 20_500 && count == last - first + 1, "{count} from {first}");
+    assert!(count > 10_000, "no more than is needed: {count}");
+    let sum = "SELECT sum(tasks) FROM task_sums";
+    assert_eq!(worker.store.connection().query_row(sum, [], |row| row.get(0)), Ok(count));
+}
+
+#[test]
+fn a_lowered_bound_acts_on_a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = full(folder.path(), 3000);
+    let tasks = Keep { bytes: 1 << 20, ..Keep::default() };
+    worker.feed.retain(Retention { tasks, ..Retention::default() });
+    let more = history(3001..=3500);
+    let mut refused = 0;
+    while let Err(error) = worker.commit(&more, None) {
+        refused += 1;
+        assert!(refused < 20 && worker.goes_on(&error, 500), "{refused}");
+    }
+    let (count, first, _) = places(&worker);
+    assert!(first >= 1001 && count <= 2500, "{count} from {first}");
+}
+
+#[test]
+fn what_gave_way_is_given_back_to_the_disk_and_the_reserve_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = full(folder.path(), 9000);
+    assert_eq!(worker.reserve(), Ok(()));
+    let reserve = folder.path().join("keys.sqlite-reserve");
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), 8 << 20);
+    let bytes = || std::fs::metadata(folder.path().join("keys.sqlite")).unwrap().len();
+    let before = bytes();
+    std::fs::remove_file(&reserve).unwrap();
+    for _ in 0..4 {
+        worker.make_room(true);
+    }
+    assert!(bytes() < before - (500 << 10), "{before} and {}", bytes());
+    assert!(reserve.exists(), "made again");
+}
+
+/// How many tasks are counted for an agent, and how many there are.
+fn of_agent(worker: &Worker) -> (i64, i64) {
+    let number =
+        |sql: &str| worker.store.connection().query_row(sql, [], |row| row.get(0)).unwrap();
+    (number("SELECT sum(tasks) FROM task_counts"), number("SELECT count(*) FROM tasks"))
+}
+
+#[test]
+fn what_is_counted_for_an_agent_follows_what_comes_and_goes_and_is_counted_again_if_it_is_damaged()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    worker.commit(&history(1..=300), None).unwrap();
+    assert_eq!(of_agent(&worker), (300, 300));
+    let bounds = Bounds { until: WallTime(100), bytes: u64::MAX };
+    assert_eq!(worker.store.expire_past(&TASKS, bounds, 1000), Ok(100));
+    assert_eq!(of_agent(&worker), (200, 200));
+    let damage = "UPDATE task_counts SET tasks = tasks + 1";
+    worker.store.connection().execute(damage, []).unwrap();
+    assert_eq!(worker.store.count_again(), Ok(true));
+    assert_eq!((of_agent(&worker), worker.store.count_again()), ((200, 200), Ok(false)));
+}
+
+#[test]
+fn what_a_long_reader_keeps_from_the_disk_is_not_told_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    worker.commit(&history(1..=3), None).unwrap();
+    assert_eq!(worker.store.keep(), Ok(true));
+    let reader = rusqlite::Connection::open(worker.store.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM tasks;").unwrap();
+    worker.store.connection().execute_batch("PRAGMA busy_timeout = 0").unwrap();
+    worker.commit(&history(4..=6), None).unwrap();
+    assert_eq!(worker.store.keep(), Ok(false));
+    drop(reader);
+    assert_eq!(worker.store.keep(), Ok(true));
+}
