@@ -3,7 +3,7 @@
 //! A message with one plain part becomes a payload that any agent can read: text as text, data as
 //! JSON, a file as its bytes. Its id then travels as a parameter of the content type. Everything
 //! richer (several parts, links, metadata, extensions) travels whole as [`WHOLE`]; an agent may
-//! answer in that form too.
+//! answer in that form too, and with [`AS_MESSAGE`] it says that its answer is all there is to tell.
 
 use crate::check;
 use crate::fault::{Fault, FaultKind};
@@ -16,6 +16,8 @@ use trunkline_types::{MessageId, Payload, WallTime};
 
 /// The content type of a payload that is a whole message of the standard in JSON.
 pub(crate) const WHOLE: &str = "application/a2a+json";
+/// The parameter of [`WHOLE`] that has an answer told by itself instead of with its task.
+const AS_MESSAGE: &str = "as=message";
 /// Before the id of a message at the end of its content type.
 const ID: &str = "; message-id=\"";
 /// The longest id that travels in a content type.
@@ -98,6 +100,13 @@ fn is_whole(content_type: &str) -> bool {
     essence.trim().eq_ignore_ascii_case(WHOLE)
 }
 
+/// Whether an agent wants its answer told by itself instead of with its task.
+pub(crate) fn is_bare(payload: &Payload) -> bool {
+    let parameters = payload.content_type.split(';').skip(1);
+    is_whole(&payload.content_type)
+        && parameters.map(str::trim).any(|known| known.eq_ignore_ascii_case(AS_MESSAGE))
+}
+
 /// Where a message belongs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
@@ -152,10 +161,21 @@ pub(crate) fn text_message(text: &str, place: Place<'_>) -> wire::Message {
     message
 }
 
-/// A piece of an artifact as a part.
-pub(crate) fn to_part(payload: &Payload) -> Result<Part, Fault> {
+/// A piece of an artifact: its parts, and what else an agent says that gives it whole.
+pub(crate) fn to_artifact(payload: &Payload) -> Result<wire::Artifact, Fault> {
     let payload = unpacked(payload)?;
-    Ok(part(&payload.content_type, payload.data))
+    if !is_whole(&payload.content_type) {
+        let parts = vec![part(&payload.content_type, payload.data)];
+        return Ok(wire::Artifact { parts, ..wire::Artifact::default() });
+    }
+    let fault = |what: &str| {
+        let message = format!("the agent gave an artifact as {WHOLE} that is none: {what}");
+        Fault::new(FaultKind::InvalidAgentResponse, message)
+    };
+    let artifact: wire::Artifact =
+        serde_json::from_slice(&payload.data).map_err(|error| fault(&error.to_string()))?;
+    check::parts("parts", &artifact.parts).map_err(|error| fault(&error.message))?;
+    Ok(artifact)
 }
 
 fn unpacked(payload: &Payload) -> Result<Payload, Fault> {
@@ -302,6 +322,29 @@ mod tests {
         for broken in ["{", "{}", r#"{"parts":[]}"#, r#"{"parts":[{}]}"#] {
             let fault = to_message(&Payload::new(WHOLE, broken), wire::Role::Agent, place());
             assert_eq!(fault.unwrap_err().kind, FaultKind::InvalidAgentResponse, "{broken}");
+            let fault = to_artifact(&Payload::new(WHOLE, broken));
+            assert_eq!(fault.unwrap_err().kind, FaultKind::InvalidAgentResponse, "{broken}");
         }
+    }
+
+    #[test]
+    fn an_agent_says_whether_its_answer_is_told_by_itself() {
+        let said = |kind: &str| Payload::new(kind, r#"{"parts":[{"text":"a"}]}"#);
+        for kind in ["application/a2a+json; as=message", "Application/A2A+JSON;AS=Message ;x=y"] {
+            assert!(is_bare(&said(kind)), "{kind}");
+            assert!(to_message(&said(kind), wire::Role::Agent, place()).is_ok());
+        }
+        for kind in [WHOLE, "application/json; as=message", "application/a2a+json; as=task"] {
+            assert!(!is_bare(&said(kind)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_piece_of_an_artifact_may_be_whole() {
+        let whole = r#"{"parts":[{"url":"u","filename":"f"},{"text":"x"}],"description":"d"}"#;
+        let artifact = to_artifact(&Payload::new(WHOLE, whole)).unwrap();
+        assert_eq!((artifact.parts.len(), artifact.description.as_str()), (2, "d"));
+        let json = to_artifact(&Payload::new("application/json", whole)).unwrap();
+        assert!(matches!(json.parts[0].content, Some(Content::Data(_))));
     }
 }

@@ -6,6 +6,7 @@ mod bench;
 mod cards;
 mod faults;
 mod grpc;
+mod grpc_03;
 mod lists;
 mod options;
 mod push;
