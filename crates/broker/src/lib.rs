@@ -22,6 +22,7 @@ mod loading;
 mod open;
 mod partition;
 mod port;
+mod read_back;
 mod settings;
 mod sync;
 mod timer;

@@ -8,6 +8,7 @@ use crate::filters::FilterTable;
 use crate::gaps::Gaps;
 use crate::index::{Fit, Index};
 use crate::loading::{Lookup, Payloads};
+use crate::read_back::{Found, read_back};
 use crate::settings;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -160,13 +161,12 @@ fn replay(
         }
         let now = clock.now().wall;
         let mut gaps = Gaps::default();
-        let (log, recovery) = Log::open(storage.clone(), log_config.clone(), |found| {
-            let record = Record::decode(found.tag, found.body)?;
-            let place = Sequence(found.sequence);
+        let (log, recovery) = read_back(storage, log_config, |found| {
+            let Found { place, record, after_damage, .. } = found;
             if let Some(index) = &mut index {
                 index.note(place, &record, config.key_window, now);
             }
-            gaps.replay(&mut engine, place, record, found.after_damage)?;
+            gaps.replay(&mut engine, place, record, after_damage)?;
             if let Some(index) = &mut index
                 && index.note_past(engine.take_past())
             {

@@ -269,7 +269,7 @@ fn what_could_never_be_published_is_refused_when_it_is_set() {
         }),
         ("made from dead letter", |it| {
             let envelope = &mut Arc::make_mut(&mut it.publish).envelope;
-            envelope.redriven_from = Some(envelope.id);
+            envelope.redriven_from = Some(Box::new(envelope.id));
         }),
         ("the source is agent 'a'", |it| {
             Arc::make_mut(&mut it.publish).envelope.source = Some("a".parse().unwrap());
@@ -295,7 +295,7 @@ fn what_could_never_be_published_is_refused_when_it_is_set() {
     assert_eq!(refusal.code, RefusalCode::TooLarge);
     assert!(refusal.message.contains("2 schedules already, the limit is 2"), "{refusal}");
     let mut mine = stage.message(Kind::Event, "agent:a");
-    mine.envelope.redriven_from = Some(id);
+    mine.envelope.redriven_from = Some(Box::new(id));
     let refusal = stage.publish(&mut client, &mine).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Invalid);
 }

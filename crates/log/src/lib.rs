@@ -24,7 +24,8 @@ pub use layout::{checksum, checksum_of, segment_name, segment_number};
 pub use log::{Log, LogFigures, SegmentInfo, Space, Upkeep, UpkeepDone};
 pub use reader::Reader;
 pub use recovery::{
-    Damage, Location, Missing, Record, Recovery, Survey, TornTail, inspect, quarantine, verify,
+    Damage, Location, Missing, Record, Recovery, Step, Survey, TornTail, inspect, quarantine,
+    verify,
 };
 pub use storage::{
     Directory, DropUnsynced, FileInfo, Loss, MemoryDisk, Operation, Storage, StorageFile,

@@ -52,6 +52,15 @@ pub struct Record<'a> {
     pub location: Location,
 }
 
+/// What somebody is told who follows how a log is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step<'a> {
+    /// The next record.
+    Record(Record<'a>),
+    /// That was all. Nothing is written yet.
+    End,
+}
+
 /// What was found when a log was read back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Recovery {

@@ -6,6 +6,7 @@ use crate::{
 };
 use bytes::Bytes;
 use smol_str::SmolStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is carried from a sender to its destination. The broker never looks into the payload.
@@ -35,12 +36,13 @@ pub struct Envelope {
     pub causation_id: Option<MessageId>,
     /// The first ancestor in the chain of causes.
     pub root_id: Option<MessageId>,
-    /// The dead letter that this one was made from. Set by the broker when it redrives one.
-    pub redriven_from: Option<MessageId>,
+    /// The dead letter that this one was made from. Set by the broker when it redrives one. Boxed,
+    /// as few have one and every message that waits pays for its place.
+    pub redriven_from: Option<Box<MessageId>>,
     /// The conversation.
     pub context_id: Option<ContextId>,
-    /// The W3C `traceparent` of the sender, carried through.
-    pub traceparent: Option<SmolStr>,
+    /// The W3C `traceparent` of the sender, carried through. Too long to ever be inline.
+    pub traceparent: Option<Arc<str>>,
     /// Free fields of the sender. Names that begin with [`RESERVED_HEADERS`] are the broker's.
     pub headers: Headers,
     /// What the payload is and its bytes.
@@ -177,10 +179,10 @@ impl Envelope {
             }
         }
         for (what, text) in [
-            ("the content type", Some(&self.payload.content_type)),
-            ("traceparent", self.traceparent.as_ref()),
+            ("the content type", Some(self.payload.content_type.as_str())),
+            ("traceparent", self.traceparent.as_deref()),
         ] {
-            let size = text.map_or(0, SmolStr::len);
+            let size = text.map_or(0, str::len);
             if size > limits.header_bytes {
                 return too_large(what.into(), size, limits.header_bytes, "bytes");
             }

@@ -58,7 +58,7 @@ pub(super) fn variables(task: &Task, messages: &str, lend: &str) -> Vec<(String,
         lend.to_owned(),
     ];
     let mut variables: Vec<_> = VARIABLES.into_iter().map(str::to_owned).zip(values).collect();
-    variables.push((TRACEPARENT.into(), clean(&traceparent.unwrap_or_default())));
+    variables.push((TRACEPARENT.into(), clean(traceparent.as_deref().unwrap_or_default())));
     for (name, value) in task.headers() {
         variables.push((header_variable(name), clean(value)));
     }

@@ -1,7 +1,7 @@
 //! Why something is sent: the delivery whose handling makes it.
 
 use super::Outgoing;
-use smol_str::SmolStr;
+use std::sync::Arc;
 use trunkline_types::{ContextId, Envelope, MessageId};
 
 /// The delivery whose handling makes what is sent. What a [`Task`](crate::Task) sends has its
@@ -16,7 +16,7 @@ pub struct Cause {
     /// The conversation that it belongs to.
     pub context: Option<ContextId>,
     /// Its W3C `traceparent`.
-    pub traceparent: Option<SmolStr>,
+    pub traceparent: Option<Arc<str>>,
 }
 
 impl Cause {

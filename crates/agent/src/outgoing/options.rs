@@ -2,6 +2,7 @@
 
 use super::Outgoing;
 use smol_str::SmolStr;
+use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::{
     Absent, ContextId, Durability, IdempotencyKey, MessageId, OrderingKey, Priority, Publish,
@@ -67,7 +68,7 @@ impl<K> Outgoing<K> {
     }
 
     /// The W3C `traceparent` to carry along.
-    pub fn traceparent(mut self, traceparent: impl Into<SmolStr>) -> Self {
+    pub fn traceparent(mut self, traceparent: impl Into<Arc<str>>) -> Self {
         self.publish.envelope.traceparent = Some(traceparent.into());
         self
     }

@@ -183,7 +183,10 @@ fn show(letter: &DeadLetter, output: &Output) -> Result<(), CliError> {
         ("accepted", units::age(*accepted_at)),
         ("dead", units::age(*at)),
         ("reason", reason.clone()),
-        ("redriven from", envelope.redriven_from.map(|id| id.to_string()).unwrap_or_default()),
+        (
+            "redriven from",
+            envelope.redriven_from.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ),
         ("content type", envelope.payload.content_type.to_string()),
         ("size", units::size(envelope.payload.data.len() as u64)),
     ];

@@ -30,7 +30,7 @@ impl Engine {
             let message = format!("the source is agent '{source}', which this session is not");
             return Err(Refusal::new(RefusalCode::Forbidden, message));
         }
-        if let Some(letter) = envelope.redriven_from {
+        if let Some(letter) = &envelope.redriven_from {
             let message = format!(
                 "the envelope says that it was made from dead letter {letter}, which only the \
                  broker says; redrive the letter"

@@ -280,7 +280,7 @@ pub(super) fn envelope(read: &mut Read<'_>) -> Result<Envelope> {
         correlation_id: read.option("correlation id", message_id)?,
         causation_id: read.option("causation id", message_id)?,
         root_id: read.option("root id", message_id)?,
-        redriven_from: read.option("redriven from", message_id)?,
+        redriven_from: read.option("redriven from", message_id)?.map(Box::new),
         context_id: read.option("context id", |read| read.parse("context id"))?,
         traceparent: read.option("traceparent", |read| Ok(read.text("traceparent")?.into()))?,
         headers: read.list("headers", |read| {

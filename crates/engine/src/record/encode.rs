@@ -291,7 +291,7 @@ pub(super) fn envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     out.option(*ttl, Write::span);
     out.option(ordering_key.as_ref(), |out, key| out.text(key.as_str()));
     out.option(idempotency_key.as_ref(), |out, key| out.text(key.as_str()));
-    for id in [correlation_id, causation_id, root_id, redriven_from] {
+    for id in [correlation_id, causation_id, root_id, &redriven_from.as_deref().copied()] {
         out.option(*id, |out, id| out.wide(id.as_u128()));
     }
     out.option(context_id.as_ref(), |out, id| out.text(id.as_str()));

@@ -121,7 +121,7 @@ fn redriven(letter: &DeadLetter, redrive: Redrive) -> Result<Publish, Refusal> {
         },
     };
     envelope.id = id;
-    envelope.redriven_from = Some(old);
+    envelope.redriven_from = Some(Box::new(old));
     envelope.root_id = envelope.root_id.or(Some(old));
     envelope.idempotency_key = None;
     if payload.is_none() && is_lost {

@@ -8,7 +8,7 @@ use crate::{
     LogConfig, SegmentInfo,
     error::{OpenError, VisitError, WriteError},
     layout::{self, Kind},
-    recovery::{self, Policy, Record, Recovery},
+    recovery::{self, Location, Policy, Record, Recovery, Step},
     storage::Storage,
 };
 
@@ -26,11 +26,31 @@ impl Log {
     pub fn open(
         storage: Arc<dyn Storage>,
         config: LogConfig,
-        visit: impl FnMut(Record<'_>) -> Result<(), VisitError>,
+        mut visit: impl FnMut(Record<'_>) -> Result<(), VisitError>,
+    ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_stepwise(storage, config, |step| match step {
+            Step::Record(record) => visit(record),
+            Step::End => Ok(()),
+        })
+    }
+
+    /// As [`Self::open`], but `visit` is also told when it has been handed everything, so that one
+    /// that only takes records down can refuse them as long as nothing is written.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_stepwise(
+        storage: Arc<dyn Storage>,
+        config: LogConfig,
+        mut visit: impl FnMut(Step<'_>) -> Result<(), VisitError>,
     ) -> Result<(Self, Recovery), OpenError> {
         let segment_bytes = config.checked_segment_bytes()?;
-        let scan = recovery::scan(storage.as_ref(), Policy::Quarantine, visit)?;
+        let scan = recovery::scan(storage.as_ref(), Policy::Quarantine, |record| {
+            visit(Step::Record(record))
+        })?;
         let mut recovery = scan.recovery;
+        let Location { segment, offset } = recovery.end;
+        visit(Step::End).map_err(|reason| OpenError::Refused { segment, offset, reason })?;
         // Everything was read and damage is copied: from here on the files may be written to.
         storage
             .begin_writing()

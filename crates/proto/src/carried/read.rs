@@ -217,7 +217,8 @@ impl EnvelopeReader<'_> {
             13 => optional_name!(context_id, "envelope.context_id"),
             14 => {
                 let result = small_text("envelope.traceparent", wire_type, buf)?;
-                set(&mut envelope.traceparent, faults, "envelope.traceparent", result.map(Some));
+                let result = result.map(|text| Some(text.as_str().into()));
+                set(&mut envelope.traceparent, faults, "envelope.traceparent", result);
             }
             15 => {
                 let mut header = (SmolStr::default(), SmolStr::default());
@@ -251,7 +252,11 @@ impl EnvelopeReader<'_> {
                     _ => skip_field(wire_type, tag, buf, context),
                 })?;
             }
-            17 => optional_id!(redriven_from, "envelope.redriven_from"),
+            17 => {
+                let field = "envelope.redriven_from";
+                let id = bytes(wire_type, buf, |bytes| message_id(field, bytes))?;
+                set(&mut envelope.redriven_from, faults, field, id.map(|id| Some(Box::new(id))));
+            }
             _ => skip_field(wire_type, tag, buf, context)?,
         }
         Ok(())

@@ -3,6 +3,7 @@
 use crate::convert::words;
 use crate::decode::{
     id_bytes, message_id, millis, name, optional_id, optional_name, payload, required, small_text,
+    text,
 };
 use crate::{DecodeError, v1};
 use smol_str::SmolStr;
@@ -89,7 +90,7 @@ impl From<&Envelope> for v1::Envelope {
             traceparent: traceparent.as_ref().map(ToString::to_string),
             headers: headers.iter().cloned().map(Into::into).collect(),
             payload: Some(payload.clone().into()),
-            redriven_from: redriven_from.map(id_bytes),
+            redriven_from: redriven_from.as_deref().copied().map(id_bytes),
         }
     }
 }
@@ -117,10 +118,11 @@ impl TryFrom<v1::Envelope> for Envelope {
             )?,
             causation_id: optional_id("envelope.causation_id", envelope.causation_id.as_ref())?,
             root_id: optional_id("envelope.root_id", envelope.root_id.as_ref())?,
-            redriven_from: optional_id("envelope.redriven_from", envelope.redriven_from.as_ref())?,
+            redriven_from: optional_id("envelope.redriven_from", envelope.redriven_from.as_ref())?
+                .map(Box::new),
             context_id: optional_name("envelope.context_id", envelope.context_id.as_deref())?,
             traceparent: traceparent
-                .map(|text| small_text("envelope.traceparent", text))
+                .map(|given| text("envelope.traceparent", given).map(Into::into))
                 .transpose()?,
             headers: crate::decode::all(envelope.headers)?,
             payload: payload(envelope.payload)?,

@@ -129,9 +129,9 @@ prop_compose! {
         ordering_key in of(ordering_key()),
         idempotency_key in of(idempotency_key()),
         (correlation_id, causation_id, root_id) in (of(id()), of(id()), of(id())),
-        redriven_from in of(id()),
+        redriven_from in of(id()).prop_map(|id| id.map(Box::new)),
         context_id in of(context()),
-        traceparent in of(small()),
+        traceparent in of(small()).prop_map(|text| text.map(|text| text.as_str().into())),
         headers in labels(),
     ) -> Envelope {
         Envelope {

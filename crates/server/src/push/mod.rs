@@ -120,7 +120,7 @@ impl Pushes {
 /// Tells a webhook everything that is still to be told.
 async fn deliver(a2a: &A2a, client: &Client, task: &Task) -> HandlerResult<()> {
     let envelope = task.envelope();
-    let orders = [Some(envelope.id), envelope.redriven_from];
+    let orders = [Some(envelope.id), envelope.redriven_from.as_deref().copied()];
     let orders: Vec<MessageId> = orders.into_iter().flatten().collect();
     let mut webhook = a2a.webhook(&orders, task.payload()).await.map_err(|fault| end(&fault))?;
     let to = Target { url: webhook.url().to_owned(), headers: webhook.headers() };

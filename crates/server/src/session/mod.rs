@@ -2,6 +2,7 @@
 
 mod answers;
 mod calls;
+mod lasting;
 mod outbox;
 mod pool;
 mod stream;

@@ -6,6 +6,7 @@
 //! client that does not read is not read either. Dropping the stream drops the connection to the
 //! broker, which loses the session unless it said goodbye.
 
+use super::lasting;
 use super::outbox::{BrokerSide, Outbox};
 use super::streams::Place;
 use crate::hub::Hub;
@@ -162,19 +163,20 @@ impl<I: Inbound> SessionStream<I> {
 
     /// Hands a frame to the broker. Whether another one may follow.
     fn handle(&mut self, frame: v1::ClientFrame) -> Result<bool, Status> {
-        let frame = ClientFrame::try_from(frame).map_err(|error| malformed(&error))?;
+        let mut frame = ClientFrame::try_from(frame).map_err(|error| malformed(&error))?;
         let Some(connection) = self.outbox.connection() else { return Ok(false) };
-        match frame {
+        match &mut frame {
             ClientFrame::Goodbye => {
                 // Ends well, whatever the broker does to the connection in return.
                 self.outbox.end(Ok(()));
                 connection.close();
                 return Ok(false);
             }
-            ClientFrame::Operations { first, ref operations } => {
+            ClientFrame::Operations { first, operations } => {
                 self.next_operation = self
-                    .check_numbers(first, operations.len())
+                    .check_numbers(*first, operations.len())
                     .map_err(|refusal| from_refusal(&refusal))?;
+                lasting::part(operations);
             }
             ClientFrame::Heartbeat { .. }
             | ClientFrame::Credit(_)

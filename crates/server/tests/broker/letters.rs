@@ -45,7 +45,8 @@ async fn a_dead_letter_is_sent_again_edited_and_says_what_it_was_made_from() {
     let sent = client.redrive(redrive.clone()).await.unwrap().into_inner();
     let delivery = agent.delivery().await;
     let envelope = &delivery.publish.envelope;
-    assert_eq!((envelope.id, envelope.redriven_from), (message_id(&sent.id), Some(old)));
+    assert_eq!(envelope.id, message_id(&sent.id));
+    assert_eq!(envelope.redriven_from.as_deref(), Some(&old));
     assert_eq!(envelope.payload, Payload::text("a b c"));
     assert_eq!(listed(&server, DeadLetterFilter::default()).await, []);
     assert!(server.get("/metrics").await.contains("trunkline_redriven_total 1\n"));

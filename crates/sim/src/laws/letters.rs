@@ -29,7 +29,7 @@ pub(crate) fn redriven(
     let old = model.book.sent.get(&letter).map(|sent| sent.publish.clone());
     let old = &old.expect("it lies there, so it was sent").envelope;
     let root = old.root_id.unwrap_or(letter);
-    let from = (envelope.redriven_from, envelope.root_id);
+    let from = (envelope.redriven_from.as_deref().copied(), envelope.root_id);
     ensure!(from == (Some(letter), Some(root)), "letters", "{letter} sent again is of {from:?}");
     let said = payload.as_ref().unwrap_or(&old.payload);
     ensure!(envelope.payload == *said, "letters", "{letter} sent again says something else");
@@ -132,7 +132,7 @@ mod tests {
         change: impl FnOnce(&mut Publish),
     ) -> Check {
         let mut publish = publish(9);
-        publish.envelope.redriven_from = Some(id(letter));
+        publish.envelope.redriven_from = Some(Box::new(id(letter)));
         publish.envelope.root_id = Some(id(letter));
         change(&mut publish);
         let accepted = AcceptedFact {
