@@ -5,8 +5,8 @@ use prost::Message;
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};
 
-/// Where the package lies within the folder `proto`.
-const FILE: &str = "lf/a2a/v1/a2a.proto";
+/// Where the packages lie within the folder `proto`: the present version, and the one before it.
+const FILES: [&str; 2] = ["lf/a2a/v1/a2a.proto", "a2a/v1/a2a.proto"];
 
 /// Google's types that have a JSON form of their own, and ours that have it.
 const OWN: &[(&str, &str)] = &[
@@ -23,8 +23,10 @@ const NULL_IS_A_VALUE: &str = "Some(part::Content::Data(map_.next_value()?))";
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     let sources = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
-    println!("cargo::rerun-if-changed={}", sources.join(FILE).display());
-    let descriptors = protox::compile([FILE], [&sources])?;
+    for file in FILES {
+        println!("cargo::rerun-if-changed={}", sources.join(file).display());
+    }
+    let descriptors = protox::compile(FILES, [&sources])?;
     let mut json = pbjson_build::Builder::new();
     let encoded = descriptors.encode_to_vec();
     json.register_descriptors(&encoded)?.ignore_unknown_fields();
@@ -37,10 +39,10 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .compile_fds_with_config(descriptors, config)?;
-    json.build(&[".lf.a2a.v1"])?;
+    json.build(&[".lf.a2a.v1", ".a2a.v1"])?;
 
     let target = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(target.join("lf.a2a.v1.descriptors"), encoded)?;
+    fs::write(target.join("a2a.descriptors"), encoded)?;
     let generated = target.join("lf.a2a.v1.serde.rs");
     let text = fs::read_to_string(&generated)?;
     assert_eq!(text.matches(NULL_IS_NOTHING).count(), 1, "data parts are read in another way");

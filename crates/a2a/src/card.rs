@@ -34,6 +34,8 @@ pub(crate) const EARLIER: &str = "0.3";
 pub(crate) struct Place<'a> {
     pub(crate) base: &'a str,
     pub(crate) tenant: &'a TenantId,
+    /// Whether version 0.3 is spoken there too.
+    pub(crate) earlier: bool,
 }
 
 /// The values of a label, parted by commas.
@@ -104,7 +106,7 @@ fn fits(range: &str, kind: &str) -> bool {
 /// Where an agent is reached: by its path over HTTP, by the field `tenant` over gRPC, whose clients
 /// dial a host and a port without a scheme.
 fn interfaces(place: Place<'_>, agent: Option<&str>) -> Vec<AgentInterface> {
-    let Place { base, tenant } = place;
+    let Place { base, tenant, earlier } = place;
     let tenant = if *tenant == TenantId::default() { "" } else { tenant.as_str() };
     let (url, in_grpc) = match (agent, tenant) {
         (None, _) => (base.to_owned(), tenant.to_owned()),
@@ -124,10 +126,16 @@ fn interfaces(place: Place<'_>, agent: Option<&str>) -> Vec<AgentInterface> {
         all.push(interface(host, "GRPC", &in_grpc));
     }
     // The earlier version knew no tenants.
-    if tenant.is_empty() {
+    if earlier && tenant.is_empty() {
+        let protocol_version = || EARLIER.to_owned();
         for binding in ["JSONRPC", "HTTP+JSON"] {
-            let protocol_version = EARLIER.to_owned();
+            let protocol_version = protocol_version();
             all.push(AgentInterface { protocol_version, ..interface(&url, binding, "") });
+        }
+        // Nothing in its requests names an agent, so that only the root is reached over gRPC.
+        if agent.is_none() && !host.contains('/') {
+            let protocol_version = protocol_version();
+            all.push(AgentInterface { protocol_version, ..interface(host, "GRPC", "") });
         }
     }
     all

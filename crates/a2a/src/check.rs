@@ -25,7 +25,8 @@ pub(crate) fn message(field: &str, message: &wire::Message) -> Result<(), Fault>
     parts(&format!("{field}.parts"), &message.parts)
 }
 
-fn parts(field: &str, parts: &[wire::Part]) -> Result<(), Fault> {
+/// Checks the parts that stand in a field.
+pub(crate) fn parts(field: &str, parts: &[wire::Part]) -> Result<(), Fault> {
     if parts.is_empty() {
         return Err(Fault::field(field, "is required: at least one part"));
     }

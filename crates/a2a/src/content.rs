@@ -3,7 +3,7 @@
 //! A message with one plain part becomes a payload that any agent can read: text as text, data as
 //! JSON, a file as its bytes. Its id then travels as a parameter of the content type. Everything
 //! richer (several parts, links, metadata, extensions) travels whole as [`WHOLE`]; an agent may
-//! answer in that form too.
+//! answer in that form too, and with [`AS_MESSAGE`] it says that its answer is all there is to tell.
 
 use crate::check;
 use crate::fault::{Fault, FaultKind};
@@ -18,6 +18,8 @@ use trunkline_types::{MessageId, Payload, WallTime};
 pub(crate) const WHOLE: &str = "application/a2a+json";
 /// The content type of a piece of an artifact that is a whole part of the standard in JSON.
 const WHOLE_PART: &str = "application/a2a-part+json";
+/// The parameter of [`WHOLE`] that has an answer told by itself instead of with its task.
+const AS_MESSAGE: &str = "as=message";
 /// Before the id of a message at the end of its content type.
 const ID: &str = "; message-id=\"";
 /// The longest id that travels in a content type.
@@ -140,7 +142,9 @@ pub(crate) fn of_part(part: &Part) -> Payload {
     };
     match plain {
         // What would be read back as another part travels whole too.
-        Some((kind, data)) if self::part(kind, data.clone()).content == part.content => {
+        Some((kind, data))
+            if !is_whole(kind) && self::part(kind, data.clone()).content == part.content =>
+        {
             Payload::new(kind, data)
         }
         _ => {
@@ -148,6 +152,13 @@ pub(crate) fn of_part(part: &Part) -> Payload {
             Payload::new(WHOLE_PART, data)
         }
     }
+}
+
+/// Whether an agent wants its answer told by itself instead of with its task.
+pub(crate) fn is_bare(payload: &Payload) -> bool {
+    let parameters = payload.content_type.split(';').skip(1);
+    is_whole(&payload.content_type)
+        && parameters.map(str::trim).any(|known| known.eq_ignore_ascii_case(AS_MESSAGE))
 }
 
 /// Where a message belongs.
@@ -204,13 +215,27 @@ pub(crate) fn text_message(text: &str, place: Place<'_>) -> wire::Message {
     message
 }
 
-/// A piece of an artifact as a part.
-pub(crate) fn to_part(payload: &Payload) -> Result<Part, Fault> {
+/// A piece of an artifact: its parts, and what else an agent says that gives it whole.
+pub(crate) fn to_artifact(payload: &Payload) -> Result<wire::Artifact, Fault> {
     let payload = unpacked(payload)?;
-    let is_whole = is_of(&payload.content_type, WHOLE_PART);
-    let whole = is_whole.then(|| serde_json::from_slice::<Part>(&payload.data).ok()).flatten();
-    let whole = whole.filter(|part| part.content.is_some());
-    Ok(whole.unwrap_or_else(|| part(&payload.content_type, payload.data)))
+    if is_of(&payload.content_type, WHOLE_PART)
+        && let Ok(part) = serde_json::from_slice::<Part>(&payload.data)
+        && part.content.is_some()
+    {
+        return Ok(wire::Artifact { parts: vec![part], ..wire::Artifact::default() });
+    }
+    if !is_whole(&payload.content_type) {
+        let parts = vec![part(&payload.content_type, payload.data)];
+        return Ok(wire::Artifact { parts, ..wire::Artifact::default() });
+    }
+    let fault = |what: &str| {
+        let message = format!("the agent gave an artifact as {WHOLE} that is none: {what}");
+        Fault::new(FaultKind::InvalidAgentResponse, message)
+    };
+    let artifact: wire::Artifact =
+        serde_json::from_slice(&payload.data).map_err(|error| fault(&error.to_string()))?;
+    check::parts("parts", &artifact.parts).map_err(|error| fault(&error.message))?;
+    Ok(artifact)
 }
 
 fn unpacked(payload: &Payload) -> Result<Payload, Fault> {
@@ -357,18 +382,20 @@ mod tests {
             (json!({"raw": "AAE=", "mediaType": "image/png"}), "image/png"),
             (json!({"raw": "aGk=", "mediaType": "text/plain"}), WHOLE_PART),
             (json!({"url": "https://example.com/a.pdf"}), WHOLE_PART),
+            // Not to be taken for an artifact of our own making.
+            (json!({"data": {"parts": []}, "mediaType": WHOLE}), WHOLE_PART),
             (json!({"text": "x", "filename": "x.txt"}), WHOLE_PART),
             (json!({"text": "x", "metadata": {"a": 1}}), WHOLE_PART),
         ] {
             let sent: Part = serde_json::from_value(part).unwrap();
             let payload = of_part(&sent);
             assert_eq!(payload.content_type, kind);
-            let back = to_part(&payload).unwrap();
+            let [back] = &to_artifact(&payload).unwrap().parts[..] else { panic!("{kind}") };
             assert_eq!((&back.content, &back.metadata), (&sent.content, &sent.metadata));
             assert_eq!(back.filename, sent.filename);
         }
         let broken = Payload::new(WHOLE_PART, "{}");
-        assert!(matches!(to_part(&broken).unwrap().content, Some(Content::Data(_))));
+        assert!(matches!(to_artifact(&broken).unwrap().parts[0].content, Some(Content::Data(_))));
     }
 
     #[test]
@@ -390,6 +417,29 @@ mod tests {
         for broken in ["{", "{}", r#"{"parts":[]}"#, r#"{"parts":[{}]}"#] {
             let fault = to_message(&Payload::new(WHOLE, broken), wire::Role::Agent, place());
             assert_eq!(fault.unwrap_err().kind, FaultKind::InvalidAgentResponse, "{broken}");
+            let fault = to_artifact(&Payload::new(WHOLE, broken));
+            assert_eq!(fault.unwrap_err().kind, FaultKind::InvalidAgentResponse, "{broken}");
         }
+    }
+
+    #[test]
+    fn an_agent_says_whether_its_answer_is_told_by_itself() {
+        let said = |kind: &str| Payload::new(kind, r#"{"parts":[{"text":"a"}]}"#);
+        for kind in ["application/a2a+json; as=message", "Application/A2A+JSON;AS=Message ;x=y"] {
+            assert!(is_bare(&said(kind)), "{kind}");
+            assert!(to_message(&said(kind), wire::Role::Agent, place()).is_ok());
+        }
+        for kind in [WHOLE, "application/json; as=message", "application/a2a+json; as=task"] {
+            assert!(!is_bare(&said(kind)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_piece_of_an_artifact_may_be_whole() {
+        let whole = r#"{"parts":[{"url":"u","filename":"f"},{"text":"x"}],"description":"d"}"#;
+        let artifact = to_artifact(&Payload::new(WHOLE, whole)).unwrap();
+        assert_eq!((artifact.parts.len(), artifact.description.as_str()), (2, "d"));
+        let json = to_artifact(&Payload::new("application/json", whole)).unwrap();
+        assert!(matches!(json.parts[0].content, Some(Content::Data(_))));
     }
 }

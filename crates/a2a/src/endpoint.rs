@@ -22,14 +22,20 @@ pub(crate) enum Route {
     Rpc,
     /// The public card.
     Card,
+    /// The keys that cards are signed with.
+    Keys,
     /// An operation of the HTTP binding.
     Rest(Rest),
     /// A method of the service over gRPC, as it is named there.
     Grpc(String),
+    /// The same of version 0.3.
+    Grpc03(String),
 }
 
 /// The service over gRPC, as its paths begin.
 pub(crate) const SERVICE: &str = "lf.a2a.v1.A2AService";
+/// The service of version 0.3 over gRPC, as its paths begin.
+pub(crate) const SERVICE_03: &str = "a2a.v1.A2AService";
 
 /// An operation of the HTTP binding with what its path names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,8 +88,10 @@ fn own(method: &Method, parts: &[&str]) -> Option<Result<Route, &'static str>> {
         [".well-known", "agent-card.json"] => {
             Some(if get { Ok(Route::Card) } else { Err("GET, HEAD") })
         }
+        [".well-known", "jwks.json"] => Some(if get { Ok(Route::Keys) } else { Err("GET, HEAD") }),
         // Another HTTP method there is no gRPC, and nothing else is there.
         [SERVICE, named] => post.then(|| Ok(Route::Grpc((*named).to_owned()))),
+        [SERVICE_03, named] => post.then(|| Ok(Route::Grpc03((*named).to_owned()))),
         ["message:send"] => when(post, Rest::Send, "POST"),
         ["message:stream"] => when(post, Rest::Stream, "POST"),
         ["extendedAgentCard"] => when(get, Rest::ExtendedCard, "GET, HEAD"),

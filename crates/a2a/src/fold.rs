@@ -1,6 +1,6 @@
 //! What a task's events come to: its state as of a number, what it asked, its artifacts.
 
-use crate::content::to_part;
+use crate::content::to_artifact;
 use crate::downstream::LINK;
 use crate::fault::Fault;
 use crate::wire::{Artifact, TaskArtifactUpdateEvent};
@@ -81,9 +81,12 @@ impl Fold {
 
 /// One piece of an artifact.
 fn artifact(chunk: &ArtifactChunk) -> Result<Artifact, Fault> {
-    let name = chunk.name.to_string();
-    let parts = vec![to_part(&chunk.payload)?];
-    Ok(Artifact { artifact_id: name.clone(), name, parts, ..Artifact::default() })
+    let mut artifact = to_artifact(&chunk.payload)?;
+    artifact.artifact_id = chunk.name.to_string();
+    if artifact.name.is_empty() {
+        artifact.name.clone_from(&artifact.artifact_id);
+    }
+    Ok(artifact)
 }
 
 /// What a stream tells of a piece of an artifact.

@@ -18,7 +18,9 @@ mod fold;
 mod gateway;
 mod handler;
 mod hash;
+mod jcs;
 mod push;
+mod sign;
 mod task;
 pub mod wire;
 
@@ -31,6 +33,7 @@ pub use fault::{Fault, FaultKind};
 pub use gateway::{Gateway, Updates};
 pub use handler::A2aConfig;
 pub use push::{Notice, PUSHER, SENT, Webhook};
+pub use sign::SigningKey;
 
 use trunkline_types::AgentId;
 

@@ -1,6 +1,6 @@
 //! A broker's task as a client of the standard sees it.
 
-use crate::content::{Place, text_message, to_message};
+use crate::content::{Place, is_bare, text_message, to_message};
 use crate::fault::Fault;
 use crate::wire::{self, Artifact, Struct};
 use serde_json::json;
@@ -128,6 +128,16 @@ pub(crate) fn task(
         metadata: working.map(progress_metadata),
         context_id,
     })
+}
+
+/// The answer of a task that has ended, if its agent wants that told by itself.
+pub(crate) fn bare_answer(snapshot: &TaskSnapshot) -> Result<Option<wire::Message>, Fault> {
+    let TaskSnapshot { id, context_id, state, result, updated_at, .. } = snapshot;
+    let answer = result.as_ref().filter(|result| *state == TaskState::Completed && is_bare(result));
+    let Some(answer) = answer else { return Ok(None) };
+    let context = context(*id, context_id.as_ref());
+    let place = Place { task: *id, context: &context, at: *updated_at };
+    to_message(answer, wire::Role::Agent, place).map(Some)
 }
 
 /// One message of a task's history.

@@ -193,6 +193,23 @@ pub(crate) fn disagreements(
     found
 }
 
+/// What does not agree between what was sent to a server of which nothing else is known, and its
+/// answers. Empty when all is well.
+pub(crate) fn unanswered(load: &Counts, refusal: Option<&str>) -> Vec<String> {
+    let mut found = Vec::new();
+    if load.corrupt > 0 {
+        found.push(format!("{} answers are not what was sent", load.corrupt));
+    }
+    if load.refused > 0 {
+        let why = refusal.unwrap_or("no reason given");
+        found.push(format!("{} messages were refused, the first one: {why}", load.refused));
+    }
+    if load.sent != load.accepted {
+        found.push(format!("sent {}, answered {}", load.sent, load.accepted));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

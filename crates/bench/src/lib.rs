@@ -9,6 +9,7 @@ mod broker;
 mod clock;
 mod disk;
 mod error;
+mod http;
 mod ledger;
 mod load;
 mod machine;

@@ -64,7 +64,8 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
     let runs = each(runs, payload, |run, payload| Wanted { payload: Some(payload), ..run });
     let runs = each(runs, agents, |run, agents| Wanted { agents: Some(agents), ..run });
     let runs = each(runs, workers, |run, workers| Wanted { workers: Some(workers), ..run });
-    let runs = each(runs, in_flight, |run, most| Wanted { in_flight: Some(most), ..run });
+    let windows = or_usual(in_flight, scenario.usual_windows());
+    let runs = each(runs, &windows, |run, most| Wanted { in_flight: Some(most), ..run });
     let runs = each(runs, batch, |run, batch| Wanted { batch: Some(batch), ..run });
     let rates = or_usual(rate, scenario.usual_rates());
     let runs = each(runs, &rates, |run, rate| Wanted { rate: Some(rate), ..run });

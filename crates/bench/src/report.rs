@@ -26,6 +26,10 @@ pub struct BenchReport {
     pub rate_per_s: Option<f64>,
     /// How long one took; `None` if the counts do not agree.
     pub latency_us: Option<LatencyMicros>,
+    /// How long the first event of a stream took, where streams are measured too; `None` if the
+    /// counts of those do not agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_event_us: Option<LatencyMicros>,
     /// What `rate_per_s` counts and `latency_us` spans.
     pub measures: Measures,
     /// CPU time used meanwhile.
@@ -178,6 +182,9 @@ impl BenchReport {
             {
                 row(&format!("latency {what}"), span(micros));
             }
+        }
+        if let Some(LatencyMicros { p50, p99, .. }) = self.first_event_us {
+            row("first event of a stream", format!("p50 {}, p99 {}", span(p50), span(p99)));
         }
         for Goal { what, limit, value, met } in &self.goals {
             let value = value.map_or("unknown".to_owned(), |value| format!("{value:.3}"));

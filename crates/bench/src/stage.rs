@@ -3,7 +3,7 @@
 
 use crate::broker::{Target, data_directory};
 use crate::clock::Clock;
-use crate::ledger::{Counts, Ledger, disagreements};
+use crate::ledger::{Counts, Ledger, disagreements, unanswered};
 use crate::load::{Checker, Latency, Mix, Sender, Stop};
 use crate::machine::{Machine, Process};
 use crate::observe::{Flow, Observed};
@@ -221,6 +221,44 @@ impl Stage {
         }
     }
 
+    /// The report of work for a server of which only the answers are known: each of them must have
+    /// come, with what was sent.
+    pub(crate) fn report_elsewhere(
+        &self,
+        counts: Counts,
+        span: Duration,
+        latency: Option<LatencyMicros>,
+        measures: Measures,
+    ) -> BenchReport {
+        let disagreements = unanswered(&counts, self.ledger.refusal());
+        let agrees = disagreements.is_empty();
+        let seconds = span.as_secs_f64();
+        #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let rate = counts.accepted as f64 / seconds;
+        BenchReport {
+            scenario: self.scenario,
+            sent: counts.sent,
+            settled: counts.accepted,
+            dead: 0,
+            expired: 0,
+            seconds,
+            rate_per_s: agrees.then_some(rate),
+            latency_us: latency.filter(|_| agrees),
+            first_event_us: None,
+            measures,
+            cpu_s: CpuSeconds { broker: None, load: None },
+            peak_rss_bytes: None,
+            config: self.config.clone(),
+            disk: None,
+            wire: None,
+            goals: Vec::new(),
+            pass: agrees,
+            disagreements,
+            machine: Machine::this(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
     fn counts(&self) -> Counts {
         let (confirmed, unconfirmed) = (self.flow.confirmed(), self.flow.refused());
         Counts { confirmed, unconfirmed, ..self.ledger.counts() }
@@ -249,6 +287,7 @@ impl Stage {
             seconds: *seconds,
             rate_per_s: agrees.then_some(rate),
             latency_us: latency.filter(|_| agrees),
+            first_event_us: None,
             measures,
             cpu_s: *cpu,
             peak_rss_bytes: target.peak_rss_bytes(),

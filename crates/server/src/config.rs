@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use trunkline_a2a::SigningKey;
 use trunkline_proto::FRAME_BYTES;
 use trunkline_types::{AgentId, Limits};
 
@@ -53,6 +54,11 @@ pub struct ServerConfig {
     /// Where they reach the server, as agent cards say it: an absolute URL. Default `http://` and
     /// the host that a request names.
     pub a2a_url: Option<String>,
+    /// Whether version 0.3 of the protocol is spoken besides, which is what clients speak that
+    /// say no version. Default true.
+    pub a2a_03: bool,
+    /// The key that agent cards are signed with. Default none.
+    pub a2a_signing_key: Option<SigningKey>,
     /// What webhooks may lead to besides public addresses. Default nothing.
     pub a2a_push_allow: Vec<Allowed>,
     /// How long a webhook may take to answer, 10 ms to 1 hour. Default 10 s.
@@ -85,6 +91,8 @@ impl Default for ServerConfig {
             a2a: true,
             a2a_agent: None,
             a2a_url: None,
+            a2a_03: true,
+            a2a_signing_key: None,
             a2a_push_allow: Vec::new(),
             a2a_push_timeout: Duration::from_secs(10),
             a2a_push_attempts: 10,

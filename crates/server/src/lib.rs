@@ -46,3 +46,4 @@ pub use error::BindError;
 pub use push::Allowed;
 pub use server::{BoundServer, Server, ServerHandle};
 pub use stats_json::stats_json;
+pub use trunkline_a2a::SigningKey;

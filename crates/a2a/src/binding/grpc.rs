@@ -102,9 +102,7 @@ impl A2aService for OneCall {
         &self,
         request: tonic::Request<wire::SendMessageRequest>,
     ) -> Answered<wire::SendMessageResponse> {
-        let task = answered!(self, request, send);
-        let payload = Some(wire::send_message_response::Payload::Task(task));
-        Ok(tonic::Response::new(wire::SendMessageResponse { payload }))
+        Ok(tonic::Response::new(answered!(self, request, send)))
     }
 
     async fn send_streaming_message(

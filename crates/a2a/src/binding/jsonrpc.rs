@@ -6,7 +6,6 @@ use super::{hint, json, rest, sse, v03};
 use crate::compat;
 use crate::fault::{Fault, FaultKind};
 use crate::handler::{Call, Handler, Item};
-use crate::wire;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -105,11 +104,7 @@ async fn operate(
     id: &Value,
 ) -> Result<Answer, Fault> {
     match method.as_str() {
-        "SendMessage" => {
-            let task = handler.send(call, message(params)?).await?;
-            let payload = Some(wire::send_message_response::Payload::Task(task));
-            one(&wire::SendMessageResponse { payload })
-        }
+        "SendMessage" => one(&handler.send(call, message(params)?).await?),
         "SendStreamingMessage" => {
             let stream = handler.send_stream(call, message(params)?).await?;
             Ok(Answer::Stream(sse::answer(stream, Words(id.clone()))))

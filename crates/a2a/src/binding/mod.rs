@@ -5,6 +5,7 @@
 
 mod body;
 mod grpc;
+mod grpc_03;
 mod jsonrpc;
 mod negotiate;
 mod query;
@@ -71,7 +72,7 @@ impl A2a {
                 return rest::refused(&Fault::new(FaultKind::MethodNotFound, "nothing is here"));
             }
         };
-        let version = negotiate::version(&request);
+        let version = negotiate::version(&request, self.handler.config.earlier);
         if version == Ok(Version::V03) {
             v03::strip(&mut endpoint);
         }
@@ -85,6 +86,7 @@ impl A2a {
                 let headers = request.into_parts().0.headers;
                 well_known::answer((&self.handler, &self.versions), call, &headers).await
             }
+            Route::Keys => well_known::keys(&self.handler),
             Route::Rpc => Box::pin(jsonrpc::answer(&self.handler, call, version, request)).await,
             Route::Rest(rest) if version == Ok(Version::V03) => {
                 Box::pin(v03::answer(&self.handler, call, rest, request)).await
@@ -92,6 +94,11 @@ impl A2a {
             Route::Rest(rest) => {
                 let call = admitted(call, version);
                 Box::pin(rest::answer(&self.handler, call, rest, request)).await
+            }
+            Route::Grpc03(method) => {
+                let spoken = self.handler.config.earlier;
+                let call = if spoken { call } else { Err(negotiate::only_in_1_0()) };
+                grpc_03::answer(&self.handler, call, &method, request).await
             }
             Route::Grpc(method) => {
                 let call = admitted(call, version);

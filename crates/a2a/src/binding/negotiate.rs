@@ -67,8 +67,9 @@ pub(super) fn call(
     }
 }
 
-/// The version that the client speaks, if it is spoken here. A patch number is of no account.
-pub(super) fn version(request: &Request) -> Result<Version, Fault> {
+/// The version that the client speaks, if it is spoken here, the `earlier` one too if that is set.
+/// A patch number is of no account.
+pub(super) fn version(request: &Request, earlier: bool) -> Result<Version, Fault> {
     let asked = query::pairs(request.uri().query().unwrap_or_default());
     let in_query = asked
         .into_iter()
@@ -80,24 +81,25 @@ pub(super) fn version(request: &Request) -> Result<Version, Fault> {
     let minor = [numbers.next(), numbers.next()].map(Option::unwrap_or_default).join(".");
     match minor.as_str() {
         PROTOCOL => Ok(Version::V1),
-        UNSAID => Ok(Version::V03),
-        _ => Err(not_spoken(&version)),
+        UNSAID if earlier => Ok(Version::V03),
+        _ => Err(not_spoken(&version, earlier)),
     }
 }
 
 /// What a client of 0.3 is told that wants what there is in 1.0 only.
 pub(super) fn only_in_1_0() -> Fault {
-    not_spoken(UNSAID)
+    not_spoken(UNSAID, true)
 }
 
-fn not_spoken(version: &str) -> Fault {
+fn not_spoken(version: &str, earlier: bool) -> Fault {
     let shown: String = version.chars().take(32).collect();
     let message = format!(
         "version {shown} of A2A is not spoken here for this, but {PROTOCOL}; say so with the \
          header A2A-Version, without which {UNSAID} is meant"
     );
     let fault = Fault::new(FaultKind::VersionNotSupported, message);
-    fault.with("version", shown).with("supportedVersions", format!("{PROTOCOL}, {UNSAID}"))
+    let spoken = if earlier { format!("{PROTOCOL}, {UNSAID}") } else { PROTOCOL.to_owned() };
+    fault.with("version", shown).with("supportedVersions", spoken)
 }
 
 #[cfg(test)]
@@ -118,13 +120,17 @@ mod tests {
         for (uri, said) in
             [("/tasks", Some("1.0")), ("/tasks", Some("1.0.1")), ("/tasks?A2A-Version=1.0", None)]
         {
-            assert_eq!(version(&request(uri, said)), Ok(Version::V1), "{uri} {said:?}");
+            assert_eq!(version(&request(uri, said), true), Ok(Version::V1), "{uri} {said:?}");
         }
         for said in [None, Some(""), Some("0.3"), Some("0.3.0")] {
-            assert_eq!(version(&request("/tasks", said)), Ok(Version::V03), "{said:?}");
+            assert_eq!(version(&request("/tasks", said), true), Ok(Version::V03), "{said:?}");
         }
         for said in [Some("0.5"), Some("2.0"), Some("1"), Some("x")] {
-            let fault = version(&request("/tasks", said)).unwrap_err();
+            let fault = version(&request("/tasks", said), true).unwrap_err();
+            assert_eq!(fault.kind, FaultKind::VersionNotSupported, "{said:?}");
+        }
+        for said in [None, Some("0.3")] {
+            let fault = version(&request("/tasks", said), false).unwrap_err();
             assert_eq!(fault.kind, FaultKind::VersionNotSupported, "{said:?}");
         }
     }

@@ -1,4 +1,7 @@
 //! The HTTP+JSON binding.
+//!
+//! Answers are of the standard's media type, which is a recommendation; a client that speaks of
+//! plain JSON gets that.
 
 use super::body::{message, parsed, read};
 use super::{hint, json, query, sse};
@@ -8,7 +11,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::handler::{Call, Handler, Item};
 use crate::wire;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +20,8 @@ use std::sync::Arc;
 
 /// The media type of this binding.
 const KIND: &str = "application/a2a+json";
+/// What JSON is called besides.
+const PLAIN: &str = "application/json";
 
 /// Answers an operation.
 pub(super) async fn answer(
@@ -25,10 +30,31 @@ pub(super) async fn answer(
     rest: Rest,
     request: Request,
 ) -> Response {
-    match Box::pin(operate(handler, call, rest, request)).await {
+    let kind = kind(request.headers());
+    let mut response = match Box::pin(operate(handler, call, rest, request)).await {
         Ok(response) => response,
         Err(fault) => refused(&fault),
+    };
+    if let Some(named) = response.headers_mut().get_mut(header::CONTENT_TYPE)
+        && *named == KIND
+    {
+        *named = HeaderValue::from_static(kind);
     }
+    response
+}
+
+/// The media type of what a client is answered: plain JSON for one that sends it, or that takes it
+/// by name and the standard's not.
+fn kind(headers: &HeaderMap) -> &'static str {
+    let names = |header: &header::HeaderName, kind: &str| {
+        let values = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
+        let mut named = values
+            .flat_map(|value| value.split(','))
+            .map(|value| value.split(';').next().unwrap_or_default().trim());
+        named.any(|value| value.eq_ignore_ascii_case(kind))
+    };
+    let takes = names(&header::ACCEPT, PLAIN) && !names(&header::ACCEPT, KIND);
+    if names(&header::CONTENT_TYPE, PLAIN) || takes { PLAIN } else { KIND }
 }
 
 /// An error as this binding tells it.
@@ -54,11 +80,7 @@ async fn operate(
         query::request(parts.uri.query().unwrap_or_default())
     };
     match rest {
-        Rest::Send => {
-            let task = handler.send(&call, message(value)?).await?;
-            let payload = Some(wire::send_message_response::Payload::Task(task));
-            Ok(ok(&wire::SendMessageResponse { payload }))
-        }
+        Rest::Send => Ok(ok(&handler.send(&call, message(value)?).await?)),
         Rest::Stream => {
             let stream = handler.send_stream(&call, message(value)?).await?;
             Ok(sse::answer(stream, Words))

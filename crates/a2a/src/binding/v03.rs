@@ -33,7 +33,10 @@ pub(super) async fn operate(
 ) -> Result<Answer, Fault> {
     let told = |task| Ok(Answer::One(compat::task(Form::Kinds, &task)));
     match method {
-        "message/send" => told(handler.send(call, message(compat::send(params)?)?).await?),
+        "message/send" => {
+            let sent = handler.send(call, message(compat::send(params)?)?).await?;
+            Ok(Answer::One(compat::sent(Form::Kinds, &sent)))
+        }
         "message/stream" => {
             let stream = handler.send_stream(call, message(compat::send(params)?)?).await?;
             Ok(Answer::Stream(sse::answer(stream, RpcWords(id.clone()))))
@@ -138,8 +141,8 @@ async fn served(
     let ok = |value: Value| Ok(json(StatusCode::OK, "application/json", value.to_string()));
     match rest {
         Rest::Send => {
-            let task = handler.send(&call, message(compat::send(value)?)?).await?;
-            ok(compat::sent(Form::Proto, &task))
+            let sent = handler.send(&call, message(compat::send(value)?)?).await?;
+            ok(compat::sent(Form::Proto, &sent))
         }
         Rest::Stream => {
             let stream = handler.send_stream(&call, message(compat::send(value)?)?).await?;

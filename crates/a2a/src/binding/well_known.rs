@@ -81,6 +81,17 @@ pub(super) async fn answer(
     }
 }
 
+/// Answers with the keys that cards are signed with.
+pub(super) fn keys(handler: &Handler) -> Response {
+    let Some(key) = &handler.config.signing_key else {
+        let message = "cards are not signed here; server.a2a_signing_key names a key";
+        return rest::refused(&Fault::new(FaultKind::MethodNotFound, message));
+    };
+    let mut response = json(StatusCode::OK, "application/jwk-set+json", key.keys().to_string());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE));
+    response
+}
+
 /// A second as a date of HTTP.
 fn date(second: i64) -> Option<HeaderValue> {
     let at = Timestamp::from_second(second).ok()?;
@@ -90,13 +101,17 @@ fn date(second: i64) -> Option<HeaderValue> {
 
 async fn card(handler: &Arc<Handler>, call: Result<Call, Fault>) -> Result<String, Fault> {
     let card = handler.card(&call?).await?;
-    Ok(in_both_versions(&card)?.to_string())
+    let json = if handler.config.earlier { in_both_versions(&card)? } else { json_of(&card)? };
+    Ok(json.to_string())
+}
+
+fn json_of(card: &AgentCard) -> Result<Value, Fault> {
+    serde_json::to_value(card).map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))
 }
 
 /// A card that clients of either version read.
 pub(super) fn in_both_versions(card: &AgentCard) -> Result<Value, Fault> {
-    let mut json = serde_json::to_value(card)
-        .map_err(|error| Fault::new(FaultKind::Internal, error.to_string()))?;
+    let mut json = json_of(card)?;
     compat::add_to(&mut json, card);
     Ok(json)
 }

@@ -3,7 +3,9 @@
 use crate::fault::FaultKind;
 use crate::handler::Item;
 use crate::task::own_state;
-use crate::wire::{self, Part, Struct, part::Content, stream_response::Payload as Told};
+use crate::wire::send_message_response::Payload as Sent;
+use crate::wire::stream_response::Payload as Told;
+use crate::wire::{self, Part, Struct, part::Content};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -206,10 +208,15 @@ pub(crate) fn streamed(form: Form, item: &Item) -> Value {
 }
 
 /// What sending a message is answered with.
-pub(crate) fn sent(form: Form, made: &wire::Task) -> Value {
+pub(crate) fn sent(form: Form, made: &wire::SendMessageResponse) -> Value {
+    let (name, told) = match &made.payload {
+        Some(Sent::Task(made)) => ("task", task(form, made)),
+        Some(Sent::Message(said)) => ("message", form.message(said)),
+        None => return Value::Null,
+    };
     match form {
-        Form::Kinds => task(form, made),
-        Form::Proto => json!({ "task": task(form, made) }),
+        Form::Kinds => told,
+        Form::Proto => json!({ name: told }),
     }
 }
 
@@ -250,7 +257,7 @@ pub(crate) fn fault_type(kind: FaultKind) -> &'static str {
         FaultKind::TaskNotCancelable => "TaskNotCancelableError",
         FaultKind::PushNotificationNotSupported => "PushNotificationNotSupportedError",
         FaultKind::UnsupportedOperation => "UnsupportedOperationError",
-        FaultKind::ContentTypeNotSupported => "ContentTypeNotSupportedError",
+        FaultKind::ContentTypeNotSupported | FaultKind::NotJson => "ContentTypeNotSupportedError",
         FaultKind::InvalidAgentResponse => "InvalidAgentResponseError",
         FaultKind::ExtendedAgentCardNotConfigured => "AuthenticatedExtendedCardNotConfiguredError",
         FaultKind::Parse => "JSONParseError",
@@ -258,8 +265,7 @@ pub(crate) fn fault_type(kind: FaultKind) -> &'static str {
         FaultKind::ExtensionSupportRequired
         | FaultKind::VersionNotSupported
         | FaultKind::InvalidRequest
-        | FaultKind::Loop
-        | FaultKind::NotJson => "InvalidRequestError",
+        | FaultKind::Loop => "InvalidRequestError",
         FaultKind::InvalidParams
         | FaultKind::TooLarge
         | FaultKind::AgentNotFound

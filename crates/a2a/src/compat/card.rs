@@ -1,5 +1,6 @@
 //! What a card says besides for clients of 0.3, which read no `supportedInterfaces`.
 
+use crate::card::EARLIER;
 use crate::wire::AgentCard;
 use serde_json::{Value, json};
 
@@ -13,9 +14,13 @@ pub(crate) fn add_to(json: &mut Value, card: &AgentCard) {
         let mut all = card.supported_interfaces.iter();
         all.find(|known| known.protocol_binding == binding).map(|known| known.url.as_str())
     };
-    let transports = ["JSONRPC", "HTTP+JSON"];
-    let interfaces = transports
+    // Over gRPC the versions are two services, of which an endpoint may have only one.
+    let over_grpc = card
+        .supported_interfaces
         .iter()
+        .any(|known| known.protocol_binding == "GRPC" && known.protocol_version == EARLIER);
+    let transports = ["JSONRPC", "HTTP+JSON"].into_iter().chain(over_grpc.then_some("GRPC"));
+    let interfaces = transports
         .filter_map(|transport| Some(json!({"transport": transport, "url": spoken(transport)?})));
     let interfaces: Value = interfaces.collect();
     let extended = card.capabilities.as_ref().and_then(|known| known.extended_agent_card);

@@ -1,7 +1,7 @@
 //! What the broker's own task is told of the one elsewhere: each piece of an artifact once, however
 //! often streams break and tasks are asked for anew.
 
-use crate::content::{of_part, to_part, to_payload};
+use crate::content::{of_part, to_artifact, to_payload};
 use crate::hash::stable;
 use crate::task::own_state;
 use crate::wire::{self, Artifact, Part, part::Content, stream_response::Payload as Told};
@@ -184,7 +184,8 @@ pub fn whole_reply(pieces: &[Payload]) -> Option<Payload> {
     if let [only] = pieces {
         return Some(only.clone());
     }
-    let parts: Vec<Part> = pieces.iter().filter_map(|piece| to_part(piece).ok()).collect();
+    let pieces = pieces.iter().filter_map(|piece| to_artifact(piece).ok());
+    let parts: Vec<Part> = pieces.flat_map(|piece| piece.parts).collect();
     let message = wire::Message { role: wire::Role::Agent.into(), parts, ..Default::default() };
     (!message.parts.is_empty()).then(|| to_payload(message))
 }

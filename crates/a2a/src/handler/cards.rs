@@ -3,7 +3,7 @@
 use super::{Call, Handler, Target};
 use crate::card::{self, BrokerCard, Place};
 use crate::check::Checked;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::wire::{AgentCard, GetExtendedAgentCardRequest};
 use trunkline_types::Principal;
 
@@ -11,7 +11,7 @@ impl Handler {
     /// The public card of whoever stands at the endpoint.
     pub(crate) async fn card(&self, call: &Call) -> Result<AgentCard, Fault> {
         let who = call.who("")?;
-        self.card_of(&who, call, false).await
+        self.signed(call, self.card_of(&who, call, false).await?)
     }
 
     /// The card with what only callers get.
@@ -22,7 +22,19 @@ impl Handler {
     ) -> Result<AgentCard, Fault> {
         request.check()?;
         let who = call.who(&request.tenant)?;
-        self.card_of(&who, call, true).await
+        self.signed(call, self.card_of(&who, call, true).await?)
+    }
+
+    /// A card with our signature, if there is a key. What the broker fills in has made those that
+    /// it had before void.
+    fn signed(&self, call: &Call, mut card: AgentCard) -> Result<AgentCard, Fault> {
+        match &self.config.signing_key {
+            None => card.signatures.clear(),
+            Some(key) => key.sign(&mut card, &call.base).map_err(|why| {
+                Fault::new(FaultKind::Internal, format!("the card cannot be signed: {why}"))
+            })?,
+        }
+        Ok(card)
     }
 
     async fn card_of(
@@ -31,7 +43,7 @@ impl Handler {
         call: &Call,
         extended: bool,
     ) -> Result<AgentCard, Fault> {
-        let place = Place { base: &call.base, tenant: &who.tenant };
+        let place = Place { base: &call.base, tenant: &who.tenant, earlier: self.config.earlier };
         match self.target(who, call).await? {
             Target::Agent(agent) => {
                 Ok(card::of_agent(&agent, place, call.endpoint.agent.is_some(), extended))

@@ -16,6 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::fault::{Fault, FaultKind};
 use crate::gateway::Gateway;
 use crate::is_own;
+use crate::sign::SigningKey;
 use std::fmt;
 use std::sync::Arc;
 use trunkline_types::{
@@ -34,11 +35,16 @@ pub struct A2aConfig {
     pub url: Option<String>,
     /// Largest request body in bytes. Default 4 MiB.
     pub body_bytes: usize,
+    /// Whether version 0.3 is spoken besides, and cards say what its clients look for. Default
+    /// true.
+    pub earlier: bool,
+    /// The key that cards are signed with; without one they have no signatures. Default none.
+    pub signing_key: Option<SigningKey>,
 }
 
 impl Default for A2aConfig {
     fn default() -> Self {
-        Self { agent: None, url: None, body_bytes: 4 << 20 }
+        Self { agent: None, url: None, body_bytes: 4 << 20, earlier: true, signing_key: None }
     }
 }
 

@@ -6,8 +6,8 @@ use crate::check::Checked;
 use crate::content::{add_metadata, to_payload};
 use crate::downstream::PASSED;
 use crate::fault::{Fault, FaultKind};
-use crate::task::{context, is_interrupted, messages_to_ask};
-use crate::wire::{self, SendMessageRequest, Struct};
+use crate::task::{bare_answer, context, is_interrupted, messages_to_ask};
+use crate::wire::{self, SendMessageRequest, SendMessageResponse, Struct, send_message_response};
 use futures_util::StreamExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ impl Handler {
         &self,
         call: &Call,
         request: SendMessageRequest,
-    ) -> Result<wire::Task, Fault> {
+    ) -> Result<SendMessageResponse, Fault> {
+        use send_message_response::Payload;
         let configuration = request.configuration.clone().unwrap_or_default();
         let sent = self.take_in(call, request).await?;
         if !configuration.return_immediately {
@@ -48,7 +49,12 @@ impl Handler {
         }
         let length = configuration.history_length;
         let snapshot = self.snapshot(&sent.who, sent.task, messages_to_ask(length)).await?;
-        self.whole(&sent.who, &snapshot, length).await
+        let bare = if configuration.return_immediately { None } else { bare_answer(&snapshot)? };
+        let payload = match bare {
+            Some(message) => Payload::Message(message),
+            None => Payload::Task(self.whole(&sent.who, &snapshot, length).await?),
+        };
+        Ok(SendMessageResponse { payload: Some(payload) })
     }
 
     /// Waits until the task of a message has ended, or waits for another one.

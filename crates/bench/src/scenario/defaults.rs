@@ -33,6 +33,7 @@ impl Scenario {
             }
             Self::InprocRequest => Defaults { in_flight: ONE, url: false, ..BASE },
             Self::Request => Defaults { in_flight: ONE, ..BASE },
+            Self::A2a => Defaults { in_flight: ONE, senders: None, ..BASE },
             Self::DurableAccept => Defaults { in_flight: ONE, dir: true, ..BASE },
             Self::Mix
             | Self::Latency

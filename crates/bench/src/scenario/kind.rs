@@ -1,7 +1,7 @@
 //! What can be measured, with the defaults of each scenario.
 
 use super::{
-    accept, chatter, failure, flow, idle, mix, open, reconnect, recovery, request, stalled, up,
+    a2a, accept, chatter, failure, flow, idle, mix, open, reconnect, recovery, request, stalled, up,
 };
 use crate::stage::Stage;
 use crate::{BenchError, BenchReport};
@@ -22,6 +22,8 @@ pub enum Scenario {
     Oneway,
     /// Request and reply over gRPC.
     Request,
+    /// Messages of A2A over HTTP, each waiting for its task, then streams.
+    A2a,
     /// Each event to a hundred agents over gRPC, in memory.
     Fanout,
     /// Requests, events, broadcasts and tasks at the same time over gRPC.
@@ -62,6 +64,7 @@ impl fmt::Display for Scenario {
             Self::InprocRequest => "inproc-request",
             Self::Oneway => "oneway",
             Self::Request => "request",
+            Self::A2a => "a2a",
             Self::Fanout => "fanout",
             Self::Mix => "mix",
             Self::Latency => "latency",
@@ -85,6 +88,11 @@ impl Scenario {
     /// The rates that it has if none is named, where it has several.
     pub(crate) fn usual_rates(self) -> &'static [u32] {
         if self == Self::Latency { &[100, 1_000, 10_000, 100_000] } else { &[] }
+    }
+
+    /// How many may be in flight if nothing is said, where that is several numbers.
+    pub(crate) fn usual_windows(self) -> &'static [u32] {
+        if self == Self::A2a { &[1, 64, 256] } else { &[] }
     }
 
     /// The delays that it has if none is named, where it has several.
@@ -116,6 +124,7 @@ impl Scenario {
             Self::Latency | Self::Held | Self::Delay => Box::pin(open::run(stage)).await,
             Self::Failure => Box::pin(failure::run(stage)).await,
             Self::InprocRequest | Self::Request => Box::pin(request::run(stage)).await,
+            Self::A2a => Box::pin(a2a::run(stage)).await,
             Self::Durable => Box::pin(flow::durable(stage)).await,
             Self::DurableAccept => Box::pin(accept::run(stage)).await,
             Self::Recovery | Self::Waiting => Box::pin(recovery::run(stage)).await,

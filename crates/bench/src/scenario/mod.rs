@@ -1,5 +1,6 @@
 //! The scenarios, one file for each way of working.
 
+mod a2a;
 mod accept;
 mod chatter;
 mod defaults;

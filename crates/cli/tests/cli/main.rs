@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the harness is test code through and through")]
 
+mod a2a_push;
 mod agent_options;
 mod causes;
 mod config;

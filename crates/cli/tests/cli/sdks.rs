@@ -4,6 +4,10 @@
 //! is set: there it must be had.
 
 use super::harness::{Broker, Running, until};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use std::fs;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -15,11 +19,14 @@ use trunkline_agent::{Agent, HandlerError, HandlerResult, Host, Task};
 use trunkline_client::{Client, ClientConfig};
 use trunkline_types::PauseReason;
 
+#[path = "../../../../examples/a2a/agent.rs"]
+mod example;
+
 /// What is installed. A new version is a decision: it may speak otherwise.
-const PYTHON_SDK: &str = "a2a-sdk[grpc]==1.3.0";
+const PYTHON_SDK: &str = "a2a-sdk[grpc,signing]==1.3.0";
 /// With what its servers need.
 const PYTHON_SERVER: [&str; 2] = ["a2a-sdk[http-server]==1.3.0", "uvicorn==0.54.0"];
-const PYTHON_SDK_03: &str = "a2a-sdk[http-server]==0.3.26";
+const PYTHON_SDK_03: &str = "a2a-sdk[grpc,http-server]==0.3.26";
 const JAVASCRIPT_SDK: [&str; 3] =
     ["@a2a-js/sdk@1.3.0", "@grpc/grpc-js@1.14.7", "@bufbuild/protobuf@2.17.0"];
 /// What both are put through.
@@ -141,7 +148,8 @@ async fn work(task: Task, gate: Arc<Notify>) -> HandlerResult<String> {
 
 impl Stage {
     fn set() -> Self {
-        let broker = Broker::configured("[server]\na2a_push_allow = \"127.0.0.1\"\n", []);
+        let settings = "[server]\na2a_agent = \"helper\"\na2a_push_allow = \"127.0.0.1\"\n";
+        let broker = Broker::configured(settings, []);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let gate = Arc::new(Notify::new());
         let agent = runtime.block_on(async {
@@ -155,7 +163,12 @@ impl Stage {
     }
 
     fn url(&self) -> String {
-        format!("http://{}/agents/helper", self.broker.address())
+        format!("{}/agents/helper", self.root())
+    }
+
+    /// Where the agent is too, for those that cannot name one.
+    fn root(&self) -> String {
+        format!("http://{}", self.broker.address())
     }
 }
 
@@ -169,15 +182,70 @@ fn the_python_sdk_does_everything_over_every_binding_in_both_versions() {
         let done = succeeds(&mut client);
         assert!(done.is_ok(), "{version} over {binding}: {}", done.unwrap_err());
     }
+    let mut client = Command::new(&python);
+    client.arg(sources().join("client.py")).args([&stage.root(), "0.3", "GRPC"]);
+    let done = succeeds(&mut client);
+    assert!(done.is_ok(), "0.3 over GRPC: {}", done.unwrap_err());
+}
+
+/// A key in the form that the system's tools write.
+fn key(folder: &Path, pkcs8: &[u8]) -> PathBuf {
+    let file = folder.join("key.pem");
+    let encoded = STANDARD.encode(pkcs8);
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{encoded}\n-----END PRIVATE KEY-----\n");
+    fs::write(&file, pem).unwrap();
+    file
+}
+
+#[test]
+fn the_python_sdk_verifies_the_signatures_of_cards() {
+    let Some(python) = python(&[PYTHON_SDK]) else { return };
+    let random = SystemRandom::new();
+    let p256 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    let ed25519 = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
+    for pkcs8 in [p256.as_ref(), ed25519.as_ref()] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = key(folder.path(), pkcs8);
+        let settings = format!("[server]\na2a_signing_key = \"{}\"\n", file.display());
+        let broker = Broker::configured(&settings, ["--ephemeral"]);
+        let description = "Zählt \u{1f980} \"wörtlich\".";
+        let named = ["--id", "counter", "--skill", "count", "--description", description];
+        let mut command = broker.command(["agent"]);
+        let mut agent = Running::start(command.args(named).args(["--", "true"]));
+        agent.says("connected to");
+        let url = format!("http://{}", broker.address());
+        for url in [format!("{url}/agents/counter"), url] {
+            let mut client = Command::new(&python);
+            client.arg(sources().join("signed.py")).arg(&url);
+            let done = succeeds(&mut client);
+            assert!(done.is_ok(), "{url}: {}", done.unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn the_python_client_of_the_examples_calls_the_agent_in_rust() {
+    let Some(python) = python(&[PYTHON_SDK]) else { return };
+    let broker = Broker::with(["--ephemeral"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let url = format!("http://{}", broker.address());
+    let _agent = runtime.block_on(example::start(&url)).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/a2a/client.py");
+    let mut client = Command::new(&python);
+    let output = client.arg(script).arg(format!("{url}/agents/writer")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("What is it to be about?") && said.contains("Chapter 3"), "{said}");
 }
 
 #[test]
 fn the_python_sdk_of_the_earlier_version_finds_what_it_knows() {
     let Some(python) = python(&[PYTHON_SDK_03]) else { return };
     let stage = Stage::set();
-    for binding in ["JSONRPC", "HTTP+JSON"] {
+    let (url, root) = (stage.url(), stage.root());
+    for (url, binding) in [(&url, "JSONRPC"), (&url, "HTTP+JSON"), (&root, "GRPC")] {
         let mut client = Command::new(&python);
-        client.arg(sources().join("client_03.py")).args([&stage.url(), binding]);
+        client.arg(sources().join("client_03.py")).args([url, binding]);
         let done = succeeds(&mut client);
         assert!(done.is_ok(), "{binding}: {}", done.unwrap_err());
     }

@@ -1,6 +1,6 @@
 //! The demo and the benchmarks, small but whole.
 
-use crate::harness::{run, trunkline};
+use crate::harness::{Broker, run, trunkline};
 
 #[test]
 fn the_demo_loses_nothing_when_it_kills_a_worker() {
@@ -43,6 +43,32 @@ fn a_benchmark_over_the_network_prints_what_scripts_rely_on() {
         assert_eq!(report["sent"], report["settled"], "{scenario}");
         assert_eq!(report["pass"], true, "{scenario}");
     }
+}
+
+#[test]
+fn messages_of_a2a_are_measured_behind_the_broker_and_at_any_server() {
+    let bench = |arguments: &[&str]| {
+        let usual = ["bench", "a2a", "--in-flight", "2", "--seconds", "0.2", "--json"];
+        let output = trunkline().args(usual).args(arguments).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    let broker = Broker::with(["--ephemeral"]);
+    let _echo = broker.agent(["--id", "echo", "--", "cat"]);
+    let at = |agent: &str| format!("http://{}/agents/{agent}", broker.address());
+    for report in [bench(&[]), bench(&["--url", &at("echo")])] {
+        assert_eq!(report["pass"], true, "{report}");
+        assert_eq!(report["sent"], report["settled"], "{report}");
+        for figure in ["latency_us", "first_event_us"] {
+            assert!(report[figure]["p99"].as_f64().unwrap() > 0.0, "{report}");
+        }
+    }
+    // Answers with something else are none.
+    let _other = broker.agent(["--id", "other", "--", "echo", "no"]);
+    let report = bench(&["--url", &at("other")]);
+    assert_eq!((&report["pass"], &report["rate_per_s"]), (&false.into(), &().into()), "{report}");
+    let told = report["disagreements"].to_string();
+    assert!(told.contains("answers are not what was sent") && told.contains("streams: "), "{told}");
 }
 
 /// The reports of a benchmark whose counts agree. Whether its goals are met is the machine's

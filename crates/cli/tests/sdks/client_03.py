@@ -6,6 +6,7 @@ Usage: client_03.py URL BINDING
 import asyncio
 import sys
 
+import grpc
 import httpx
 from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
 from a2a.types import (
@@ -47,7 +48,10 @@ async def everything(url, binding):
 
         def client(streaming):
             config = ClientConfig(
-                httpx_client=http, streaming=streaming, supported_transports=[binding]
+                httpx_client=http,
+                streaming=streaming,
+                supported_transports=[binding],
+                grpc_channel_factory=grpc.aio.insecure_channel,
             )
             return ClientFactory(config).create(card)
 

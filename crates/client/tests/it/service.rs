@@ -92,7 +92,11 @@ impl Broker for Service {
     ) -> Result<Response<v1::ListTasksResponse>, Status> {
         self.note(&request);
         let filter = trunkline_types::TaskFilter::try_from(request.into_inner()).unwrap();
-        let page = trunkline_types::TaskPage { tasks: Vec::new(), next: filter.before };
+        let page = trunkline_types::TaskPage {
+            tasks: Vec::new(),
+            next: filter.before,
+            ..Default::default()
+        };
         Ok(Response::new(page.into()))
     }
 

@@ -7,6 +7,7 @@ use super::watch::WatchStream;
 use super::watch_agents::{FollowedAgents, watch_agents};
 use super::watch_task::{FollowedTask, watch_task};
 use crate::hub::Hub;
+use crate::push::hide;
 use crate::session::{self, CallSession, Ended, More, Requested, SessionStream};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
@@ -42,7 +43,10 @@ impl BrokerService {
         let principal = caller(request.metadata()).map_err(refused)?;
         let query = question(request.into_inner()).map_err(invalid)?;
         let connector = self.hub.connector(principal).map_err(refused)?;
-        within(time_left, async { connector.query(query).await.map_err(refused) }).await
+        let asked = async { connector.query(query).await.map_err(refused) };
+        let mut answer = within(time_left, asked).await?;
+        hide(&mut answer);
+        Ok(answer)
     }
 
     /// Does something in the session of the caller's unary calls.

@@ -35,6 +35,8 @@ impl A2aEdge {
                 agent: settings.a2a_agent.clone(),
                 url: settings.a2a_url.clone(),
                 body_bytes: body_bytes(settings.payload_bytes),
+                earlier: settings.a2a_03,
+                signing_key: settings.a2a_signing_key.clone(),
             };
             let a2a = A2a::new(Arc::new(Way(hub.clone())), config);
             hub.pushes.attach(a2a.clone());

@@ -5,9 +5,11 @@
 //! with the first order, and after a restart if there ever was one.
 
 mod allow;
+mod hidden;
 mod post;
 
 pub use allow::Allowed;
+pub(crate) use hidden::hide;
 pub(crate) use post::{Guarded, check, check_for, told};
 
 use post::{Client, Target};

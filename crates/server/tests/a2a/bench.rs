@@ -48,7 +48,8 @@ pub(crate) struct Event {
 
 /// What the agent does with what it is told, by the first word:
 /// - `ask` asks once and then tells what it got; `nonsense` answers with a broken message;
-/// - `fail` and `reject` do so; `whole` answers with two parts; `empty` says nothing;
+/// - `fail` and `reject` do so; `whole` answers with two parts; `empty` says nothing; `bare` answers
+///   with a message and nothing else; `file` makes an artifact of a link with a name;
 /// - `write` makes an artifact of two pieces and completes when told `go`; `hold` never ends;
 /// - anything else is answered with itself.
 async fn work(task: Task) -> HandlerResult<Option<Payload>> {
@@ -66,6 +67,17 @@ async fn work(task: Task) -> HandlerResult<Option<Payload>> {
         "whole" => {
             let parts = r#"{"parts":[{"text":"a"},{"data":{"n":5}}]}"#;
             Ok(Some(Payload::new("application/a2a+json", parts)))
+        }
+        "bare" => {
+            let message = r#"{"parts":[{"text":"just this"}]}"#;
+            Ok(Some(Payload::new("application/a2a+json; as=message", message)))
+        }
+        "file" => {
+            let link = r#"{"parts":[{"url":"https://x/f","filename":"f","mediaType":"text/csv"}],
+                "name":"table","description":"numbers"}"#;
+            let link = Payload::new("application/a2a+json", link);
+            task.artifact("out", link, false, true).await?;
+            Ok(None)
         }
         "write" => {
             if task.messages().is_empty() {

@@ -170,7 +170,13 @@ async fn what_is_no_request_is_told_so_and_the_connection_lives_on() {
         let answer = post("application/json", body).await;
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (200, &json!(code)), "{body}");
     }
-    assert_eq!(post("text/plain", "{}").await.status, 415);
+    let answer = post("text/plain", "{}").await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (415, &json!(-32005)));
+    let headers = [("A2A-Version", "1.0"), ("Content-Type", "text/plain")];
+    let answer = bench.raw("POST", "/agents/helper/message:send", &headers, "{}").await;
+    let info = answer.json()["error"]["details"][0].clone();
+    assert_eq!((answer.status, &info["reason"]), (415, &json!("CONTENT_TYPE_NOT_SUPPORTED")));
+    assert_eq!(info["domain"], "a2a-protocol.org");
     let answer = bench.rest("POST", "/agents/helper/message:send", &json!("x")).await;
     assert_eq!(answer.status, 400);
     assert_eq!(bench.rest("GET", "/agents/nobody/tasks", &json!(null)).await.status, 404);

@@ -7,6 +7,7 @@ mod cards;
 mod far;
 mod faults;
 mod grpc;
+mod grpc_03;
 mod lists;
 mod options;
 mod proxy;

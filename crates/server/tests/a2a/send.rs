@@ -52,6 +52,64 @@ async fn an_agent_may_answer_with_several_parts_or_with_nothing() {
 }
 
 #[tokio::test]
+async fn an_agent_may_have_its_answer_told_without_the_task() {
+    let bench = Bench::start().await;
+    let answer = bench.rpc("SendMessage", json!({ "message": said("bare") })).await;
+    let message = &answer["result"]["message"];
+    assert_eq!(message["parts"], json!([{"text": "just this"}]), "{answer}");
+    assert_eq!(message["role"], "ROLE_AGENT");
+    // The task is there all the same.
+    let task = bench.rpc("GetTask", json!({ "id": message["taskId"] })).await;
+    assert_eq!(task["result"]["status"]["message"], *message);
+    // Who does not wait is told of the task, and so is who follows it.
+    let body = json!({"message": said("bare"), "configuration": {"returnImmediately": true}});
+    let answer = bench.rest("POST", "/agents/helper/message:send", &body).await.json();
+    assert!(answer["task"]["id"].is_string(), "{answer}");
+    let body = json!({ "message": said("bare") });
+    let events = bench.stream("POST", "/agents/helper/message:stream", &[], &body).await;
+    let events = events.rest().await;
+    assert!(events[0].data["task"]["id"].is_string(), "{events:?}");
+    assert_eq!(events.last().unwrap().state(), "COMPLETED");
+}
+
+#[tokio::test]
+async fn an_artifact_may_be_a_link_with_a_name() {
+    let bench = Bench::start().await;
+    let task = bench.task("file").await;
+    let part = json!({"url": "https://x/f", "filename": "f", "mediaType": "text/csv"});
+    let expected = json!({"artifactId": "out", "name": "table", "description": "numbers",
+        "parts": [part]});
+    assert_eq!(task["artifacts"], json!([expected]));
+}
+
+#[tokio::test]
+async fn json_is_called_what_the_client_calls_it() {
+    let bench = Bench::start().await;
+    let kind = async |method: &str, path: &str, headers: &[(&str, &str)], body: &str| {
+        let mut all = vec![("A2A-Version", "1.0")];
+        all.extend(headers);
+        let path = format!("/agents/helper{path}");
+        bench.raw(method, &path, &all, body.to_owned()).await.kind().to_owned()
+    };
+    let (plain, own) = ("application/json", "application/a2a+json");
+    let body = json!({ "message": said("x") }).to_string();
+    for sent in [plain, own] {
+        let headers = [("Content-Type", sent)];
+        assert_eq!(kind("POST", "/message:send", &headers, &body).await, sent);
+        // Errors too.
+        assert_eq!(kind("POST", "/message:send", &headers, "{").await, sent);
+    }
+    for (taken, told) in [
+        ("*/*", own),
+        ("application/json", plain),
+        ("application/json, application/a2a+json", own),
+        ("text/html, application/json;q=0.9", plain),
+    ] {
+        assert_eq!(kind("GET", "/tasks", &[("Accept", taken)], "").await, told, "{taken}");
+    }
+}
+
+#[tokio::test]
 async fn failing_and_rejecting_are_told_with_their_reasons() {
     let bench = Bench::start().await;
     for (text, state, reason) in

@@ -2,6 +2,8 @@
 
 use super::{DAY, GIB, HOUR, KIB, MIB, Setting, Takes, ms, number, span};
 use crate::config::slot::Slot;
+use std::path::Path;
+use trunkline_server::SigningKey;
 use trunkline_types::NameError;
 
 /// The word for what is not set.
@@ -101,6 +103,36 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
         takes: Takes::Restart,
         doc: "where A2A clients reach the broker, as agent cards say it; without it the host they named",
+    },
+    Setting {
+        section: "server",
+        key: "a2a_03",
+        slot: Slot::Flag {
+            get: |settings| settings.server.a2a_03,
+            set: |settings, flag| settings.server.a2a_03 = flag,
+        },
+        takes: Takes::Restart,
+        doc: "serve clients of A2A 0.3 too, which is what those speak that say no version",
+    },
+    Setting {
+        section: "server",
+        key: "a2a_signing_key",
+        slot: Slot::Text {
+            get: |settings| {
+                let key = settings.server.a2a_signing_key.as_ref();
+                key.map_or_else(none, |key| key.path().display().to_string())
+            },
+            set: |settings, text| {
+                settings.server.a2a_signing_key = match text {
+                    NONE => None,
+                    path => Some(SigningKey::read(Path::new(path))?),
+                };
+                Ok(())
+            },
+            range: "a file with a P-256 or Ed25519 key (PKCS#8 in PEM), or none",
+        },
+        takes: Takes::Restart,
+        doc: "the key that agent cards are signed with; /.well-known/jwks.json has the public one",
     },
     Setting {
         section: "server",
