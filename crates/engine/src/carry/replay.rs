@@ -318,7 +318,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Everything has been said: what the engine had forgotten by then is forgotten here too.
+    /// Everything has been said: what the engine had forgotten by then is forgotten here too. A task
+    /// that it had not forgotten may have ended before one that it had, having left memory for the
+    /// index. If the index lacks it now, it stays until that has it, and goes by its own time.
     fn carried_marks(&mut self, marks: CarriedMarks) {
         let CarriedMarks { epoch, born, next_entry, oldest_task, oldest_letter } = marks;
         self.date_events(epoch);
@@ -326,9 +328,11 @@ impl Engine {
         self.origins.born.get_or_insert(born);
         self.next_entry = self.next_entry.max(next_entry);
         self.order_ended();
+        let waits = self.config.task_index.is_some() && self.index_follows();
         let older = |engine: &Self| {
             let first = engine.tasks.ended[0].queue.front();
-            first.is_some_and(|(key, _)| engine.tasks.rows[*key].more().place < oldest_task)
+            let place = first.map(|(key, _)| engine.tasks.rows[*key].more().place);
+            place.is_some_and(|at| at < oldest_task && (!waits || engine.is_indexed(at)))
         };
         while older(self) {
             self.forget_oldest_task(0);

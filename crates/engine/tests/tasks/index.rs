@@ -4,6 +4,7 @@ use super::{child, shown, task};
 use crate::stage::{Peer, Stage, config, deliveries, hello, items, later, millis, settle};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use trunkline_engine::{
     Command, Effect, EndedTask, Engine, EngineConfig, Past, TaskIndex, merge_context, merge_tasks,
 };
@@ -298,6 +299,35 @@ fn cleaning_leaves_out_what_the_index_has() {
     assert!(is_known(&mut stage, first) && is_known(&mut stage, second));
     index.0.lock().unwrap().clear();
     assert_eq!([first, second].map(|id| is_known(&mut stage, id)), [false, true]);
+}
+
+#[test]
+fn a_lost_index_takes_no_task_along_that_the_log_still_has() {
+    const HOUR: Duration = Duration::from_hours(1);
+    let index = Index::default();
+    let mut stage = Stage::new(EngineConfig { ended_task_keep: HOUR, ..with(&index, 0) });
+    let (mut agent, mut client) = (stage.agent(1, "a"), stage.client(2));
+    // The first ends while the clock is ahead, and leaves memory for the index.
+    let noon = stage.now.wall;
+    stage.now.wall = noon.after(HOUR);
+    let first = done(&mut stage, &index, &mut agent, &mut client).envelope.id;
+    indexed(&mut stage);
+    // The second ends after it, and is past its time before it.
+    stage.now.wall = noon;
+    let second = done(&mut stage, &Index::default(), &mut agent, &mut client).envelope.id;
+    stage.pass(HOUR + millis(1));
+    assert_eq!([first, second].map(|id| is_known(&mut stage, id)), [true, false]);
+    // Everything is said again, nothing is gone yet, and the index is.
+    let before = stage.engine.sequence().next();
+    let mut effects = stage.handle(Command::Clean { before });
+    while !effects.contains(&Effect::Cleaned { before }) {
+        effects = stage.handle(Command::Clean { before });
+    }
+    index.0.lock().unwrap().clear();
+    let mut stage = Stage::on(stage.config, stage.records, stage.now, Sequence(0));
+    assert!(is_known(&mut stage, first));
+    stage.pass(HOUR);
+    assert_eq!([first, second].map(|id| is_known(&mut stage, id)), [false, false]);
 }
 
 #[test]
