@@ -360,6 +360,31 @@ fn a_letter_past_its_time_is_gone_though_the_index_has_it_still() {
 }
 
 #[test]
+fn a_lost_index_takes_no_letter_along_that_the_log_still_has() {
+    const HOUR: Duration = Duration::from_hours(1);
+    let mut scene = Scene::new(EngineConfig { dead_letter_keep: HOUR, ..config() });
+    // The first dies while the clock is ahead, and leaves memory for the index; the second dies after
+    // it, and is past its time before it.
+    let noon = scene.stage.now.wall;
+    scene.stage.now.wall = noon.after(HOUR);
+    let first = scene.dead();
+    scene.indexed();
+    scene.stage.now.wall = noon;
+    scene.dead();
+    scene.stage.pass(HOUR + millis(1));
+    assert_eq!(scene.list(0), [first]);
+    let before = scene.stage.engine.sequence().next();
+    let mut effects = scene.stage.handle(Command::Clean { before });
+    while !effects.contains(&Effect::Cleaned { before }) {
+        effects = scene.stage.handle(Command::Clean { before });
+    }
+    scene.index.0.lock().unwrap().clear();
+    let mut scene = scene.restarted(Sequence(0));
+    assert!(scene.list(0).contains(&first));
+    scene.redrive(first).unwrap();
+}
+
+#[test]
 fn letters_are_not_forgotten_before_the_index_has_them_unless_it_takes_nothing_any_more() {
     let mut scene = Scene::new(EngineConfig { dead_letters: 2, ..config() });
     let mut all: Vec<_> = (0..5).map(|_| scene.dead()).collect();

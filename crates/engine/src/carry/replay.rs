@@ -319,8 +319,8 @@ impl Engine {
     }
 
     /// Everything has been said: what the engine had forgotten by then is forgotten here too. A task
-    /// that it had not forgotten may have ended before one that it had, having left memory for the
-    /// index. If the index lacks it now, it stays until that has it, and goes by its own time.
+    /// or a letter that it had not forgotten may have ended before one that it had, having left memory
+    /// for the index. If the index lacks it now, it stays until that has it, and goes by its own time.
     fn carried_marks(&mut self, marks: CarriedMarks) {
         let CarriedMarks { epoch, born, next_entry, oldest_task, oldest_letter } = marks;
         self.date_events(epoch);
@@ -339,7 +339,9 @@ impl Engine {
         }
         let forgotten = Sequence(oldest_task.0.saturating_sub(1));
         self.tasks.forgotten_through = self.tasks.forgotten_through.max(forgotten);
-        self.dead_letters.forget_before(oldest_letter);
+        let waits = self.config.letter_index.is_some() && self.index_follows();
+        let through = if waits { self.indexed.next() } else { oldest_letter };
+        self.dead_letters.forget_before(oldest_letter, through);
     }
 
     /// Puts ended tasks that were said again among the others, in the order in which they ended.

@@ -186,9 +186,11 @@ impl DeadLetters {
         counts
     }
 
-    /// While records are replayed: forgets those that died before a place.
-    pub(crate) fn forget_before(&mut self, place: Sequence) {
-        while let Some(&oldest) = self.logged.numbers.first().filter(|&&it| it < number(place)) {
+    /// While records are replayed: those that died before a place were forgotten. Those before
+    /// another place too go.
+    pub(crate) fn forget_before(&mut self, place: Sequence, through: Sequence) {
+        let end = number(place.min(through));
+        while let Some(&oldest) = self.logged.numbers.first().filter(|&&it| it < end) {
             self.remove(oldest);
         }
         let forgotten = Sequence(place.0.saturating_sub(1));
