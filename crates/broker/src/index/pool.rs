@@ -43,7 +43,8 @@ impl Pool {
         &self.path
     }
 
-    /// Reads over one of them, as soon as one is free.
+    /// Reads over one of them, as soon as one is free. However many questions that takes, all are
+    /// answered as of one moment.
     pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Error>,
@@ -52,10 +53,10 @@ impl Pool {
         if used.connection.is_none() {
             used.connection = Some(store::connect(&self.path)?.0);
         }
-        match &used.connection {
-            Some(connection) => read(connection),
-            None => Err(Error::InvalidQuery),
-        }
+        let Some(connection) = &used.connection else { return Err(Error::InvalidQuery) };
+        // It only reads, so that there is nothing to be kept at its end.
+        let moment = connection.unchecked_transaction()?;
+        read(&moment)
     }
 
     /// One that is free; `None` if another one is to be opened.
@@ -91,6 +92,25 @@ mod tests {
     use super::*;
     use crate::index::store::Store;
     use std::sync::Barrier;
+
+    #[test]
+    fn what_is_committed_between_two_questions_of_a_read_is_not_seen_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let pool = Pool::open(store.path()).unwrap();
+        let sum = |connection: &Connection| {
+            connection.query_row("SELECT count(*) FROM task_sums", [], |row| row.get::<_, i64>(0))
+        };
+        let before = pool.read(sum).unwrap();
+        let both = pool.read(|connection| {
+            let first = sum(connection)?;
+            let writer = Connection::open(store.path())?;
+            writer.execute("INSERT INTO task_sums (tenant, tasks, bytes) VALUES (7, 1, 1)", [])?;
+            Ok((first, sum(connection)?))
+        });
+        assert_eq!(both.unwrap(), (before, before));
+        assert_eq!(pool.read(sum).unwrap(), before + 1);
+    }
 
     #[test]
     fn several_read_at_once_and_no_more_connections_than_that_are_opened() {
