@@ -322,8 +322,8 @@ impl<P: FnMut(u64, u64)> Checker<P> {
         {
             return Err(Wrong::Foreign);
         }
-        if index.through > last {
-            let through = index.through.0;
+        if index.reaches > last {
+            let through = index.reaches.0;
             self.fault(
                 None,
                 format!(

@@ -171,6 +171,16 @@ async fn a_log_that_lost_what_tells_it_from_others_still_has_its_index() {
 
 #[tokio::test]
 async fn an_index_that_is_ahead_of_a_log_loses_only_what_the_log_has_lost() {
+    loses_what_the_log_has_lost(false).await;
+}
+
+#[tokio::test]
+async fn so_does_one_for_which_all_of_the_log_is_to_be_read_again() {
+    loses_what_the_log_has_lost(true).await;
+}
+
+/// `again` if rows of the index were found damaged before.
+async fn loses_what_the_log_has_lost(again: bool) {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
     let ids = cleaned(&data).await;
@@ -194,6 +204,10 @@ async fn an_index_that_is_ahead_of_a_log_loses_only_what_the_log_has_lost() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), folder(&killed).join(entry.file_name())).unwrap();
     }
+    if again {
+        let connection = Connection::open(file(&killed)).unwrap();
+        connection.execute("UPDATE state SET again = 1", []).unwrap();
+    }
     let (_, place, location) = *records(&killed).last().unwrap();
     flip(&killed, location);
     let read = || records(&killed).last().unwrap().1;
@@ -205,7 +219,12 @@ async fn an_index_that_is_ahead_of_a_log_loses_only_what_the_log_has_lost() {
     for number in [0, 1, COUNT - 1] {
         assert!(scene.is_repeat(&format!("k-{number}")).await, "{number}");
     }
-    // What the log has lost is done again.
+    // What the log has lost is done again, and the index knows nothing of it.
+    let ended = "SELECT count(*) FROM tasks WHERE id = ?1";
+    let connection = Connection::open(file(&killed)).unwrap();
+    let ended: i64 =
+        connection.query_row(ended, [last.to_bytes().as_slice()], |row| row.get(0)).unwrap();
+    assert_eq!(ended, 0);
     let found = get(&scene.broker, last).await.unwrap();
     assert!(!found.state.is_terminal(), "{found:?}");
     scene.close().await;

@@ -43,8 +43,10 @@ type Counts = BTreeMap<i64, (i64, i64)>;
 pub(crate) struct Examiner {
     connection: Connection,
     hashes: Hashes,
-    /// How far it goes.
-    pub(crate) through: Sequence,
+    /// How far it goes; nowhere if all of the log is to be read again.
+    through: Sequence,
+    /// The last record that the file has something of.
+    pub(crate) reaches: Sequence,
     /// The first record of the log that it belongs to; empty before the first commit.
     pub(crate) belongs_to: Vec<u8>,
     version: i64,
@@ -102,7 +104,8 @@ impl Examiner {
         // What is wrong besides is in the indexes within the file, which can be made again.
         let missing = Some(check("integrity")?).filter(|found| found != "ok");
         let hashes = Hashes::read(&connection)?;
-        let (mut through, belongs_to) = state_of(&connection)?;
+        let (reaches, belongs_to) = state_of(&connection)?;
+        let mut through = reaches;
         if version == VERSION
             && connection.query_row("SELECT again <> 0 FROM state", [], |row| row.get(0))?
         {
@@ -130,6 +133,7 @@ impl Examiner {
             connection,
             hashes,
             through,
+            reaches,
             belongs_to,
             version,
             first_key,

@@ -44,6 +44,8 @@ pub(crate) struct Index {
     beginning: Beginning,
     /// Whether its broker was not stopped in order.
     unclean: bool,
+    /// The last record that the file has something of, also if all of the log is to be read again.
+    reaches: Sequence,
 }
 
 /// Where the history begins that a log can tell whole.
@@ -208,7 +210,7 @@ impl Index {
             Fit::Fits
         } else if self.belongs_to != self.log {
             Fit::Other
-        } else if self.through > last {
+        } else if self.reaches > last {
             Fit::Ahead
         } else {
             Fit::Fits
@@ -269,7 +271,8 @@ impl Index {
         let feed = Arc::<Feed>::default();
         let reader = Reader::open(store.path(), feed.clone()).map_err(refused)?;
         let lists = Lists::open(store.path(), feed.clone()).map_err(refused)?;
-        let (mut through, belongs_to) = store.state().map_err(refused)?;
+        let (reaches, belongs_to) = store.state().map_err(refused)?;
+        let mut through = reaches;
         if store.is_to_be_read_again().map_err(refused)? {
             // It may tell of what was found damaged.
             through = Sequence(0);
@@ -289,6 +292,7 @@ impl Index {
             made_up: (0, None),
             beginning: Beginning::Unknown,
             unclean: false,
+            reaches,
         })
     }
 }
