@@ -8,13 +8,15 @@ use super::watch_agents::{FollowedAgents, watch_agents};
 use super::watch_task::{FollowedTask, watch_task};
 use crate::hub::Hub;
 use crate::push::hide;
-use crate::session::{self, CallSession, Ended, More, Requested, SessionStream};
+use crate::session::{
+    self, CallSession, Ended, More, Requested, SessionStream, check_operation, check_publish,
+};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use trunkline_proto::status::from_refusal;
 use trunkline_proto::v1::broker_server::Broker;
 use trunkline_proto::{DecodeError, v1};
-use trunkline_types::session::{Accepted, Operation};
+use trunkline_types::session::{Accepted, Operation, Redrive};
 use trunkline_types::{
     A2aAgentSettings, AgentFilter, AgentId, Answer, ContextId, DeadLetterFilter, InboxAddress,
     MessageId, Publish, Query, Refusal, RefusalCode, ScheduleFilter, TaskFilter,
@@ -76,6 +78,8 @@ impl BrokerService {
         let principal = caller(request.metadata()).map_err(refused)?;
         let operation = decode(request.into_inner()).map_err(invalid)?;
         let done = async {
+            let connector = self.hub.connector(principal.clone())?;
+            check_operation(connector.as_ref(), &operation).await?;
             let session = self.hub.calls(principal).await?;
             session.get()?.operate(operation).await
         };
@@ -102,6 +106,7 @@ impl BrokerService {
         let time_left = time_left(request.metadata());
         let principal = caller(request.metadata()).map_err(refused)?;
         let publish = decode(request.into_inner()).map_err(invalid)?;
+        check_publish(&publish).map_err(refused)?;
         if publish.options.gather.is_some() != gathers {
             let message = "the options say that answers of several agents are gathered; that is \
                            what the call Gather does";
@@ -144,7 +149,10 @@ impl Broker for BrokerService {
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Answered<v1::SendResponse> {
         let decode = |sent: v1::SendRequest| sent.into_publish(|| self.hub.ids.message());
-        let work = async |session: &CallSession, publish| session.publish(publish).await;
+        let work = async |session: &CallSession, publish: Arc<Publish>| {
+            check_publish(&publish)?;
+            session.publish(publish).await
+        };
         Ok(Response::new(self.call(request, decode, work).await?.into()))
     }
 
@@ -369,7 +377,13 @@ impl Broker for BrokerService {
 
     async fn redrive(&self, request: Request<v1::Redrive>) -> Answered<v1::SendResponse> {
         let decode = |redrive: v1::Redrive| redrive.into_redrive(|| self.hub.ids.message());
-        let work = async |session: &CallSession, redrive| session.redrive(redrive).await;
+        let principal = caller(request.metadata()).map_err(refused)?;
+        let work = async |session: &CallSession, redrive: Redrive| {
+            let connector = self.hub.connector(principal)?;
+            let operation = Operation::Redrive(Box::new(redrive.clone()));
+            check_operation(connector.as_ref(), &operation).await?;
+            session.redrive(redrive).await
+        };
         Ok(Response::new(self.call(request, decode, work).await?.into()))
     }
 

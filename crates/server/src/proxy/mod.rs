@@ -231,7 +231,11 @@ impl Proxies {
 }
 
 /// Lets a task wait until it is called off.
-async fn wait(_task: Task) -> HandlerResult<()> {
+async fn wait(task: Task) -> HandlerResult<()> {
+    if task.envelope().destination == Destination::All {
+        // What is said to everybody sets nothing.
+        return Ok(());
+    }
     Err(HandlerError::pause(PauseReason::Input, None))
 }
 

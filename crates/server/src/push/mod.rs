@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use trunkline_a2a::{A2a, FaultKind, PUSHER, SENT};
 use trunkline_agent::{Agent, HandlerError, HandlerResult, Host, Task};
 use trunkline_types::session::Connector;
-use trunkline_types::{AgentFilter, AgentId, Answer, MessageId, Payload, Principal, Query};
+use trunkline_types::{
+    AgentFilter, AgentId, Answer, Destination, MessageId, Payload, Principal, Query,
+};
 
 /// How many webhooks are followed at once.
 const WORKERS: u32 = 4_096;
@@ -120,6 +122,10 @@ impl Pushes {
 /// Tells a webhook everything that is still to be told.
 async fn deliver(a2a: &A2a, client: &Client, task: &Task) -> HandlerResult<()> {
     let envelope = task.envelope();
+    if envelope.destination == Destination::All {
+        // What is said to everybody is no order.
+        return Ok(());
+    }
     let orders = [Some(envelope.id), envelope.redriven_from.as_deref().copied()];
     let orders: Vec<MessageId> = orders.into_iter().flatten().collect();
     let mut webhook = a2a.webhook(&orders, task.payload()).await.map_err(|fault| end(&fault))?;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod calls;
+mod guard;
 mod lasting;
 mod outbox;
 mod pool;
@@ -12,6 +13,7 @@ mod welcomes;
 
 pub(crate) use answers::{Ended, More};
 pub(crate) use calls::{CallSession, Requested};
+pub(crate) use guard::{check_operation, check_publish};
 pub(crate) use outbox::{BrokerSide, Outbox};
 pub(crate) use pool::{Lent, Pool};
 pub(crate) use stream::{Opened, SessionStream, open};

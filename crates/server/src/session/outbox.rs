@@ -6,7 +6,7 @@
 
 use crate::session::weight::weight;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,8 @@ pub(crate) const BYTES_PER_FRAME: usize = 1 << 20;
 /// An idle stream keeps room for this many items; more is given back, so that it costs little
 /// after a burst.
 const ITEMS_KEPT: usize = 8;
+/// For most refused operations of a session it is kept why until the broker has answered.
+const REFUSED_KEPT: usize = 65_536;
 
 /// The items that wait for one client, the way to its session, and how the stream ends.
 pub(crate) struct Outbox {
@@ -42,6 +44,9 @@ pub(crate) struct Outbox {
 struct Queue {
     items: VecDeque<SessionItem>,
     bytes: usize,
+    /// Why operations are refused, by their numbers, until the broker has refused what stands in
+    /// for them.
+    refused: HashMap<u64, Refusal>,
     waker: Option<Waker>,
     connection: Option<Arc<dyn Connection>>,
     end: Option<Result<(), Status>>,
@@ -65,6 +70,19 @@ impl Outbox {
     /// The way to the session; `None` once the stream has ended.
     pub(crate) fn connection(&self) -> Option<Arc<dyn Connection>> {
         self.queue.lock().connection.clone()
+    }
+
+    /// Says why the broker will refuse these operations.
+    pub(crate) fn refuse(&self, refused: Vec<(u64, Refusal)>) {
+        if refused.is_empty() {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        for (number, refusal) in refused {
+            if queue.refused.len() < REFUSED_KEPT {
+                queue.refused.insert(number, refusal);
+            }
+        }
     }
 
     /// Ends the stream after what already waits: with a status, or well. The connection is let
@@ -131,6 +149,19 @@ impl Outbox {
     }
 }
 
+impl Queue {
+    /// Has refusals say why where that is known.
+    fn explain(&mut self, items: &mut [SessionItem]) {
+        for item in items {
+            if let SessionItem::Refused { operation, refusal } = item
+                && let Some(why) = self.refused.remove(operation)
+            {
+                *refusal = why;
+            }
+        }
+    }
+}
+
 /// The broker's end of an outbox. When the broker lets go of it nothing more will come, so the
 /// stream ends: its session goes on over another connection, or the broker has stopped.
 #[derive(Debug)]
@@ -151,8 +182,12 @@ impl Sink for BrokerSide {
 impl Outbox {
     /// Takes a batch, or ends the stream if its client has let too much gather.
     fn accept(&self, items: &mut Vec<SessionItem>) {
-        let bytes: usize = items.iter().map(weight).sum();
+        let mut bytes: usize = items.iter().map(weight).sum();
         let mut queue = self.queue.lock();
+        if !queue.refused.is_empty() {
+            queue.explain(items);
+            bytes = items.iter().map(weight).sum();
+        }
         if queue.end.is_some() {
             drop(queue);
             items.clear();

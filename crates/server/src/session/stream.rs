@@ -6,6 +6,7 @@
 //! client that does not read is not read either. Dropping the stream drops the connection to the
 //! broker, which loses the session unless it said goodbye.
 
+use super::guard::{self, Refused};
 use super::lasting;
 use super::outbox::{BrokerSide, Outbox};
 use super::streams::Place;
@@ -18,7 +19,9 @@ use tonic::{Code, Status};
 use trunkline_a2a::is_own;
 use trunkline_proto::status::from_refusal;
 use trunkline_proto::{DecodeError, server_frame, v1};
-use trunkline_types::session::{ClientFrame, Connected, Hello, SessionItem, Welcome};
+use trunkline_types::session::{
+    BoxFuture, ClientFrame, Connected, Connector, Hello, SessionItem, Welcome,
+};
 use trunkline_types::{Principal, Refusal, RefusalCode};
 
 /// How many frames are read before other tasks get their turn.
@@ -28,6 +31,9 @@ const FRAMES_PER_TURN: usize = 32;
 pub(crate) struct SessionStream<I> {
     inbound: Option<I>,
     outbox: Arc<Outbox>,
+    connector: Arc<dyn Connector>,
+    /// A frame whose operations are looked at; what comes after it is not read meanwhile.
+    asking: Option<BoxFuture<'static, (ClientFrame, Refused)>>,
     /// The first frame, until it is sent.
     welcome: Option<Box<v1::ServerFrame>>,
     /// Items on their way into a frame; empty between two polls.
@@ -64,6 +70,7 @@ impl<I: Stream<Item = Result<v1::ClientFrame, Status>> + Unpin> Inbound for I {}
 /// A session that the broker has welcomed.
 pub(crate) struct Opened {
     outbox: Arc<Outbox>,
+    connector: Arc<dyn Connector>,
     place: Place,
     welcome: Welcome,
     next_operation: u64,
@@ -100,17 +107,19 @@ pub(crate) async fn open(
         .map_err(|refusal| from_refusal(&refusal))?;
     drop(turn);
     outbox.attach(connection);
-    Ok(Opened { outbox, place, welcome, next_operation, most_bytes })
+    Ok(Opened { outbox, connector, place, welcome, next_operation, most_bytes })
 }
 
 impl Opened {
     /// The session's stream, fed by what the client sends after its hello. It `gathers` if it is
     /// written as soon as there is a frame.
     pub(crate) fn stream<I: Inbound>(self, inbound: I, gathers: bool) -> SessionStream<I> {
-        let Self { outbox, place, welcome, next_operation, most_bytes } = self;
+        let Self { outbox, connector, place, welcome, next_operation, most_bytes } = self;
         SessionStream {
             inbound: Some(inbound),
             outbox,
+            connector,
+            asking: None,
             most_operations: welcome.limits.operations_per_frame,
             welcome: Some(Box::new(welcome.into())),
             batch: Vec::new(),
@@ -138,6 +147,9 @@ impl<I: Inbound> SessionStream<I> {
     /// Reads what has come, up to a bound. Whether there may be more.
     fn read(&mut self, context: &mut Context<'_>) -> bool {
         for _ in 0..FRAMES_PER_TURN {
+            if self.poll_asked(context).is_pending() {
+                return false;
+            }
             let Some(inbound) = self.inbound.as_mut().filter(|_| self.phase == Phase::Listening)
             else {
                 return false;
@@ -161,10 +173,23 @@ impl<I: Inbound> SessionStream<I> {
         self.phase == Phase::Listening
     }
 
+    /// Hands over the frame whose operations were looked at.
+    fn poll_asked(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(asking) = &mut self.asking else { return Poll::Ready(()) };
+        let (frame, refused) = ready!(asking.as_mut().poll(context));
+        self.asking = None;
+        if let Some(connection) = self.outbox.connection() {
+            self.outbox.refuse(refused);
+            connection.send(frame);
+        }
+        Poll::Ready(())
+    }
+
     /// Hands a frame to the broker. Whether another one may follow.
     fn handle(&mut self, frame: v1::ClientFrame) -> Result<bool, Status> {
         let mut frame = ClientFrame::try_from(frame).map_err(|error| malformed(&error))?;
         let Some(connection) = self.outbox.connection() else { return Ok(false) };
+        let mut asks = false;
         match &mut frame {
             ClientFrame::Goodbye => {
                 // Ends well, whatever the broker does to the connection in return.
@@ -177,13 +202,20 @@ impl<I: Inbound> SessionStream<I> {
                     .check_numbers(*first, operations.len())
                     .map_err(|refusal| from_refusal(&refusal))?;
                 lasting::part(operations);
+                let (refused, unsure) = guard::replace(*first, operations);
+                self.outbox.refuse(refused);
+                asks = unsure;
             }
             ClientFrame::Heartbeat { .. }
             | ClientFrame::Credit(_)
             | ClientFrame::Acknowledge { .. }
             | ClientFrame::Drain => {}
         }
-        connection.send(frame);
+        if asks {
+            self.asking = Some(Box::pin(guard::ask(self.connector.clone(), frame)));
+        } else {
+            connection.send(frame);
+        }
         Ok(true)
     }
 

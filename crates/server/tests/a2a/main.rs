@@ -10,6 +10,7 @@ mod grpc;
 mod grpc_03;
 mod lists;
 mod options;
+mod own;
 mod proxy;
 mod proxy_faults;
 mod proxy_settings;
