@@ -27,6 +27,7 @@ pub(crate) struct Target {
 /// Calls webhooks.
 pub(crate) struct Client {
     http: reqwest::Client,
+    allowed: Arc<[Allowed]>,
     attempts: u32,
 }
 
@@ -35,20 +36,24 @@ impl Client {
     pub(crate) fn new(config: &ServerConfig) -> Result<Self, String> {
         // Another one that was set before does as well.
         let _first = rustls::crypto::ring::default_provider().install_default();
+        let allowed: Arc<[Allowed]> = config.a2a_push_allow.clone().into();
         let http = reqwest::Client::builder()
             // A webhook that points elsewhere would be a way around the guard.
             .redirect(Policy::none())
             .no_proxy()
             .timeout(config.a2a_push_timeout)
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Guarded::new(config.a2a_push_allow.clone().into(), ALLOW)))
+            .dns_resolver(Arc::new(Guarded::new(allowed.clone(), ALLOW)))
             .build()
             .map_err(|error| format!("cannot be called: {}", told(&error)))?;
-        Ok(Self { http, attempts: config.a2a_push_attempts })
+        Ok(Self { http, allowed, attempts: config.a2a_push_attempts })
     }
 
     /// Posts a notice, as often as is set until it is taken.
     pub(crate) async fn deliver(&self, to: &Target, body: &str) -> Result<(), String> {
+        // Not only when it was set: less may be allowed since then, and who redrives a dead letter
+        // may name another URL. An address is not looked up, so that nothing else would stop it.
+        check(&self.allowed, &to.url).map_err(|why| format!("the URL {why}"))?;
         let mut wait = BACKOFF;
         let mut attempt = 1;
         loop {

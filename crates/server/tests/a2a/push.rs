@@ -1,7 +1,8 @@
 //! Push notifications, to a webhook that is a real HTTP server.
 
 use super::bench::{Answer, Bench, answered, said, soon};
-use super::grpc::v1;
+use super::grpc::v1 as at_v1;
+use super::own::native;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -17,8 +18,10 @@ use trunkline_a2a::wire::a2a_service_client::A2aServiceClient;
 use trunkline_a2a::wire::{self, ListTaskPushNotificationConfigsRequest};
 use trunkline_agent::Host;
 use trunkline_broker::BrokerConfig;
+use trunkline_proto::v1;
 use trunkline_server::ServerConfig;
-use trunkline_types::DeadLetterFilter;
+use trunkline_types::session::{LetterAddress, Redrive};
+use trunkline_types::{DeadLetterFilter, Destination, MessageId, Partition, Payload};
 
 /// Somebody's server that is told of tasks.
 struct Hook {
@@ -192,7 +195,7 @@ async fn webhooks_are_set_read_listed_and_deleted_over_every_binding() {
         task_id: id.clone(),
         ..Default::default()
     };
-    let listed = client.list_task_push_notification_configs(v1(request.clone())).await.unwrap();
+    let listed = client.list_task_push_notification_configs(at_v1(request.clone())).await.unwrap();
     assert_eq!(listed.into_inner().configs.len(), 1);
     let config = wire::TaskPushNotificationConfig {
         tenant: tenant.clone(),
@@ -201,14 +204,15 @@ async fn webhooks_are_set_read_listed_and_deleted_over_every_binding() {
         url: url.as_str().unwrap().into(),
         ..Default::default()
     };
-    client.create_task_push_notification_config(v1(config)).await.unwrap();
+    client.create_task_push_notification_config(at_v1(config)).await.unwrap();
     let delete = wire::DeleteTaskPushNotificationConfigRequest {
         tenant,
         task_id: id.clone(),
         id: "c".into(),
     };
-    client.delete_task_push_notification_config(v1(delete)).await.unwrap();
-    let left = client.list_task_push_notification_configs(v1(request)).await.unwrap().into_inner();
+    client.delete_task_push_notification_config(at_v1(delete)).await.unwrap();
+    let left =
+        client.list_task_push_notification_configs(at_v1(request)).await.unwrap().into_inner();
     assert_eq!(left.configs[0].id, "g");
     // What was deleted is told nothing: every event comes once.
     continued(&bench, &id).await;
@@ -312,6 +316,31 @@ async fn what_is_not_taken_is_a_dead_letter_which_goes_on_where_it_stopped() {
     assert_eq!(hook.states("COMPLETED").await, ["WORKING", "COMPLETED"]);
     let list = bench.rpc("ListTaskPushNotificationConfigs", json!({ "taskId": id })).await;
     assert_eq!(list["result"]["configs"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_url_is_looked_at_again_before_it_is_called() {
+    let bench = Bench::with(ServerConfig { a2a_push_attempts: 1, ..settings() }).await;
+    let hook = Hook::start(&[500]).await;
+    begun(&bench, "x", &hook.config()).await;
+    until_dead(&bench).await;
+    let page = bench.broker.dead_letters(DeadLetterFilter::default()).await.unwrap();
+    let envelope = &page.letters[0].publish.envelope;
+    let mut order: Value = serde_json::from_slice(&envelope.payload.data).unwrap();
+    order["url"] = format!("http://127.0.0.2:{}/", hook.address.port()).into();
+    let payload = Some(Payload::new("application/json", order.to_string()));
+    let id = MessageId::from_parts(1, Partition(0), 1);
+    let letter = LetterAddress::from(envelope.id);
+    let redrive = Redrive { letter, id, payload, destination: None, priority: None };
+    let mut client = native(&bench).await;
+    // What it is called with is told to nobody else.
+    let destination = Some(Destination::agent("helper").unwrap());
+    let elsewhere = Redrive { payload: None, destination, ..redrive.clone() };
+    let told = client.redrive(v1::Redrive::from(elsewhere)).await.unwrap_err();
+    assert_eq!(told.code(), tonic::Code::PermissionDenied, "{told}");
+    client.redrive(v1::Redrive::from(redrive)).await.unwrap();
+    let reason = until_dead(&bench).await;
+    assert!(reason.contains("127.0.0.2, which is no public address"), "{reason}");
 }
 
 #[tokio::test]
