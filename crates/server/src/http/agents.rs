@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinError;
 use trunkline_a2a::is_own;
 use trunkline_types::{
     A2aAgent, A2aAgentSettings, AgentFilter, AgentId, AgentInfo, Answer, Presence,
@@ -35,6 +36,11 @@ fn refused(refusal: &Refusal) -> Response {
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, format!("{refusal}\n")).into_response()
+}
+
+/// What is said where a change was begun and did not end.
+fn broken(error: &JoinError) -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, format!("the change did not end: {error}"))
 }
 
 /// What is said of an agent elsewhere that is to be added.
@@ -87,7 +93,9 @@ pub(crate) async fn add_agent(State(hub): State<Arc<Hub>>, request: Request) -> 
                 *span = Duration::from_millis(millis);
             }
         }
-        hub.proxies.add(&hub, settings).await
+        // Begun is done: who hangs up does not leave half an agent behind.
+        let adding = tokio::spawn(async move { hub.proxies.add(&hub, settings).await });
+        adding.await.map_err(|error| broken(&error))?
     };
     match added.await {
         Ok(agent) => (StatusCode::CREATED, Json(elsewhere(&agent))).into_response(),
@@ -105,7 +113,8 @@ pub(crate) async fn remove_agent(
         acting(&headers)?;
         let id = AgentId::new(id)
             .map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()))?;
-        hub.proxies.remove(&hub, &id).await
+        let removing = tokio::spawn(async move { hub.proxies.remove(&hub, &id).await });
+        removing.await.map_err(|error| broken(&error))?
     };
     match removed.await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
