@@ -143,7 +143,9 @@ pub(crate) fn of_part(part: &Part) -> Payload {
     match plain {
         // What would be read back as another part travels whole too.
         Some((kind, data))
-            if !is_whole(kind) && self::part(kind, data.clone()).content == part.content =>
+            if !is_whole(kind)
+                && !is_of(kind, WHOLE_PART)
+                && self::part(kind, data.clone()).content == part.content =>
         {
             Payload::new(kind, data)
         }
@@ -384,6 +386,7 @@ mod tests {
             (json!({"url": "https://example.com/a.pdf"}), WHOLE_PART),
             // Not to be taken for an artifact of our own making.
             (json!({"data": {"parts": []}, "mediaType": WHOLE}), WHOLE_PART),
+            (json!({"data": {"text": "x"}, "mediaType": WHOLE_PART}), WHOLE_PART),
             (json!({"text": "x", "filename": "x.txt"}), WHOLE_PART),
             (json!({"text": "x", "metadata": {"a": 1}}), WHOLE_PART),
         ] {
