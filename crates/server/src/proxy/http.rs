@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_a2a::wire::StreamResponse;
-use trunkline_a2a::{Ask, DownstreamCard, EventReader, Interface, Trouble, VIA, Why};
+use trunkline_a2a::{Ask, DownstreamCard, EventReader, Interface, Spoken, Trouble, VIA, Why};
 use trunkline_types::A2aAgentSettings;
 
 /// The setting that allows more addresses.
@@ -248,9 +248,18 @@ impl Http {
         for (name, value) in outgoing.headers {
             request = request.header(name, value);
         }
-        let request = self.sent(request, &outgoing.url, beside);
+        let mut request = self.sent(request, &outgoing.url, beside);
+        if let (Spoken::V03, Some(extensions)) = (interface.spoken, &beside.extensions) {
+            // As that version calls it.
+            request = request.header("x-a2a-extensions", extensions);
+        }
         request.send().await.map_err(|error| {
-            let why = if error.is_connect() { Why::NotSent } else { Why::Unknown };
+            let why = match &error {
+                // It could not even be written.
+                error if error.is_builder() => Why::Refused,
+                error if error.is_connect() => Why::NotSent,
+                _ => Why::Unknown,
+            };
             Trouble::new(why, told(&error.without_url()))
         })
     }

@@ -14,7 +14,7 @@ const LONGEST: usize = 8 << 10;
 /// Where a card is below its agent, and where it was before 0.3.
 const WELL_KNOWN: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/agent.json"];
 /// Headers that are ours to set.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "a2a-version",
     "a2a-extensions",
     "accept",
@@ -22,6 +22,7 @@ const OURS: [&str; 8] = [
     "content-length",
     "content-type",
     "host",
+    "x-a2a-extensions",
     VIA,
 ];
 

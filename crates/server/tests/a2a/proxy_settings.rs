@@ -134,6 +134,29 @@ async fn what_an_agent_is_called_with_is_sent_to_its_host_only_and_not_shown() {
 }
 
 #[tokio::test]
+async fn extensions_are_declared_as_the_version_there_calls_them() {
+    for (version, method, earlier) in
+        [("1.0", "SendStreamingMessage", None), ("0.3", "message/stream", Some("urn:x"))]
+    {
+        let far =
+            Far::start(|_, _, _| React::Error(json!({"code": -32602, "message": "no"}))).await;
+        far.change(|card| card["supportedInterfaces"][0]["protocolVersion"] = version.into());
+        let bench = Bench::start().await;
+        assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+        let body = json!({ "message": super::bench::said("x") }).to_string();
+        let headers = [
+            ("A2A-Version", "1.0"),
+            ("Content-Type", "application/json"),
+            ("A2A-Extensions", "urn:x"),
+        ];
+        bench.raw("POST", "/agents/far/message:send", &headers, body).await;
+        let headers = &far.called(method)[0].headers;
+        assert_eq!(headers["a2a-extensions"], "urn:x");
+        assert_eq!(headers.get("x-a2a-extensions").map(|it| it.to_str().unwrap()), earlier);
+    }
+}
+
+#[tokio::test]
 async fn what_is_out_of_range_or_unknown_is_named() {
     let (bench, far) = (Bench::start().await, completes().await);
     for (more, why) in [
