@@ -128,8 +128,14 @@ fn a_server_elsewhere_is_added_listed_and_removed_without_showing_its_secrets() 
     assert!(listed.contains(&url) && listed.contains("takes work"), "{listed}");
     let json = near.run(["agents", "list", "--a2a", "--json"]).ok();
     let shown = near.run(["agents", "get", "digger", "--json"]).ok();
-    let tasks = near.run(["task", "list", "--json"]).ok();
-    for shown in [&added.to_string(), &listed, &json, &shown, &tasks] {
+    let tasks = near.run(["task", "list", "--agent", "a2a-proxy", "--json"]).json();
+    let order = tasks["tasks"][0]["id"].as_str().unwrap();
+    let told = near.run(["task", "get", order, "--history", "9"]).ok();
+    let told_json = near.run(["task", "get", order, "--history", "9", "--json"]).ok();
+    // The names are there, and dots for the values.
+    assert!(told_json.contains("authorization") && told_json.contains('…'), "{told_json}");
+    for shown in [&added.to_string(), &listed, &json, &shown, &tasks.to_string(), &told, &told_json]
+    {
         assert!(!shown.contains("s3cret") && !shown.contains("k3y"), "{shown}");
     }
     assert_eq!(near.run(["agents", "remove", "digger"]).ok(), "removed digger");

@@ -1,23 +1,26 @@
-//! What nobody is shown of a webhook who looks at the broker's tasks: what it is called with.
+//! What nobody is shown of a webhook or of an agent elsewhere who looks at the broker's tasks: what
+//! they are called with.
 //!
-//! An order has to keep its token and credentials, so that the webhook can be called after a
+//! An order has to keep its token, credentials and headers, so that they can be called after a
 //! restart. They are in the log, and whoever reads that has them; what is answered over the network
 //! has dots in their place.
 
 use serde_json::Value;
 use std::sync::Arc;
-use trunkline_a2a::PUSHER;
+use trunkline_a2a::{PUSHER, is_own};
 use trunkline_types::{Answer, DeadLetter, Destination, HistoryMessage, Payload};
 
 /// What stands for what is not shown.
 const DOTS: &str = "…";
-/// The fields of an order that are secrets.
+/// The fields of an order for a webhook that are secrets.
 const SECRETS: [&str; 2] = ["token", "credentials"];
+/// The field of what is set about an agent elsewhere that has names with their secrets.
+const HEADERS: &str = "headers";
 
 /// Hides the secrets in what somebody is answered.
 pub(crate) fn hide(answer: &mut Answer) {
     match answer {
-        Answer::Task(task) if is_pushers(&task.destination) => hide_in(&mut task.history.messages),
+        Answer::Task(task) if is_order(&task.destination) => hide_in(&mut task.history.messages),
         Answer::Context(context) if context.id.as_str().starts_with(PUSHER) => {
             hide_in(&mut context.history.messages);
         }
@@ -33,8 +36,8 @@ pub(crate) fn hide(answer: &mut Answer) {
     }
 }
 
-fn is_pushers(destination: &Destination) -> bool {
-    matches!(destination, Destination::Agent(to) if to.as_str() == PUSHER)
+fn is_order(destination: &Destination) -> bool {
+    matches!(destination, Destination::Agent(to) if is_own(to.as_str()))
 }
 
 fn hide_in(messages: &mut [HistoryMessage]) {
@@ -44,7 +47,7 @@ fn hide_in(messages: &mut [HistoryMessage]) {
 }
 
 fn hide_letter(letter: &mut DeadLetter) {
-    if is_pushers(&letter.publish.envelope.destination) {
+    if is_order(&letter.publish.envelope.destination) {
         let publish = Arc::make_mut(&mut letter.publish);
         publish.envelope.payload = hidden(&publish.envelope.payload);
     }
@@ -58,6 +61,12 @@ fn hidden(payload: &Payload) -> Payload {
     for name in SECRETS {
         if let Some(secret) = order.get_mut(name).filter(|secret| **secret != "") {
             *secret = DOTS.into();
+        }
+    }
+    let headers = order.get_mut(HEADERS).and_then(Value::as_array_mut);
+    for header in headers.into_iter().flatten() {
+        for value in header.as_array_mut().into_iter().flatten().skip(1) {
+            *value = DOTS.into();
         }
     }
     Payload::new(payload.content_type.as_str(), Value::Object(order).to_string())
