@@ -30,13 +30,13 @@ fn check(operation: &Operation) -> Result<(), Refusal> {
             check_agent(to, "redrives nothing to it")
         }
         Operation::SetAgent { agent, .. } => {
-            check_agent(Some(agent).filter(is_ours), "sets nothing about it")
+            check_agent(Some(agent).filter(|agent| is_ours(agent)), "sets nothing about it")
         }
         Operation::Unregister { agent } => {
-            check_agent(Some(agent).filter(is_ours), "does not unregister it")
+            check_agent(Some(agent).filter(|agent| is_ours(agent)), "does not unregister it")
         }
         Operation::SetInbox { inbox: InboxAddress::Agent(agent), .. } => {
-            check_agent(Some(agent).filter(is_ours), "sets nothing about its inbox")
+            check_agent(Some(agent).filter(|agent| is_ours(agent)), "sets nothing about its inbox")
         }
         _ => Ok(()),
     }
@@ -88,8 +88,9 @@ async fn check_change(connector: &dyn Connector, redrive: &Redrive) -> Result<()
         Err(refusal) => return unless_unknown(refusal),
     };
     let elsewhere = redrive.destination.is_some();
-    let agents = page.letters.iter().filter_map(|letter| own(&letter.publish.envelope.destination));
-    let kept = agents.into_iter().find(|agent| elsewhere || agent.as_str() == PROXIER);
+    let mut agents =
+        page.letters.iter().filter_map(|letter| own(&letter.publish.envelope.destination));
+    let kept = agents.find(|agent| elsewhere || agent.as_str() == PROXIER);
     check_agent(kept, "redrives its letters only as they are")
 }
 
@@ -105,14 +106,14 @@ fn unless_unknown(refusal: Refusal) -> Result<(), Refusal> {
 /// The broker's own agent that something goes to.
 fn own(to: &Destination) -> Option<&AgentId> {
     match to {
-        Destination::Agent(agent) => Some(agent).filter(is_ours),
-        Destination::Agents(agents) => agents.iter().find(is_ours),
+        Destination::Agent(agent) => Some(agent).filter(|agent| is_ours(agent)),
+        Destination::Agents(agents) => agents.iter().find(|agent| is_ours(agent)),
         // They offer no skill and have no subscription; what goes to all they let be.
         Destination::Skill(_) | Destination::Topic(_) | Destination::All => None,
     }
 }
 
-fn is_ours(agent: &&AgentId) -> bool {
+fn is_ours(agent: &AgentId) -> bool {
     is_own(agent.as_str())
 }
 
