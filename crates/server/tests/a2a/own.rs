@@ -144,7 +144,7 @@ async fn a_session_is_refused_what_is_about_the_brokers_own_agents_and_goes_on()
 
 #[tokio::test]
 async fn what_is_set_about_an_agent_elsewhere_is_neither_called_off_nor_answered_by_clients() {
-    let (bench, far) = (Bench::start().await, Far::start(|_, _, _| React::Never).await);
+    let (bench, far) = (Bench::start().await, Far::start(|_, _, _| React::Status(404)).await);
     assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
     let mut client = native(&bench).await;
     let filter = v1::ListTasksRequest { agent: Some("a2a-proxy".into()), ..Default::default() };
