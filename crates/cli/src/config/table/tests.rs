@@ -52,8 +52,17 @@ fn every_field_of_a_config_can_be_set_or_is_decided_elsewhere() {
     }
 }
 
+/// The private key that RFC 8410 shows in its section 10.3.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----
+";
+
 #[test]
 fn every_setting_changes_its_own_value_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("card.pem");
+    std::fs::write(&key, KEY).unwrap();
     for setting in all() {
         let mut settings = Settings::default();
         let text = match (&setting.slot, setting.key) {
@@ -68,6 +77,8 @@ fn every_setting_changes_its_own_value_and_no_other() {
             (Slot::Text { .. }, "a2a_push_allow" | "a2a_proxy_allow") => {
                 "hooks.internal,10.0.0.0/8".into()
             }
+            // It is read at once, so that what is wrong with it is said at the start.
+            (Slot::Text { .. }, "a2a_signing_key") => key.to_str().unwrap().into(),
             (Slot::Text { .. }, "listen") => "127.0.0.1:1".into(),
             (Slot::Text { .. }, "max_run") => "1h".into(),
             (Slot::Text { .. }, "priority_weights") => "1:1:1:255".into(),
