@@ -69,6 +69,12 @@ pub(crate) struct Maybe<K> {
     key: PhantomData<K>,
 }
 
+impl<K: Key> Default for Maybe<K> {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl<K: Key> Maybe<K> {
     pub(crate) const NONE: Self = Self { slot: u32::MAX, key: PhantomData };
 

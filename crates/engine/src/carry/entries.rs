@@ -99,17 +99,18 @@ impl Engine {
             durability: publish.durability(),
             attempts: said.attempts,
             deliveries: said.deliveries,
-            losses: said.losses,
             returned: said.returned,
             rejoined: said.rejoined,
             base: at,
-            due: said.due,
             sender: said.session,
             listed: said.task.is_none(),
             ..Entry::new(said.entry, publish, inbox, said.accepted_at)
         });
         let over = self.delay_of(publish, said.accepted_at);
-        self.entries[key].set_delay_over(over);
+        let entry = &mut self.entries[key];
+        entry.set_losses(said.losses);
+        entry.set_due(said.due);
+        entry.set_delay_over(over);
         let row = &mut self.inboxes[inbox];
         row.places[Place::Staged as usize] += 1;
         if row.owner == Owner::Pending {

@@ -253,7 +253,7 @@ impl Engine {
                 match part {
                     Part::Note(note) => {
                         // The latest note was made when the latest delay began.
-                        let delay = entry.due.since(note.at);
+                        let delay = entry.due().since(note.at);
                         entry.add_note(Some(note));
                         if entry.returned {
                             entry.set_delay_over(Moment::new(Some(Mono(0).after(delay).0)));

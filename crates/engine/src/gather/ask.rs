@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::Entry;
-use crate::table::{Maybe, TenantKey};
+use crate::table::TenantKey;
 use std::sync::Arc;
 use trunkline_types::session::Accepted;
 use trunkline_types::{
@@ -202,7 +202,7 @@ impl Engine {
             closing: false,
         });
         for &(entry, _) in &placed {
-            self.entries[entry].gather = Maybe::new(key);
+            self.entries[entry].set_gather(key);
         }
         let targets = count(placed.len());
         for (entry, id) in placed {
@@ -214,7 +214,7 @@ impl Engine {
     /// Which inbox a delivery is said to come from: what every agent with a skill is asked lies in
     /// the agents' own inboxes, but it is the skill that is wanted of them.
     pub(crate) fn wanted_of(&self, entry: &Entry) -> InboxAddress {
-        if entry.gather.is_some()
+        if entry.gather().is_some()
             && let Destination::Skill(skill) = entry.body.destination()
         {
             return InboxAddress::Skill(skill.clone());

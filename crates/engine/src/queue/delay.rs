@@ -34,7 +34,7 @@ impl Engine {
         let entry = &mut self.entries[key];
         if let Some(over) = entry.delay_over().get() {
             let whole = Duration::from_nanos(over.saturating_sub(from.0));
-            let left = entry.due.since(now.wall).min(whole);
+            let left = entry.due().since(now.wall).min(whole);
             entry.set_delay_over(Moment::new(Some(now.mono.after(left).0)));
         }
     }

@@ -40,8 +40,6 @@ pub(crate) struct Entry {
     pub(crate) attempts: u32,
     /// Deliveries, whether they count as attempts or not.
     pub(crate) deliveries: u32,
-    /// Deliveries lost with their session before the handler began.
-    pub(crate) losses: u32,
     /// Whether it was in its inbox before: it then goes before those that never left it.
     pub(crate) returned: bool,
     /// Whether it was continued and not delivered since: it then does not hold its key.
@@ -52,9 +50,6 @@ pub(crate) struct Entry {
     pub(crate) base: Sequence,
     pub(crate) accepted_at: WallTime,
     pub(crate) expires_at: Moment,
-    /// Not to be delivered before, as it is recorded. Once the broker runs, this only holds for a
-    /// time that its sender named.
-    pub(crate) due: WallTime,
     /// When its timer is set for, in wall time.
     pub(crate) timer: Moment,
     /// The latest lease, as long as its token is good. It may have run out.
@@ -62,8 +57,6 @@ pub(crate) struct Entry {
     /// Neighbours in a lane while ready, in the session's list of leases while leased.
     pub(crate) link: Link,
     pub(crate) task: Maybe<TaskKey>,
-    /// The gathering that its end is told to.
-    pub(crate) gather: Maybe<GatherKey>,
     /// The session that sent it, to which a reply goes.
     pub(crate) sender: SessionId,
     /// What few entries have. Boxed because most have none of it.
@@ -73,6 +66,13 @@ pub(crate) struct Entry {
 /// What an entry gathers that is not simply delivered and settled.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
+    /// Deliveries lost with their session before the handler began.
+    losses: u32,
+    /// Not to be delivered before, as it is recorded. Once the broker runs, this only holds for a
+    /// time that its sender named.
+    due: WallTime,
+    /// The gathering that its end is told to.
+    gather: Maybe<GatherKey>,
     /// What became of the attempts that did not succeed.
     pub(crate) notes: Vec<AttemptNote>,
     /// What its caller said after it was paused.
@@ -175,6 +175,8 @@ impl Entry {
     pub(crate) fn new(id: EntryId, publish: &Arc<Publish>, inbox: InboxKey, at: WallTime) -> Self {
         let envelope = &publish.envelope;
         let expires_at = envelope.ttl.map(|ttl| at.after(ttl).0);
+        let due = publish.due(at);
+        let past = (due != AT_ONCE).then(|| Box::new(Past { due, ..Past::default() }));
         Self {
             id,
             message: envelope.id,
@@ -189,21 +191,18 @@ impl Entry {
             durability: Durability::Ephemeral,
             attempts: 0,
             deliveries: 0,
-            losses: 0,
             returned: false,
             rejoined: false,
             back: false,
             base: Sequence(0),
             accepted_at: at,
             expires_at: Moment::new(expires_at),
-            due: publish.due(at),
             timer: Moment::NONE,
             lease: Maybe::NONE,
             link: Link::default(),
             task: Maybe::NONE,
-            gather: Maybe::NONE,
             sender: SessionId(0),
-            past: None,
+            past,
         }
     }
 
@@ -249,6 +248,37 @@ impl Entry {
         }
     }
 
+    /// Deliveries lost with their session before the handler began.
+    pub(crate) fn losses(&self) -> u32 {
+        self.past.as_ref().map_or(0, |past| past.losses)
+    }
+
+    pub(crate) fn set_losses(&mut self, losses: u32) {
+        if self.losses() != losses {
+            self.past.get_or_insert_default().losses = losses;
+        }
+    }
+
+    /// Not to be delivered before, as it is recorded.
+    pub(crate) fn due(&self) -> WallTime {
+        self.past.as_ref().map_or(AT_ONCE, |past| past.due)
+    }
+
+    pub(crate) fn set_due(&mut self, due: WallTime) {
+        if self.due() != due {
+            self.past.get_or_insert_default().due = due;
+        }
+    }
+
+    /// The gathering that its end is told to.
+    pub(crate) fn gather(&self) -> Option<GatherKey> {
+        self.past.as_ref().and_then(|past| past.gather.get())
+    }
+
+    pub(crate) fn set_gather(&mut self, gather: GatherKey) {
+        self.past.get_or_insert_default().gather = Maybe::new(gather);
+    }
+
     pub(crate) fn max_attempts(&self) -> u32 {
         self.body.attempts()
     }
@@ -259,10 +289,11 @@ impl Entry {
 
     /// Whether it is not to be delivered yet.
     pub(crate) fn waits(&self, now: Now) -> bool {
-        if self.due == AT_ONCE {
+        let Some(past) = &self.past else { return false };
+        if past.due == AT_ONCE {
             return false;
         }
-        self.delay_over().get().map_or(self.due > now.wall, |over| over > now.mono.0)
+        past.delay_over.get().map_or(past.due > now.wall, |over| over > now.mono.0)
     }
 
     /// When the delay is over that it waits for, on the monotonic clock.
@@ -280,7 +311,7 @@ impl Entry {
     /// time has come that its sender named.
     pub(crate) fn wake_at(&self) -> Option<u64> {
         let waits = self.place == Place::Delayed && self.delay_over() == Moment::NONE;
-        let due = waits.then_some(self.due.0);
+        let due = waits.then_some(self.due().0);
         let expires = self.expires_at.get();
         match (due, expires) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -295,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_entry_takes_no_more_room_than_a_million_of_them_may() {
-        assert!(size_of::<Entry>() <= 160, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 144, "{}", size_of::<Entry>());
     }
 
     #[test]

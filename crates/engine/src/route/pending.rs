@@ -260,7 +260,7 @@ impl Engine {
             // Only the record of its acceptance says what was sent.
             self.entries[copy.0].base = entry.base;
             // Its time has come, whatever the wall shows from now on.
-            self.entries[copy.0].due = AT_ONCE;
+            self.entries[copy.0].set_due(AT_ONCE);
             self.entries[copy.0].set_delay_over(Moment::NONE);
             copies.push(copy);
         }

@@ -142,8 +142,8 @@ impl Engine {
         if let Some(task) = entry.task.get() {
             self.task_ended(task, &entry, end, at);
         }
+        let (task, gather) = (entry.task.get(), entry.gather());
         let Entry { message, inbox, sender, .. } = entry;
-        let (task, gather) = (entry.task.get(), entry.gather.get());
         Ended { message, inbox, task, gather, sender, agent, next }
     }
 

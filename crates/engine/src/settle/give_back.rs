@@ -62,7 +62,7 @@ impl Engine {
     ) {
         let entry = &self.entries[key];
         let counted = u32::from(!self.planted(Defect::UncountedAttempt));
-        let (attempts, losses) = (entry.attempts + counted, entry.losses);
+        let (attempts, losses) = (entry.attempts + counted, entry.losses());
         let note = Some(self.attempt_note(key, attempts, now.wall, &reason));
         if attempts >= entry.max_attempts() {
             self.end_entry(now, key, End::DeadLettered { reason, note }, out);
@@ -91,9 +91,9 @@ impl Engine {
         let entry = &self.entries[key];
         let begun = self.lease_of(entry).is_some_and(|lease| lease.begun);
         let timed_out = matches!(loss, Loss::Lease | Loss::Overrun);
-        let counts = timed_out || begun || entry.losses >= self.config.losses;
+        let counts = timed_out || begun || entry.losses() >= self.config.losses;
         let attempts = entry.attempts + u32::from(counts);
-        let losses = entry.losses + u32::from(!counts);
+        let losses = entry.losses() + u32::from(!counts);
         let note = counts.then(|| self.attempt_note(key, attempts, now.wall, reason));
         if begun && (timed_out || loss == Loss::Session) {
             self.note_outcome(now, key, false, out);
@@ -149,8 +149,8 @@ impl Engine {
         let entry = &mut self.entries[key];
         entry.set_delay_over(delay_over);
         entry.attempts = attempts;
-        entry.losses = losses;
-        entry.due = due;
+        entry.set_losses(losses);
+        entry.set_due(due);
         entry.returned = true;
         entry.rejoined = false;
         let reason = note.as_ref().map(|note| note.reason.clone());

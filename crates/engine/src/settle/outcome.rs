@@ -52,7 +52,7 @@ impl Engine {
             Outcome::Retry { .. } | Outcome::Release if entry.place != Place::Leased => {}
             Outcome::Retry { reason, delay } => self.retry(now, key, reason, delay, out),
             Outcome::Release => {
-                let (attempts, losses) = (entry.attempts, entry.losses);
+                let (attempts, losses) = (entry.attempts, entry.losses());
                 let back =
                     GiveBack { attempts, losses, due: AT_ONCE, token_stays: false, note: None };
                 self.give_back(now, key, back, out);

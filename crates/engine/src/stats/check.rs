@@ -142,8 +142,8 @@ impl Engine {
             entry.message,
             self.address(entry.inbox),
             entry.attempts,
-            entry.losses,
-            entry.due,
+            entry.losses(),
+            entry.due(),
             entry.messages().len(),
             entry.notes(),
             entry.returned,
@@ -162,7 +162,7 @@ impl Engine {
             *held.entry(gathering.tenant).or_default() += gathering.held();
             let open = gathering.open_entries();
             let mut entries = open.iter().filter_map(|&(entry, id)| {
-                self.entries.get(entry).filter(|it| it.id == id && it.gather.get() == Some(key))
+                self.entries.get(entry).filter(|it| it.id == id && it.gather() == Some(key))
             });
             let found = entries.by_ref().count();
             if found != open.len() || found != gathering.open as usize || found == 0 {
@@ -181,7 +181,7 @@ impl Engine {
                 return Err(format!("{found} bytes of answers are held, counted are {counted}"));
             }
         }
-        let entries = self.entries.iter().filter(|(_, entry)| entry.gather.is_some()).count();
+        let entries = self.entries.iter().filter(|(_, entry)| entry.gather().is_some()).count();
         if entries == parts {
             return Ok(());
         }

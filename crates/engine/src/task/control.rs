@@ -140,7 +140,7 @@ impl Engine {
         entry.rejoined = true;
         self.key_rejoin(key);
         let entry = &mut self.entries[key];
-        entry.due = AT_ONCE;
+        entry.set_due(AT_ONCE);
         entry.set_delay_over(Moment::NONE);
         entry.past.get_or_insert_default().messages.push(payload.clone());
         if let Some(task) = entry.task.get() {
