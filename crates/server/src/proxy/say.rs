@@ -39,7 +39,10 @@ impl Turn<'_> {
         let asked = (self.link.asked, self.link.asked_at);
         let end = Relay::default().take(Told::Task(shown)).pop();
         Ok(match end {
-            Some(Step::End(End::Waits { mark, .. })) => asked != (mark, self.link.said),
+            // What it asked before may not be known.
+            Some(Step::End(End::Waits { mark, .. })) => {
+                asked.0 != 0 && asked != (mark, self.link.said)
+            }
             // It goes on, or is over.
             _ => true,
         })
@@ -111,7 +114,7 @@ impl Turn<'_> {
             return Ok(end);
         }
         if let Some(news) = news
-            && let Some(end) = self.listen(news).await?
+            && let Some(end) = self.listen(news, true).await?
         {
             return Ok(end);
         }
