@@ -170,7 +170,8 @@ pub(crate) fn of_part(part: &Part) -> Payload {
 pub(crate) fn is_bare(payload: &Payload) -> bool {
     let kind = payload.content_type.as_str();
     // What has an id of its own is a message, in whatever form.
-    let (kind, is_message) = kind.rsplit_once(ID).map_or((kind, is_whole(kind)), |(kind, _)| (kind, true));
+    let (kind, is_message) =
+        kind.rsplit_once(ID).map_or((kind, is_whole(kind)), |(kind, _)| (kind, true));
     let mut parameters = kind.split(';').skip(1).map(str::trim);
     is_message && parameters.any(|known| known.eq_ignore_ascii_case(AS_MESSAGE))
 }

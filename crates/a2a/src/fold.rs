@@ -4,7 +4,6 @@ use crate::content::to_artifact;
 use crate::downstream::{Head, is_note};
 use crate::fault::Fault;
 use crate::wire::{Artifact, TaskArtifactUpdateEvent};
-use smol_str::SmolStr;
 use std::collections::BTreeMap;
 use trunkline_types::{
     ArtifactChunk, Payload, TaskEvent, TaskEventBody, TaskState, TaskUpdate, WallTime,
@@ -16,7 +15,7 @@ pub(crate) struct Fold {
     /// The artifacts in the order in which they were begun.
     pub(crate) artifacts: Vec<Artifact>,
     /// What artifacts say besides their parts, where the broker has noted that.
-    heads: BTreeMap<SmolStr, Head>,
+    pub(crate) heads: BTreeMap<String, Head>,
     /// The number of the last event that was read or is missing.
     pub(crate) last: u64,
     /// When that one was made; unknown while it is missing.
@@ -88,7 +87,8 @@ impl Fold {
 
     /// An artifact says something else besides its parts from now on.
     fn dress(&mut self, head: Head) {
-        let id = self.heads.get(&head.name).map_or_else(|| head.name.to_string(), |known| known.id());
+        let id =
+            self.heads.get(&head.name).map_or_else(|| head.name.clone(), |known| known.id());
         if let Some(known) = self.artifacts.iter_mut().find(|known| known.artifact_id == id) {
             head.put_on(known);
         }
@@ -99,7 +99,7 @@ impl Fold {
     fn piece(&self, chunk: &ArtifactChunk) -> Result<Artifact, Fault> {
         let mut artifact = to_artifact(&chunk.payload)?;
         artifact.artifact_id = chunk.name.to_string();
-        match self.heads.get(&chunk.name) {
+        match self.heads.get(chunk.name.as_str()) {
             Some(head) => head.put_on(&mut artifact),
             None if artifact.name.is_empty() => artifact.name.clone_from(&artifact.artifact_id),
             None => {}

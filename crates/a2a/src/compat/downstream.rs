@@ -169,10 +169,14 @@ mod tests {
         assert_eq!(told(status).unwrap()["statusUpdate"]["status"]["state"], "TASK_STATE_CANCELED");
         let message = json!({"message": {"messageId": "m", "role": "ROLE_AGENT", "content": []}});
         assert_eq!(told(message).unwrap()["message"]["messageId"], "m");
-        for wrong in
-            [json!(1), json!({"kind": "x"}), json!({}), json!({"x": {}}), json!({"task": 1}),
-             json!({"kind": "task", "history": 1})]
-        {
+        for wrong in [
+            json!(1),
+            json!({"kind": "x"}),
+            json!({}),
+            json!({"x": {}}),
+            json!({"task": 1}),
+            json!({"kind": "task", "history": 1}),
+        ] {
             assert!(told(wrong).is_err());
         }
     }

@@ -7,7 +7,6 @@
 use super::recall::LINK;
 use crate::wire::{Artifact, Struct};
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 use trunkline_types::{ArtifactChunk, Payload};
 
 /// The content type of notes.
@@ -24,10 +23,10 @@ pub(super) fn note(said: &impl Serialize) -> Payload {
 }
 
 /// What an artifact says besides its parts.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Head {
     /// What it is called at the broker.
-    pub(crate) name: SmolStr,
+    pub(crate) name: String,
     /// What it says, without parts.
     says: Artifact,
 }
@@ -35,16 +34,21 @@ pub(crate) struct Head {
 impl Head {
     /// What an artifact says that is called so at the broker. Its id and its name are said only if
     /// they are others.
-    pub(super) fn of(name: &SmolStr, artifact: &Artifact) -> Self {
+    pub(super) fn of(name: &str, artifact: &Artifact) -> Self {
         let mut says = Artifact { parts: Vec::new(), ..artifact.clone() };
         says.metadata = says.metadata.filter(|Struct(fields)| !fields.is_empty());
         // What has no name is shown with its id for one.
         for said in [&mut says.artifact_id, &mut says.name] {
-            if said == name.as_str() {
+            if said == name {
                 said.clear();
             }
         }
-        Self { name: name.clone(), says }
+        Self { name: name.to_owned(), says }
+    }
+
+    /// The head of an artifact that says nothing besides its parts.
+    pub(super) fn none(name: &str) -> Self {
+        Self { name: name.to_owned(), says: Artifact::default() }
     }
 
     /// The head that a piece of an artifact notes, if it does.
@@ -59,7 +63,7 @@ impl Head {
     /// The id of the artifact as clients know it.
     pub(crate) fn id(&self) -> String {
         let id = &self.says.artifact_id;
-        if id.is_empty() { self.name.to_string() } else { id.clone() }
+        if id.is_empty() { self.name.clone() } else { id.clone() }
     }
 
     /// As it is noted.
@@ -112,7 +116,7 @@ mod tests {
 
     fn head(said: Value) -> Head {
         let artifact: Artifact = serde_json::from_value(said).unwrap();
-        Head::of(&"a".into(), &artifact)
+        Head::of("a", &artifact)
     }
 
     #[test]
@@ -123,11 +127,15 @@ mod tests {
             "metadata": {"x": 1, "y": 2}}));
         assert_eq!(first.continued(&more), both);
         assert_eq!(both.continued(&head(json!({"artifactId": "a"}))), both);
-        let mut shown = Artifact { artifact_id: "a".into(), name: "a".into(), ..Artifact::default() };
+        let mut shown =
+            Artifact { artifact_id: "a".into(), name: "a".into(), ..Artifact::default() };
         both.put_on(&mut shown);
         assert_eq!(shown.artifact_id, "a", "what is called here as there keeps its id");
         assert_eq!((shown.name.as_str(), shown.description.as_str()), ("Table", "d"));
-        assert_eq!(shown.metadata, Some(Struct(json!({"x": 1, "y": 2}).as_object().unwrap().clone())));
+        assert_eq!(
+            shown.metadata,
+            Some(Struct(json!({"x": 1, "y": 2}).as_object().unwrap().clone()))
+        );
     }
 
     #[test]

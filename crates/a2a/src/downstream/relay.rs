@@ -104,15 +104,16 @@ impl Relay {
 
     /// It was noted what an artifact says besides its parts.
     pub(super) fn noted(&mut self, head: Head) {
-        self.known(&head.name.clone()).head = head;
+        let known = self.known(&head.name);
+        known.head = head;
     }
 
     /// What is known of an artifact; nothing yet, if it is new.
-    fn known(&mut self, name: &SmolStr) -> &mut Known {
-        let place = self.artifacts.iter().position(|known| known.name == *name);
+    fn known(&mut self, name: &str) -> &mut Known {
+        let place = self.artifacts.iter().position(|known| known.name == name);
         let place = place.unwrap_or_else(|| {
-            let head = Head { name: name.clone(), ..Head::default() };
-            self.artifacts.push(Known { name: name.clone(), marks: Vec::new(), head });
+            let head = Head::none(name);
+            self.artifacts.push(Known { name: name.into(), marks: Vec::new(), head });
             self.artifacts.len() - 1
         });
         &mut self.artifacts[place]

@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_request_is_written_as_each_binding_and_version_has_it() {
-        let rpc = interface(Binding::JsonRpc, Spoken::V1).outgoing(&Ask::Stream(request())).unwrap();
+        let rpc =
+            interface(Binding::JsonRpc, Spoken::V1).outgoing(&Ask::Stream(request())).unwrap();
         assert_eq!((rpc.posted, rpc.url.as_str()), (true, "http://a/x"));
         assert!(rpc.headers.contains(&("a2a-version", "1.0")));
         assert!(rpc.headers.contains(&("accept", "text/event-stream")));
@@ -225,12 +226,14 @@ mod tests {
         let rest = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Send(request())).unwrap();
         assert_eq!((rest.posted, rest.url.as_str()), (true, "http://a/x/t/message:send"));
         assert_eq!(body(&rest)["metadata"]["skill"], "s");
-        let get = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Get("a/b c".into(), 3)).unwrap();
+        let get =
+            interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Get("a/b c".into(), 3)).unwrap();
         assert_eq!(
             (get.posted, get.url.as_str()),
             (false, "http://a/x/t/tasks/a%2Fb%20c?historyLength=3")
         );
-        let cancel = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Cancel("7".into())).unwrap();
+        let cancel =
+            interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Cancel("7".into())).unwrap();
         assert_eq!((cancel.posted, cancel.url.as_str()), (true, "http://a/x/t/tasks/7:cancel"));
 
         let old = interface(Binding::JsonRpc, Spoken::V03).outgoing(&Ask::Send(request())).unwrap();

@@ -69,7 +69,8 @@ impl AddArgs {
         for (name, file) in header_file {
             header.push((name, secret(Path::new(&file))?));
         }
-        let bearer = bearer.map_or_else(|| bearer_file.as_deref().map(secret).transpose(), |it| Ok(Some(it)));
+        let bearer = bearer
+            .map_or_else(|| bearer_file.as_deref().map(secret).transpose(), |it| Ok(Some(it)));
         header.extend(bearer?.map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
         let headers = header.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         Ok(A2aAgentSettings { url, id, idempotent, headers, refresh, answer_within, allow_private })

@@ -245,7 +245,8 @@ fn webhooks_go_on_at_once_after_the_broker_was_killed() {
     for task in &tasks {
         until("the webhook is told of the end", || {
             let told = hook.told(task);
-            (told.last()?["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED").then_some(())
+            (told.last()?["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED")
+                .then_some(())
         });
     }
 }

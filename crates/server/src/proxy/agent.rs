@@ -8,10 +8,10 @@ use crate::hub::Hub;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use std::sync::atomic::AtomicUsize;
 use tokio_util::sync::CancellationToken;
 use trunkline_a2a::wire::AgentSkill;
 use trunkline_a2a::{Ask, DownstreamCard, Gateway, Why};
@@ -87,7 +87,8 @@ impl Shared {
     /// What its card tells of its skills, by their names here.
     pub(super) fn skills(&self) -> Vec<AgentSkill> {
         let Some(card) = self.card() else { return Vec::new() };
-        let skills = skills(&card).map(|(name, told)| AgentSkill { id: name.to_string(), ..told.clone() });
+        let skills =
+            skills(&card).map(|(name, told)| AgentSkill { id: name.to_string(), ..told.clone() });
         skills.collect()
     }
 

@@ -13,8 +13,8 @@ use tonic::codegen::{Service, http};
 use tonic::{Status, Streaming};
 use trunkline_a2a::wire::a2a_service_client::A2aServiceClient;
 use trunkline_a2a::wire::{
-    CancelTaskRequest, GetTaskRequest, SendMessageResponse, StreamResponse,
-    SubscribeToTaskRequest, Task, send_message_response, stream_response::Payload,
+    CancelTaskRequest, GetTaskRequest, SendMessageResponse, StreamResponse, SubscribeToTaskRequest,
+    Task, send_message_response, stream_response::Payload,
 };
 use trunkline_a2a::{Ask, Interface, Trouble, Why};
 

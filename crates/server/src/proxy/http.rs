@@ -229,8 +229,7 @@ impl Http {
     }
 
     fn may_call(&self, interface: &Interface) -> Result<(), Trouble> {
-        self.check(interface)
-            .map_err(|why| Trouble::new(Why::Refused, format!("the card {why}")))
+        self.check(interface).map_err(|why| Trouble::new(Why::Refused, format!("the card {why}")))
     }
 
     /// What calls by gRPC.
@@ -331,9 +330,9 @@ impl News {
     ) -> Result<Option<StreamResponse>, Trouble> {
         match self {
             Self::Events(events) => events.next(silence).await,
-            Self::Messages(messages) => {
-                tokio::time::timeout(silence, messages.next()).await.map_err(|_silent| silent(silence))?
-            }
+            Self::Messages(messages) => tokio::time::timeout(silence, messages.next())
+                .await
+                .map_err(|_silent| silent(silence))?,
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use super::http::Beside;
 use super::relay::{Relayer, beside, refused};
+use smol_str::SmolStr;
 use tokio::sync::watch;
 use trunkline_a2a::wire::stream_response::Payload as Told;
 use trunkline_a2a::{End, LINK, Link, Recall, Relay, Step, whole_reply};
 use trunkline_agent::{HandlerResult, Task};
-use smol_str::SmolStr;
 use trunkline_types::Payload;
 
 /// How often a task that was just answered may be shown as it was before.

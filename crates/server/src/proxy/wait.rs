@@ -126,8 +126,7 @@ impl Shared {
         if now.state.is_terminal() {
             return Ok(true);
         }
-        let mut updates =
-            self.gateway.watch(Principal::default(), task, now.last_event).await?;
+        let mut updates = self.gateway.watch(Principal::default(), task, now.last_event).await?;
         while let Some(update) = updates.next().await {
             let TaskUpdate::Event(TaskEvent { body, .. }) = update? else { continue };
             match body {

@@ -85,16 +85,22 @@ mod tests {
     use super::*;
     use serde_json::json;
     use trunkline_a2a::PROXIER;
+    use trunkline_types::MessageId;
     use trunkline_types::{
         DeadLetterPage, Envelope, InboxAddress, Kind, Partition, Publish, WallTime,
     };
-    use trunkline_types::MessageId;
 
     #[test]
     fn a_dead_letter_of_either_shows_dots_for_what_is_a_secret() {
         for (own, order) in [
-            (PROXIER, json!({"id": "far", "url": "https://a/b?key=s3cret", "headers": [["x", "s3cret"]]})),
-            (PUSHER, json!({"url": "https://a/b#s3cret", "token": "s3cret", "credentials": "s3cret"})),
+            (
+                PROXIER,
+                json!({"id": "far", "url": "https://a/b?key=s3cret", "headers": [["x", "s3cret"]]}),
+            ),
+            (
+                PUSHER,
+                json!({"url": "https://a/b#s3cret", "token": "s3cret", "credentials": "s3cret"}),
+            ),
         ] {
             let payload = Payload::new("application/json", order.to_string());
             let to = Destination::agent(own).unwrap();

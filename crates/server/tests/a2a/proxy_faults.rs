@@ -238,8 +238,7 @@ fn piece_03(text: &str, append: bool) -> Value {
 
 /// A task as the earlier version shows it.
 fn task_03(state: &str, parts: &[&str]) -> Value {
-    let parts: Vec<_> =
-        parts.iter().map(|text| json!({"kind": "text", "text": text})).collect();
+    let parts: Vec<_> = parts.iter().map(|text| json!({"kind": "text", "text": text})).collect();
     json!({"kind": "task", "id": "far-1", "contextId": "far-c", "status": {"state": state},
         "artifacts": [{"artifactId": "out", "parts": parts}]})
 }

@@ -163,7 +163,10 @@ async fn what_stands_behind_the_path_of_a_url_is_not_shown() {
     assert_eq!(added.status, 201, "{}", added.text());
     far.card_status(500);
     let away = bench.until_far_is("offline").await;
-    assert!(away["a2a"]["trouble"].as_str().unwrap().contains("agent-card.json answered"), "{away}");
+    assert!(
+        away["a2a"]["trouble"].as_str().unwrap().contains("agent-card.json answered"),
+        "{away}"
+    );
     let filter = v1::ListTasksRequest { agent: Some("a2a-proxy".into()), ..Default::default() };
     let mut client = native(&bench).await;
     let listed = client.list_tasks(filter).await.unwrap().into_inner();
