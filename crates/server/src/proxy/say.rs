@@ -3,6 +3,7 @@
 use super::agent::{Shared, theirs};
 use super::http::{News, Opened};
 use super::turn::Turn;
+use std::time::Duration;
 use trunkline_a2a::wire::stream_response::Payload as Told;
 use trunkline_a2a::wire::{
     Message, SendMessageConfiguration, SendMessageRequest, StreamResponse, Struct,
@@ -10,6 +11,9 @@ use trunkline_a2a::wire::{
 use trunkline_a2a::{Ask, End, Relay, Step, Trouble, Why, first_message};
 use trunkline_agent::{HandlerError, HandlerResult};
 use trunkline_types::SkillName;
+
+/// How much longer than a task's time to live an answer is waited for.
+const AFTER: Duration = Duration::from_secs(1);
 
 impl Turn<'_> {
     /// Looks at what became of a message that was on its way when the broker ended.
@@ -127,8 +131,9 @@ impl Turn<'_> {
         request: &SendMessageRequest,
     ) -> Result<(StreamResponse, Option<Box<News>>), Trouble> {
         let Shared { http, settings, .. } = &*self.by.shared;
-        let within = settings.answer_within;
-        let within = self.task.remaining().map_or(within, |left| within.min(left));
+        // A task whose time is over ends by that, and not because there was no answer.
+        let left = self.task.remaining().map(|left| left + AFTER);
+        let within = left.map_or(settings.answer_within, |left| settings.answer_within.min(left));
         let interface = &self.by.card.interface;
         let request = Box::new(request.clone());
         if !self.by.card.streaming {

@@ -6,15 +6,17 @@ use super::http::Beside;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trunkline_a2a::{Ask, Recall, Trouble, Why};
 use trunkline_types::{
     Answer, MessageId, Principal, Query, Refusal, RefusalCode, TaskEvent, TaskEventBody,
-    TaskFilter, TaskState, TaskUpdate,
+    TaskFilter, TaskState, TaskUpdate, WallTime,
 };
 
 /// Most tasks of one agent that are watched while they wait.
 const MOST: usize = 10_000;
+/// How long before a start what ended may not have been called off elsewhere.
+const BEFORE: Duration = Duration::from_mins(10);
 /// How often a task elsewhere is called off in vain until it is left alone.
 const TRIES: u32 = 20;
 /// When to try again. It doubles with each time.
@@ -60,32 +62,42 @@ impl Shared {
         });
     }
 
-    /// Watches every task that waits for an answer to this agent.
+    /// Watches every task that waits for an answer to this agent since before a start, and calls
+    /// off elsewhere what has ended while nobody watched.
     pub(super) async fn watch_waiting(self: Arc<Self>) {
-        let found = tokio::select! {
-            () = self.over.cancelled() => return,
-            found = self.all_waiting() => found,
+        let waiting = TaskFilter {
+            states: vec![TaskState::InputRequired, TaskState::AuthRequired],
+            ..TaskFilter::default()
         };
-        match found {
-            Err(refusal) => {
-                tracing::warn!(agent = %self.id, %refusal, "cannot watch the tasks that wait");
-            }
-            Ok(all) => {
-                for (task, theirs) in all {
-                    self.watch(task, theirs, Beside::default());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = u64::try_from(now.saturating_sub(BEFORE).as_millis()).unwrap_or(0);
+        let ended = TaskFilter {
+            states: vec![TaskState::Canceled, TaskState::Failed],
+            changed_since: Some(WallTime(since)),
+            ..TaskFilter::default()
+        };
+        // In this order, so that what ends meanwhile is found.
+        for filter in [waiting, ended] {
+            let found = tokio::select! {
+                () = self.over.cancelled() => return,
+                found = self.all(filter) => found,
+            };
+            match found {
+                Err(refusal) => {
+                    tracing::warn!(agent = %self.id, %refusal, "cannot watch the tasks that wait");
+                }
+                Ok(all) => {
+                    for (task, theirs) in all {
+                        self.watch(task, theirs, Beside::default());
+                    }
                 }
             }
         }
     }
 
-    /// The tasks that wait, and by which of its own the agent does each.
-    async fn all_waiting(&self) -> Result<Vec<(MessageId, String)>, Refusal> {
-        let mut filter = TaskFilter {
-            states: vec![TaskState::InputRequired, TaskState::AuthRequired],
-            agent: Some(self.id.clone()),
-            limit: 1_000,
-            ..TaskFilter::default()
-        };
+    /// The tasks of this agent that a filter lets through, and by which of its own it does each.
+    async fn all(&self, filter: TaskFilter) -> Result<Vec<(MessageId, String)>, Refusal> {
+        let mut filter = TaskFilter { agent: Some(self.id.clone()), limit: 1_000, ..filter };
         let mut all = Vec::new();
         loop {
             let query = Query::Tasks(filter.clone());
