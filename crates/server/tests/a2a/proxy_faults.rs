@@ -243,9 +243,9 @@ fn task_03(state: &str, parts: &[&str]) -> Value {
         "artifacts": [{"artifactId": "out", "parts": parts}]})
 }
 
-#[tokio::test]
-async fn what_a_resumed_stream_has_missed_is_told_at_its_end_and_nothing_twice() {
-    let bench = Bench::start().await;
+/// A server of the earlier version, whose stream breaks and does not begin with the task when it is
+/// resumed: what came between is missing there.
+async fn forgetful() -> Far {
     let far = Far::start(|method, _, before| match (method, before) {
         ("message/stream", 0) => {
             React::Events(vec![task_03("working", &[]), piece_03("one", false)], Then::Break)
@@ -254,7 +254,6 @@ async fn what_a_resumed_stream_has_missed_is_told_at_its_end_and_nothing_twice()
         ("tasks/get", 0) => React::Status(404),
         ("tasks/get", 1) => React::Result(task_03("working", &["one"])),
         ("tasks/get", _) => React::Result(task_03("completed", &["one", "two", "three"])),
-        // What came between that and this is not told: it does not begin with the task.
         ("tasks/resubscribe", 0) => {
             let ended = json!({"kind": "status-update", "taskId": "far-1", "contextId": "far-c",
                 "final": true, "status": {"state": "completed"}});
@@ -264,10 +263,24 @@ async fn what_a_resumed_stream_has_missed_is_told_at_its_end_and_nothing_twice()
     })
     .await;
     far.change(|card| card["supportedInterfaces"][0]["protocolVersion"] = "0.3".into());
+    far
+}
+
+#[tokio::test]
+async fn what_a_resumed_stream_has_missed_is_told_at_its_end_and_nothing_twice() {
+    let (bench, far) = (Bench::start().await, forgetful().await);
     assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
     let ended = bench.far("stream").await;
     assert!(is_state(&ended, "COMPLETED"), "{ended}");
     assert_eq!(texts(&ended), ["one", "two", "three"]);
+    // What answers a plain request is as whole.
+    let (bench, far) = (Bench::start().await, forgetful().await);
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let to = Destination::Agent("far".parse().unwrap());
+    let reply = bench.broker.request(to, "stream").await.unwrap().payload.to_text().into_owned();
+    let reply: Value = serde_json::from_str(&reply).unwrap();
+    let parts: Vec<_> = reply["parts"].as_array().unwrap().iter().map(|it| &it["text"]).collect();
+    assert_eq!(parts, ["one", "two", "three"]);
 }
 
 #[tokio::test]
