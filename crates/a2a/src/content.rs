@@ -41,9 +41,12 @@ pub(crate) fn to_payload(message: wire::Message) -> Payload {
 /// The same of an answer that is a message and nothing else, which is told by itself.
 pub(crate) fn to_bare_payload(message: wire::Message) -> Payload {
     let mut payload = to_payload(message);
-    payload.content_type = match payload.content_type.rsplit_once(ID) {
-        Some((kind, id)) => format_smolstr!("{kind}; {AS_MESSAGE}{ID}{id}"),
-        None => format_smolstr!("{}; {AS_MESSAGE}", payload.content_type),
+    let kind = payload.content_type;
+    // The id stays at the end.
+    payload.content_type = if let Some((kind, id)) = kind.rsplit_once(ID) {
+        format_smolstr!("{kind}; {AS_MESSAGE}{ID}{id}")
+    } else {
+        format_smolstr!("{kind}; {AS_MESSAGE}")
     };
     payload
 }

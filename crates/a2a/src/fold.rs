@@ -87,7 +87,7 @@ impl Fold {
 
     /// An artifact says something else besides its parts from now on.
     fn dress(&mut self, head: Head) {
-        let id = self.heads.get(&head.name).map_or_else(|| head.name.clone(), |known| known.id());
+        let id = self.heads.get(&head.name).map_or_else(|| head.name.clone(), Head::id);
         if let Some(known) = self.artifacts.iter_mut().find(|known| known.artifact_id == id) {
             head.put_on(known);
         }
