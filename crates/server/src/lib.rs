@@ -23,6 +23,7 @@
 //! # Ok(()) }
 //! ```
 
+mod a2a_agent_json;
 mod backend;
 mod config;
 mod connection;
@@ -41,6 +42,7 @@ mod stats_json;
 #[cfg(test)]
 mod tests;
 
+pub use a2a_agent_json::a2a_agent_json;
 pub use config::ServerConfig;
 pub use error::BindError;
 pub use proxy::LetPrivate;

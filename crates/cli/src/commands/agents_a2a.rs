@@ -10,7 +10,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use trunkline_types::{A2aAgent, A2aAgentSettings, AgentId, SkillName};
+use trunkline_server::a2a_agent_json;
+use trunkline_types::{A2aAgent, A2aAgentSettings, AgentId};
 
 /// What `agents add` takes.
 #[derive(Args, Debug)]
@@ -90,7 +91,7 @@ fn secret(file: &Path) -> Result<String, CliError> {
 pub(super) async fn add(link: &Link, args: AddArgs, output: &Output) -> Result<(), CliError> {
     let agent = link.add_a2a_agent(args.settings()?).await?;
     if output.is_json() {
-        return output.value(&shown(&agent));
+        return output.value(&a2a_agent_json(&agent));
     }
     let skills = joined(agent.skills.iter());
     output.line(format_args!(
@@ -117,7 +118,7 @@ pub(super) async fn list(link: &Link, most: usize, output: &Output) -> Result<()
     let more = agents.len() > most;
     let agents = &agents[..agents.len().min(most)];
     if output.is_json() {
-        output.value(&agents.iter().map(shown).collect::<Value>())?;
+        output.value(&agents.iter().map(a2a_agent_json).collect::<Value>())?;
     } else if agents.is_empty() {
         output.note("no servers of A2A elsewhere; add one with `trunkline agents add --a2a URL`");
     } else {
@@ -138,37 +139,4 @@ pub(super) async fn list(link: &Link, most: usize, output: &Output) -> Result<()
         output.note(format_args!("there are more than {most}: raise --limit"));
     }
     Ok(())
-}
-
-fn shown(agent: &A2aAgent) -> Value {
-    let A2aAgent {
-        id,
-        url,
-        idempotent,
-        headers,
-        refresh,
-        answer_within,
-        allow_private,
-        interface,
-        binding,
-        streaming,
-        skills,
-        read_at,
-        trouble,
-    } = agent;
-    json!({
-        "id": id.as_str(),
-        "url": url,
-        "idempotent": idempotent,
-        "headers": headers.iter().map(smol_str::SmolStr::as_str).collect::<Vec<_>>(),
-        "refresh_ms": refresh.as_millis(),
-        "answer_within_ms": answer_within.as_millis(),
-        "allow_private": allow_private,
-        "interface": interface,
-        "binding": binding.as_str(),
-        "streaming": streaming,
-        "skills": skills.iter().map(SkillName::as_str).collect::<Vec<_>>(),
-        "read_at_ms": read_at.map(|at| at.0),
-        "trouble": trouble,
-    })
 }

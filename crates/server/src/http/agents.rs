@@ -1,6 +1,7 @@
 //! The directory as JSON, searched by skill, tag and state; and agents elsewhere, added and removed.
 
 use super::a2a::acting;
+use crate::a2a_agent_json::a2a_agent_json;
 use crate::hub::Hub;
 use axum::Json;
 use axum::body::to_bytes;
@@ -98,7 +99,7 @@ pub(crate) async fn add_agent(State(hub): State<Arc<Hub>>, request: Request) -> 
         adding.await.map_err(|error| broken(&error))?
     };
     match added.await {
-        Ok(agent) => (StatusCode::CREATED, Json(elsewhere(&agent))).into_response(),
+        Ok(agent) => (StatusCode::CREATED, Json(a2a_agent_json(&agent))).into_response(),
         Err(refusal) => refused(&refusal),
     }
 }
@@ -120,40 +121,6 @@ pub(crate) async fn remove_agent(
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(refusal) => refused(&refusal),
     }
-}
-
-/// An agent elsewhere; its headers by their names only.
-fn elsewhere(agent: &A2aAgent) -> Value {
-    let A2aAgent {
-        id,
-        url,
-        idempotent,
-        headers,
-        refresh,
-        answer_within,
-        allow_private,
-        interface,
-        binding,
-        streaming,
-        skills,
-        read_at,
-        trouble,
-    } = agent;
-    json!({
-        "id": id.as_str(),
-        "url": url,
-        "idempotent": idempotent,
-        "headers": headers.iter().map(smol_str::SmolStr::as_str).collect::<Vec<_>>(),
-        "refresh_ms": refresh.as_millis(),
-        "answer_within_ms": answer_within.as_millis(),
-        "allow_private": allow_private,
-        "interface": interface,
-        "binding": binding.as_str(),
-        "streaming": streaming,
-        "skills": skills.iter().map(SkillName::as_str).collect::<Vec<_>>(),
-        "read_at_ms": read_at.map(|at| at.0),
-        "trouble": trouble,
-    })
 }
 
 /// The agents that a search finds, a page in the order of their ids.
@@ -244,7 +211,7 @@ fn shown(agent: &AgentInfo, known: &[A2aAgent]) -> Value {
         "card": format!("/agents/{}/.well-known/agent-card.json", card.id),
     });
     if let Some(known) = known.iter().find(|known| known.id == card.id) {
-        shown["a2a"] = elsewhere(known);
+        shown["a2a"] = a2a_agent_json(known);
     }
     shown
 }
