@@ -178,9 +178,11 @@ fn texts(of: &[SmolStr]) -> Vec<&str> {
     of.iter().map(SmolStr::as_str).collect()
 }
 
-/// The card of one agent, which stands at the root unless its `own` path is meant.
+/// The card of one agent, which stands at the root unless its `own` path is meant. Of some of its
+/// skills more is `told` than their names.
 pub(crate) fn of_agent(
     info: &AgentInfo,
+    told: &[AgentSkill],
     place: Place<'_>,
     own: bool,
     extended: bool,
@@ -194,8 +196,9 @@ pub(crate) fn of_agent(
         let tags: Vec<_> = known.collect();
         if tags.is_empty() { vec![id.to_owned()] } else { tags }
     };
-    let mut skills: Vec<_> =
-        card.skills.iter().map(|name| skill(name.as_str(), description, tags())).collect();
+    let told = |name: &SkillName| told.iter().find(|skill| skill.id == name.as_str()).cloned();
+    let of = |name| told(name).unwrap_or_else(|| skill(name.as_str(), description, tags()));
+    let mut skills: Vec<_> = card.skills.iter().map(of).collect();
     if skills.is_empty() {
         // The standard has no agent without a skill; this one takes what is sent to it.
         skills.push(skill("message", description, tags()));

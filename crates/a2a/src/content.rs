@@ -38,6 +38,19 @@ pub(crate) fn to_payload(message: wire::Message) -> Payload {
     Payload::new(WHOLE, data)
 }
 
+/// The same of an answer that is a message and nothing else, which is told by itself.
+pub(crate) fn to_bare_payload(message: wire::Message) -> Payload {
+    let mut payload = to_payload(message);
+    let kind = payload.content_type;
+    // The id stays at the end.
+    payload.content_type = if let Some((kind, id)) = kind.rsplit_once(ID) {
+        format_smolstr!("{kind}; {AS_MESSAGE}{ID}{id}")
+    } else {
+        format_smolstr!("{kind}; {AS_MESSAGE}")
+    };
+    payload
+}
+
 /// The payload of a message with one part that says all there is to say.
 fn plain(message: &wire::Message) -> Option<Payload> {
     let wire::Message {
@@ -158,9 +171,12 @@ pub(crate) fn of_part(part: &Part) -> Payload {
 
 /// Whether an agent wants its answer told by itself instead of with its task.
 pub(crate) fn is_bare(payload: &Payload) -> bool {
-    let parameters = payload.content_type.split(';').skip(1);
-    is_whole(&payload.content_type)
-        && parameters.map(str::trim).any(|known| known.eq_ignore_ascii_case(AS_MESSAGE))
+    let kind = payload.content_type.as_str();
+    // What has an id of its own is a message, in whatever form.
+    let (kind, is_message) =
+        kind.rsplit_once(ID).map_or((kind, is_whole(kind)), |(kind, _)| (kind, true));
+    let mut parameters = kind.split(';').skip(1).map(str::trim);
+    is_message && parameters.any(|known| known.eq_ignore_ascii_case(AS_MESSAGE))
 }
 
 /// Where a message belongs.
@@ -180,7 +196,10 @@ pub(crate) fn to_message(
 ) -> Result<wire::Message, Fault> {
     let payload = unpacked(payload)?;
     let (content_type, id) = match payload.content_type.rsplit_once(ID) {
-        Some((content_type, id)) => (content_type, id.strip_suffix('"')),
+        Some((content_type, id)) => {
+            let kind = content_type.strip_suffix(AS_MESSAGE).unwrap_or(content_type);
+            (kind.strip_suffix("; ").unwrap_or(kind), id.strip_suffix('"'))
+        }
         None => (payload.content_type.as_str(), None),
     };
     // The same wherever and whenever it is shown.
@@ -434,6 +453,19 @@ mod tests {
         }
         for kind in [WHOLE, "application/json; as=message", "application/a2a+json; as=task"] {
             assert!(!is_bare(&said(kind)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_told_by_itself_comes_back_as_it_was() {
+        for part in [json!({"text": "hi"}), json!({"data": 5}), json!({"url": "https://x/f"})] {
+            let sent = message(&part);
+            let payload = to_bare_payload(sent.clone());
+            assert!(is_bare(&payload) && !is_bare(&to_payload(sent.clone())), "{part}");
+            let back = back(&payload);
+            assert_eq!(back.message_id, sent.message_id);
+            assert_eq!(back.parts[0].content, sent.parts[0].content);
+            assert!(!back.parts[0].media_type.contains("as="), "{part}");
         }
     }
 

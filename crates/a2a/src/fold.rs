@@ -1,9 +1,10 @@
 //! What a task's events come to: its state as of a number, what it asked, its artifacts.
 
 use crate::content::to_artifact;
-use crate::downstream::LINK;
+use crate::downstream::{Head, is_note};
 use crate::fault::Fault;
 use crate::wire::{Artifact, TaskArtifactUpdateEvent};
+use std::collections::BTreeMap;
 use trunkline_types::{
     ArtifactChunk, Payload, TaskEvent, TaskEventBody, TaskState, TaskUpdate, WallTime,
 };
@@ -13,6 +14,8 @@ use trunkline_types::{
 pub(crate) struct Fold {
     /// The artifacts in the order in which they were begun.
     pub(crate) artifacts: Vec<Artifact>,
+    /// What artifacts say besides their parts, where the broker has noted that.
+    pub(crate) heads: BTreeMap<String, Head>,
     /// The number of the last event that was read or is missing.
     pub(crate) last: u64,
     /// When that one was made; unknown while it is missing.
@@ -30,7 +33,7 @@ impl Fold {
     pub(crate) fn take(&mut self, update: &TaskUpdate) -> Result<(), Fault> {
         if let TaskUpdate::Event(TaskEvent { body: TaskEventBody::Artifact(chunk), .. }) = update
             // What the broker notes for itself is no client's affair.
-            && chunk.name != LINK
+            && !is_note(chunk)
         {
             self.add(chunk)?;
         }
@@ -55,7 +58,11 @@ impl Fold {
                     TaskEventBody::Message { payload, .. } => {
                         self.question = Some((payload.clone(), *at));
                     }
-                    TaskEventBody::Artifact(_) => {}
+                    TaskEventBody::Artifact(chunk) => {
+                        if let Some(head) = Head::read(chunk) {
+                            self.dress(head);
+                        }
+                    }
                 }
             }
             TaskUpdate::Gap { first, last } => {
@@ -69,7 +76,7 @@ impl Fold {
 
     /// Continues an artifact, or begins it anew.
     fn add(&mut self, chunk: &ArtifactChunk) -> Result<(), Fault> {
-        let piece = artifact(chunk)?;
+        let piece = self.piece(chunk)?;
         match self.artifacts.iter_mut().find(|known| known.artifact_id == piece.artifact_id) {
             Some(known) if chunk.append => known.parts.extend(piece.parts),
             Some(known) => *known = piece,
@@ -77,32 +84,44 @@ impl Fold {
         }
         Ok(())
     }
-}
 
-/// One piece of an artifact.
-fn artifact(chunk: &ArtifactChunk) -> Result<Artifact, Fault> {
-    let mut artifact = to_artifact(&chunk.payload)?;
-    artifact.artifact_id = chunk.name.to_string();
-    if artifact.name.is_empty() {
-        artifact.name.clone_from(&artifact.artifact_id);
+    /// An artifact says something else besides its parts from now on.
+    fn dress(&mut self, head: Head) {
+        let id = self.heads.get(&head.name).map_or_else(|| head.name.clone(), Head::id);
+        if let Some(known) = self.artifacts.iter_mut().find(|known| known.artifact_id == id) {
+            head.put_on(known);
+        }
+        self.heads.insert(head.name.clone(), head);
     }
-    Ok(artifact)
-}
 
-/// What a stream tells of a piece of an artifact.
-pub(crate) fn artifact_event(
-    chunk: &ArtifactChunk,
-    task_id: String,
-    context_id: String,
-) -> Result<TaskArtifactUpdateEvent, Fault> {
-    Ok(TaskArtifactUpdateEvent {
-        task_id,
-        context_id,
-        artifact: Some(artifact(chunk)?),
-        append: chunk.append,
-        last_chunk: chunk.last,
-        metadata: None,
-    })
+    /// One piece of an artifact.
+    fn piece(&self, chunk: &ArtifactChunk) -> Result<Artifact, Fault> {
+        let mut artifact = to_artifact(&chunk.payload)?;
+        artifact.artifact_id = chunk.name.to_string();
+        match self.heads.get(chunk.name.as_str()) {
+            Some(head) => head.put_on(&mut artifact),
+            None if artifact.name.is_empty() => artifact.name.clone_from(&artifact.artifact_id),
+            None => {}
+        }
+        Ok(artifact)
+    }
+
+    /// What a stream tells of a piece of an artifact.
+    pub(crate) fn artifact_event(
+        &self,
+        chunk: &ArtifactChunk,
+        task_id: String,
+        context_id: String,
+    ) -> Result<TaskArtifactUpdateEvent, Fault> {
+        Ok(TaskArtifactUpdateEvent {
+            task_id,
+            context_id,
+            artifact: Some(self.piece(chunk)?),
+            append: chunk.append,
+            last_chunk: chunk.last,
+            metadata: None,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The way to the broker, as whoever mounts A2A gives it.
 
+use crate::wire::AgentSkill;
 use futures_util::Stream;
 use std::pin::Pin;
 use std::sync::Arc;
 use trunkline_types::session::{Accepted, BoxFuture, Operation};
-use trunkline_types::{Answer, MessageId, Principal, Publish, Query, Refusal, TaskUpdate};
+use trunkline_types::{AgentId, Answer, MessageId, Principal, Publish, Query, Refusal, TaskUpdate};
 
 /// The news of a task: events in the order of their numbers, to its end.
 pub type Updates = Pin<Box<dyn Stream<Item = Result<TaskUpdate, Refusal>> + Send>>;
@@ -50,6 +51,10 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// Why it is not, for its owner.
     fn webhook<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<(), String>>;
+
+    /// What an agent that is a server elsewhere tells of its skills, by their names here; nothing
+    /// for any other agent, and while its card is not known.
+    fn skills(&self, agent: &AgentId) -> Vec<AgentSkill>;
 
     /// An id that nobody else has.
     fn next_id(&self) -> MessageId;

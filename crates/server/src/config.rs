@@ -1,6 +1,7 @@
 //! What can be set about the edges, and what must hold between the settings.
 
 use crate::BindError;
+use crate::proxy::LetPrivate;
 use crate::push::Allowed;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -68,6 +69,9 @@ pub struct ServerConfig {
     pub a2a_push_attempts: u32,
     /// What agents elsewhere may lead to besides public addresses. Default nothing.
     pub a2a_proxy_allow: Vec<Allowed>,
+    /// When whoever adds an agent elsewhere may let it be at a private address. Default while the
+    /// server listens on loopback.
+    pub a2a_proxy_private: LetPrivate,
     /// How long an agent elsewhere may take to answer anything but a message, and how long its
     /// stream may be silent until the task is asked for, 10 ms to 1 hour. Default 30 s.
     pub a2a_proxy_timeout: Duration,
@@ -97,6 +101,7 @@ impl Default for ServerConfig {
             a2a_push_timeout: Duration::from_secs(10),
             a2a_push_attempts: 10,
             a2a_proxy_allow: Vec::new(),
+            a2a_proxy_private: LetPrivate::default(),
             a2a_proxy_timeout: Duration::from_secs(30),
             drain_grace: Duration::from_secs(10),
         }
@@ -104,6 +109,15 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// Whether clients may let agents elsewhere be at private addresses.
+    pub(crate) fn lets_be_private(&self) -> bool {
+        match self.a2a_proxy_private {
+            LetPrivate::Loopback => self.listen.ip().is_loopback(),
+            LetPrivate::Always => true,
+            LetPrivate::Never => false,
+        }
+    }
+
     /// Checks what can be checked without a socket.
     pub(crate) fn check(&self) -> Result<(), BindError> {
         if !self.listen.ip().is_loopback() && !self.insecure {
@@ -170,6 +184,22 @@ mod tests {
         assert!(text.contains("0.0.0.0:7420") && text.contains("--insecure"), "{text}");
         open.insecure = true;
         assert!(open.check().is_ok());
+    }
+
+    #[test]
+    fn clients_open_private_addresses_only_where_they_are_on_the_same_machine() {
+        let lets = |listen: &str, a2a_proxy_private| {
+            let listen = listen.parse().unwrap();
+            ServerConfig { listen, a2a_proxy_private, ..ServerConfig::default() }.lets_be_private()
+        };
+        for (word, at_home, beyond) in
+            [("loopback", true, false), ("always", true, true), ("never", false, false)]
+        {
+            let word: LetPrivate = word.parse().unwrap();
+            assert_eq!(lets("[::1]:1", word), at_home, "{word}");
+            assert_eq!(lets("0.0.0.0:1", word), beyond, "{word}");
+        }
+        assert!("sometimes".parse::<LetPrivate>().is_err());
     }
 
     #[test]

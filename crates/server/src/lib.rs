@@ -45,6 +45,7 @@ mod tests;
 pub use a2a_agent_json::a2a_agent_json;
 pub use config::ServerConfig;
 pub use error::BindError;
+pub use proxy::LetPrivate;
 pub use push::Allowed;
 pub use server::{BoundServer, Server, ServerHandle};
 pub use stats_json::stats_json;

@@ -62,9 +62,16 @@ pub(super) fn call(
         extensions,
         idempotency_key: text(headers, "idempotency-key").map(str::to_owned),
         last_event_id: text(headers, "last-event-id").map(str::to_owned),
-        via: text(headers, VIA).map(str::to_owned),
+        via: via(headers),
         in_03: version == Some(Version::V03),
     }
+}
+
+/// The brokers that a message has passed, from however many headers.
+fn via(headers: &HeaderMap) -> Option<String> {
+    let all: Vec<&str> =
+        headers.get_all(VIA).iter().filter_map(|passed| passed.to_str().ok()).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// The version that the client speaks, if it is spoken here, the `earlier` one too if that is set.

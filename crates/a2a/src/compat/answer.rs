@@ -167,9 +167,9 @@ pub(crate) fn task(form: Form, task: &wire::Task) -> Value {
     form.of("task", made)
 }
 
-/// A message with a field `kind`.
-pub(crate) fn message(said: &wire::Message) -> Value {
-    Form::Kinds.message(said)
+/// A message.
+pub(crate) fn message(form: Form, said: &wire::Message) -> Value {
+    form.message(said)
 }
 
 /// One piece of news of a stream.

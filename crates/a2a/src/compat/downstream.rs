@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 type Fields = Map<String, Value>;
 
-/// An answer or an event, told by its `kind`, as the stream of 1.0 has it.
+/// An answer or an event as the stream of 1.0 has it. It is told by its `kind`, or, in the JSON of the
+/// proto file, by the one field that it has.
 pub(crate) fn told(said: Value) -> Result<Value, Fault> {
     let Value::Object(mut fields) = said else {
         return Err(Fault::field("result", "is no object"));
@@ -26,12 +27,31 @@ pub(crate) fn told(said: Value) -> Result<Value, Fault> {
         "task" => ("task", task(fields)?),
         // Some leave it out where there is only one thing that it can be.
         "" if fields.contains_key("status") => ("task", task(fields)?),
+        "" => return within(fields),
         other => {
             let shown: String = other.chars().take(64).collect();
             return Err(Fault::field("result.kind", format!("is '{shown}'")));
         }
     };
     Ok(json!({ name: made }))
+}
+
+/// What the one field of an answer says that tells its kind.
+fn within(fields: Fields) -> Result<Value, Fault> {
+    let only = fields.into_iter().next().filter(|(_, said)| said.is_object());
+    let (name, mut said) = only.ok_or_else(|| Fault::field("result", "says nothing"))?;
+    let kind = match name.as_str() {
+        "task" => "task",
+        "message" | "msg" => "message",
+        "statusUpdate" => "status-update",
+        "artifactUpdate" => "artifact-update",
+        other => {
+            let shown: String = other.chars().take(64).collect();
+            return Err(Fault::field("result", format!("is '{shown}'")));
+        }
+    };
+    said["kind"] = kind.into();
+    told(said)
 }
 
 fn task(mut fields: Fields) -> Result<Value, Fault> {
@@ -71,11 +91,15 @@ fn status(said: Value) -> Result<Value, Fault> {
     let known = wire::TaskState::Submitted as i32..=wire::TaskState::AuthRequired as i32;
     let state = known
         .filter_map(|number| wire::TaskState::try_from(number).ok())
-        .find(|state| own_state(*state).is_some_and(|own| own.as_str() == named))
+        .find(|state| {
+            let is_proto = state.as_str_name() == named.replace("CANCELLED", "CANCELED");
+            is_proto || own_state(*state).is_some_and(|own| own.as_str() == named)
+        })
         // `unknown`, or what nobody knows.
         .unwrap_or(wire::TaskState::Unspecified);
     fields.insert("state".to_owned(), state.as_str_name().into());
-    match fields.remove("message") {
+    let update = fields.remove("update");
+    match fields.remove("message").or(update) {
         None | Some(Value::Null) => {}
         Some(said) => {
             fields.insert("message".to_owned(), message(said)?.into());
@@ -113,9 +137,12 @@ mod tests {
             "history": [{"messageId": "n", "role": "ROLE_USER", "parts": [{"url": "http://u"}]}],
         }))
         .unwrap();
-        let back = told(shown(Form::Kinds, &task)).unwrap();
-        let back: wire::StreamResponse = serde_json::from_value(back).unwrap();
-        assert_eq!(back.payload, Some(wire::stream_response::Payload::Task(task)));
+        let proto = json!({"task": shown(Form::Proto, &task)});
+        for said in [shown(Form::Kinds, &task), shown(Form::Proto, &task), proto] {
+            let back = told(said).unwrap();
+            let back: wire::StreamResponse = serde_json::from_value(back).unwrap();
+            assert_eq!(back.payload, Some(wire::stream_response::Payload::Task(task.clone())));
+        }
     }
 
     #[test]
@@ -137,9 +164,19 @@ mod tests {
         );
         let message = json!({"kind": "message", "messageId": "m", "role": "agent", "parts": []});
         assert_eq!(told(message).unwrap()["message"]["role"], "ROLE_AGENT");
-        for wrong in
-            [json!(1), json!({"kind": "x"}), json!({}), json!({"kind": "task", "history": 1})]
-        {
+        let status = json!({"statusUpdate": {"taskId": "t", "contextId": "c",
+            "status": {"state": "TASK_STATE_CANCELLED"}}});
+        assert_eq!(told(status).unwrap()["statusUpdate"]["status"]["state"], "TASK_STATE_CANCELED");
+        let message = json!({"message": {"messageId": "m", "role": "ROLE_AGENT", "content": []}});
+        assert_eq!(told(message).unwrap()["message"]["messageId"], "m");
+        for wrong in [
+            json!(1),
+            json!({"kind": "x"}),
+            json!({}),
+            json!({"x": {}}),
+            json!({"task": 1}),
+            json!({"kind": "task", "history": 1}),
+        ] {
             assert!(told(wrong).is_err());
         }
     }

@@ -10,6 +10,8 @@ use crate::fault::FaultKind;
 use crate::wire::{StreamResponse, Task, stream_response::Payload as Told};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 /// Why there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +44,43 @@ impl Trouble {
     pub fn new(why: Why, text: impl Into<String>) -> Self {
         Self { why, text: text.into() }
     }
+
+    /// What a status of gRPC means that a server has answered with.
+    pub fn of_grpc(ask: &Ask, status: &Status) -> Self {
+        let mut text = format!("it answered with {:?}: {}", status.code(), status.message());
+        text.truncate(text.floor_char_boundary(2_000));
+        let details = status.get_error_details();
+        let reason = details.error_info().map_or("", |info| info.reason.as_str());
+        let after = details.retry_info().and_then(|info| info.retry_delay);
+        let is = |kind: FaultKind| reason == kind.reason();
+        let why = match status.code() {
+            _ if is(FaultKind::Loop) => Why::Loop,
+            _ if is(FaultKind::TaskNotFound) => Why::NoTask,
+            Code::NotFound if reason.is_empty() && !ask.begins() => Why::NoTask,
+            Code::Unavailable | Code::ResourceExhausted => Why::Busy(after),
+            Code::NotFound
+            | Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented => Why::Refused,
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::Internal
+            | Code::DataLoss => Why::Unknown,
+        };
+        Self { why, text }
+    }
+
+    /// What a status of HTTP means, where there should have been another answer.
+    pub fn of_http(status: u16) -> Self {
+        of_status(status, None)
+    }
 }
 
 impl Interface {
@@ -58,13 +97,21 @@ impl Interface {
     ) -> Result<StreamResponse, Trouble> {
         let read = serde_json::from_slice::<Value>(body);
         let failed = !(200..300).contains(&status);
-        let unreadable = || of_status(status, retry_after);
+        let unreadable = || {
+            let mut trouble = of_status(status, retry_after);
+            // All that this version says of it.
+            let is_old = self.binding == Binding::Rest && self.spoken == Spoken::V03;
+            if is_old && status == 404 && !ask.begins() {
+                trouble.why = Why::NoTask;
+            }
+            trouble
+        };
         match (self.binding, read) {
             (_, Err(error)) if !failed => {
                 Err(Trouble::new(Why::Unknown, format!("its answer is no JSON: {error}")))
             }
             (_, Err(_no_json)) => Err(unreadable()),
-            (Binding::JsonRpc, Ok(Value::Object(mut answer))) => {
+            (Binding::JsonRpc | Binding::Grpc, Ok(Value::Object(mut answer))) => {
                 if let Some(error) = answer.remove("error").filter(|error| !error.is_null()) {
                     return Err(of_error(&error, &error["data"], retry_after));
                 }
@@ -85,7 +132,7 @@ impl Interface {
                 None => Err(unreadable()),
             },
             (Binding::Rest, Ok(answer)) => self.result(ask, answer),
-            (Binding::JsonRpc, Ok(_)) => Err(unreadable()),
+            (Binding::JsonRpc | Binding::Grpc, Ok(_)) => Err(unreadable()),
         }
     }
 
@@ -110,6 +157,19 @@ impl Interface {
         };
         let read: StreamResponse =
             serde_json::from_value(result).map_err(|error| nonsense(error.to_string()))?;
+        ask.checked(read)
+    }
+}
+
+impl Ask {
+    /// An answer, if it is one to what was asked.
+    ///
+    /// # Errors
+    /// The [`Trouble`] that it is none.
+    pub fn checked(&self, read: StreamResponse) -> Result<StreamResponse, Trouble> {
+        let nonsense =
+            |what: String| Trouble::new(Why::Unknown, format!("its answer cannot be read: {what}"));
+        let is_task = matches!(self, Self::Get(..) | Self::Cancel(_));
         match &read.payload {
             None => Err(nonsense("it is none of task, message and update".to_owned())),
             Some(Told::Task(Task { id, status, .. })) if id.is_empty() || status.is_none() => {
@@ -232,6 +292,34 @@ mod tests {
             let answered = rpc().answer(&get(), status, None, b"<html>");
             assert_eq!(answered.unwrap_err().why, meant, "{status}");
         }
+    }
+
+    #[test]
+    fn a_status_of_grpc_is_told_apart_as_the_error_that_it_is() {
+        for (kind, meant) in [
+            (FaultKind::TaskNotFound, Why::NoTask),
+            (FaultKind::AgentNotFound, Why::Refused),
+            (FaultKind::UnsupportedOperation, Why::Refused),
+            (FaultKind::Unavailable, Why::Busy(None)),
+            (FaultKind::Loop, Why::Loop),
+            (FaultKind::Internal, Why::Unknown),
+        ] {
+            let status = Fault::new(kind, "no").to_status();
+            assert_eq!(Trouble::of_grpc(&get(), &status).why, meant, "{kind:?}");
+        }
+        let sent = Ask::Send(Box::default());
+        let bare = Status::not_found("x");
+        assert_eq!(Trouble::of_grpc(&get(), &bare).why, Why::NoTask);
+        assert_eq!(Trouble::of_grpc(&sent, &bare).why, Why::Refused);
+    }
+
+    #[test]
+    fn the_earlier_version_says_by_status_alone_that_there_is_no_such_task() {
+        let old = interface(Binding::Rest, Spoken::V03);
+        let why = |ask: &Ask, status| old.answer(ask, status, None, b"{}").unwrap_err().why;
+        assert_eq!(why(&get(), 404), Why::NoTask);
+        assert_eq!(why(&Ask::Send(Box::default()), 404), Why::Refused);
+        assert_eq!(why(&get(), 400), Why::Refused);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The card of an agent elsewhere: what is mirrored of it, and by which interface it is called.
 
 use crate::card::{EARLIER, PROTOCOL};
+use crate::wire::AgentSkill;
 use serde_json::{Map, Value};
 
 /// Most skills that are read of a card.
@@ -13,6 +14,8 @@ pub enum Binding {
     JsonRpc,
     /// HTTP+JSON.
     Rest,
+    /// gRPC.
+    Grpc,
 }
 
 /// Which version of the standard is spoken.
@@ -45,12 +48,14 @@ impl Interface {
             (Binding::Rest, Spoken::V1) => "HTTP+JSON 1.0",
             (Binding::JsonRpc, Spoken::V03) => "JSONRPC 0.3",
             (Binding::Rest, Spoken::V03) => "HTTP+JSON 0.3",
+            (Binding::Grpc, Spoken::V1) => "GRPC 1.0",
+            (Binding::Grpc, Spoken::V03) => "GRPC 0.3",
         }
     }
 }
 
 /// What is mirrored of an agent elsewhere.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DownstreamCard {
     /// Its name.
     pub name: String,
@@ -58,8 +63,8 @@ pub struct DownstreamCard {
     pub description: String,
     /// The version of its code.
     pub version: String,
-    /// The ids of its skills.
-    pub skills: Vec<String>,
+    /// Its skills, as it tells of them.
+    pub skills: Vec<AgentSkill>,
     /// The tags of its skills, each once.
     pub tags: Vec<String>,
     /// The media types that it takes.
@@ -75,12 +80,16 @@ pub struct DownstreamCard {
 }
 
 impl DownstreamCard {
-    /// Reads a card of 1.0 or 0.3, and picks the interface: the first that is spoken here, of 1.0
-    /// if there is one.
+    /// Reads a card of 1.0 or 0.3, and picks the interface: the first that is spoken here and that
+    /// `may_be_called`, of 1.0 if there is one.
     ///
     /// # Errors
-    /// What is wrong with it: a field is missing, or no interface is spoken here.
-    pub fn read(body: &[u8]) -> Result<Self, String> {
+    /// What is wrong with it: a field is missing, no interface is spoken here, or why the best of
+    /// those that are may not be called.
+    pub fn read(
+        body: &[u8],
+        may_be_called: impl Fn(&Interface) -> Result<(), String>,
+    ) -> Result<Self, String> {
         let card: Value =
             serde_json::from_slice(body).map_err(|error| format!("is no JSON: {error}"))?;
         let Value::Object(card) = card else { return Err("is no JSON object".to_owned()) };
@@ -88,21 +97,20 @@ impl DownstreamCard {
         if !is_new && !card.contains_key("url") {
             return Err("lacks supportedInterfaces, as 1.0 has it, and url, as 0.3 had it".into());
         }
-        let interface = if is_new { pick(&card)? } else { pick_03(&card)? };
+        let interfaces = if is_new { offered(&card)? } else { offered_03(&card)? };
+        let interface = pick(interfaces, may_be_called)?;
         let capabilities = field(&card, "", "capabilities")?;
         let skills = list(&card, "", "skills")?;
-        let (mut ids, mut tags) = (Vec::new(), Vec::new());
+        let (mut known, mut tags) = (Vec::new(), Vec::new());
         for (place, skill) in skills.iter().enumerate().take(MOST_SKILLS) {
             let place = format!("skills[{place}].");
-            let skill =
-                skill.as_object().ok_or_else(|| format!("has {place} that is no object"))?;
-            ids.push(text(skill, &place, "id")?);
-            text(skill, &place, "name")?;
-            for tag in texts(skill, "tags") {
-                if !tags.contains(&tag) {
-                    tags.push(tag);
+            let skill = read_skill(skill, &place)?;
+            for tag in &skill.tags {
+                if !tags.contains(tag) {
+                    tags.push(tag.clone());
                 }
             }
+            known.push(skill);
         }
         let extensions = capabilities.get("extensions").and_then(Value::as_array);
         let required = extensions.into_iter().flatten();
@@ -113,7 +121,7 @@ impl DownstreamCard {
             name: text(&card, "", "name")?,
             description: text(&card, "", "description")?,
             version: text(&card, "", "version")?,
-            skills: ids,
+            skills: known,
             tags,
             input_modes: texts(&card, "defaultInputModes"),
             output_modes: texts(&card, "defaultOutputModes"),
@@ -124,6 +132,21 @@ impl DownstreamCard {
             interface,
         })
     }
+}
+
+/// What a card says of a skill. Who may call it is the broker's to say.
+fn read_skill(said: &Value, place: &str) -> Result<AgentSkill, String> {
+    let said = said.as_object().ok_or_else(|| format!("has {place} that is no object"))?;
+    Ok(AgentSkill {
+        id: text(said, place, "id")?,
+        name: text(said, place, "name")?,
+        description: said.get("description").and_then(Value::as_str).unwrap_or_default().into(),
+        tags: texts(said, "tags"),
+        examples: texts(said, "examples"),
+        input_modes: texts(said, "inputModes"),
+        output_modes: texts(said, "outputModes"),
+        security_requirements: Vec::new(),
+    })
 }
 
 fn field<'a>(of: &'a Map<String, Value>, place: &str, name: &str) -> Result<&'a Value, String> {
@@ -162,65 +185,102 @@ fn spoken(version: &str) -> Option<Spoken> {
     }
 }
 
-/// What is called of an interface; HTTP+JSON of the earlier version is not.
+/// What is called of an interface; gRPC of the earlier version is not.
 fn binding(named: &str, spoken: Spoken) -> Option<Binding> {
     match (named, spoken) {
         ("JSONRPC", _) => Some(Binding::JsonRpc),
-        ("HTTP+JSON", Spoken::V1) => Some(Binding::Rest),
+        ("HTTP+JSON", _) => Some(Binding::Rest),
+        ("GRPC", Spoken::V1) => Some(Binding::Grpc),
         _ => None,
     }
 }
 
-fn none_spoken(offered: &[String]) -> String {
-    format!(
-        "offers {}; spoken here are JSONRPC 1.0, HTTP+JSON 1.0 and JSONRPC 0.3",
-        if offered.is_empty() { "no interface".to_owned() } else { offered.join(", ") }
-    )
+/// Where an interface is called. One of gRPC is often named by host and port alone.
+fn address(url: &str, binding: Binding) -> String {
+    let url = url.trim_end_matches('/');
+    if binding != Binding::Grpc {
+        return url.to_owned();
+    }
+    match url.split_once("://") {
+        Some(("grpc", place)) => format!("http://{place}"),
+        Some(("grpcs", place)) => format!("https://{place}"),
+        Some(_) => url.to_owned(),
+        None if url.ends_with(":443") => format!("https://{url}"),
+        None => format!("http://{url}"),
+    }
 }
 
-fn pick(card: &Map<String, Value>) -> Result<Interface, String> {
-    let mut offered = Vec::new();
-    let mut best: Option<Interface> = None;
+/// What a card offers: what is spoken here, the best first, and the names of everything.
+#[derive(Default)]
+struct Offered {
+    spoken: Vec<Interface>,
+    names: Vec<String>,
+}
+
+impl Offered {
+    fn add(&mut self, (named, version): (&str, &str), url: &str, tenant: &str) {
+        self.names.push(format!("{named} {version}"));
+        let Some(spoken) = spoken(version) else { return };
+        let Some(binding) = binding(named, spoken) else { return };
+        let (url, tenant) = (address(url, binding), tenant.to_owned());
+        self.spoken.push(Interface { url, binding, spoken, tenant });
+    }
+}
+
+/// The best interface that may be called.
+fn pick(
+    offered: Offered,
+    may_be_called: impl Fn(&Interface) -> Result<(), String>,
+) -> Result<Interface, String> {
+    let Offered { mut spoken, names } = offered;
+    // The card's order is its preference, within a version.
+    spoken.sort_by_key(|interface| interface.spoken == Spoken::V03);
+    let mut why = None;
+    for interface in spoken {
+        match may_be_called(&interface) {
+            Ok(()) => return Ok(interface),
+            Err(refused) => drop(why.get_or_insert(refused)),
+        }
+    }
+    Err(why.unwrap_or_else(|| {
+        format!(
+            "offers {}; spoken here are JSONRPC, HTTP+JSON and GRPC 1.0, JSONRPC and HTTP+JSON 0.3",
+            if names.is_empty() { "no interface".to_owned() } else { names.join(", ") }
+        )
+    }))
+}
+
+fn offered(card: &Map<String, Value>) -> Result<Offered, String> {
+    let mut offered = Offered::default();
     for (place, item) in list(card, "", "supportedInterfaces")?.iter().enumerate() {
         let place = format!("supportedInterfaces[{place}].");
         let item = item.as_object().ok_or_else(|| format!("has {place} that is no object"))?;
         let url = text(item, &place, "url")?;
         let named = text(item, &place, "protocolBinding")?;
         let version = text(item, &place, "protocolVersion")?;
-        let tenant = item.get("tenant").and_then(Value::as_str).unwrap_or_default().to_owned();
-        offered.push(format!("{named} {version}"));
-        let Some(spoken) = spoken(&version) else { continue };
-        let Some(binding) = binding(&named, spoken) else { continue };
-        // The card's order is its preference, within a version.
-        let is_better =
-            best.as_ref().is_none_or(|best| best.spoken == Spoken::V03 && spoken == Spoken::V1);
-        if is_better {
-            let url = url.trim_end_matches('/').to_owned();
-            best = Some(Interface { url, binding, spoken, tenant });
-        }
+        let tenant = item.get("tenant").and_then(Value::as_str).unwrap_or_default();
+        offered.add((&named, &version), &url, tenant);
     }
-    best.ok_or_else(|| none_spoken(&offered))
+    Ok(offered)
 }
 
-fn pick_03(card: &Map<String, Value>) -> Result<Interface, String> {
+fn offered_03(card: &Map<String, Value>) -> Result<Offered, String> {
     let version = text(card, "", "protocolVersion")?;
     let preferred = card.get("preferredTransport").and_then(Value::as_str).unwrap_or("JSONRPC");
-    let mut all = vec![(preferred.to_owned(), text(card, "", "url")?)];
+    let mut offered = Offered::default();
+    let mut add = |named: &str, url: &str| {
+        offered.add((named, &version), url, "");
+        // In a card without a list of versions nothing else can be meant.
+        offered.spoken.retain(|interface| interface.spoken == Spoken::V03);
+    };
+    add(preferred, &text(card, "", "url")?);
     let more = card.get("additionalInterfaces").and_then(Value::as_array);
     for (place, item) in more.into_iter().flatten().enumerate() {
         let place = format!("additionalInterfaces[{place}].");
         let item = item.as_object().ok_or_else(|| format!("has {place} that is no object"))?;
-        all.push((text(item, &place, "transport")?, text(item, &place, "url")?));
+        add(&text(item, &place, "transport")?, &text(item, &place, "url")?);
     }
-    let offered: Vec<_> = all.iter().map(|(named, _)| format!("{named} {version}")).collect();
-    if spoken(&version) != Some(Spoken::V03) {
-        return Err(none_spoken(&offered));
-    }
-    let found = all.into_iter().find(|(named, _)| named == "JSONRPC");
-    let (_, url) = found.ok_or_else(|| none_spoken(&offered))?;
-    let url = url.trim_end_matches('/').to_owned();
-    let (binding, spoken) = (Binding::JsonRpc, Spoken::V03);
-    Ok(Interface { url, binding, spoken, tenant: String::new() })
+    Ok(offered)
 }
 
 #[cfg(test)]
@@ -258,7 +318,7 @@ mod tests {
     }
 
     fn read(card: &Value) -> Result<DownstreamCard, String> {
-        DownstreamCard::read(card.to_string().as_bytes())
+        DownstreamCard::read(card.to_string().as_bytes(), |_any| Ok(()))
     }
 
     #[test]
@@ -266,33 +326,75 @@ mod tests {
         let known = read(&card()).unwrap();
         assert_eq!(
             (known.interface.url.as_str(), known.interface.name()),
+            ("http://a/grpc", "GRPC 1.0")
+        );
+        let mut without = card();
+        without["supportedInterfaces"].as_array_mut().unwrap().remove(0);
+        let known = read(&without).unwrap();
+        assert_eq!(
+            (known.interface.url.as_str(), known.interface.name()),
             ("http://a/rest", "HTTP+JSON 1.0")
         );
         assert_eq!(known.interface.tenant, "t");
-        assert_eq!(
-            (known.skills, known.tags),
-            (vec!["count".into(), "sum".into()], vec!["n".into(), "m".into()])
-        );
+        let skill = &known.skills[0];
+        assert_eq!((skill.id.as_str(), skill.name.as_str()), ("count", "Count"));
+        assert_eq!((known.skills.len(), known.tags), (2, vec!["n".to_owned(), "m".to_owned()]));
         assert_eq!((known.required_extensions, known.streaming), (vec!["urn:a".to_owned()], true));
-        let mut only_old = card();
-        only_old["supportedInterfaces"].as_array_mut().unwrap().truncate(2);
-        assert_eq!(read(&only_old).unwrap().interface.name(), "JSONRPC 0.3");
+        without["supportedInterfaces"].as_array_mut().unwrap().truncate(1);
+        assert_eq!(read(&without).unwrap().interface.name(), "JSONRPC 0.3");
     }
 
     #[test]
-    fn a_card_of_the_earlier_version_is_read_wherever_it_names_json_rpc() {
+    fn an_interface_that_may_not_be_called_is_passed_over_and_the_best_one_says_why() {
+        let read = |refused: &[&str]| {
+            DownstreamCard::read(card().to_string().as_bytes(), |interface| {
+                let is_refused = refused.iter().any(|url| interface.url == *url);
+                if is_refused { Err(format!("refuses {}", interface.url)) } else { Ok(()) }
+            })
+        };
+        let all = ["http://a/grpc", "http://a/rest", "http://a/rpc", "http://a/old"];
+        for (count, picked) in [(1, all[1]), (2, all[2]), (3, all[3])] {
+            assert_eq!(read(&all[..count]).unwrap().interface.url, picked);
+        }
+        assert_eq!(read(&all).unwrap_err(), "refuses http://a/grpc");
+    }
+
+    #[test]
+    fn an_interface_of_grpc_is_called_where_its_host_and_port_are() {
+        for (named, called) in [
+            ("a:7420", "http://a:7420"),
+            ("a:443", "https://a:443"),
+            ("grpc://a:1", "http://a:1"),
+            ("grpcs://a:1", "https://a:1"),
+            ("https://a/", "https://a"),
+        ] {
+            assert_eq!(address(named, Binding::Grpc), called);
+        }
+    }
+
+    #[test]
+    fn a_card_of_the_earlier_version_is_called_by_what_it_prefers_of_what_is_spoken() {
         let known = read(&card_03()).unwrap();
+        assert_eq!(
+            (known.interface.url.as_str(), known.interface.name()),
+            ("http://b/rest", "HTTP+JSON 0.3")
+        );
+        assert!(!known.streaming);
+        let mut other = card_03();
+        other["preferredTransport"] = "GRPC".into();
+        let known = read(&other).unwrap();
         assert_eq!(
             (known.interface.url.as_str(), known.interface.name()),
             ("http://b/rpc", "JSONRPC 0.3")
         );
-        assert!(!known.streaming);
-        let mut other = card_03();
         other["additionalInterfaces"] = json!([]);
         let why = read(&other).unwrap_err();
-        assert!(why.contains("offers HTTP+JSON 0.3.0; spoken here are JSONRPC 1.0"), "{why}");
-        other["protocolVersion"] = "0.2.5".into();
-        assert!(read(&other).is_err());
+        assert!(why.contains("offers GRPC 0.3.0; spoken here are JSONRPC"), "{why}");
+        other["preferredTransport"] = "JSONRPC".into();
+        for version in ["0.2.5", "1.0"] {
+            other["protocolVersion"] = version.into();
+            assert!(read(&other).is_err(), "{version}");
+        }
     }
 
     #[test]
@@ -321,9 +423,11 @@ mod tests {
         without["supportedInterfaces"] = json!([]);
         assert!(read(&without).unwrap_err().contains("the list is empty"));
         assert!(read(&json!({"name": "x"})).unwrap_err().starts_with("lacks supportedInterfaces"));
-        assert!(read(&json!([])).is_err() && DownstreamCard::read(b"<html>").is_err());
-        let mut grpc = card();
-        grpc["supportedInterfaces"].as_array_mut().unwrap().truncate(1);
-        assert!(read(&grpc).unwrap_err().starts_with("offers GRPC 1.0; spoken here"));
+        assert!(read(&json!([])).is_err());
+        assert!(DownstreamCard::read(b"<html>", |_any| Ok(())).is_err());
+        let mut other = card();
+        other["supportedInterfaces"].as_array_mut().unwrap().truncate(1);
+        other["supportedInterfaces"][0]["protocolVersion"] = "2.0".into();
+        assert!(read(&other).unwrap_err().starts_with("offers GRPC 2.0; spoken here"));
     }
 }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod card;
+mod head;
 mod recall;
 mod relay;
 mod request;
@@ -14,6 +15,8 @@ mod sse;
 
 pub use answer::{Trouble, Why};
 pub use card::{Binding, DownstreamCard, Interface, Spoken};
+pub(crate) use head::Head;
+pub use head::is_note;
 pub use recall::{LINK, Link, Recall};
 pub use relay::{End, Relay, Step, whole_reply};
 pub use request::{Ask, Outgoing, first_message};

@@ -2,11 +2,13 @@
 //! and what of it was told. It is read back from the task's events, so that whoever gets the task
 //! next goes on where it was left.
 
+use super::head::{self, Head, is_note};
 use super::relay::Relay;
 use serde::{Deserialize, Serialize};
 use trunkline_types::{Payload, TaskEvent, TaskEventBody, TaskUpdate};
 
-/// The artifact of a task that notes its [`Link`]. Clients of the standard are not told of it.
+/// The artifact of a task that notes its [`Link`], and what artifacts say besides their parts.
+/// Clients of the standard are not told of it.
 pub const LINK: &str = "a2a-proxy";
 
 /// Which task elsewhere a task of the broker is done by.
@@ -31,7 +33,7 @@ pub struct Link {
 impl Link {
     /// As it is noted.
     pub fn note(&self) -> Payload {
-        Payload::new("application/json", serde_json::to_vec(self).unwrap_or_default())
+        head::note(self)
     }
 }
 
@@ -55,8 +57,10 @@ impl Recall {
             TaskUpdate::Event(TaskEvent { number, body, .. }) => {
                 self.last = *number;
                 let TaskEventBody::Artifact(chunk) = body else { return };
-                if chunk.name != LINK {
+                if !is_note(chunk) {
                     self.relay.told(chunk);
+                } else if let Some(head) = Head::read(chunk) {
+                    self.relay.noted(head);
                 } else if let Ok(link) = serde_json::from_slice(&chunk.payload.data) {
                     (self.link, self.gap) = (link, false);
                 }

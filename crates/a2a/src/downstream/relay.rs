@@ -1,7 +1,8 @@
 //! What the broker's own task is told of the one elsewhere: each piece of an artifact once, however
 //! often streams break and tasks are asked for anew.
 
-use crate::content::{of_part, to_artifact, to_payload};
+use super::head::Head;
+use crate::content::{of_part, to_artifact, to_bare_payload, to_payload};
 use crate::hash::stable;
 use crate::task::own_state;
 use crate::wire::{self, Artifact, Part, part::Content, stream_response::Payload as Told};
@@ -17,6 +18,9 @@ const LONGEST_NAME: usize = 200;
 pub enum Step {
     /// A piece of an artifact.
     Artifact(ArtifactChunk),
+    /// What an artifact says besides its parts, to be noted as a further piece of
+    /// [`LINK`](super::LINK) before its next piece.
+    Head(Payload),
     /// How far the work is.
     Progress(Progress),
     /// It has ended, or waits for its caller.
@@ -40,19 +44,46 @@ pub enum End {
         reason: PauseReason,
         /// What its caller is told.
         message: Option<Payload>,
-        /// What a task that is shown again is known by, until it waits for something else: one that
-        /// was just answered may be shown as it was before. 0 for an event, which is always new.
+        /// What the question is known by when it is told again. 0 if it asks nothing in words and
+        /// was told as an event.
         mark: u64,
+        /// Whether the task was shown, and not the change told: one that was just answered may be
+        /// shown as it was before. An event is always new.
+        shown: bool,
     },
 }
 
 /// What was told of a task elsewhere.
 #[derive(Clone, Debug, Default)]
 pub struct Relay {
-    /// Each artifact with what its pieces were.
-    artifacts: Vec<(SmolStr, Vec<u64>)>,
+    artifacts: Vec<Known>,
     /// What was said of the work last, so that it is not said again.
     doing: Option<Progress>,
+}
+
+/// What was told of an artifact.
+#[derive(Clone, Debug)]
+struct Known {
+    /// What it is called at the broker.
+    name: SmolStr,
+    /// What its pieces were.
+    marks: Vec<u64>,
+    /// What it says besides.
+    head: Head,
+}
+
+/// What a question is known by: its words. Without any, when it was asked must do.
+fn question(status: &wire::TaskStatus) -> u64 {
+    let said = match status.message.clone() {
+        Some(message) => {
+            // Where it belongs is left out by some of those who tell it.
+            let (task_id, context_id) = (String::new(), String::new());
+            let message = Some(wire::Message { task_id, context_id, ..message });
+            wire::TaskStatus { state: status.state, message, timestamp: None }
+        }
+        None => status.clone(),
+    };
+    stable(serde_json::to_string(&said).unwrap_or_default().as_bytes())
 }
 
 /// What a piece is, so that it is known again.
@@ -64,21 +95,41 @@ fn mark(payload: &Payload) -> u64 {
 impl Relay {
     /// A piece was told.
     pub fn told(&mut self, chunk: &ArtifactChunk) {
-        let mark = mark(&chunk.payload);
-        match self.artifacts.iter_mut().find(|(name, _)| *name == chunk.name) {
-            Some((_, marks)) if chunk.append => marks.push(mark),
-            Some((_, marks)) => *marks = vec![mark],
-            None => self.artifacts.push((chunk.name.clone(), vec![mark])),
+        let known = self.known(&chunk.name);
+        if !chunk.append {
+            known.marks.clear();
         }
+        known.marks.push(mark(&chunk.payload));
+    }
+
+    /// It was noted what an artifact says besides its parts.
+    pub(super) fn noted(&mut self, head: Head) {
+        let known = self.known(&head.name);
+        known.head = head;
+    }
+
+    /// What is known of an artifact; nothing yet, if it is new.
+    fn known(&mut self, name: &str) -> &mut Known {
+        let place = self.artifacts.iter().position(|known| known.name == name);
+        let place = place.unwrap_or_else(|| {
+            let head = Head::none(name);
+            self.artifacts.push(Known { name: name.into(), marks: Vec::new(), head });
+            self.artifacts.len() - 1
+        });
+        &mut self.artifacts[place]
     }
 
     /// What is to be told of an answer or an event.
     pub fn take(&mut self, told: Told) -> Vec<Step> {
         match told {
             Told::Task(task) => self.task(task),
-            Told::Message(message) => vec![Step::End(End::Completed(Some(to_payload(message))))],
+            Told::Message(message) => {
+                vec![Step::End(End::Completed(Some(to_bare_payload(message))))]
+            }
             Told::StatusUpdate(event) => {
-                self.status(event.status.unwrap_or_default(), event.metadata.as_ref(), 0)
+                let status = event.status.unwrap_or_default();
+                let mark = if status.message.is_some() { question(&status) } else { 0 };
+                self.status(status, event.metadata.as_ref(), (mark, false))
             }
             Told::ArtifactUpdate(event) => {
                 let artifact = event.artifact.unwrap_or_default();
@@ -95,8 +146,8 @@ impl Relay {
         for artifact in task.artifacts {
             let name = name(&artifact);
             let marks: Vec<u64> = artifact.parts.iter().map(|part| mark(&of_part(part))).collect();
-            let known = self.artifacts.iter().find(|(known, _)| *known == name);
-            let known = known.map_or(&[][..], |(_, marks)| marks.as_slice());
+            let known = self.artifacts.iter().find(|known| known.name == name);
+            let known = known.map_or(&[][..], |known| known.marks.as_slice());
             if marks.starts_with(known) {
                 let more = artifact.parts[known.len()..].to_vec();
                 let append = !known.is_empty();
@@ -116,14 +167,18 @@ impl Relay {
             let last = task.history.into_iter().next_back();
             status.message = last.filter(|said| said.role() == wire::Role::Agent);
         }
-        let mark = stable(serde_json::to_string(&status).unwrap_or_default().as_bytes());
-        steps.extend(self.status(status, task.metadata.as_ref(), mark));
+        let mark = question(&status);
+        steps.extend(self.status(status, task.metadata.as_ref(), (mark, true)));
         steps
     }
 
     fn pieces(&mut self, artifact: Artifact, append: bool, last: bool) -> Vec<Step> {
         let name = name(&artifact);
         let count = artifact.parts.len();
+        let (said, known) = (Head::of(&name, &artifact), self.known(&name));
+        let head = if append { known.head.continued(&said) } else { said };
+        let news = (head != known.head).then(|| Step::Head(head.note()));
+        known.head = head;
         let pieces = artifact.parts.into_iter().enumerate().map(|(place, part)| ArtifactChunk {
             name: name.clone(),
             append: append || place > 0,
@@ -134,19 +189,19 @@ impl Relay {
         for chunk in &pieces {
             self.told(chunk);
         }
-        pieces.into_iter().map(Step::Artifact).collect()
+        news.into_iter().chain(pieces.into_iter().map(Step::Artifact)).collect()
     }
 
     fn status(
         &mut self,
         status: wire::TaskStatus,
         metadata: Option<&wire::Struct>,
-        mark: u64,
+        (mark, shown): (u64, bool),
     ) -> Vec<Step> {
         let state = own_state(status.state());
         let waits = |reason, message: Option<wire::Message>| {
             let message = message.map(to_payload);
-            End::Waits { reason, message, mark }
+            End::Waits { reason, message, mark, shown }
         };
         let text = || status.message.as_ref().map(text_of).unwrap_or_default();
         let end = match state {
@@ -190,11 +245,10 @@ pub fn whole_reply(pieces: &[Payload]) -> Option<Payload> {
     (!message.parts.is_empty()).then(|| to_payload(message))
 }
 
-/// The name of an artifact at the broker: its id, or what stands for one that is too long or taken
-/// for the broker's own notes.
+/// The name of an artifact at the broker: its id, or what stands for one that is missing or too long.
 fn name(artifact: &Artifact) -> SmolStr {
     let id = artifact.artifact_id.as_str();
-    if id.is_empty() || id.len() > LONGEST_NAME || id == super::LINK {
+    if id.is_empty() || id.len() > LONGEST_NAME {
         return format_smolstr!("artifact-{:016x}", stable(id.as_bytes()));
     }
     id.into()
@@ -230,7 +284,7 @@ mod tests {
                 chunk.last,
                 chunk.payload.to_text().into_owned(),
             )),
-            Step::Progress(_) | Step::End(_) => None,
+            Step::Head(_) | Step::Progress(_) | Step::End(_) => None,
         };
         steps.iter().filter_map(piece).collect()
     }
@@ -305,12 +359,25 @@ mod tests {
                 "history": [message]}}),
             );
             let steps = Relay::default().take(shown);
-            let [Step::End(End::Waits { reason, message: Some(asked), mark })] = steps.as_slice()
+            let [Step::End(End::Waits { reason, message: Some(asked), mark, shown: true })] =
+                steps.as_slice()
             else {
                 panic!("{steps:?}")
             };
             assert_eq!((*reason, asked.to_text().as_ref()), (expected, "said"));
-            assert_ne!(*mark, 0, "a task that is shown can be known again");
+            let known = *mark;
+            // An event that asks the same is known to do so, whatever else it says.
+            let mut message = message.clone();
+            message["taskId"] = "t".into();
+            let status = json!({"state": format!("TASK_STATE_{state}"), "message": message,
+                "timestamp": "2026-01-02T03:04:05Z"});
+            let update =
+                told(json!({"statusUpdate": {"taskId": "t", "contextId": "c", "status": status}}));
+            let steps = Relay::default().take(update);
+            let [Step::End(End::Waits { mark, shown: false, .. })] = steps.as_slice() else {
+                panic!("{steps:?}")
+            };
+            assert_eq!(*mark, known);
         }
         let done = Relay::default().take(told(json!({ "message": message })));
         let [Step::End(End::Completed(Some(answer)))] = done.as_slice() else { panic!("{done:?}") };

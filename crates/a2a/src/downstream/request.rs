@@ -2,7 +2,7 @@
 
 use super::card::{Binding, Interface, Spoken};
 use crate::card::PROTOCOL;
-use crate::compat;
+use crate::compat::{self, Form};
 use crate::content::to_outgoing;
 use crate::fault::Fault;
 use crate::wire::{Message, SendMessageRequest};
@@ -60,14 +60,15 @@ impl Ask {
 }
 
 impl Interface {
-    /// A request in its words.
-    pub fn outgoing(&self, ask: &Ask) -> Outgoing {
+    /// A request in its words; `None` over gRPC, where it is a message and no text.
+    pub fn outgoing(&self, ask: &Ask) -> Option<Outgoing> {
         let kind = if ask.streams() { "text/event-stream" } else { "application/json" };
         let mut headers = vec![("accept", kind)];
         if self.spoken == Spoken::V1 {
             headers.push(("a2a-version", PROTOCOL));
         }
-        match self.binding {
+        Some(match self.binding {
+            Binding::Grpc => return None,
             Binding::JsonRpc => {
                 headers.push(("content-type", "application/json"));
                 let (method, params) = match self.spoken {
@@ -78,7 +79,10 @@ impl Interface {
                 Outgoing { posted: true, url: self.url.clone(), headers, body: call.to_string() }
             }
             Binding::Rest => {
-                let (posted, path, body) = rest(ask);
+                let (posted, path, body) = match self.spoken {
+                    Spoken::V1 => rest(ask),
+                    Spoken::V03 => rest_03(ask),
+                };
                 if posted {
                     headers.push(("content-type", "application/json"));
                 }
@@ -89,7 +93,7 @@ impl Interface {
                 let url = format!("{}{tenant}{path}", self.url);
                 Outgoing { posted, url, headers, body }
             }
-        }
+        })
     }
 
     fn rpc(&self, ask: &Ask) -> (&'static str, Value) {
@@ -114,8 +118,8 @@ fn plain(request: &SendMessageRequest) -> Value {
 
 fn rpc_03(ask: &Ask) -> (&'static str, Value) {
     match ask {
-        Ask::Send(request) => ("message/send", send_03(request)),
-        Ask::Stream(request) => ("message/stream", send_03(request)),
+        Ask::Send(request) => ("message/send", send_03(Form::Kinds, request)),
+        Ask::Stream(request) => ("message/stream", send_03(Form::Kinds, request)),
         // None and all of them were the same.
         Ask::Get(id, messages) => {
             ("tasks/get", json!({"id": id, "historyLength": messages.max(&1)}))
@@ -125,7 +129,7 @@ fn rpc_03(ask: &Ask) -> (&'static str, Value) {
     }
 }
 
-fn send_03(request: &SendMessageRequest) -> Value {
+fn send_03(form: Form, request: &SendMessageRequest) -> Value {
     let configuration = request.configuration.clone().unwrap_or_default();
     let mut settings = Map::new();
     if !configuration.accepted_output_modes.is_empty() {
@@ -133,8 +137,9 @@ fn send_03(request: &SendMessageRequest) -> Value {
     }
     settings.insert("blocking".into(), (!configuration.return_immediately).into());
     let mut params = Map::new();
-    let message = request.message.as_ref().map(compat::message).unwrap_or_default();
-    params.insert("message".into(), message);
+    let message = request.message.as_ref().map(|said| compat::message(form, said));
+    let name = if form == Form::Kinds { "message" } else { "request" };
+    params.insert(name.into(), message.unwrap_or_default());
     params.insert("configuration".into(), settings.into());
     if let Some(metadata) = &request.metadata {
         params.insert("metadata".into(), metadata.0.clone().into());
@@ -153,6 +158,20 @@ fn rest(ask: &Ask) -> (bool, String, String) {
         Ask::Subscribe(id) => (false, format!("/tasks/{}:subscribe", escaped(id)), none()),
         Ask::Cancel(id) => (true, format!("/tasks/{}:cancel", escaped(id)), "{}".into()),
     }
+}
+
+/// The same as 0.3 had it: below another path, and as the JSON of its proto file.
+fn rest_03(ask: &Ask) -> (bool, String, String) {
+    let (posted, path, body) = match ask {
+        // None and all of them were the same.
+        Ask::Get(id, 0) => rest(&Ask::Get(id.clone(), 1)),
+        other => rest(other),
+    };
+    let body = match ask {
+        Ask::Send(request) | Ask::Stream(request) => send_03(Form::Proto, request).to_string(),
+        Ask::Get(..) | Ask::Subscribe(_) | Ask::Cancel(_) => body,
+    };
+    (posted, format!("/v1{path}"), body)
 }
 
 /// A text as one part of a path.
@@ -191,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_request_is_written_as_each_binding_and_version_has_it() {
-        let rpc = interface(Binding::JsonRpc, Spoken::V1).outgoing(&Ask::Stream(request()));
+        let rpc =
+            interface(Binding::JsonRpc, Spoken::V1).outgoing(&Ask::Stream(request())).unwrap();
         assert_eq!((rpc.posted, rpc.url.as_str()), (true, "http://a/x"));
         assert!(rpc.headers.contains(&("a2a-version", "1.0")));
         assert!(rpc.headers.contains(&("accept", "text/event-stream")));
@@ -203,18 +223,20 @@ mod tests {
         assert_eq!(said["params"]["message"]["parts"][0]["text"], "hi");
         assert_eq!(said["params"]["configuration"]["returnImmediately"], true);
 
-        let rest = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Send(request()));
+        let rest = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Send(request())).unwrap();
         assert_eq!((rest.posted, rest.url.as_str()), (true, "http://a/x/t/message:send"));
         assert_eq!(body(&rest)["metadata"]["skill"], "s");
-        let get = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Get("a/b c".into(), 3));
+        let get =
+            interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Get("a/b c".into(), 3)).unwrap();
         assert_eq!(
             (get.posted, get.url.as_str()),
             (false, "http://a/x/t/tasks/a%2Fb%20c?historyLength=3")
         );
-        let cancel = interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Cancel("7".into()));
+        let cancel =
+            interface(Binding::Rest, Spoken::V1).outgoing(&Ask::Cancel("7".into())).unwrap();
         assert_eq!((cancel.posted, cancel.url.as_str()), (true, "http://a/x/t/tasks/7:cancel"));
 
-        let old = interface(Binding::JsonRpc, Spoken::V03).outgoing(&Ask::Send(request()));
+        let old = interface(Binding::JsonRpc, Spoken::V03).outgoing(&Ask::Send(request())).unwrap();
         assert!(old.headers.iter().all(|(name, _)| *name != "a2a-version"));
         let said = body(&old);
         assert_eq!(said["method"], "message/send");
@@ -234,8 +256,28 @@ mod tests {
             (Ask::Subscribe("7".into()), "tasks/resubscribe"),
             (Ask::Cancel("7".into()), "tasks/cancel"),
         ] {
-            let said = body(&interface(Binding::JsonRpc, Spoken::V03).outgoing(&ask));
+            let said = body(&interface(Binding::JsonRpc, Spoken::V03).outgoing(&ask).unwrap());
             assert_eq!((&said["method"], &said["params"]["id"]), (&json!(method), &json!("7")));
+        }
+    }
+
+    #[test]
+    fn the_earlier_version_is_written_as_its_proto_file_has_it_over_http() {
+        let rest = interface(Binding::Rest, Spoken::V03);
+        let old = rest.outgoing(&Ask::Send(request())).unwrap();
+        assert_eq!((old.posted, old.url.as_str()), (true, "http://a/x/t/v1/message:send"));
+        let said = body(&old);
+        assert_eq!(
+            said["request"],
+            json!({"messageId": "m", "role": "ROLE_USER", "content": [{"text": "hi"}]})
+        );
+        assert_eq!(said["configuration"]["blocking"], false);
+        for (ask, path) in [
+            (Ask::Get("7".into(), 0), "/v1/tasks/7?historyLength=1"),
+            (Ask::Subscribe("7".into()), "/v1/tasks/7:subscribe"),
+            (Ask::Cancel("7".into()), "/v1/tasks/7:cancel"),
+        ] {
+            assert_eq!(rest.outgoing(&ask).unwrap().url, format!("http://a/x/t{path}"));
         }
     }
 }

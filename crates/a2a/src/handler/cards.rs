@@ -46,7 +46,8 @@ impl Handler {
         let place = Place { base: &call.base, tenant: &who.tenant, earlier: self.config.earlier };
         match self.target(who, call).await? {
             Target::Agent(agent) => {
-                Ok(card::of_agent(&agent, place, call.endpoint.agent.is_some(), extended))
+                let told = self.gateway.skills(&agent.card.id);
+                Ok(card::of_agent(&agent, &told, place, call.endpoint.agent.is_some(), extended))
             }
             Target::Broker => {
                 let mut card = BrokerCard::default();

@@ -8,9 +8,9 @@ use super::tasks::tell_gap;
 use super::{Call, Handler};
 use crate::check::Checked;
 use crate::content::{Place, text_message, to_message};
-use crate::downstream::LINK;
+use crate::downstream::is_note;
 use crate::fault::{Fault, FaultKind};
-use crate::fold::{Fold, artifact_event};
+use crate::fold::Fold;
 use crate::gateway::Updates;
 use crate::task::{
     context, is_interrupted, may_have_artifacts, progress_metadata, status, status_message, task,
@@ -227,13 +227,13 @@ impl TaskStream {
                 Told::StatusUpdate(event)
             }
             TaskUpdate::Event(TaskEvent { body: TaskEventBody::Artifact(chunk), .. })
-                if chunk.name == LINK =>
+                if is_note(chunk) =>
             {
                 return Ok(None);
             }
             TaskUpdate::Event(TaskEvent { body: TaskEventBody::Artifact(chunk), .. }) => {
                 let (task, context) = (self.id.to_string(), self.context.clone());
-                Told::ArtifactUpdate(artifact_event(chunk, task, context)?)
+                Told::ArtifactUpdate(self.fold.artifact_event(chunk, task, context)?)
             }
             // What the caller says it knows, and what the agent asks comes with the state.
             TaskUpdate::Event(TaskEvent { body: TaskEventBody::Message { .. }, .. }) => {

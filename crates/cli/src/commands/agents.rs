@@ -55,7 +55,7 @@ Examples:
 Examples:
   trunkline agents add --a2a https://agents.example.com/counter
   trunkline agents add --a2a http://localhost:8000 --allow-private --id counter --idempotent
-  trunkline agents add --a2a https://agents.example.com --bearer \"$TOKEN\" --refresh 5m")]
+  trunkline agents add --a2a https://agents.example.com --bearer-file token --refresh 5m")]
     Add(agents_a2a::AddArgs),
     /// Call a server of A2A elsewhere no more, and take it out of the directory.
     #[command(after_help = "\

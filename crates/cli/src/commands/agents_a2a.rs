@@ -3,10 +3,12 @@
 use super::agents::joined;
 use crate::connect::Link;
 use crate::error::CliError;
+use crate::input::read_file;
 use crate::marks::pair;
 use crate::output::{self, Output, units};
 use clap::Args;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use trunkline_server::a2a_agent_json;
 use trunkline_types::{A2aAgent, A2aAgentSettings, AgentId};
@@ -27,9 +29,16 @@ pub(crate) struct AddArgs {
     /// shown again.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     header: Vec<(String, String)>,
+    /// The same with the value from a file, such as /dev/stdin: whoever lists processes sees what
+    /// the command line says.
+    #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
+    header_file: Vec<(String, String)>,
     /// A token that it is sent as `Authorization: Bearer`. It is not shown again.
     #[arg(long, value_name = "TOKEN")]
     bearer: Option<String>,
+    /// The same from a file, such as /dev/stdin.
+    #[arg(long, value_name = "FILE", conflicts_with = "bearer")]
+    bearer_file: Option<PathBuf>,
     /// How often its card is read: 1s to 1d.
     #[arg(
         long,
@@ -55,19 +64,32 @@ pub(crate) struct AddArgs {
 }
 
 impl AddArgs {
-    fn settings(self) -> A2aAgentSettings {
-        let Self { a2a: url, id, idempotent, header, bearer, refresh, .. } = self;
-        let (answer_within, allow_private) = (self.answer_within, self.allow_private);
-        let bearer = bearer.map(|token| ("authorization".to_owned(), format!("Bearer {token}")));
-        let headers = header.into_iter().chain(bearer);
-        let headers = headers.map(|(name, value)| (name.into(), value.into())).collect();
-        A2aAgentSettings { url, id, idempotent, headers, refresh, answer_within, allow_private }
+    fn settings(self) -> Result<A2aAgentSettings, CliError> {
+        let Self { a2a: url, id, idempotent, mut header, header_file, bearer, .. } = self;
+        let Self { bearer_file, refresh, answer_within, allow_private, .. } = self;
+        for (name, file) in header_file {
+            header.push((name, secret(Path::new(&file))?));
+        }
+        let bearer = bearer
+            .map_or_else(|| bearer_file.as_deref().map(secret).transpose(), |it| Ok(Some(it)));
+        header.extend(bearer?.map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
+        let headers = header.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Ok(A2aAgentSettings { url, id, idempotent, headers, refresh, answer_within, allow_private })
     }
+}
+
+/// What a file says without the end of its line.
+fn secret(file: &Path) -> Result<String, CliError> {
+    let text = String::from_utf8(read_file(file)?);
+    let text = text.map_err(|_no_text| {
+        CliError::usage(format_args!("{} is no text; write the value only", file.display()))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Adds one.
 pub(super) async fn add(link: &Link, args: AddArgs, output: &Output) -> Result<(), CliError> {
-    let agent = link.add_a2a_agent(args.settings()).await?;
+    let agent = link.add_a2a_agent(args.settings()?).await?;
     if output.is_json() {
         return output.value(&a2a_agent_json(&agent));
     }

@@ -147,6 +147,27 @@ fn a_server_elsewhere_is_added_listed_and_removed_without_showing_its_secrets() 
 }
 
 #[test]
+fn what_a_server_elsewhere_is_called_with_can_be_read_from_files() {
+    let (there, near) = (There::start(), Broker::start());
+    let url = there.url();
+    let (token, key) = (near.scratch().join("token"), near.scratch().join("key"));
+    fs::write(&token, "s3cret\n").unwrap();
+    fs::write(&key, "k3y\r\n").unwrap();
+    let header = format!("x-key={}", key.display());
+    let token = token.to_str().unwrap();
+    let add = ["agents", "add", "--a2a", &url, "--allow-private", "--header-file", &header];
+    let added = near.command([]).args(add).args(["--bearer-file", token, "--json"]).output();
+    let added = added.unwrap();
+    assert!(added.status.success(), "{added:?}");
+    let added: Value = serde_json::from_slice(&added.stdout).unwrap();
+    assert_eq!(added["headers"], serde_json::json!(["x-key", "authorization"]));
+    let both = near.run(["agents", "add", "--a2a", &url, "--bearer", "x", "--bearer-file", token]);
+    assert!(both.stderr.contains("cannot be used with"), "{both:?}");
+    let none = near.run(["agents", "add", "--a2a", &url, "--bearer-file", "/nowhere"]).fails(2);
+    assert!(none.contains("cannot read /nowhere"), "{none}");
+}
+
+#[test]
 fn what_cannot_be_added_is_refused_with_what_helps() {
     let near = Broker::start();
     let own = format!("http://{}", near.address());

@@ -25,7 +25,7 @@ mod example;
 /// What is installed. A new version is a decision: it may speak otherwise.
 const PYTHON_SDK: &str = "a2a-sdk[grpc,signing]==1.3.0";
 /// With what its servers need.
-const PYTHON_SERVER: [&str; 2] = ["a2a-sdk[http-server]==1.3.0", "uvicorn==0.54.0"];
+const PYTHON_SERVER: [&str; 2] = ["a2a-sdk[grpc,http-server]==1.3.0", "uvicorn==0.54.0"];
 const PYTHON_SDK_03: &str = "a2a-sdk[grpc,http-server]==0.3.26";
 const JAVASCRIPT_SDK: [&str; 3] =
     ["@a2a-js/sdk@1.3.0", "@grpc/grpc-js@1.14.7", "@bufbuild/protobuf@2.17.0"];
@@ -302,9 +302,14 @@ impl Python {
         let ready = told.next().unwrap();
         let url = ready.strip_prefix("READY ").unwrap();
         // What a killed broker held comes back when its lease has run out.
-        let broker = Broker::configured("[broker]\nlease = \"2s\"\n", []);
+        let settings = "[broker]\nlease = \"2s\"\n[server]\na2a_proxy_allow = \"127.0.0.1\"\n";
+        let broker = Broker::configured(settings, []);
         // It listens, but may not answer yet.
-        broker.run(["agents", "add", "--a2a", url, "--id", "far", "--allow-private"]).ok();
+        let added = broker.run(["agents", "add", "--a2a", url, "--id", "far"]).ok();
+        assert!(
+            added.starts_with(&format!("added far: {} {} at ", spoken[0], spoken[1])),
+            "{added}"
+        );
         Self { process, told, broker }
     }
 
@@ -319,7 +324,9 @@ fn the_python_sdks_own_server_is_an_agent_by_every_binding_and_version() {
     for spoken in [
         &["JSONRPC", "1.0"][..],
         &["HTTP+JSON", "1.0"],
+        &["GRPC", "1.0"],
         &["JSONRPC", "0.3"],
+        &["HTTP+JSON", "0.3"],
         &["JSONRPC", "1.0", "without streams"],
     ] {
         let server = Python::start(&python, spoken);

@@ -9,9 +9,10 @@ import asyncio
 import socket
 import sys
 
+import grpc
 import uvicorn
 from a2a.server.agent_execution import AgentExecutor
-from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.request_handlers import DefaultRequestHandler, GrpcHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types.a2a_pb2 import (
@@ -24,6 +25,7 @@ from a2a.types.a2a_pb2 import (
     TaskState,
     TaskStatus,
 )
+from a2a.types.a2a_pb2_grpc import add_A2AServiceServicer_to_server
 from starlette.applications import Starlette
 
 runs = 0
@@ -63,11 +65,13 @@ class Agent(AgentExecutor):
         await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
 
-def main():
+async def main():
     binding, version = sys.argv[1:3]
+    calls = grpc.aio.server()
+    port = calls.add_insecure_port("127.0.0.1:0")
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    at = {"JSONRPC": "/rpc", "HTTP+JSON": "/rest"}[binding]
+    at = {"JSONRPC": f"{url}/rpc", "HTTP+JSON": f"{url}/rest", "GRPC": f"127.0.0.1:{port}"}
     card = AgentCard(
         name="Python Agent",
         description="An agent on the official SDK.",
@@ -77,7 +81,9 @@ def main():
         default_output_modes=["text/plain"],
         skills=[AgentSkill(id="talk", name="Talk", description="Talks.", tags=["talk"])],
         supported_interfaces=[
-            AgentInterface(url=url + at, protocol_binding=binding, protocol_version=version)
+            AgentInterface(
+                url=at[binding], protocol_binding=binding, protocol_version=version
+            )
         ],
     )
     handler = DefaultRequestHandler(
@@ -85,10 +91,12 @@ def main():
     )
     routes = create_agent_card_routes(card)
     routes += create_jsonrpc_routes(handler, "/rpc", enable_v0_3_compat=True)
-    routes += create_rest_routes(handler, path_prefix="/rest")
+    routes += create_rest_routes(handler, path_prefix="/rest", enable_v0_3_compat=True)
+    add_A2AServiceServicer_to_server(GrpcHandler(handler), calls)
+    await calls.start()
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error"))
     print(f"READY {url}", flush=True)
-    asyncio.run(server.serve(sockets=[listener]))
+    await server.serve(sockets=[listener])
 
 
-main()
+asyncio.run(main())

@@ -11,12 +11,13 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
+use trunkline_a2a::wire::AgentSkill;
 use trunkline_a2a::{A2a, A2aConfig, Fault, FaultKind, Gateway, Updates, VIA};
 use trunkline_broker::{Broker, BrokerState};
 use trunkline_proto::metadata::PRINCIPAL;
 use trunkline_proto::status::to_refusal;
 use trunkline_types::session::{Accepted, BoxFuture, Operation};
-use trunkline_types::{Answer, MessageId, Principal, Publish, Query, Refusal, TaskUpdate};
+use trunkline_types::{AgentId, Answer, MessageId, Principal, Publish, Query, Refusal, TaskUpdate};
 
 /// What the fallback of the routes needs.
 #[derive(Clone)]
@@ -141,6 +142,10 @@ impl Gateway for Way {
             check(&self.0.config.a2a_push_allow, url)?;
             self.0.pushes.start(&self.0).await
         })
+    }
+
+    fn skills(&self, agent: &AgentId) -> Vec<AgentSkill> {
+        self.0.proxies.skills(agent)
     }
 
     fn next_id(&self) -> MessageId {

@@ -3,15 +3,17 @@
 
 use super::http::{Beside, Fetched, Http};
 use super::relay::Relayer;
-use super::settings::named;
+use super::settings::{named, without_query};
 use crate::hub::Hub;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trunkline_a2a::wire::AgentSkill;
 use trunkline_a2a::{Ask, DownstreamCard, Gateway, Why};
 use trunkline_agent::{Agent, Host};
 use trunkline_types::session::Connector;
@@ -43,6 +45,10 @@ pub(super) struct Shared {
     pub(super) gateway: Arc<dyn Gateway>,
     /// Has the card be read now, because the agent seems to be away.
     pub(super) look: Notify,
+    /// How many tasks that wait for an answer are watched.
+    pub(super) waiting: AtomicUsize,
+    /// Nobody is called any more.
+    pub(super) over: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -69,7 +75,21 @@ impl Shared {
         settings: A2aAgentSettings,
     ) -> Result<Self, String> {
         let http = Http::new(&hub.config, &hub.ident, &settings)?;
-        Ok(Self { id, settings, http, gateway, look: Notify::new(), state: Mutex::default() })
+        let (look, waiting, over) = (Notify::new(), AtomicUsize::new(0), CancellationToken::new());
+        Ok(Self { id, settings, http, gateway, look, waiting, over, state: Mutex::default() })
+    }
+
+    /// The card that was read last.
+    pub(super) fn card(&self) -> Option<Arc<DownstreamCard>> {
+        self.state.lock().card.clone()
+    }
+
+    /// What its card tells of its skills, by their names here.
+    pub(super) fn skills(&self) -> Vec<AgentSkill> {
+        let Some(card) = self.card() else { return Vec::new() };
+        let skills =
+            skills(&card).map(|(name, told)| AgentSkill { id: name.to_string(), ..told.clone() });
+        skills.collect()
     }
 
     /// How it is, for operators.
@@ -79,13 +99,13 @@ impl Shared {
         let card = state.card.as_deref();
         A2aAgent {
             id: self.id.clone(),
-            url: settings.url.clone(),
+            url: without_query(&settings.url),
             idempotent: settings.idempotent,
             headers: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
             refresh: settings.refresh,
             answer_within: settings.answer_within,
             allow_private: settings.allow_private,
-            interface: card.map(|card| card.interface.url.clone()).unwrap_or_default(),
+            interface: card.map(|card| without_query(&card.interface.url)).unwrap_or_default(),
             binding: card.map(|card| card.interface.name().into()).unwrap_or_default(),
             streaming: card.is_some_and(|card| card.streaming),
             skills: card
@@ -115,17 +135,17 @@ impl Shared {
         let Fetched::Card(card, tag) = self.http.card(&self.settings.url, None).await? else {
             return Err("the card is said to be unchanged, although it was not read".to_owned());
         };
-        self.http.check(&card.interface)?;
         // There is no such task; only what is said of that matters.
         let ask = Ask::Get("trunkline-loop".to_owned(), 1);
         let (beside, within) = (Beside::default(), self.http.timeout());
         match self.http.ask(&card.interface, &ask, &beside, within).await {
             Err(trouble) if trouble.why == Why::Loop => Err(format!(
                 "{} leads to this broker itself; its agents are here already",
-                card.interface.url
+                without_query(&card.interface.url)
             )),
             Err(trouble) if trouble.why == Why::NotSent => {
-                Err(format!("{} cannot be called: {}", card.interface.url, trouble.text))
+                let url = without_query(&card.interface.url);
+                Err(format!("{url} cannot be called: {}", trouble.text))
             }
             _ => Ok((card.into(), tag)),
         }
@@ -174,25 +194,21 @@ impl Shared {
 /// What a skill of ours is called where it is.
 pub(super) fn theirs(card: &DownstreamCard, ours: &str) -> String {
     let found = skills(card).find(|(name, _)| name.as_str() == ours);
-    found.map_or_else(|| ours.to_owned(), |(_, theirs)| theirs.to_owned())
+    found.map_or_else(|| ours.to_owned(), |(_, theirs)| theirs.id.clone())
 }
 
 /// The skills of a card by their names here, each once.
-fn skills(card: &DownstreamCard) -> impl Iterator<Item = (SkillName, &str)> {
+fn skills(card: &DownstreamCard) -> impl Iterator<Item = (SkillName, &AgentSkill)> {
     let mut seen = BTreeSet::new();
     card.skills.iter().filter_map(move |theirs| {
-        let ours = SkillName::new(theirs).or_else(|_other| SkillName::new(named(theirs))).ok()?;
-        seen.insert(ours.clone()).then_some((ours, theirs.as_str()))
+        let id = theirs.id.as_str();
+        let ours = SkillName::new(id).or_else(|_other| SkillName::new(named(id))).ok()?;
+        seen.insert(ours.clone()).then_some((ours, theirs))
     })
 }
 
 fn cut(text: &str, most: usize) -> String {
     text[..text.floor_char_boundary(most)].to_owned()
-}
-
-/// What a URL may have behind its path is no affair of who reads the directory.
-fn without_query(url: &str) -> String {
-    url.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// Keeps one agent elsewhere in the directory until `end`.
@@ -228,6 +244,8 @@ impl Keeper {
 
     /// Goes on until the end.
     pub(super) async fn run(mut self) {
+        // What waited before a restart is watched again.
+        tokio::spawn(self.shared.clone().watch_waiting());
         loop {
             let wait = self.wait();
             let end = self.end.clone();
@@ -253,6 +271,7 @@ impl Keeper {
         let left = async { while self.leaving.join_next().await.is_some() {} };
         // What is still unanswered then is noted as such.
         let _late = tokio::time::timeout(FAREWELL, left).await;
+        self.shared.over.cancel();
     }
 
     /// How long until the card is read again.
@@ -274,13 +293,10 @@ impl Keeper {
                 Some(card) => self.show(card).await.map_err(|refusal| refusal.message),
                 None => Err("the card is said to be unchanged, although it was not read".into()),
             },
-            Ok(Fetched::Card(card, tag)) => match self.shared.http.check(&card.interface) {
-                Ok(()) => {
-                    self.tag = tag;
-                    self.show(card.into()).await.map_err(|refusal| refusal.message)
-                }
-                Err(why) => Err(why),
-            },
+            Ok(Fetched::Card(card, tag)) => {
+                self.tag = tag;
+                self.show(card.into()).await.map_err(|refusal| refusal.message)
+            }
             Err(why) => Err(why),
         };
         match shown {

@@ -17,8 +17,13 @@ const LONGEST_POLL: Duration = Duration::from_secs(5);
 const TRIES: u32 = 8;
 
 impl Turn<'_> {
-    /// Tells what a stream tells; `None` if it broke or ended before the task did.
-    pub(super) async fn listen(&mut self, mut news: Box<News>) -> HandlerResult<Option<End>> {
+    /// Tells what a stream tells; `None` if it broke or ended before the task did. It is `whole` if
+    /// nothing is missing before what it tells first.
+    pub(super) async fn listen(
+        &mut self,
+        mut news: Box<News>,
+        mut whole: bool,
+    ) -> HandlerResult<Option<End>> {
         let silence = self.by.shared.http.timeout();
         loop {
             let next = tokio::select! {
@@ -27,7 +32,9 @@ impl Turn<'_> {
             };
             match next {
                 Ok(Some(StreamResponse { payload: Some(payload) })) => {
+                    whole |= matches!(payload, Told::Task(_));
                     if let Some(end) = self.take(payload).await? {
+                        let end = if whole { end } else { self.made_whole(end).await? };
                         return Ok(Some(end));
                     }
                 }
@@ -39,6 +46,19 @@ impl Turn<'_> {
                 }
             }
         }
+    }
+
+    /// Tells what a stream has missed that was resumed and did not begin with the task: what
+    /// happened before it was open again.
+    async fn made_whole(&mut self, end: End) -> HandlerResult<End> {
+        let ask = Ask::Get(self.link.task.clone(), 1);
+        // It may be shown as it was before, or be forgotten.
+        let Some(shown) = self.asked(&ask).await? else { return Ok(end) };
+        Ok(match self.take(shown).await? {
+            // An answer is not always shown again.
+            None | Some(End::Completed(None)) => end,
+            Some(shown) => shown,
+        })
     }
 
     /// Follows the task elsewhere: it is asked for, then its stream is resumed, until it ends.
@@ -59,7 +79,7 @@ impl Turn<'_> {
                 match http.open(interface, &ask, &self.beside, http.timeout()).await {
                     Ok(Opened::Many(news)) => {
                         untold = 0;
-                        if let Some(end) = self.listen(news).await? {
+                        if let Some(end) = self.listen(news, false).await? {
                             return Ok(end);
                         }
                     }

@@ -1,37 +1,32 @@
 //! Calling an agent elsewhere: bounded, never where it is not allowed, and telling what was sent
 //! from what was not.
 
-use super::settings::{cards, host, place};
+use super::clients::Clients;
+use super::grpc;
+use super::settings::{cards, place, without_query};
 use crate::ServerConfig;
-use crate::push::{Allowed, Guarded, check_for, told};
+use crate::push::told;
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 use trunkline_a2a::wire::StreamResponse;
-use trunkline_a2a::{Ask, DownstreamCard, EventReader, Interface, Spoken, Trouble, VIA, Why};
+use trunkline_a2a::{
+    Ask, Binding, DownstreamCard, EventReader, Interface, Spoken, Trouble, VIA, Why,
+};
 use trunkline_types::A2aAgentSettings;
 
-/// The setting that allows more addresses.
-pub(super) const ALLOW: &str = "server.a2a_proxy_allow";
 /// Most bytes of a card.
 const MOST_CARD: usize = 1 << 20;
 /// Most bytes of an answer or an event.
-const MOST: usize = 32 << 20;
+pub(super) const MOST: usize = 32 << 20;
 
 /// Calls one agent elsewhere.
 pub(super) struct Http {
-    /// For what may be asked twice.
-    kept: Client,
-    /// For what must not be: on a connection that was used before, one that is just being closed
-    /// cannot be told from one that broke after the message had arrived.
-    fresh: Client,
+    clients: Clients,
     headers: HeaderMap,
     /// Where the headers may go.
     home: String,
-    allowed: Arc<[Allowed]>,
     /// What this broker calls itself where loops are looked for.
     ident: String,
     timeout: Duration,
@@ -67,26 +62,6 @@ impl Http {
         ident: &str,
         settings: &A2aAgentSettings,
     ) -> Result<Self, String> {
-        // Another one that was set before does as well.
-        let _first = rustls::crypto::ring::default_provider().install_default();
-        let mut allowed = config.a2a_proxy_allow.clone();
-        if settings.allow_private {
-            let host = host(&settings.url);
-            allowed.extend(host.parse::<Allowed>().ok());
-        }
-        let allowed: Arc<[Allowed]> = allowed.into();
-        let build = |idle: usize| {
-            Client::builder()
-                // One that points elsewhere would be a way around the guard.
-                .redirect(Policy::none())
-                .no_proxy()
-                .pool_max_idle_per_host(idle)
-                .connect_timeout(config.a2a_proxy_timeout)
-                .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
-                .dns_resolver(Arc::new(Guarded::new(allowed.clone(), ALLOW)))
-                .build()
-                .map_err(|error| format!("cannot be called: {}", told(&error)))
-        };
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
             let name =
@@ -96,11 +71,9 @@ impl Http {
             headers.append(name, value);
         }
         Ok(Self {
-            kept: build(8)?,
-            fresh: build(0)?,
+            clients: Clients::new(config, settings),
             headers,
             home: place(&settings.url),
-            allowed,
             ident: ident.to_owned(),
             timeout: config.a2a_proxy_timeout,
         })
@@ -113,13 +86,14 @@ impl Http {
 
     /// Says whether an interface may be called with what is set.
     pub(super) fn check(&self, interface: &Interface) -> Result<(), String> {
-        let Interface { url, .. } = interface;
-        check_for(&self.allowed, url, ALLOW)
-            .map_err(|why| format!("the card names the interface {url}, which {why}"))?;
+        let (url, shown) = (&interface.url, without_query(&interface.url));
+        self.clients
+            .check(url)
+            .map_err(|why| format!("names the interface {shown}, which {why}"))?;
         if !self.headers.is_empty() && place(url) != self.home {
             return Err(format!(
-                "the card names the interface {url}, which is not at {}: the headers that are set \
-                 are sent to no other place; add it by a URL there",
+                "names the interface {shown}, which is not at {}: the headers that are set are \
+                 sent to no other place; add it by a URL there",
                 self.home
             ));
         }
@@ -128,12 +102,13 @@ impl Http {
 
     /// Reads the card, unless it is the one with this tag.
     pub(super) async fn card(&self, url: &str, tag: Option<&str>) -> Result<Fetched, String> {
-        check_for(&self.allowed, url, ALLOW).map_err(|why| format!("{url} {why}"))?;
+        self.clients.check(url).map_err(|why| format!("{} {why}", without_query(url)))?;
         let mut last = String::new();
         for card in cards(url) {
             let fetched = tokio::time::timeout(self.timeout, self.fetch(&card, tag)).await;
             match fetched {
                 Err(_late) => {
+                    let card = without_query(&card);
                     return Err(format!("{card} did not answer within {:?}", self.timeout));
                 }
                 Ok(Err((StatusCode::NOT_FOUND, why))) => last = why,
@@ -146,11 +121,15 @@ impl Http {
 
     async fn fetch(&self, url: &str, tag: Option<&str>) -> Result<Fetched, (StatusCode, String)> {
         let failed = |why: String| (StatusCode::OK, why);
-        let mut request = self.kept.get(url).header("accept", "application/json");
+        let client = self.clients.kept(url).map_err(failed)?;
+        let mut request = client.get(url).header("accept", "application/json");
         if let Some(tag) = tag {
             request = request.header(IF_NONE_MATCH, tag);
         }
-        let request = self.sent(request, url, &Beside::default());
+        let besides = self.beside(url, &Beside::default());
+        let request = request.headers(besides.map_err(|trouble| failed(trouble.text))?);
+        // What it has besides its path may be a secret.
+        let url = without_query(url);
         let response = request.send().await.map_err(|error| {
             failed(format!("{url} cannot be read: {}", told(&error.without_url())))
         })?;
@@ -170,22 +149,32 @@ impl Http {
         let tag = tag.map(str::to_owned);
         let body = body(response, MOST_CARD).await;
         let body = body.map_err(|why| failed(format!("{url} cannot be read: {why}")))?;
-        let card = DownstreamCard::read(&body);
+        let card = DownstreamCard::read(&body, |interface| self.check(interface));
         let card = card.map_err(|why| failed(format!("the card at {url} {why}")))?;
         Ok(Fetched::Card(Box::new(card), tag))
     }
 
     /// The headers that go with every request: the secret ones only where they belong.
-    fn sent(&self, request: RequestBuilder, url: &str, beside: &Beside) -> RequestBuilder {
+    fn beside(&self, url: &str, beside: &Beside) -> Result<HeaderMap, Trouble> {
+        let mut headers = HeaderMap::new();
         let via = match &beside.via {
             Some(via) => format!("{via}, {}", self.ident),
             None => self.ident.clone(),
         };
-        let mut request = request.header(VIA, via);
-        if let Some(extensions) = &beside.extensions {
-            request = request.header("a2a-extensions", extensions);
+        let said = [(VIA, Some(&via)), ("a2a-extensions", beside.extensions.as_ref())];
+        for (name, value) in said {
+            let Some(value) = value else { continue };
+            let value = HeaderValue::from_str(value).map_err(|_malformed| {
+                Trouble::new(Why::Refused, format!("its header {name} cannot be sent"))
+            })?;
+            headers.insert(name, value);
         }
-        if place(url) == self.home { request.headers(self.headers.clone()) } else { request }
+        if place(url) == self.home {
+            for (name, value) in &self.headers {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        Ok(headers)
     }
 
     /// Asks something that has one answer.
@@ -197,6 +186,9 @@ impl Http {
         within: Duration,
     ) -> Result<StreamResponse, Trouble> {
         let asked = async {
+            if interface.binding == Binding::Grpc {
+                return self.grpc(interface, ask, beside)?.one(interface, ask).await;
+            }
             let response = self.request(interface, ask, beside).await?;
             one(interface, ask, response).await
         };
@@ -215,6 +207,10 @@ impl Http {
         within: Duration,
     ) -> Result<Opened, Trouble> {
         let asked = async {
+            if interface.binding == Binding::Grpc {
+                let stream = self.grpc(interface, ask, beside)?.many(interface, ask).await?;
+                return Ok(Opened::Many(Box::new(News::Messages(stream))));
+            }
             let response = self.request(interface, ask, beside).await?;
             let kind = response.headers().get("content-type");
             let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -223,12 +219,30 @@ impl Http {
             }
             let (interface, ask) = (interface.clone(), ask.clone());
             let (reader, ready) = (EventReader::new(MOST), VecDeque::new());
-            Ok(Opened::Many(Box::new(News { response, reader, ready, interface, ask })))
+            let events = Events { response, reader, ready, interface, ask };
+            Ok(Opened::Many(Box::new(News::Events(events))))
         };
         match tokio::time::timeout(within, asked).await {
             Ok(opened) => opened,
             Err(_late) => Err(late(within)),
         }
+    }
+
+    fn may_call(&self, interface: &Interface) -> Result<(), Trouble> {
+        self.check(interface).map_err(|why| Trouble::new(Why::Refused, format!("the card {why}")))
+    }
+
+    /// What calls by gRPC.
+    fn grpc(
+        &self,
+        interface: &Interface,
+        ask: &Ask,
+        beside: &Beside,
+    ) -> Result<grpc::Caller, Trouble> {
+        self.may_call(interface)?;
+        let client = self.clients.grpc(&interface.url, ask.begins());
+        let client = client.map_err(|why| Trouble::new(Why::Refused, why))?;
+        grpc::Caller::new(client, &interface.url, self.beside(&interface.url, beside)?)
     }
 
     async fn request(
@@ -237,9 +251,13 @@ impl Http {
         ask: &Ask,
         beside: &Beside,
     ) -> Result<Response, Trouble> {
-        self.check(interface).map_err(|why| Trouble::new(Why::Refused, why))?;
+        self.may_call(interface)?;
+        let refused = |why: String| Trouble::new(Why::Refused, why);
         let outgoing = interface.outgoing(ask);
-        let client = if ask.begins() { &self.fresh } else { &self.kept };
+        let outgoing = outgoing.ok_or_else(|| refused("it is called by gRPC".to_owned()))?;
+        let url = outgoing.url.as_str();
+        let client = if ask.begins() { self.clients.fresh(url) } else { self.clients.kept(url) };
+        let client = client.map_err(refused)?;
         let mut request = if outgoing.posted {
             client.post(&outgoing.url).body(outgoing.body)
         } else {
@@ -248,21 +266,24 @@ impl Http {
         for (name, value) in outgoing.headers {
             request = request.header(name, value);
         }
-        let mut request = self.sent(request, &outgoing.url, beside);
+        let mut request = request.headers(self.beside(&outgoing.url, beside)?);
         if let (Spoken::V03, Some(extensions)) = (interface.spoken, &beside.extensions) {
             // As that version calls it.
             request = request.header("x-a2a-extensions", extensions);
         }
-        request.send().await.map_err(|error| {
-            let why = match &error {
-                // It could not even be written.
-                error if error.is_builder() => Why::Refused,
-                error if error.is_connect() => Why::NotSent,
-                _ => Why::Unknown,
-            };
-            Trouble::new(why, told(&error.without_url()))
-        })
+        request.send().await.map_err(unsent)
     }
+}
+
+/// What an error of sending says of whether anything was sent.
+pub(super) fn unsent(error: reqwest::Error) -> Trouble {
+    let why = match &error {
+        // It could not even be written.
+        error if error.is_builder() => Why::Refused,
+        error if error.is_connect() => Why::NotSent,
+        _ => Why::Unknown,
+    };
+    Trouble::new(why, told(&error.without_url()))
 }
 
 fn late(within: Duration) -> Trouble {
@@ -293,13 +314,12 @@ async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-/// The events of a stream, as they come.
-pub(super) struct News {
-    response: Response,
-    reader: EventReader,
-    ready: VecDeque<Vec<u8>>,
-    interface: Interface,
-    ask: Ask,
+/// What a stream tells, as it comes.
+pub(super) enum News {
+    /// By events over HTTP.
+    Events(Events),
+    /// By messages of gRPC.
+    Messages(grpc::Messages),
 }
 
 impl News {
@@ -308,14 +328,38 @@ impl News {
         &mut self,
         silence: Duration,
     ) -> Result<Option<StreamResponse>, Trouble> {
+        match self {
+            Self::Events(events) => events.next(silence).await,
+            Self::Messages(messages) => tokio::time::timeout(silence, messages.next())
+                .await
+                .map_err(|_silent| silent(silence))?,
+        }
+    }
+}
+
+fn silent(span: Duration) -> Trouble {
+    Trouble::new(Why::Unknown, format!("it was silent for {span:?}"))
+}
+
+/// The events of a stream.
+pub(super) struct Events {
+    response: Response,
+    reader: EventReader,
+    ready: VecDeque<Vec<u8>>,
+    interface: Interface,
+    ask: Ask,
+}
+
+impl Events {
+    async fn next(&mut self, silence: Duration) -> Result<Option<StreamResponse>, Trouble> {
         let broken = |why: String| Trouble::new(Why::Unknown, why);
         loop {
             if let Some(data) = self.ready.pop_front() {
                 return self.interface.event(&self.ask, &data).map(Some);
             }
+            // Whatever comes breaks the silence, and be it to say that there is nothing to say.
             let piece = tokio::time::timeout(silence, self.response.chunk()).await;
-            let piece =
-                piece.map_err(|_silent| broken(format!("it was silent for {silence:?}")))?;
+            let piece = piece.map_err(|_silent| silent(silence))?;
             let piece = piece.map_err(|error| broken(told(&error.without_url())))?;
             let Some(piece) = piece else { return Ok(None) };
             let mut events = Vec::new();

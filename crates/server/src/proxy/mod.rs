@@ -5,12 +5,18 @@
 //! can be read there is an agent of its id, whose deliveries are said to it.
 
 mod agent;
+mod clients;
 mod follow;
+mod grpc;
 mod http;
+mod private;
 mod relay;
 mod say;
 mod settings;
 mod turn;
+mod wait;
+
+pub use private::LetPrivate;
 
 use crate::http::Way;
 use crate::hub::Hub;
@@ -22,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use trunkline_a2a::wire::AgentSkill;
 use trunkline_a2a::{Gateway, PROXIER};
 use trunkline_agent::{Agent, HandlerError, HandlerResult, Host, Task};
 use trunkline_types::session::{Connector, Operation};
@@ -64,6 +71,13 @@ impl Proxies {
         mut settings: A2aAgentSettings,
     ) -> Result<A2aAgent, Refusal> {
         check(&settings)?;
+        if settings.allow_private && !hub.config.lets_be_private() {
+            return Err(refused(format!(
+                "clients may not let agents elsewhere be at private addresses here, because \
+                 server.a2a_proxy_private is {}; server.a2a_proxy_allow could allow the host",
+                hub.config.a2a_proxy_private
+            )));
+        }
         let gateway: Arc<dyn Gateway> = Arc::new(Way(hub.clone()));
         // Under whatever name: its card says that.
         let asking = settings.id.clone().map_or_else(|| AgentId::new(PROXIER), Ok);
@@ -121,6 +135,12 @@ impl Proxies {
     /// Every agent elsewhere, in the order of their ids.
     pub(crate) fn list(&self) -> Vec<A2aAgent> {
         self.known.lock().values().map(|entry| entry.shared.shown()).collect()
+    }
+
+    /// What an agent elsewhere tells of its skills; nothing of any other agent.
+    pub(crate) fn skills(&self, id: &AgentId) -> Vec<AgentSkill> {
+        let known = self.known.lock();
+        known.get(id).map(|entry| entry.shared.skills()).unwrap_or_default()
     }
 
     /// Calls an agent elsewhere no more, and takes it out of the directory.

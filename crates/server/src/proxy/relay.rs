@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use trunkline_a2a::{Ask, DownstreamCard, End, Recall, whole_reply};
+use trunkline_a2a::{DownstreamCard, End, Recall};
 use trunkline_agent::{Handler, HandlerError, HandlerFuture, HandlerResult, Task};
 use trunkline_types::{
-    Answer, Outcome, Payload, Principal, Query, Refusal, RefusalCode, TaskSnapshot,
+    Answer, MessageId, Outcome, Payload, Principal, Query, Refusal, RefusalCode, TaskSnapshot,
 };
 
 /// How long a delivery that was called off may take to call its task off elsewhere.
@@ -67,12 +67,15 @@ impl Relayer {
         drop(work);
         let id = id.borrow().clone();
         if !id.is_empty() {
-            let interface = &self.card.interface;
-            let (ask, beside) = (Ask::Cancel(id), beside(&task));
-            let http = &self.shared.http;
-            if let Err(trouble) = http.ask(interface, &ask, &beside, http.timeout()).await {
-                tracing::debug!(agent = %self.shared.id, why = trouble.text, "was not called off");
-            }
+            let (shared, beside) = (self.shared.clone(), beside(&task));
+            let calling_off = tokio::spawn(async move {
+                tokio::select! {
+                    () = shared.over.cancelled() => {}
+                    () = shared.call_off(&id, &beside) => {}
+                }
+            });
+            // If it takes longer than this may, it goes on without.
+            let _ended = calling_off.await;
         }
         Err(HandlerError::release())
     }
@@ -87,7 +90,7 @@ impl Relayer {
             // It is attempted once.
             return true;
         }
-        match self.shared.snapshot(task).await {
+        match self.shared.snapshot(task.id()).await {
             Ok(snapshot) => snapshot.state.is_terminal(),
             Err(refusal) => refusal.code == RefusalCode::NotFound,
         }
@@ -113,7 +116,7 @@ impl Relayer {
                 if text.is_empty() { instead.to_owned() } else { text }
             };
             return match end {
-                End::Completed(reply) => Ok(reply.or_else(|| whole_reply(&turn.plain))),
+                End::Completed(reply) => Ok(reply.or_else(|| turn.plain_reply())),
                 End::Failed(text) => Err(HandlerError::fail(or(text, "it failed elsewhere"))),
                 End::Rejected(text) => {
                     Err(HandlerError::reject(or(text, "it was declined elsewhere")))
@@ -121,7 +124,7 @@ impl Relayer {
                 End::Canceled(text) => {
                     Err(HandlerError::fail(or(text, "it was called off elsewhere")))
                 }
-                End::Waits { reason, message, mark } => {
+                End::Waits { reason, message, mark, shown: _ } => {
                     if turn.link.said < said {
                         continue;
                     }
@@ -132,6 +135,7 @@ impl Relayer {
                     }
                     (turn.link.asked, turn.link.asked_at) = (mark, turn.link.said);
                     turn.note().await?;
+                    self.shared.watch(task.id(), turn.link.task.clone(), beside(task));
                     Err(HandlerError::pause(reason, message))
                 }
             };
@@ -157,8 +161,8 @@ pub(super) fn refused(refusal: Refusal) -> HandlerError {
 
 impl Shared {
     /// A task as it stands.
-    pub(super) async fn snapshot(&self, task: &Task) -> Result<TaskSnapshot, Refusal> {
-        let query = Query::Task { id: task.id(), history_length: Some(0) };
+    pub(super) async fn snapshot(&self, id: MessageId) -> Result<TaskSnapshot, Refusal> {
+        let query = Query::Task { id, history_length: Some(0) };
         match self.gateway.query(Principal::default(), query).await? {
             Answer::Task(snapshot) => Ok(*snapshot),
             _ => Err(Refusal::new(RefusalCode::Unavailable, "the broker's answer is no task")),
@@ -166,18 +170,17 @@ impl Shared {
     }
 
     /// What a task noted before.
-    pub(super) async fn recall(&self, task: &Task) -> HandlerResult<Recall> {
-        let snapshot = self.snapshot(task).await.map_err(refused)?;
+    pub(super) async fn recalled(&self, task: MessageId) -> Result<Recall, Refusal> {
+        let snapshot = self.snapshot(task).await?;
         let mut recall = Recall::default();
         // It was submitted and begun, and nothing else.
         if snapshot.last_event <= 2 {
             return Ok(recall);
         }
-        let updates = self.gateway.watch(Principal::default(), task.id(), 0).await;
-        let mut updates = updates.map_err(refused)?;
+        let mut updates = self.gateway.watch(Principal::default(), task, 0).await?;
         while recall.last < snapshot.last_event {
             let Some(update) = updates.next().await else { break };
-            recall.take(&update.map_err(refused)?);
+            recall.take(&update?);
         }
         Ok(recall)
     }

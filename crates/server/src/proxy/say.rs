@@ -3,6 +3,7 @@
 use super::agent::{Shared, theirs};
 use super::http::{News, Opened};
 use super::turn::Turn;
+use std::time::Duration;
 use trunkline_a2a::wire::stream_response::Payload as Told;
 use trunkline_a2a::wire::{
     Message, SendMessageConfiguration, SendMessageRequest, StreamResponse, Struct,
@@ -10,6 +11,9 @@ use trunkline_a2a::wire::{
 use trunkline_a2a::{Ask, End, Relay, Step, Trouble, Why, first_message};
 use trunkline_agent::{HandlerError, HandlerResult};
 use trunkline_types::SkillName;
+
+/// How much longer than a task's time to live an answer is waited for.
+const AFTER: Duration = Duration::from_secs(1);
 
 impl Turn<'_> {
     /// Looks at what became of a message that was on its way when the broker ended.
@@ -39,7 +43,10 @@ impl Turn<'_> {
         let asked = (self.link.asked, self.link.asked_at);
         let end = Relay::default().take(Told::Task(shown)).pop();
         Ok(match end {
-            Some(Step::End(End::Waits { mark, .. })) => asked != (mark, self.link.said),
+            // What it asked before may not be known.
+            Some(Step::End(End::Waits { mark, .. })) => {
+                asked.0 != 0 && asked != (mark, self.link.said)
+            }
             // It goes on, or is over.
             _ => true,
         })
@@ -111,7 +118,7 @@ impl Turn<'_> {
             return Ok(end);
         }
         if let Some(news) = news
-            && let Some(end) = self.listen(news).await?
+            && let Some(end) = self.listen(news, true).await?
         {
             return Ok(end);
         }
@@ -124,8 +131,9 @@ impl Turn<'_> {
         request: &SendMessageRequest,
     ) -> Result<(StreamResponse, Option<Box<News>>), Trouble> {
         let Shared { http, settings, .. } = &*self.by.shared;
-        let within = settings.answer_within;
-        let within = self.task.remaining().map_or(within, |left| within.min(left));
+        // A task whose time is over ends by that, and not because there was no answer.
+        let left = self.task.remaining().map(|left| left + AFTER);
+        let within = left.map_or(settings.answer_within, |left| settings.answer_within.min(left));
         let interface = &self.by.card.interface;
         let request = Box::new(request.clone());
         if !self.by.card.streaming {

@@ -14,7 +14,7 @@ const LONGEST: usize = 8 << 10;
 /// Where a card is below its agent, and where it was before 0.3.
 const WELL_KNOWN: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/agent.json"];
 /// Headers that are ours to set.
-const OURS: [&str; 9] = [
+const OURS: [&str; 14] = [
     "a2a-version",
     "a2a-extensions",
     "accept",
@@ -22,6 +22,11 @@ const OURS: [&str; 9] = [
     "content-length",
     "content-type",
     "host",
+    "if-none-match",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
     "x-a2a-extensions",
     VIA,
 ];
@@ -136,6 +141,11 @@ pub(super) fn cards(url: &str) -> Vec<String> {
     }
     let base = path.trim_end_matches('/');
     WELL_KNOWN.iter().map(|known| format!("{base}{known}")).collect()
+}
+
+/// A URL without what it may have behind its path, which may be a secret.
+pub(super) fn without_query(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// The host and port of a URL; an empty text for what has none.

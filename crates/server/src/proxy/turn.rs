@@ -2,9 +2,10 @@
 
 use super::http::Beside;
 use super::relay::{Relayer, beside, refused};
+use smol_str::SmolStr;
 use tokio::sync::watch;
 use trunkline_a2a::wire::stream_response::Payload as Told;
-use trunkline_a2a::{End, LINK, Link, Recall, Relay, Step};
+use trunkline_a2a::{End, LINK, Link, Recall, Relay, Step, whole_reply};
 use trunkline_agent::{HandlerResult, Task};
 use trunkline_types::Payload;
 
@@ -25,8 +26,9 @@ pub(super) struct Turn<'a> {
     /// Whether what was noted before is forgotten.
     pub(super) doubtful: bool,
     pub(super) beside: Beside,
-    /// The pieces of artifacts that a plain request, which has none, is answered with.
-    pub(super) plain: Vec<Payload>,
+    /// The pieces of artifacts that a plain request, which has none, is answered with, and which
+    /// artifact each is of.
+    plain: Vec<(SmolStr, Payload)>,
     pieces: u32,
     piece_bytes: usize,
     /// How often a task was shown as it was before its last message.
@@ -40,7 +42,11 @@ impl<'a> Turn<'a> {
         task: &'a Task,
         known: &'a watch::Sender<String>,
     ) -> HandlerResult<Self> {
-        let recall = if task.is_task() { by.shared.recall(task).await? } else { Recall::default() };
+        let recall = if task.is_task() {
+            by.shared.recalled(task.id()).await.map_err(refused)?
+        } else {
+            Recall::default()
+        };
         let Recall { link, relay, last: _, gap } = recall;
         known.send_replace(link.task.clone());
         let (beside, plain) = (beside(task), Vec::new());
@@ -68,8 +74,14 @@ impl<'a> Turn<'a> {
         }
         self.task.artifact(LINK, self.link.note(), false, false).await.map_err(refused)?;
         // What is shown is durable.
-        self.by.shared.snapshot(self.task).await.map_err(refused)?;
+        self.by.shared.snapshot(self.task.id()).await.map_err(refused)?;
         Ok(())
+    }
+
+    /// What a plain request is answered with, if nothing else is said.
+    pub(super) fn plain_reply(&self) -> Option<Payload> {
+        let pieces: Vec<Payload> = self.plain.iter().map(|(_, piece)| piece.clone()).collect();
+        whole_reply(&pieces)
     }
 
     /// Tells the broker's task what is new, to its end.
@@ -79,7 +91,17 @@ impl<'a> Turn<'a> {
                 Step::Progress(progress) => {
                     self.task.progress(progress.percent, progress.text).await.map_err(refused)?;
                 }
-                Step::Artifact(chunk) if !self.task.is_task() => self.plain.push(chunk.payload),
+                Step::Artifact(chunk) if !self.task.is_task() => {
+                    if !chunk.append {
+                        self.plain.retain(|(name, _)| *name != chunk.name);
+                    }
+                    self.plain.push((chunk.name, chunk.payload));
+                }
+                Step::Head(note) => {
+                    if self.task.is_task() {
+                        self.task.artifact(LINK, note, true, false).await.map_err(refused)?;
+                    }
+                }
                 Step::Artifact(chunk) => {
                     self.pieces += 1;
                     self.piece_bytes += chunk.payload.data.len();
@@ -90,7 +112,7 @@ impl<'a> Turn<'a> {
                         self.note().await?;
                     }
                 }
-                Step::End(End::Waits { mark, .. })
+                Step::End(End::Waits { mark, shown: true, .. })
                     if mark != 0
                         && mark == self.link.asked
                         && self.link.said > self.link.asked_at

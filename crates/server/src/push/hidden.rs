@@ -16,6 +16,8 @@ const DOTS: &str = "…";
 const SECRETS: [&str; 2] = ["token", "credentials"];
 /// The field of what is set about an agent elsewhere that has names with their secrets.
 const HEADERS: &str = "headers";
+/// The field of either that is a URL, which may have a secret behind its path.
+const URL: &str = "url";
 
 /// Hides the secrets in what somebody is answered.
 pub(crate) fn hide(answer: &mut Answer) {
@@ -63,6 +65,12 @@ fn hidden(payload: &Payload) -> Payload {
             *secret = DOTS.into();
         }
     }
+    if let Some(Value::String(url)) = order.get_mut(URL)
+        && let Some(end) = url.find(['?', '#'])
+    {
+        url.truncate(end + 1);
+        url.push_str(DOTS);
+    }
     let headers = order.get_mut(HEADERS).and_then(Value::as_array_mut);
     for header in headers.into_iter().flatten() {
         for value in header.as_array_mut().into_iter().flatten().skip(1) {
@@ -70,4 +78,48 @@ fn hidden(payload: &Payload) -> Payload {
         }
     }
     Payload::new(payload.content_type.as_str(), Value::Object(order).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use trunkline_a2a::PROXIER;
+    use trunkline_types::MessageId;
+    use trunkline_types::{
+        DeadLetterPage, Envelope, InboxAddress, Kind, Partition, Publish, WallTime,
+    };
+
+    #[test]
+    fn a_dead_letter_of_either_shows_dots_for_what_is_a_secret() {
+        for (own, order) in [
+            (
+                PROXIER,
+                json!({"id": "far", "url": "https://a/b?key=s3cret", "headers": [["x", "s3cret"]]}),
+            ),
+            (
+                PUSHER,
+                json!({"url": "https://a/b#s3cret", "token": "s3cret", "credentials": "s3cret"}),
+            ),
+        ] {
+            let payload = Payload::new("application/json", order.to_string());
+            let to = Destination::agent(own).unwrap();
+            let id = MessageId::from_parts(1, Partition(0), 7);
+            let letter = DeadLetter {
+                publish: Publish::new(Envelope::new(id, Kind::Request, to, payload)).into(),
+                inbox: InboxAddress::Agent(own.parse().unwrap()),
+                reason: String::new(),
+                at: WallTime(0),
+                accepted_at: WallTime(0),
+                attempts: Vec::new(),
+            };
+            let page = DeadLetterPage { letters: vec![letter], ..DeadLetterPage::default() };
+            let mut answer = Answer::DeadLetters(page);
+            hide(&mut answer);
+            let Answer::DeadLetters(page) = answer else { panic!("it is another answer") };
+            let shown = page.letters[0].publish.envelope.payload.to_text().into_owned();
+            assert!(!shown.contains("s3cret") && shown.contains(DOTS), "{shown}");
+            assert!(shown.contains("https://a/b"), "{shown}");
+        }
+    }
 }

@@ -21,9 +21,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trunkline_a2a::{A2a, FaultKind, PUSHER, SENT};
 use trunkline_agent::{Agent, HandlerError, HandlerResult, Host, Task};
-use trunkline_types::session::Connector;
+use trunkline_types::session::{Connector, Operation};
 use trunkline_types::{
-    AgentFilter, AgentId, Answer, Destination, MessageId, Payload, Principal, Query,
+    AgentFilter, AgentId, Answer, Destination, MessageId, Payload, Principal, Query, Refusal,
+    RefusalCode, TaskFilter, TaskState,
 };
 
 /// How many webhooks are followed at once.
@@ -48,7 +49,10 @@ impl Pushes {
 
     /// Sees to it that the agent is there.
     pub(crate) async fn start(&self, hub: &Hub) -> Result<(), String> {
-        let mut agent = self.agent.lock().await;
+        self.start_as(&mut *self.agent.lock().await, hub).await
+    }
+
+    async fn start_as(&self, agent: &mut Option<Agent>, hub: &Hub) -> Result<(), String> {
         if agent.is_some() {
             return Ok(());
         }
@@ -98,14 +102,28 @@ impl Pushes {
     }
 
     async fn take_up(&self, hub: &Hub) -> Result<(), String> {
-        let connector = hub.connector(Principal::default()).map_err(|refusal| refusal.message)?;
+        let told = |refusal: Refusal| refusal.message;
+        let connector = hub.connector(Principal::default()).map_err(told)?;
         let id = AgentId::new(PUSHER).map_err(|error| error.to_string())?;
-        let filter = AgentFilter { id: Some(id), limit: 1, ..AgentFilter::default() };
-        match connector.query(Query::Agents(filter)).await {
-            Ok(Answer::Agents(page)) if !page.agents.is_empty() => self.start(hub).await,
-            Ok(_) => Ok(()),
-            Err(refusal) => Err(refusal.message),
+        let filter = AgentFilter { id: Some(id.clone()), limit: 1, ..AgentFilter::default() };
+        let agents = connector.query(Query::Agents(filter)).await.map_err(told)?;
+        let is_known = matches!(agents, Answer::Agents(page) if !page.agents.is_empty());
+        // The broker may have been killed when it was unregistered and not registered anew.
+        let states = TaskState::ALL.iter().copied().filter(|state| !state.is_terminal());
+        let states = states.collect();
+        let filter =
+            TaskFilter { states, agent: Some(id.clone()), limit: 1, ..TaskFilter::default() };
+        let orders = connector.query(Query::Tasks(filter)).await.map_err(told)?;
+        let has_orders = matches!(orders, Answer::Tasks(page) if !page.tasks.is_empty());
+        if !is_known && !has_orders {
+            return Ok(());
         }
+        let mut agent = self.agent.lock().await;
+        // If somebody was faster to set a webhook, it is there and holds what it follows.
+        if is_known && agent.is_none() {
+            forget_former(hub, id).await.map_err(told)?;
+        }
+        self.start_as(&mut agent, hub).await
     }
 
     /// Gives back what is held, and calls nobody any more.
@@ -116,6 +134,16 @@ impl Pushes {
             agent.stop().await;
         }
         self.a2a.lock().take();
+    }
+}
+
+/// Has what the agent of a broker that was killed held come back at once, and not when its lease has
+/// run out: nobody else can be this agent.
+async fn forget_former(hub: &Hub, agent: AgentId) -> Result<(), Refusal> {
+    let calls = hub.calls(Principal::default()).await?;
+    match calls.get()?.operate(Operation::Unregister { agent }).await {
+        Err(refusal) if refusal.code != RefusalCode::NotFound => Err(refusal),
+        _ => Ok(()),
     }
 }
 
@@ -133,7 +161,9 @@ async fn deliver(a2a: &A2a, client: &Client, task: &Task) -> HandlerResult<()> {
     while let Some(next) = webhook.next().await {
         let notice = next.map_err(|fault| end(&fault))?;
         client.deliver(&to, &notice.body).await.map_err(|why| {
-            let url: String = to.url.chars().take(256).collect();
+            // What it has besides its path may be a secret.
+            let url = to.url.split(['?', '#']).next().unwrap_or_default();
+            let url: String = url.chars().take(256).collect();
             let number = notice.number;
             HandlerError::dead_letter(format!("event {number} did not reach {url}: {why}"))
         })?;

@@ -41,6 +41,7 @@ impl Client {
             // A webhook that points elsewhere would be a way around the guard.
             .redirect(Policy::none())
             .no_proxy()
+            .http1_only()
             .timeout(config.a2a_push_timeout)
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(Guarded::new(allowed.clone(), ALLOW)))

@@ -104,6 +104,17 @@ impl Bench {
         Self::with(ServerConfig::default()).await
     }
 
+    /// What lets agents elsewhere be on this machine, whatever their cards name.
+    pub(crate) fn allowing() -> ServerConfig {
+        let a2a_proxy_allow = vec!["127.0.0.1".parse().unwrap()];
+        ServerConfig { a2a_proxy_allow, ..ServerConfig::default() }
+    }
+
+    /// A server to which agents elsewhere are added whose cards are not where they are.
+    pub(crate) async fn near() -> Self {
+        Self::with(Self::allowing()).await
+    }
+
     /// A server with these settings, on a free port.
     pub(crate) async fn with(config: ServerConfig) -> Self {
         Self::open(config, BrokerConfig::ephemeral()).await

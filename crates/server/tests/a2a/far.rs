@@ -14,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// What the server does with a call of JSON-RPC.
 pub(crate) enum React {
@@ -55,6 +56,8 @@ struct Inner {
     card: Mutex<Value>,
     /// With what status the card is answered; 200 usually.
     card_status: Mutex<u16>,
+    /// What the card waits for before it is answered.
+    gate: Mutex<Option<Arc<Notify>>>,
     called: Mutex<Vec<Called>>,
     cards: Mutex<Vec<HeaderMap>>,
     script: Script,
@@ -75,6 +78,7 @@ impl Far {
             address,
             card: Mutex::new(card(&format!("http://{address}/rpc"))),
             card_status: Mutex::new(200),
+            gate: Mutex::default(),
             called: Mutex::default(),
             cards: Mutex::default(),
             script: Box::new(script),
@@ -106,6 +110,11 @@ impl Far {
         *self.0.card_status.lock() = status;
     }
 
+    /// Lets whoever reads the card wait until it is let go.
+    pub(crate) fn hold_card(&self) -> Arc<Notify> {
+        self.0.gate.lock().get_or_insert_default().clone()
+    }
+
     /// The calls of a method so far.
     pub(crate) fn called(&self, method: &str) -> Vec<Called> {
         self.0.called.lock().iter().filter(|call| call.method == method).cloned().collect()
@@ -133,6 +142,10 @@ async fn answer(State(far): State<Far>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if parts.uri.path() == "/.well-known/agent-card.json" {
         far.0.cards.lock().push(parts.headers.clone());
+        let gate = far.0.gate.lock().clone();
+        if let Some(gate) = gate {
+            gate.notified().await;
+        }
         let status = StatusCode::from_u16(*far.0.card_status.lock()).unwrap();
         let card = far.0.card.lock().to_string();
         let tag = format!("\"{}\"", card.len());

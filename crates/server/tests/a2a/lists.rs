@@ -1,8 +1,12 @@
 //! Lists of tasks.
 
 use super::bench::{Bench, always, said};
+use super::far::{Far, React};
+use super::own::native;
 use serde_json::{Value, json};
 use trunkline_agent::Host;
+use trunkline_proto::v1;
+use trunkline_types::MessageId;
 
 async fn sent(bench: &Bench, context: &str, text: &str) -> String {
     let mut message = said(text);
@@ -103,4 +107,19 @@ async fn an_answer_that_is_no_message_does_not_hide_the_others() {
     bench.rest("POST", "/agents/helper/message:send", &body).await;
     let page = bench.rpc("ListTasks", json!({})).await;
     assert_eq!(page["result"]["tasks"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_set_about_agents_elsewhere_is_no_task_of_a_client() {
+    let bench = Bench::start().await;
+    let far = Far::start(|_, _, _| React::Status(404)).await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let done = sent(&bench, "c", "x").await;
+    let listed = bench.rest("GET", "/tasks", &Value::Null).await.json();
+    assert_eq!((ids(&listed), &listed["totalSize"]), (vec![done], &json!(1)), "{listed}");
+    let filter = v1::ListTasksRequest { agent: Some("a2a-proxy".into()), ..Default::default() };
+    let own = native(&bench).await.list_tasks(filter).await.unwrap().into_inner();
+    let id = MessageId::from_bytes(own.tasks[0].id[..].try_into().unwrap()).unwrap();
+    let told = bench.rest("GET", &format!("/tasks/{id}"), &Value::Null).await;
+    assert_eq!(told.status, 404, "{}", told.text());
 }

@@ -47,7 +47,7 @@ async fn the_earlier_version_can_be_left_out() {
 }
 
 /// A key that is made for the test, in a file.
-fn key() -> tempfile::NamedTempFile {
+pub(crate) fn key() -> tempfile::NamedTempFile {
     let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     let encoded = STANDARD.encode(pkcs8.as_ref());
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{encoded}\n-----END PRIVATE KEY-----\n");

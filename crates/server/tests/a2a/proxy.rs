@@ -7,23 +7,34 @@ use std::time::Duration;
 use trunkline_agent::Host;
 use trunkline_broker::BrokerConfig;
 use trunkline_server::ServerConfig;
-use trunkline_types::Destination;
+use trunkline_types::{DeadLetterFilter, Destination};
 
 /// Two brokers, the first of which calls the second by this binding.
 async fn pair(binding: &str, version: &str) -> (Bench, Bench) {
-    let (near, there) = (Bench::start().await, Bench::start().await);
-    let url = format!("http://{}/agents/helper", there.address);
+    let (near, there) = (Bench::near().await, Bench::start().await);
+    introduce(&near, &there, binding, version).await;
+    (near, there)
+}
+
+/// Makes the agent at one broker an agent of the other one. Its card is elsewhere, and names one
+/// binding only.
+async fn introduce(near: &Bench, there: &Bench, binding: &str, version: &str) {
+    let (url, tenant) = match binding {
+        // As our own cards have it.
+        "GRPC" => (there.address.to_string(), "agents/helper"),
+        _ => (format!("http://{}/agents/helper", there.address), ""),
+    };
     let front = Far::start(|_, _, _| React::Never).await;
     front.change(|card| {
         *card = self::card(&url);
         card["supportedInterfaces"][0]["protocolBinding"] = binding.into();
         card["supportedInterfaces"][0]["protocolVersion"] = version.into();
+        card["supportedInterfaces"][0]["tenant"] = tenant.into();
         card["skills"][0]["id"] = "help".into();
     });
     let added = near.add(&front.url(), json!({})).await;
     assert_eq!(added.status, 201, "{}", added.text());
     assert_eq!(added.json()["binding"], format!("{binding} {version}"));
-    (near, there)
 }
 
 async fn is_as_if_it_were_here(binding: &str, version: &str) {
@@ -50,6 +61,11 @@ async fn is_as_if_it_were_here(binding: &str, version: &str) {
     assert_eq!((done["id"].as_str(), texts(&done)), (Some(id), vec!["one", "two"]), "{done}");
     assert_eq!(done["artifacts"].as_array().unwrap().len(), 1, "{done}");
     assert_eq!(reason(&done), "written");
+    let file = near.far("file").await;
+    let artifact = file["artifacts"][0].clone();
+    let own = json!({"artifactId": "out", "name": "table", "description": "numbers",
+        "parts": [{"url": "https://x/f", "filename": "f", "mediaType": "text/csv"}]});
+    assert_eq!(artifact, own, "{binding} {version}");
     let asks = near.far("ask").await;
     assert_eq!(reason(&asks), "which?");
     let body = json!({ "message": answered(asks["id"].as_str().unwrap(), "this") });
@@ -70,6 +86,28 @@ async fn an_agent_elsewhere_is_as_if_it_were_here_over_http_and_json() {
 #[tokio::test]
 async fn an_agent_elsewhere_is_as_if_it_were_here_in_the_earlier_version() {
     is_as_if_it_were_here("JSONRPC", "0.3").await;
+}
+
+#[tokio::test]
+async fn an_agent_elsewhere_is_as_if_it_were_here_over_grpc() {
+    is_as_if_it_were_here("GRPC", "1.0").await;
+}
+
+#[tokio::test]
+async fn an_agent_elsewhere_is_as_if_it_were_here_in_the_earlier_version_over_http_and_json() {
+    is_as_if_it_were_here("HTTP+JSON", "0.3").await;
+}
+
+#[tokio::test]
+async fn what_nobody_listens_to_over_grpc_was_not_sent_and_waits_for_its_next_attempt() {
+    let (near, there) = pair("GRPC", "1.0").await;
+    there.end().await;
+    let id = near.far_begun("hello").await;
+    let failed = near.until_task(&id, "FAILED").await;
+    // It was tried as often as any, and not once because nobody knows.
+    assert!(reason(&failed).contains("did not take it"), "{failed}");
+    let attempts = near.broker.dead_letters(DeadLetterFilter::default()).await.unwrap();
+    assert_eq!(attempts.letters[0].attempts.len(), 3);
 }
 
 #[tokio::test]
@@ -116,6 +154,56 @@ async fn calling_a_task_off_calls_it_off_elsewhere() {
     near.rest("POST", &format!("/agents/far/tasks/{id}:cancel"), &json!({})).await;
     there.until(&held, "CANCELED").await;
     assert_eq!(near.shown(&id).await["status"]["state"], "TASK_STATE_CANCELED");
+}
+
+/// The only task of the other broker, once it is in a state.
+async fn until_there(there: &Bench, state: &str) {
+    let state = format!("TASK_STATE_{state}");
+    super::bench::soon(async {
+        loop {
+            let listed = there.rest("GET", "/agents/helper/tasks", &Value::Null).await.json();
+            if listed["tasks"][0]["status"]["state"] == state.as_str() {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calling_a_task_off_that_waits_for_an_answer_calls_it_off_elsewhere() {
+    let (near, there) = pair("JSONRPC", "1.0").await;
+    let asks = near.far("ask").await;
+    assert_eq!(asks["status"]["state"], "TASK_STATE_INPUT_REQUIRED", "{asks}");
+    until_there(&there, "INPUT_REQUIRED").await;
+    let id = asks["id"].as_str().unwrap();
+    near.rest("POST", &format!("/agents/far/tasks/{id}:cancel"), &json!({})).await;
+    until_there(&there, "CANCELED").await;
+}
+
+#[tokio::test]
+async fn a_task_that_waited_before_a_restart_is_called_off_elsewhere_after_it() {
+    let data = tempfile::tempdir().unwrap();
+    let there = Bench::start().await;
+    let open = async || Bench::open(Bench::allowing(), BrokerConfig::durable(data.path())).await;
+    let near = open().await;
+    introduce(&near, &there, "JSONRPC", "1.0").await;
+    let id = near.far("ask").await["id"].as_str().unwrap().to_owned();
+    near.end().await;
+    let near = open().await;
+    until_there(&there, "INPUT_REQUIRED").await;
+    near.rest("POST", &format!("/tasks/{id}:cancel"), &json!({})).await;
+    until_there(&there, "CANCELED").await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_answered_is_not_called_off_elsewhere() {
+    let (near, there) = pair("JSONRPC", "1.0").await;
+    let asks = near.far("ask").await;
+    let body = json!({ "message": answered(asks["id"].as_str().unwrap(), "this") });
+    let done = near.rest("POST", "/agents/far/message:send", &body).await.json()["task"].clone();
+    assert_eq!(reason(&done), "ask: this");
+    until_there(&there, "COMPLETED").await;
 }
 
 #[tokio::test]

@@ -2,8 +2,12 @@
 
 use super::bench::Bench;
 use super::far::{Far, React, card, reason, shown};
+use super::own::native;
 use serde_json::{Value, json};
-use trunkline_server::ServerConfig;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use trunkline_proto::v1;
+use trunkline_server::{LetPrivate, ServerConfig, SigningKey};
 
 async fn completes() -> Far {
     Far::start(|_, _, _| React::Events(vec![shown("COMPLETED", &[])], super::far::Then::Close))
@@ -30,8 +34,8 @@ async fn a_card_that_cannot_be_used_is_refused_with_what_is_wrong_and_nothing_is
             "lacks supportedInterfaces[0].url",
         ),
         (
-            |card| card["supportedInterfaces"][0]["protocolBinding"] = "GRPC".into(),
-            "offers GRPC 1.0; spoken here are JSONRPC 1.0",
+            |card| card["supportedInterfaces"][0]["protocolBinding"] = "SOAP".into(),
+            "offers SOAP 1.0; spoken here are JSONRPC",
         ),
         (
             |card| card["supportedInterfaces"][0]["url"] = "http://10.1.1.1/".into(),
@@ -56,7 +60,7 @@ async fn a_card_that_cannot_be_used_is_refused_with_what_is_wrong_and_nothing_is
 
 #[tokio::test]
 async fn a_url_that_leads_to_the_broker_itself_is_refused() {
-    let (bench, far) = (Bench::start().await, completes().await);
+    let (bench, far) = (Bench::near().await, completes().await);
     for place in ["", "/agents/helper"] {
         let url = format!("http://{}{place}", bench.address);
         let told = refused(&bench, &url, json!({})).await;
@@ -64,6 +68,13 @@ async fn a_url_that_leads_to_the_broker_itself_is_refused() {
     }
     // Somebody else's card may name it too.
     far.change(|card| *card = self::card(&format!("http://{}/agents/helper", bench.address)));
+    let told = refused(&bench, &far.url(), json!({})).await;
+    assert!(told.contains("leads to this broker itself"), "{told}");
+    // By gRPC too.
+    far.change(|card| {
+        *card = self::card(&bench.address.to_string());
+        card["supportedInterfaces"][0]["protocolBinding"] = "GRPC".into();
+    });
     let told = refused(&bench, &far.url(), json!({})).await;
     assert!(told.contains("leads to this broker itself"), "{told}");
 }
@@ -107,8 +118,117 @@ async fn only_public_addresses_and_what_is_allowed_are_called() {
 }
 
 #[tokio::test]
-async fn what_an_agent_is_called_with_is_sent_to_its_host_only_and_not_shown() {
+async fn an_operator_says_whether_clients_may_open_private_addresses() {
+    let far = completes().await;
+    let with = async |a2a_proxy_private| {
+        Bench::with(ServerConfig { a2a_proxy_private, ..ServerConfig::default() }).await
+    };
+    let bench = with(LetPrivate::Never).await;
+    let told = refused(&bench, &far.url(), json!({})).await;
+    assert!(told.contains("server.a2a_proxy_private is never"), "{told}");
+    assert!(far.cards().is_empty(), "it is not even looked at");
+    for allowed in [LetPrivate::Loopback, LetPrivate::Always] {
+        assert_eq!(with(allowed).await.add(&far.url(), json!({})).await.status, 201);
+    }
+    // What the operator names may be called all the same.
+    let a2a_proxy_allow = vec!["127.0.0.1".parse().unwrap()];
+    let a2a_proxy_private = LetPrivate::Never;
+    let config = ServerConfig { a2a_proxy_allow, a2a_proxy_private, ..ServerConfig::default() };
+    let bench = Bench::with(config).await;
+    assert_eq!(bench.add(&far.url(), json!({"allow_private": false})).await.status, 201);
+}
+
+#[tokio::test]
+async fn what_may_be_private_is_one_place_and_not_every_port_of_its_host() {
+    let (bench, far, other) = (Bench::start().await, completes().await, completes().await);
+    far.change(|card| *card = self::card(&format!("{}/rpc", other.url())));
+    let told = refused(&bench, &far.url(), json!({})).await;
+    assert!(told.contains("leads to 127.0.0.1, which is no public address"), "{told}");
+    // One that it names besides is called instead.
+    far.change(|card| {
+        let mut own = card["supportedInterfaces"][0].clone();
+        own["url"] = format!("{}/rpc", far.url()).into();
+        card["supportedInterfaces"].as_array_mut().unwrap().push(own);
+    });
+    let added = bench.add(&far.url(), json!({})).await;
+    assert_eq!(added.json()["interface"], format!("{}/rpc", far.url()));
+    assert!(other.called("GetTask").is_empty());
+}
+
+#[tokio::test]
+async fn what_stands_behind_the_path_of_a_url_is_not_shown() {
     let (bench, far) = (Bench::start().await, completes().await);
+    let url = format!("{}/.well-known/agent-card.json?key=s3cret", far.url());
+    let added = bench.add(&url, json!({"refresh_ms": 1_000})).await;
+    assert_eq!(added.status, 201, "{}", added.text());
+    far.card_status(500);
+    let away = bench.until_far_is("offline").await;
+    assert!(
+        away["a2a"]["trouble"].as_str().unwrap().contains("agent-card.json answered"),
+        "{away}"
+    );
+    let filter = v1::ListTasksRequest { agent: Some("a2a-proxy".into()), ..Default::default() };
+    let mut client = native(&bench).await;
+    let listed = client.list_tasks(filter).await.unwrap().into_inner();
+    let get = v1::GetTaskRequest { id: listed.tasks[0].id.clone(), ..Default::default() };
+    let order = client.get_task(get).await.unwrap().into_inner();
+    for shown in [added.text().to_owned(), away.to_string(), format!("{order:?}")] {
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn who_hangs_up_while_an_agent_is_added_leaves_it_added() {
+    let (bench, far) = (Bench::start().await, completes().await);
+    let gate = far.hold_card();
+    let body = json!({"a2a": far.url(), "id": "far", "allow_private": true}).to_string();
+    let mut socket = TcpStream::connect(bench.address).await.unwrap();
+    let request = format!(
+        "POST /api/v1/agents HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        bench.address,
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    super::bench::soon(async {
+        while far.cards().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(socket);
+    // Whoever asks now comes after who hung up.
+    bench.raw("GET", "/api/v1/agents", &[], "").await;
+    gate.notify_one();
+    bench.until_far_is("ready").await;
+    assert_eq!(bench.far("hello").await["status"]["state"], "TASK_STATE_COMPLETED");
+}
+
+#[tokio::test]
+async fn the_card_of_an_agent_elsewhere_tells_of_its_skills_and_is_signed_by_the_broker() {
+    let a2a_signing_key = Some(SigningKey::read(super::options::key().path()).unwrap());
+    let bench = Bench::with(ServerConfig { a2a_signing_key, ..ServerConfig::default() }).await;
+    let far = completes().await;
+    far.change(|card| {
+        card["skills"][0]["examples"] = json!(["go far"]);
+        // What it signed was another card.
+        card["signatures"] = json!([{"protected": "theirs", "signature": "theirs"}]);
+    });
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let path = "/agents/far/.well-known/agent-card.json";
+    let card = bench.raw("GET", path, &[], "").await.json();
+    let skill = json!({"id": "far-skill", "name": "Far", "description": "x", "tags": ["distant"],
+        "examples": ["go far"]});
+    assert_eq!(card["skills"], json!([skill]), "{card}");
+    assert_eq!(card["signatures"].as_array().unwrap().len(), 1, "{card}");
+    assert!(!card["signatures"].to_string().contains("theirs"), "{card}");
+    let host = bench.address.to_string();
+    assert!(card["supportedInterfaces"][0]["url"].as_str().unwrap().contains(&host), "{card}");
+}
+
+#[tokio::test]
+async fn what_an_agent_is_called_with_is_sent_to_its_host_only_and_not_shown() {
+    let (bench, far) = (Bench::near().await, completes().await);
     let more = json!({"bearer": "s3cret", "headers": {"x-key": "k3y"}});
     let added = bench.add(&far.url(), more.clone()).await;
     assert_eq!(added.status, 201);

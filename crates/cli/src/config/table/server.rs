@@ -186,6 +186,20 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "what agents elsewhere may lead to besides public addresses, such as agents.internal,10.0.0.0/8",
     },
+    Setting {
+        section: "server",
+        key: "a2a_proxy_private",
+        slot: Slot::Text {
+            get: |settings| settings.server.a2a_proxy_private.to_string(),
+            set: |settings, text| {
+                settings.server.a2a_proxy_private = text.parse()?;
+                Ok(())
+            },
+            range: "loopback, always or never",
+        },
+        takes: Takes::Restart,
+        doc: "when who adds an agent elsewhere may let it be at a private address: loopback is while the server listens there",
+    },
     span!("server", "a2a_proxy_timeout", server.a2a_proxy_timeout, 10, HOUR, Restart,
         "how long an agent elsewhere may take to answer anything but a message, and its stream be silent"),
     span!("server", "drain_grace", server.drain_grace, 0, DAY, Restart,

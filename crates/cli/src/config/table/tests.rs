@@ -77,6 +77,7 @@ fn every_setting_changes_its_own_value_and_no_other() {
             (Slot::Text { .. }, "a2a_push_allow" | "a2a_proxy_allow") => {
                 "hooks.internal,10.0.0.0/8".into()
             }
+            (Slot::Text { .. }, "a2a_proxy_private") => "never".into(),
             // It is read at once, so that what is wrong with it is said at the start.
             (Slot::Text { .. }, "a2a_signing_key") => key.to_str().unwrap().into(),
             (Slot::Text { .. }, "listen") => "127.0.0.1:1".into(),
@@ -111,6 +112,7 @@ fn texts_with_rules_of_their_own_are_refused_with_what_would_be_right() {
     assert!(refused("broker.max_run", "0s").contains("1ms to 365d, or none"));
     assert!(refused("server.a2a_agent", "a b").contains("agent id 'a b'"));
     assert!(refused("server.a2a_url", "ftp://host").contains("https://"));
+    assert!(refused("server.a2a_proxy_private", "yes").contains("loopback, always and never"));
     assert!(refused("server.a2a_push_allow", "10.0.0.0/8,a b").contains("'a b'"));
     assert!(refused("broker.warning", "101").contains("the range is 1 to 100"));
 }
