@@ -10,6 +10,7 @@ use crate::queue::{Entry, Owner, Place};
 use crate::record::{End, Record};
 use crate::spill::Sent;
 use crate::table::{AgentKey, EntryKey, GatherKey, InboxKey, TaskKey, TenantKey};
+use std::mem;
 use trunkline_types::session::{Reply, SessionItem};
 use trunkline_types::{
     DeadLetter, Failure, FailureCode, MessageId, Payload, Sequence, SessionId, WallTime,
@@ -134,7 +135,11 @@ impl Engine {
                 reason: reason.clone(),
                 at,
                 accepted_at: entry.accepted_at,
-                attempts: entry.past.take().map(|past| past.notes).unwrap_or_default(),
+                attempts: entry
+                    .past
+                    .as_mut()
+                    .map(|past| mem::take(&mut past.notes))
+                    .unwrap_or_default(),
             };
             let base = entry.is_logged().then_some(entry.base);
             self.keep_letter(tenant, letter, base, self.sequence);
