@@ -80,9 +80,11 @@ impl Told {
     /// Fills the disk, which has room for nothing more than there is, until something waits.
     fn fill_up(&mut self) {
         self.disk.set_capacity(Some(self.disk.used_bytes()));
-        // Far more than what is left of the segment that is written to, and a spare, can hold.
-        self.submit(SEGMENT / 50, Urgency::Synced);
-        self.wait("a full disk", |_, _, space| space == Space::Exhausted);
+        // A little at a time, so that a spare segment that there may be is used up as well.
+        while self.latest.2 != Space::Exhausted {
+            let end = self.submit(10, Urgency::Synced);
+            self.wait("a full disk", |_, synced, space| synced >= end || space == Space::Exhausted);
+        }
     }
 }
 
