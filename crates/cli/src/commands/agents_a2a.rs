@@ -84,7 +84,12 @@ fn secret(file: &Path) -> Result<String, CliError> {
     let text = text.map_err(|_no_text| {
         CliError::usage(format_args!("{} is no text; write the value only", file.display()))
     })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    let value = text.trim_end_matches(['\r', '\n']);
+    if value.is_empty() {
+        let message = format_args!("{} is empty; write the value into it", file.display());
+        return Err(CliError::usage(message));
+    }
+    Ok(value.to_owned())
 }
 
 /// Adds one.
@@ -139,4 +144,45 @@ pub(super) async fn list(link: &Link, most: usize, output: &Output) -> Result<()
         output.note(format_args!("there are more than {most}: raise --limit"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::fs;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        add: AddArgs,
+    }
+
+    fn settings(options: &[&str]) -> Result<A2aAgentSettings, CliError> {
+        let line = ["add", "--a2a", "http://x.example"].iter().chain(options);
+        Line::try_parse_from(line).unwrap().add.settings()
+    }
+
+    #[test]
+    fn what_files_say_is_sent_without_the_ends_of_their_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (token, key) = (file("token", b"s3cret\n"), file("key", b" k3y\r\n"));
+        let header = format!("x-key={key}");
+        let told = settings(&["--header-file", &header, "--bearer-file", &token]).unwrap();
+        let wanted = [("x-key", " k3y"), ("authorization", "Bearer s3cret")];
+        assert_eq!(told.headers, wanted.map(|(name, value)| (name.into(), value.into())));
+
+        for (text, what) in [(&b"\n"[..], "is empty"), (&[0xff], "is no text")] {
+            let wrong = file("wrong", text);
+            let told = settings(&["--bearer-file", &wrong]).unwrap_err().to_string();
+            assert!(told.contains(what) && told.contains(&wrong), "{told}");
+            let told = settings(&["--header-file", &format!("x={wrong}")]).unwrap_err().to_string();
+            assert!(told.contains(what), "{told}");
+        }
+    }
 }
