@@ -112,12 +112,13 @@ fn builders_say_what_the_fields_say() {
     let change = AgentChange { weight: Some(7), draining: Some(true), healthy: Some(false) };
     assert_eq!(AgentChange::default().weight(7).draining(true).healthy(false), change);
     let wait = Duration::from_secs(1);
-    let built = InboxChange::default().when_full(WhenFull::Wait).wait(wait).limit(3);
+    let built = InboxChange::default().when_full(WhenFull::Wait).wait(wait).limit(3).ttl(wait);
     let built = built.routing(Routing::Random).bindings([]).reset();
     let change = InboxChange {
         when_full: Some(WhenFull::Wait),
         wait: Some(wait),
         limit: Some(3),
+        ttl: Some(wait),
         routing: Some(Routing::Random),
         bindings: Some(Vec::new()),
         reset: true,

@@ -1,6 +1,7 @@
 //! Damaged data, formats, backups: what a broker starts with, what a check finds, what comes back.
 
 use crate::common::{Peer, at, card, get, hello, stats, task};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +9,8 @@ use std::time::Duration;
 use std::{fs, thread};
 use trunkline_broker::{BackupError, Broker, LogConfig, Repair, Verified, backup, restore, verify};
 use trunkline_log::{Directory, Location, Log, Storage};
-use trunkline_types::{MessageId, Outcome, PauseReason, TaskState};
+use trunkline_types::session::Connector;
+use trunkline_types::{Answer, InboxSettings, MessageId, Outcome, PauseReason, Query, TaskState};
 
 async fn close(broker: Broker) {
     broker.drain(Duration::from_secs(10)).await;
@@ -229,18 +231,22 @@ async fn a_directory_in_use_or_of_another_kind_is_not_checked() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
 }
 
-/// The directory that a broker of format 2 left, killed at work. Its files are kept without the
-/// zeros at their ends.
+/// The directory that a broker of format 2 left, killed at work.
 fn format_2(data: &Path) {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/format-2");
-    copy(&kept, data);
-    for number in 1..=2 {
-        fs::File::options()
-            .write(true)
-            .open(segment(data, number))
-            .unwrap()
-            .set_len(65536)
-            .unwrap();
+    kept(data, "format-2", 1..=2, 64 << 10);
+}
+
+/// The same of format 3, after cleaning had said again what waits.
+fn format_3(data: &Path) {
+    kept(data, "format-3", 13..=15, 68 << 10);
+}
+
+/// A directory whose files are kept without the zeros at their ends.
+fn kept(data: &Path, name: &str, segments: RangeInclusive<u64>, length: u64) {
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name), data);
+    for number in segments {
+        let file = fs::File::options().write(true).open(segment(data, number)).unwrap();
+        file.set_len(length).unwrap();
     }
 }
 
@@ -258,8 +264,30 @@ async fn a_data_directory_of_format_2_opens_and_is_brought_up_to_date() {
         // Two tasks were done, one became a dead letter, two wait and one is not due yet.
         assert_eq!(found.messages_accepted, 6, "{found:?}");
         assert_eq!((found.tasks_open, found.tasks_completed, found.dead_letters), (3, 2, 1));
-        assert_eq!(format(), "trunkline-log 3\n");
+        assert_eq!(format(), "trunkline-log 4\n");
         close(broker).await;
+    }
+    assert!(check(&data).is_sound());
+}
+
+#[tokio::test]
+async fn a_data_directory_of_format_3_opens_with_what_cleaning_had_said_again() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    format_3(&data);
+    assert!(records(&data).iter().any(|(tag, _)| *tag == 70), "an inbox was said again");
+    assert!(check(&data).is_sound());
+    for _ in 0..2 {
+        let broker = Broker::open(at(&data)).await.unwrap();
+        // Two tasks wait and one is not due for a month; the inbox that they lie in has a limit.
+        assert_eq!(stats(&broker).await.tasks_open, 3);
+        let inbox = Query::Inbox("skill:wait".parse().unwrap());
+        let Answer::Inbox(inbox) = broker.query(inbox).await.unwrap() else { panic!("an inbox") };
+        let limited = InboxSettings { limit: Some(7), ..InboxSettings::default() };
+        assert_eq!(inbox.settings, limited);
+        close(broker).await;
+        let format = fs::read_to_string(data.join("FORMAT")).unwrap();
+        assert_eq!(format, "trunkline-log 4\n");
     }
     assert!(check(&data).is_sound());
 }
@@ -269,9 +297,9 @@ async fn a_data_directory_of_a_newer_format_is_refused_untouched() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
     format_2(&data);
-    fs::write(data.join("FORMAT"), "trunkline-log 4\n").unwrap();
+    fs::write(data.join("FORMAT"), "trunkline-log 5\n").unwrap();
     let error = Broker::open(at(&data)).await.unwrap_err().to_string();
-    assert!(error.contains("has log format 4, this version reads up to 3"), "{error}");
+    assert!(error.contains("has log format 5, this version reads up to 4"), "{error}");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 3, "not even a lock");
 }
 

@@ -100,6 +100,15 @@ fn samples() -> Vec<Carried> {
             settings: Box::new(InboxSettings::default()),
             counters: Counters { accepted: 5, settled: 4, redeliveries: 3, ..Counters::default() },
         },
+        Carried::Inbox {
+            tenant: tenant(),
+            inbox: Some("skill:s".parse().unwrap()),
+            settings: Box::new(InboxSettings {
+                ttl: Some(Duration::from_secs(60)),
+                ..InboxSettings::default()
+            }),
+            counters: Counters::default(),
+        },
         Carried::Tenant {
             tenant: tenant(),
             tally: CarriedTally { completed: 2, redriven: 3, ..CarriedTally::default() },

@@ -158,9 +158,30 @@ fn a_publish_waits_no_longer_than_it_may_and_no_longer_than_it_is_of_use() {
     assert_eq!(world.answer(sender, number), None, "the inbox lets it wait longer");
     world.pass(SECOND);
     full(world.answer(sender, number));
+    set(&mut world, InboxChange::default().ttl(SECOND / 2));
+    let number = send(&mut world, &mut sender, &event);
+    world.pass(SECOND / 2);
+    full(world.answer(sender, number));
     set(&mut world, InboxChange { wait: Some(Duration::ZERO), ..Default::default() });
     let number = send(&mut world, &mut sender, &event);
     full(world.answer(sender, number));
+}
+
+#[test]
+fn what_has_waited_for_longer_than_the_inbox_lets_it_live_by_now_is_refused() {
+    let (mut world, agent, mut sender, _) =
+        filled(EngineConfig { wait: SECOND * 10, ..two(WhenFull::Wait) });
+    let event = world.event("agent:a");
+    let number = send(&mut world, &mut sender, &event);
+    world.pass(SECOND);
+    set(&mut world, InboxChange::default().ttl(SECOND));
+    assert_eq!(world.answer(sender, number), None);
+    let mut agent = agent;
+    world.credit(agent, 1, 0);
+    let first = world.deliveries(agent).pop().unwrap();
+    world.complete(&mut agent, &first);
+    let refusal = full(world.answer(sender, number));
+    assert!(refusal.message.contains("time to live has ended"), "{refusal}");
 }
 
 #[test]

@@ -316,6 +316,7 @@ fn inbox_set() -> impl Strategy<Value = Record> {
         proptest::option::of(pick(WhenFull::ALL)),
         proptest::option::of(0..u64::from(u32::MAX)),
         proptest::option::of(any::<u32>()),
+        proptest::option::of(1..u64::from(u32::MAX)),
         proptest::option::of(pick(Routing::ALL)),
         proptest::collection::vec(binding, 0..4),
     );
@@ -324,10 +325,11 @@ fn inbox_set() -> impl Strategy<Value = Record> {
         name().prop_map(|text| InboxAddress::Skill(SkillName::new(text).unwrap())),
     ];
     (tenant(), inbox, settings, any::<u64>(), any::<u128>()).prop_map(
-        |(tenant, inbox, (when_full, wait, limit, routing, bindings), at, session)| {
+        |(tenant, inbox, (when_full, wait, limit, ttl, routing, bindings), at, session)| {
             let (session, operation, at) = (SessionId(session), at ^ 5, WallTime(at));
-            let wait = wait.map(Duration::from_millis);
-            let settings = Box::new(InboxSettings { when_full, wait, limit, routing, bindings });
+            let (wait, ttl) = (wait.map(Duration::from_millis), ttl.map(Duration::from_millis));
+            let settings = InboxSettings { when_full, wait, limit, ttl, routing, bindings };
+            let settings = Box::new(settings);
             Record::InboxSet { tenant, inbox, settings, session, operation, at }
         },
     )

@@ -37,7 +37,7 @@ fn a_log_in_a_directory_comes_back() {
                 let id = fs::read_to_string(entry.path()).unwrap();
                 assert_eq!(id.trim(), std::process::id().to_string());
             }
-            "FORMAT" => assert_eq!(fs::read_to_string(entry.path()).unwrap(), "trunkline-log 3\n"),
+            "FORMAT" => assert_eq!(fs::read_to_string(entry.path()).unwrap(), "trunkline-log 4\n"),
             _ => assert_eq!(entry.metadata().unwrap().len(), SEGMENT, "{name}"),
         }
     }
@@ -165,7 +165,7 @@ fn a_directory_of_the_format_before_opens_and_says_so_only_once_it_is_written_to
     assert_eq!(fs::read_to_string(&format).unwrap(), "trunkline-log 2\n");
     let opened = open_with(directory(home.path()), config()).unwrap();
     assert_prefix(&opened.records, 10, 100);
-    assert_eq!(fs::read_to_string(&format).unwrap(), "trunkline-log 3\n");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "trunkline-log 4\n");
     opened.log.close().unwrap();
     assert_prefix(&open_with(directory(home.path()), config()).unwrap().records, 10, 100);
 }

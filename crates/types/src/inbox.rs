@@ -52,6 +52,9 @@ pub struct InboxSettings {
     /// Most envelopes in it, ephemeral and durable ones each, below the broker's bounds; `None`
     /// for those bounds.
     pub limit: Option<u32>,
+    /// How long what is sent to it alone is of use, counted from its acceptance, unless its sender
+    /// says less; `None` for as long as the sender says.
+    pub ttl: Option<Duration>,
     /// Who gets what; `None` for the broker's default.
     pub routing: Option<Routing>,
     /// Which priorities go only to agents with a label. At most one binding for a priority.
@@ -78,6 +81,9 @@ pub struct InboxChange {
     pub wait: Option<Duration>,
     /// Sets the most envelopes in it, ephemeral and durable ones each; 0 for the broker's bounds.
     pub limit: Option<u32>,
+    /// Sets how long what is sent to it alone from now on is of use; 0 for as long as its sender
+    /// says.
+    pub ttl: Option<Duration>,
     /// Sets who gets what.
     pub routing: Option<Routing>,
     /// Replaces the bindings.
@@ -138,12 +144,13 @@ impl InboxSettings {
     /// The settings after a change.
     #[must_use]
     pub fn changed(self, change: &InboxChange) -> Self {
-        let InboxChange { when_full, wait, limit, routing, bindings, reset } = change;
+        let InboxChange { when_full, wait, limit, ttl, routing, bindings, reset } = change;
         let before = if *reset { Self::default() } else { self };
         Self {
             when_full: when_full.or(before.when_full),
             wait: wait.or(before.wait),
             limit: limit.or(before.limit).filter(|&limit| limit > 0),
+            ttl: ttl.or(before.ttl).filter(|ttl| !ttl.is_zero()),
             routing: routing.or(before.routing),
             bindings: bindings.clone().unwrap_or(before.bindings),
         }
@@ -170,6 +177,14 @@ impl InboxChange {
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Sets how long what is sent to the inbox alone from now on is of use; zero for as long as
+    /// its sender says.
+    #[must_use]
+    pub fn ttl(mut self, span: Duration) -> Self {
+        self.ttl = Some(span);
         self
     }
 
@@ -210,6 +225,18 @@ impl InboxChange {
             let (wait, longest) = (Span(wait), Span(longest));
             let message = format!("the wait of '{inbox}' is {wait}, the range is 0 to {longest}");
             return Err(Refusal::new(RefusalCode::TooLarge, message));
+        }
+        let shortest = Duration::from_millis(1);
+        let too_short = |ttl: Duration| !ttl.is_zero() && ttl < shortest;
+        if let Some(ttl) = self.ttl.filter(|&ttl| ttl > longest || too_short(ttl)) {
+            let code = if ttl > longest { RefusalCode::TooLarge } else { RefusalCode::Invalid };
+            let message = format!(
+                "the time to live of '{inbox}' is {}, the range is {} to {}, or 0 for none",
+                Span(ttl),
+                Span(shortest),
+                Span(longest)
+            );
+            return Err(Refusal::new(code, message));
         }
         let bindings = self.bindings.as_deref().unwrap_or_default();
         for (at, binding) in bindings.iter().enumerate() {

@@ -35,6 +35,7 @@ Example:
 Examples:
   trunkline inbox set skill:count-words --when-full wait --wait 2s --limit 500
   trunkline inbox set skill:bill --routing consistent-hash --bind urgent=tier:gold
+  trunkline inbox set agent:clerk --ttl 1h
   trunkline inbox set agent:clerk --reset")]
     Set(SetArgs),
 }
@@ -59,6 +60,10 @@ struct SetArgs {
         group = "change"
     )]
     limit: Option<u32>,
+    /// How long what is sent to it alone from now on is of use, unless its sender says less; 0 for
+    /// as long as the sender says.
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, group = "change")]
+    ttl: Option<Duration>,
     /// Who gets what: least-loaded, round-robin, weighted, consistent-hash or random.
     #[arg(long, value_name = "POLICY", group = "change")]
     routing: Option<Routing>,
@@ -82,9 +87,9 @@ struct SetArgs {
 
 impl SetArgs {
     fn change(self) -> (InboxAddress, InboxChange) {
-        let Self { address, when_full, wait, limit, routing, bind, unbind, reset } = self;
+        let Self { address, when_full, wait, limit, ttl, routing, bind, unbind, reset } = self;
         let bindings = (unbind || !bind.is_empty()).then_some(bind);
-        (address, InboxChange { when_full, wait, limit, routing, bindings, reset })
+        (address, InboxChange { when_full, wait, limit, ttl, routing, bindings, reset })
     }
 }
 
@@ -117,7 +122,7 @@ fn show(inbox: &InboxInfo, output: &Output) -> Result<(), CliError> {
         return output.value(&output::inbox(inbox));
     }
     let InboxInfo { settings, effective, stats, waiting_outside, servers } = inbox;
-    let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
+    let InboxSettings { when_full, wait, limit, ttl, routing, bindings } = settings;
     let from = |set: bool| if set { "set here" } else { "the broker's" };
     let limit_of = |most: u64| format!("{} ({})", units::count(most), from(limit.is_some()));
     let chosen = |policy: Routing| format!("{policy} ({})", from(routing.is_some()));
@@ -129,6 +134,7 @@ fn show(inbox: &InboxInfo, output: &Output) -> Result<(), CliError> {
         ("wait", format!("{} ({})", exact_span(effective.wait), from(wait.is_some()))),
         ("most ephemeral", limit_of(effective.ephemeral.into())),
         ("most durable", limit_of(effective.logged)),
+        ("time to live", ttl.map(exact_span).unwrap_or_default()),
         ("routing", effective.routing.map(chosen).unwrap_or_default()),
         ("bindings", bindings.iter().map(bound).collect::<Vec<_>>().join(", ")),
         ("sessions that serve it", units::count((*servers).into())),

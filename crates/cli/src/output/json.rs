@@ -281,7 +281,7 @@ pub(crate) fn message(message: &MessageStatus) -> Value {
 /// An inbox. A setting that is null is not set; `effective` says what is in force.
 pub(crate) fn inbox(inbox: &InboxInfo) -> Value {
     let InboxInfo { settings, effective, stats, waiting_outside, servers } = inbox;
-    let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
+    let InboxSettings { when_full, wait, limit, ttl, routing, bindings } = settings;
     let bound = |Binding { priority, key, value }: &Binding| json!({ "priority": priority.as_str(), "label": key.as_str(), "value": value.as_str() });
     let (counters, gauges) = (&stats.counters, &stats.gauges);
     json!({
@@ -289,6 +289,7 @@ pub(crate) fn inbox(inbox: &InboxInfo) -> Value {
         "when_full": when_full.map(WhenFull::as_str),
         "wait_ms": wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         "limit": limit,
+        "ttl_ms": ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
         "routing": routing.map(Routing::as_str),
         "bindings": bindings.iter().map(bound).collect::<Value>(),
         "effective": {

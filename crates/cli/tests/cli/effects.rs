@@ -7,6 +7,7 @@ use std::process::Command;
 
 /// The exit code of what an inbox had no room for.
 const FULL: i32 = 4;
+const EXPIRED: i32 = 8;
 
 /// Whether there is such a process, and it has not ended.
 fn is_alive(id: &str) -> bool {
@@ -193,7 +194,11 @@ fn what_is_set_about_an_inbox_acts_until_it_is_taken_back() {
     broker.run(send).ok();
     broker.spawn(send).finish().fails(FULL);
 
-    set(&["--limit", "100", "--bind", "urgent=tier:gold"]);
+    set(&["--limit", "100", "--when-full", "reject", "--ttl", "1ms"]);
+    broker.run(["send", "--skill", "s", "--wait"]).fails(EXPIRED);
+    set(&["--ttl", "0"]);
+
+    set(&["--bind", "urgent=tier:gold"]);
     let _agent = broker.agent(["--skill", "s", "--", "cat"]);
     let urgent = ["send", "--skill", "s", "--priority", "urgent", "--wait"];
     let urgent = broker.spawn(urgent);

@@ -97,7 +97,7 @@ impl Engine {
         let (operation, came) = (origin.operation, origin.at);
         let wait = self.inboxes[inbox].settings().wait.unwrap_or(self.config.wait);
         let left = |ttl| Duration::from_millis(came.after(ttl).0.saturating_sub(now.wall.0));
-        let wait = publish.envelope.ttl.map_or(wait, |ttl| left(ttl).min(wait));
+        let wait = self.ttl_in(inbox, publish).map_or(wait, |ttl| left(ttl).min(wait));
         let Some(connection) = self.sessions[session].connection else {
             return Err(self.waited_in_vain(publish));
         };
@@ -121,9 +121,15 @@ impl Engine {
     }
 
     /// Whether what has waited outside is still of use.
-    fn check_outside(now: Now, came: WallTime, publish: &Publish) -> Result<(), Refusal> {
+    fn check_outside(
+        &self,
+        now: Now,
+        inbox: InboxKey,
+        came: WallTime,
+        publish: &Publish,
+    ) -> Result<(), Refusal> {
         let over = |ttl| came.after(ttl) <= now.wall;
-        if !publish.envelope.ttl.is_some_and(over) {
+        if !self.ttl_in(inbox, publish).is_some_and(over) {
             return Ok(());
         }
         let message = format!(
@@ -187,7 +193,7 @@ impl Engine {
             let Waiter { session, connection, operation, came, publish } = waiter;
             self.sessions[session].outside.retain(|&(_, number, _)| number != operation);
             let latest = self.sequence;
-            let result = match Self::check_outside(now, came, &publish) {
+            let result = match self.check_outside(now, inbox, came, &publish) {
                 Ok(()) => self.publish_in_turn(now, session, (operation, came), &publish, out),
                 Err(refusal) => {
                     let tenant = self.sessions[session].tenant;

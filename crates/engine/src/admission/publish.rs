@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Accepted;
 use trunkline_types::{
-    Absent, Destination, Durability, Publish, Refusal, RefusalCode, SessionId, Span, WallTime,
-    WhenFull,
+    Absent, Destination, Durability, Envelope, Publish, Refusal, RefusalCode, SessionId, Span,
+    WallTime, WhenFull,
 };
 
 /// What was decided about an envelope before it is taken in.
@@ -123,6 +123,10 @@ impl Engine {
         if let Destination::Agents(_) = &envelope.destination {
             self.settle_absent(publish, &mut targets)?;
         }
+        let sent = publish;
+        let shortened = self.with_ttl_of_inbox(sent, &targets)?;
+        let publish = shortened.as_ref().unwrap_or(sent);
+        let envelope = &publish.envelope;
         // What agents have subscribed to is kept for them, and so is what goes to all.
         let kept = matches!(envelope.destination, Destination::Topic(_) | Destination::All);
         if unserved && absent == Absent::Discard && !kept {
@@ -152,7 +156,7 @@ impl Engine {
             Room::Enough => {}
             Room::Outside(inbox, session) => {
                 self.note_pressure(inbox, session, level, out);
-                return self.wait_outside(now, inbox, session, origin, publish);
+                return self.wait_outside(now, inbox, session, origin, sent);
             }
         }
         let placed = Placed { level, recorded, targets, pending };
@@ -251,6 +255,41 @@ impl Engine {
             pending,
         };
         self.emit(origin.record(record), out);
+    }
+
+    /// The same with the time to live of the one inbox that it goes to, if that is set and the
+    /// sender has not said less. It is written into the envelope, so that it stays as it was when
+    /// the inbox is set anew, and who gets the envelope sees it.
+    fn with_ttl_of_inbox(
+        &self,
+        publish: &Arc<Publish>,
+        targets: &Targets,
+    ) -> Result<Option<Arc<Publish>>, Refusal> {
+        let &[inbox] = &targets.inboxes[..] else { return Ok(None) };
+        let ttl = self.ttl_in(inbox, publish);
+        let Some(ttl) = ttl.filter(|_| ttl != publish.envelope.ttl) else { return Ok(None) };
+        let to = &publish.envelope.destination;
+        if let Some(delay) = publish.options.delay.filter(|&delay| ttl <= delay) {
+            let message = format!(
+                "the time to live of the inbox of '{to}' is {} and delay is {}: it would expire \
+                 before it is due; both count from its arrival",
+                Span(ttl),
+                Span(delay)
+            );
+            return Err(Refusal::new(RefusalCode::Invalid, message));
+        }
+        let mut shortened = Publish::clone(publish);
+        shortened.envelope.ttl = Some(ttl);
+        Ok(Some(Arc::new(shortened)))
+    }
+
+    /// How long an envelope is of use in an inbox: as long as its sender says, and as the inbox
+    /// does if it goes there alone.
+    pub(super) fn ttl_in(&self, inbox: InboxKey, publish: &Publish) -> Option<Duration> {
+        let Envelope { destination, ttl, .. } = &publish.envelope;
+        let alone = matches!(destination, Destination::Agent(_) | Destination::Skill(_));
+        let of_inbox = self.inboxes[inbox].settings().ttl.filter(|_| alone);
+        [*ttl, of_inbox].into_iter().flatten().min()
     }
 
     /// Does with those of several agents that nobody serves what the sender wants.

@@ -21,8 +21,14 @@ pub(crate) const LANES: usize = Priority::ALL.len();
 pub(crate) const ALL_LANES: u8 = (1 << LANES) - 1;
 
 /// What an inbox is run by when nothing was set about it.
-static DEFAULTS: InboxSettings =
-    InboxSettings { when_full: None, wait: None, limit: None, routing: None, bindings: Vec::new() };
+static DEFAULTS: InboxSettings = InboxSettings {
+    when_full: None,
+    wait: None,
+    limit: None,
+    ttl: None,
+    routing: None,
+    bindings: Vec::new(),
+};
 
 /// The queue of one agent, of one skill, or (for counting only) of bare subscriptions.
 #[derive(Debug)]

@@ -316,6 +316,7 @@ impl Carried {
             Self::Letter(_) => 67,
             Self::Agent { .. } => 68,
             Self::Subscribed { .. } => 69,
+            Self::Inbox { settings, .. } if settings.ttl.is_some() => 77,
             Self::Inbox { .. } => 70,
             Self::Tenant { .. } => 71,
             Self::Schedule(_) => 72,

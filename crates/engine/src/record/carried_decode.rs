@@ -54,10 +54,10 @@ pub(super) fn decode(tag: u8, read: &mut Read<'_>) -> Result<Carried> {
             agent: read.parse("agent")?,
             subscription: subscription(read)?,
         },
-        70 => Carried::Inbox {
+        70 | 77 => Carried::Inbox {
             tenant: read.parse("tenant")?,
             inbox: read.option("inbox", |read| read.parse("inbox"))?,
-            settings: Box::new(inbox_settings(read)?),
+            settings: Box::new(inbox_settings(read, tag == 77)?),
             counters: counters(read)?,
         },
         71 => Carried::Tenant {

@@ -103,10 +103,10 @@ fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
             operation: read.number("operation")?,
             at: read.time("time")?,
         },
-        16 => Record::InboxSet {
+        16 | 24 => Record::InboxSet {
             tenant: read.parse("tenant")?,
             inbox: read.parse("inbox")?,
-            settings: Box::new(inbox_settings(read)?),
+            settings: Box::new(inbox_settings(read, tag == 24)?),
             session: session(read)?,
             operation: read.number("operation")?,
             at: read.time("time")?,
@@ -192,7 +192,7 @@ pub(super) fn subscription(read: &mut Read<'_>) -> Result<Subscription> {
     })
 }
 
-pub(super) fn inbox_settings(read: &mut Read<'_>) -> Result<InboxSettings> {
+pub(super) fn inbox_settings(read: &mut Read<'_>, has_ttl: bool) -> Result<InboxSettings> {
     Ok(InboxSettings {
         when_full: read.option("policy for a full inbox", |read| {
             read.word("policy for a full inbox", WhenFull::from_number)
@@ -207,6 +207,7 @@ pub(super) fn inbox_settings(read: &mut Read<'_>) -> Result<InboxSettings> {
                 value: read.text("label value")?.into(),
             })
         })?,
+        ttl: if has_ttl { Some(read.span("time to live")?) } else { None },
     })
 }
 

@@ -146,8 +146,9 @@ pub(super) fn subscription(out: &mut Vec<u8>, wanted: &Subscription) {
     out.number(u64::from(when_full.number()));
 }
 
+/// A time to live stands at the end, and only in records of the tags that are for that.
 pub(super) fn inbox_settings(out: &mut Vec<u8>, settings: &InboxSettings) {
-    let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
+    let InboxSettings { when_full, wait, limit, ttl, routing, bindings } = settings;
     out.option(*when_full, |out, policy| out.number(u64::from(policy.number())));
     out.option(*wait, Write::span);
     out.option(*limit, |out, limit| out.number(u64::from(limit)));
@@ -158,6 +159,9 @@ pub(super) fn inbox_settings(out: &mut Vec<u8>, settings: &InboxSettings) {
         out.text(key);
         out.text(value);
     });
+    if let Some(ttl) = ttl {
+        out.span(*ttl);
+    }
 }
 
 fn scheduled(out: &mut Vec<u8>, record: &ScheduledRecord) {

@@ -371,6 +371,7 @@ impl Record {
             Self::Lost { .. } => 13,
             Self::AgentSet { .. } => 14,
             Self::AgentGone { .. } => 15,
+            Self::InboxSet { settings, .. } if settings.ttl.is_some() => 24,
             Self::InboxSet { .. } => 16,
             Self::Scheduled(_) => 17,
             Self::Unscheduled { .. } => 18,

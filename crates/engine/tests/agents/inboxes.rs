@@ -1,12 +1,13 @@
 //! How inboxes are run: set, kept, asked for, refused.
 
-use super::world::{World, skill};
+use super::world::{Peer, World, secs, skill};
+use std::sync::Arc;
 use std::time::Duration;
 use trunkline_engine::EngineConfig;
 use trunkline_types::session::Operation;
 use trunkline_types::{
-    AgentId, Binding, InboxAddress, InboxChange, InboxEffective, InboxSettings, Priority,
-    RefusalCode, Routing, WhenFull,
+    Absent, AgentId, Binding, InboxAddress, InboxChange, InboxEffective, InboxSettings, Kind,
+    Priority, RefusalCode, Routing, WhenFull,
 };
 
 fn binding(priority: Priority, key: &str) -> Binding {
@@ -21,6 +22,7 @@ fn every_setting_of_an_inbox_is_kept_over_a_restart_and_can_be_reset() {
         when_full: Some(WhenFull::DropOldest),
         wait: Some(Duration::from_secs(3)),
         limit: Some(17),
+        ttl: Some(Duration::from_secs(60)),
         routing: Some(Routing::RoundRobin),
         bindings: Some(vec![binding(Priority::Urgent, "gpu")]),
         reset: false,
@@ -30,6 +32,7 @@ fn every_setting_of_an_inbox_is_kept_over_a_restart_and_can_be_reset() {
         when_full: change.when_full,
         wait: change.wait,
         limit: change.limit,
+        ttl: change.ttl,
         routing: change.routing,
         bindings: change.bindings.unwrap(),
     };
@@ -108,6 +111,12 @@ fn settings_that_cannot_be_are_refused_and_change_nothing() {
     let cases = [
         (skill(), InboxChange { limit: Some(10_000_001), ..none.clone() }, "1 to 10000000"),
         (skill(), InboxChange { wait: Some(Duration::MAX), ..none.clone() }, "the wait of"),
+        (skill(), InboxChange { ttl: Some(Duration::MAX), ..none.clone() }, "1ms to"),
+        (
+            skill(),
+            InboxChange { ttl: Some(Duration::from_nanos(1)), ..none.clone() },
+            "or 0 for none",
+        ),
         (skill(), InboxChange { bindings: Some(twice), ..none.clone() }, "bound twice"),
         (skill(), InboxChange { bindings: Some(long), ..none.clone() }, "the limit is 1024"),
         (own, InboxChange { routing, ..none.clone() }, "inbox of one agent"),
@@ -125,4 +134,69 @@ fn settings_that_cannot_be_are_refused_and_change_nothing() {
     let change = Box::new(InboxChange { limit: Some(5), ..none });
     let refusal = world.ask(&mut client, Operation::SetInbox { inbox, change }).unwrap_err();
     assert!(refusal.message.contains("2 inboxes already"), "{refusal}");
+}
+
+/// Sends a request to the skill `s` with a time to live of its own.
+fn send(world: &mut World, peer: &mut Peer, ttl: Option<Duration>) {
+    let mut publish = world.request();
+    publish.envelope.ttl = ttl;
+    world.ask(peer, Operation::Publish(Arc::new(publish))).unwrap();
+}
+
+#[test]
+fn what_goes_to_an_inbox_alone_lives_no_longer_than_it_says() {
+    let mut world = World::new(EngineConfig::default());
+    let mut client = world.client();
+    send(&mut world, &mut client, None);
+    world.set_inbox(&mut client, InboxChange::default().ttl(secs(60)));
+    for own in [None, Some(secs(10)), Some(secs(600))] {
+        send(&mut world, &mut client, own);
+    }
+    let mut event = world.message(Kind::Event, "topic:t");
+    event.options.absent = Some(Absent::Discard);
+    world.ask(&mut client, Operation::Publish(Arc::new(event))).unwrap();
+    world.set_inbox(&mut client, InboxChange::default().ttl(Duration::ZERO));
+    send(&mut world, &mut client, None);
+    world.flush();
+    world.assert_replays();
+
+    let mut world = world.restarted();
+    assert_eq!(world.inbox(skill()).unwrap().settings.ttl, None);
+    world.pass(secs(11));
+    assert_eq!(world.inbox(skill()).unwrap().stats.counters.expired, 1);
+    world.pass(secs(50));
+    let stats = world.inbox(skill()).unwrap().stats;
+    assert_eq!((stats.counters.expired, stats.gauges.parked), (3, 2), "{stats:?}");
+    let agent = world.agent("a");
+    let lives: Vec<_> = world.deliveries(&agent).iter().map(|d| d.publish.envelope.ttl).collect();
+    assert_eq!(lives, [None, None], "what was sent before and after that is left");
+}
+
+#[test]
+fn who_gets_a_message_sees_how_long_its_inbox_lets_it_live() {
+    let mut world = World::plain(|_| {});
+    let (agent, mut client) = (world.agent("a"), world.client());
+    world.set_inbox(&mut client, InboxChange::default().ttl(secs(60)));
+    send(&mut world, &mut client, None);
+    let delivery = world.deliveries(&agent).pop().unwrap();
+    assert_eq!(delivery.publish.envelope.ttl, Some(secs(60)));
+    assert_eq!(delivery.expires_at, Some(delivery.accepted_at.after(secs(60))));
+}
+
+#[test]
+fn what_would_expire_in_an_inbox_before_it_is_due_is_refused() {
+    let mut world = World::plain(|_| {});
+    let mut client = world.client();
+    world.set_inbox(&mut client, InboxChange::default().ttl(secs(60)));
+    for (delay, fits) in [(59, true), (60, false)] {
+        let mut publish = world.request();
+        publish.options.delay = Some(secs(delay));
+        let answer = world.ask(&mut client, Operation::Publish(Arc::new(publish)));
+        assert_eq!(answer.is_ok(), fits);
+        if let Err(refusal) = answer {
+            assert_eq!(refusal.code, RefusalCode::Invalid);
+            let says = "inbox of 'skill:s' is 1m and delay is 1m";
+            assert!(refusal.message.contains(says), "{refusal}");
+        }
+    }
 }

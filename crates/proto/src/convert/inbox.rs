@@ -28,11 +28,12 @@ impl TryFrom<v1::Binding> for Binding {
 
 impl From<InboxSettings> for v1::InboxSettings {
     fn from(settings: InboxSettings) -> Self {
-        let InboxSettings { when_full, wait, limit, routing, bindings } = settings;
+        let InboxSettings { when_full, wait, limit, ttl, routing, bindings } = settings;
         Self {
             when_full: v1::WhenFull::from(when_full).into(),
             wait_ms: wait.map(millis),
             limit,
+            ttl_ms: ttl.map(millis),
             routing: v1::Routing::from(routing).into(),
             bindings: each(bindings),
         }
@@ -42,11 +43,12 @@ impl From<InboxSettings> for v1::InboxSettings {
 impl TryFrom<v1::InboxSettings> for InboxSettings {
     type Error = DecodeError;
     fn try_from(settings: v1::InboxSettings) -> Result<Self, DecodeError> {
-        let v1::InboxSettings { when_full, wait_ms, limit, routing, bindings } = settings;
+        let v1::InboxSettings { when_full, wait_ms, limit, routing, bindings, ttl_ms } = settings;
         Ok(Self {
             when_full: words::when_full("inbox_settings.when_full", when_full)?,
             wait: wait_ms.map(Duration::from_millis),
             limit,
+            ttl: ttl_ms.map(Duration::from_millis),
             routing: words::routing("inbox_settings.routing", routing)?,
             bindings: all(bindings)?,
         })
@@ -55,11 +57,12 @@ impl TryFrom<v1::InboxSettings> for InboxSettings {
 
 impl From<InboxChange> for v1::InboxChange {
     fn from(change: InboxChange) -> Self {
-        let InboxChange { when_full, wait, limit, routing, bindings, reset } = change;
+        let InboxChange { when_full, wait, limit, ttl, routing, bindings, reset } = change;
         Self {
             when_full: v1::WhenFull::from(when_full).into(),
             wait_ms: wait.map(millis),
             limit,
+            ttl_ms: ttl.map(millis),
             routing: v1::Routing::from(routing).into(),
             bindings: bindings.map(|bindings| v1::Bindings { bindings: each(bindings) }),
             reset,
@@ -70,11 +73,13 @@ impl From<InboxChange> for v1::InboxChange {
 impl TryFrom<v1::InboxChange> for InboxChange {
     type Error = DecodeError;
     fn try_from(change: v1::InboxChange) -> Result<Self, DecodeError> {
-        let v1::InboxChange { when_full, wait_ms, limit, routing, bindings, reset } = change;
+        let v1::InboxChange { when_full, wait_ms, limit, routing, bindings, reset, ttl_ms } =
+            change;
         Ok(Self {
             when_full: words::when_full("inbox_change.when_full", when_full)?,
             wait: wait_ms.map(Duration::from_millis),
             limit,
+            ttl: ttl_ms.map(Duration::from_millis),
             routing: words::routing("inbox_change.routing", routing)?,
             bindings: bindings.map(|v1::Bindings { bindings }| all(bindings)).transpose()?,
             reset,

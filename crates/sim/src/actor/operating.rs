@@ -131,6 +131,7 @@ impl World {
             when_full: self.rng.bool().then(|| WhenFull::ALL[self.rng.usize(..3)]),
             wait: self.rng.bool().then(|| Duration::from_millis(self.rng.u64(0..=400))),
             limit: (self.rng.u8(..) < 80).then(|| self.limit()),
+            ttl: (self.rng.u8(..) < 80).then(|| Duration::from_millis(self.rng.u64(0..=2000))),
             reset: self.rng.u8(..) < 60,
             ..InboxChange::default()
         };

@@ -3,6 +3,7 @@
 
 use super::bounds;
 use super::copies;
+use super::fading;
 use super::family;
 use super::following;
 use super::gathers;
@@ -265,9 +266,11 @@ fn has_reason(model: &Model, asked: &Asked, code: RefusalCode) -> bool {
         }
         (Operation::Publish(publish), RefusalCode::Invalid) => {
             // A quorum of more agents than there are, or a life too short to become due.
+            // Its inbox may have been set anew since.
             let (ttl, delay) = (publish.envelope.ttl, publish.options.delay);
             matches!(publish.options.gather, Some(Gather { rule: GatherRule::Quorum(_), .. }))
                 || ttl.is_some_and(|ttl| delay.is_some_and(|delay| ttl <= delay))
+                || (delay.is_some() && fading::is_fading(model, publish))
         }
         (
             Operation::Update(_)

@@ -1,6 +1,6 @@
 //! Law 10: inboxes, those who wait outside them and events that wait stay within their bounds.
 
-use super::outside;
+use super::{fading, outside};
 use crate::check::{Check, ensure};
 use crate::model::{Fact, Fleeting, Model, pending};
 use trunkline_types::{InboxAddress, InboxInfo, MessageId};
@@ -80,7 +80,7 @@ pub(crate) fn room_for_fleeting(model: &Model, inbox: &InboxAddress) -> Check {
         entry.accepted
             && !entry.over
             && entry.latest.is_none()
-            && entry.publish.envelope.ttl.is_none()
+            && !fading::may_expire(model, &entry.publish)
     };
     let rows = model.fleeting.iter().filter(|((_, at), _)| at == inbox);
     let count = rows.map(|(_, entry)| entry).filter(lies).count() as u64;

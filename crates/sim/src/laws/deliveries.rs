@@ -1,6 +1,6 @@
 //! What a session is handed is what was sent, under the lease that the record tells of.
 
-use super::{breakers, draining, gathers, leases, numbers, order, shares};
+use super::{breakers, draining, fading, gathers, leases, numbers, order, shares};
 use crate::check::{Check, ensure};
 use crate::model::Model;
 use trunkline_types::session::Delivery;
@@ -64,8 +64,11 @@ fn fleeting(model: &mut Model, session: SessionId, delivery: &Delivery) -> Check
     breakers::fleeting(model, session, &lies_in);
     shares::served(model, &lies_in, publish.envelope.priority);
     leases::grant(model, *token, id, inbox.clone(), session, None)?;
+    if let Some(entry) = model.fleeting.get(&key) {
+        let same = fading::may_be_same(model, &entry.publish, publish);
+        ensure!(same, "routing", "{id} is not delivered as it was sent");
+    }
     if let Some(entry) = model.fleeting.get_mut(&key) {
-        ensure!(entry.publish == *publish, "routing", "{id} is not delivered as it was sent");
         entry.latest = Some(*token);
     }
     numbers::told(model, session, delivery)

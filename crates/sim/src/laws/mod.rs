@@ -15,6 +15,7 @@ mod durable;
 pub(crate) mod ending;
 pub(crate) mod events;
 mod facts;
+mod fading;
 mod family;
 pub(crate) mod fence;
 pub(crate) mod following;

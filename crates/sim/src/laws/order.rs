@@ -1,7 +1,7 @@
 //! Law 7: first in, first out within an inbox, priority and durability class; what came back goes
 //! before what was never delivered; an ordering key stands above all.
 
-use super::bounds;
+use super::{bounds, fading};
 use crate::check::{Check, ensure};
 use crate::model::{Entry, Model, Place};
 use trunkline_types::{InboxAddress, MessageId, Publish, WhenFull};
@@ -74,7 +74,7 @@ pub(crate) fn next_fleeting(model: &Model, id: MessageId, inbox: &InboxAddress) 
             && !other.over
             && other.latest.is_none()
             && envelope.priority == entry.publish.envelope.priority
-            && envelope.ttl.is_none()
+            && !fading::may_expire(model, &other.publish)
             && envelope.ordering_key.is_none()
             && !is_timed(&other.publish)
     });

@@ -4,7 +4,7 @@
 use super::facts::note_record;
 use super::groups;
 use super::nested::{self, Chain};
-use super::{bounds, copies, draining, keys, outside, pending};
+use super::{bounds, copies, draining, fading, keys, outside, pending};
 use crate::check::{Check, ensure};
 use crate::model::{self, AcceptedFact, Model};
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ pub(crate) fn accepted(model: &mut Model, at: Sequence, fact: &AcceptedFact) -> 
     let id = publish.envelope.id;
     let asked = model.sessions.get(session).and_then(|session| session.asked.get(operation));
     let same = asked.is_some_and(|asked| match &asked.operation {
-        Operation::Publish(sent) => sent == publish && asked.handled,
+        Operation::Publish(sent) => asked.handled && fading::is_same(model, sent, publish),
         _ => false,
     });
     ensure!(
@@ -51,6 +51,7 @@ pub(crate) fn new_message(model: &mut Model, fact: &AcceptedFact) -> Check {
         "routing",
         "envelope {id} goes twice to one of {inboxes:?}"
     );
+    fading::ends_in_time(model, publish)?;
     copies::are_few(model, id, inboxes)?;
     bounds::room(model, inboxes)?;
     if fact.pending {

@@ -1,7 +1,7 @@
 //! Who finds an inbox full that is one to wait for is refused once he has waited for as long as he
 //! may, no sooner and no later; at once only if too many wait already.
 
-use super::{answers, bounds, outside};
+use super::{answers, bounds, fading, outside};
 use crate::check::{Check, ensure};
 use crate::model::{Asked, Model, nanos};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) fn allowed(model: &Model, operation: &Operation) -> Option<Duration> 
         return None;
     }
     let wait = settings.and_then(|set| set.wait).unwrap_or(model.rules.wait);
-    Some(publish.envelope.ttl.map_or(wait, |ttl| ttl.min(wait)))
+    Some(fading::ttl_of(model, publish).map_or(wait, |ttl| ttl.min(wait)))
 }
 
 /// Whether a publish that is refused for want of room has waited for as long as it may, or need
@@ -36,7 +36,7 @@ pub(super) fn in_vain(model: &Model, asked: &Asked, publish: &Publish) -> bool {
     };
     let over = |ttl| arrived.at.wall.after(ttl) <= model.now.wall;
     model.elapsed(arrived.at.mono, arrived.absent) >= nanos(wait)
-        || publish.envelope.ttl.is_some_and(over)
+        || fading::ttl_of(model, publish).is_some_and(over)
         || (arrived.command == model.command
             && before(model, &inbox, arrived.order) >= model.rules.waiting_outside)
 }

@@ -213,6 +213,9 @@ impl Model {
             Fact::Accepted(accepted) => laws::pressure::owed(self, accepted),
             Fact::InboxSet { inbox, settings, .. } => {
                 self.changed.insert(inbox.clone(), self.command);
+                if settings.ttl.is_some() {
+                    self.fading.insert(inbox.clone());
+                }
                 self.drops |= settings.when_full == Some(WhenFull::DropOldest);
             }
             Fact::Continued { entry, .. } => {

@@ -152,6 +152,8 @@ pub(crate) struct Model {
     pub(crate) full: BTreeMap<InboxAddress, u64>,
     /// The last command by which the settings of each inbox were changed, or all of the broker's.
     pub(crate) changed: BTreeMap<InboxAddress, u64>,
+    /// The inboxes that have ever had a time to live of their own.
+    pub(crate) fading: BTreeSet<InboxAddress>,
     pub(crate) configured: u64,
     /// The last command by which there were as many schedules as may be.
     pub(crate) all_scheduled: u64,
@@ -272,6 +274,7 @@ impl Model {
             drops,
             full: BTreeMap::new(),
             changed: BTreeMap::new(),
+            fading: BTreeSet::new(),
             configured: 0,
             all_scheduled: 0,
             pressing: BTreeSet::new(),

@@ -250,21 +250,21 @@ fn binding() -> impl Strategy<Value = Binding> {
 prop_compose! {
     fn inbox_settings()(
         (when_full, routing) in (of(word(WhenFull::ALL)), of(word(Routing::ALL))),
-        (wait, limit) in (of(span()), any::<Option<u32>>()),
+        (wait, limit, ttl) in (of(span()), any::<Option<u32>>(), of(span())),
         bindings in vec(binding(), 0..3),
     ) -> InboxSettings {
-        InboxSettings { when_full, wait, limit, routing, bindings }
+        InboxSettings { when_full, wait, limit, ttl, routing, bindings }
     }
 }
 
 prop_compose! {
     pub(crate) fn inbox_change()(
         (when_full, routing) in (of(word(WhenFull::ALL)), of(word(Routing::ALL))),
-        (wait, limit) in (of(span()), any::<Option<u32>>()),
+        (wait, limit, ttl) in (of(span()), any::<Option<u32>>(), of(span())),
         bindings in of(vec(binding(), 0..3)),
         reset in any::<bool>(),
     ) -> InboxChange {
-        InboxChange { when_full, wait, limit, routing, bindings, reset }
+        InboxChange { when_full, wait, limit, ttl, routing, bindings, reset }
     }
 }
 
