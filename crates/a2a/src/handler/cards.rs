@@ -1,6 +1,6 @@
 //! The cards: public ones, and those with what only callers get.
 
-use super::{Call, Handler, Target};
+use super::{Call, Handler, Target, no_agent};
 use crate::card::{self, BrokerCard, Place};
 use crate::check::Checked;
 use crate::fault::{Fault, FaultKind};
@@ -49,6 +49,7 @@ impl Handler {
                 let told = self.gateway.skills(&agent.card.id);
                 Ok(card::of_agent(&agent, &told, place, call.endpoint.agent.is_some(), extended))
             }
+            Target::Gone(id) => Err(no_agent(&id)),
             Target::Broker => {
                 let mut card = BrokerCard::default();
                 let mut after = None;

@@ -1,6 +1,6 @@
 //! Listing tasks, latest change first, as the broker lists and counts them.
 
-use super::{Call, Handler, Target};
+use super::{Call, Handler, Target, no_agent};
 use crate::check::Checked;
 use crate::fault::{Fault, FaultKind};
 use crate::own_agents;
@@ -41,6 +41,7 @@ impl Handler {
             states: own_state(request.status()).into_iter().collect(),
             agent: match &target {
                 Target::Agent(agent) => Some(agent.card.id.clone()),
+                Target::Gone(id) => return Err(no_agent(id)),
                 Target::Broker => None,
             },
             except: own_agents(),

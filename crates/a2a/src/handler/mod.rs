@@ -103,6 +103,8 @@ impl Call {
 pub(crate) enum Target {
     /// An agent.
     Agent(Box<AgentInfo>),
+    /// An agent that is not there, or not any more: its tasks can still be asked for.
+    Gone(AgentId),
     /// The broker, for all agents.
     Broker,
 }
@@ -113,18 +115,17 @@ impl Handler {
         let Some(id) = call.endpoint.agent.as_ref().or(self.config.agent.as_ref()) else {
             return Ok(Target::Broker);
         };
-        let unknown = || {
-            let message = format!("there is no agent '{id}' at this broker");
-            Err(Fault::new(FaultKind::AgentNotFound, message).with("agent", id.as_str()))
-        };
         if is_own(id.as_str()) {
-            return unknown();
+            return Ok(Target::Gone(id.clone()));
         }
         let filter = AgentFilter { id: Some(id.clone()), limit: 1, ..AgentFilter::default() };
         match self.gateway.query(who.clone(), Query::Agents(filter)).await? {
             Answer::Agents(page) => {
                 let found = page.agents.into_iter().next();
-                found.map_or_else(unknown, |agent| Ok(Target::Agent(Box::new(agent))))
+                Ok(found.map_or_else(
+                    || Target::Gone(id.clone()),
+                    |agent| Target::Agent(Box::new(agent)),
+                ))
             }
             _ => Err(mismatch()),
         }
@@ -162,9 +163,16 @@ impl Handler {
             _ if is_internal(&task) => Err(Fault::no_task(id)),
             Target::Broker => Ok(task),
             Target::Agent(agent) if is_of(&task, &agent.card.id) => Ok(task),
-            Target::Agent(_) => Err(Fault::no_task(id)),
+            Target::Gone(agent) if is_of(&task, agent) => Ok(task),
+            Target::Agent(_) | Target::Gone(_) => Err(Fault::no_task(id)),
         }
     }
+}
+
+/// Says that an endpoint's agent is not there.
+pub(crate) fn no_agent(id: &AgentId) -> Fault {
+    let message = format!("there is no agent '{id}' at this broker");
+    Fault::new(FaultKind::AgentNotFound, message).with("agent", id.as_str())
 }
 
 /// Whether a task was sent to an agent or is or was held by it.

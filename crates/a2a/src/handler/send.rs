@@ -1,6 +1,6 @@
 //! Messages from a client: they begin a task, or answer what one waits for.
 
-use super::{Call, Handler, Target};
+use super::{Call, Handler, Target, no_agent};
 use crate::card;
 use crate::check::Checked;
 use crate::content::{add_metadata, to_payload};
@@ -117,6 +117,7 @@ impl Handler {
                 add(SKILL, named.map(|skill| skill.to_string()).as_slice());
                 Destination::Agent(agent.card.id)
             }
+            Target::Gone(id) => return Err(no_agent(&id)),
             Target::Broker => Destination::Skill(self.skill(&who, named).await?),
         };
         let key = call.idempotency_key.as_ref().map(IdempotencyKey::new).transpose();

@@ -2,7 +2,9 @@
 
 use super::bench::{Bench, always, said};
 use serde_json::json;
+use std::time::Duration;
 use trunkline_agent::Host;
+use trunkline_types::InboxChange;
 
 #[tokio::test]
 async fn a_task_is_read_over_both_bindings_alike() {
@@ -42,6 +44,8 @@ async fn a_task_of_another_agent_or_tenant_is_not_found() {
         assert_eq!(answer.json()["error"]["details"][0]["reason"], "TASK_NOT_FOUND");
     }
     let answer = bench.rpc("GetTask", json!({"id": id, "tenant": "acme"})).await;
+    assert_eq!(answer["error"]["code"], -32001, "{answer}");
+    let answer = bench.rpc("ListTasks", json!({"tenant": "acme"})).await;
     assert_eq!(answer["error"]["message"], "there is no agent 'helper' at this broker");
     drop(other);
 }
@@ -58,4 +62,30 @@ async fn the_own_tenant_may_be_named_in_the_path() {
     let answer = bench.rest("POST", "/default/message:send", &body).await;
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("the path names 'default'"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn what_is_sent_to_an_agent_that_is_away_waits_as_long_as_its_inbox_says() {
+    let bench = Bench::start().await;
+    let away = bench.broker.agent("away").skill("rest", always).start().await.unwrap();
+    away.stop().await;
+    let lives = async |span: Duration| {
+        let (inbox, change) = ("agent:away".parse().unwrap(), InboxChange::default().ttl(span));
+        bench.broker.set_inbox(inbox, change).await.unwrap();
+    };
+    let send = async |at_once: bool| {
+        let configuration = json!({ "returnImmediately": at_once });
+        let body = json!({ "message": said("x"), "configuration": configuration });
+        let answer = bench.rest("POST", "/agents/away/message:send", &body).await;
+        answer.json()["task"].clone()
+    };
+    lives(Duration::from_hours(1)).await;
+    let waits = send(true).await;
+    assert_eq!(waits["status"]["state"], "TASK_STATE_SUBMITTED", "{waits}");
+    lives(Duration::from_millis(1)).await;
+    let over = send(false).await;
+    assert_eq!(over["status"]["state"], "TASK_STATE_FAILED", "{over}");
+    let path = format!("/agents/away/tasks/{}", waits["id"].as_str().unwrap());
+    let still = bench.rest("GET", &path, &json!(null)).await.json();
+    assert_eq!(still["status"]["state"], "TASK_STATE_SUBMITTED", "{still}");
 }
