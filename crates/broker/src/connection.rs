@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trunkline_engine::{Command, ConnectionKey};
 use trunkline_types::TenantId;
-use trunkline_types::session::{ClientFrame, Connection};
+use trunkline_types::session::{ClientFrame, Connection, Operation};
 
 /// Hands frames to the partition. Dropped without [`Connection::close`], its session counts as
 /// lost and may come back.
@@ -29,11 +29,12 @@ impl BrokerConnection {
 }
 
 impl Connection for BrokerConnection {
-    fn send(&self, frame: ClientFrame) {
+    fn send(&self, mut frame: ClientFrame) {
         let goodbye = matches!(frame, ClientFrame::Goodbye);
         if self.closed.fetch_or(goodbye, Ordering::Relaxed) {
             return;
         }
+        own(&self.tenant, &mut frame);
         // Here, so that other sessions need not wait while filters and cron expressions are
         // compiled, and filters evaluated.
         let verdicts = self.filters.judge(&self.tenant, &frame, clock::wall);
@@ -47,6 +48,25 @@ impl Connection for BrokerConnection {
 
     fn comes_back(&self) -> bool {
         false
+    }
+}
+
+/// What a session sends is of its tenant; a sender need not say so again.
+fn own(tenant: &TenantId, frame: &mut ClientFrame) {
+    let unsaid = TenantId::default();
+    let ClientFrame::Operations { operations, .. } = frame else { return };
+    if *tenant == unsaid {
+        return;
+    }
+    for operation in operations {
+        let publish = match operation {
+            Operation::Publish(publish) => publish,
+            Operation::SetSchedule(schedule) => &mut schedule.publish,
+            _ => continue,
+        };
+        if publish.envelope.tenant == unsaid {
+            Arc::make_mut(publish).envelope.tenant = tenant.clone();
+        }
     }
 }
 

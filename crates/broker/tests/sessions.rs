@@ -5,7 +5,8 @@ use std::sync::Arc;
 use trunkline_broker::{Broker, BrokerConfig};
 use trunkline_types::session::{ClientFrame, Operation, Subscription};
 use trunkline_types::{
-    Absent, Destination, Envelope, Kind, Outcome, Partition, Principal, Publish, RefusalCode, Token,
+    Absent, Destination, Envelope, Kind, Outcome, Partition, Principal, Publish, RefusalCode,
+    TenantId, Token,
 };
 
 async fn broker() -> Broker {
@@ -20,6 +21,23 @@ async fn an_agent_id_belongs_to_the_principal_that_registered_it() {
     let refusal = Peer::open(&other, hello(2, Some(card("a", "s")))).await.err().unwrap();
     assert_eq!(refusal.code, RefusalCode::AlreadyTaken);
     assert!(refusal.message.contains("'a' belongs to 'local', you are 'mallory'"), "{refusal}");
+}
+
+#[tokio::test]
+async fn what_a_session_sends_is_of_its_tenant() {
+    let broker = broker().await;
+    let acme: TenantId = "acme".parse().unwrap();
+    let own = broker.as_principal(Principal { tenant: acme.clone(), ..Principal::default() });
+    let mut peer = Peer::open(&own, hello(1, Some(card("a", "s")))).await.unwrap();
+    let mut other = Peer::open(&broker, hello(2, Some(card("a", "s")))).await.unwrap();
+    peer.publish(task("s", "unsaid")).await.unwrap();
+    assert_eq!(peer.delivery().await.publish.envelope.tenant, acme);
+    other.publish(task("s", "unsaid")).await.unwrap();
+    assert_eq!(other.delivery().await.publish.envelope.tenant, TenantId::default());
+    let mut foreign = task("s", "said");
+    foreign.envelope.tenant = acme;
+    let refusal = other.publish(foreign).await.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Forbidden);
 }
 
 #[tokio::test]

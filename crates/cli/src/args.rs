@@ -8,6 +8,7 @@ use crate::{demo, torture};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::env;
 use trunkline_client::Transport;
+use trunkline_types::TenantId;
 
 /// Work between AI agents: a broker, agents and whoever talks to them, in one binary.
 #[derive(Parser, Debug)]
@@ -65,6 +66,17 @@ pub(crate) struct Reach {
         hide_env_values = true
     )]
     pub(crate) principal: Option<String>,
+    /// For which tenant: agents, messages and everything else of other tenants are not there for
+    /// the command.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Broker",
+        value_name = "NAME",
+        env = "TRUNKLINE_TENANT",
+        hide_env_values = true
+    )]
+    pub(crate) tenant: Option<TenantId>,
     /// What carries sessions: framed (plain TCP), grpc, or auto for framed where the broker speaks
     /// it.
     #[arg(

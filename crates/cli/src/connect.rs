@@ -45,6 +45,7 @@ impl Link {
             Some(principal) => config.principal(principal),
             None => config,
         };
+        let config = config.tenant(reach.tenant.clone().unwrap_or_default());
         let client = Client::new(&config).map_err(|refusal| CliError::usage(refusal.message))?;
         Ok(Self { client, sessions: TaskTracker::new(), on_reconnect: None })
     }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 use std::time::Duration;
-use trunkline_types::{Refusal, RefusalCode};
+use trunkline_types::{Refusal, RefusalCode, TenantId};
 
 /// The largest backoff that is taken, a day: what is longer is taken for a mistake in the unit.
 const LONGEST_BACKOFF: Duration = Duration::from_hours(24);
@@ -57,6 +57,9 @@ pub struct ClientConfig {
     /// Who to say is speaking, for a broker that takes a caller's word; `None` leaves it to the
     /// broker. Visible ASCII only.
     pub principal: Option<String>,
+    /// For which tenant it acts: agents, messages and everything else of other tenants are not
+    /// there for it. What it sends is of this tenant. Default `default`.
+    pub tenant: TenantId,
     /// What carries a session's frames. Default [`Transport::Auto`].
     pub transport: Transport,
     /// How long one attempt to connect may take, the broker's welcome included, from 1 ms.
@@ -80,6 +83,7 @@ impl ClientConfig {
         Self {
             url: url.into(),
             principal: None,
+            tenant: TenantId::default(),
             transport: Transport::Auto,
             connect_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(100),
@@ -121,6 +125,13 @@ impl ClientConfig {
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
+        self
+    }
+
+    /// The same, for a tenant.
+    #[must_use]
+    pub fn tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = tenant;
         self
     }
 

@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use trunkline_proto::v1::broker_client::BrokerClient;
 use trunkline_proto::{FRAME_BYTES, metadata, v1};
-use trunkline_types::{Refusal, RefusalCode};
+use trunkline_types::{Refusal, RefusalCode, TenantId};
 
 /// Room for what the peer may send before it is read. Large, because a session's stream is read
 /// at once and a full window costs a round trip.
@@ -44,7 +44,7 @@ pub(crate) struct Dialer {
     /// connections.
     only_grpc: Arc<AtomicBool>,
     endpoint: Endpoint,
-    principal: Option<String>,
+    opening: v1::Opening,
     identity: Identity,
 }
 
@@ -74,13 +74,23 @@ impl Dialer {
                 invalid(format!("principal '{principal}' has other than visible ASCII characters"))
             })
         });
+        let tenant = Some(config.tenant.as_str()).filter(|_| config.tenant != TenantId::default());
+        let opening = v1::Opening {
+            principal: config.principal.clone().unwrap_or_default(),
+            tenant: tenant.unwrap_or_default().to_owned(),
+        };
+        // Names of tenants are visible ASCII.
+        let tenant = tenant.map(MetadataValue::try_from).transpose();
+        let tenant = tenant.map_err(|_malformed| {
+            invalid(format!("tenant '{}' has other than visible ASCII characters", config.tenant))
+        })?;
         Ok(Self {
             url,
             transport: config.transport,
             only_grpc: Arc::default(),
             endpoint,
-            principal: config.principal.clone(),
-            identity: Identity(principal.transpose()?),
+            opening,
+            identity: Identity { principal: principal.transpose()?, tenant },
         })
     }
 
@@ -139,7 +149,7 @@ impl Dialer {
         let socket = dialled.and_then(|socket| socket.set_nodelay(true).map(|()| socket));
         let socket = socket.map_err(|error| failure::unreachable(&self.url, error))?;
         let probes = [PROBE_EVERY, PROBE_PATIENCE];
-        let link = Link::open(socket, self.principal.as_deref(), frames, probes).await;
+        let link = Link::open(socket, &self.opening, frames, probes).await;
         Ok(link.map(StreamExt::boxed))
     }
 
@@ -158,12 +168,18 @@ impl Dialer {
 
 /// Says in every call who is speaking.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity(Option<MetadataValue<Ascii>>);
+pub(crate) struct Identity {
+    principal: Option<MetadataValue<Ascii>>,
+    tenant: Option<MetadataValue<Ascii>>,
+}
 
 impl Interceptor for Identity {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(principal) = &self.0 {
-            request.metadata_mut().insert(metadata::PRINCIPAL, principal.clone());
+        let names = [(metadata::PRINCIPAL, &self.principal), (metadata::TENANT, &self.tenant)];
+        for (key, name) in names {
+            if let Some(name) = name {
+                request.metadata_mut().insert(key, name.clone());
+            }
         }
         Ok(request)
     }

@@ -58,13 +58,12 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Link<F> {
     /// It speaks something else, or the connection broke before that could be told.
     pub(crate) async fn open(
         socket: TcpStream,
-        principal: Option<&str>,
+        opening: &v1::Opening,
         frames: F,
         [interval, patience]: [Duration; 2],
     ) -> io::Result<Self> {
         let mut out = BytesMut::from(&PREFACE[..]);
-        let principal = principal.unwrap_or_default().to_owned();
-        framed::put(Kind::Opening, &v1::Opening { principal }, &mut out);
+        framed::put(Kind::Opening, opening, &mut out);
         let look = Box::pin(sleep(interval));
         let life = Life { interval, patience, heard: Instant::now(), asked: None, look };
         let frames = Some(frames);

@@ -204,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn opening(principal: &str) -> v1::Opening {
-        v1::Opening { principal: principal.to_owned() }
+        v1::Opening { principal: principal.to_owned(), tenant: String::new() }
     }
 
     fn holding(wire: &[u8]) -> Pieces {

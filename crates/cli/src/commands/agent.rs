@@ -260,7 +260,8 @@ fn executable(args: &AgentArgs) -> Exec {
     // What it sends goes to the broker that its work came from.
     let url = ("TRUNKLINE_URL", args.reach.url());
     let principal = args.reach.principal.clone().map(|name| ("TRUNKLINE_PRINCIPAL", name));
-    let reach = [url].into_iter().chain(principal);
+    let tenant = args.reach.tenant.as_ref().map(|name| ("TRUNKLINE_TENANT", name.to_string()));
+    let reach = [url].into_iter().chain(principal).chain(tenant);
     Exec::new(ExecOptions {
         directory: args.directory.clone(),
         variables: reach.map(|(name, value)| (name.into(), value.into())).collect(),

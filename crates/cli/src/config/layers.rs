@@ -16,7 +16,8 @@ use trunkline_agent::exec::VARIABLES;
 const PREFIX: &str = "TRUNKLINE_";
 /// What else begins so: what the commands that talk to a broker read. What the child of an agent is
 /// told of its delivery comes besides.
-const OTHERS: [&str; 3] = ["TRUNKLINE_URL", "TRUNKLINE_PRINCIPAL", "TRUNKLINE_LOG"];
+const OTHERS: [&str; 4] =
+    ["TRUNKLINE_URL", "TRUNKLINE_PRINCIPAL", "TRUNKLINE_TENANT", "TRUNKLINE_LOG"];
 /// Beginnings of what belongs to others whatever follows: the headers of a delivery, and what
 /// Kubernetes tells every container of a service named `trunkline`.
 const FOREIGN: [&str; 3] = ["TRUNKLINE_HEADER_", "TRUNKLINE_SERVICE_", "TRUNKLINE_PORT_"];

@@ -36,5 +36,6 @@ mod storage;
 mod subscriptions;
 mod tasks;
 mod telling;
+mod tenants;
 mod torture;
 mod work;

@@ -36,6 +36,7 @@ pub(crate) struct Script {
     /// The answers to each look at a task, in order; the last one stays.
     pub(crate) tasks: Mutex<HashMap<MessageId, VecDeque<Result<v1::TaskSnapshot, Status>>>>,
     pub(crate) principals: Mutex<Vec<Option<String>>>,
+    pub(crate) tenants: Mutex<Vec<Option<String>>>,
     pub(crate) watched: Mutex<Vec<(MessageId, u64)>>,
 }
 

@@ -58,6 +58,8 @@ async fn a_session_says_who_opens_it() {
     let _session = broker.session(&broker.config()).await;
     let _session = broker.session(&broker.config().principal("bob")).await;
     assert_eq!(*broker.script.principals.lock(), [None, Some("bob".to_owned())]);
+    let _session = broker.session(&broker.config().tenant("acme".parse().unwrap())).await;
+    assert_eq!(*broker.script.tenants.lock(), [None, None, Some("acme".to_owned())]);
 }
 
 #[test]

@@ -28,6 +28,8 @@ impl Service {
         let principal = request.metadata().get(metadata::PRINCIPAL);
         let principal = principal.map(|value| value.to_str().unwrap().to_owned());
         self.script.principals.lock().push(principal);
+        let tenant = request.metadata().get(metadata::TENANT);
+        self.script.tenants.lock().push(tenant.map(|value| value.to_str().unwrap().to_owned()));
     }
 }
 

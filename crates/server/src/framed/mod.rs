@@ -106,9 +106,10 @@ async fn open(
         let message = format!("no opening came within {:?}", hub.config.hello_deadline);
         Err(from_refusal(&Refusal::new(RefusalCode::Invalid, message)))
     })?;
-    // An empty name is none.
-    let name = Some(opening.principal.as_bytes()).filter(|name| !name.is_empty());
-    let principal = named(name).map_err(|refusal| from_refusal(&refusal))?;
+    // What is empty is not said.
+    let [name, tenant] = [&opening.principal, &opening.tenant]
+        .map(|text| Some(text.as_bytes()).filter(|text| !text.is_empty()));
+    let principal = named(name, tenant).map_err(|refusal| from_refusal(&refusal))?;
     session::open(hub, principal, inbound).await
 }
 

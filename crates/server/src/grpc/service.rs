@@ -7,6 +7,7 @@ use super::watch::WatchStream;
 use super::watch_agents::{FollowedAgents, watch_agents};
 use super::watch_task::{FollowedTask, watch_task};
 use crate::hub::Hub;
+use crate::proxy::check_tenant;
 use crate::push::hide;
 use crate::session::{
     self, CallSession, Ended, More, Requested, SessionStream, check_operation, check_publish,
@@ -285,7 +286,8 @@ impl Broker for BrokerService {
         request: Request<v1::AddA2aAgentRequest>,
     ) -> Answered<v1::A2aAgent> {
         let time_left = time_left(request.metadata());
-        caller(request.metadata()).map_err(refused)?;
+        let principal = caller(request.metadata()).map_err(refused)?;
+        check_tenant(&principal).map_err(refused)?;
         let settings = A2aAgentSettings::try_from(request.into_inner()).map_err(invalid)?;
         let hub = self.hub.clone();
         // Begun is done: who stops waiting does not leave half an agent behind.
@@ -300,7 +302,8 @@ impl Broker for BrokerService {
         &self,
         request: Request<v1::ListA2aAgentsRequest>,
     ) -> Answered<v1::ListA2aAgentsResponse> {
-        caller(request.metadata()).map_err(refused)?;
+        let principal = caller(request.metadata()).map_err(refused)?;
+        check_tenant(&principal).map_err(refused)?;
         Ok(Response::new(self.hub.proxies.list().into()))
     }
 
@@ -309,7 +312,8 @@ impl Broker for BrokerService {
         request: Request<v1::RemoveA2aAgentRequest>,
     ) -> Answered<v1::Nothing> {
         let time_left = time_left(request.metadata());
-        caller(request.metadata()).map_err(refused)?;
+        let principal = caller(request.metadata()).map_err(refused)?;
+        check_tenant(&principal).map_err(refused)?;
         let id = AgentId::try_from(request.into_inner()).map_err(invalid)?;
         let hub = self.hub.clone();
         let removing = tokio::spawn(async move { hub.proxies.remove(&hub, &id).await });

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use trunkline_a2a::wire::AgentSkill;
 use trunkline_a2a::{A2a, A2aConfig, Fault, FaultKind, Gateway, Updates, VIA};
 use trunkline_broker::{Broker, BrokerState};
-use trunkline_proto::metadata::PRINCIPAL;
+use trunkline_proto::metadata::{PRINCIPAL, TENANT};
 use trunkline_proto::status::to_refusal;
 use trunkline_types::session::{Accepted, BoxFuture, Operation};
 use trunkline_types::{AgentId, Answer, MessageId, Principal, Publish, Query, Refusal, TaskUpdate};
@@ -80,7 +80,8 @@ const MOST_HOPS: usize = 16;
 
 /// Whom the headers of a request name.
 pub(super) fn acting(headers: &HeaderMap) -> Result<Principal, Refusal> {
-    named(headers.get(PRINCIPAL).map(HeaderValue::as_bytes))
+    let value = |name| headers.get(name).map(HeaderValue::as_bytes);
+    named(value(PRINCIPAL), value(TENANT))
 }
 
 /// Room for a message with the largest payload: its bytes may be written in base64 or as escapes,

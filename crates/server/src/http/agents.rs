@@ -3,6 +3,7 @@
 use super::a2a::acting;
 use crate::a2a_agent_json::a2a_agent_json;
 use crate::hub::Hub;
+use crate::proxy::check_tenant;
 use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::{Path, Query, Request, State};
@@ -65,7 +66,7 @@ struct Added {
 pub(crate) async fn add_agent(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let added = async {
         let (parts, body) = request.into_parts();
-        acting(&parts.headers)?;
+        check_tenant(&acting(&parts.headers)?)?;
         let invalid = |what: String| Refusal::new(RefusalCode::Invalid, what);
         // Pages cannot send it across origins without being asked first.
         let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -111,7 +112,7 @@ pub(crate) async fn remove_agent(
     headers: HeaderMap,
 ) -> Response {
     let removed = async {
-        acting(&headers)?;
+        check_tenant(&acting(&headers)?)?;
         let id = AgentId::new(id)
             .map_err(|error| Refusal::new(RefusalCode::Invalid, error.to_string()))?;
         let removing = tokio::spawn(async move { hub.proxies.remove(&hub, &id).await });

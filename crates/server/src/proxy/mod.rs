@@ -35,6 +35,7 @@ use trunkline_types::session::{Connector, Operation};
 use trunkline_types::{
     A2aAgent, A2aAgentSettings, AgentFilter, AgentId, Answer, Destination, Envelope, Kind,
     MessageId, PauseReason, Principal, Publish, Query, Refusal, RefusalCode, TaskFilter, TaskState,
+    TenantId,
 };
 
 /// Most agents elsewhere.
@@ -57,6 +58,22 @@ struct Entry {
     order: MessageId,
     end: CancellationToken,
     run: JoinHandle<()>,
+}
+
+/// Agents elsewhere serve the default tenant: what the broker notes of them lies there.
+///
+/// # Errors
+/// A [`Refusal`] with code `forbidden` if the caller acts for another.
+pub(crate) fn check_tenant(caller: &Principal) -> Result<(), Refusal> {
+    if caller.tenant == TenantId::default() {
+        return Ok(());
+    }
+    let message = format!(
+        "agents elsewhere belong to the tenant '{}', and the caller acts for '{}'",
+        TenantId::default(),
+        caller.tenant
+    );
+    Err(Refusal::new(RefusalCode::Forbidden, message))
 }
 
 impl Proxies {

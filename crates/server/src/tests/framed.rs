@@ -23,8 +23,14 @@ struct Wire {
 impl Wire {
     /// A connection that has said who it is.
     async fn dial(bench: &Bench, principal: &str) -> Self {
+        Self::dial_for(bench, principal, "").await
+    }
+
+    /// The same for a tenant.
+    async fn dial_for(bench: &Bench, principal: &str, tenant: &str) -> Self {
         let mut wire = Self::bare(bench, &PREFACE).await;
-        wire.piece(Kind::Opening, &v1::Opening { principal: principal.to_owned() }).await;
+        let (principal, tenant) = (principal.to_owned(), tenant.to_owned());
+        wire.piece(Kind::Opening, &v1::Opening { principal, tenant }).await;
         wire
     }
 
@@ -124,6 +130,12 @@ async fn who_dials_a_plain_stream_is_who_it_says() {
     wire.frame(hello()).await;
     wire.welcomed().await;
     assert_eq!(script.session().await.principal, Principal::named("ann"));
+
+    let mut wire = Wire::dial_for(&bench, "ann", "acme").await;
+    wire.frame(hello()).await;
+    wire.welcomed().await;
+    let tenant = "acme".parse().unwrap();
+    assert_eq!(script.session().await.principal, Principal { tenant, ..Principal::named("ann") });
 
     let mut wire = Wire::dial(&bench, "a b").await;
     wire.preface().await;
