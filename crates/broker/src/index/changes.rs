@@ -118,7 +118,7 @@ impl List<'_> {
                 break;
             }
             let place: i64 = row.get(2)?;
-            let wrong = || astray(TASKS, Sequence(unsigned(place)));
+            let wrong = || astray(TASKS.rows, Sequence(unsigned(place)));
             let id: Option<MessageId> = row.get(1).ok().and_then(MessageId::from_bytes);
             let (Some(id), Ok(state)) = (id, row.get::<_, u8>(3)) else { return Err(wrong()) };
             cost += 1;

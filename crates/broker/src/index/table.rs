@@ -225,9 +225,9 @@ impl Table {
 }
 
 /// An index within the file tells of a row that is not there, or is another one.
-pub(super) fn astray(table: Table, place: Sequence) -> Error {
+pub(super) fn astray(rows: &str, place: Sequence) -> Error {
     let failure = ffi::Error::new(ffi::SQLITE_CORRUPT_INDEX);
-    let what = format!("an order of its {} tells of record {} wrongly", table.rows, place.0);
+    let what = format!("an order of its {rows} tells of record {} wrongly", place.0);
     Error::SqliteFailure(failure, Some(what))
 }
 

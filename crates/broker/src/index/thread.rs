@@ -356,7 +356,9 @@ impl Worker {
         // Twice as many as came, so that what expired is gone sooner or later.
         let now = self.clock.now().wall;
         let until = now.0.saturating_sub(millis(STAY));
-        self.store.expire(WallTime(until), 2 * entries.keys.len())?;
+        let mut bad = Vec::new();
+        self.store.expire(WallTime(until), 2 * entries.keys.len(), &mut bad)?;
+        self.feed.note_rows(bad);
         let (mut more, mut oldest) = (false, None);
         for (table, keep, came) in [
             (&TASKS, retention.tasks, entries.tasks.len()),
