@@ -46,6 +46,8 @@ async fn a_check_tells_what_an_index_lacks_of_its_log_and_a_repair_has_it_made_u
             "it lacks task",
         ),
         ("UPDATE task_sums SET bytes = bytes + 1", lacks, "as many tasks as it counts"),
+        ("UPDATE task_counts SET tasks = tasks + 1", lacks, "tasks of each agent as it counts"),
+        ("DELETE FROM task_counts", lacks, "tasks of each agent as it counts"),
         ("UPDATE tasks SET head = x'ff00'", damaged, "what its table of tasks has of record"),
         ("UPDATE tasks SET rest = x'01'", damaged, "what its table of tasks has of record"),
         ("UPDATE tasks SET state = 6", damaged, "is two things in one"),

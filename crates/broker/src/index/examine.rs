@@ -1,6 +1,7 @@
 //! The index of a stopped broker, checked from end to end beside its log. Nothing is written.
 
-use crate::index::heal::Unhealed;
+use crate::index::changes;
+use crate::index::heal::{Copied, Unhealed};
 use crate::index::inspect;
 use crate::index::kinds::Kind;
 use crate::index::letters::LETTERS;
@@ -232,6 +233,12 @@ impl Examiner {
                 self.missing.get_or_insert(what);
             }
         }
+        if bad.is_empty()
+            && !changes::counts_fit(&self.connection).map_err(|error| wrong(&error))?
+        {
+            let what = "it does not have as many tasks of each agent as it counts";
+            self.missing.get_or_insert_with(|| what.to_owned());
+        }
         if !bad.is_empty() {
             // What is missing besides is made up for with them.
             return Err(Wrong::Rows(bad));
@@ -296,7 +303,7 @@ pub(crate) fn mend(folder: &Path) -> Result<(), String> {
 /// What SQLite or the disk says.
 pub(crate) fn take_out(folder: &Path, rows: &[BadRow]) -> Result<(), String> {
     let taken = Store::open_to_mend(folder).map_err(Unhealed::Index).and_then(|mut store| {
-        store.take_out(rows)?;
+        store.take_out(rows, &mut Copied::default())?;
         Ok(store.order_again()?)
     });
     taken.map_err(|error| error.to_string())

@@ -11,11 +11,12 @@ use crate::index::store::{self, Hashes, Store, is_astray, signed};
 use crate::index::tasks::TASKS;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, OptionalExtension};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
+use trunkline_types::Sequence;
 
 /// The file in the quarantine that has the rows that were taken out, as statements that would put them
 /// back.
@@ -45,6 +46,11 @@ impl From<Error> for Unhealed {
     }
 }
 
+/// The rows of which there are copies, and that are still in the index: to take them out may have
+/// failed.
+#[derive(Debug, Default)]
+pub(super) struct Copied(BTreeSet<(Kind, Sequence)>);
+
 impl Store {
     /// Looks at the structure of the whole file. What is wrong with it, if something is.
     pub(super) fn look_through(&self) -> Result<Option<String>, Error> {
@@ -72,57 +78,61 @@ impl Store {
         Ok(!is_sound)
     }
 
-    /// Takes bad rows out, with a copy of each. How many are lost.
+    /// Takes bad rows out, with a copy of each that has none yet. How many are lost.
     pub(super) fn take_out<'a>(
         &mut self,
         rows: impl IntoIterator<Item = &'a BadRow>,
+        copied: &mut Copied,
     ) -> Result<u64, Unhealed> {
-        let rows: Vec<_> = rows.into_iter().collect();
-        let (folder, hashes) = (self.folder().to_owned(), self.hashes());
-        let bad = copy_bad(self.connection(), hashes, &folder, &rows)?;
-        Ok(self.change(|transaction, hashes| take_out(transaction, hashes, &bad))?)
+        // One row may have been met in several ways.
+        let rows: BTreeMap<_, _> =
+            rows.into_iter().map(|row| ((row.kind, row.place), row)).collect();
+        let bad = copy_bad(self.connection(), self.hashes(), self.folder(), &rows, copied)?;
+        let lost = self.change(|transaction, hashes| take_out(transaction, hashes, &bad))?;
+        rows.keys().for_each(|row| _ = copied.0.remove(row));
+        Ok(lost)
     }
 }
 
 /// Makes the indexes within the file again and counts everything again.
-pub(super) fn order_again(connection: &Connection) -> Result<(), Error> {
+fn order_again(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("REINDEX tasks; REINDEX letters; REINDEX keys;")?;
     TASKS.count_again(connection)?;
     LETTERS.count_again(connection)?;
     store::set_again(connection, true)
 }
 
-/// Copies those rows to the quarantine that are bad, and returns them.
-pub(super) fn copy_bad<'a>(
+/// Copies those rows to the quarantine that are bad, unless they were, and returns them.
+fn copy_bad<'a>(
     connection: &Connection,
     hashes: Hashes,
     folder: &Path,
-    rows: &[&'a BadRow],
+    rows: &BTreeMap<(Kind, Sequence), &'a BadRow>,
+    copied: &mut Copied,
 ) -> Result<Vec<&'a BadRow>, Unhealed> {
     let (mut text, mut bad) = (String::new(), Vec::new());
-    for row in rows {
+    for row in rows.values() {
         let kind = row.kind;
         let read = |found: &rusqlite::Row<'_>| {
             Ok((kind.checked(hashes, found).is_ok(), values(kind, found)?))
         };
         if let Some((false, values)) = query(connection, row, read)? {
-            // Writing to a string cannot fail.
-            _ = writeln!(text, "-- {row}\nINSERT INTO {} {values};", kind.rows());
             bad.push(*row);
+            if !copied.0.contains(&(kind, row.place)) {
+                // Writing to a string cannot fail.
+                _ = writeln!(text, "-- {row}\nINSERT INTO {} {values};", kind.rows());
+            }
         }
     }
-    if !bad.is_empty() {
+    if !text.is_empty() {
         copy(folder, &text).map_err(Unhealed::Copy)?;
     }
+    copied.0.extend(bad.iter().map(|row| (row.kind, row.place)));
     Ok(bad)
 }
 
 /// Deletes bad rows, and puts those in anew that have all but their columns. How many are lost.
-pub(super) fn take_out(
-    connection: &Connection,
-    hashes: Hashes,
-    bad: &[&BadRow],
-) -> Result<u64, Error> {
+fn take_out(connection: &Connection, hashes: Hashes, bad: &[&BadRow]) -> Result<u64, Error> {
     let mut lost = 0;
     for row in bad {
         let whole = query(connection, row, |found| Ok(row.kind.whole(found).ok()))?.flatten();
