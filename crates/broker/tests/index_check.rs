@@ -46,15 +46,18 @@ async fn a_check_tells_what_an_index_lacks_of_its_log_and_a_repair_has_it_made_u
             "it lacks task",
         ),
         ("UPDATE task_sums SET bytes = bytes + 1", lacks, "as many tasks as it counts"),
+        ("UPDATE task_counts SET tasks = tasks + 1", lacks, "tasks of each agent as it counts"),
+        ("DELETE FROM task_counts", lacks, "tasks of each agent as it counts"),
         ("UPDATE tasks SET head = x'ff00'", damaged, "what its table of tasks has of record"),
         ("UPDATE tasks SET rest = x'01'", damaged, "what its table of tasks has of record"),
         ("UPDATE tasks SET state = 6", damaged, "is two things in one"),
-        ("UPDATE keys SET key = key || 'x'", damaged, "its key of record"),
+        ("UPDATE keys SET key = key || 'x'", damaged, "what its table of keys has of record"),
+        ("UPDATE keys SET hash = hash + 1", damaged, "is two things in one"),
         ("DROP TABLE keys", damaged, "its tables do not fit their checksum"),
         ("DROP INDEX tasks_by_root", damaged, "its tables do not fit their checksum"),
     ];
     for (number, (sql, kind, what)) in cases.into_iter().enumerate() {
-        let of_rows = sql.starts_with("UPDATE tasks");
+        let of_rows = sql.starts_with("UPDATE tasks ") || sql.starts_with("UPDATE keys ");
         let data = home.path().join(number.to_string());
         copy(&whole, &data);
         Connection::open(file(&data)).unwrap().execute_batch(sql).unwrap();

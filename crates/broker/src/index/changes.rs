@@ -6,7 +6,7 @@
 use crate::index::lists::{BYTES, COST, DEFAULT, List, READ};
 use crate::index::seal::{BadRow, sound};
 use crate::index::store::{signed, unsigned};
-use crate::index::table::{Counted, Table, astray};
+use crate::index::table::{Agents, Counted, Table, astray};
 use crate::index::tasks::{self, Name, TASKS};
 use rusqlite::{Connection, Error, params, params_from_iter};
 use std::fmt::Write as _;
@@ -118,7 +118,7 @@ impl List<'_> {
                 break;
             }
             let place: i64 = row.get(2)?;
-            let wrong = || astray(TASKS, Sequence(unsigned(place)));
+            let wrong = || astray(TASKS.rows, Sequence(unsigned(place)));
             let id: Option<MessageId> = row.get(1).ok().and_then(MessageId::from_bytes);
             let (Some(id), Ok(state)) = (id, row.get::<_, u8>(3)) else { return Err(wrong()) };
             cost += 1;
@@ -327,17 +327,18 @@ fn kept(connection: &Connection, mark: i64, states: &[TaskState]) -> Result<Opti
 
 /// Whether all that is counted for agents fits its checksums.
 pub(super) fn counts_are_sound(connection: &Connection) -> Result<bool, Error> {
-    if !has(connection, COUNTS)? {
-        return Ok(true);
-    }
+    Ok(!has(connection, COUNTS)? || counts(connection)?.is_some())
+}
+
+/// Whether it is what the rows say.
+pub(super) fn counts_fit(connection: &Connection) -> Result<bool, Error> {
+    Ok(!has(connection, COUNTS)? || counts(connection)? == Some(Table::of_agents(connection)?))
+}
+
+/// All that is counted for agents. `None` if something of it does not fit its checksum.
+fn counts(connection: &Connection) -> Result<Option<Agents>, Error> {
     let mut all = connection.prepare("SELECT mark, state, tasks, sum FROM task_counts")?;
-    let mut rows = all.query([])?;
-    while let Some(row) = rows.next()? {
-        if count_of(row).is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    all.query_map([], |row| Ok(count_of(row)))?.collect()
 }
 
 /// Adds what is missing in a file for such lists, one part at a time: each takes as long as there are

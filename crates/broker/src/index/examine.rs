@@ -1,7 +1,9 @@
 //! The index of a stopped broker, checked from end to end beside its log. Nothing is written.
 
-use crate::index::heal::{self, Unhealed};
+use crate::index::changes;
+use crate::index::heal::{Copied, Unhealed};
 use crate::index::inspect;
+use crate::index::kinds::Kind;
 use crate::index::letters::LETTERS;
 use crate::index::rows::Row;
 use crate::index::seal::{BadRow, sound};
@@ -19,7 +21,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask};
-use trunkline_types::{IdempotencyKey, InboxAddress, MessageId, Sequence, TenantId, WallTime};
+use trunkline_types::{InboxAddress, MessageId, Sequence, TenantId, WallTime};
 
 /// What is wrong with an index.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,7 +100,7 @@ impl Examiner {
         if found != "ok" {
             return Ok(Err(found));
         }
-        if version == VERSION {
+        if version > WITHOUT_SUMS {
             store::check_schema(&connection)?;
         }
         // What is wrong besides is in the indexes within the file, which can be made again.
@@ -106,7 +108,7 @@ impl Examiner {
         let hashes = Hashes::read(&connection)?;
         let (reaches, belongs_to) = state_of(&connection)?;
         let mut through = reaches;
-        if version == VERSION
+        if version > WITHOUT_SUMS
             && connection.query_row("SELECT again <> 0 FROM state", [], |row| row.get(0))?
         {
             // The next start makes up for whatever it lacks.
@@ -208,7 +210,6 @@ impl Examiner {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn finish(mut self) -> Result<(), Wrong> {
-        self.keys().map_err(|error| wrong(&error))?.map_err(Wrong::Damaged)?;
         if let Some((place, _)) = self.no_key.pop_front() {
             self.lacks(&format!("the key of record {}", place.0));
         }
@@ -219,13 +220,24 @@ impl Examiner {
             ));
         }
         let mut bad = Vec::new();
-        for table in tables(self.version) {
-            let counts = self.past(&table, &mut bad).map_err(|error| wrong(&error))?;
+        for kind in Kind::ALL {
+            let table = kind.counted();
+            if table.is_some_and(|table| tables(self.version).all(|there| there != table)) {
+                continue;
+            }
+            let counts = self.rows(kind, &mut bad).map_err(|error| wrong(&error))?;
+            let Some(table) = table else { continue };
             let sums = self.sums(&table).map_err(|error| wrong(&error))?;
             if bad.is_empty() && sums != Some(counts) {
                 let what = format!("it does not have as many {} as it counts", table.rows);
                 self.missing.get_or_insert(what);
             }
+        }
+        if bad.is_empty()
+            && !changes::counts_fit(&self.connection).map_err(|error| wrong(&error))?
+        {
+            let what = "it does not have as many tasks of each agent as it counts";
+            self.missing.get_or_insert_with(|| what.to_owned());
         }
         if !bad.is_empty() {
             // What is missing besides is made up for with them.
@@ -246,34 +258,16 @@ impl Examiner {
         found.is_ok_and(|found| found.is_some())
     }
 
-    fn keys(&self) -> Result<Result<(), String>, Error> {
-        let mut all = self.connection.prepare("SELECT place, hash, tenant, key, id FROM keys")?;
-        let mut rows = all.query([])?;
-        while let Some(row) = rows.next()? {
-            let place: i64 = row.get(0)?;
-            let read = || {
-                let tenant: TenantId = row.get_ref(2).ok()?.as_str().ok()?.parse().ok()?;
-                let key: IdempotencyKey = row.get_ref(3).ok()?.as_str().ok()?.parse().ok()?;
-                MessageId::from_bytes(row.get(4).ok()?)?;
-                (row.get(1) == Ok(self.hashes.of(&tenant, &key))).then_some(())
-            };
-            if read().is_none() {
-                return Ok(Err(format!("its key of record {place} cannot be read")));
-            }
-        }
-        Ok(Ok(()))
-    }
-
     /// Reads every row of a table, and puts those that are bad with the others. How many there are of
-    /// each tenant, and how many bytes.
-    fn past(&self, table: &Table, bad: &mut Vec<BadRow>) -> Result<Counts, Error> {
-        let columns = heal::columns(*table);
-        let all = format!("SELECT {columns} FROM {} NOT INDEXED", table.rows);
+    /// each tenant, and how many bytes, where that is counted.
+    fn rows(&self, kind: Kind, bad: &mut Vec<BadRow>) -> Result<Counts, Error> {
+        let all = format!("SELECT {} FROM {} NOT INDEXED", kind.columns(), kind.rows());
         let mut all = self.connection.prepare(&all)?;
         let mut rows = all.query([])?;
         let mut counts = Counts::new();
         while let Some(row) = rows.next()? {
-            if sound(heal::checked(self.hashes, *table, row), bad)?.is_some() {
+            let found = sound(kind.checked(self.hashes, row), bad)?;
+            if let (Some(()), Some(table)) = (found, kind.counted()) {
                 let bytes = row.get_ref(1)?.as_blob()?.len() + row.get_ref(2)?.as_blob()?.len();
                 let count = counts.entry(row.get("tenant")?).or_default();
                 *count = (count.0 + 1, count.1 + signed(bytes as u64 + table.rest));
@@ -309,7 +303,7 @@ pub(crate) fn mend(folder: &Path) -> Result<(), String> {
 /// What SQLite or the disk says.
 pub(crate) fn take_out(folder: &Path, rows: &[BadRow]) -> Result<(), String> {
     let taken = Store::open_to_mend(folder).map_err(Unhealed::Index).and_then(|mut store| {
-        store.take_out(rows)?;
+        store.take_out(rows, &mut Copied::default())?;
         Ok(store.order_again()?)
     });
     taken.map_err(|error| error.to_string())

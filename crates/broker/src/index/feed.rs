@@ -24,7 +24,7 @@ const BATCH_BYTES: u64 = 4 << 20;
 const MOST_BYTES: u64 = 256 << 20;
 
 /// Of how many bad rows it is kept in mind that they are to be looked at. Others are met again.
-const MOST_BAD: usize = 1000;
+pub(super) const MOST_BAD: usize = 1000;
 
 /// How long the thread waits after an error before it tries again.
 const RETRY: Duration = Duration::from_secs(1);

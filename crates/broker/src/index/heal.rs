@@ -4,18 +4,19 @@
 //! still tell of what was lost. Only tables that are damaged themselves cost the whole file.
 
 use crate::index::changes;
-use crate::index::letters::{self, LETTERS};
+use crate::index::kinds::Kind;
+use crate::index::letters::LETTERS;
 use crate::index::seal::BadRow;
 use crate::index::store::{self, Hashes, Store, is_astray, signed};
-use crate::index::table::Table;
-use crate::index::tasks::{self, TASKS};
+use crate::index::tasks::TASKS;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, OptionalExtension};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use trunkline_engine::{DiedLetter, EndedTask};
+use trunkline_types::Sequence;
 
 /// The file in the quarantine that has the rows that were taken out, as statements that would put them
 /// back.
@@ -45,11 +46,10 @@ impl From<Error> for Unhealed {
     }
 }
 
-/// A row that is read whole.
-enum Found {
-    Task(Box<EndedTask>),
-    Letter(Box<DiedLetter>),
-}
+/// The rows of which there are copies, and that are still in the index: to take them out may have
+/// failed.
+#[derive(Debug, Default)]
+pub(super) struct Copied(BTreeSet<(Kind, Sequence)>);
 
 impl Store {
     /// Looks at the structure of the whole file. What is wrong with it, if something is.
@@ -78,136 +78,110 @@ impl Store {
         Ok(!is_sound)
     }
 
-    /// Takes bad rows out, with a copy of each. How many are lost.
+    /// Takes bad rows out, with a copy of each that has none yet. How many are lost.
     pub(super) fn take_out<'a>(
         &mut self,
         rows: impl IntoIterator<Item = &'a BadRow>,
+        copied: &mut Copied,
     ) -> Result<u64, Unhealed> {
-        let rows: Vec<_> = rows.into_iter().collect();
-        let (folder, hashes) = (self.folder().to_owned(), self.hashes());
-        let bad = copy_bad(self.connection(), hashes, &folder, &rows)?;
-        Ok(self.change(|transaction, hashes| take_out(transaction, hashes, &bad))?)
+        // One row may have been met in several ways.
+        let rows: BTreeMap<_, _> =
+            rows.into_iter().map(|row| ((row.kind, row.place), row)).collect();
+        let bad = copy_bad(self.connection(), self.hashes(), self.folder(), &rows, copied)?;
+        let lost = self.change(|transaction, hashes| take_out(transaction, hashes, &bad))?;
+        rows.keys().for_each(|row| _ = copied.0.remove(row));
+        Ok(lost)
     }
 }
 
 /// Makes the indexes within the file again and counts everything again.
-pub(super) fn order_again(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch("REINDEX tasks; REINDEX letters;")?;
+fn order_again(connection: &Connection) -> Result<(), Error> {
+    connection.execute_batch("REINDEX tasks; REINDEX letters; REINDEX keys;")?;
     TASKS.count_again(connection)?;
     LETTERS.count_again(connection)?;
     store::set_again(connection, true)
 }
 
-/// Copies those rows to the quarantine that are bad, and returns them.
-pub(super) fn copy_bad<'a>(
+/// Copies those rows to the quarantine that are bad, unless they were, and returns them.
+fn copy_bad<'a>(
     connection: &Connection,
     hashes: Hashes,
     folder: &Path,
-    rows: &[&'a BadRow],
+    rows: &BTreeMap<(Kind, Sequence), &'a BadRow>,
+    copied: &mut Copied,
 ) -> Result<Vec<&'a BadRow>, Unhealed> {
     let (mut text, mut bad) = (String::new(), Vec::new());
-    for row in rows {
-        let table = table_of(row);
+    for row in rows.values() {
+        let kind = row.kind;
         let read = |found: &rusqlite::Row<'_>| {
-            Ok((checked(hashes, table, found).is_ok(), values(table, found)?))
+            Ok((kind.checked(hashes, found).is_ok(), values(kind, found)?))
         };
-        let found = query(connection, table, row, read)?;
-        if let Some((false, values)) = found {
-            // Writing to a string cannot fail.
-            _ = writeln!(text, "-- {row}\nINSERT INTO {} {values};", table.rows);
+        if let Some((false, values)) = query(connection, row, read)? {
             bad.push(*row);
+            if !copied.0.contains(&(kind, row.place)) {
+                // Writing to a string cannot fail.
+                _ = writeln!(text, "-- {row}\nINSERT INTO {} {values};", kind.rows());
+            }
         }
     }
-    if !bad.is_empty() {
+    if !text.is_empty() {
         copy(folder, &text).map_err(Unhealed::Copy)?;
     }
+    copied.0.extend(bad.iter().map(|row| (row.kind, row.place)));
     Ok(bad)
 }
 
 /// Deletes bad rows, and puts those in anew that have all but their columns. How many are lost.
-pub(super) fn take_out(
-    connection: &Connection,
-    hashes: Hashes,
-    bad: &[&BadRow],
-) -> Result<u64, Error> {
+fn take_out(connection: &Connection, hashes: Hashes, bad: &[&BadRow]) -> Result<u64, Error> {
     let mut lost = 0;
     for row in bad {
-        let table = table_of(row);
-        let whole = query(connection, table, row, |found| Ok(whole(table, found).ok()))?.flatten();
-        delete(connection, table, row)?;
+        let whole = query(connection, row, |found| Ok(row.kind.whole(found).ok()))?.flatten();
+        delete(connection, row)?;
         match whole {
             None => lost += 1,
-            Some(Found::Task(task)) => tasks::insert(connection, hashes, &[*task])?,
-            Some(Found::Letter(died)) => letters::insert(connection, hashes, &[*died], &[])?,
+            Some(found) => found.insert(connection, hashes)?,
         }
     }
     if !bad.is_empty() {
         // Whose they were is not known.
-        TASKS.count_again(connection)?;
-        LETTERS.count_again(connection)?;
+        let counted: BTreeSet<_> = bad.iter().map(|row| row.kind).collect();
+        for table in counted.into_iter().filter_map(Kind::counted) {
+            table.count_again(connection)?;
+        }
         store::set_again(connection, true)?;
     }
     Ok(lost)
 }
 
 /// Deletes a row. The indexes of the table may know it under other columns, and are made again then.
-fn delete(connection: &Connection, table: Table, row: &BadRow) -> Result<(), Error> {
-    let delete = format!("DELETE FROM {} WHERE place = ?1", table.rows);
+fn delete(connection: &Connection, row: &BadRow) -> Result<(), Error> {
+    let rows = row.kind.rows();
+    let delete = format!("DELETE FROM {rows} WHERE place = ?1");
     let place = [signed(row.place.0)];
     match connection.execute(&delete, place) {
         Err(error) if is_astray(&error) => {
-            connection.execute_batch(&format!("REINDEX {}", table.rows))?;
+            connection.execute_batch(&format!("REINDEX {rows}"))?;
             connection.execute(&delete, place).map(|_| ())
         }
         done => done.map(|_| ()),
     }
 }
 
-fn table_of(row: &BadRow) -> Table {
-    if row.table == TASKS.rows { TASKS } else { LETTERS }
-}
-
 /// Reads a row of all columns.
 fn query<T>(
     connection: &Connection,
-    table: Table,
     row: &BadRow,
     read: impl FnOnce(&rusqlite::Row<'_>) -> Result<T, Error>,
 ) -> Result<Option<T>, Error> {
-    let columns = columns(table);
-    let sql = format!("SELECT {columns} FROM {} NOT INDEXED WHERE place = ?1", table.rows);
+    let (columns, rows) = (row.kind.columns(), row.kind.rows());
+    let sql = format!("SELECT {columns} FROM {rows} NOT INDEXED WHERE place = ?1");
     connection.prepare_cached(&sql)?.query_row([signed(row.place.0)], read).optional()
 }
 
-/// All columns of a table, those first that are more than a repetition.
-pub(super) fn columns(table: Table) -> &'static str {
-    if table == TASKS { tasks::EVERYTHING } else { letters::EVERYTHING }
-}
-
-/// Whether a row of all columns is sound.
-///
-/// # Errors
-/// What is wrong with it.
-pub(super) fn checked(hashes: Hashes, table: Table, row: &rusqlite::Row<'_>) -> Result<(), Error> {
-    if table == TASKS {
-        tasks::checked(hashes, row).map(|_| ())
-    } else {
-        letters::checked(hashes, row).map(|_| ())
-    }
-}
-
-fn whole(table: Table, row: &rusqlite::Row<'_>) -> Result<Found, Error> {
-    if table == TASKS {
-        tasks::whole(row).map(|task| Found::Task(Box::new(task)))
-    } else {
-        letters::whole(row).map(|letter| Found::Letter(Box::new(letter)))
-    }
-}
-
 /// A row of all columns as it is written in a statement.
-fn values(table: Table, row: &rusqlite::Row<'_>) -> Result<String, Error> {
-    let mut text = format!("({}) VALUES (", columns(table));
-    for (place, name) in columns(table).split(", ").enumerate() {
+fn values(kind: Kind, row: &rusqlite::Row<'_>) -> Result<String, Error> {
+    let mut text = format!("({}) VALUES (", kind.columns());
+    for (place, name) in kind.columns().split(", ").enumerate() {
         let between = if place == 0 { "" } else { ", " };
         // Writing to a string cannot fail.
         _ = match row.get_ref(name)? {

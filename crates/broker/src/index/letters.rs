@@ -231,7 +231,7 @@ pub(super) fn list(
         let Some(head) = sound(head, bad)? else { continue };
         let Some(head) = head else {
             // The order tells of a letter that is not there.
-            return Err(astray(LETTERS, place));
+            return Err(astray(LETTERS.rows, place));
         };
         let is_cleared = || known.cleared.iter().any(|gone| gone.is(head.id, &head.inbox, place));
         if head.is_wanted(tenant, filter)

@@ -56,7 +56,7 @@ struct Seen {
 impl Seen {
     /// The order does not fit the table.
     fn astray(&self) -> Error {
-        astray(TASKS, Sequence(unsigned(self.place)))
+        astray(TASKS.rows, Sequence(unsigned(self.place)))
     }
 }
 
@@ -312,5 +312,5 @@ fn seen(row: &rusqlite::Row<'_>) -> Result<Seen, Error> {
         let id = MessageId::from_bytes(row.get(0).ok()?)?;
         Some(Seen { id, place, state: row.get(2).ok()?, skill: row.get(3).ok()? })
     };
-    read().ok_or_else(|| astray(TASKS, Sequence(unsigned(place))))
+    read().ok_or_else(|| astray(TASKS.rows, Sequence(unsigned(place))))
 }

@@ -6,8 +6,8 @@
 //! or another log's is put aside, one that cannot be opened now is refused. What is missing or behind
 //! is made again from the log, as far back as that reaches, so nobody waits for it, its commits need
 //! not reach the disk at once, and a commit says in itself how far it goes. [`store`] is the file,
-//! [`thread`] fills it from the [`feed`], [`reader`] what the engine asks, [`tasks`] and [`letters`]
-//! its tables of what is over, [`table`] what these have in common, [`lists`] and [`changes`] what is listed from
+//! [`thread`] fills it from the [`feed`], [`reader`] what the engine asks, [`keys`], [`tasks`]
+//! and [`letters`] its tables, [`table`] what the last two have in common, [`kinds`] what all have, [`lists`] and [`changes`] what is listed from
 //! them over a [`pool`] of connections, [`rows`] what is taken in, [`room`] what is done on a full disk, [`seal`] how rows are known to
 //! be whole, [`scrub`] looks at all of them and [`heal`] takes out what is not; while no broker runs
 //! [`inspect`] handles the file and [`examine`] checks it. The file has the name that it had when it held keys alone, so that older directories
@@ -19,6 +19,8 @@ pub(crate) mod examine;
 mod feed;
 mod heal;
 pub(crate) mod inspect;
+mod keys;
+mod kinds;
 mod letters;
 mod lists;
 mod opened;

@@ -1,6 +1,7 @@
 //! What the engine asks for keys, ended tasks and dead letters that have left its memory.
 
 use crate::index::feed::Feed;
+use crate::index::keys;
 use crate::index::letters;
 use crate::index::seal::sound;
 use crate::index::store::{self, Hashes};
@@ -65,8 +66,10 @@ impl Reader {
 
 impl KeyIndex for Reader {
     fn find(&self, tenant: &TenantId, key: &IdempotencyKey) -> Result<Option<KeyRow>, String> {
-        store::find(&self.connection.lock(), self.hashes, tenant, key)
-            .map_err(|error| self.unreadable(&error))
+        let mut bad = Vec::new();
+        let found = keys::find(&self.connection.lock(), self.hashes, tenant, key, &mut bad);
+        self.feed.note_rows(bad);
+        found.map_err(|error| self.unreadable(&error))
     }
 }
 

@@ -3,12 +3,10 @@
 //! would leave out without anybody seeing it is found at all.
 
 use crate::index::changes::has_all;
-use crate::index::heal::{checked, columns};
-use crate::index::letters::LETTERS;
+use crate::index::kinds::Kind;
 use crate::index::seal::{BadRow, sound};
 use crate::index::store::Store;
-use crate::index::table::{Table, astray};
-use crate::index::tasks::TASKS;
+use crate::index::table::astray;
 use rusqlite::{Error, OptionalExtension, params};
 use std::time::{Duration, Instant};
 use trunkline_types::Sequence;
@@ -31,12 +29,17 @@ enum Stage {
     /// The rows of a table behind a place, and whether the indexes tell of each.
     Rows(usize, i64),
     /// What an index tells of the rows of a table behind an entry: whether they are there.
-    Entries(usize, i64, [u8; 16]),
+    Entries(usize, Entry),
     Over,
 }
 
-/// The tables.
-const TABLES: [Table; 2] = [TASKS, LETTERS];
+/// Behind which entry of the index that has all rows of a table: the tenant and the id, or the hash of
+/// a key and its place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Entry {
+    Id(i64, [u8; 16]),
+    Hash(i64, i64),
+}
 
 /// The place of a row that an index by changes does not tell of as it is.
 const UNTOLD_CHANGES: &str =
@@ -55,9 +58,10 @@ const UNTOLD_CHANGES: &str =
      ) LIMIT 1";
 
 /// The place of a row that another index does not tell of as it is.
-fn untold(table: Table) -> &'static str {
-    if table == TASKS {
-        "SELECT place FROM tasks AS t NOT INDEXED WHERE place > ?1 AND place <= ?2 AND (
+fn untold(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Task => {
+            "SELECT place FROM tasks AS t NOT INDEXED WHERE place > ?1 AND place <= ?2 AND (
             NOT EXISTS (SELECT 1 FROM tasks AS i INDEXED BY tasks_by_id
                 WHERE i.tenant = t.tenant AND i.id = t.id AND i.place = t.place)
             OR (t.agent IS NOT NULL AND NOT EXISTS (
@@ -80,8 +84,9 @@ fn untold(table: Table) -> &'static str {
                 AND i.state <> 5 AND i.id = t.id AND i.state = t.state AND i.skill IS t.skill
                 AND i.place = t.place))
          ) LIMIT 1"
-    } else {
-        "SELECT place FROM letters AS t NOT INDEXED WHERE place > ?1 AND place <= ?2 AND (
+        }
+        Kind::Letter => {
+            "SELECT place FROM letters AS t NOT INDEXED WHERE place > ?1 AND place <= ?2 AND (
             NOT EXISTS (SELECT 1 FROM letters AS i INDEXED BY letters_by_id
                 WHERE i.tenant = t.tenant AND i.id = t.id AND i.inbox = t.inbox
                 AND i.place = t.place)
@@ -90,6 +95,47 @@ fn untold(table: Table) -> &'static str {
             OR NOT EXISTS (SELECT 1 FROM letters AS i INDEXED BY letters_by_inbox
                 WHERE i.inbox = t.inbox AND i.place = t.place AND i.ended = t.ended)
          ) LIMIT 1"
+        }
+        Kind::Key => {
+            "SELECT place FROM keys AS t NOT INDEXED WHERE place > ?1 AND place <= ?2 AND
+            NOT EXISTS (SELECT 1 FROM keys AS i INDEXED BY keys_by_hash
+                WHERE i.hash = t.hash AND i.place = t.place)
+         LIMIT 1"
+        }
+    }
+}
+
+/// The entries of the index that has all rows of a table, from one on, and whether each row is there.
+fn entries(kind: Kind) -> String {
+    let rows = kind.rows();
+    let (order, row) = match kind {
+        Kind::Key => ("hash, place", "t.hash = i.hash"),
+        Kind::Task | Kind::Letter => ("tenant, id", "t.tenant = i.tenant AND t.id = i.id"),
+    };
+    let by = if kind == Kind::Key { "keys_by_hash".to_owned() } else { format!("{rows}_by_id") };
+    format!(
+        "SELECT {order}, place, (SELECT {row} FROM {rows} AS t NOT INDEXED WHERE t.place = i.place)
+         FROM {rows} AS i INDEXED BY {by}
+         WHERE ({order}) > (?1, ?2) ORDER BY {order} LIMIT {ROWS}"
+    )
+}
+
+impl Entry {
+    /// Before the first of them.
+    fn first(kind: Kind) -> Self {
+        match kind {
+            Kind::Key => Self::Hash(i64::MIN, i64::MIN),
+            Kind::Task | Kind::Letter => Self::Id(i64::MIN, [0; 16]),
+        }
+    }
+
+    /// The one in the first columns of a row. `None` if it is none.
+    fn read(self, row: &rusqlite::Row<'_>) -> Option<Self> {
+        let first = row.get(0).ok()?;
+        Some(match self {
+            Self::Id(..) => Self::Id(first, row.get(1).ok()?),
+            Self::Hash(..) => Self::Hash(first, row.get(1).ok()?),
+        })
     }
 }
 
@@ -111,8 +157,8 @@ impl Scrub {
         let begun = Instant::now();
         while !self.is_over() && bad.is_empty() && begun.elapsed() < LOOK {
             match self.stage {
-                Stage::Rows(table, behind) => self.rows(store, table, behind, bad)?,
-                Stage::Entries(table, tenant, id) => self.entries(store, table, (tenant, id))?,
+                Stage::Rows(at, behind) => self.rows(store, at, behind, bad)?,
+                Stage::Entries(at, entry) => self.entries(store, at, entry)?,
                 Stage::Over => {}
             }
         }
@@ -126,11 +172,11 @@ impl Scrub {
         behind: i64,
         bad: &mut Vec<BadRow>,
     ) -> Result<(), Error> {
-        let (table, connection) = (TABLES[at], store.connection());
+        let (kind, connection) = (Kind::ALL[at], store.connection());
         let sql = format!(
             "SELECT {} FROM {} NOT INDEXED WHERE place > ?1 ORDER BY place LIMIT {ROWS}",
-            columns(table),
-            table.rows
+            kind.columns(),
+            kind.rows()
         );
         let mut last = None;
         {
@@ -138,54 +184,47 @@ impl Scrub {
             let mut rows = some.query([behind])?;
             while let Some(row) = rows.next()? {
                 last = Some(row.get(0)?);
-                sound(checked(store.hashes(), table, row), bad)?;
+                sound(kind.checked(store.hashes(), row), bad)?;
             }
         }
         let Some(last) = last else {
-            self.stage = Stage::Entries(at, i64::MIN, [0; 16]);
+            self.stage = Stage::Entries(at, Entry::first(kind));
             return Ok(());
         };
         self.stage = Stage::Rows(at, last);
-        let changes = table == TASKS && has_all(connection)?;
+        let changes = kind == Kind::Task && has_all(connection)?;
         let others = changes.then_some(UNTOLD_CHANGES);
-        for sql in [Some(untold(table)), others].into_iter().flatten() {
+        for sql in [Some(untold(kind)), others].into_iter().flatten() {
             let mut untold = connection.prepare_cached(sql)?;
             let found = untold.query_row([behind, last], |row| row.get::<_, i64>(0)).optional()?;
             if let Some(place) = found {
-                return Err(astray(table, Sequence(place.cast_unsigned())));
+                return Err(astray(kind.rows(), Sequence(place.cast_unsigned())));
             }
         }
         Ok(())
     }
 
-    fn entries(&mut self, store: &Store, at: usize, after: (i64, [u8; 16])) -> Result<(), Error> {
-        let (table, connection) = (TABLES[at], store.connection());
-        let name = table.rows;
-        let sql = format!(
-            "SELECT tenant, id, place, (SELECT t.tenant = i.tenant AND t.id = i.id
-                FROM {name} AS t NOT INDEXED WHERE t.place = i.place)
-             FROM {name} AS i INDEXED BY {name}_by_id
-             WHERE (i.tenant, i.id) > (?1, ?2) ORDER BY i.tenant, i.id LIMIT {ROWS}"
-        );
+    fn entries(&mut self, store: &Store, at: usize, after: Entry) -> Result<(), Error> {
+        let kind = Kind::ALL[at];
         let mut last = None;
-        let mut some = connection.prepare_cached(&sql)?;
-        let mut rows = some.query(params![after.0, after.1])?;
+        let mut some = store.connection().prepare_cached(&entries(kind))?;
+        let mut rows = match after {
+            Entry::Id(tenant, id) => some.query(params![tenant, id])?,
+            Entry::Hash(hash, place) => some.query([hash, place])?,
+        };
         while let Some(row) = rows.next()? {
             let place = Sequence(row.get::<_, i64>(2)?.cast_unsigned());
-            let (Ok(tenant), Ok(id)) = (row.get(0), row.get(1)) else {
-                self.stage = Stage::Over;
-                return Err(astray(table, place));
-            };
             let is_it = row.get::<_, Option<bool>>(3)? == Some(true);
-            if !is_it || (tenant, id) < last.unwrap_or(after) {
+            let entry = after.read(row).filter(|&entry| is_it && entry >= last.unwrap_or(after));
+            let Some(entry) = entry else {
                 self.stage = Stage::Over;
-                return Err(astray(table, place));
-            }
-            last = Some((tenant, id));
+                return Err(astray(kind.rows(), place));
+            };
+            last = Some(entry);
         }
         self.stage = match last {
-            Some((tenant, id)) => Stage::Entries(at, tenant, id),
-            None if at + 1 < TABLES.len() => Stage::Rows(at + 1, -1),
+            Some(entry) => Stage::Entries(at, entry),
+            None if at + 1 < Kind::ALL.len() => Stage::Rows(at + 1, -1),
             None => Stage::Over,
         };
         Ok(())

@@ -1,11 +1,12 @@
 //! The checksums of rows: what a row of the tables of tasks and letters holds is in two parts, each
 //! of which begins with a checksum of itself and of the place of its row. Its other columns only
-//! say again what the parts do.
+//! say again what the parts do. A key is in its columns, with a checksum of all of them in one.
 //!
 //! The checksum lies in front of the part and not in a column of its own: behind it a long part
 //! would have to be read to reach it, and a column in front of it cannot be added to a table that is
 //! there. A part of an earlier version has none and is taken as it is.
 
+use crate::index::kinds::Kind;
 use rusqlite::Error;
 use rusqlite::types::{Type, ValueRef};
 use std::fmt;
@@ -25,13 +26,13 @@ pub(super) enum Part {
     TaskRest = 2,
     LetterHead = 3,
     LetterRest = 4,
+    Key = 5,
 }
 
 /// A row that does not fit its checksums, or holds what nobody wrote.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct BadRow {
-    /// The name of its table.
-    pub(crate) table: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) place: Sequence,
     /// What is wrong with it.
     pub(crate) what: String,
@@ -39,23 +40,24 @@ pub(crate) struct BadRow {
 
 impl fmt::Display for BadRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, place, what } = self;
-        write!(f, "what its table of {table} has of record {} {what}", place.0)
+        let Self { kind, place, what } = self;
+        write!(f, "what its table of {} has of record {} {what}", kind.rows(), place.0)
     }
 }
 
 impl std::error::Error for BadRow {}
 
 impl Part {
-    fn table(self) -> &'static str {
+    fn kind(self) -> Kind {
         match self {
-            Self::TaskHead | Self::TaskRest => "tasks",
-            Self::LetterHead | Self::LetterRest => "letters",
+            Self::TaskHead | Self::TaskRest => Kind::Task,
+            Self::LetterHead | Self::LetterRest => Kind::Letter,
+            Self::Key => Kind::Key,
         }
     }
 
     /// The checksum of a part of the row at a place.
-    fn sum(self, place: Sequence, part: &[u8]) -> [u8; 4] {
+    pub(super) fn sum(self, place: Sequence, part: &[u8]) -> [u8; 4] {
         let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
         digest.update(&[self as u8]);
         digest.update(&place.0.to_le_bytes());
@@ -96,7 +98,7 @@ impl Part {
 
     /// The row at a place is bad.
     pub(super) fn bad(self, place: Sequence, what: String) -> Error {
-        let bad = BadRow { table: self.table(), place, what };
+        let bad = BadRow { kind: self.kind(), place, what };
         Error::FromSqlConversionFailure(0, Type::Blob, Box::new(bad))
     }
 

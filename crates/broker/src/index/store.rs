@@ -1,22 +1,24 @@
-//! The file of the index: how it is opened and made, and its table of keys.
+//! The file of the index: how it is opened and made, and what is committed to it.
 
 use crate::index::changes;
 use crate::index::inspect;
+use crate::index::keys;
 use crate::index::letters::{self, LETTERS};
 use crate::index::rows::{Entry, Row};
+use crate::index::seal::BadRow;
 use crate::index::table::{Bounds, Table};
 use crate::index::tasks::{self, Name, TASKS};
 use foldhash::quality::FixedState;
-use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, params};
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
-use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask, KeyRow, Past};
-use trunkline_types::{IdempotencyKey, MessageId, Sequence, TenantId, WallTime};
+use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask, Past};
+use trunkline_types::{IdempotencyKey, Sequence, TenantId, WallTime};
 
 /// The version of the tables below. A file with a later one is refused.
-pub(super) const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 6;
 
 /// The version that had no tasks. It gets their tables, and the log is read again from its
 /// beginning.
@@ -31,6 +33,9 @@ pub(super) const WITHOUT_GONE: i64 = 3;
 /// The version whose rows have no checksums. They are taken as they are.
 pub(super) const WITHOUT_SUMS: i64 = 4;
 
+/// The version whose keys have none. They are taken as they are.
+pub(super) const WITHOUT_KEY_SUMS: i64 = 5;
+
 /// How a file is opened that must be there.
 pub(super) const THERE: OpenFlags =
     OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
@@ -42,14 +47,8 @@ const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
     PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;
     PRAGMA journal_size_limit = 8388608;";
 
-/// Rows lie in the order of their records, which is the order in which they expire, so that
-/// only the small index by hash is written to here and there.
-const TABLES: &str = "
-    CREATE TABLE keys (
-        place INTEGER PRIMARY KEY, hash INTEGER NOT NULL, tenant TEXT NOT NULL, key TEXT NOT NULL,
-        id BLOB NOT NULL, fingerprint INTEGER NOT NULL, expires INTEGER NOT NULL
-    );
-    CREATE INDEX keys_by_hash ON keys (hash);
+/// How far it goes and which log it belongs to.
+const STATE: &str = "
     CREATE TABLE state (
         one INTEGER PRIMARY KEY, through INTEGER NOT NULL, log BLOB NOT NULL,
         seed INTEGER NOT NULL, sample INTEGER NOT NULL
@@ -212,7 +211,7 @@ impl Store {
 
     /// Whether all of the log is to be read again.
     pub(crate) fn is_to_be_read_again(&self) -> Result<bool, Error> {
-        if self.version < VERSION {
+        if self.version <= WITHOUT_SUMS {
             return Ok(false);
         }
         self.connection.query_row("SELECT again <> 0 FROM state", [], |row| row.get(0))
@@ -239,7 +238,7 @@ impl Store {
         self.change(|transaction, hashes| {
             tasks::insert(transaction, hashes, &entries.tasks)?;
             letters::insert(transaction, hashes, &entries.letters, &entries.cleared)?;
-            insert_keys(transaction, hashes, &entries.keys)?;
+            keys::insert(transaction, hashes, &entries.keys)?;
             let mut state = transaction
                 .prepare_cached("UPDATE state SET through = max(through, ?1), log = ?2")?;
             state.execute(params![signed(through.0), log]).map(|_| ())
@@ -250,7 +249,7 @@ impl Store {
     /// these records deleted is not in the index any more.
     pub(crate) fn cut(&mut self, last: Sequence) -> Result<(), Error> {
         self.change(|transaction, _| {
-            transaction.execute("DELETE FROM keys WHERE place > ?1", [signed(last.0)])?;
+            keys::cut(transaction, last)?;
             TASKS.cut(transaction, last)?;
             LETTERS.cut(transaction, last)?;
             let cut = "UPDATE state SET through = 0, tasks_gone = min(tasks_gone, ?1),
@@ -318,23 +317,15 @@ impl Store {
         Ok(done)
     }
 
-    /// Deletes the oldest rows whose window was over at a time, at most so many; how many it were.
-    pub(crate) fn expire(&mut self, until: WallTime, most: usize) -> Result<usize, Error> {
-        const OLDEST: &str = "SELECT place, expires FROM keys ORDER BY place LIMIT ?1";
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let mut last = None;
-        {
-            let mut oldest = self.connection.prepare_cached(OLDEST)?;
-            let mut rows = oldest.query([most])?;
-            while let Some(row) = rows.next()? {
-                if unsigned(row.get(1)?) > until.0 {
-                    break;
-                }
-                last = Some(row.get::<_, i64>(0)?);
-            }
-        }
-        let Some(last) = last else { return Ok(0) };
-        self.connection.prepare_cached("DELETE FROM keys WHERE place <= ?1")?.execute([last])
+    /// Deletes the oldest keys whose window was over at a time, at most so many; how many it were.
+    /// Rows that are bad stay and are put with the others.
+    pub(crate) fn expire(
+        &self,
+        until: WallTime,
+        most: usize,
+        bad: &mut Vec<BadRow>,
+    ) -> Result<usize, Error> {
+        keys::expire(&self.connection, until, most, bad)
     }
 
     fn open_old(path: &Path) -> Result<Self, Error> {
@@ -342,7 +333,7 @@ impl Store {
         connection.execute_batch(PRAGMAS)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
-            VERSION => check_schema(&connection)?,
+            VERSION | WITHOUT_KEY_SUMS => check_schema(&connection)?,
             WITHOUT_GONE | WITHOUT_SUMS => {}
             WITHOUT_TASKS | WITHOUT_LETTERS => {
                 let transaction = connection.unchecked_transaction()?;
@@ -369,9 +360,10 @@ impl Store {
         let (seed, sample) = (signed(hashes.seed), hashes.sample());
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(&format!(
-            "{TABLES} {COMPLETE} {GONE} {} {}
+            "{} {STATE} {COMPLETE} {GONE} {} {}
              INSERT INTO state (one, through, log, seed, sample, complete)
              VALUES (1, 0, x'', {seed}, {sample}, 0);",
+            keys::TABLES,
             tasks::TABLES,
             letters::TABLES
         ))?;
@@ -380,25 +372,6 @@ impl Store {
         transaction.commit()?;
         Ok(Self { connection, hashes, path: path.to_owned(), version: VERSION })
     }
-}
-
-fn insert_keys(connection: &Connection, hashes: Hashes, keys: &[Row]) -> Result<(), Error> {
-    // The same record may be read from the log again.
-    let mut insert = connection
-        .prepare_cached("INSERT OR REPLACE INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-    for Row { place, tenant, key, accepted } in keys {
-        let KeyRow { id, fingerprint, expires_at } = accepted;
-        insert.execute(params![
-            signed(place.0),
-            hashes.of(tenant, key),
-            tenant.as_str(),
-            key.as_str(),
-            id.to_bytes(),
-            signed(*fingerprint),
-            signed(expires_at.0),
-        ])?;
-    }
-    Ok(())
 }
 
 /// Gives a file of an earlier version what it lacks.
@@ -416,9 +389,11 @@ fn upgrade(connection: &Connection, from: i64) -> Result<(), Error> {
     if from < WITHOUT_SUMS {
         connection.execute_batch(&format!("{GONE} {FIND_GONE}"))?;
     }
-    connection.execute_batch(&format!("{SUMS} {}", tasks::TIMES_AGAIN))?;
-    TASKS.seal_sums(connection)?;
-    LETTERS.seal_sums(connection)?;
+    if from < WITHOUT_KEY_SUMS {
+        connection.execute_batch(&format!("{SUMS} {}", tasks::TIMES_AGAIN))?;
+        TASKS.seal_sums(connection)?;
+        LETTERS.seal_sums(connection)?;
+    }
     connection.execute_batch(&format!("PRAGMA user_version = {VERSION};"))?;
     note_schema(connection)
 }
@@ -513,26 +488,6 @@ pub(super) fn state_of(connection: &Connection) -> Result<(Sequence, Vec<u8>), E
 /// longer.
 pub(super) fn set_again(connection: &Connection, again: bool) -> Result<(), Error> {
     connection.prepare_cached("UPDATE state SET again = ?1")?.execute([again]).map(|_| ())
-}
-
-/// What was accepted under a key, over any connection.
-pub(super) fn find(
-    connection: &Connection,
-    hashes: Hashes,
-    tenant: &TenantId,
-    key: &IdempotencyKey,
-) -> Result<Option<KeyRow>, Error> {
-    // A key that is used again after its window has a row for each time; the latest counts.
-    const FIND: &str = "SELECT id, fingerprint, expires FROM keys
-        WHERE hash = ?1 AND tenant = ?2 AND key = ?3 ORDER BY place DESC LIMIT 1";
-    let read = |row: &rusqlite::Row<'_>| {
-        let id = MessageId::from_bytes(row.get(0)?);
-        let id = id.ok_or(Error::IntegralValueOutOfRange(0, 0))?;
-        let (fingerprint, expires) = (unsigned(row.get(1)?), unsigned(row.get(2)?));
-        Ok(KeyRow { id, fingerprint, expires_at: WallTime(expires) })
-    };
-    let values = params![hashes.of(tenant, key), tenant.as_str(), key.as_str()];
-    connection.prepare_cached(FIND)?.query_row(values, read).optional()
 }
 
 /// When the first task ended of those from which on none is missing.

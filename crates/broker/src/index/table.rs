@@ -33,7 +33,7 @@ pub(super) struct Counted {
 type Of = BTreeMap<i64, (i64, i64)>;
 
 /// How many tasks of each state agents had or were sent.
-type Agents = BTreeMap<(i64, i64), i64>;
+pub(super) type Agents = BTreeMap<(i64, i64), i64>;
 
 /// When rows are deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,6 +192,13 @@ impl Table {
 
     /// Counts the tasks of each agent.
     pub(super) fn count_agents(connection: &Connection) -> Result<(), Error> {
+        let counts = Self::of_agents(connection)?;
+        connection.execute("DELETE FROM task_counts", [])?;
+        write_counts(connection, counts)
+    }
+
+    /// The tasks of each agent by the rows themselves.
+    pub(super) fn of_agents(connection: &Connection) -> Result<Agents, Error> {
         let each = "SELECT agent, sent_to, state FROM tasks NOT INDEXED";
         let mut each = connection.prepare(each)?;
         let mut rows = each.query([])?;
@@ -202,8 +209,7 @@ impl Table {
                 *counts.entry((agent, state)).or_default() += 1;
             }
         }
-        connection.execute("DELETE FROM task_counts", [])?;
-        write_counts(connection, counts)
+        Ok(counts)
     }
 
     /// Gives the sums of a file that had none their checksums.
@@ -225,9 +231,9 @@ impl Table {
 }
 
 /// An index within the file tells of a row that is not there, or is another one.
-pub(super) fn astray(table: Table, place: Sequence) -> Error {
+pub(super) fn astray(rows: &str, place: Sequence) -> Error {
     let failure = ffi::Error::new(ffi::SQLITE_CORRUPT_INDEX);
-    let what = format!("an order of its {} tells of record {} wrongly", table.rows, place.0);
+    let what = format!("an order of its {rows} tells of record {} wrongly", place.0);
     Error::SqliteFailure(failure, Some(what))
 }
 

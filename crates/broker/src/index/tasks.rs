@@ -198,7 +198,7 @@ pub(super) fn find(
     let values = params![hashes.mark(Name::Tenant, tenant, ""), id.to_bytes()];
     let found = connection.prepare_cached(FIND)?.query_row(values, whole).optional()?;
     match found {
-        Some(found) if found.task.id != id => Err(astray(TASKS, found.place)),
+        Some(found) if found.task.id != id => Err(astray(TASKS.rows, found.place)),
         found => Ok(found.filter(|found| found.tenant == *tenant).map(Box::new)),
     }
 }

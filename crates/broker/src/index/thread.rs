@@ -5,14 +5,17 @@ mod healing;
 
 use crate::clock::Clock;
 use crate::index::feed::{Feed, Keep, Taken};
+use crate::index::heal::Copied;
 use crate::index::inspect;
 use crate::index::letters::LETTERS;
 use crate::index::room;
 use crate::index::scrub::Scrub;
+use crate::index::seal::BadRow;
 use crate::index::store::{self, Store};
 use crate::index::table::Bounds;
 use crate::index::tasks::TASKS;
 use rusqlite::{Error, ErrorCode};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread;
@@ -38,6 +41,9 @@ const TELL: Duration = Duration::from_secs(10);
 /// How long work must have been refused for want of room before history gives way to it: the log
 /// looks for room only now and then.
 const SHORT: Duration = Duration::from_secs(5);
+
+/// How long it is until bad rows that could not be taken out are tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the thread sleeps between two looks at rows, and after an unclean stop.
 const SCRUB: Duration = Duration::from_millis(25);
@@ -135,6 +141,11 @@ struct Worker {
     /// added last.
     lacks: bool,
     added: Option<Instant>,
+    /// Rows that are bad and could not be taken out yet, which of them are copied, and when that was
+    /// tried last.
+    bad: BTreeSet<BadRow>,
+    copied: Copied,
+    tried: Option<Instant>,
     /// Whether the log was read again, as is noted in the file until what it told is there.
     again: bool,
 }
@@ -160,6 +171,9 @@ impl Worker {
             ordered: 0,
             lacks: true,
             added: None,
+            bad: BTreeSet::new(),
+            copied: Copied::default(),
+            tried: None,
             again: false,
         }
     }
@@ -225,7 +239,11 @@ impl Worker {
             self.add_part();
             let soon = self.look_at_room().then_some(LOOK);
             let scrub = if self.unclean { SCRUB_SOON } else { SCRUB };
-            let scrub = (!self.scrub.is_over()).then_some(scrub);
+            let scrub = if !self.bad.is_empty() {
+                Some(AGAIN)
+            } else {
+                (!self.scrub.is_over()).then_some(scrub)
+            };
             pause = [pause, soon, scrub].into_iter().flatten().min();
             self.feed.gather(GATHER);
         }
@@ -356,7 +374,9 @@ impl Worker {
         // Twice as many as came, so that what expired is gone sooner or later.
         let now = self.clock.now().wall;
         let until = now.0.saturating_sub(millis(STAY));
-        self.store.expire(WallTime(until), 2 * entries.keys.len())?;
+        let mut bad = Vec::new();
+        self.store.expire(WallTime(until), 2 * entries.keys.len(), &mut bad)?;
+        self.feed.note_rows(bad);
         let (mut more, mut oldest) = (false, None);
         for (table, keep, came) in [
             (&TASKS, retention.tasks, entries.tasks.len()),

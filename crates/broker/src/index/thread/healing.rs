@@ -1,13 +1,11 @@
 //! What the thread does about damage: it looks through the file, and takes out what does not fit.
 
-use super::{TELL, Worker, is_busy};
-use crate::index::feed::Suspicion;
+use super::{AGAIN, TELL, Worker, is_busy};
+use crate::index::feed::{MOST_BAD, Suspicion};
 use crate::index::heal::Unhealed;
 use crate::index::room;
-use crate::index::seal::BadRow;
 use crate::index::store;
 use rusqlite::Error;
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// How often the indexes within the file are made again before it is held for damaged.
@@ -56,8 +54,12 @@ impl Worker {
         self.feed.note_damage();
     }
 
-    /// Looks at some more rows, unless all were looked at.
+    /// Looks at some more rows, unless all were looked at. While some that were bad cannot be taken
+    /// out it waits, so that none is passed over.
     pub(super) fn look(&mut self) {
+        if !self.bad.is_empty() {
+            return;
+        }
         if self.scrub.is_over() {
             self.unclean = false;
             return;
@@ -103,8 +105,11 @@ impl Worker {
         if let Some(what) = order {
             self.order(&what);
         }
-        if !rows.is_empty() && !self.feed.is_damaged() {
-            self.take_out(&rows);
+        let room = MOST_BAD.saturating_sub(self.bad.len());
+        self.bad.extend(rows.into_iter().take(room));
+        let waits = self.tried.is_some_and(|tried| tried.elapsed() < AGAIN);
+        if !self.bad.is_empty() && !waits && !self.feed.is_damaged() {
+            self.take_out();
         }
     }
 
@@ -140,13 +145,16 @@ impl Worker {
         false
     }
 
-    pub(super) fn take_out(&mut self, rows: &BTreeSet<BadRow>) {
-        match self.store.take_out(rows) {
+    /// Takes bad rows out. Those that cannot be stay in mind.
+    fn take_out(&mut self) {
+        self.tried = Some(Instant::now());
+        match self.store.take_out(&self.bad, &mut self.copied) {
             Ok(lost) => {
                 self.feed.note_lost(lost);
                 self.again = false;
+                self.tried = None;
                 let file = self.store.path().display();
-                for row in rows {
+                for row in std::mem::take(&mut self.bad) {
                     tracing::warn!(%file, "the index has a damaged row: {row}; it is in quarantine, \
                         and made again at the next start if the log still tells of it");
                 }

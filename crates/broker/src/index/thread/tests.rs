@@ -246,3 +246,69 @@ fn what_a_long_reader_keeps_from_the_disk_is_not_told_to_be_there() {
     drop(reader);
     assert_eq!(worker.store.keep(), Ok(true));
 }
+
+/// A worker whose index has a task whose row is bad, and the folder into which that is copied.
+fn with_bad_row(home: &std::path::Path) -> (Worker, std::path::PathBuf) {
+    let folder = home.join("index");
+    std::fs::create_dir(&folder).unwrap();
+    let mut worker = worker(&folder);
+    worker.commit(&history(1..=3), None).unwrap();
+    let damage = "UPDATE tasks SET rest = x'00' WHERE place = 2";
+    worker.store.connection().execute(damage, []).unwrap();
+    worker.store.connection().execute_batch("PRAGMA busy_timeout = 0").unwrap();
+    (worker, home.join("quarantine"))
+}
+
+/// Has the thread look at what was met, at once.
+fn heal(worker: &mut Worker) -> u64 {
+    let met = |what: &str| BadRow {
+        kind: crate::index::kinds::Kind::Task,
+        place: Sequence(2),
+        what: what.to_owned(),
+    };
+    // In a list and by the look at all rows.
+    worker.feed.note_rows(vec![met("cannot be read"), met("does not fit its checksum")]);
+    worker.tried = None;
+    worker.heal();
+    worker.feed.lost()
+}
+
+fn copies(quarantine: &std::path::Path) -> usize {
+    std::fs::read_to_string(quarantine.join("index-rows.sql")).unwrap().matches("INSERT").count()
+}
+
+#[test]
+fn a_bad_row_that_cannot_be_taken_out_is_copied_once_and_taken_out_later() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut worker, quarantine) = with_bad_row(home.path());
+    let other = rusqlite::Connection::open(worker.store.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..3 {
+        assert_eq!(heal(&mut worker), 0);
+    }
+    assert_eq!((copies(&quarantine), places(&worker).0), (1, 3));
+    drop(other);
+    worker.tried = None;
+    worker.heal();
+    assert_eq!((copies(&quarantine), places(&worker).0), (1, 2), "nobody met it again");
+    assert_eq!(worker.feed.lost(), 1, "one row, however it was met");
+    // Another one at the same place is copied again.
+    worker.commit(&history(2..=2), None).unwrap();
+    let damage = "UPDATE tasks SET rest = x'01' WHERE place = 2";
+    worker.store.connection().execute(damage, []).unwrap();
+    assert_eq!((heal(&mut worker), copies(&quarantine)), (2, 2));
+}
+
+#[test]
+fn a_bad_row_that_cannot_be_copied_stays_until_it_can_be() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut worker, quarantine) = with_bad_row(home.path());
+    std::fs::write(&quarantine, "in the way").unwrap();
+    assert_eq!((heal(&mut worker), places(&worker).0), (0, 3));
+    (0..20).for_each(|_| worker.look());
+    assert!(!worker.scrub.is_over(), "the look at all rows waits for it");
+    std::fs::remove_file(&quarantine).unwrap();
+    worker.tried = None;
+    worker.heal();
+    assert_eq!((worker.feed.lost(), places(&worker).0, copies(&quarantine)), (1, 2, 1));
+}
