@@ -107,6 +107,8 @@ pub enum Loss {
 pub struct World {
     pub engine: Engine,
     pub now: Now,
+    /// The latest time that the wall ever showed.
+    latest_wall: WallTime,
     pub peers: [Option<Peer>; PEERS],
     /// Every record of the log, written or not.
     pub records: Vec<(Sequence, Record)>,
@@ -135,9 +137,11 @@ impl World {
     /// A new broker.
     pub fn new(logged: bool, seed: u64) -> Self {
         let config = config(logged, seed);
+        let now = Now { mono: Mono(0), wall: WallTime(1_700_000_000_000) };
         let mut world = Self {
             engine: Engine::new(config.clone()),
-            now: Now { mono: Mono(0), wall: WallTime(1_700_000_000_000) },
+            now,
+            latest_wall: now.wall,
             peers: [const { None }; PEERS],
             records: Vec::new(),
             tokens: Vec::new(),
@@ -169,7 +173,9 @@ impl World {
             self.tokens.clear();
         }
         let whole = kept == self.records.len() && self.config.logged;
-        let before = whole.then(|| self.engine.durable_state());
+        // What is past its time by then the live engine has forgotten; no record says so.
+        let wall = self.latest_wall;
+        let before = whole.then(|| self.engine.durable_state_at(wall));
         self.records.truncate(kept);
         self.engine = Engine::new(self.config.clone());
         for (sequence, record) in self.records.clone() {
@@ -178,7 +184,7 @@ impl World {
             }
         }
         if let Some(before) = before {
-            let after = self.engine.durable_state();
+            let after = self.engine.durable_state_at(wall);
             // Where the next number begins is for the start to say.
             let same = |(name, value): &(&String, &String)| {
                 *name == "next" || after.get(*name) == Some(*value)
@@ -230,6 +236,7 @@ impl World {
     /// Lets time pass on both clocks.
     pub fn pass(&mut self, span: Duration) {
         self.now = Now { mono: self.now.mono.after(span), wall: self.now.wall.after(span) };
+        self.latest_wall = self.latest_wall.max(self.now.wall);
         self.engine.tick(self.now, &mut self.out);
         self.perform();
     }
@@ -237,6 +244,7 @@ impl World {
     /// Sets the clock on the wall.
     pub fn set_wall(&mut self, wall: WallTime) {
         self.now.wall = wall;
+        self.latest_wall = self.latest_wall.max(wall);
         self.engine.tick(self.now, &mut self.out);
         self.perform();
     }
@@ -316,7 +324,7 @@ impl World {
     /// Asks something and looks at the answer.
     pub fn ask(&mut self, question: trunkline_types::Query) {
         let principal = trunkline_types::Principal::default();
-        self.handle(Command::Ask { query: QueryKey(1), principal, question });
+        self.handle(Command::Ask { query: QueryKey(1), principal, question: Box::new(question) });
     }
 
     /// Takes the engine's records to the log and looks at what it wants done.
@@ -344,6 +352,9 @@ impl World {
                     }
                 }
                 Effect::Answer { .. } | Effect::Filter { .. } | Effect::Past(_) => {}
+                Effect::Load { .. } | Effect::Cleaned { .. } => {
+                    panic!("payloads stay in memory here, and nobody cleans: {effect:?}")
+                }
             }
         }
         if let Err(problem) = self.engine.conservation() {

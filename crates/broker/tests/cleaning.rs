@@ -1,11 +1,13 @@
 //! The log of a broker that works does not grow for ever, and what is live outlives its records.
 
 use crate::common::{Peer, card, get, hello, log, new_id, on, task};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use trunkline_broker::{Broker, BrokerConfig, LogConfig, Repair, Store, verify};
 use trunkline_log::MemoryDisk;
-use trunkline_types::{LogStats, Outcome, TaskState};
+use trunkline_types::session::Operation;
+use trunkline_types::{LogStats, MessageId, Outcome, TaskState};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -143,4 +145,73 @@ async fn a_full_disk_is_cleaned_at_once_and_takes_new_work_again() {
     }
     let figures = log(&broker).await;
     assert!(figures.removed_segments > 10, "{figures:?}");
+}
+
+/// Work of which a constant part is live: as much comes as is called off, and as much again is done
+/// at once.
+struct Mixed {
+    sender: Peer,
+    agent: Peer,
+    live: VecDeque<MessageId>,
+}
+
+impl Mixed {
+    /// How many tasks are live, each of so many bytes.
+    const LIVE: usize = 512;
+    const BYTES: usize = 4000;
+
+    async fn open(broker: &Broker) -> Self {
+        let sender = Peer::open(broker, hello(1, None)).await.unwrap();
+        let agent = Peer::open(broker, hello(2, Some(card("a", "count")))).await.unwrap();
+        Self { sender, agent, live: VecDeque::new() }
+    }
+
+    async fn step(&mut self) {
+        let waits = task("nobody", &"x".repeat(Self::BYTES));
+        self.live.push_back(waits.envelope.id);
+        self.sender.publish(waits).await.unwrap();
+        self.sender.publish(task("count", &"x".repeat(Self::BYTES))).await.unwrap();
+        let delivery = self.agent.delivery().await;
+        let number = self.agent.settle(delivery.token, Outcome::Complete { reply: None });
+        self.agent.answer(number).await.unwrap();
+        if self.live.len() > Self::LIVE {
+            let id = self.live.pop_front().unwrap();
+            let reason = "it is old".to_owned();
+            let cancel = Operation::Cancel { id, reason, descendants: false };
+            let number = self.sender.send(cancel);
+            self.sender.answer(number).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_half_of_the_log_live_everything_is_written_less_than_twice() {
+    let disk = MemoryDisk::new();
+    let mut config = on(&disk);
+    // Only what is live decides when the log is cleaned; the share of it is that of the defaults.
+    (config.engine.clean_min_bytes, config.engine.ended_tasks) = (0, 5);
+    let segment_bytes = config.log.segment_bytes;
+    let broker = Broker::open(config).await.unwrap();
+    let mut mixed = Mixed::open(&broker).await;
+    for _ in 0..Mixed::LIVE {
+        mixed.step().await;
+    }
+    // All that is live has come and gone several times.
+    for _ in 0..Mixed::LIVE * 6 {
+        mixed.step().await;
+    }
+    // However far cleaning is behind, it goes on with the next records.
+    let end = Instant::now() + PATIENCE;
+    let figures = loop {
+        mixed.step().await;
+        let figures = log(&broker).await;
+        if figures.segments * segment_bytes <= figures.live_bytes * 5 / 2 {
+            break figures;
+        }
+        assert!(Instant::now() < end, "{figures:?}");
+    };
+    let live = (Mixed::LIVE * Mixed::BYTES) as u64;
+    assert!(figures.live_bytes >= live, "{figures:?}");
+    assert!(figures.carried_bytes > live, "what is live was said again: {figures:?}");
+    assert!(figures.amplification_percent() < 200, "{figures:?}");
 }

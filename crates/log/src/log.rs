@@ -51,8 +51,9 @@ pub struct Log {
     /// Records written and flushed since opening.
     written: u64,
     synced: u64,
-    /// A write was refused for lack of room, and no room came since.
-    refused: bool,
+    /// How many spares the write needs that was refused last for lack of room, if none succeeded
+    /// since.
+    refused: Option<usize>,
     poison: Option<Arc<str>>,
     /// Ends of the parts of the batch being written; kept to save the allocation.
     parts: Vec<usize>,
@@ -67,7 +68,7 @@ pub enum Space {
     /// ([`LogConfig::reserve_segments`]) are all there is. New work should be refused, so that what
     /// was begun can be finished and old segments can be given up.
     Reserve,
-    /// A write has been refused.
+    /// A write has been refused, and there is still no room for it.
     Exhausted,
 }
 
@@ -118,7 +119,7 @@ impl Log {
             start = end;
         }
         self.parts = parts;
-        self.refused = false;
+        self.refused = None;
         batch.clear();
         Ok(())
     }
@@ -178,7 +179,6 @@ impl Log {
         self.files.add_dead_of(removed_meanwhile);
         if let Some(segment) = prepared {
             self.spares.push_back(segment);
-            self.refused = false;
             self.figures.recycled += u64::from(recycled);
         }
         // New work waits until the whole reserve is there again, lest it is let in and refused in
@@ -340,7 +340,7 @@ impl Log {
         self.check_poison()?;
         if !self.current.has_control_room() {
             if self.spare_room(0).is_none() {
-                self.refused = true;
+                self.refused = Some(1);
                 return Err(WriteError::Full { needed: BATCH_HEADER as u64, left: 0 });
             }
             self.advance()?;

@@ -60,6 +60,72 @@ fn new_work_is_refused_while_the_whole_reserve_is_still_there() {
     }
 }
 
+/// A batch that needs so many segments besides the one being written to.
+fn long_batch(log: &Log, first: u64, segments: u64) -> trunkline_log::Batch {
+    let mut batch = log.config().batch();
+    let mut next = first;
+    while (batch.bytes() as u64) < segments * SEGMENT {
+        fill(&mut batch, next..next + 1, 400);
+        next += 1;
+    }
+    batch
+}
+
+#[test]
+fn a_batch_that_all_spares_do_not_hold_gets_as_many_as_it_needs_and_no_more() {
+    for reserve in 0..3 {
+        let disk = MemoryDisk::new();
+        let mut log = open(&disk, reserve);
+        prepare_all(&mut log);
+        let files = 2 + reserve as u64;
+        // One more file than the reserve and the next one, so that neither is lacking.
+        disk.set_capacity(Some((files + 1) * SEGMENT));
+        let mut batch = long_batch(&log, 0, files + 2);
+        log.write(&mut batch).unwrap_err();
+        assert_eq!(log.space(), Space::Exhausted, "{reserve} in reserve");
+        // There is work, and whoever does it is told that it has failed.
+        assert!(log.prepare().is_err());
+        disk.set_capacity(Some((files + 2) * SEGMENT));
+        log.prepare().unwrap();
+        assert_eq!(log.space(), Space::Exhausted, "one more is not enough");
+        disk.set_capacity(None);
+        prepare_all(&mut log);
+        assert_eq!(log.space(), Space::Ample);
+        let spares = disk.used_bytes() / SEGMENT - 1;
+        assert!(spares == files + 2 || spares == files + 3, "{spares} for {files} and two");
+        log.write(&mut batch).unwrap();
+        assert!(batch.is_empty());
+        // What is asked for then is what was always asked for.
+        prepare_all(&mut log);
+        let ahead = disk.used_bytes() / SEGMENT - log.end().segment;
+        assert!(ahead <= 1 + reserve as u64 + 1, "{ahead} with {reserve} in reserve");
+    }
+}
+
+#[test]
+fn a_long_append_is_tried_again_by_itself_when_there_is_room() {
+    for reserve in 0..3 {
+        let disk = MemoryDisk::new();
+        let log = open(&disk, reserve);
+        let mut batch = long_batch(&log, 0, 5 + reserve as u64);
+        // All but two of the files that it takes.
+        disk.set_capacity(Some((4 + reserve as u64) * SEGMENT));
+        let (told, spaces) = std::sync::mpsc::channel();
+        let on_progress = move |progress| {
+            let Progress::Advanced { synced, space, .. } = progress else { return };
+            // Nobody may listen any more.
+            let _ = told.send((synced, space));
+        };
+        let committer = Committer::start(log, Box::new(on_progress)).unwrap();
+        let position = committer.submit(&mut batch, Urgency::Synced);
+        let patience = Duration::from_secs(60);
+        while spaces.recv_timeout(patience).expect("the disk is full").1 != Space::Exhausted {}
+        disk.set_capacity(None);
+        while spaces.recv_timeout(patience).expect("there is room again").0 < position {}
+        committer.close().unwrap();
+    }
+}
+
 #[test]
 fn the_whole_reserve_is_there_as_long_as_files_for_other_work_can_be_made() {
     for reserve in 0..4 {

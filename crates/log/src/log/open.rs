@@ -90,7 +90,7 @@ impl Log {
             starved: false,
             written: 0,
             synced: 0,
-            refused: false,
+            refused: None,
             poison: None,
             parts: Vec::new(),
         };

@@ -12,7 +12,7 @@ use crate::{
 impl Log {
     /// How much room there is.
     pub fn space(&self) -> Space {
-        match (self.lacks_spares(), self.refused, self.starved) {
+        match (self.lacks_spares(), self.lacks_refused(), self.starved) {
             (true, true, _) => Space::Exhausted,
             (true, false, true) => Space::Reserve,
             (true, false, false) | (false, ..) => Space::Ample,
@@ -31,7 +31,7 @@ impl Log {
                 _ => self.spare_room(index - 1),
             };
             let Some(room) = room else {
-                self.refused = true;
+                self.refused = Some(index - 1 + self.segments_for(&buffer[at..]));
                 let needed = (buffer.len() - BATCH_HEADER) as u64;
                 return Err(WriteError::Full { needed, left });
             };
@@ -69,9 +69,29 @@ impl Log {
         let _ = self.finish_upkeep(upkeep.run());
     }
 
-    /// Whether fewer segments are prepared than the next one and the reserve.
+    /// Whether fewer segments are prepared than the next one and the reserve, or than what was
+    /// refused needs. It is for that alone that there are ever more.
     pub(super) fn lacks_spares(&self) -> bool {
-        self.spares.len() <= self.config.reserve_segments
+        self.spares.len() <= self.config.reserve_segments || self.lacks_refused()
+    }
+
+    /// Whether there is still no room for what was refused.
+    fn lacks_refused(&self) -> bool {
+        self.refused.is_some_and(|needed| self.spares.len() < needed)
+    }
+
+    /// How many new segments these frames need.
+    fn segments_for(&self, mut frames: &[u8]) -> usize {
+        let bytes = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
+        let room = Segment::room_of(bytes);
+        let mut segments = 0;
+        while !frames.is_empty() {
+            // A segment has room for the longest record.
+            let fitting = fitting(frames, room).max(1);
+            frames = &frames[fitting.min(frames.len())..];
+            segments += 1;
+        }
+        segments
     }
 
     /// Numbers and lengths of the segments that have been announced as dead and are not handed

@@ -52,6 +52,12 @@ impl Segment {
         self.tail.offset
     }
 
+    /// How many bytes of frames fit into an empty segment of a length.
+    pub(crate) fn room_of(bytes: usize) -> usize {
+        let used = SEGMENT_HEADER + BATCH_HEADER + TAIL_RESERVE as usize;
+        bytes.saturating_sub(used)
+    }
+
     /// How many bytes of frames fit into one more batch.
     pub(crate) fn room(&self) -> usize {
         let used = self.tail.offset + BATCH_HEADER as u64 + TAIL_RESERVE;
