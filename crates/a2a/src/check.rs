@@ -55,9 +55,19 @@ impl Checked for wire::SendMessageRequest {
         let Some(configuration) = &self.configuration else { return Ok(()) };
         history_length("configuration.historyLength", configuration.history_length)?;
         match &configuration.task_push_notification_config {
-            Some(config) => text("configuration.taskPushNotificationConfig.url", &config.url),
+            Some(config) => webhook("configuration.taskPushNotificationConfig.", config),
             None => Ok(()),
         }
+    }
+}
+
+/// Checks what a webhook must have, wherever it is set.
+fn webhook(place: &str, config: &wire::TaskPushNotificationConfig) -> Result<(), Fault> {
+    text(&format!("{place}url"), &config.url)?;
+    match &config.authentication {
+        // Credentials without a scheme could not be said.
+        Some(auth) => text(&format!("{place}authentication.scheme"), &auth.scheme),
+        None => Ok(()),
     }
 }
 
@@ -110,7 +120,7 @@ impl Checked for wire::GetExtendedAgentCardRequest {
 impl Checked for wire::TaskPushNotificationConfig {
     fn check(&self) -> Result<(), Fault> {
         text("taskId", &self.task_id)?;
-        text("url", &self.url)
+        webhook("", self)
     }
 }
 
@@ -131,5 +141,28 @@ impl Checked for wire::DeleteTaskPushNotificationConfigRequest {
     fn check(&self) -> Result<(), Fault> {
         text("taskId", &self.task_id)?;
         text("id", &self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_that_says_credentials_must_say_of_which_scheme() {
+        let of = |auth: Option<wire::AuthenticationInfo>| wire::TaskPushNotificationConfig {
+            task_id: "t".into(),
+            url: "https://a".into(),
+            authentication: auth,
+            ..Default::default()
+        };
+        let auth = |scheme: &str| wire::AuthenticationInfo {
+            scheme: scheme.into(),
+            credentials: "x".into(),
+        };
+        assert_eq!(of(None).check(), Ok(()));
+        assert_eq!(of(Some(auth("Bearer"))).check(), Ok(()));
+        let fault = of(Some(auth(""))).check().unwrap_err();
+        assert_eq!(fault, Fault::field("authentication.scheme", "is required"));
     }
 }

@@ -36,12 +36,28 @@ pub(crate) struct Order {
     pub(crate) after: u64,
     /// Whether it was set by a client of version 0.3, which is told the task itself.
     pub(crate) in_03: bool,
+    /// Whether it says that the webhook of this id was deleted, and tells nobody anything.
+    #[serde(default)]
+    pub(crate) deleted: bool,
 }
 
 impl Order {
     /// An order, if that is what a payload is.
     pub(crate) fn read(payload: &Payload) -> Option<Self> {
         serde_json::from_slice(&payload.data).ok()
+    }
+
+    /// What says that a webhook was deleted whose order has ended and cannot be called off.
+    pub(crate) fn deleting(self) -> Self {
+        Self {
+            url: String::new(),
+            token: String::new(),
+            has_authentication: false,
+            scheme: String::new(),
+            credentials: String::new(),
+            deleted: true,
+            ..self
+        }
     }
 }
 
@@ -68,14 +84,18 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// What an order is about, behind what was delivered already by it or the one before it.
+    /// What an order is about, behind what was delivered already by it or the one before it;
+    /// `None` if it only says that a webhook was deleted.
     pub(crate) async fn open(
         handler: &Arc<Handler>,
         orders: &[MessageId],
         payload: &Payload,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Option<Self>, Fault> {
         let nonsense = || Fault::new(FaultKind::InvalidParams, "this is no order for a webhook");
         let order = Order::read(payload).ok_or_else(nonsense)?;
+        if order.deleted {
+            return Ok(None);
+        }
         let task: MessageId = order.task.parse().map_err(|_no_id| nonsense())?;
         let tenant = TenantId::new(&order.tenant).map_err(|_no_name| nonsense())?;
         let who = Principal { tenant, ..Principal::default() };
@@ -100,7 +120,7 @@ impl Webhook {
             let body = webhook.as_it_stands().await?;
             webhook.ended = Some(Notice { number, body });
         }
-        Ok(webhook)
+        Ok(Some(webhook))
     }
 
     /// Where it is.

@@ -43,10 +43,15 @@ impl A2a {
 
     /// What the webhook of an order for [`PUSHER`](crate::PUSHER) is to be told. `orders` are the
     /// order's id and, if it was redriven, that of the one before it; `said` is what it says.
+    /// `None` if there is nothing to be told: the order keeps that its webhook was deleted.
     ///
     /// # Errors
     /// A [`Fault`]: this is no order, its task was forgotten, or the broker is not there.
-    pub async fn webhook(&self, orders: &[MessageId], said: &Payload) -> Result<Webhook, Fault> {
+    pub async fn webhook(
+        &self,
+        orders: &[MessageId],
+        said: &Payload,
+    ) -> Result<Option<Webhook>, Fault> {
         Webhook::open(&self.handler, orders, said).await
     }
 

@@ -136,12 +136,13 @@ fn pushed(place: &str, push: Value) -> Result<Fields, Fault> {
     let mut fields = object(place, push)?;
     let said = take(&mut fields, &["authentication"]);
     if let Some(said) = said {
-        let mut said = object(&format!("{place}.authentication"), said)?;
+        let field = format!("{place}.authentication");
+        let mut said = object(&field, said)?;
         let schemes = take(&mut said, &["schemes"]);
         let first = schemes.and_then(|schemes| Some(schemes.as_array()?.first()?.clone()));
-        if let Some(scheme) = first {
-            said.insert("scheme".into(), scheme);
-        }
+        let first = first.filter(|scheme| *scheme != "");
+        let missing = || Fault::field(format!("{field}.schemes"), "is required: at least one");
+        said.insert("scheme".into(), first.ok_or_else(missing)?);
         fields.insert("authentication".into(), Value::Object(said));
     }
     Ok(fields)
@@ -272,6 +273,11 @@ mod tests {
             (json!({"message": 1}), "message"),
             (json!({"message": {"parts": [{"kind": "text"}]}}), "message.parts[0]"),
             (json!({"message": {}, "configuration": {"blocking": 1}}), "configuration.blocking"),
+            (
+                json!({"message": {}, "configuration": {"pushNotificationConfig":
+                    {"url": "u", "authentication": {"credentials": "c"}}}}),
+                "configuration.pushNotificationConfig.authentication.schemes",
+            ),
         ] {
             let told = send(params).unwrap_err().to_rpc();
             assert_eq!(told["data"][1]["fieldViolations"][0]["field"], field);

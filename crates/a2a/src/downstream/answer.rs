@@ -1,7 +1,10 @@
 //! Answers of an agent elsewhere: what they say, and what an error means for what was asked.
 //!
 //! The one thing that matters of an error is whether the downstream may have done what was asked.
-//! A refusal says that it has not; whatever cannot be read says nothing.
+//! A refusal says that it has not; whatever cannot be read says nothing. That it is not there just
+//! now says nothing either when work was to begin: what stands in front of a server says so too
+//! after the server has taken the call. Only what says when to try again, or why it was not taken,
+//! may be sent again.
 
 use super::card::{Binding, Interface, Spoken};
 use super::request::Ask;
@@ -12,6 +15,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use trunkline_types::RefusalCode;
 
 /// Why there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,14 +54,18 @@ impl Trouble {
         let mut text = format!("it answered with {:?}: {}", status.code(), status.message());
         text.truncate(text.floor_char_boundary(2_000));
         let details = status.get_error_details();
-        let reason = details.error_info().map_or("", |info| info.reason.as_str());
+        let info = details.error_info();
+        let reason = info.map_or("", |info| info.reason.as_str());
         let after = details.retry_info().and_then(|info| info.retry_delay);
+        let why_not = info.map_or("", |info| info.metadata.get("code").map_or("", String::as_str));
+        let is_ours = info.is_some_and(|info| info.domain == FaultKind::Unavailable.domain());
+        let untaken = is_ours && is_untaken(reason, why_not);
         let is = |kind: FaultKind| reason == kind.reason();
         let why = match status.code() {
             _ if is(FaultKind::Loop) => Why::Loop,
             _ if is(FaultKind::TaskNotFound) => Why::NoTask,
             Code::NotFound if reason.is_empty() && !ask.begins() => Why::NoTask,
-            Code::Unavailable | Code::ResourceExhausted => Why::Busy(after),
+            Code::Unavailable | Code::ResourceExhausted => busy(ask.begins(), untaken, after),
             Code::NotFound
             | Code::InvalidArgument
             | Code::FailedPrecondition
@@ -77,9 +85,10 @@ impl Trouble {
         Self { why, text }
     }
 
-    /// What a status of HTTP means, where there should have been another answer.
-    pub fn of_http(status: u16) -> Self {
-        of_status(status, None)
+    /// What a status of HTTP means, where there should have been another answer, for a call that
+    /// begins work or does not.
+    pub fn of_http(begins: bool, status: u16, retry_after: Option<Duration>) -> Self {
+        of_status(begins, status, retry_after)
     }
 }
 
@@ -97,8 +106,9 @@ impl Interface {
     ) -> Result<StreamResponse, Trouble> {
         let read = serde_json::from_slice::<Value>(body);
         let failed = !(200..300).contains(&status);
+        let begins = ask.begins();
         let unreadable = || {
-            let mut trouble = of_status(status, retry_after);
+            let mut trouble = of_status(begins, status, retry_after);
             // All that this version says of it.
             let is_old = self.binding == Binding::Rest && self.spoken == Spoken::V03;
             if is_old && status == 404 && !ask.begins() {
@@ -113,7 +123,7 @@ impl Interface {
             (_, Err(_no_json)) => Err(unreadable()),
             (Binding::JsonRpc | Binding::Grpc, Ok(Value::Object(mut answer))) => {
                 if let Some(error) = answer.remove("error").filter(|error| !error.is_null()) {
-                    return Err(of_error(&error, &error["data"], retry_after));
+                    return Err(of_error(begins, &error, &error["data"], retry_after));
                 }
                 match answer.remove("result").filter(|_| !failed) {
                     Some(result) => self.result(ask, result),
@@ -122,10 +132,12 @@ impl Interface {
             }
             (Binding::Rest, Ok(answer)) if failed => match answer.get("error") {
                 Some(error) => {
-                    let mut trouble = of_error(error, &error["details"], retry_after);
+                    let details = &error["details"];
+                    let mut trouble = of_error(begins, error, details, retry_after);
                     // What has no reason of its own is told by its status.
                     if trouble.why == Why::Refused {
-                        trouble.why = of_status(status, retry_after).why;
+                        let after = retry_after.or_else(|| retry_info(details));
+                        trouble.why = of_status(begins, status, after).why;
                     }
                     Err(trouble)
                 }
@@ -182,11 +194,36 @@ impl Ask {
     }
 }
 
+/// What it means that there is no room or nobody there now: nothing of whether work was begun,
+/// unless it is known to be `untaken` or it is said when to try again.
+fn busy(begins: bool, untaken: bool, after: Option<Duration>) -> Why {
+    if begins && !untaken && after.is_none() { Why::Unknown } else { Why::Busy(after) }
+}
+
+/// Whether a broker that refuses for this reason, and this class of refusal, has not taken what it
+/// was sent. Of a broker that was lost on the way that is not known.
+fn is_untaken(reason: &str, why_not: &str) -> bool {
+    let codes = [RefusalCode::Draining, RefusalCode::NobodyThere];
+    reason == FaultKind::Exhausted.reason()
+        || (reason == FaultKind::Unavailable.reason()
+            && codes.iter().any(|code| code.as_str() == why_not))
+}
+
+/// When to try again, as the details of an error in JSON say it.
+fn retry_info(details: &Value) -> Option<Duration> {
+    let details = details.as_array().map(Vec::as_slice).unwrap_or_default();
+    let said = details.iter().find_map(|it| it["retryDelay"].as_str())?;
+    let seconds: f64 = said.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// What a status of HTTP means by itself.
-fn of_status(status: u16, retry_after: Option<Duration>) -> Trouble {
+fn of_status(begins: bool, status: u16, retry_after: Option<Duration>) -> Trouble {
     let text = format!("it answered with status {status}");
     let why = match status {
-        429 | 503 => Why::Busy(retry_after),
+        // That is said before anything is done.
+        429 => Why::Busy(retry_after),
+        503 => busy(begins, false, retry_after),
         400..500 => Why::Refused,
         _ => Why::Unknown,
     };
@@ -194,17 +231,26 @@ fn of_status(status: u16, retry_after: Option<Duration>) -> Trouble {
 }
 
 /// What an error object means, as JSON-RPC and `google.rpc.Status` have it.
-fn of_error(error: &Value, details: &Value, retry_after: Option<Duration>) -> Trouble {
+fn of_error(
+    begins: bool,
+    error: &Value,
+    details: &Value,
+    retry_after: Option<Duration>,
+) -> Trouble {
     let message = error["message"].as_str().unwrap_or_default();
     let code = error["code"].as_i64().unwrap_or_default();
     let mut text: String = format!("it answered with error {code}: {message}");
     text.truncate(text.floor_char_boundary(2_000));
+    let after = retry_after.or_else(|| retry_info(details));
     let details = details.as_array().map(Vec::as_slice).unwrap_or_default();
-    let reason = details.iter().find_map(|it| it["reason"].as_str()).unwrap_or_default();
+    let info = details.iter().find(|it| it["reason"].is_string()).unwrap_or(&Value::Null);
+    let reason = info["reason"].as_str().unwrap_or_default();
+    let is_ours = info["domain"] == FaultKind::Unavailable.domain();
+    let why_not = info["metadata"]["code"].as_str().unwrap_or_default();
     let is = |kind: FaultKind| reason == kind.reason();
     let rpc = |kind: FaultKind| code == i64::from(kind.rpc_code());
     let why = if is(FaultKind::Unavailable) || is(FaultKind::Exhausted) {
-        Why::Busy(retry_after)
+        busy(begins, is_ours && is_untaken(reason, why_not), after)
     } else if is(FaultKind::Loop) {
         Why::Loop
     } else if is(FaultKind::TaskNotFound) || rpc(FaultKind::TaskNotFound) {
@@ -221,7 +267,8 @@ fn of_error(error: &Value, details: &Value, retry_after: Option<Duration>) -> Tr
 mod tests {
     use super::*;
     use crate::fault::Fault;
-    use trunkline_types::{Refusal, RefusalCode};
+    use tonic_types::ErrorDetails;
+    use trunkline_types::Refusal;
 
     fn interface(binding: Binding, spoken: Spoken) -> Interface {
         Interface { url: String::new(), binding, spoken, tenant: String::new() }
@@ -311,6 +358,53 @@ mod tests {
         let bare = Status::not_found("x");
         assert_eq!(Trouble::of_grpc(&get(), &bare).why, Why::NoTask);
         assert_eq!(Trouble::of_grpc(&sent, &bare).why, Why::Refused);
+    }
+
+    #[test]
+    fn what_may_have_been_begun_is_busy_only_if_that_is_said() {
+        let sent = Ask::Send(Box::default());
+        let hint = Some(Duration::from_millis(1_500));
+        let refusal = |code| Fault::from(Refusal::new(code, "no"));
+        let later = Fault::from(
+            Refusal::new(RefusalCode::Unavailable, "no").retry_after(Duration::from_millis(1_500)),
+        );
+        let rest = interface(Binding::Rest, Spoken::V1);
+        for (fault, meant) in [
+            (Fault::new(FaultKind::Unavailable, "no"), Why::Unknown),
+            (refusal(RefusalCode::Unavailable), Why::Unknown),
+            (refusal(RefusalCode::StoreFailed), Why::Unknown),
+            (refusal(RefusalCode::Draining), Why::Busy(None)),
+            (refusal(RefusalCode::InboxFull), Why::Busy(None)),
+            (later, Why::Busy(hint)),
+        ] {
+            let grpc = Trouble::of_grpc(&sent, &fault.to_status());
+            assert_eq!(grpc.why, meant, "{fault:?}");
+            let body = json!({"error": fault.to_rpc()}).to_string();
+            let answered = rpc().answer(&sent, 200, None, body.as_bytes());
+            assert_eq!(answered.unwrap_err().why, meant, "{fault:?}");
+            let (status, body) = (fault.kind.http_status(), fault.to_http().to_string());
+            let answered = rest.answer(&sent, status, None, body.as_bytes());
+            assert_eq!(answered.unwrap_err().why, meant, "{fault:?}");
+        }
+        // What says nothing of us may have been said by whoever stands in front.
+        for status in [Status::unavailable("x"), Status::resource_exhausted("x")] {
+            assert_eq!(Trouble::of_grpc(&sent, &status).why, Why::Unknown);
+            assert_eq!(Trouble::of_grpc(&get(), &status).why, Why::Busy(None));
+        }
+        let details = ErrorDetails::with_retry_info(hint);
+        let status = Status::with_error_details(Code::Unavailable, "x", details);
+        assert_eq!(Trouble::of_grpc(&sent, &status).why, Why::Busy(hint));
+        let others = ErrorDetails::with_error_info("EXHAUSTED", "example.com", []);
+        let status = Status::with_error_details(Code::ResourceExhausted, "x", others);
+        assert_eq!(Trouble::of_grpc(&sent, &status).why, Why::Unknown);
+        for (status, after, meant) in
+            [(503, None, Why::Unknown), (503, hint, Why::Busy(hint)), (429, None, Why::Busy(None))]
+        {
+            let answered = rest.answer(&sent, status, after, b"<html>").unwrap_err();
+            assert_eq!(answered.why, meant, "{status}");
+            assert_eq!(Trouble::of_http(true, status, after).why, meant, "{status}");
+        }
+        assert_eq!(Trouble::of_http(false, 503, None).why, Why::Busy(None));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Each is a task of the broker itself for [`PUSHER`], in a conversation of its own for the task
 //! that it tells of. So it is as durable as any task, what cannot be delivered is a dead letter,
-//! and to delete it is to call it off.
+//! and to delete it is to call it off. An order that has ended cannot be called off: a later one
+//! says that its webhook was deleted, and is kept at least as long.
 
 use super::{Call, Handler};
 use crate::check::Checked;
@@ -31,7 +32,15 @@ const LONGEST: usize = 8 << 10;
 /// A webhook that was set.
 struct Set {
     by: MessageId,
+    state: TaskState,
     order: Order,
+}
+
+impl Set {
+    /// Whether it was set last, and was not deleted since.
+    fn is_set(&self) -> bool {
+        self.state != TaskState::Canceled && !self.order.deleted
+    }
 }
 
 impl Handler {
@@ -88,10 +97,16 @@ impl Handler {
         request.check()?;
         let who = call.who(&request.tenant)?;
         let task = self.named(call, &who, &request.task_id).await?;
-        for set in self.set_for(task).await? {
-            if set.order.id == request.id {
-                self.unset(set.by).await?;
-            }
+        let orders = self.orders_for(task).await?;
+        let mut named = orders.into_iter().filter(|set| set.order.id == request.id);
+        let Some(last) = named.next().filter(Set::is_set) else { return Ok(()) };
+        let called_off = self.unset(&last).await?;
+        // Of the earlier ones a dead letter may be left, with which one could be set again.
+        for earlier in named {
+            self.unset(&earlier).await?;
+        }
+        if !called_off {
+            self.order(task, &last.order.deleting()).await?;
         }
         Ok(())
     }
@@ -148,9 +163,9 @@ impl Handler {
             "" => self.gateway.next_id().to_string(),
             named => named.to_owned(),
         };
-        let replaced: Vec<_> =
-            known.iter().filter(|set| set.order.id == id).map(|set| set.by).collect();
-        if known.len() - replaced.len() >= MOST {
+        let (replaced, others): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|set| set.order.id == id);
+        if others.len() >= MOST {
             let message = format!("task {task} has {MOST} push notification configs, the limit");
             return Err(Fault::new(FaultKind::Exhausted, message));
         }
@@ -166,8 +181,18 @@ impl Handler {
             credentials: auth.map(|auth| auth.credentials).unwrap_or_default(),
             after,
             in_03: call.in_03,
+            deleted: false,
         };
-        let data = serde_json::to_vec(&order).expect("an order is made of what JSON has");
+        self.order(task, &order).await?;
+        for set in &replaced {
+            self.unset(set).await?;
+        }
+        Ok(shown(order))
+    }
+
+    /// Has an order carried.
+    async fn order(&self, task: MessageId, order: &Order) -> Result<(), Fault> {
+        let data = serde_json::to_vec(order).expect("an order is made of what JSON has");
         let to = AgentId::new(PUSHER).expect("the name is one");
         let envelope = Envelope {
             context_id: Some(conversation(task)?),
@@ -189,10 +214,7 @@ impl Handler {
             set = self.gateway.publish(ourselves(), Arc::new(publish)).await;
         }
         set?;
-        for by in replaced {
-            self.unset(by).await?;
-        }
-        Ok(shown(order))
+        Ok(())
     }
 
     async fn named(&self, call: &Call, who: &Principal, id: &str) -> Result<MessageId, Fault> {
@@ -200,26 +222,44 @@ impl Handler {
         Ok(self.visible(who, &target, id, Some(0)).await?.id)
     }
 
-    async fn unset(&self, by: MessageId) -> Result<(), Fault> {
-        let reason = "deleted by its owner".to_owned();
-        let operation = Operation::Cancel { id: by, reason, descendants: false };
-        match self.gateway.operate(Principal::default(), operation).await {
-            // It has told all there was to tell.
-            Err(refusal) if refusal.code == RefusalCode::WrongState => Ok(()),
-            done => Ok(done?),
+    /// Sees to it that an order tells nothing any more; says whether it was called off, and had
+    /// not ended before.
+    async fn unset(&self, set: &Set) -> Result<bool, Fault> {
+        let ourselves = Principal::default;
+        if !set.state.is_terminal() {
+            let reason = "deleted by its owner".to_owned();
+            let operation = Operation::Cancel { id: set.by, reason, descendants: false };
+            match self.gateway.operate(ourselves(), operation).await {
+                // It has ended just now.
+                Err(refusal) if refusal.code == RefusalCode::WrongState => {}
+                done => return Ok(done.map(|()| true)?),
+            }
         }
+        if set.state != TaskState::Canceled {
+            // It could be redriven.
+            match self.gateway.operate(ourselves(), Operation::Purge(set.by.into())).await {
+                Err(refusal) if refusal.code == RefusalCode::NotFound => {}
+                done => done?,
+            }
+        }
+        Ok(false)
     }
 
     /// The webhooks of a task, the oldest first. One that has told all stays until its task is
     /// forgotten, unless it was deleted.
     async fn set_for(&self, task: MessageId) -> Result<Vec<Set>, Fault> {
+        let mut set = self.orders_for(task).await?;
+        // An order that was redriven is there twice, and the later one counts.
+        let mut seen = BTreeSet::new();
+        set.retain(|known: &Set| seen.insert(known.order.id.clone()) && known.is_set());
+        set.reverse();
+        Ok(set)
+    }
+
+    /// Every order for a webhook of a task that is still known, the newest first.
+    async fn orders_for(&self, task: MessageId) -> Result<Vec<Set>, Fault> {
         let ourselves = Principal::default;
         let mut filter = TaskFilter {
-            states: TaskState::ALL
-                .iter()
-                .copied()
-                .filter(|state| *state != TaskState::Canceled)
-                .collect(),
             context_id: Some(conversation(task)?),
             limit: 1_000,
             ..TaskFilter::default()
@@ -234,19 +274,14 @@ impl Handler {
                 let whole = self.snapshot(&ourselves(), found.id, None).await?;
                 let first = whole.history.messages.first().map(|said| &said.payload);
                 if let Some(order) = first.and_then(Order::read) {
-                    set.push(Set { by: found.id, order });
+                    set.push(Set { by: found.id, state: whole.state, order });
                 }
             }
             match page.next {
                 Some(next) => filter.before = Some(next),
-                None => break,
+                None => return Ok(set),
             }
         }
-        // Newest first. An order that was redriven is there twice, and the later one counts.
-        let mut seen = BTreeSet::new();
-        set.retain(|known: &Set| seen.insert(known.order.id.clone()));
-        set.reverse();
-        Ok(set)
     }
 }
 

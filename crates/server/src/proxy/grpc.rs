@@ -1,6 +1,6 @@
 //! Calling an agent elsewhere by gRPC, through the same guarded clients as by anything else.
 
-use super::http::{MOST, unsent};
+use super::http::{MOST, retry_after, unsent};
 use reqwest::Client;
 use reqwest::header::HeaderMap;
 use std::error::Error;
@@ -25,6 +25,8 @@ pub(super) struct Caller(A2aServiceClient<Wire>);
 struct Wire {
     client: Client,
     headers: HeaderMap,
+    /// Whether the call begins work.
+    begins: bool,
 }
 
 /// Why a call was not carried, or that something else answered it than gRPC.
@@ -50,6 +52,7 @@ impl Service<http::Request<Body>> for Wire {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let (client, headers) = (self.client.clone(), std::mem::take(&mut self.headers));
+        let begins = self.begins;
         Box::pin(async move {
             let refused = |why: String| Failed(Trouble::new(Why::Refused, why));
             let (mut parts, body) = request.into_parts();
@@ -64,7 +67,8 @@ impl Service<http::Request<Body>> for Wire {
             // What stands in front may have sent it on before it broke: a status of HTTP says that
             // better than the one of gRPC that would be made of it.
             if !response.status().is_success() {
-                return Err(Failed(Trouble::of_http(response.status().as_u16())));
+                let (status, after) = (response.status().as_u16(), retry_after(&response));
+                return Err(Failed(Trouble::of_http(begins, status, after)));
             }
             Ok(response.into())
         })
@@ -90,12 +94,17 @@ fn sent(response: SendMessageResponse) -> StreamResponse {
 }
 
 impl Caller {
-    /// A caller that sends these headers.
-    pub(super) fn new(client: Client, url: &str, mut headers: HeaderMap) -> Result<Self, Trouble> {
+    /// A caller that asks this and sends these headers.
+    pub(super) fn new(
+        client: Client,
+        url: &str,
+        ask: &Ask,
+        mut headers: HeaderMap,
+    ) -> Result<Self, Trouble> {
         let origin = url.parse::<http::Uri>();
         let origin = origin.map_err(|error| Trouble::new(Why::Refused, error.to_string()))?;
         headers.insert("a2a-version", http::HeaderValue::from_static("1.0"));
-        let wire = Wire { client, headers };
+        let wire = Wire { client, headers, begins: ask.begins() };
         let client = A2aServiceClient::with_origin(wire, origin);
         Ok(Self(client.max_decoding_message_size(MOST).max_encoding_message_size(MOST)))
     }

@@ -242,7 +242,7 @@ impl Http {
         self.may_call(interface)?;
         let client = self.clients.grpc(&interface.url, ask.begins());
         let client = client.map_err(|why| Trouble::new(Why::Refused, why))?;
-        grpc::Caller::new(client, &interface.url, self.beside(&interface.url, beside)?)
+        grpc::Caller::new(client, &interface.url, ask, self.beside(&interface.url, beside)?)
     }
 
     async fn request(
@@ -295,11 +295,15 @@ async fn one(
     ask: &Ask,
     response: Response,
 ) -> Result<StreamResponse, Trouble> {
-    let status = response.status().as_u16();
-    let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-    let after = after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    let (status, after) = (response.status().as_u16(), retry_after(&response));
     let body = body(response, MOST).await.map_err(|why| Trouble::new(Why::Unknown, why))?;
     interface.answer(ask, status, after, &body)
+}
+
+/// When to try again, if an answer says that in seconds.
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let said = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    said.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// A body of at most so many bytes.

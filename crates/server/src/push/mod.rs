@@ -156,7 +156,8 @@ async fn deliver(a2a: &A2a, client: &Client, task: &Task) -> HandlerResult<()> {
     }
     let orders = [Some(envelope.id), envelope.redriven_from.as_deref().copied()];
     let orders: Vec<MessageId> = orders.into_iter().flatten().collect();
-    let mut webhook = a2a.webhook(&orders, task.payload()).await.map_err(|fault| end(&fault))?;
+    let webhook = a2a.webhook(&orders, task.payload()).await.map_err(|fault| end(&fault))?;
+    let Some(mut webhook) = webhook else { return Ok(()) };
     let to = Target { url: webhook.url().to_owned(), headers: webhook.headers() };
     while let Some(next) = webhook.next().await {
         let notice = next.map_err(|fault| end(&fault))?;

@@ -24,6 +24,8 @@ pub(crate) enum React {
     Error(Value),
     /// Answers with a status and nothing else.
     Status(u16),
+    /// The same, and says to try again at once.
+    Later(u16),
     /// Tells these results as events, and then what follows.
     Events(Vec<Value>, Then),
     /// Breaks the connection.
@@ -169,6 +171,9 @@ async fn answer(State(far): State<Far>, request: Request) -> Response {
         React::Result(result) => axum::Json(rpc("result", result)).into_response(),
         React::Error(error) => axum::Json(rpc("error", error)).into_response(),
         React::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        React::Later(status) => {
+            (StatusCode::from_u16(status).unwrap(), [(header::RETRY_AFTER, "0")]).into_response()
+        }
         React::Break => {
             let broken = stream::iter([Err::<Bytes, _>(io::Error::other("cut"))]);
             Body::from_stream(broken).into_response()

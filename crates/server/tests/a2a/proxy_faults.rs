@@ -24,7 +24,19 @@ async fn unsure(first: fn() -> React) -> Far {
 
 #[tokio::test]
 async fn what_may_have_arrived_is_not_sent_again() {
-    for first in [|| React::Break, || React::Status(502), || React::Result(json!({}))] {
+    let unavailable = || {
+        React::Error(json!({"code": -32603, "message": "lost", "data": [{
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "UNAVAILABLE", "domain": "trunkline"}]}))
+    };
+    // What is not there may have been lost behind whoever says so, after the work was begun.
+    for first in [
+        || React::Break,
+        || React::Status(502),
+        || React::Status(503),
+        || React::Result(json!({})),
+        unavailable,
+    ] {
         let (bench, far) = (Bench::start().await, unsure(first).await);
         assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
         let ended = bench.far("once").await;
@@ -48,11 +60,13 @@ async fn what_may_have_arrived_is_sent_again_to_an_idempotent_agent() {
 
 #[tokio::test]
 async fn what_was_refused_for_now_is_sent_again_and_what_was_refused_is_not() {
+    for first in [|| React::Later(503), || React::Status(429)] {
+        let (bench, far) = (Bench::start().await, unsure(first).await);
+        assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+        assert!(is_state(&bench.far("again").await, "COMPLETED"));
+        assert_eq!(far.called("SendMessage").len(), 2);
+    }
     let bench = Bench::start().await;
-    let far = unsure(|| React::Status(503)).await;
-    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
-    assert!(is_state(&bench.far("again").await, "COMPLETED"));
-    assert_eq!(far.called("SendMessage").len(), 2);
 
     let far = unsure(|| React::Error(json!({"code": -32602, "message": "not like that"}))).await;
     assert_eq!(bench.add(&far.url(), json!({"id": "other"})).await.status, 201);

@@ -21,7 +21,9 @@ use trunkline_broker::BrokerConfig;
 use trunkline_proto::v1;
 use trunkline_server::ServerConfig;
 use trunkline_types::session::{LetterAddress, Redrive};
-use trunkline_types::{DeadLetterFilter, Destination, MessageId, Partition, Payload};
+use trunkline_types::{
+    DeadLetterFilter, Destination, MessageId, Partition, Payload, TaskFilter, TaskState,
+};
 
 /// Somebody's server that is told of tasks.
 struct Hook {
@@ -264,6 +266,136 @@ async fn a_client_of_0_3_is_told_the_task_itself() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn credentials_without_a_scheme_are_refused_in_every_binding_and_version() {
+    let bench = Bench::with(settings()).await;
+    let hook = Hook::start(&[]).await;
+    let id = bench.begun("hold").await;
+    let auth = json!({"credentials": "secret"});
+    let config = json!({"url": hook.config()["url"], "authentication": auth});
+    let field = |details: &Value| details[1]["fieldViolations"][0]["field"].clone();
+
+    let configuration = json!({ "taskPushNotificationConfig": config });
+    let params = json!({"message": said("x"), "configuration": configuration});
+    let refused = bench.rpc("SendMessage", params).await;
+    let named = "configuration.taskPushNotificationConfig.authentication.scheme";
+    assert_eq!(field(&refused["error"]["data"]), named);
+    let path = format!("/agents/helper/tasks/{id}/pushNotificationConfigs");
+    let refused = bench.rest("POST", &path, &config).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(field(&refused.json()["error"]["details"]), "authentication.scheme");
+
+    let set = json!({"taskId": id, "pushNotificationConfig": config});
+    let set = json!({"jsonrpc": "2.0", "id": 1,
+        "method": "tasks/pushNotificationConfig/set", "params": set});
+    let headers = [("Content-Type", "application/json")];
+    let refused = bench.raw("POST", "/agents/helper", &headers, set.to_string()).await.json();
+    let named = "pushNotificationConfig.authentication.schemes";
+    assert_eq!(field(&refused["error"]["data"]), named);
+
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", bench.address));
+    let mut client = A2aServiceClient::new(channel.unwrap().connect().await.unwrap());
+    let config = wire::TaskPushNotificationConfig {
+        task_id: id.clone(),
+        url: hook.config()["url"].as_str().unwrap().into(),
+        authentication: Some(wire::AuthenticationInfo {
+            credentials: "secret".into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let refused = client.create_task_push_notification_config(at_v1(config)).await.unwrap_err();
+    assert!(refused.message().starts_with("authentication.scheme: is required"), "{refused}");
+    let list = bench.rpc("ListTaskPushNotificationConfigs", json!({ "taskId": id })).await;
+    assert_eq!(list["result"]["configs"], Value::Null);
+}
+
+/// Waits until every order for a webhook has ended.
+async fn until_all_orders_ended(bench: &Bench) {
+    let session = bench.broker.shared_session().await.unwrap();
+    soon(async {
+        loop {
+            let orders = TaskFilter {
+                states: TaskState::ALL.iter().copied().filter(|it| !it.is_terminal()).collect(),
+                agent: Some("a2a-push".parse().unwrap()),
+                ..TaskFilter::default()
+            };
+            if session.tasks(orders).await.unwrap().tasks.is_empty() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A webhook whose order has ended, one way or the other, is deleted and stays so.
+async fn deleted_after_the_end(answers: &[u16], set_twice: bool) {
+    let data = tempfile::tempdir().unwrap();
+    let config = ServerConfig { a2a_push_attempts: 1, ..settings() };
+    let hook = Hook::start(answers).await;
+    let bench = Bench::open(config.clone(), BrokerConfig::durable(data.path())).await;
+    let id = begun(&bench, "x", &hook.config()).await;
+    bench.until(&id, "COMPLETED").await;
+    until_all_orders_ended(&bench).await;
+    if set_twice {
+        let mut again = hook.config();
+        again["taskId"] = id.clone().into();
+        bench.rpc("CreateTaskPushNotificationConfig", again).await;
+        until_all_orders_ended(&bench).await;
+    }
+    let path = format!("/agents/helper/tasks/{id}/pushNotificationConfigs");
+    let one = format!("{path}/c");
+    assert_eq!(bench.rest("GET", &one, &json!(null)).await.status, 200);
+    let mut bench = bench;
+    for _again in 0..2 {
+        assert_eq!(bench.rest("DELETE", &one, &json!(null)).await.status, 200);
+        assert_eq!(bench.rest("GET", &one, &json!(null)).await.status, 404);
+        let list = bench.rest("GET", &path, &json!(null)).await.json();
+        assert_eq!(list["configs"].as_array().map_or(0, Vec::len), 0, "{list}");
+        assert_eq!(dead_reasons(&bench).await, Vec::<String>::new(), "it could be redriven");
+        bench.end().await;
+        bench = Bench::open(config.clone(), BrokerConfig::durable(data.path())).await;
+        assert_eq!(bench.rest("GET", &one, &json!(null)).await.status, 404);
+    }
+    // What is set anew is there.
+    let mut again = hook.config();
+    again["taskId"] = id.into();
+    bench.rpc("CreateTaskPushNotificationConfig", again).await;
+    assert_eq!(bench.rest("GET", &one, &json!(null)).await.status, 200);
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_has_told_all_is_gone_once_it_is_deleted() {
+    deleted_after_the_end(&[], false).await;
+    deleted_after_the_end(&[], true).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_a_dead_letter_is_gone_once_it_is_deleted() {
+    deleted_after_the_end(&[500], false).await;
+    deleted_after_the_end(&[500, 500], true).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_was_set_again_and_deleted_does_not_come_back() {
+    let bench = Bench::with(settings()).await;
+    let mut hook = Hook::start(&[]).await;
+    let id = begun(&bench, "x", &hook.config()).await;
+    hook.states("COMPLETED").await;
+    until_all_orders_ended(&bench).await;
+    // The later one is still at work when it is deleted.
+    hook.answers.lock().push_back(0);
+    let mut again = hook.config();
+    again["taskId"] = id.clone().into();
+    bench.rpc("CreateTaskPushNotificationConfig", again).await;
+    let one = json!({"taskId": id, "id": "c"});
+    bench.rpc("DeleteTaskPushNotificationConfig", one.clone()).await;
+    let read = bench.rpc("GetTaskPushNotificationConfig", one).await;
+    assert_eq!(read["error"]["code"], -32001, "{read}");
 }
 
 #[tokio::test]
