@@ -107,6 +107,8 @@ pub enum Defect {
     IgnoredCongestion,
     /// Who waits outside a full inbox is refused after half of the time.
     WaitCutShort,
+    /// What an inbox says of how long its messages live is ignored.
+    ImmortalMessages,
     /// A request to several takes in more bytes of answers than it may.
     UnboundedAnswers,
     /// Nobody is told that an inbox fills.
@@ -212,6 +214,7 @@ impl Defect {
         Self::EndlessProbes,
         Self::IgnoredCongestion,
         Self::WaitCutShort,
+        Self::ImmortalMessages,
         Self::UnboundedAnswers,
         Self::UntoldPressure,
         Self::SpilledOvertaken,

@@ -288,7 +288,8 @@ impl Engine {
     pub(super) fn ttl_in(&self, inbox: InboxKey, publish: &Publish) -> Option<Duration> {
         let Envelope { destination, ttl, .. } = &publish.envelope;
         let alone = matches!(destination, Destination::Agent(_) | Destination::Skill(_));
-        let of_inbox = self.inboxes[inbox].settings().ttl.filter(|_| alone);
+        let ignored = self.planted(Defect::ImmortalMessages);
+        let of_inbox = self.inboxes[inbox].settings().ttl.filter(|_| alone && !ignored);
         [*ttl, of_inbox].into_iter().flatten().min()
     }
 
