@@ -9,14 +9,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use trunkline_broker::fuzzing::Rows;
 use trunkline_content::{Compression, Json, MsgPack, compress};
-use trunkline_fuzz::{commands, image};
+use trunkline_engine::{DiedLetter, EndedTask};
+use trunkline_fuzz::{commands, image, row};
 use trunkline_log::{Log, LogConfig, MemoryDisk};
 use trunkline_proto::{server_frame, v1};
 use trunkline_types::session::{ClientFrame, Credit, Hello, Operation, SessionItem, Subscription};
 use trunkline_types::{
-    AgentCard, Destination, Encoding, Envelope, Kind, MessageId, Outcome, Partition, Publish,
-    Refusal, RefusalCode, SessionId, Settle, Token,
+    AgentCard, AttemptNote, CopyState, DeadLetter, Destination, Encoding, Envelope, Epoch, History,
+    Kind, MessageId, Outcome, Partition, Progress, Publish, Refusal, RefusalCode, Sequence,
+    SessionId, Settle, TaskEvent, TaskEventBody, TaskSnapshot, TaskState, Token, WallTime,
 };
 
 /// Everything that can be put right is, and the segment has room: see [`image::Repair`].
@@ -39,6 +42,9 @@ fn main() -> io::Result<()> {
     }
     for (name, input) in payloads() {
         keep("content", name, &input)?;
+    }
+    for (name, input) in rows() {
+        keep("index_rows", name, &input)?;
     }
     Ok(())
 }
@@ -137,7 +143,7 @@ fn publish() -> Publish {
 }
 
 fn frames() -> Vec<(&'static str, u8, Vec<u8>)> {
-    let token = Token { epoch: trunkline_types::Epoch(1), counter: 2 };
+    let token = Token { epoch: Epoch(1), counter: 2 };
     let hello = Hello {
         session: SessionId(9),
         card: Some(AgentCard::new("a".parse().expect("it is a name"))),
@@ -167,6 +173,77 @@ fn frames() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("send", 2, send.encode_to_vec()),
         ("operation", 3, operation),
     ]
+}
+
+/// A task and a letter as the index has them.
+fn rows() -> [(&'static str, Vec<u8>); 2] {
+    let (mut head, mut rest) = (Vec::new(), Vec::new());
+    let task = ended();
+    task.encode_head(&mut head);
+    task.encode_rest(&mut rest);
+    let task = row::Input::input(false, 9, &head, &rest);
+    let letter = died();
+    (head, rest) = Default::default();
+    letter.encode_head(&mut head);
+    letter.encode_rest(&mut rest);
+    let letter = row::Input::input(true, 9, &head, &rest);
+    let rows = Rows::default();
+    let row = |input| row::Input::of(input).expect("it is a row");
+    let (is_task, is_letter) = (row(&task), row(&letter));
+    rows.task(Sequence(9), &is_task.head, &is_task.rest).expect("it is a task");
+    rows.letter(Sequence(9), &is_letter.head, &is_letter.rest).expect("it is a letter");
+    [("task", task), ("letter", letter)]
+}
+
+fn attempt() -> AttemptNote {
+    AttemptNote { attempt: 1, agent: "a".parse().ok(), at: WallTime(3), reason: "once".into() }
+}
+
+fn ended() -> EndedTask {
+    let envelope = publish().envelope;
+    let task = TaskSnapshot {
+        id: envelope.id,
+        destination: envelope.destination,
+        source: envelope.source,
+        context_id: "c".parse().ok(),
+        causation_id: None,
+        root_id: Some(envelope.id),
+        state: TaskState::Failed,
+        reason: Some("no".to_owned()),
+        agent: "a".parse().ok(),
+        attempts: 2,
+        notes: vec![attempt()],
+        progress: Some(Progress { percent: 50, text: "half".to_owned() }),
+        result: Some("text".into()),
+        last_event: 2,
+        created_at: WallTime(1),
+        updated_at: WallTime(4),
+        history: History::default(),
+    };
+    let status = TaskEventBody::Status { state: TaskState::Failed, reason: Some("no".to_owned()) };
+    let said = TaskEventBody::Message { from: "a".parse().ok(), payload: "which?".into() };
+    let numbered = (1..).zip([said, status]);
+    let events = numbered
+        .map(|(number, body)| TaskEvent { number, epoch: Epoch(1), at: WallTime(2), body })
+        .collect();
+    let inbox = "skill:s".parse().expect("it is an inbox");
+    let tenant = "default".parse().expect("it is a name");
+    let ended = Some((inbox, CopyState::DeadLettered));
+    let (place, payload) = (Sequence(9), envelope.payload);
+    EndedTask { place, tenant, kind: Kind::Request, task, payload, ended, events }
+}
+
+fn died() -> DiedLetter {
+    let letter = DeadLetter {
+        publish: Arc::new(publish()),
+        inbox: "skill:s".parse().expect("it is an inbox"),
+        reason: "out of attempts".to_owned(),
+        at: WallTime(4),
+        accepted_at: WallTime(1),
+        attempts: vec![attempt()],
+    };
+    let tenant = "default".parse().expect("it is a name");
+    DiedLetter { place: Sequence(9), tenant, letter }
 }
 
 fn payloads() -> Vec<(&'static str, Vec<u8>)> {

@@ -2,4 +2,5 @@
 
 pub mod commands;
 pub mod image;
+pub mod row;
 pub mod world;

@@ -25,6 +25,8 @@ mod task;
 pub mod wire;
 
 pub use binding::A2a;
+#[doc(hidden)]
+pub use binding::fuzzing;
 pub use downstream::{
     Ask, Binding, DownstreamCard, End, EventReader, Interface, LINK, Link, Outgoing, PROXIER,
     Recall, Relay, Spoken, Step, Trouble, VIA, Why, first_message, is_note, whole_reply,

@@ -8,7 +8,7 @@
 //! shows that in its header.
 
 mod copying;
-mod manifest;
+pub(crate) mod manifest;
 mod restore;
 
 pub use restore::restore;

@@ -15,6 +15,8 @@ mod connection;
 mod core;
 mod error;
 mod filters;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gaps;
 mod index;
 mod listing;

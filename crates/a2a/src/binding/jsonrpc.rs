@@ -72,7 +72,7 @@ pub(super) async fn answer(
 }
 
 /// The method and parameters of a request; its id as soon as that is known.
-fn envelope(body: &[u8], id: &mut Value) -> Result<(String, Value), Fault> {
+pub(super) fn envelope(body: &[u8], id: &mut Value) -> Result<(String, Value), Fault> {
     let invalid = |why: &str| Err(Fault::new(FaultKind::InvalidRequest, why));
     if body.is_empty() {
         return Err(Fault::new(FaultKind::Parse, "the body is empty"));

@@ -4,6 +4,7 @@
 //! writes what comes of it; none of them knows what an operation does.
 
 mod body;
+pub mod fuzzing;
 mod grpc;
 mod grpc_03;
 mod jsonrpc;

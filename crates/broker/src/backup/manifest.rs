@@ -1,6 +1,7 @@
 //! The list of what a backup holds: text, a line for each file, and a checksum of it all.
 
 use super::{BackupError, write};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -15,7 +16,7 @@ const CONTENT: &str = "content-";
 
 /// The files of a data directory that a backup holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub(super) entries: Vec<Entry>,
 }
 
@@ -41,9 +42,11 @@ impl Entry {
         let checksum = u64::from_str_radix(parts.next()?, 16).ok()?;
         let bytes = parts.next()?.parse().ok()?;
         let name = parts.next()?;
-        // A name must not lead out of the directory that is restored to.
+        // A name must not lead out of the directory that is restored to, nor be read back as another:
+        // the end of a line may be more than one character.
         let plain = |part: &str| !part.is_empty() && !part.starts_with('.');
-        let safe = name.split('/').all(plain) && !name.contains(['\\', '\0']);
+        let safe = name.split('/').all(plain) && !name.contains('\\');
+        let safe = safe && !name.contains(char::is_control);
         safe.then(|| Self { name: name.to_owned(), bytes, checksum })
     }
 }
@@ -57,26 +60,43 @@ impl Manifest {
     /// Reads the list of a backup; `None` if there is none.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, BackupError> {
         let path = folder.join(MANIFEST);
-        let text = match fs::read_to_string(&path) {
+        let bytes = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(BackupError::io("read", &path))?,
         };
-        let wrong =
-            |reason: &str| BackupError::NoBackup { path: path.clone(), reason: reason.to_owned() };
+        Self::parse(&bytes).map(Some).map_err(|reason| BackupError::NoBackup { path, reason })
+    }
+
+    /// Reads the list out of what its file holds.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let text = str::from_utf8(bytes).map_err(|error| format!("it is no text: {error}"))?;
         if text.lines().next() != Some(FIRST) {
-            return Err(wrong("its first line is not that of a manifest this version knows"));
+            return Err("its first line is not that of a manifest this version knows".to_owned());
         }
         let sum = text.rfind("end ").map(|at| text.split_at(at));
-        let (body, end) = sum.ok_or_else(|| wrong("it has no end"))?;
+        let (body, end) = sum.ok_or("it has no end")?;
         if end.trim_end() != format!("end {:016x}", checksum(body.as_bytes())) {
-            return Err(wrong("its checksum does not match"));
+            return Err("its checksum does not match".to_owned());
         }
-        let entries = body.lines().skip(1).map(Entry::parse).collect::<Option<_>>();
-        Ok(Some(Self { entries: entries.ok_or_else(|| wrong("a line cannot be read"))? }))
+        let entries = body.lines().skip(1).map(Entry::parse).collect::<Option<Vec<_>>>();
+        let entries = entries.ok_or("a line cannot be read")?;
+        let mut names = BTreeSet::new();
+        match entries.iter().find(|entry| !names.insert(&entry.name)) {
+            Some(twice) => Err(format!("it lists {} twice", twice.name)),
+            None => Ok(Self { entries }),
+        }
     }
 
     /// Replaces the list of a backup.
     pub(super) fn write(&self, folder: &Path) -> Result<(), BackupError> {
+        write(&folder.join(MANIFEST), self.to_text().as_bytes())
+    }
+
+    /// The list as its file holds it.
+    pub(crate) fn to_text(&self) -> String {
         let line = |entry: &Entry| {
             let Entry { name, bytes, checksum } = entry;
             format!("{checksum:016x} {bytes} {name}\n")
@@ -85,7 +105,7 @@ impl Manifest {
         let mut text = format!("{FIRST}\n{}", lines.concat());
         let end = format!("end {:016x}\n", checksum(text.as_bytes()));
         text += &end;
-        write(&folder.join(MANIFEST), text.as_bytes())
+        text
     }
 }
 
@@ -116,8 +136,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_listed_twice_is_told() {
+        let entries = vec![entry("a", 1), entry("b", 2), entry("a", 3)];
+        let text = Manifest { entries }.to_text();
+        assert_eq!(Manifest::parse(text.as_bytes()), Err("it lists a twice".to_owned()));
+    }
+
+    #[test]
     fn names_that_lead_elsewhere_are_refused() {
-        for name in ["../x", "a/../b", "/etc/passwd", "", "a//b", ".hidden", "a\\b"] {
+        for name in ["../x", "a/../b", "/etc/passwd", "", "a//b", ".hidden", "a\\b", "a\r", "a\0"] {
             assert_eq!(Entry::parse(&format!("1 7 {name}")), None, "{name}");
         }
         assert_eq!(Entry::parse("1 7 a/b"), Some(entry("a/b", 1)));

@@ -17,6 +17,7 @@
 mod changes;
 pub(crate) mod examine;
 mod feed;
+pub(crate) mod fuzzing;
 mod heal;
 pub(crate) mod inspect;
 mod keys;

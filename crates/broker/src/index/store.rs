@@ -350,7 +350,7 @@ impl Store {
         Ok(store)
     }
 
-    fn create(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(super) fn create(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let connection = Connection::open(path)?;
         // So that room can be given back. It must be said before anything is in the file.
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
