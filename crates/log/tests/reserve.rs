@@ -118,7 +118,7 @@ fn a_long_append_is_tried_again_by_itself_when_there_is_room() {
         };
         let committer = Committer::start(log, Box::new(on_progress)).unwrap();
         let position = committer.submit(&mut batch, Urgency::Synced);
-        let patience = Duration::from_secs(60);
+        let patience = Duration::from_mins(1);
         while spaces.recv_timeout(patience).expect("the disk is full").1 != Space::Exhausted {}
         disk.set_capacity(None);
         while spaces.recv_timeout(patience).expect("there is room again").0 < position {}

@@ -72,8 +72,8 @@ impl Rows {
         read: fn(&Row<'_>) -> Result<T, Error>,
     ) -> Result<T, BadRow> {
         let connection = self.store.connection();
-        let mut row = connection.prepare_cached("SELECT ?1, ?2, ?3").map_err(BadRow::of)?;
-        row.query_row(params![signed(place.0), head, rest], read).map_err(BadRow::of)
+        let mut row = connection.prepare_cached("SELECT ?1, ?2, ?3")?;
+        Ok(row.query_row(params![signed(place.0), head, rest], read)?)
     }
 
     fn again<T>(
@@ -84,11 +84,11 @@ impl Rows {
         write: impl FnOnce(&Connection, Hashes) -> Result<(), Error>,
     ) -> Result<T, BadRow> {
         let (connection, hashes) = (self.store.connection(), self.store.hashes());
-        let transaction = connection.unchecked_transaction().map_err(BadRow::of)?;
-        write(&transaction, hashes).map_err(BadRow::of)?;
+        let transaction = connection.unchecked_transaction()?;
+        write(&transaction, hashes)?;
         let all = format!("SELECT {columns} FROM {}", table.rows);
-        let mut all = transaction.prepare_cached(&all).map_err(BadRow::of)?;
-        all.query_row([], |row| read(hashes, row)).map_err(BadRow::of)
+        let mut all = transaction.prepare_cached(&all)?;
+        Ok(all.query_row([], |row| read(hashes, row))?)
     }
 }
 
@@ -101,8 +101,8 @@ pub struct BadRow {
     pub is_row: bool,
 }
 
-impl BadRow {
-    fn of(error: Error) -> Self {
+impl From<Error> for BadRow {
+    fn from(error: Error) -> Self {
         match bad_row(&error) {
             Some(bad) => Self { message: bad.to_string(), is_row: true },
             None => Self { message: error.to_string(), is_row: false },

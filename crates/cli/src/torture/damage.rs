@@ -57,8 +57,7 @@ impl Flip {
         let Some(block) = rng.choice(blocks) else { return Ok(None) };
         let offset = (block.offset + rng.usize(0..block.bytes)) as u64;
         let flip = Self { path, offset, bit: 1 << rng.u8(0..8), records: block.records };
-        flip.turn()?;
-        Ok(Some(flip))
+        Ok(flip.turn()?.then_some(flip))
     }
 
     /// Flips a drawn bit of a file that is no segment, in a byte that is not zero, as unused room
@@ -74,21 +73,22 @@ impl Flip {
         let used = bytes.iter().enumerate().filter(|(_, byte)| **byte != 0);
         let Some((offset, _)) = rng.choice(used.collect::<Vec<_>>()) else { return Ok(None) };
         let flip = Self { path, offset: offset as u64, bit: 1 << rng.u8(0..8), records: 0 };
-        flip.turn()?;
-        Ok(Some(flip))
+        Ok(flip.turn()?.then_some(flip))
     }
 
-    /// Flips the bit: a second time puts back what was.
+    /// Flips the bit: a second time puts back what was. Tells whether the file is another one now.
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub(super) fn turn(&self) -> Result<(), CliError> {
-        let turn = || -> io::Result<()> {
+    pub(super) fn turn(&self) -> Result<bool, CliError> {
+        let turn = || -> io::Result<bool> {
             let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, self.offset)?;
-            file.write_all_at(&[byte[0] ^ self.bit], self.offset)?;
-            file.sync_all()
+            let (mut before, mut after) = ([0], [0]);
+            file.read_exact_at(&mut before, self.offset)?;
+            file.write_all_at(&[before[0] ^ self.bit], self.offset)?;
+            file.sync_all()?;
+            file.read_exact_at(&mut after, self.offset)?;
+            Ok(before != after)
         };
         turn().map_err(|error| {
             let what = format!("cannot flip a bit in {}: {error}", self.path.display());
@@ -230,7 +230,7 @@ mod tests {
             assert!(flip.is_named_in(&format!("damaged segment={number} offset=12")));
             assert!(!flip.is_named_in("corrupt: segment 77, offset 12"));
             assert!((1..=2).contains(&flip.records));
-            flip.turn().unwrap();
+            assert!(flip.turn().unwrap());
             assert_eq!(contents(path), whole);
         }
     }
@@ -253,6 +253,17 @@ mod tests {
         }
         let missing = directory.path().join("missing");
         assert!(Flip::draw_in(missing, &mut Rng::with_seed(3)).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_leaves_the_file_as_it_was_is_no_flip() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index");
+        std::fs::write(&path, [7; 4]).unwrap();
+        let flip = Flip { path: path.clone(), offset: 2, bit: 0, records: 0 };
+        assert!(!flip.turn().unwrap());
+        assert!(Flip { bit: 4, ..flip }.turn().unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), [7, 7, 3, 7]);
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl FromIterator<Fault> for Faults {
 
 /// When what went wrong, in one round.
 #[derive(Clone, Default, Debug)]
-pub(super) struct History(Vec<Episode>);
+pub(super) struct History(Vec<Option<Episode>>);
 
 /// One fault, from when it struck until all was well again.
 #[derive(Clone, Copy, Debug)]
@@ -143,32 +143,39 @@ pub(super) struct Open(usize);
 impl History {
     /// A fault strikes.
     pub(super) fn begin(&mut self, fault: Fault, now: WallTime) -> Open {
-        self.0.push(Episode { fault, from: now, until: WallTime(u64::MAX) });
+        self.0.push(Some(Episode { fault, from: now, until: WallTime(u64::MAX) }));
         Open(self.0.len() - 1)
     }
 
     /// It is over.
     pub(super) fn end(&mut self, open: Open, now: WallTime) {
-        if let Some(episode) = self.0.get_mut(open.0) {
+        if let Some(Some(episode)) = self.0.get_mut(open.0) {
             episode.until = now;
+        }
+    }
+
+    /// It has struck nothing: nobody met it, and it does not count.
+    pub(super) fn withdraw(&mut self, open: Open) {
+        if let Some(episode) = self.0.get_mut(open.0) {
+            *episode = None;
         }
     }
 
     /// The faults that something met which was under way between two times.
     pub(super) fn met(&self, from: WallTime, until: WallTime) -> Faults {
         let met = |episode: &&Episode| episode.from <= until && from <= episode.until;
-        self.0.iter().filter(met).map(|episode| episode.fault).collect()
+        self.0.iter().flatten().filter(met).map(|episode| episode.fault).collect()
     }
 
     /// Every fault that struck.
     pub(super) fn all(&self) -> Faults {
-        self.0.iter().map(|episode| episode.fault).collect()
+        self.0.iter().flatten().map(|episode| episode.fault).collect()
     }
 
     /// How often each fault struck.
     pub(super) fn counts(&self) -> BTreeMap<Fault, u64> {
         let mut counts = BTreeMap::new();
-        for episode in &self.0 {
+        for episode in self.0.iter().flatten() {
             *counts.entry(episode.fault).or_default() += 1;
         }
         counts
@@ -196,6 +203,19 @@ mod tests {
         history.end(cut, WallTime(29));
         assert_eq!(met(&history, 30, 40), []);
         assert_eq!(history.counts(), BTreeMap::from([(Fault::Pause, 1), (Fault::Cut, 1)]));
+    }
+
+    #[test]
+    fn a_fault_that_struck_nothing_was_met_by_nobody_and_does_not_count() {
+        let mut history = History::default();
+        let cut = history.begin(Fault::Cut, WallTime(10));
+        let pause = history.begin(Fault::Pause, WallTime(12));
+        history.withdraw(cut);
+        history.end(pause, WallTime(20));
+        history.end(cut, WallTime(20));
+        assert_eq!(history.met(WallTime(10), WallTime(30)), Fault::Pause.into());
+        assert_eq!(history.all(), Fault::Pause.into());
+        assert_eq!(history.counts(), BTreeMap::from([(Fault::Pause, 1)]));
     }
 
     #[test]

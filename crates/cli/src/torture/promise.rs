@@ -102,7 +102,7 @@ impl Promise {
         }
     }
 
-    /// The faults under which it is judged; under others it is not met.
+    /// The faults under which it is judged; under others it cannot be tested.
     pub(super) fn judged_under(self) -> Faults {
         use Fault::{
             AgentPause, BitFlip, Delay, DiskFull, Hang, IndexFlip, Kill, Pause, Unflushed,
@@ -132,6 +132,34 @@ impl Promise {
             Self::DamageNamed => Faults::from(BitFlip).and(IndexFlip),
             Self::DamageContained => BitFlip.into(),
             Self::IndexContained => IndexFlip.into(),
+        }
+    }
+
+    /// The faults that are there to test it. A run with one of these that has not tested it proves
+    /// less than it was made to prove; the rest of the promises are met by whatever is under way.
+    pub(super) fn due_under(self) -> Faults {
+        match self {
+            Self::RecoveryFaithful
+            | Self::LeasesKept
+            | Self::HungEnded
+            | Self::FullTold
+            | Self::DamageContained
+            | Self::IndexContained => self.judged_under(),
+            // Damage of the index is named only where the broker does not start for its sake.
+            Self::DamageNamed => Fault::BitFlip.into(),
+            Self::NothingLost
+            | Self::BufferedKept
+            | Self::EndsOnce
+            | Self::EndsAsHandled
+            | Self::SettledStays
+            | Self::TokensUnique
+            | Self::PayloadIntact
+            | Self::EventsNumbered
+            | Self::KeysOnce
+            | Self::NothingInvented
+            | Self::AllAnswered
+            | Self::Conserved
+            | Self::ComesBack => Faults::NONE,
         }
     }
 
@@ -220,6 +248,13 @@ impl Tallies {
     /// How many cases met a fault, and how many of those were broken.
     pub(super) fn under(&self, promise: Promise, fault: Fault) -> (u64, u64) {
         self.under.get(&(promise, fault)).copied().unwrap_or_default()
+    }
+
+    /// The faults among these under which a promise is judged and was not tested.
+    pub(super) fn untested(&self, promise: Promise, wanted: Faults) -> Faults {
+        let judged = promise.judged_under();
+        let due = wanted.each().filter(|fault| judged.has(*fault));
+        due.filter(|fault| self.under(promise, *fault).0 == 0).collect()
     }
 
     /// Whether any promise was broken.

@@ -9,6 +9,7 @@ use super::process::free_port;
 use crate::error::CliError;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -45,12 +46,23 @@ struct Weather {
     reset: bool,
 }
 
+/// The connections through it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Traffic {
+    /// Those that there are.
+    open: u64,
+    /// Those that were cut.
+    cut: u64,
+}
+
 /// See the module. When it is dropped, every connection through it breaks.
 #[derive(Debug)]
 pub(super) struct Proxy {
     address: SocketAddr,
     /// What every connection goes by; each follows it by itself.
     weather: watch::Sender<Weather>,
+    /// What the connections tell of themselves.
+    traffic: Arc<watch::Sender<Traffic>>,
     _serving: DropGuard,
 }
 
@@ -63,9 +75,10 @@ impl Proxy {
         let listener = TcpListener::bind(free_port()?).await?;
         let address = listener.local_addr()?;
         let (stop, weather) = (CancellationToken::new(), watch::Sender::new(Weather::default()));
-        let serving = serve(listener, broker, weather.subscribe());
+        let traffic = Arc::new(watch::Sender::new(Traffic::default()));
+        let serving = serve(listener, broker, weather.subscribe(), Arc::clone(&traffic));
         tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
-        Ok(Self { address, weather, _serving: stop.drop_guard() })
+        Ok(Self { address, weather, traffic, _serving: stop.drop_guard() })
     }
 
     /// A way to a broker inside a network of its own, at an address there.
@@ -78,7 +91,8 @@ impl Proxy {
         address: SocketAddr,
     ) -> Result<Self, CliError> {
         let (stop, weather) = (CancellationToken::new(), watch::Sender::new(Weather::default()));
-        let (until, sky) = (stop.clone(), weather.subscribe());
+        let traffic = Arc::new(watch::Sender::new(Traffic::default()));
+        let (until, sky, told) = (stop.clone(), weather.subscribe(), Arc::clone(&traffic));
         let (began, begun) = oneshot::channel();
         // A thread of its own, because a thread is in one network, with all that it opens.
         std::thread::Builder::new().name("torture-proxy".into()).spawn(move || {
@@ -87,13 +101,14 @@ impl Proxy {
                 Ok((runtime, listener)) => {
                     // Who started this waits for it.
                     let _ = began.send(Ok(()));
-                    runtime.block_on(until.run_until_cancelled(serve(listener, broker, sky)));
+                    let serving = serve(listener, broker, sky, told);
+                    runtime.block_on(until.run_until_cancelled(serving));
                 }
                 Err(error) => drop(began.send(Err(error))),
             }
         })?;
         begun.await.map_err(io::Error::other)??;
-        Ok(Self { address, weather, _serving: stop.drop_guard() })
+        Ok(Self { address, weather, traffic, _serving: stop.drop_guard() })
     }
 
     /// Where it listens.
@@ -101,12 +116,20 @@ impl Proxy {
         self.address
     }
 
-    /// Breaks every connection, by a reset or an end.
-    pub(super) fn cut(&self, reset: bool) {
+    /// Breaks every connection, by a reset or an end, as soon as there is one. Tells whether one
+    /// was broken by that: one that ends by itself in the same moment was not.
+    pub(super) async fn cut(&self, reset: bool) -> bool {
+        let mut traffic = self.traffic.subscribe();
+        // The sender is here.
+        let Ok(before) = traffic.wait_for(|now| now.open > 0).await.map(|now| *now) else {
+            return false;
+        };
         self.weather.send_modify(|weather| {
             weather.cuts += 1;
             weather.reset = reset;
         });
+        let after = traffic.wait_for(|now| now.cut > before.cut || now.open == 0).await;
+        after.is_ok_and(|now| now.cut > before.cut)
     }
 
     /// Passes everything on so much later from now on.
@@ -135,14 +158,20 @@ fn inside(door: &Door, address: SocketAddr) -> io::Result<(Runtime, TcpListener)
     Ok((runtime, listener))
 }
 
-async fn serve(listener: TcpListener, broker: SocketAddr, weather: watch::Receiver<Weather>) {
+async fn serve(
+    listener: TcpListener,
+    broker: SocketAddr,
+    weather: watch::Receiver<Weather>,
+    traffic: Arc<watch::Sender<Traffic>>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 // One that went away before it was accepted is no concern of the others.
                 if let Ok((near, _)) = accepted {
-                    connections.spawn(connection(near, broker, weather.clone()));
+                    let traffic = Arc::clone(&traffic);
+                    connections.spawn(connection(near, broker, weather.clone(), traffic));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -156,6 +185,7 @@ async fn connection(
     mut near: TcpStream,
     broker: SocketAddr,
     mut weather: watch::Receiver<Weather>,
+    traffic: Arc<watch::Sender<Traffic>>,
 ) {
     let cuts = weather.borrow_and_update().cuts;
     let Ok(mut far) = TcpStream::connect(broker).await else { return };
@@ -164,6 +194,7 @@ async fn connection(
             return;
         }
     }
+    traffic.send_modify(|traffic| traffic.open += 1);
     let cut = {
         let ((near_read, near_write), (far_read, far_write)) = (near.split(), far.split());
         let there = pass(Way::There, near_read, far_write, weather.clone());
@@ -180,6 +211,11 @@ async fn connection(
             let _ = stream.set_zero_linger();
         }
     }
+    drop((near, far));
+    traffic.send_modify(|traffic| {
+        traffic.open -= 1;
+        traffic.cut += u64::from(cut.is_some());
+    });
 }
 
 /// Passes bytes on one way until there are no more.
@@ -246,12 +282,33 @@ mod tests {
         for reset in [false, true] {
             let (proxy, mut client) = pair().await;
             assert_eq!(echo(&mut client, b"one").await.unwrap(), b"one");
-            proxy.cut(reset);
+            assert!(proxy.cut(reset).await);
             let end = client.read(&mut [0; 1]).await;
             assert_eq!(end.is_err(), reset, "{end:?}");
             let mut client = TcpStream::connect(proxy.address()).await.unwrap();
             assert_eq!(echo(&mut client, b"two").await.unwrap(), b"two");
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_cut_before_there_is_a_connection() {
+        let (proxy, mut client) = pair().await;
+        assert_eq!(echo(&mut client, b"one").await.unwrap(), b"one");
+        client.shutdown().await.unwrap();
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+        proxy.traffic.subscribe().wait_for(|now| now.open == 0).await.unwrap();
+        assert_eq!(*proxy.traffic.borrow(), Traffic { open: 0, cut: 0 });
+        let mut cut = std::pin::pin!(proxy.cut(false));
+        tokio::select! {
+            biased;
+            was = &mut cut => panic!("nothing is there to be cut: {was}"),
+            () = std::future::ready(()) => {}
+        }
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(cut.await);
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+        proxy.traffic.subscribe().wait_for(|now| now.open == 0).await.unwrap();
+        assert_eq!(*proxy.traffic.borrow(), Traffic { open: 0, cut: 1 });
     }
 
     #[tokio::test(start_paused = true)]

@@ -102,6 +102,9 @@ pub(super) fn print(
     for (promise, example) in examples(&report.whole.tallies) {
         output.line(format_args!("  {}: {example}", promise.text()))?;
     }
+    for line in untested(&report.whole.tallies, args.faults()) {
+        output.line(line)?;
+    }
     output.table(&crate::output::fields(figures(report)))?;
     output.line("")?;
     if let Some(control) = &report.control {
@@ -151,7 +154,7 @@ fn tables(tallies: &Tallies, wanted: Faults, output: Output) -> Result<(), CliEr
 fn cell(tallies: &Tallies, promise: Promise, fault: Fault) -> String {
     match tallies.under(promise, fault) {
         (0, _) if !promise.judged_under().has(fault) => "–".into(),
-        (0, _) => "not met".into(),
+        (0, _) => "not tested".into(),
         (cases, 0) => format!("held {}", count(cases)),
         (cases, broken) => format!("BROKEN {} of {}", count(broken), count(cases)),
     }
@@ -160,7 +163,7 @@ fn cell(tallies: &Tallies, promise: Promise, fault: Fault) -> String {
 fn word(tally: &Tally) -> &'static str {
     match tally {
         Tally { broken: 1.., .. } => "BROKEN",
-        Tally { checked: 0, .. } => "not met",
+        Tally { checked: 0, .. } => "not tested",
         Tally { .. } => "held",
     }
 }
@@ -178,6 +181,20 @@ fn in_all(promise: Promise, tally: &Tally) -> String {
 fn examples(tallies: &Tallies) -> Vec<(Promise, String)> {
     let of = |promise| tallies.of(promise).examples.into_iter().map(move |told| (promise, told));
     Promise::ALL.into_iter().flat_map(of).collect()
+}
+
+/// What was to be tested and was not, a line for each promise.
+fn untested(tallies: &Tallies, wanted: Faults) -> Vec<String> {
+    let words = |promise: Promise| {
+        let faults = tallies.untested(promise, wanted).each().map(Fault::word);
+        (promise.text(), faults.collect::<Vec<_>>())
+    };
+    Promise::ALL
+        .into_iter()
+        .map(words)
+        .filter(|(_, faults)| !faults.is_empty())
+        .map(|(text, faults)| format!("  not tested: {text}, under {}", faults.join(", ")))
+        .collect()
 }
 
 fn figures(report: &Report) -> Vec<(&'static str, String)> {
@@ -241,7 +258,10 @@ fn promises(tallies: &Tallies, wanted: Faults) -> Value {
         let tally = tallies.of(promise);
         let under = |fault: Fault| {
             let (checked, broken) = tallies.under(promise, fault);
-            let outcome = word(&Tally { checked, broken, ..Tally::default() }).to_lowercase();
+            let outcome = match (checked, promise.judged_under().has(fault)) {
+                (0, false) => "not judged".to_owned(),
+                _ => word(&Tally { checked, broken, ..Tally::default() }).to_lowercase(),
+            };
             let cell = json!({ "outcome": outcome, "checked": checked, "broken": broken });
             (fault.word().to_owned(), cell)
         };
@@ -276,9 +296,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_promise_is_held_broken_or_was_not_met() {
+    fn a_promise_is_held_broken_or_was_not_tested() {
         let mut tallies = Tallies::default();
-        assert_eq!(word(&tallies.of(Promise::KeysOnce)), "not met");
+        assert_eq!(word(&tallies.of(Promise::KeysOnce)), "not tested");
         tallies.held(Promise::KeysOnce, Fault::Kill, 1_200);
         assert_eq!(word(&tallies.of(Promise::KeysOnce)), "held");
         let all = |tallies: &Tallies| in_all(Promise::KeysOnce, &tallies.of(Promise::KeysOnce));
@@ -291,8 +311,19 @@ mod tests {
         let cell = |fault| cell(&tallies, Promise::KeysOnce, fault);
         assert_eq!(cell(Fault::Kill), "held 1,200");
         assert_eq!(cell(Fault::Cut), "BROKEN 1 of 1");
-        assert_eq!(cell(Fault::Stall), "not met");
+        assert_eq!(cell(Fault::Stall), "not tested");
         assert_eq!(cell(Fault::BitFlip), "–");
+        let wanted = Faults::from(Fault::Kill).and(Fault::Stall).and(Fault::BitFlip);
+        let lines = untested(&tallies, wanted);
+        let of = |text: &str| lines.iter().find(|line| line.contains(text)).cloned();
+        let keys = of(Promise::KeysOnce.text());
+        assert_eq!(keys.unwrap(), "  not tested: one idempotency key, one task, under stall");
+        // What no fault of the run can test is not missed.
+        assert_eq!(of(Promise::HungEnded.text()), None);
+        let json = promises(&tallies, wanted);
+        let keys = json.as_array().unwrap().iter().find(|it| it["unit"] == "keys").unwrap();
+        assert_eq!(keys["under"]["stall"]["outcome"], "not tested");
+        assert_eq!(keys["under"]["bit-flip"]["outcome"], "not judged");
     }
 
     #[test]

@@ -103,22 +103,24 @@ impl Stage {
         self.lift(Instant::now())?;
         let fault = strike.fault();
         let open = self.history.begin(fault, now());
+        let mut struck = true;
         match strike {
             Strike::DiskFull { held } => self.fill_disk(held).await?,
             Strike::Pause { held } => self.pause(held).await?,
             Strike::AgentKill { number } => {
-                self.load.kill_executable(number).await?;
+                struck = self.load.kill_executable(number).await?;
                 self.load.revive()?;
             }
             Strike::AgentPause { number, held } => {
                 self.load.revive()?;
-                if self.load.pause_executable(number)? {
+                struck = self.load.pause_executable(number)?;
+                if struck {
                     self.last(Some(number), held, open);
                     return Ok(true);
                 }
             }
             Strike::Hang => self.hang().await?,
-            Strike::Cut { reset } => self.network(|proxy| proxy.cut(reset)),
+            Strike::Cut { reset } => struck = self.cut(reset).await,
             Strike::Delay { late, held } => {
                 self.delay(late)?;
                 self.last(None, held, open);
@@ -136,8 +138,11 @@ impl Stage {
                 self.part(false)?;
             }
         }
-        // An agent that could not be stopped has left nothing to come back from.
-        let flows = self.flows((fault != Fault::AgentPause).then_some(fault)).await;
+        if !struck {
+            self.history.withdraw(open);
+        }
+        // What struck nothing has left nothing to come back from.
+        let flows = self.flows(struck.then_some(fault)).await;
         self.history.end(open, now());
         Ok(flows)
     }
@@ -193,6 +198,12 @@ impl Stage {
 
     fn last(&mut self, agent: Option<usize>, held: Duration, open: Open) {
         self.lasting.push(Lasting { agent, until: Instant::now() + held, open });
+    }
+
+    /// Breaks every connection. Tells whether there was one.
+    async fn cut(&self, reset: bool) -> bool {
+        let Some(proxy) = &self.proxy else { return false };
+        tokio::time::timeout(PATIENCE, proxy.cut(reset)).await.unwrap_or(false)
     }
 
     fn network(&self, act: impl FnOnce(&Proxy)) {

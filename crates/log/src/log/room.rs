@@ -82,8 +82,7 @@ impl Log {
 
     /// How many new segments these frames need.
     fn segments_for(&self, mut frames: &[u8]) -> usize {
-        let bytes = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
-        let room = Segment::room_of(bytes);
+        let room = Segment::room_of(self.segment_bytes);
         let mut segments = 0;
         while !frames.is_empty() {
             // A segment has room for the longest record.

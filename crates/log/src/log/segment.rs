@@ -53,9 +53,9 @@ impl Segment {
     }
 
     /// How many bytes of frames fit into an empty segment of a length.
-    pub(crate) fn room_of(bytes: usize) -> usize {
-        let used = SEGMENT_HEADER + BATCH_HEADER + TAIL_RESERVE as usize;
-        bytes.saturating_sub(used)
+    pub(crate) fn room_of(bytes: u64) -> usize {
+        let used = SEGMENT_HEADER as u64 + BATCH_HEADER as u64 + TAIL_RESERVE;
+        usize::try_from(bytes.saturating_sub(used)).unwrap_or(usize::MAX)
     }
 
     /// How many bytes of frames fit into one more batch.
