@@ -26,7 +26,7 @@ pub mod wire;
 
 pub use binding::A2a;
 pub use downstream::{
-    Ask, Binding, DownstreamCard, End, EventReader, Interface, LINK, Link, Outgoing, PROXIER,
+    Ask, Binding, DownstreamCard, End, EventReader, Interface, LINK, LONGEST_LABEL, Link, Outgoing, PROXIER,
     Recall, Relay, Spoken, Step, Trouble, VIA, Why, first_message, is_note, whole_reply,
 };
 pub use fault::{Fault, FaultKind};

@@ -286,3 +286,17 @@ async fn a_restart_finds_the_agents_elsewhere_again_and_goes_on_with_their_tasks
     let removed = near.raw("DELETE", "/api/v1/agents/far", &[], "").await;
     assert_eq!(removed.status, 404);
 }
+
+#[tokio::test]
+async fn a_card_that_lacks_what_a_skill_must_have_is_refused() {
+    let bench = Bench::start().await;
+    for field in ["description", "tags"] {
+        let far = Far::plain(|_, _, _| React::Status(404)).await;
+        far.change(|card| {
+            card["skills"][0].as_object_mut().unwrap().remove(field);
+        });
+        let refused = bench.add(&far.url(), json!({})).await;
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert!(refused.text().contains(&format!("lacks skills[0].{field}")), "{}", refused.text());
+    }
+}
