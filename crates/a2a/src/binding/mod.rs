@@ -67,14 +67,15 @@ impl A2a {
             Some(Ok(found)) => found,
             Some(Err(allowed)) => {
                 let message = format!("{} is not taken here, but {allowed}", request.method());
-                let fault = Fault::new(FaultKind::MethodNotFound, message);
+                let fault = Fault::new(FaultKind::MethodNotAllowed, message);
                 let mut response = rest::refused(&fault);
-                *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
                 return response;
             }
             None => {
-                return rest::refused(&Fault::new(FaultKind::MethodNotFound, "nothing is here"));
+                let path: String = request.uri().path().chars().take(128).collect();
+                let message = format!("nothing of A2A is at {path}");
+                return rest::refused(&Fault::new(FaultKind::MethodNotFound, message));
             }
         };
         let version = negotiate::version(&request, self.handler.config.earlier);
