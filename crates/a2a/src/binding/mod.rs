@@ -38,7 +38,8 @@ pub struct A2a {
 impl A2a {
     /// A2A in front of the broker behind `gateway`.
     pub fn new(gateway: Arc<dyn Gateway>, config: A2aConfig) -> Self {
-        Self { handler: Arc::new(Handler { gateway, config }), versions: Arc::default() }
+        let handler = Handler { gateway, config, answering: Default::default() };
+        Self { handler: Arc::new(handler), versions: Arc::default() }
     }
 
     /// What the webhook of an order for [`PUSHER`](crate::PUSHER) is to be told. `orders` are the
