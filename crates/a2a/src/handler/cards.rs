@@ -52,7 +52,7 @@ impl Handler {
             Target::Broker => {
                 let mut card = BrokerCard::default();
                 for agent in self.all_agents(who, None).await? {
-                    card.add(&agent);
+                    card.add(&agent, &self.gateway.skills(&agent.card.id));
                 }
                 Ok(card.finish(place, extended))
             }
