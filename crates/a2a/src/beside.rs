@@ -60,8 +60,8 @@ impl Beside {
         }
         if said.len() > LONGEST {
             let why = format!(
-                "configuration.acceptedOutputModes and the names of metadata have {} bytes beside \
-                 an answer, the limit is {LONGEST}",
+                "has {} bytes beside an answer, with configuration.acceptedOutputModes and the \
+                 names of metadata, the limit is {LONGEST}",
                 said.len()
             );
             return Err(Fault::field("A2A-Extensions", why));

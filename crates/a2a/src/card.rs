@@ -194,7 +194,7 @@ fn description(card: &AgentCard) -> String {
     if card.description.is_empty() {
         format!("Agent {}", card.id)
     } else {
-        card.description.to_string()
+        card.description.clone()
     }
 }
 

@@ -156,7 +156,7 @@ fn read_skill(said: &Value, place: &str) -> Result<AgentSkill, String> {
     let tags = match field(said, place, "tags")? {
         // 0.3 let the list be empty; a card of 1.0 must have a tag.
         Value::Array(tags) if tags.is_empty() => vec![id.clone()],
-        Value::Array(tags) if tags.iter().all(|tag| tag.is_string()) => texts(said, "tags"),
+        Value::Array(tags) if tags.iter().all(Value::is_string) => texts(said, "tags"),
         _ => return Err(format!("has {place}tags that is no list of texts")),
     };
     Ok(AgentSkill {

@@ -108,7 +108,7 @@ impl Handler {
         let of_request = add_metadata(&mut message, metadata);
         if !message.task_id.is_empty() {
             let modes = &configuration.accepted_output_modes;
-            let key = key.as_ref().map(|key| key.as_str());
+            let key = key.as_ref().map(IdempotencyKey::as_str);
             let beside = Beside { of_request, ..Beside::new(key, &call.extensions, modes) };
             return self.answer((call, who), &target, (message, beside), push).await;
         }
