@@ -11,7 +11,8 @@ use crate::wire::{
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 use std::collections::BTreeMap;
-use trunkline_types::{AgentCard, AgentInfo, SkillName, TenantId};
+use std::collections::btree_map::Entry;
+use trunkline_types::{AgentCard, AgentInfo, TenantId};
 
 /// The label that names the media types which an agent takes, parted by commas. Others are
 /// refused; without it everything is taken.
@@ -103,8 +104,8 @@ fn fits(range: &str, kind: &str) -> bool {
     }
 }
 
-/// Where an agent is reached: by its path over HTTP, by the field `tenant` over gRPC, whose clients
-/// dial a host and a port without a scheme.
+/// Where an agent is reached: by its path over HTTP, by the field `tenant` over gRPC. The standard
+/// wants a URL there too, but clients of gRPC dial a host and a port without a scheme.
 fn interfaces(place: Place<'_>, agent: Option<&str>) -> Vec<AgentInterface> {
     let Place { base, tenant, earlier } = place;
     let tenant = if *tenant == TenantId::default() { "" } else { tenant.as_str() };
@@ -120,10 +121,9 @@ fn interfaces(place: Place<'_>, agent: Option<&str>) -> Vec<AgentInterface> {
         protocol_version: PROTOCOL.to_owned(),
     };
     let mut all = vec![interface(&url, "JSONRPC", tenant), interface(&url, "HTTP+JSON", tenant)];
-    let host = base.split_once("://").map_or(base, |(_, host)| host);
-    // Behind a path there is no gRPC.
-    if !host.contains('/') {
-        all.push(interface(host, "GRPC", &in_grpc));
+    let dialled = dialled(base);
+    if let Some(place) = &dialled {
+        all.push(interface(place, "GRPC", &in_grpc));
     }
     // The earlier version knew no tenants.
     if earlier && tenant.is_empty() {
@@ -133,12 +133,24 @@ fn interfaces(place: Place<'_>, agent: Option<&str>) -> Vec<AgentInterface> {
             all.push(AgentInterface { protocol_version, ..interface(&url, binding, "") });
         }
         // Nothing in its requests names an agent, so that only the root is reached over gRPC.
-        if agent.is_none() && !host.contains('/') {
+        if let (None, Some(place)) = (agent, &dialled) {
             let protocol_version = protocol_version();
-            all.push(AgentInterface { protocol_version, ..interface(host, "GRPC", "") });
+            all.push(AgentInterface { protocol_version, ..interface(place, "GRPC", "") });
         }
     }
     all
+}
+
+/// The host and port that a client of gRPC dials; `None` behind a path, where there is no gRPC.
+fn dialled(base: &str) -> Option<String> {
+    let (scheme, host) = base.split_once("://").unwrap_or(("http", base));
+    if host.contains('/') {
+        return None;
+    }
+    // An address of version 6 has colons in its brackets.
+    let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    let port = if scheme == "https" { 443 } else { 80 };
+    Some(if has_port { host.to_owned() } else { format!("{host}:{port}") })
 }
 
 fn capabilities(extensions: Vec<AgentExtension>) -> AgentCapabilities {
@@ -178,6 +190,31 @@ fn texts(of: &[SmolStr]) -> Vec<&str> {
     of.iter().map(SmolStr::as_str).collect()
 }
 
+fn description(card: &AgentCard) -> String {
+    if card.description.is_empty() {
+        format!("Agent {}", card.id)
+    } else {
+        card.description.clone()
+    }
+}
+
+fn tags_of(card: &AgentCard) -> Vec<String> {
+    let known = card.types.iter().chain(&card.capabilities).map(ToString::to_string);
+    let tags: Vec<_> = known.collect();
+    if tags.is_empty() { vec![card.id.to_string()] } else { tags }
+}
+
+/// The skills of an agent: what is `told` of them, or else what is known of the agent itself.
+fn skills_of<'a>(
+    card: &'a AgentCard,
+    told: &'a [AgentSkill],
+) -> impl Iterator<Item = AgentSkill> + 'a {
+    card.skills.iter().map(move |name| {
+        let told = told.iter().find(|skill| skill.id == name.as_str()).cloned();
+        told.unwrap_or_else(|| skill(name.as_str(), &description(card), tags_of(card)))
+    })
+}
+
 /// The card of one agent, which stands at the root unless its `own` path is meant. Of some of its
 /// skills more is `told` than their names.
 pub(crate) fn of_agent(
@@ -189,19 +226,11 @@ pub(crate) fn of_agent(
 ) -> wire::AgentCard {
     let card = &info.card;
     let id = card.id.as_str();
-    let described = format!("Agent {id}");
-    let description = or(&card.description, &described);
-    let tags = || {
-        let known = card.types.iter().chain(&card.capabilities).map(ToString::to_string);
-        let tags: Vec<_> = known.collect();
-        if tags.is_empty() { vec![id.to_owned()] } else { tags }
-    };
-    let told = |name: &SkillName| told.iter().find(|skill| skill.id == name.as_str()).cloned();
-    let of = |name| told(name).unwrap_or_else(|| skill(name.as_str(), description, tags()));
-    let mut skills: Vec<_> = card.skills.iter().map(of).collect();
+    let description = description(card);
+    let mut skills: Vec<_> = skills_of(card, told).collect();
     if skills.is_empty() {
         // The standard has no agent without a skill; this one takes what is sent to it.
-        skills.push(skill("message", description, tags()));
+        skills.push(skill("message", &description, tags_of(card)));
     }
     let required = label(card, REQUIRED_EXTENSIONS);
     let mut extensions: Vec<_> = required
@@ -221,7 +250,7 @@ pub(crate) fn of_agent(
     }
     wire::AgentCard {
         name: or(&card.name, id).to_owned(),
-        description: description.to_owned(),
+        description,
         supported_interfaces: interfaces(place, own.then_some(id)),
         version: or(&card.version, "0.0.0").to_owned(),
         capabilities: Some(capabilities(extensions)),
@@ -235,35 +264,38 @@ pub(crate) fn of_agent(
 /// The card of the broker itself, which stands for all its agents.
 #[derive(Debug, Default)]
 pub(crate) struct BrokerCard {
-    /// Each skill with the agents that offer it.
-    skills: BTreeMap<SkillName, Vec<String>>,
+    /// Each skill with what is known of it from all who offer it.
+    skills: BTreeMap<String, AgentSkill>,
     agents: Vec<String>,
 }
 
 impl BrokerCard {
-    /// One more agent.
-    pub(crate) fn add(&mut self, info: &AgentInfo) {
-        if is_own(info.card.id.as_str()) {
+    /// One more agent, of whose skills more may be `told` than their names.
+    pub(crate) fn add(&mut self, info: &AgentInfo, told: &[AgentSkill]) {
+        let card = &info.card;
+        if is_own(card.id.as_str()) {
             return;
         }
-        let id = info.card.id.to_string();
-        for skill in &info.card.skills {
-            self.skills.entry(skill.clone()).or_default().push(id.clone());
+        for mut more in skills_of(card, told) {
+            // The broker's own defaults say nothing of this agent.
+            for (modes, name) in
+                [(&mut more.input_modes, INPUT_MODES), (&mut more.output_modes, OUTPUT_MODES)]
+            {
+                if modes.is_empty() {
+                    modes.extend(label(card, name).into_iter().map(str::to_owned));
+                }
+            }
+            match self.skills.entry(more.id.clone()) {
+                Entry::Vacant(place) => drop(place.insert(more)),
+                Entry::Occupied(mut known) => add_to(known.get_mut(), more),
+            }
         }
-        self.agents.push(id);
+        self.agents.push(card.id.to_string());
     }
 
     /// The card.
     pub(crate) fn finish(self, place: Place<'_>, extended: bool) -> wire::AgentCard {
-        let mut skills: Vec<_> = self
-            .skills
-            .into_iter()
-            .map(|(name, agents)| {
-                let description =
-                    format!("offered by {} agents, such as {}", agents.len(), agents[0]);
-                skill(name.as_str(), &description, vec![name.to_string()])
-            })
-            .collect();
+        let mut skills: Vec<_> = self.skills.into_values().collect();
         if skills.is_empty() {
             let text = "no agent is registered yet; each has an endpoint at /agents/ID";
             skills.push(skill("none", text, vec!["none".to_owned()]));
@@ -283,6 +315,29 @@ impl BrokerCard {
             default_output_modes: ANY.map(str::to_owned).into(),
             skills,
             ..wire::AgentCard::default()
+        }
+    }
+}
+
+/// Adds what another agent tells of the same skill. Its name and what it does are told by the first.
+fn add_to(known: &mut AgentSkill, more: AgentSkill) {
+    let add = |known: &mut Vec<String>, more: Vec<String>| {
+        for text in more {
+            if !known.contains(&text) {
+                known.push(text);
+            }
+        }
+    };
+    add(&mut known.tags, more.tags);
+    add(&mut known.examples, more.examples);
+    for (known, more) in
+        [(&mut known.input_modes, more.input_modes), (&mut known.output_modes, more.output_modes)]
+    {
+        // Who names none takes and gives anything.
+        if known.is_empty() || more.is_empty() {
+            known.clear();
+        } else {
+            add(known, more);
         }
     }
 }
@@ -313,6 +368,41 @@ mod tests {
         assert_eq!(fault.kind, FaultKind::ContentTypeNotSupported);
         assert!(fault.message.contains("application/json"), "{}", fault.message);
         assert_eq!(check_input(&card(&[]), &data), Ok(()));
+    }
+
+    #[test]
+    fn a_client_of_grpc_dials_a_host_and_a_port() {
+        for (base, place) in [
+            ("http://a:7420", Some("a:7420")),
+            ("http://a", Some("a:80")),
+            ("https://a", Some("a:443")),
+            ("https://a:8443", Some("a:8443")),
+            ("https://[::1]", Some("[::1]:443")),
+            ("https://[::1]:8443", Some("[::1]:8443")),
+            ("https://a/b", None),
+        ] {
+            assert_eq!(dialled(base).as_deref(), place, "{base}");
+        }
+    }
+
+    #[test]
+    fn what_several_agents_tell_of_a_skill_is_joined() {
+        let skill = |tags: &[&str], modes: &[&str]| AgentSkill {
+            id: "s".into(),
+            name: "S".into(),
+            description: "d".into(),
+            tags: tags.iter().map(ToString::to_string).collect(),
+            examples: tags.iter().map(ToString::to_string).collect(),
+            input_modes: modes.iter().map(ToString::to_string).collect(),
+            ..AgentSkill::default()
+        };
+        let mut known = skill(&["a", "b"], &["text/plain"]);
+        add_to(&mut known, skill(&["b", "c"], &["image/png"]));
+        assert_eq!(known.tags, ["a", "b", "c"]);
+        assert_eq!(known.examples, ["a", "b", "c"]);
+        assert_eq!(known.input_modes, ["text/plain", "image/png"]);
+        add_to(&mut known, skill(&[], &[]));
+        assert!(known.input_modes.is_empty(), "one of them takes anything");
     }
 
     #[test]

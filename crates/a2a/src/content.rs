@@ -5,6 +5,7 @@
 //! richer (several parts, links, metadata, extensions) travels whole as [`WHOLE`]; an agent may
 //! answer in that form too, and with [`AS_MESSAGE`] it says that its answer is all there is to tell.
 
+use crate::beside;
 use crate::check;
 use crate::fault::{Fault, FaultKind};
 use crate::hash::stable;
@@ -195,12 +196,13 @@ pub(crate) fn to_message(
     place: Place<'_>,
 ) -> Result<wire::Message, Fault> {
     let payload = unpacked(payload)?;
-    let (content_type, id) = match payload.content_type.rsplit_once(ID) {
+    let said = beside::without(&payload.content_type);
+    let (content_type, id) = match said.rsplit_once(ID) {
         Some((content_type, id)) => {
             let kind = content_type.strip_suffix(AS_MESSAGE).unwrap_or(content_type);
             (kind.strip_suffix("; ").unwrap_or(kind), id.strip_suffix('"'))
         }
-        None => (payload.content_type.as_str(), None),
+        None => (said, None),
     };
     // The same wherever and whenever it is shown.
     let own_id =
@@ -305,13 +307,28 @@ fn part(content_type: &str, data: Bytes) -> Part {
     Part { content: Some(content), media_type: media_type.to_owned(), ..Part::default() }
 }
 
-/// Adds fields to a message's metadata; those it has already stay.
-pub(crate) fn add_metadata(message: &mut wire::Message, more: Option<Struct>) {
-    let Some(Struct(more)) = more else { return };
+/// Adds fields to a message's metadata; those it has already stay. Says which were added.
+pub(crate) fn add_metadata(message: &mut wire::Message, more: Option<Struct>) -> Vec<String> {
+    let Some(Struct(more)) = more else { return Vec::new() };
     let Struct(metadata) = message.metadata.get_or_insert_default();
+    let mut added = Vec::new();
     for (name, value) in more {
-        metadata.entry(name).or_insert(value);
+        if !metadata.contains_key(&name) {
+            added.push(name.clone());
+            metadata.insert(name, value);
+        }
     }
+    added
+}
+
+/// Takes these fields out of a message's metadata again, as a request has them.
+pub fn take_metadata(message: &mut wire::Message, names: &[String]) -> Struct {
+    let Some(Struct(metadata)) = &mut message.metadata else { return Struct::default() };
+    let taken = names.iter().filter_map(|name| metadata.remove_entry(name)).collect();
+    if metadata.is_empty() {
+        message.metadata = None;
+    }
+    Struct(taken)
 }
 
 #[cfg(test)]

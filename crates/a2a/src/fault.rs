@@ -96,6 +96,8 @@ faults! {
     InvalidRequest OWN "INVALID_REQUEST" -32600 "INVALID_ARGUMENT" 400,
     /// There is no such method or route.
     MethodNotFound OWN "METHOD_NOT_FOUND" -32601 "NOT_FOUND" 404,
+    /// There is such a route, but not for this method of HTTP.
+    MethodNotAllowed OWN "METHOD_NOT_ALLOWED" -32601 "UNIMPLEMENTED" 405,
     /// A parameter is missing, malformed or out of range.
     InvalidParams OWN "INVALID_PARAMS" -32602 "INVALID_ARGUMENT" 400,
     /// A defect of ours.
@@ -130,6 +132,7 @@ impl FaultKind {
             "ALREADY_EXISTS" => Code::AlreadyExists,
             "RESOURCE_EXHAUSTED" => Code::ResourceExhausted,
             "UNAVAILABLE" => Code::Unavailable,
+            "UNIMPLEMENTED" => Code::Unimplemented,
             _ => Code::Internal,
         }
     }
@@ -190,6 +193,11 @@ impl Fault {
 
     /// The status of gRPC.
     pub(crate) fn to_status(&self) -> Status {
+        self.to_status_as(self.kind.grpc_code())
+    }
+
+    /// The same with another code, where gRPC has one of its own for it.
+    pub(crate) fn to_status_as(&self, code: Code) -> Status {
         let metadata = self.metadata.iter().map(|(name, value)| ((*name).into(), value.clone()));
         let mut details = ErrorDetails::with_error_info(
             self.kind.reason(),
@@ -202,7 +210,7 @@ impl Fault {
         if let Some(span) = self.retry_after {
             details.set_retry_info(Some(span));
         }
-        Status::with_error_details(self.kind.grpc_code(), self.message.as_str(), details)
+        Status::with_error_details(code, self.message.as_str(), details)
     }
 
     fn details(&self) -> Vec<Value> {

@@ -6,6 +6,7 @@
 //! the broker. For agents elsewhere that are called through the broker it knows what is said to
 //! them and what their answers mean. Read [`A2a`] first, then `handler/`, then `docs/a2a.md`.
 
+mod beside;
 mod binding;
 mod card;
 mod check;
@@ -24,12 +25,14 @@ mod sign;
 mod task;
 pub mod wire;
 
+pub use beside::Beside;
 pub use binding::A2a;
 #[doc(hidden)]
 pub use binding::fuzzing;
+pub use content::take_metadata;
 pub use downstream::{
-    Ask, Binding, DownstreamCard, End, EventReader, Interface, LINK, Link, Outgoing, PROXIER,
-    Recall, Relay, Spoken, Step, Trouble, VIA, Why, first_message, is_note, whole_reply,
+    Ask, Binding, DownstreamCard, End, EventReader, Interface, LINK, LONGEST_LABEL, Link, Outgoing,
+    PROXIER, Recall, Relay, Spoken, Step, Trouble, VIA, Why, first_message, is_note, whole_reply,
 };
 pub use fault::{Fault, FaultKind};
 pub use gateway::{Gateway, Updates};

@@ -1,11 +1,12 @@
 //! The gRPC binding.
 //!
 //! Nothing can stand in front of a path of gRPC for most clients, so that the field `tenant` says
-//! besides the tenant which agent is meant: `agents/ID`, or `agents/ID/TENANT`. Cards say it that
-//! way, and clients send back what the card says.
+//! besides the tenant which agent is meant. Cards say it that way, and clients send back what the
+//! card says.
 
+use super::jsonrpc::unknown;
 use crate::endpoint::SERVICE;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::handler::{Call, Handler, TaskStream};
 use crate::wire::a2a_service_server::{A2aService, A2aServiceServer};
 use crate::wire::{self, StreamResponse};
@@ -17,9 +18,8 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use std::pin::Pin;
 use std::sync::Arc;
-use tonic::Status;
 use tonic::codegen::Service;
-use trunkline_types::AgentId;
+use tonic::{Code, Status};
 
 /// Answers a call of a method.
 pub(super) async fn answer(
@@ -37,9 +37,35 @@ pub(super) async fn answer(
     let most = handler.config.body_bytes;
     let mut service = A2aServiceServer::new(one).max_decoding_message_size(most);
     match service.call(request).await {
-        Ok(response) => response.map(Body::new),
+        Ok(response) => explained(method, response),
         Err(never) => match never {},
     }
+}
+
+/// An answer whose error is told as every error is, also where no operation was asked because what
+/// carries the calls has refused it.
+pub(super) fn explained(
+    method: &str,
+    response: tonic::codegen::http::Response<tonic::body::Body>,
+) -> Response {
+    let status = Status::from_header_map(response.headers());
+    let told = |status: &Status| status.code() == Code::Ok || !status.details().is_empty();
+    let Some(status) = status.filter(|status| !told(status)) else {
+        return response.map(Body::new);
+    };
+    let said = status.message();
+    let status = match status.code() {
+        // It says no more of a method that there is not.
+        Code::Unimplemented if said.is_empty() => unknown(method).to_status_as(status.code()),
+        Code::Unimplemented => {
+            Fault::new(FaultKind::UnsupportedOperation, said).to_status_as(status.code())
+        }
+        Code::OutOfRange | Code::ResourceExhausted => {
+            Fault::new(FaultKind::TooLarge, said).to_status_as(status.code())
+        }
+        _ => Fault::new(FaultKind::InvalidRequest, said).to_status(),
+    };
+    status.into_http()
 }
 
 /// The service, for one call.
@@ -52,17 +78,7 @@ impl OneCall {
     /// The call with the agent that the field `tenant` names, which is left with the tenant.
     fn named(&self, tenant: &mut String) -> Result<Call, Status> {
         let mut call = self.call.clone().map_err(refused)?;
-        if let Some(rest) = tenant.strip_prefix("agents/") {
-            let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
-            let id = AgentId::new(id)
-                .map_err(|error| refused(Fault::field("tenant", error.to_string())))?;
-            if let Some(known) = call.endpoint.agent.as_ref().filter(|known| **known != id) {
-                let why = format!("names agent '{id}', but the path names '{known}'");
-                return Err(refused(Fault::field("tenant", why)));
-            }
-            call.endpoint.agent = Some(id);
-            *tenant = rest.to_owned();
-        }
+        call.name_agent(tenant).map_err(refused)?;
         Ok(call)
     }
 }
@@ -174,5 +190,34 @@ impl A2aService for OneCall {
     ) -> Answered<()> {
         answered!(self, request, delete_push);
         Ok(tonic::Response::new(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::StatusExt;
+
+    fn refused(method: &str, status: &Status) -> Status {
+        let response = explained(method, status.clone().into_http());
+        Status::from_header_map(response.headers()).unwrap()
+    }
+
+    #[test]
+    fn what_was_refused_before_any_operation_has_an_error_info() {
+        for (status, code, reason) in [
+            (Status::unimplemented(""), Code::Unimplemented, "METHOD_NOT_FOUND"),
+            (Status::unimplemented("zip"), Code::Unimplemented, "UNSUPPORTED_OPERATION"),
+            (Status::out_of_range("large"), Code::OutOfRange, "TOO_LARGE"),
+            (Status::internal("no message"), Code::InvalidArgument, "INVALID_REQUEST"),
+        ] {
+            let told = refused("Sing", &status);
+            let info = told.get_details_error_info().unwrap();
+            assert_eq!((told.code(), info.reason.as_str()), (code, reason));
+        }
+        assert!(refused("Sing", &Status::unimplemented("")).message().contains("'Sing'"));
+        let own = Fault::new(FaultKind::Unavailable, "x").to_status();
+        let told = refused("Sing", &own);
+        assert_eq!((told.code(), told.details()), (own.code(), own.details()));
     }
 }

@@ -5,6 +5,7 @@
 //! request names an agent: whoever stands at the root is meant, unless a path in front names one.
 
 use super::body::message;
+use super::grpc::explained;
 use super::well_known::in_both_versions;
 use crate::compat::{self, Form};
 use crate::endpoint::SERVICE_03;
@@ -19,7 +20,6 @@ use crate::wire::earlier::{
     ListTaskPushNotificationConfigResponse, SendMessageRequest, SendMessageResponse,
     StreamResponse, Task, TaskPushNotificationConfig, TaskSubscriptionRequest,
 };
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::response::Response;
@@ -50,7 +50,7 @@ pub(super) async fn answer(
     let most = handler.config.body_bytes;
     let mut service = A2aServiceServer::new(one).max_decoding_message_size(most);
     match service.call(request).await {
-        Ok(response) => response.map(Body::new),
+        Ok(response) => explained(method, response),
         Err(never) => match never {},
     }
 }

@@ -34,10 +34,13 @@ pub(super) async fn answer(
     let mut id = Value::Null;
     let mut in_03 = false;
     let answered = async {
-        let (method, params) = envelope(&read?, &mut id)?;
-        let call = call?;
+        let (method, mut params) = envelope(&read?, &mut id)?;
+        let mut call = call?;
         match version? {
-            Version::V1 => operate(handler, &call, (method, params), &id).await,
+            Version::V1 => {
+                call.name_agent_in(&mut params)?;
+                operate(handler, &call, (method, params), &id).await
+            }
             // The names of methods tell the versions apart.
             Version::V03 if !method.contains('/') => Err(negotiate::only_in_1_0()),
             Version::V03 => {

@@ -39,7 +39,8 @@ pub struct A2a {
 impl A2a {
     /// A2A in front of the broker behind `gateway`.
     pub fn new(gateway: Arc<dyn Gateway>, config: A2aConfig) -> Self {
-        Self { handler: Arc::new(Handler { gateway, config }), versions: Arc::default() }
+        let handler = Handler { gateway, config, answering: Default::default() };
+        Self { handler: Arc::new(handler), versions: Arc::default() }
     }
 
     /// What the webhook of an order for [`PUSHER`](crate::PUSHER) is to be told. `orders` are the
@@ -68,14 +69,15 @@ impl A2a {
             Some(Ok(found)) => found,
             Some(Err(allowed)) => {
                 let message = format!("{} is not taken here, but {allowed}", request.method());
-                let fault = Fault::new(FaultKind::MethodNotFound, message);
+                let fault = Fault::new(FaultKind::MethodNotAllowed, message);
                 let mut response = rest::refused(&fault);
-                *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
                 return response;
             }
             None => {
-                return rest::refused(&Fault::new(FaultKind::MethodNotFound, "nothing is here"));
+                let path: String = request.uri().path().chars().take(128).collect();
+                let message = format!("nothing of A2A is at {path}");
+                return rest::refused(&Fault::new(FaultKind::MethodNotFound, message));
             }
         };
         let version = negotiate::version(&request, self.handler.config.earlier);

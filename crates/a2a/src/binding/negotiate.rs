@@ -9,7 +9,8 @@ use crate::handler::Call;
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
-use trunkline_types::Principal;
+use serde_json::Value;
+use trunkline_types::{AgentId, Principal};
 
 /// The version that a client speaks, as header and as parameter of a query.
 const VERSION: &str = "a2a-version";
@@ -64,6 +65,31 @@ pub(super) fn call(
         last_event_id: text(headers, "last-event-id").map(str::to_owned),
         via: via(headers),
         in_03: version == Some(Version::V03),
+    }
+}
+
+impl Call {
+    /// Takes the agent that the field `tenant` of a request names, as `agents/ID` or
+    /// `agents/ID/TENANT`, and leaves the tenant.
+    pub(super) fn name_agent(&mut self, tenant: &mut String) -> Result<(), Fault> {
+        let Some(rest) = tenant.strip_prefix("agents/") else { return Ok(()) };
+        let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let id = AgentId::new(id).map_err(|error| Fault::field("tenant", error.to_string()))?;
+        if let Some(known) = self.endpoint.agent.as_ref().filter(|known| **known != id) {
+            let why = format!("names agent '{id}', but the path names '{known}'");
+            return Err(Fault::field("tenant", why));
+        }
+        self.endpoint.agent = Some(id);
+        *tenant = rest.to_owned();
+        Ok(())
+    }
+
+    /// The same of a request in JSON.
+    pub(super) fn name_agent_in(&mut self, request: &mut Value) -> Result<(), Fault> {
+        match request.get_mut("tenant") {
+            Some(Value::String(tenant)) => self.name_agent(tenant),
+            _ => Ok(()),
+        }
     }
 }
 

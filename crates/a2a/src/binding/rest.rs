@@ -72,13 +72,14 @@ async fn operate(
     rest: Rest,
     request: Request,
 ) -> Result<Response, Fault> {
-    let call = call?;
+    let mut call = call?;
     let (parts, body) = request.into_parts();
-    let value = if parts.method == axum::http::Method::POST {
+    let mut value = if parts.method == axum::http::Method::POST {
         parsed(&read(&parts.headers, body, handler.config.body_bytes).await?)?
     } else {
         query::request(parts.uri.query().unwrap_or_default())
     };
+    call.name_agent_in(&mut value)?;
     match rest {
         Rest::Send => Ok(ok(&handler.send(&call, message(value)?).await?)),
         Rest::Stream => {
@@ -100,17 +101,26 @@ async fn operate(
         Rest::ListPush(task) => {
             Ok(ok(&handler.list_push(&call, with(value, "taskId", &task)?).await?))
         }
-        Rest::GetPush(task, id) => Ok(ok(&handler.get_push(&call, of_config(&task, &id)?).await?)),
+        Rest::GetPush(task, id) => {
+            Ok(ok(&handler.get_push(&call, of_config(value, &task, &id)?).await?))
+        }
         Rest::DeletePush(task, id) => {
-            handler.delete_push(&call, of_config(&task, &id)?).await?;
+            handler.delete_push(&call, of_config(value, &task, &id)?).await?;
             Ok(json(StatusCode::OK, KIND, "{}".to_owned()))
         }
     }
 }
 
 /// A request about one push notification config.
-fn of_config<T: DeserializeOwned>(task: &str, id: &str) -> Result<T, Fault> {
-    message(serde_json::json!({"taskId": task, "id": id}))
+fn of_config<T: DeserializeOwned + Checked>(
+    mut value: Value,
+    task: &str,
+    id: &str,
+) -> Result<T, Fault> {
+    if let Value::Object(fields) = &mut value {
+        fields.insert("taskId".to_owned(), task.into());
+    }
+    with(value, "id", id)
 }
 
 /// A request with the field that its path names, which its body must not contradict.

@@ -261,7 +261,7 @@ pub(crate) fn fault_type(kind: FaultKind) -> &'static str {
         FaultKind::InvalidAgentResponse => "InvalidAgentResponseError",
         FaultKind::ExtendedAgentCardNotConfigured => "AuthenticatedExtendedCardNotConfiguredError",
         FaultKind::Parse => "JSONParseError",
-        FaultKind::MethodNotFound => "MethodNotFoundError",
+        FaultKind::MethodNotFound | FaultKind::MethodNotAllowed => "MethodNotFoundError",
         FaultKind::ExtensionSupportRequired
         | FaultKind::VersionNotSupported
         | FaultKind::InvalidRequest

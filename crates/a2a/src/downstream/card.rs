@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 /// Most skills that are read of a card.
 const MOST_SKILLS: usize = 200;
+/// The longest label that is made of a card, in bytes: what it has in lists, parted by commas.
+pub const LONGEST_LABEL: usize = 900;
 
 /// How requests are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,15 +65,17 @@ pub struct DownstreamCard {
     pub description: String,
     /// The version of its code.
     pub version: String,
-    /// Its skills, as it tells of them.
+    /// Its skills, as it tells of them, up to the limit.
     pub skills: Vec<AgentSkill>,
+    /// How many more it has.
+    pub more_skills: usize,
     /// The tags of its skills, each once.
     pub tags: Vec<String>,
     /// The media types that it takes.
     pub input_modes: Vec<String>,
     /// The media types that it answers with.
     pub output_modes: Vec<String>,
-    /// The extensions that its clients must declare.
+    /// The extensions that its clients must declare. They fit into a label.
     pub required_extensions: Vec<String>,
     /// Whether it tells events while it works.
     pub streaming: bool,
@@ -115,6 +119,18 @@ impl DownstreamCard {
         let extensions = capabilities.get("extensions").and_then(Value::as_array);
         let required = extensions.into_iter().flatten();
         let required = required.filter(|it| it["required"] == Value::Bool(true));
+        let required_extensions: Vec<String> =
+            required.filter_map(|it| it["uri"].as_str().map(str::to_owned)).collect();
+        // Clients could not be told of those that are left out, and would be refused elsewhere.
+        if let Some(uri) = required_extensions.iter().find(|uri| uri.contains(',')) {
+            return Err(format!("requires the extension '{uri}', whose URI has a comma"));
+        }
+        let length = required_extensions.join(",").len();
+        if length > LONGEST_LABEL {
+            return Err(format!(
+                "requires extensions whose URIs have {length} bytes, the limit is {LONGEST_LABEL}"
+            ));
+        }
         list(&card, "", "defaultInputModes")?;
         list(&card, "", "defaultOutputModes")?;
         Ok(Self {
@@ -122,12 +138,11 @@ impl DownstreamCard {
             description: text(&card, "", "description")?,
             version: text(&card, "", "version")?,
             skills: known,
+            more_skills: skills.len().saturating_sub(MOST_SKILLS),
             tags,
             input_modes: texts(&card, "defaultInputModes"),
             output_modes: texts(&card, "defaultOutputModes"),
-            required_extensions: required
-                .filter_map(|it| it["uri"].as_str().map(str::to_owned))
-                .collect(),
+            required_extensions,
             streaming: capabilities.get("streaming") == Some(&Value::Bool(true)),
             interface,
         })
@@ -137,11 +152,18 @@ impl DownstreamCard {
 /// What a card says of a skill. Who may call it is the broker's to say.
 fn read_skill(said: &Value, place: &str) -> Result<AgentSkill, String> {
     let said = said.as_object().ok_or_else(|| format!("has {place} that is no object"))?;
+    let id = text(said, place, "id")?;
+    let tags = match field(said, place, "tags")? {
+        // 0.3 let the list be empty; a card of 1.0 must have a tag.
+        Value::Array(tags) if tags.is_empty() => vec![id.clone()],
+        Value::Array(tags) if tags.iter().all(Value::is_string) => texts(said, "tags"),
+        _ => return Err(format!("has {place}tags that is no list of texts")),
+    };
     Ok(AgentSkill {
-        id: text(said, place, "id")?,
+        id,
         name: text(said, place, "name")?,
-        description: said.get("description").and_then(Value::as_str).unwrap_or_default().into(),
-        tags: texts(said, "tags"),
+        description: text(said, place, "description")?,
+        tags,
         examples: texts(said, "examples"),
         input_modes: texts(said, "inputModes"),
         output_modes: texts(said, "outputModes"),
@@ -195,8 +217,9 @@ fn binding(named: &str, spoken: Spoken) -> Option<Binding> {
     }
 }
 
-/// Where an interface is called. One of gRPC is often named by host and port alone.
-fn address(url: &str, binding: Binding) -> String {
+/// Where an interface is called. One of gRPC is often named by host and port alone: it is called as
+/// another interface at that place is, of which a card has the `urls`.
+fn address(url: &str, binding: Binding, urls: &[&str]) -> String {
     let url = url.trim_end_matches('/');
     if binding != Binding::Grpc {
         return url.to_owned();
@@ -205,9 +228,17 @@ fn address(url: &str, binding: Binding) -> String {
         Some(("grpc", place)) => format!("http://{place}"),
         Some(("grpcs", place)) => format!("https://{place}"),
         Some(_) => url.to_owned(),
-        None if url.ends_with(":443") => format!("https://{url}"),
+        None if url.ends_with(":443") || urls.iter().any(|other| is_behind_tls(url, other)) => {
+            format!("https://{url}")
+        }
         None => format!("http://{url}"),
     }
+}
+
+/// Whether a URL is one of `https` at a host and port.
+fn is_behind_tls(place: &str, url: &str) -> bool {
+    let rest = url.strip_prefix("https://").unwrap_or_default();
+    rest.split(['/', '?', '#']).next().is_some_and(|known| known.eq_ignore_ascii_case(place))
 }
 
 /// What a card offers: what is spoken here, the best first, and the names of everything.
@@ -218,11 +249,11 @@ struct Offered {
 }
 
 impl Offered {
-    fn add(&mut self, (named, version): (&str, &str), url: &str, tenant: &str) {
+    fn add(&mut self, (named, version): (&str, &str), (url, urls): (&str, &[&str]), tenant: &str) {
         self.names.push(format!("{named} {version}"));
         let Some(spoken) = spoken(version) else { return };
         let Some(binding) = binding(named, spoken) else { return };
-        let (url, tenant) = (address(url, binding), tenant.to_owned());
+        let (url, tenant) = (address(url, binding, urls), tenant.to_owned());
         self.spoken.push(Interface { url, binding, spoken, tenant });
     }
 }
@@ -252,14 +283,16 @@ fn pick(
 
 fn offered(card: &Map<String, Value>) -> Result<Offered, String> {
     let mut offered = Offered::default();
-    for (place, item) in list(card, "", "supportedInterfaces")?.iter().enumerate() {
+    let items = list(card, "", "supportedInterfaces")?;
+    let urls: Vec<&str> = items.iter().filter_map(|item| item["url"].as_str()).collect();
+    for (place, item) in items.iter().enumerate() {
         let place = format!("supportedInterfaces[{place}].");
         let item = item.as_object().ok_or_else(|| format!("has {place} that is no object"))?;
         let url = text(item, &place, "url")?;
         let named = text(item, &place, "protocolBinding")?;
         let version = text(item, &place, "protocolVersion")?;
         let tenant = item.get("tenant").and_then(Value::as_str).unwrap_or_default();
-        offered.add((&named, &version), &url, tenant);
+        offered.add((&named, &version), (&url, &urls), tenant);
     }
     Ok(offered)
 }
@@ -269,7 +302,7 @@ fn offered_03(card: &Map<String, Value>) -> Result<Offered, String> {
     let preferred = card.get("preferredTransport").and_then(Value::as_str).unwrap_or("JSONRPC");
     let mut offered = Offered::default();
     let mut add = |named: &str, url: &str| {
-        offered.add((named, &version), url, "");
+        offered.add((named, &version), (url, &[]), "");
         // In a card without a list of versions nothing else can be meant.
         offered.spoken.retain(|interface| interface.spoken == Spoken::V03);
     };
@@ -313,7 +346,7 @@ mod tests {
             "url": "http://b/rest", "preferredTransport": "HTTP+JSON",
             "additionalInterfaces": [{"transport": "JSONRPC", "url": "http://b/rpc/"}],
             "capabilities": {}, "defaultInputModes": ["text"], "defaultOutputModes": ["text"],
-            "skills": [{"id": "s", "name": "S"}],
+            "skills": [{"id": "s", "name": "S", "description": "x", "tags": ["n"]}],
         })
     }
 
@@ -368,8 +401,11 @@ mod tests {
             ("grpcs://a:1", "https://a:1"),
             ("https://a/", "https://a"),
         ] {
-            assert_eq!(address(named, Binding::Grpc), called);
+            assert_eq!(address(named, Binding::Grpc, &[]), called);
         }
+        let others = ["http://b:1/x", "https://a:8443/agents/x"];
+        assert_eq!(address("a:8443", Binding::Grpc, &others), "https://a:8443");
+        assert_eq!(address("b:1", Binding::Grpc, &others), "http://b:1");
     }
 
     #[test]
@@ -398,6 +434,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_a_limit_is_refused_or_counted() {
+        let mut many = card();
+        let skill = many["skills"][0].clone();
+        many["skills"] = vec![skill; MOST_SKILLS + 3].into();
+        let known = read(&many).unwrap();
+        assert_eq!((known.skills.len(), known.more_skills), (MOST_SKILLS, 3));
+        let required = |uri: &str| {
+            let mut card = card();
+            let extension = json!({"uri": uri, "required": true});
+            card["capabilities"]["extensions"] = json!([extension]);
+            read(&card)
+        };
+        assert_eq!(required("urn:a").unwrap().required_extensions, ["urn:a"]);
+        let why = required(&format!("urn:{}", "a".repeat(LONGEST_LABEL))).unwrap_err();
+        assert!(why.contains("have 904 bytes, the limit is 900"), "{why}");
+        let why = required("urn:a,b").unwrap_err();
+        assert!(why.contains("'urn:a,b', whose URI has a comma"), "{why}");
+    }
+
+    #[test]
     fn a_missing_field_is_named() {
         for name in [
             "name",
@@ -413,9 +469,20 @@ mod tests {
                 assert_eq!(read(&card).unwrap_err(), format!("lacks {name}"));
             }
         }
-        let mut without = card();
-        without["skills"][1].as_object_mut().unwrap().remove("id");
-        assert_eq!(read(&without).unwrap_err(), "lacks skills[1].id");
+        for name in ["id", "name", "description", "tags"] {
+            for mut without in [card(), card_03()] {
+                let last = without["skills"].as_array().unwrap().len() - 1;
+                without["skills"][last].as_object_mut().unwrap().remove(name);
+                assert_eq!(read(&without).unwrap_err(), format!("lacks skills[{last}].{name}"));
+            }
+        }
+        let mut other = card();
+        other["skills"][0]["tags"] = json!([5]);
+        let why = read(&other).unwrap_err();
+        assert_eq!(why, "has skills[0].tags that is no list of texts");
+        other["skills"][0]["tags"] = json!([]);
+        let known = read(&other).unwrap();
+        assert_eq!(known.skills[0].tags, [known.skills[0].id.clone()]);
         let mut without = card();
         without["supportedInterfaces"][0]["url"] = "".into();
         assert_eq!(read(&without).unwrap_err(), "lacks supportedInterfaces[0].url");

@@ -14,7 +14,7 @@ mod request;
 mod sse;
 
 pub use answer::{Trouble, Why};
-pub use card::{Binding, DownstreamCard, Interface, Spoken};
+pub use card::{Binding, DownstreamCard, Interface, LONGEST_LABEL, Spoken};
 pub(crate) use head::Head;
 pub use head::is_note;
 pub use recall::{LINK, Link, Recall};

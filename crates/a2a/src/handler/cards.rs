@@ -52,15 +52,10 @@ impl Handler {
             Target::Gone(id) => Err(no_agent(&id)),
             Target::Broker => {
                 let mut card = BrokerCard::default();
-                let mut after = None;
-                loop {
-                    let page = self.agents(who, after).await?;
-                    page.agents.iter().for_each(|agent| card.add(agent));
-                    match page.next {
-                        Some(next) => after = Some(next),
-                        None => return Ok(card.finish(place, extended)),
-                    }
+                for agent in self.all_agents(who, None).await? {
+                    card.add(&agent, &self.gateway.skills(&agent.card.id));
                 }
+                Ok(card.finish(place, extended))
             }
         }
     }

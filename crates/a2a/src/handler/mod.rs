@@ -52,7 +52,14 @@ impl Default for A2aConfig {
 pub(crate) struct Handler {
     pub(crate) gateway: Arc<dyn Gateway>,
     pub(crate) config: A2aConfig,
+    /// Guards nothing but the time in which an answer with a key is looked for among what its task
+    /// was told, and told to it: of two with one key the second must find the first. One of them
+    /// for each of some tasks.
+    pub(crate) answering: [tokio::sync::Mutex<()>; ANSWERING],
 }
+
+/// How many answers with keys are taken at once, if they are to different tasks.
+const ANSWERING: usize = 16;
 
 /// Who calls, where, and what was said beside the request itself.
 #[derive(Clone, Debug)]

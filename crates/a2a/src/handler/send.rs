@@ -1,21 +1,24 @@
 //! Messages from a client: they begin a task, or answer what one waits for.
 
 use super::{Call, Handler, Target, no_agent};
+use crate::beside::Beside;
 use crate::card;
 use crate::check::Checked;
 use crate::content::{add_metadata, to_payload};
 use crate::downstream::PASSED;
 use crate::fault::{Fault, FaultKind};
+use crate::hash::stable;
 use crate::task::{bare_answer, context, is_interrupted, messages_to_ask};
 use crate::wire::{self, SendMessageRequest, SendMessageResponse, Struct, send_message_response};
 use futures_util::StreamExt;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use trunkline_types::session::Operation;
 use trunkline_types::{
-    AgentFilter, AgentId, AgentPage, Answer, ContextId, Destination, Envelope, Headers,
-    IdempotencyKey, Kind, MessageId, Principal, Publish, Query, RefusalCode, SkillName, TaskEvent,
-    TaskEventBody, TaskUpdate,
+    AgentFilter, AgentId, AgentInfo, AgentPage, Answer, ContextId, Destination, Envelope, Headers,
+    IdempotencyKey, Kind, MessageId, Payload, Principal, Publish, Query, RefusalCode, Role,
+    SkillName, TaskEvent, TaskEventBody, TaskSnapshot, TaskUpdate,
 };
 
 /// The header by which an agent learns which skill of its own is wanted.
@@ -24,14 +27,19 @@ const SKILL: &str = "a2a-skill";
 const OUTPUT_MODES: &str = "a2a-accepted-output-modes";
 /// The header with the extensions that the client declares.
 const EXTENSIONS: &str = "a2a-extensions";
+/// The header with the names of what came as metadata of the request and not of the message, as a
+/// list in JSON.
+const OF_REQUEST: &str = "a2a-request-metadata";
 
 /// A message that was taken in.
 pub(super) struct Sent {
     pub(super) who: Principal,
     /// The task that it began or continued.
     pub(super) task: MessageId,
-    /// The number of the last event before it.
+    /// The number of the last event before it, or before it was sent again.
     pub(super) after: u64,
+    /// Whether it was sent again, and its task has ended or waits for another one.
+    settled: bool,
 }
 
 impl Handler {
@@ -41,7 +49,7 @@ impl Handler {
         call: &Call,
         request: SendMessageRequest,
     ) -> Result<SendMessageResponse, Fault> {
-        use send_message_response::Payload;
+        use send_message_response::Payload as Told;
         let configuration = request.configuration.clone().unwrap_or_default();
         let sent = self.take_in(call, request).await?;
         if !configuration.return_immediately {
@@ -51,14 +59,17 @@ impl Handler {
         let snapshot = self.snapshot(&sent.who, sent.task, messages_to_ask(length)).await?;
         let bare = if configuration.return_immediately { None } else { bare_answer(&snapshot)? };
         let payload = match bare {
-            Some(message) => Payload::Message(message),
-            None => Payload::Task(self.whole(&sent.who, &snapshot, length).await?),
+            Some(message) => Told::Message(message),
+            None => Told::Task(self.whole(&sent.who, &snapshot, length).await?),
         };
         Ok(SendMessageResponse { payload: Some(payload) })
     }
 
     /// Waits until the task of a message has ended, or waits for another one.
     async fn settled(&self, sent: &Sent) -> Result<(), Fault> {
+        if sent.settled {
+            return Ok(());
+        }
         let mut updates = self.gateway.watch(sent.who.clone(), sent.task, sent.after).await?;
         while let Some(update) = updates.next().await {
             if let TaskUpdate::Event(TaskEvent { body, .. }) = update?
@@ -80,6 +91,8 @@ impl Handler {
         request.check()?;
         let who = call.who(&request.tenant)?;
         let target = self.target(&who, call).await?;
+        let key = call.idempotency_key.as_ref().map(IdempotencyKey::new).transpose();
+        let key = key.map_err(|error| Fault::field("Idempotency-Key", error.to_string()))?;
         let SendMessageRequest { tenant: _, message, configuration, mut metadata } = request;
         let configuration = configuration.unwrap_or_default();
         let push = configuration.task_push_notification_config;
@@ -88,14 +101,16 @@ impl Handler {
         }
         let mut message = message.ok_or_else(|| Fault::field("message", "is required"))?;
         if let Target::Agent(agent) = &target {
-            card::check_extensions(&agent.card, &call.extensions)?;
-            card::check_input(&agent.card, &message)?;
+            takes(agent, call, &message)?;
         }
         // Either place will do; what named the skill has done its work and is not told besides.
         let named = take_skill(&mut metadata)?.or(take_skill(&mut message.metadata)?);
-        add_metadata(&mut message, metadata);
+        let of_request = add_metadata(&mut message, metadata);
         if !message.task_id.is_empty() {
-            return self.answer((call, who), &target, message, push).await;
+            let modes = &configuration.accepted_output_modes;
+            let key = key.as_ref().map(IdempotencyKey::as_str);
+            let beside = Beside { of_request, ..Beside::new(key, &call.extensions, modes) };
+            return self.answer((call, who), &target, (message, beside), push).await;
         }
         let context_id = match message.context_id.as_str() {
             "" => ContextId::new(self.gateway.next_id().to_string()),
@@ -112,16 +127,24 @@ impl Handler {
         add(OUTPUT_MODES, &configuration.accepted_output_modes);
         add(EXTENSIONS, &call.extensions);
         add(PASSED, call.via.as_slice());
+        if !of_request.is_empty() {
+            add(OF_REQUEST, &[Value::from(of_request).to_string()]);
+        }
         let destination = match target {
             Target::Agent(agent) => {
                 add(SKILL, named.map(|skill| skill.to_string()).as_slice());
                 Destination::Agent(agent.card.id)
             }
             Target::Gone(id) => return Err(no_agent(&id)),
-            Target::Broker => Destination::Skill(self.skill(&who, named).await?),
+            Target::Broker => {
+                let skill = self.skill(&who, named).await?;
+                // Whoever of them is free gets it.
+                for agent in self.all_agents(&who, Some(&skill)).await? {
+                    takes(&agent, call, &message)?;
+                }
+                Destination::Skill(skill)
+            }
         };
-        let key = call.idempotency_key.as_ref().map(IdempotencyKey::new).transpose();
-        let key = key.map_err(|error| Fault::field("Idempotency-Key", error.to_string()))?;
         let id = self.gateway.next_id();
         let envelope = Envelope {
             tenant: who.tenant.clone(),
@@ -140,7 +163,11 @@ impl Handler {
                 self.set_push((call, &who), accepted.id, 0, push).await?;
             }
         }
-        Ok(Sent { who, task: accepted.id, after: 0 })
+        if accepted.id != id {
+            let snapshot = self.snapshot(&who, accepted.id, Some(0)).await?;
+            return Ok(Sent::again(who, &snapshot));
+        }
+        Ok(Sent { who, task: id, after: 0, settled: false })
     }
 
     /// Answers what a task waits for.
@@ -148,16 +175,43 @@ impl Handler {
         &self,
         (call, who): (&Call, Principal),
         target: &Target,
-        message: wire::Message,
+        (message, beside): (wire::Message, Beside),
         push: Option<wire::TaskPushNotificationConfig>,
     ) -> Result<Sent, Fault> {
         let named = message.task_id.clone();
-        let snapshot = self.visible(&who, target, &named, Some(0)).await?;
+        let (_turn, messages) = match beside.key {
+            Some(_) => (Some(self.answering(&named).lock().await), None),
+            None => (None, Some(0)),
+        };
+        let snapshot = self.visible(&who, target, &named, messages).await?;
         let (task, state) = (snapshot.id, snapshot.state);
         let known = context(task, snapshot.context_id.as_ref());
         if !message.context_id.is_empty() && message.context_id != known {
             let why = format!("is not the context of task {task}, which is '{known}'");
             return Err(Fault::field("message.contextId", why));
+        }
+        if let (Target::Broker, Some(agent)) = (target, &snapshot.agent)
+            && let Some(agent) = self.agent(&who, agent).await?
+        {
+            takes(&agent, call, &message)?;
+        }
+        let payload = beside.put_on(to_payload(message))?;
+        if let Some(key) = beside.key
+            && let Some(before) = with_key(&snapshot, key)
+        {
+            if *before != payload {
+                let message = format!(
+                    "task {task} was told something else under this Idempotency-Key; use another \
+                     key for another answer"
+                );
+                return Err(Fault::new(FaultKind::KeyConflict, message));
+            }
+            if let Some(push) = push
+                && !self.has_push(task, &push).await?
+            {
+                self.set_push((call, &who), task, snapshot.last_event, push).await?;
+            }
+            return Ok(Sent::again(who, &snapshot));
         }
         let unsupported = |what: String| {
             let message = format!("task {task} takes no message now: {what}");
@@ -174,9 +228,8 @@ impl Handler {
         if let Some(push) = push {
             self.set_push((call, &who), task, snapshot.last_event, push).await?;
         }
-        let payload = to_payload(message);
         match self.gateway.operate(who.clone(), Operation::Continue { task, payload }).await {
-            Ok(()) => Ok(Sent { who, task, after: snapshot.last_event }),
+            Ok(()) => Ok(Sent { who, task, after: snapshot.last_event, settled: false }),
             Err(refusal) => Err(match refusal.code {
                 RefusalCode::WrongState => unsupported(refusal.message),
                 RefusalCode::NotFound => Fault::no_task(&named),
@@ -217,32 +270,67 @@ impl Handler {
 
     /// Every skill that an agent offers.
     async fn skills(&self, who: &Principal) -> Result<BTreeSet<SkillName>, Fault> {
-        let mut skills = BTreeSet::new();
-        let mut after = None;
+        let agents = self.all_agents(who, None).await?;
+        Ok(agents.into_iter().flat_map(|agent| agent.card.skills).collect())
+    }
+
+    /// Every agent, or every one that offers a skill.
+    pub(super) async fn all_agents(
+        &self,
+        who: &Principal,
+        skill: Option<&SkillName>,
+    ) -> Result<Vec<AgentInfo>, Fault> {
+        let mut filter =
+            AgentFilter { skill: skill.cloned(), limit: 1_000, ..AgentFilter::default() };
+        let mut all = Vec::new();
         loop {
-            let page = self.agents(who, after).await?;
-            for agent in page.agents {
-                skills.extend(agent.card.skills);
-            }
+            let page = self.agents(who, filter.clone()).await?;
+            all.extend(page.agents);
             match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(skills),
+                Some(next) => filter.after = Some(next),
+                None => return Ok(all),
             }
         }
     }
 
-    /// A page of all agents.
-    pub(super) async fn agents(
-        &self,
-        who: &Principal,
-        after: Option<AgentId>,
-    ) -> Result<AgentPage, Fault> {
-        let filter = AgentFilter { after, limit: 1_000, ..AgentFilter::default() };
+    /// An agent, if there is one of this id.
+    async fn agent(&self, who: &Principal, id: &AgentId) -> Result<Option<AgentInfo>, Fault> {
+        let filter = AgentFilter { id: Some(id.clone()), limit: 1, ..AgentFilter::default() };
+        Ok(self.agents(who, filter).await?.agents.into_iter().next())
+    }
+
+    async fn agents(&self, who: &Principal, filter: AgentFilter) -> Result<AgentPage, Fault> {
         match self.gateway.query(who.clone(), Query::Agents(filter)).await? {
             Answer::Agents(page) => Ok(page),
             _ => Err(super::mismatch()),
         }
     }
+
+    /// What is held while an answer to a task is taken that has a key.
+    fn answering(&self, task: &str) -> &tokio::sync::Mutex<()> {
+        let place = stable(task.as_bytes()) % self.answering.len() as u64;
+        &self.answering[usize::try_from(place).unwrap_or(0)]
+    }
+}
+
+impl Sent {
+    /// A message that was sent again, which did its work the first time.
+    fn again(who: Principal, snapshot: &TaskSnapshot) -> Self {
+        let TaskSnapshot { id: task, state, last_event: after, .. } = *snapshot;
+        Self { who, task, after, settled: state.is_terminal() || is_interrupted(state) }
+    }
+}
+
+/// What a task was told under a key, as long as it keeps that.
+fn with_key(snapshot: &TaskSnapshot, key: u64) -> Option<&Payload> {
+    let mut said = snapshot.history.messages.iter().filter(|said| said.role == Role::Caller);
+    said.find(|said| Beside::of(&said.payload).key == Some(key)).map(|said| &said.payload)
+}
+
+/// Whether an agent takes a message that is sent so.
+fn takes(agent: &AgentInfo, call: &Call, message: &wire::Message) -> Result<(), Fault> {
+    card::check_extensions(&agent.card, &call.extensions)?;
+    card::check_input(&agent.card, message)
 }
 
 /// The skill that metadata names, taken out of it.

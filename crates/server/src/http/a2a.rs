@@ -7,7 +7,7 @@ use crate::hub::Hub;
 use crate::push::check;
 use crate::session::More;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -93,11 +93,22 @@ const fn body_bytes(payload_bytes: usize) -> usize {
 /// Answers what no other route takes.
 pub(crate) async fn a2a(State(edge): State<A2aEdge>, request: Request) -> Response {
     match &edge.a2a {
-        Some(a2a) if a2a.takes(request.method(), request.uri().path()) => {
+        // What is not there is told in the words of whoever asks.
+        Some(a2a) if a2a.takes(request.method(), request.uri().path()) || speaks_a2a(&request) => {
             a2a.answer(edge.caller(request.headers()), request).await
         }
         _ => not_found(request).await,
     }
+}
+
+/// Whether a request for what is not there comes from a client of A2A: below an agent, or with
+/// its version.
+fn speaks_a2a(request: &Request) -> bool {
+    let headers = request.headers();
+    let kind = headers.get(header::CONTENT_TYPE);
+    let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let below = request.uri().path().starts_with("/agents/");
+    !is_grpc && (below || headers.contains_key("a2a-version"))
 }
 
 /// The way to the broker.

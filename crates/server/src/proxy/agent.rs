@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trunkline_a2a::wire::AgentSkill;
-use trunkline_a2a::{Ask, DownstreamCard, Gateway, Why};
+use trunkline_a2a::{Ask, DownstreamCard, Gateway, LONGEST_LABEL, Why};
 use trunkline_agent::{Agent, Host};
 use trunkline_types::session::Connector;
 use trunkline_types::{
@@ -29,8 +29,10 @@ const BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 /// How long what is being said may take until the server ends without waiting for the answer.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// The longest label that is made of a card, in bytes.
-const LONGEST_LABEL: usize = 900;
+/// Most tags of a card that become capabilities here.
+const MOST_TAGS: usize = 64;
+/// The longest tag that does, in bytes.
+const LONGEST_TAG: usize = 128;
 /// The longest text that is taken from a card, in bytes.
 const LONGEST_TEXT: usize = 4 << 10;
 /// The label that says where an agent is.
@@ -172,23 +174,54 @@ impl Shared {
         for (name, _) in skills(card) {
             builder = builder.skill(name.as_str(), relayer.clone());
         }
-        for tag in card.tags.iter().filter(|tag| tag.len() <= 128).take(64) {
-            builder = builder.capability(tag.as_str());
+        for tag in tags(card) {
+            builder = builder.capability(tag);
         }
+        let mut left_out = over_limits(card);
         // Media types only: of anything else the agent itself must judge.
         let are_types = |modes: &[String]| modes.iter().all(|mode| mode.contains('/'));
         for (label, values, fits) in [
             ("a2a-input-modes", &card.input_modes, are_types(&card.input_modes)),
             ("a2a-output-modes", &card.output_modes, are_types(&card.output_modes)),
+            // They fit, or the card would have been refused.
             ("a2a-required-extensions", &card.required_extensions, true),
         ] {
             let value = values.join(",");
-            if fits && !value.is_empty() && value.len() <= LONGEST_LABEL {
-                builder = builder.label(label, value);
+            if fits && value.len() <= LONGEST_LABEL {
+                if !value.is_empty() {
+                    builder = builder.label(label, value);
+                }
+            } else {
+                left_out.push(label.to_owned());
             }
+        }
+        if !left_out.is_empty() {
+            let left_out = left_out.join(", ");
+            tracing::warn!(agent = %self.id, left_out, "a card has more than is mirrored of it");
         }
         builder.start().await
     }
+}
+
+/// The tags of a card that become capabilities.
+fn tags(card: &DownstreamCard) -> impl Iterator<Item = &str> {
+    let tags = card.tags.iter().map(String::as_str);
+    tags.filter(|tag| tag.len() <= LONGEST_TAG).take(MOST_TAGS)
+}
+
+/// What of a card is over a limit here, for operators.
+fn over_limits(card: &DownstreamCard) -> Vec<String> {
+    let mut over = Vec::new();
+    // Two of one name here are one skill, and one without letters is none.
+    let lost = card.skills.len() - skills(card).count() + card.more_skills;
+    if lost > 0 {
+        over.push(format!("{lost} skills"));
+    }
+    let lost = card.tags.len() - tags(card).count();
+    if lost > 0 {
+        over.push(format!("{lost} tags"));
+    }
+    over
 }
 
 /// What a skill of ours is called where it is.

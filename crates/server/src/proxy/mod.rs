@@ -5,6 +5,7 @@
 //! can be read there is an agent of its id, whose deliveries are said to it.
 
 mod agent;
+mod before;
 mod clients;
 mod follow;
 mod grpc;

@@ -122,7 +122,14 @@ impl Relayer {
                     Err(HandlerError::reject(or(text, "it was declined elsewhere")))
                 }
                 End::Canceled(text) => {
-                    Err(HandlerError::fail(or(text, "it was called off elsewhere")))
+                    let text = or(text, "it was called off elsewhere");
+                    if !task.is_task() {
+                        return Err(HandlerError::fail(text));
+                    }
+                    // There is nothing to be called off there any more.
+                    known.send_replace(String::new());
+                    self.shared.cancel(task, text).await.map_err(refused)?;
+                    Err(HandlerError::release())
                 }
                 End::Waits { reason, message, mark, shown: _ } => {
                     if turn.link.said < said {

@@ -1,19 +1,24 @@
 //! Saying something to an agent elsewhere, and what follows if that fails.
 
 use super::agent::{Shared, theirs};
-use super::http::{News, Opened};
+use super::http::{Beside, News, Opened};
 use super::turn::Turn;
 use std::time::Duration;
 use trunkline_a2a::wire::stream_response::Payload as Told;
 use trunkline_a2a::wire::{
     Message, SendMessageConfiguration, SendMessageRequest, StreamResponse, Struct,
 };
-use trunkline_a2a::{Ask, End, Relay, Step, Trouble, Why, first_message};
+use trunkline_a2a::{
+    Ask, Beside as Said, End, Relay, Step, Trouble, Why, first_message, take_metadata,
+};
 use trunkline_agent::{HandlerError, HandlerResult};
 use trunkline_types::SkillName;
 
 /// How much longer than a task's time to live an answer is waited for.
 const AFTER: Duration = Duration::from_secs(1);
+
+/// Most tasks that a message refers to and that are looked up for it.
+const MOST_REFERENCES: usize = 16;
 
 impl Turn<'_> {
     /// Looks at what became of a message that was on its way when the broker ended.
@@ -64,34 +69,64 @@ impl Turn<'_> {
             .map_err(|fault| HandlerError::fail(fault.message))
     }
 
-    fn request(&self) -> HandlerResult<Box<SendMessageRequest>> {
+    /// The request that says it next.
+    async fn request(&self) -> HandlerResult<Box<SendMessageRequest>> {
         let mut message = self.message()?;
         message.task_id.clone_from(&self.link.task);
         message.context_id.clone_from(&self.link.context);
         if self.link.task.is_empty()
             && let Some(context) = self.task.context()
         {
-            message.context_id = context.to_string();
+            let theirs = self.by.shared.their_context(self.task, context).await;
+            message.context_id = theirs.unwrap_or_else(|| context.to_string());
         }
-        let modes = self.task.header("a2a-accepted-output-modes").unwrap_or_default();
-        let modes = modes.split(',').map(str::trim).filter(|mode| !mode.is_empty());
+        let references = std::mem::take(&mut message.reference_task_ids);
+        for named in references.iter().take(MOST_REFERENCES) {
+            // What is not done there is not known there.
+            message.reference_task_ids.extend(self.by.shared.their_task(self.task, named).await);
+        }
+        let header = |name: &str| self.task.header(name).unwrap_or_default();
+        let (modes, of_request) = match self.answer() {
+            None => {
+                let modes = header("a2a-accepted-output-modes").split(',').map(str::trim);
+                let modes = modes.filter(|mode| !mode.is_empty()).map(str::to_owned).collect();
+                let names = header("a2a-request-metadata");
+                (modes, serde_json::from_str(names).unwrap_or_default())
+            }
+            Some(said) => (said.output_modes, said.of_request),
+        };
         let configuration = SendMessageConfiguration {
-            accepted_output_modes: modes.map(str::to_owned).collect(),
+            accepted_output_modes: modes,
             return_immediately: true,
             ..SendMessageConfiguration::default()
         };
-        let named = self.task.header("a2a-skill").or(self.task.skill().map(SkillName::as_str));
-        let metadata = named.map(|named| {
-            let skill = theirs(&self.by.card, named);
-            Struct([("skill".to_owned(), skill.into())].into_iter().collect())
-        });
+        let Struct(mut metadata) = take_metadata(&mut message, &of_request);
+        if let Some(named) =
+            self.task.header("a2a-skill").or(self.task.skill().map(SkillName::as_str))
+        {
+            metadata.insert("skill".to_owned(), theirs(&self.by.card, named).into());
+        }
+        let metadata = (!metadata.is_empty()).then_some(Struct(metadata));
         let (message, configuration) = (Some(message), Some(configuration));
         Ok(Box::new(SendMessageRequest { message, configuration, metadata, ..Default::default() }))
     }
 
+    /// What was said beside what is to be said next, if that is an answer.
+    fn answer(&self) -> Option<Said> {
+        let place = self.link.said.checked_sub(1)?;
+        self.task.messages().get(place).map(Said::of)
+    }
+
+    /// What goes beside the request: an answer declares extensions of its own, if it does.
+    fn beside(&self) -> Beside {
+        let said = self.answer().map(|said| said.extensions.join(",")).unwrap_or_default();
+        let extensions = if said.is_empty() { self.beside.extensions.clone() } else { Some(said) };
+        Beside { extensions, via: self.beside.via.clone() }
+    }
+
     /// Says what is to be said next, and follows what becomes of it.
     pub(super) async fn say(&mut self) -> HandlerResult<End> {
-        let mut request = self.request()?;
+        let mut request = self.request().await?;
         self.link.sending = true;
         self.note().await?;
         let first = match self.send(&request).await {
@@ -135,12 +170,12 @@ impl Turn<'_> {
         let left = self.task.remaining().map(|left| left + AFTER);
         let within = left.map_or(settings.answer_within, |left| settings.answer_within.min(left));
         let interface = &self.by.card.interface;
-        let request = Box::new(request.clone());
+        let (request, beside) = (Box::new(request.clone()), self.beside());
         if !self.by.card.streaming {
             let ask = Ask::Send(request);
-            return Ok((http.ask(interface, &ask, &self.beside, within).await?, None));
+            return Ok((http.ask(interface, &ask, &beside, within).await?, None));
         }
-        match http.open(interface, &Ask::Stream(request), &self.beside, within).await? {
+        match http.open(interface, &Ask::Stream(request), &beside, within).await? {
             Opened::One(response) => Ok((*response, None)),
             Opened::Many(mut news) => match news.next(within).await? {
                 Some(first) => Ok((first, Some(news))),

@@ -47,7 +47,8 @@ pub(crate) struct Event {
 }
 
 /// What the agent does with what it is told, by the first word:
-/// - `ask` asks once and then tells what it got; `nonsense` answers with a broken message;
+/// - `ask` asks once and then tells what it got, `both` asks twice; `auth` asks to be let in;
+///   `nonsense` answers with a broken message;
 /// - `fail` and `reject` do so; `whole` answers with two parts; `empty` says nothing; `bare` answers
 ///   with a message and nothing else; `file` makes an artifact of a link with a name;
 /// - `write` makes an artifact of two pieces and completes when told `go`; `hold` never ends;
@@ -59,6 +60,17 @@ async fn work(task: Task) -> HandlerResult<Option<Payload>> {
         "ask" => match task.messages().last() {
             None => Err(HandlerError::pause(PauseReason::Input, Some("which?".into()))),
             Some(said) => Ok(Some(format!("{text}: {}", said.to_text()).into())),
+        },
+        "both" => match task.messages() {
+            [] => Err(HandlerError::pause(PauseReason::Input, Some("first?".into()))),
+            [_] => Err(HandlerError::pause(PauseReason::Input, Some("second?".into()))),
+            [first, second, ..] => {
+                Ok(Some(format!("{} {}", first.to_text(), second.to_text()).into()))
+            }
+        },
+        "auth" => match task.messages().last() {
+            None => Err(HandlerError::pause(PauseReason::Auth, Some("the key, please".into()))),
+            Some(said) => Ok(Some(format!("let in by {}", said.to_text()).into())),
         },
         "fail" => Err(HandlerError::fail("no luck")),
         "reject" => Err(HandlerError::reject("not mine")),

@@ -45,11 +45,19 @@ async fn every_agent_has_a_card_with_all_bindings() {
 #[tokio::test]
 async fn the_brokers_card_has_the_skills_of_all_agents() {
     let bench = Bench::start().await;
-    let other = bench.broker.agent("other").skill("else", always).start().await.unwrap();
+    let other = bench.broker.agent("other").skill("else", always).skill("help", always);
+    let other = other.description("Does more.").capability("fast");
+    let other = other.label("a2a-input-modes", "text/plain").start().await.unwrap();
     let card = bench.raw("GET", CARD, &[], "").await.json();
-    let skills: Vec<_> =
-        card["skills"].as_array().unwrap().iter().map(|skill| skill["id"].clone()).collect();
-    assert_eq!(skills, ["else", "help"]);
+    let skills = card["skills"].as_array().unwrap();
+    let ids: Vec<_> = skills.iter().map(|skill| skill["id"].clone()).collect();
+    assert_eq!(ids, ["else", "help"]);
+    let of = |at: usize, name: &str| skills[at][name].clone();
+    assert_eq!((of(0, "description"), of(0, "tags")), (json!("Does more."), json!(["fast"])));
+    assert_eq!(of(0, "inputModes"), json!(["text/plain"]));
+    // What two offer has the tags of both, and takes what either takes: one of them anything.
+    assert_eq!((of(1, "description"), of(1, "tags")), (json!("Helps."), json!(["helper", "fast"])));
+    assert_eq!(of(1, "inputModes"), json!(null));
     drop(other);
 }
 

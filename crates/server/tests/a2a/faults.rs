@@ -2,7 +2,8 @@
 
 use super::bench::{Bench, always, answered, said};
 use serde_json::{Value, json};
-use trunkline_agent::Host;
+use trunkline_agent::{HandlerError, HandlerResult, Host, Task};
+use trunkline_types::{InboxAddress, InboxChange, PauseReason, WhenFull};
 
 /// What a call is refused with: code, reason and domain.
 async fn refused(bench: &Bench, method: &str, params: Value) -> (i64, String) {
@@ -70,6 +71,95 @@ async fn media_types_extensions_and_nonsense_of_agents_have_their_errors() {
 }
 
 #[tokio::test]
+async fn what_an_agent_requires_is_required_at_the_root_too() {
+    let bench = Bench::start().await;
+    let picky = bench.broker.agent("picky").skill("pick", work_once);
+    let picky = picky.label("a2a-input-modes", "text/plain");
+    let picky = picky.label("a2a-required-extensions", "urn:x").start().await.unwrap();
+    let send = async |headers: &[(&str, &str)], task: Option<&str>, parts: Value| {
+        let mut all = vec![("A2A-Version", "1.0"), ("Content-Type", "application/json")];
+        all.extend(headers);
+        let mut message = json!({"messageId": "m", "role": "ROLE_USER", "parts": parts,
+            "metadata": {"skill": "pick"}});
+        if let Some(task) = task {
+            message["taskId"] = task.into();
+        }
+        let body = json!({ "message": message }).to_string();
+        let answer = bench.raw("POST", "/message:send", &all, body).await;
+        (answer.status, answer.json())
+    };
+    let reason = |answer: &Value| answer["error"]["details"][0]["reason"].clone();
+    let declared = [("A2A-Extensions", "urn:x")];
+    let (text, data) = (json!([{"text": "x"}]), json!([{"data": 1}]));
+    let mut task = None;
+    // What begins a task, and what answers it.
+    for _turn in 0..2 {
+        let task_id = task.as_deref();
+        let (status, answer) = send(&[], task_id, text.clone()).await;
+        assert_eq!((status, reason(&answer)), (400, json!("EXTENSION_SUPPORT_REQUIRED")));
+        let (status, answer) = send(&declared, task_id, data.clone()).await;
+        assert_eq!((status, reason(&answer)), (400, json!("CONTENT_TYPE_NOT_SUPPORTED")));
+        let (status, answer) = send(&declared, task_id, text.clone()).await;
+        assert_eq!(status, 200, "{answer}");
+        task = Some(answer["task"]["id"].as_str().unwrap().to_owned());
+    }
+    drop(picky);
+}
+
+/// Asks once, and is done.
+async fn work_once(task: Task) -> HandlerResult<&'static str> {
+    if task.messages().is_empty() {
+        return Err(HandlerError::pause(PauseReason::Input, None));
+    }
+    Ok("done")
+}
+
+#[tokio::test]
+async fn an_inbox_that_is_full_says_when_to_try_again() {
+    let bench = Bench::start().await;
+    let away = bench.broker.agent("away").skill("away", always);
+    away.start().await.unwrap().stop().await;
+    let inbox = InboxAddress::Agent("away".parse().unwrap());
+    let change =
+        InboxChange { limit: Some(1), when_full: Some(WhenFull::Reject), ..InboxChange::default() };
+    bench.broker.set_inbox(inbox, change).await.unwrap();
+    let send = json!({"message": said("x"), "configuration": {"returnImmediately": true}});
+    let path = "/agents/away/message:send";
+    assert_eq!(bench.rest("POST", path, &send).await.status, 200);
+    let full = bench.rest("POST", path, &send).await;
+    assert_eq!(full.status, 429, "{}", full.text());
+    assert!(full.header("retry-after").parse::<u64>().is_ok(), "{}", full.text());
+    let error = full.json()["error"].clone();
+    assert_eq!((&error["code"], &error["status"]), (&json!(429), &json!("RESOURCE_EXHAUSTED")));
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": send});
+    let headers = [("A2A-Version", "1.0"), ("Content-Type", "application/json")];
+    let full = bench.raw("POST", "/agents/away", &headers, call.to_string()).await;
+    assert!(full.header("retry-after").parse::<u64>().is_ok(), "{}", full.text());
+    assert_eq!(full.json()["error"]["data"][0]["reason"], "EXHAUSTED");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_as_an_error_of_the_standard() {
+    let bench = Bench::start().await;
+    let refused = bench.rest("PUT", "/agents/helper/tasks", &Value::Null).await;
+    let error = refused.json()["error"].clone();
+    assert_eq!((refused.status, &error["code"]), (405, &json!(405)), "{error}");
+    assert_eq!(refused.header("allow"), "GET, HEAD");
+    assert_eq!(error["details"][0]["reason"], "METHOD_NOT_ALLOWED");
+    // Below an agent whoever asks, elsewhere a client of the standard.
+    for (path, headers) in [
+        ("/agents/helper/nothing/is/here", &[][..]),
+        ("/nothing/is/here", &[("A2A-Version", "1.0")][..]),
+    ] {
+        let nothing = bench.raw("GET", path, headers, "").await;
+        assert_eq!((nothing.status, nothing.kind()), (404, "application/a2a+json"), "{path}");
+        assert_eq!(nothing.json()["error"]["details"][0]["reason"], "METHOD_NOT_FOUND");
+    }
+    let plain = bench.raw("GET", "/nothing/is/here", &[], "").await;
+    assert!(plain.text().starts_with("nothing is at /nothing/is/here"), "{}", plain.text());
+}
+
+#[tokio::test]
 async fn what_only_1_0_has_is_refused_to_another_version_and_to_none() {
     let bench = Bench::start().await;
     for version in [None, Some("0.3"), Some("9.9")] {
@@ -86,6 +176,10 @@ async fn what_only_1_0_has_is_refused_to_another_version_and_to_none() {
     }
     let answer = bench.raw("GET", "/agents/helper/tasks?A2A-Version=1.0", &[], "").await;
     assert_eq!(answer.status, 200);
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "ListTasks"}).to_string();
+    let headers = [("Content-Type", "application/json")];
+    let answer = bench.raw("POST", "/agents/helper?A2A-Version=1.0", &headers, body).await.json();
+    assert_eq!(answer["result"]["totalSize"], 0, "{answer}");
 }
 
 #[tokio::test]

@@ -186,6 +186,7 @@ async fn errors_over_grpc_have_the_standards_details() {
     assert_eq!(reason(&nonsense), standard("INVALID_AGENT_RESPONSE"));
     let large = client.send_message(v1(said(&"x".repeat(3 << 20)))).await.unwrap_err();
     assert_eq!(large.code(), Code::OutOfRange);
+    assert_eq!(reason(&large), ("TOO_LARGE".to_owned(), "trunkline".to_owned()));
     // The connection lives on.
     assert!(client.send_message(v1(said("x"))).await.is_ok());
 }

@@ -286,3 +286,118 @@ async fn a_restart_finds_the_agents_elsewhere_again_and_goes_on_with_their_tasks
     let removed = near.raw("DELETE", "/api/v1/agents/far", &[], "").await;
     assert_eq!(removed.status, 404);
 }
+
+#[tokio::test]
+async fn what_a_client_says_beside_a_message_and_an_answer_reaches_the_agent_elsewhere() {
+    let bench = Bench::start().await;
+    let far = Far::plain(|method, _, before| match (method, before) {
+        ("SendMessage", 0) => React::Result(shown("INPUT_REQUIRED", &[])),
+        ("SendMessage", _) => React::Result(shown("COMPLETED", &["done"])),
+        _ => React::Status(404),
+    })
+    .await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let send = async |message: Value, number: &str| {
+        let headers = [
+            ("A2A-Version", "1.0"),
+            ("Content-Type", "application/json"),
+            ("A2A-Extensions", &format!("urn:{number}")),
+        ];
+        let body = json!({
+            "message": message,
+            "configuration": {"acceptedOutputModes": [format!("text/{number}")]},
+            "metadata": {"of": number, "both": number},
+        });
+        let path = "/agents/far/message:send";
+        bench.raw("POST", path, &headers, body.to_string()).await.json()["task"].clone()
+    };
+    let with = |mut message: Value| {
+        message["metadata"] = json!({"own": 1, "both": "message"});
+        message
+    };
+    let waits = send(with(said("first")), "one").await;
+    assert_eq!(waits["status"]["state"], "TASK_STATE_INPUT_REQUIRED", "{waits}");
+    let ended = send(with(answered(waits["id"].as_str().unwrap(), "second")), "two").await;
+    assert_eq!(ended["status"]["state"], "TASK_STATE_COMPLETED", "{ended}");
+    let called = far.called("SendMessage");
+    assert_eq!(called.len(), 2);
+    for (call, number) in called.iter().zip(["one", "two"]) {
+        assert_eq!(call.headers["a2a-extensions"], format!("urn:{number}"));
+        let modes = &call.params["configuration"]["acceptedOutputModes"];
+        assert_eq!(*modes, json!([format!("text/{number}")]));
+        // Each where it was said.
+        assert_eq!(call.params["metadata"], json!({ "of": number }));
+        let own = json!({"own": 1, "both": "message"});
+        assert_eq!(call.params["message"]["metadata"], own, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_and_a_task_are_called_there_as_they_are_there() {
+    let bench = Bench::start().await;
+    // It calls conversations as it likes.
+    let far = Far::plain(|method, _, _| match method {
+        "SendMessage" => React::Result(shown("COMPLETED", &["done"])),
+        _ => React::Status(404),
+    })
+    .await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let first = bench.far("first").await;
+    let here = bench.task("x").await;
+    let mut message = said("second");
+    message["contextId"] = first["contextId"].clone();
+    message["referenceTaskIds"] = json!([first["id"], here["id"], "no-id"]);
+    let body = json!({ "message": message });
+    let path = "/agents/far/message:send";
+    let second = bench.rest("POST", path, &body).await.json()["task"].clone();
+    assert_eq!(second["contextId"], first["contextId"]);
+    let called = far.called("SendMessage");
+    assert_eq!(called[0].params["message"]["contextId"], first["contextId"]);
+    let told = &called[1].params["message"];
+    assert_eq!(told["contextId"], "far-c");
+    assert_eq!(told["referenceTaskIds"], json!(["far-1"]), "{told}");
+    // Another conversation is another one.
+    bench.far("third").await;
+    assert_ne!(far.called("SendMessage")[2].params["message"]["contextId"], "far-c");
+}
+
+#[tokio::test]
+async fn a_task_that_was_called_off_elsewhere_is_called_off_here() {
+    let bench = Bench::start().await;
+    let far = Far::plain(|method, _, _| match method {
+        "SendMessage" => {
+            let mut task = super::far::task("CANCELED", &[]);
+            let parts = json!([{"text": "not today"}]);
+            task["status"]["message"] =
+                json!({"messageId": "q", "role": "ROLE_AGENT", "parts": parts});
+            React::Result(json!({ "task": task }))
+        }
+        _ => React::Status(404),
+    })
+    .await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let ended = bench.far("x").await;
+    assert_eq!(ended["status"]["state"], "TASK_STATE_CANCELED", "{ended}");
+    assert_eq!(reason(&ended), "not today");
+    assert_eq!(far.called("SendMessage").len(), 1);
+    // It is over there already.
+    assert_eq!(far.called("CancelTask").len(), 0);
+    // A plain request has no such end.
+    let to = Destination::Agent("far".parse().unwrap());
+    let refused = bench.broker.request(to, "x").await.unwrap_err();
+    assert!(refused.to_string().contains("not today"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_card_that_lacks_what_a_skill_must_have_is_refused() {
+    let bench = Bench::start().await;
+    for field in ["description", "tags"] {
+        let far = Far::plain(|_, _, _| React::Status(404)).await;
+        far.change(|card| {
+            card["skills"][0].as_object_mut().unwrap().remove(field);
+        });
+        let refused = bench.add(&far.url(), json!({})).await;
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert!(refused.text().contains(&format!("lacks skills[0].{field}")), "{}", refused.text());
+    }
+}

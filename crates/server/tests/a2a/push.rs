@@ -312,6 +312,29 @@ async fn credentials_without_a_scheme_are_refused_in_every_binding_and_version()
     assert_eq!(list["result"]["configs"], Value::Null);
 }
 
+#[tokio::test]
+async fn the_tenant_of_a_query_counts_for_one_webhook_too() {
+    let bench = Bench::with(settings()).await;
+    let hook = Hook::start(&[]).await;
+    let id = begun(&bench, "hold", &hook.config()).await;
+    let one = format!("/tasks/{id}/pushNotificationConfigs/c");
+    for (method, tenant, status) in [
+        ("GET", "acme", 404),
+        ("DELETE", "acme", 404),
+        ("DELETE", "agents/nobody", 404),
+        ("GET", "default", 200),
+        ("DELETE", "agents/helper", 200),
+        ("GET", "default", 404),
+    ] {
+        let path = format!("{one}?tenant={tenant}");
+        assert_eq!(
+            bench.rest(method, &path, &json!(null)).await.status,
+            status,
+            "{method} {tenant}"
+        );
+    }
+}
+
 /// Waits until every order for a webhook has ended.
 async fn until_all_orders_ended(bench: &Bench) {
     let session = bench.broker.shared_session().await.unwrap();

@@ -1,8 +1,11 @@
 //! Messages: what comes of them, and several turns.
 
-use super::bench::{Bench, always, answered, said};
-use serde_json::json;
-use trunkline_agent::{HandlerResult, Host, Task};
+use super::bench::{Answer, Bench, always, answered, said};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Notify;
+use trunkline_agent::{HandlerError, HandlerResult, Host, Task};
+use trunkline_types::PauseReason;
 
 #[tokio::test]
 async fn a_message_is_answered_with_the_task_that_it_made() {
@@ -195,6 +198,96 @@ async fn the_same_message_twice_makes_two_tasks_unless_a_key_says_otherwise() {
     assert_eq!(first["task"]["id"], second["task"]["id"]);
     let other = keyed("y").await;
     assert_eq!((other.status, &other.json()["error"]["status"]), (409, &json!("ALREADY_EXISTS")));
+}
+
+/// Sends a message under a key.
+async fn keyed(bench: &Bench, key: &str, message: &Value) -> Answer {
+    let headers = [
+        ("A2A-Version", "1.0"),
+        ("Content-Type", "application/a2a+json"),
+        ("Idempotency-Key", key),
+    ];
+    let body = json!({ "message": message }).to_string();
+    bench.raw("POST", "/agents/helper/message:send", &headers, body).await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_sent_again_under_its_key_is_taken_once() {
+    let bench = Bench::start().await;
+    let id = bench.task("both").await["id"].as_str().unwrap().to_owned();
+    let asks = |task: &Value| task["status"]["message"]["parts"][0]["text"].clone();
+    // Again it is no answer to the second question.
+    for _again in 0..2 {
+        let task = keyed(&bench, "k-1", &answered(&id, "one")).await.json()["task"].clone();
+        assert_eq!(task["status"]["state"], "TASK_STATE_INPUT_REQUIRED", "{task}");
+        assert_eq!(asks(&task), "second?");
+    }
+    let other = keyed(&bench, "k-1", &answered(&id, "another")).await;
+    assert_eq!((other.status, &other.json()["error"]["status"]), (409, &json!("ALREADY_EXISTS")));
+    // Nor is it refused because the task waits no longer.
+    for (key, text) in [("k-2", "two"), ("k-2", "two"), ("k-1", "one")] {
+        let task = keyed(&bench, key, &answered(&id, text)).await.json()["task"].clone();
+        assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED", "{key}: {task}");
+        assert_eq!(asks(&task), "one two");
+        // What says so is no client's affair.
+        let history = task["history"].as_array().unwrap();
+        let answer = history.iter().find(|said| said["parts"][0]["text"] == "two").unwrap();
+        assert_eq!(answer["parts"][0]["mediaType"], "text/plain");
+        assert_eq!(answer["messageId"], "m-2");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_waits_for_what_its_task_does_now() {
+    let bench = Bench::start().await;
+    let go = Arc::new(Notify::new());
+    let let_go = go.clone();
+    let agent = bench.broker.agent("slow").skill("slow", move |task: Task| {
+        let go = go.clone();
+        async move {
+            if task.messages().is_empty() {
+                return Err(HandlerError::pause(PauseReason::Input, None));
+            }
+            go.notified().await;
+            Ok("done")
+        }
+    });
+    let _agent = agent.start().await.unwrap();
+    let headers = [
+        ("A2A-Version", "1.0"),
+        ("Content-Type", "application/a2a+json"),
+        ("Idempotency-Key", "k-1"),
+    ];
+    let body = json!({ "message": said("x") }).to_string();
+    let path = "/agents/slow/message:send";
+    let first = bench.raw("POST", path, &headers, body.clone()).await.json();
+    assert_eq!(first["task"]["status"]["state"], "TASK_STATE_INPUT_REQUIRED");
+    let id = first["task"]["id"].as_str().unwrap().to_owned();
+    let configuration = json!({"returnImmediately": true});
+    let answer = json!({"message": answered(&id, "go"), "configuration": configuration});
+    bench.rest("POST", path, &answer).await;
+    bench.until_task(&id, "WORKING").await;
+    // Whether it is let go before or after that is asked again makes no difference.
+    let (again, ()) = tokio::join!(bench.raw("POST", path, &headers, body), async {
+        for _ in 0..20 {
+            bench.shown(&id).await;
+        }
+        let_go.notify_one();
+    });
+    assert_eq!(again.json()["task"]["status"]["state"], "TASK_STATE_COMPLETED");
+}
+
+#[tokio::test]
+async fn a_task_that_waits_to_be_let_in_goes_on_when_it_is() {
+    let bench = Bench::start().await;
+    let waits = bench.task("auth").await;
+    assert_eq!(waits["status"]["state"], "TASK_STATE_AUTH_REQUIRED", "{waits}");
+    assert_eq!(waits["status"]["message"]["parts"][0]["text"], "the key, please");
+    let id = waits["id"].as_str().unwrap();
+    let done = bench.rpc("SendMessage", json!({ "message": answered(id, "me") })).await;
+    let status = &done["result"]["task"]["status"];
+    assert_eq!(status["state"], "TASK_STATE_COMPLETED", "{done}");
+    assert_eq!(status["message"]["parts"][0]["text"], "let in by me");
 }
 
 #[tokio::test]

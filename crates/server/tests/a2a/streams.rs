@@ -2,6 +2,8 @@
 
 use super::bench::{Bench, Event, answered, said};
 use serde_json::{Value, json};
+use trunkline_broker::BrokerConfig;
+use trunkline_server::ServerConfig;
 
 fn states(events: &[Event]) -> Vec<&str> {
     events.iter().map(Event::state).filter(|state| !state.is_empty()).collect()
@@ -153,4 +155,30 @@ async fn following_ends_with_a_cancel() {
     let events = bench.stream("GET", &subscribe(&id), &[], &json!(null)).await;
     bench.rpc("CancelTask", json!({ "id": id })).await;
     assert_eq!(events.rest().await.last().unwrap().state(), "CANCELED");
+}
+
+#[tokio::test]
+async fn events_that_are_no_longer_kept_are_told_as_a_gap() {
+    let mut broker = BrokerConfig::ephemeral();
+    broker.engine.task_events = 4;
+    let bench = Bench::open(ServerConfig::default(), broker).await;
+    let waits = bench.task("write").await;
+    let id = waits["id"].as_str().unwrap().to_owned();
+    bench.rpc("SendMessage", json!({ "message": answered(&id, "go") })).await;
+    let task = bench.until(&id, "COMPLETED").await;
+    // The first piece of the artifact is among what is gone.
+    assert_eq!(task["metadata"]["gap"]["first"], 1, "{task}");
+    let last = task["metadata"]["gap"]["last"].as_u64().unwrap();
+    let resumed = [("Last-Event-ID", "1")];
+    let events = bench.stream("GET", &subscribe(&id), &resumed, &Value::Null).await.rest().await;
+    let gaps: Vec<_> = events
+        .iter()
+        .filter(|event| !event.data["statusUpdate"]["metadata"]["gap"].is_null())
+        .collect();
+    let shown = &events[0].data["task"]["metadata"]["gap"];
+    // It is told once: with the task as it was, or between what is known.
+    assert_eq!(usize::from(!shown.is_null()) + gaps.len(), 1, "{events:?}");
+    let gap = gaps.first().map_or(shown, |event| &event.data["statusUpdate"]["metadata"]["gap"]);
+    assert_eq!(gap["last"], last, "{events:?}");
+    assert_eq!(events.last().unwrap().state(), "COMPLETED");
 }

@@ -89,3 +89,28 @@ async fn what_is_sent_to_an_agent_that_is_away_waits_as_long_as_its_inbox_says()
     let still = bench.rest("GET", &path, &json!(null)).await.json();
     assert_eq!(still["status"]["state"], "TASK_STATE_SUBMITTED", "{still}");
 }
+
+#[tokio::test]
+async fn the_field_tenant_names_an_agent_in_every_binding() {
+    let bench = Bench::start().await;
+    let other = bench.broker.agent("other").skill("else", always).start().await.unwrap();
+    let send = json!({"tenant": "agents/helper", "message": said("x")});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": send});
+    let headers = [("A2A-Version", "1.0"), ("Content-Type", "application/json")];
+    let task = bench.raw("POST", "/", &headers, call.to_string()).await.json();
+    assert_eq!(task["result"]["task"]["status"]["state"], "TASK_STATE_COMPLETED", "{task}");
+    let id = task["result"]["task"]["id"].as_str().unwrap().to_owned();
+    let sent = bench.rest("POST", "/message:send", &send).await;
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    for (agent, total) in [("helper", 2), ("helper/default", 2), ("other", 0)] {
+        let list = format!("/tasks?tenant=agents/{agent}");
+        assert_eq!(bench.rest("GET", &list, &json!(null)).await.json()["totalSize"], total);
+    }
+    let read = bench.rest("GET", &format!("/tasks/{id}?tenant=agents/other"), &json!(null)).await;
+    assert_eq!(read.status, 404);
+    let beside = json!({"tenant": "agents/other", "message": said("x")});
+    let refused = bench.rest("POST", "/agents/helper/message:send", &beside).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("but the path names 'helper'"), "{}", refused.text());
+    drop(other);
+}
