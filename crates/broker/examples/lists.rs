@@ -176,7 +176,7 @@ async fn connect(broker: &Broker, session: u128, card: Option<AgentCard>) -> Res
     let hello = Hello {
         session: SessionId(session),
         card,
-        credit: Credit { deliveries: 2048, events: 0 },
+        credit: Credit { deliveries: 1 << 20, events: 0 },
         subscriptions: Vec::new(),
         next_operation: 1,
         held: Vec::new(),

@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(4);
 pub(super) struct Scrub {
     /// What is looked at.
     stage: Stage,
+    /// The last place in each table when it began: what has come since was only just written, and as
+    /// fast as that may come it would never end.
+    until: Option<[i64; Kind::ALL.len()]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -114,10 +117,21 @@ fn entries(kind: Kind) -> String {
     };
     let by = if kind == Kind::Key { "keys_by_hash".to_owned() } else { format!("{rows}_by_id") };
     format!(
-        "SELECT {order}, place, (SELECT {row} FROM {rows} AS t NOT INDEXED WHERE t.place = i.place)
+        "SELECT {order}, place, place > ?3
+            OR (SELECT {row} FROM {rows} AS t NOT INDEXED WHERE t.place = i.place)
          FROM {rows} AS i INDEXED BY {by}
          WHERE ({order}) > (?1, ?2) ORDER BY {order} LIMIT {ROWS}"
     )
+}
+
+/// The last place in each table.
+fn lasts(store: &Store) -> Result<[i64; Kind::ALL.len()], Error> {
+    let mut lasts = [-1; Kind::ALL.len()];
+    for (kind, last) in Kind::ALL.into_iter().zip(&mut lasts) {
+        let sql = format!("SELECT coalesce(max(place), -1) FROM {}", kind.rows());
+        *last = store.connection().query_row(&sql, [], |row| row.get(0))?;
+    }
+    Ok(lasts)
 }
 
 impl Entry {
@@ -142,7 +156,7 @@ impl Entry {
 impl Scrub {
     /// One that has everything before it.
     pub(super) fn new() -> Self {
-        Self { stage: Stage::Rows(0, -1) }
+        Self { stage: Stage::Rows(0, -1), until: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -155,6 +169,9 @@ impl Scrub {
     /// What SQLite says, or that an index does not fit its table, after which it goes on behind that.
     pub(super) fn look(&mut self, store: &Store, bad: &mut Vec<BadRow>) -> Result<(), Error> {
         let begun = Instant::now();
+        if self.until.is_none() {
+            self.until = Some(lasts(store)?);
+        }
         while !self.is_over() && bad.is_empty() && begun.elapsed() < LOOK {
             match self.stage {
                 Stage::Rows(at, behind) => self.rows(store, at, behind, bad)?,
@@ -163,6 +180,11 @@ impl Scrub {
             }
         }
         Ok(())
+    }
+
+    /// Up to where a table is looked at.
+    fn until(&self, at: usize) -> i64 {
+        self.until.map_or(i64::MAX, |until| until[at])
     }
 
     fn rows(
@@ -174,14 +196,15 @@ impl Scrub {
     ) -> Result<(), Error> {
         let (kind, connection) = (Kind::ALL[at], store.connection());
         let sql = format!(
-            "SELECT {} FROM {} NOT INDEXED WHERE place > ?1 ORDER BY place LIMIT {ROWS}",
+            "SELECT {} FROM {} NOT INDEXED WHERE place > ?1 AND place <= ?2
+             ORDER BY place LIMIT {ROWS}",
             kind.columns(),
             kind.rows()
         );
         let mut last = None;
         {
             let mut some = connection.prepare_cached(&sql)?;
-            let mut rows = some.query([behind])?;
+            let mut rows = some.query([behind, self.until(at)])?;
             while let Some(row) = rows.next()? {
                 last = Some(row.get(0)?);
                 sound(kind.checked(store.hashes(), row), bad)?;
@@ -205,12 +228,12 @@ impl Scrub {
     }
 
     fn entries(&mut self, store: &Store, at: usize, after: Entry) -> Result<(), Error> {
-        let kind = Kind::ALL[at];
+        let (kind, until) = (Kind::ALL[at], self.until(at));
         let mut last = None;
         let mut some = store.connection().prepare_cached(&entries(kind))?;
         let mut rows = match after {
-            Entry::Id(tenant, id) => some.query(params![tenant, id])?,
-            Entry::Hash(hash, place) => some.query([hash, place])?,
+            Entry::Id(tenant, id) => some.query(params![tenant, id, until])?,
+            Entry::Hash(hash, place) => some.query([hash, place, until])?,
         };
         while let Some(row) = rows.next()? {
             let place = Sequence(row.get::<_, i64>(2)?.cast_unsigned());
