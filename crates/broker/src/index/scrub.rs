@@ -258,3 +258,44 @@ impl Scrub {
         *self = Self::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::keys;
+    use crate::index::rows::Row;
+    use trunkline_engine::KeyRow;
+    use trunkline_types::{MessageId, Partition, TenantId, WallTime};
+
+    fn row(place: u64) -> Row {
+        let id = MessageId::from_parts(1, Partition(0), place);
+        let accepted = KeyRow { id, fingerprint: place, expires_at: WallTime(place) };
+        let key = format!("k-{place}").parse().unwrap();
+        Row { place: Sequence(place), tenant: TenantId::default(), key, accepted }
+    }
+
+    /// The places of bad rows that are found until it is over.
+    fn found(mut scrub: Scrub, store: &Store) -> Vec<u64> {
+        let mut found = Vec::new();
+        while !scrub.is_over() {
+            let mut bad = Vec::new();
+            scrub.look(store, &mut bad).unwrap();
+            found.extend(bad.iter().map(|row| row.place.0));
+        }
+        found
+    }
+
+    #[test]
+    fn rows_that_came_after_it_began_are_left_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let insert = |rows: &[Row]| keys::insert(store.connection(), store.hashes(), rows).unwrap();
+        insert(&[row(1), row(2)]);
+        let begun = Scrub { until: Some(lasts(&store).unwrap()), ..Scrub::new() };
+        insert(&[row(3), row(4)]);
+        let damage = "UPDATE keys SET expires = 9 WHERE place IN (2, 4)";
+        assert_eq!(store.connection().execute(damage, []), Ok(2));
+        assert_eq!(found(begun, &store), [2]);
+        assert_eq!(found(Scrub::new(), &store), [2, 4]);
+    }
+}
