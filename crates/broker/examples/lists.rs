@@ -74,7 +74,7 @@ async fn main() -> Result<(), Failure> {
         "{count} tasks ended in {:.1} s, {indexed} on disk only; the index's thread took {:.1} µs of a \
          processor for each",
         begun.elapsed().as_secs_f64(),
-        index_time().as_secs_f64() * 1e6 / count.max(1) as f64
+        index_time().as_secs_f64() * 1e6 / f64::from(u32::try_from(count)?.max(1))
     );
     let none = || TaskFilter { limit: 1000, ..TaskFilter::default() };
     let agent = "a-7".parse().ok();
@@ -176,7 +176,7 @@ async fn connect(broker: &Broker, session: u128, card: Option<AgentCard>) -> Res
     let hello = Hello {
         session: SessionId(session),
         card,
-        credit: Credit { deliveries: 1 << 20, events: 0 },
+        credit: Credit { deliveries: 2048, events: 0 },
         subscriptions: Vec::new(),
         next_operation: 1,
         held: Vec::new(),
@@ -201,7 +201,9 @@ impl Peer {
                 return Ok(token);
             }
             let items = tokio::time::timeout(Duration::from_secs(30), self.items.recv()).await;
-            let items = items.map_err(|_| "an agent waits in vain")?.ok_or("the broker is gone")?;
+            let items = items
+                .map_err(|late| format!("an agent waits in vain: {late}"))?
+                .ok_or("the broker is gone")?;
             self.tokens.extend(items.into_iter().filter_map(|item| match item {
                 SessionItem::Delivery(delivery) => Some(delivery.token),
                 _ => None,
@@ -227,9 +229,9 @@ fn index_time() -> Duration {
     times.sum()
 }
 
-/// Which agent a task is for: one in four for one of those that have a skill.
+/// Which agent a task is for: one in twenty for one of those that have a skill.
 fn worker(number: u64) -> u64 {
-    if number % 4 == 3 { number / 4 % SKILLS } else { number % AGENTS }
+    if number % 20 == 3 { number / 20 % SKILLS } else { number % AGENTS }
 }
 
 /// Ends tasks of one agent after another.
@@ -254,7 +256,7 @@ async fn work(broker: &Broker, count: u64) -> Result<(), Failure> {
         let some = BATCH.min(count - done);
         let publishes = (done..done + some).map(|number| {
             let id = ids.next(now(), Partition(0));
-            let to = match number % 4 {
+            let to = match number % 20 {
                 3 => Destination::skill(&format!("s-{}", worker(number)))?,
                 _ => Destination::agent(&format!("a-{}", worker(number)))?,
             };

@@ -269,10 +269,10 @@ impl Worker {
             self.add_part();
             let soon = self.look_at_room().then_some(LOOK);
             let scrub = if self.unclean { SCRUB_SOON } else { SCRUB };
-            let scrub = if !self.bad.is_empty() {
-                Some(AGAIN)
-            } else {
+            let scrub = if self.bad.is_empty() {
                 (!self.scrub.is_over()).then_some(scrub)
+            } else {
+                Some(AGAIN)
             };
             pause = [pause, soon, scrub].into_iter().flatten().min();
             self.feed.gather(if came >= MANY { GATHER_MORE } else { GATHER });
