@@ -89,7 +89,9 @@ impl Store {
             rows.into_iter().map(|row| ((row.kind, row.place), row)).collect();
         let bad = copy_bad(self.connection(), self.hashes(), self.folder(), &rows, copied)?;
         let lost = self.change(|transaction, hashes| take_out(transaction, hashes, &bad))?;
-        rows.keys().for_each(|row| _ = copied.0.remove(row));
+        for row in rows.keys() {
+            copied.0.remove(row);
+        }
         Ok(lost)
     }
 }

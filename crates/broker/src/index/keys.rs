@@ -151,7 +151,9 @@ fn say(to: &mut Vec<u8>, texts: [&str; 2], id: &[u8], numbers: [i64; 2]) {
         to.extend(text.as_bytes());
     }
     to.extend(id);
-    numbers.iter().for_each(|number| to.extend(number.to_le_bytes()));
+    for number in numbers {
+        to.extend(number.to_le_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(4);
 pub(super) struct Scrub {
     /// What is looked at.
     stage: Stage,
+    /// The last place in each table when it began: what has come since was only just written, and as
+    /// fast as that may come it would never end.
+    until: Option<[i64; Kind::ALL.len()]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -114,10 +117,21 @@ fn entries(kind: Kind) -> String {
     };
     let by = if kind == Kind::Key { "keys_by_hash".to_owned() } else { format!("{rows}_by_id") };
     format!(
-        "SELECT {order}, place, (SELECT {row} FROM {rows} AS t NOT INDEXED WHERE t.place = i.place)
+        "SELECT {order}, place, place > ?3
+            OR (SELECT {row} FROM {rows} AS t NOT INDEXED WHERE t.place = i.place)
          FROM {rows} AS i INDEXED BY {by}
          WHERE ({order}) > (?1, ?2) ORDER BY {order} LIMIT {ROWS}"
     )
+}
+
+/// The last place in each table.
+fn lasts(store: &Store) -> Result<[i64; Kind::ALL.len()], Error> {
+    let mut lasts = [-1; Kind::ALL.len()];
+    for (kind, last) in Kind::ALL.into_iter().zip(&mut lasts) {
+        let sql = format!("SELECT coalesce(max(place), -1) FROM {}", kind.rows());
+        *last = store.connection().query_row(&sql, [], |row| row.get(0))?;
+    }
+    Ok(lasts)
 }
 
 impl Entry {
@@ -142,7 +156,7 @@ impl Entry {
 impl Scrub {
     /// One that has everything before it.
     pub(super) fn new() -> Self {
-        Self { stage: Stage::Rows(0, -1) }
+        Self { stage: Stage::Rows(0, -1), until: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -155,6 +169,9 @@ impl Scrub {
     /// What SQLite says, or that an index does not fit its table, after which it goes on behind that.
     pub(super) fn look(&mut self, store: &Store, bad: &mut Vec<BadRow>) -> Result<(), Error> {
         let begun = Instant::now();
+        if self.until.is_none() {
+            self.until = Some(lasts(store)?);
+        }
         while !self.is_over() && bad.is_empty() && begun.elapsed() < LOOK {
             match self.stage {
                 Stage::Rows(at, behind) => self.rows(store, at, behind, bad)?,
@@ -163,6 +180,11 @@ impl Scrub {
             }
         }
         Ok(())
+    }
+
+    /// Up to where a table is looked at.
+    fn until(&self, at: usize) -> i64 {
+        self.until.map_or(i64::MAX, |until| until[at])
     }
 
     fn rows(
@@ -174,14 +196,15 @@ impl Scrub {
     ) -> Result<(), Error> {
         let (kind, connection) = (Kind::ALL[at], store.connection());
         let sql = format!(
-            "SELECT {} FROM {} NOT INDEXED WHERE place > ?1 ORDER BY place LIMIT {ROWS}",
+            "SELECT {} FROM {} NOT INDEXED WHERE place > ?1 AND place <= ?2
+             ORDER BY place LIMIT {ROWS}",
             kind.columns(),
             kind.rows()
         );
         let mut last = None;
         {
             let mut some = connection.prepare_cached(&sql)?;
-            let mut rows = some.query([behind])?;
+            let mut rows = some.query([behind, self.until(at)])?;
             while let Some(row) = rows.next()? {
                 last = Some(row.get(0)?);
                 sound(kind.checked(store.hashes(), row), bad)?;
@@ -205,12 +228,12 @@ impl Scrub {
     }
 
     fn entries(&mut self, store: &Store, at: usize, after: Entry) -> Result<(), Error> {
-        let kind = Kind::ALL[at];
+        let (kind, until) = (Kind::ALL[at], self.until(at));
         let mut last = None;
         let mut some = store.connection().prepare_cached(&entries(kind))?;
         let mut rows = match after {
-            Entry::Id(tenant, id) => some.query(params![tenant, id])?,
-            Entry::Hash(hash, place) => some.query([hash, place])?,
+            Entry::Id(tenant, id) => some.query(params![tenant, id, until])?,
+            Entry::Hash(hash, place) => some.query([hash, place, until])?,
         };
         while let Some(row) = rows.next()? {
             let place = Sequence(row.get::<_, i64>(2)?.cast_unsigned());
@@ -233,5 +256,46 @@ impl Scrub {
     /// Begins again.
     pub(super) fn again(&mut self) {
         *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::keys;
+    use crate::index::rows::Row;
+    use trunkline_engine::KeyRow;
+    use trunkline_types::{MessageId, Partition, TenantId, WallTime};
+
+    fn row(place: u64) -> Row {
+        let id = MessageId::from_parts(1, Partition(0), place);
+        let accepted = KeyRow { id, fingerprint: place, expires_at: WallTime(place) };
+        let key = format!("k-{place}").parse().unwrap();
+        Row { place: Sequence(place), tenant: TenantId::default(), key, accepted }
+    }
+
+    /// The places of bad rows that are found until it is over.
+    fn found(mut scrub: Scrub, store: &Store) -> Vec<u64> {
+        let mut found = Vec::new();
+        while !scrub.is_over() {
+            let mut bad = Vec::new();
+            scrub.look(store, &mut bad).unwrap();
+            found.extend(bad.iter().map(|row| row.place.0));
+        }
+        found
+    }
+
+    #[test]
+    fn rows_that_came_after_it_began_are_left_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let insert = |rows: &[Row]| keys::insert(store.connection(), store.hashes(), rows).unwrap();
+        insert(&[row(1), row(2)]);
+        let begun = Scrub { until: Some(lasts(&store).unwrap()), ..Scrub::new() };
+        insert(&[row(3), row(4)]);
+        let damage = "UPDATE keys SET expires = 9 WHERE place IN (2, 4)";
+        assert_eq!(store.connection().execute(damage, []), Ok(2));
+        assert_eq!(found(begun, &store), [2]);
+        assert_eq!(found(Scrub::new(), &store), [2, 4]);
     }
 }

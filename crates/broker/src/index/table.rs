@@ -289,29 +289,23 @@ impl Sums {
         values: &[&dyn rusqlite::ToSql],
     ) -> Result<(), Error> {
         let Table { rows: name, rest, .. } = self.table;
-        let sum = format!(
-            "SELECT tenant, count(*), sum(length(head) + length(rest)) FROM {name} {which}
-             GROUP BY tenant"
-        );
-        let mut gone = connection.prepare_cached(&sum)?;
+        let agents = if self.table.has_agents() { ", agent, sent_to, state" } else { "" };
+        let gone =
+            format!("SELECT tenant, length(head) + length(rest){agents} FROM {name} {which}");
+        let mut gone = connection.prepare_cached(&gone)?;
         let mut rows = gone.query(values)?;
         while let Some(row) = rows.next()? {
-            let (count, bytes): (i64, i64) = (row.get(1)?, row.get(2)?);
             let sum = self.tenants.entry(row.get(0)?).or_default();
-            sum.0 -= count;
-            sum.1 -= bytes + count * signed(rest);
-        }
-        if self.table.has_agents() {
-            let agents = format!("SELECT agent, sent_to, state FROM {name} {which}");
-            let mut gone = connection.prepare_cached(&agents)?;
-            let mut rows = gone.query(values)?;
-            while let Some(row) = rows.next()? {
-                let state = row.get(2)?;
-                for agent in [row.get::<_, Option<i64>>(0)?, row.get(1)?].into_iter().flatten() {
+            sum.0 -= 1;
+            sum.1 -= row.get::<_, i64>(1)? + signed(rest);
+            if !agents.is_empty() {
+                let state = row.get(4)?;
+                for agent in [row.get::<_, Option<i64>>(2)?, row.get(3)?].into_iter().flatten() {
                     *self.agents.entry((agent, state)).or_default() -= 1;
                 }
             }
         }
+        drop(rows);
         let delete = format!("DELETE FROM {name} {which}");
         connection.prepare_cached(&delete)?.execute(values)?;
         Ok(())

@@ -4,14 +4,14 @@
 mod healing;
 
 use crate::clock::Clock;
-use crate::index::feed::{Feed, Keep, Taken};
+use crate::index::feed::{BATCH, Feed, Keep, Retention, Taken};
 use crate::index::heal::Copied;
 use crate::index::inspect;
 use crate::index::letters::LETTERS;
 use crate::index::room;
 use crate::index::scrub::Scrub;
 use crate::index::seal::BadRow;
-use crate::index::store::{self, Store};
+use crate::index::store::{self, Entries, Store};
 use crate::index::table::Bounds;
 use crate::index::tasks::TASKS;
 use rusqlite::{Error, ErrorCode};
@@ -49,8 +49,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 const SCRUB: Duration = Duration::from_millis(25);
 const SCRUB_SOON: Duration = Duration::from_millis(2);
 
-/// How long entries gather after a commit, so that many travel in one.
+/// How long entries gather after a commit, so that many travel in one: what a commit costs is mostly
+/// the pages that it writes, and with many agents and conversations each entry has pages of its own
+/// unless others come to lie on them. Longer after a commit that had as many as this.
 const GATHER: Duration = Duration::from_millis(20);
+const GATHER_MORE: Duration = Duration::from_millis(500);
+const MANY: usize = 64;
 
 /// The thread. Dropped, it ends after the batch at hand.
 #[derive(Debug)]
@@ -135,6 +139,10 @@ struct Worker {
     unclean: bool,
     /// How far the look at all rows has come.
     scrub: Scrub,
+    /// When it was looked last for what is no longer kept, by which bounds, and what came since: the
+    /// more goes at once the less each costs.
+    expired: Option<(Instant, Retention)>,
+    came: Came,
     /// How often the indexes within the file were made again.
     ordered: u32,
     /// Whether the file may lack something to list tasks by their changes, and when that could not be
@@ -148,6 +156,26 @@ struct Worker {
     tried: Option<Instant>,
     /// Whether the log was read again, as is noted in the file until what it told is there.
     again: bool,
+}
+
+/// How many entries came.
+#[derive(Default)]
+struct Came {
+    keys: usize,
+    tasks: usize,
+    letters: usize,
+}
+
+impl Came {
+    fn add(&mut self, entries: &Entries) {
+        self.keys += entries.keys.len();
+        self.tasks += entries.tasks.len();
+        self.letters += entries.letters.len();
+    }
+
+    fn most(&self) -> usize {
+        self.keys.max(self.tasks).max(self.letters)
+    }
 }
 
 impl Worker {
@@ -168,6 +196,8 @@ impl Worker {
             folded: None,
             unclean: false,
             scrub: Scrub::new(),
+            expired: None,
+            came: Came::default(),
             ordered: 0,
             lacks: true,
             added: None,
@@ -197,7 +227,7 @@ impl Worker {
         self.again = self.store.is_to_be_read_again().unwrap_or(false);
         self.look_through();
         while let Some(taken) = self.feed.take(pause) {
-            let through = taken.through;
+            let (through, came) = (taken.through, taken.entries.len());
             self.heal();
             while !self.feed.is_damaged() {
                 match self.commit(&taken, committed) {
@@ -239,13 +269,13 @@ impl Worker {
             self.add_part();
             let soon = self.look_at_room().then_some(LOOK);
             let scrub = if self.unclean { SCRUB_SOON } else { SCRUB };
-            let scrub = if !self.bad.is_empty() {
-                Some(AGAIN)
-            } else {
+            let scrub = if self.bad.is_empty() {
                 (!self.scrub.is_over()).then_some(scrub)
+            } else {
+                Some(AGAIN)
             };
             pause = [pause, soon, scrub].into_iter().flatten().min();
-            self.feed.gather(GATHER);
+            self.feed.gather(if came >= MANY { GATHER_MORE } else { GATHER });
         }
     }
 
@@ -371,23 +401,31 @@ impl Worker {
             self.again = false;
         }
         self.store.fold_growth(&mut self.folded)?;
-        // Twice as many as came, so that what expired is gone sooner or later.
         let now = self.clock.now().wall;
+        self.came.add(entries);
+        let looked = self.expired.as_ref();
+        let is_soon = looked.is_some_and(|(at, kept)| at.elapsed() < LOOK && kept == retention);
+        if is_soon && self.came.most() < BATCH {
+            return Ok(Some(LOOK));
+        }
+        let came = std::mem::take(&mut self.came);
+        self.expired = Some((Instant::now(), *retention));
+        // Twice as many as came, so that what expired is gone sooner or later.
         let until = now.0.saturating_sub(millis(STAY));
         let mut bad = Vec::new();
-        self.store.expire(WallTime(until), 2 * entries.keys.len(), &mut bad)?;
+        self.store.expire(WallTime(until), 2 * came.keys, &mut bad)?;
         self.feed.note_rows(bad);
         let (mut more, mut oldest) = (false, None);
-        for (table, keep, came) in [
-            (&TASKS, retention.tasks, entries.tasks.len()),
-            (&LETTERS, retention.letters, entries.letters.len()),
-        ] {
+        for (table, keep, came) in
+            [(&TASKS, retention.tasks, came.tasks), (&LETTERS, retention.letters, came.letters)]
+        {
             let most = (2 * came).max(STEP);
             more |= self.store.expire_past(table, bounds(keep, now), most)? == most;
             let first = self.store.oldest(table)?.map(|at| at.after(keep.keep));
             oldest = [oldest, first].into_iter().flatten().min();
         }
         if more {
+            self.expired = None;
             return Ok(Some(Duration::ZERO));
         }
         Ok(oldest.map(|oldest: WallTime| oldest.since(now).max(LOOK)))
