@@ -74,6 +74,8 @@ pub(crate) struct Threads {
 pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) clock: Clock,
+    /// When both clocks were read last.
+    read: Now,
     pub(crate) threads: Threads,
     /// How long keys count, which is what the index is told.
     pub(crate) key_window: Duration,
@@ -84,7 +86,8 @@ pub(crate) struct Core {
     filters: Arc<FilterTable>,
     pub(crate) out: Output,
     batch: Batch,
-    ports: HashMap<ConnectionKey, Arc<Port>>,
+    /// By numbers that no client chooses, so that nobody can aim for collisions.
+    ports: HashMap<ConnectionKey, Arc<Port>, foldhash::fast::RandomState>,
     askers: HashMap<QueryKey, Asker>,
     next_query: u64,
     /// Ports that got something in this turn.
@@ -116,6 +119,7 @@ impl Core {
         Self {
             engine,
             clock,
+            read: Now::default(),
             threads: Threads::default(),
             key_window: Duration::ZERO,
             past: VecDeque::new(),
@@ -123,7 +127,7 @@ impl Core {
             filters,
             out: Output::default(),
             batch,
-            ports: HashMap::new(),
+            ports: HashMap::default(),
             askers: HashMap::new(),
             next_query: 1,
             dirty: Vec::new(),
@@ -157,7 +161,7 @@ impl Core {
     /// Handles everything brought, commits, and fills outboxes. Returns the ports to be flushed
     /// and when to wake up next.
     pub(crate) fn turn(&mut self, dirty: &mut Vec<Arc<Port>>) -> Option<Mono> {
-        let now = self.clock.now();
+        let now = self.clock.now_after(&mut self.read);
         self.look_at_congestion(now);
         let mut inputs = std::mem::take(&mut self.inputs);
         for input in inputs.drain(..) {
@@ -365,17 +369,16 @@ impl Core {
         self.out.effects = effects;
     }
 
+    #[inline]
     fn route(&mut self, connection: ConnectionKey, item: SessionItem) {
-        if let Some((latest, port)) = &self.latest
-            && *latest == connection
-        {
-            port.push(item);
-            return;
+        if self.latest.as_ref().is_none_or(|&(latest, _)| latest != connection) {
+            let Some(port) = self.ports.get(&connection) else { return };
+            self.dirty.push(port.clone());
+            self.latest = Some((connection, port.clone()));
         }
-        let Some(port) = self.ports.get(&connection) else { return };
-        port.push(item);
-        self.latest = Some((connection, port.clone()));
-        self.dirty.push(port.clone());
+        if let Some((_, port)) = &self.latest {
+            port.push(item);
+        }
     }
 
     fn answer(&mut self, query: QueryKey, mut told: Told) {

@@ -216,11 +216,15 @@ impl Core {
         for operation in &mut settled {
             self.content.pack_operation(operation);
         }
-        let tokens = settled.iter().filter_map(|operation| match operation {
-            Operation::Settle(settle) => Some(settle.token),
-            _ => None,
-        });
-        let waiter = Waiter::Settled(tokens.collect());
+        let waiter = if let [Operation::Settle(settle)] = &settled[..] {
+            Waiter::SettledOne(settle.token)
+        } else {
+            let tokens = settled.iter().filter_map(|operation| match operation {
+                Operation::Settle(settle) => Some(settle.token),
+                _ => None,
+            });
+            Waiter::Settled(tokens.collect())
+        };
         // A session that has ended has nobody left to tell.
         let _ = self.number(settled, Entry { bounded: false, waiter, reply: None });
         let rest = Entry { bounded: false, waiter: Waiter::Nobody, reply: None };

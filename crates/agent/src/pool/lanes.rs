@@ -111,9 +111,9 @@ impl Lanes {
         }
     }
 
-    /// Takes in what a plain handler is to do.
-    pub(super) fn extend_plain(&mut self, deliveries: impl Iterator<Item = Delivery>) {
-        self.lanes[PLAIN].waiting.extend(deliveries);
+    /// Takes in what a plain handler is to do, leaving the list empty.
+    pub(super) fn append_plain(&mut self, deliveries: &mut VecDeque<Delivery>) {
+        append(&mut self.lanes[PLAIN].waiting, deliveries);
     }
 
     /// Puts back what was taken and not begun, before everything else of its lane.
@@ -140,7 +140,11 @@ impl Lanes {
                 continue;
             }
             let most = if at == PLAIN { handful } else { lane.plan.batch };
-            into.extend(lane.waiting.drain(..most.min(lane.waiting.len())));
+            if most < lane.waiting.len() {
+                into.extend(lane.waiting.drain(..most));
+            } else {
+                append(into, &mut lane.waiting);
+            }
             if at != PLAIN {
                 lane.running += 1;
                 lane.mark();
@@ -239,6 +243,16 @@ pub(super) fn capacity(plans: &[Plan], workers: u32) -> u32 {
         sum = sum.saturating_add(some.saturating_mul(batch));
     }
     sum
+}
+
+/// Moves all deliveries of a list behind those of another. They are large, so that lists are
+/// exchanged where that is the same.
+fn append(to: &mut VecDeque<Delivery>, from: &mut VecDeque<Delivery>) {
+    if to.is_empty() {
+        std::mem::swap(to, from);
+    } else {
+        to.append(from);
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::scale::Arrivals;
 use crate::core::Core;
 use crate::keeper;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -195,7 +196,7 @@ impl Pool {
     }
 
     /// Takes deliveries from the sink, leaving the batch empty.
-    pub(crate) fn deliver(&self, core: &Core, deliveries: &mut Vec<Delivery>) {
+    pub(crate) fn deliver(&self, core: &Core, deliveries: &mut VecDeque<Delivery>) {
         if deliveries.is_empty() {
             return;
         }
@@ -211,7 +212,7 @@ impl Pool {
         }
         queue.arrivals.count(deliveries.len());
         if queue.lanes.is_plain() {
-            queue.lanes.extend_plain(deliveries.drain(..));
+            queue.lanes.append_plain(deliveries);
         } else {
             for delivery in deliveries.drain(..) {
                 let lane = self.handlers.lane(&delivery);
