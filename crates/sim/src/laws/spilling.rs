@@ -18,7 +18,7 @@ pub(crate) fn asked(model: &mut Model, at: Sequence, number: u64) -> Check {
         ensure!(false, "spilling", "the payload of entry {number} is asked for, which never was");
         return Ok(());
     };
-    let (id, inbox, place) = (entry.id(), entry.inbox.clone(), entry.place);
+    let (id, inbox, place, leases) = (entry.id(), entry.inbox.clone(), entry.place, entry.leases);
     ensure!(
         has(model, entry, at),
         "spilling",
@@ -31,17 +31,18 @@ pub(crate) fn asked(model: &mut Model, at: Sequence, number: u64) -> Check {
     let written = model.reached(at, Durability::Buffered);
     ensure!(written, "spilling", "{id} is asked for at record {}, which is not written", at.0);
     super::shares::waits(model, &inbox, number);
-    let again = model.loading.insert(at, (number, inbox));
+    let again = model.loading.insert(at, (number, inbox, leases));
     ensure!(again.is_none(), "spilling", "{id} is asked for again before it came");
     Ok(())
 }
 
 /// The broker is about to be told what is in the record at a place, or that it cannot be read.
 pub(crate) fn came(model: &mut Model, at: Sequence, readable: bool) {
-    let Some((number, _)) = model.loading.remove(&at) else { return };
+    let Some((number, _, leases)) = model.loading.remove(&at) else { return };
     let Some(entry) = model.book.entries.get(&number) else { return };
-    // It may have ended, or may have been said again, for which it was read.
-    if !entry.is_open() || !has(model, entry, at) {
+    // It may have ended, or may have been said again, for which it was read; so it was if a
+    // continued task waited for it to be delivered first.
+    if !entry.is_open() || !has(model, entry, at) || entry.leases > leases {
         return;
     }
     if !readable {
@@ -130,6 +131,15 @@ mod tests {
         scene.accept_synced(2);
         let places = [1, 2].map(|number| scene.model.book.entries[&number].base);
         (scene, places)
+    }
+
+    #[test]
+    fn what_was_delivered_before_its_payload_came_had_it() {
+        let (mut scene, [first, _]) = scene();
+        asked(&mut scene.model, first, 1).unwrap();
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        came(&mut scene.model, first, false);
+        assert_eq!(nothing_in_silence(&mut scene.model), Ok(()));
     }
 
     #[test]

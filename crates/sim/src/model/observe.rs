@@ -26,7 +26,7 @@ impl Model {
         self.latest = self.journal.last().map_or(Sequence(0), |(at, _)| *at);
         self.admitted.clear();
         self.gone_now = 0;
-        self.loaded_before = self.loading.values().map(|(_, inbox)| inbox.clone()).collect();
+        self.loaded_before = self.loading.values().map(|(_, inbox, _)| inbox.clone()).collect();
         laws::numbers::pass(self);
     }
 

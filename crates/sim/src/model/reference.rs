@@ -199,8 +199,8 @@ pub(crate) struct Model {
     /// Skills that an agent has ever served.
     pub(crate) served: BTreeSet<SkillName>,
     /// Payloads that were asked for and have not come, by the places of their records: of which
-    /// entries of which inboxes.
-    pub(crate) loading: BTreeMap<Sequence, (u64, InboxAddress)>,
+    /// entries of which inboxes, and how often those had been delivered.
+    pub(crate) loading: BTreeMap<Sequence, (u64, InboxAddress, u32)>,
     /// The inboxes that waited for some when what is being handled came.
     pub(crate) loaded_before: BTreeSet<InboxAddress>,
     /// Entries whose payloads came back, and the latest record about each then.
