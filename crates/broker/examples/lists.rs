@@ -200,7 +200,8 @@ impl Peer {
             if let Some(token) = self.tokens.pop_front() {
                 return Ok(token);
             }
-            let items = tokio::time::timeout(Duration::from_secs(30), self.items.recv()).await;
+            // On a machine with other work the index may be behind, and nothing is handed out then.
+            let items = tokio::time::timeout(Duration::from_mins(10), self.items.recv()).await;
             let items = items
                 .map_err(|late| format!("an agent waits in vain: {late}"))?
                 .ok_or("the broker is gone")?;
