@@ -15,6 +15,8 @@ use crate::project;
 pub(crate) struct Program {
     path: OsString,
     args: Vec<String>,
+    /// Variables of the environment that are set for it.
+    env: Vec<(&'static str, &'static str)>,
 }
 
 impl Program {
@@ -25,12 +27,19 @@ impl Program {
 
     /// A call of the program at `path`.
     pub(crate) fn new(path: impl Into<OsString>, args: &[&str]) -> Self {
-        Self { path: path.into(), args: args.iter().map(|arg| (*arg).to_owned()).collect() }
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Self { path: path.into(), args, env: Vec::new() }
     }
 
     /// Adds arguments at the end.
     pub(crate) fn with(mut self, extra: &[String]) -> Self {
         self.args.extend_from_slice(extra);
+        self
+    }
+
+    /// Sets a variable of the environment for it.
+    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.push((name, value));
         self
     }
 
@@ -62,7 +71,7 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        command.args(&self.args).current_dir(project::root());
+        command.args(&self.args).envs(self.env.iter().copied()).current_dir(project::root());
         command
     }
 
@@ -130,6 +139,11 @@ mod tests {
         let failure = program.watch(|line| lines.push(line.to_owned())).unwrap_err();
         assert_eq!(failure.code, 3);
         assert_eq!(lines, ["one", "\u{fffd}two"]);
+    }
+
+    #[test]
+    fn a_program_has_the_environment_that_it_is_given() {
+        Program::new("sh", &["-c", "test \"$GIVEN\" = yes"]).env("GIVEN", "yes").run().unwrap();
     }
 
     #[test]

@@ -10,7 +10,6 @@ use super::book::Book;
 use super::directory::Directory;
 use super::hub::Hub;
 use super::pressure::Pressures;
-use super::sink::Scratch;
 use super::waiter::{Entry, ReplyEntry, ReplySignal, Waiter};
 use super::wanting::Answer;
 use super::watchers::Watchers;
@@ -55,9 +54,6 @@ pub(crate) struct Core {
     pub(crate) content: Content,
     /// The workers, if this is an agent's session.
     pub(crate) pool: Option<Pool>,
-    /// Reused by the sink from call to call. Never contended, because the broker calls it once
-    /// at a time.
-    pub(super) scratch: Mutex<Scratch>,
     operations_per_frame: AtomicUsize,
     /// Longest text of a reason or progress in bytes.
     reason_bytes: AtomicUsize,
@@ -106,7 +102,6 @@ impl Core {
             pressures: Pressures::new(obey_pressure),
             content,
             pool,
-            scratch: Mutex::default(),
             operations_per_frame: AtomicUsize::new(4096),
             reason_bytes: AtomicUsize::new(8 << 10),
             clock_ahead: AtomicI64::new(0),

@@ -7,14 +7,23 @@ use super::book::Book;
 use super::connection::Core;
 use super::waiter::Told;
 use parking_lot::MutexGuard;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use trunkline_types::session::{Delivery, EventDelivery, Operation, SessionItem, Sink, Welcome};
 use trunkline_types::{Refusal, RefusalCode};
 
-/// Buffers that are reused from batch to batch.
+thread_local! {
+    /// Buffers of whichever thread drives the broker, kept from batch to batch. Each session had its
+    /// own once: with many of them, what is told to one found its buffers far from the processor.
+    static SCRATCH: Cell<Scratch> = const {
+        Cell::new(Scratch { told: Vec::new(), deliveries: VecDeque::new(), events: Vec::new() })
+    };
+}
+
+/// Empty between two batches.
 #[derive(Default)]
-pub(super) struct Scratch {
+struct Scratch {
     told: Vec<Told>,
     deliveries: VecDeque<Delivery>,
     events: Vec<EventDelivery>,
@@ -23,8 +32,9 @@ pub(super) struct Scratch {
 /// The sink as the broker holds it.
 impl Sink for Core {
     fn accept(&self, items: &mut Vec<SessionItem>) {
-        let mut scratch = self.scratch.lock();
-        let Scratch { told, deliveries, events } = &mut *scratch;
+        // There are none on a thread that is ending.
+        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        let Scratch { told, deliveries, events } = &mut scratch;
         let mut news = News::default();
         let mut book = None;
         for item in items.drain(..) {
@@ -75,6 +85,7 @@ impl Sink for Core {
         if !events.is_empty() && self.hub.deliver(events) {
             self.acknowledge_later();
         }
+        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
     }
 
     fn closed(&self, refusal: &Refusal) {

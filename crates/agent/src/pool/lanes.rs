@@ -113,7 +113,7 @@ impl Lanes {
 
     /// Takes in what a plain handler is to do, leaving the list empty.
     pub(super) fn append_plain(&mut self, deliveries: &mut VecDeque<Delivery>) {
-        append(&mut self.lanes[PLAIN].waiting, deliveries);
+        self.lanes[PLAIN].waiting.append(deliveries);
     }
 
     /// Puts back what was taken and not begun, before everything else of its lane.
@@ -142,8 +142,11 @@ impl Lanes {
             let most = if at == PLAIN { handful } else { lane.plan.batch };
             if most < lane.waiting.len() {
                 into.extend(lane.waiting.drain(..most));
+            } else if into.is_empty() {
+                // Deliveries are large: that spares them a move.
+                std::mem::swap(into, &mut lane.waiting);
             } else {
-                append(into, &mut lane.waiting);
+                into.append(&mut lane.waiting);
             }
             if at != PLAIN {
                 lane.running += 1;
@@ -243,16 +246,6 @@ pub(super) fn capacity(plans: &[Plan], workers: u32) -> u32 {
         sum = sum.saturating_add(some.saturating_mul(batch));
     }
     sum
-}
-
-/// Moves all deliveries of a list behind those of another. They are large, so that lists are
-/// exchanged where that is the same.
-fn append(to: &mut VecDeque<Delivery>, from: &mut VecDeque<Delivery>) {
-    if to.is_empty() {
-        std::mem::swap(to, from);
-    } else {
-        to.append(from);
-    }
 }
 
 #[cfg(test)]
