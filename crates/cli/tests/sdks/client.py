@@ -266,6 +266,11 @@ async def kill(url):
         await asyncio.get_event_loop().run_in_executor(None, sys.stdin.readline)
         before = numbered.numbers[-1]
         resumed = ClientCallContext(service_parameters={"Last-Event-ID": str(before)})
+        # Of a task that has ended only who says where it was is told what it missed.
+        while True:
+            now = await client.get_task(GetTaskRequest(id=task.id))
+            if now.status.state == TaskState.TASK_STATE_COMPLETED:
+                break
         numbered.numbers.clear()
         stream = client.subscribe(SubscribeToTaskRequest(id=task.id), context=resumed)
         after = await collect(stream)
