@@ -113,8 +113,8 @@ fn request(reader: &mut impl BufRead) -> Option<(String, Value)> {
     Some((credentials, serde_json::from_slice(&body).ok()?))
 }
 
-/// The body of an answer.
-fn call(broker: &Broker, method: &str, path: &str, headers: &str, body: &str) -> String {
+/// The body of an answer to a client of the standard that calls the agent `helper`.
+pub(crate) fn call(broker: &Broker, method: &str, path: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(broker.address()).unwrap();
     // The older version has no pieces in its bodies.
     let (host, length) = (broker.address(), body.len());

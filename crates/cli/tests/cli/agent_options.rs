@@ -1,6 +1,8 @@
 //! Options of agents, of watching them, and of what is sent; what is said to numbers out of range.
 
+use crate::a2a_push::call;
 use crate::harness::{Broker, Running, run, trunkline, until};
+use serde_json::{Value, json};
 use std::fs;
 
 #[test]
@@ -227,4 +229,21 @@ fn what_a_command_writes_can_be_an_artifact() {
     // What is no task has no artifacts.
     let reply = broker.run(["request", "--skill", "echo", "--data", "asked"]).ok();
     assert_eq!(reply, "asked");
+}
+
+#[test]
+fn what_a_command_writes_is_an_artifact_for_a_client_of_the_standard() {
+    let broker = Broker::start();
+    let _agent =
+        broker.agent(["--id", "helper", "--skill", "echo", "--artifact", "out", "--", "cat"]);
+    let parts = json!([{"text": "written"}]);
+    let message = json!({"messageId": "m", "role": "ROLE_USER", "parts": parts});
+    let body = json!({ "message": message }).to_string();
+    let answer = call(&broker, "POST", "/message:send", "", &body);
+    let task = serde_json::from_str::<Value>(&answer).unwrap()["task"].clone();
+    assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED", "{task}");
+    let artifact = &task["artifacts"][0];
+    assert_eq!(artifact["artifactId"], "out", "{task}");
+    assert_eq!(artifact["parts"][0]["text"], "written", "{task}");
+    assert_eq!(task["status"].get("message"), None, "{task}");
 }

@@ -218,11 +218,11 @@ async def everything(url, version, binding):
 
 
 class Numbered(httpx.AsyncBaseTransport):
-    """Keeps the number of the last event, which the SDK does not tell."""
+    """Keeps the numbers of events, which the SDK does not tell."""
 
     def __init__(self):
         self.inner = httpx.AsyncHTTPTransport()
-        self.last = None
+        self.numbers = []
 
     async def handle_async_request(self, request):
         response = await self.inner.handle_async_request(request)
@@ -236,10 +236,10 @@ class Numbered(httpx.AsyncBaseTransport):
     def read(outer, stream):
         class Read(httpx.AsyncByteStream):
             async def __aiter__(self):
+                rest = b""
                 async for piece in stream:
-                    for line in piece.decode().splitlines():
-                        if line.startswith("id: "):
-                            outer.last = line[4:]
+                    *lines, rest = (rest + piece).split(b"\n")
+                    outer.numbers += [int(line[4:]) for line in lines if line.startswith(b"id: ")]
                     yield piece
 
             async def aclose(self):
@@ -264,14 +264,22 @@ async def kill(url):
         except Exception as error:  # whatever the transport says of a broker that is gone
             print("CUT", type(error).__name__, flush=True)
         await asyncio.get_event_loop().run_in_executor(None, sys.stdin.readline)
-        resumed = ClientCallContext(service_parameters={"Last-Event-ID": numbered.last})
-        before = int(numbered.last)
+        before = numbered.numbers[-1]
+        resumed = ClientCallContext(service_parameters={"Last-Event-ID": str(before)})
+        # Of a task that has ended only who says where it was is told what it missed.
+        while True:
+            now = await client.get_task(GetTaskRequest(id=task.id))
+            if now.status.state == TaskState.TASK_STATE_COMPLETED:
+                break
+        numbered.numbers.clear()
         stream = client.subscribe(SubscribeToTaskRequest(id=task.id), context=resumed)
         after = await collect(stream)
         assert after[0].task.artifacts[0].parts[0].text == "one", after
         states = [state(event) for event in after]
         assert states[-1] == "COMPLETED" and states.count("COMPLETED") == 1, states
-        assert int(numbered.last) > before
+        # The task as it was at that number, and everything after it.
+        numbers = numbered.numbers
+        assert len(numbers) > 1 and numbers == list(range(before, before + len(numbers))), numbers
         done = await client.get_task(GetTaskRequest(id=task.id))
         assert [part.text for part in done.artifacts[0].parts] == ["one", "two"], done
         assert done.status.message.parts[0].text == "long done", done
