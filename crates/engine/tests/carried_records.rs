@@ -16,6 +16,17 @@ fn event(number: u64, body: TaskEventBody) -> Part {
     Part::Event(TaskEvent { number, epoch: Epoch(3), at: WallTime(9), body })
 }
 
+/// An inbox with a time to live, of which there is a kind of its own.
+fn fading_inbox() -> Carried {
+    let settings = InboxSettings { ttl: Some(Duration::from_mins(1)), ..Default::default() };
+    Carried::Inbox {
+        tenant: "default".parse().unwrap(),
+        inbox: Some("skill:s".parse().unwrap()),
+        settings: Box::new(settings),
+        counters: Counters::default(),
+    }
+}
+
 /// One of each kind, with every optional field filled.
 fn samples() -> Vec<Carried> {
     let mut world = World::new(config());
@@ -100,15 +111,7 @@ fn samples() -> Vec<Carried> {
             settings: Box::new(InboxSettings::default()),
             counters: Counters { accepted: 5, settled: 4, redeliveries: 3, ..Counters::default() },
         },
-        Carried::Inbox {
-            tenant: tenant(),
-            inbox: Some("skill:s".parse().unwrap()),
-            settings: Box::new(InboxSettings {
-                ttl: Some(Duration::from_secs(60)),
-                ..InboxSettings::default()
-            }),
-            counters: Counters::default(),
-        },
+        fading_inbox(),
         Carried::Tenant {
             tenant: tenant(),
             tally: CarriedTally { completed: 2, redriven: 3, ..CarriedTally::default() },

@@ -22,7 +22,7 @@ fn every_setting_of_an_inbox_is_kept_over_a_restart_and_can_be_reset() {
         when_full: Some(WhenFull::DropOldest),
         wait: Some(Duration::from_secs(3)),
         limit: Some(17),
-        ttl: Some(Duration::from_secs(60)),
+        ttl: Some(secs(60)),
         routing: Some(Routing::RoundRobin),
         bindings: Some(vec![binding(Priority::Urgent, "gpu")]),
         reset: false,

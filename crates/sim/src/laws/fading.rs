@@ -63,7 +63,7 @@ mod tests {
     use trunkline_types::session::Operation;
     use trunkline_types::{InboxAddress, InboxChange, InboxSettings, Publish};
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn of_an_hour() -> Scene {
         let mut scene = Scene::new();
