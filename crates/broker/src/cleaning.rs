@@ -33,6 +33,8 @@ const WORTH: Duration = Duration::from_secs(1);
 pub(crate) struct Cleaning {
     /// Whether the log got further since it was looked at last.
     pub(crate) news: bool,
+    /// Whether what is to be written does not fit into the log, what a sweep says again with it.
+    pub(crate) is_stuck: bool,
     /// The segment that is to be the first one.
     keep: u64,
     /// The place before which records may be given up, once the index is on disk up to there.
@@ -63,6 +65,10 @@ impl Core {
         }
         self.remove_cleaned();
         self.cleaning.news |= self.log.disk_full;
+        if self.cleaning.is_stuck {
+            // Until it is written, no sweep comes to its end and nothing is given up.
+            self.look_for_room();
+        }
         if self.engine.cleaning().is_none()
             && std::mem::take(&mut self.cleaning.news)
             && let Some(before) = self.cleaning_due(now)

@@ -253,6 +253,7 @@ impl Core {
                     }
                     self.engine.handle(now, Command::Space { ample }, &mut self.out);
                 }
+                self.cleaning.is_stuck = space == Space::Exhausted;
                 self.log.flushes += 1;
                 self.cleaning.news = true;
                 self.engine.durable(now, written, synced, &mut self.out);

@@ -84,12 +84,12 @@ fn a_second_owner_is_told_who_has_it_and_what_to_do() {
 #[test]
 fn a_newer_format_is_refused_and_nothing_is_touched() {
     let home = TempDir::new().unwrap();
-    fs::write(home.path().join("FORMAT"), "trunkline-log 4\n").unwrap();
+    fs::write(home.path().join("FORMAT"), "trunkline-log 5\n").unwrap();
     let error = Directory::open(home.path()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "{} has log format 4, this version reads up to 3: \
+            "{} has log format 5, this version reads up to 4: \
              use the newer version, or another data directory",
             home.path().join("FORMAT").display()
         )

@@ -6,8 +6,8 @@ use std::time::Duration;
 use trunkline_engine::EngineConfig;
 use trunkline_types::session::Operation;
 use trunkline_types::{
-    Absent, AgentId, Binding, InboxAddress, InboxChange, InboxEffective, InboxSettings, Kind,
-    Priority, RefusalCode, Routing, WhenFull,
+    Absent, AgentId, Binding, Durability, InboxAddress, InboxChange, InboxEffective, InboxSettings,
+    Kind, Priority, RefusalCode, Routing, WhenFull,
 };
 
 fn binding(priority: Priority, key: &str) -> Binding {
@@ -140,6 +140,7 @@ fn settings_that_cannot_be_are_refused_and_change_nothing() {
 fn send(world: &mut World, peer: &mut Peer, ttl: Option<Duration>) {
     let mut publish = world.request();
     publish.envelope.ttl = ttl;
+    publish.options.durability = Some(Durability::Synced);
     world.ask(peer, Operation::Publish(Arc::new(publish))).unwrap();
 }
 
