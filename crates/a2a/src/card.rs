@@ -21,6 +21,8 @@ pub(crate) const INPUT_MODES: &str = "a2a-input-modes";
 const OUTPUT_MODES: &str = "a2a-output-modes";
 /// The label that names extensions which an agent's clients must declare.
 const REQUIRED_EXTENSIONS: &str = "a2a-required-extensions";
+/// The label that names extensions which its clients may declare.
+const EXTENSIONS: &str = "a2a-extensions";
 /// What an agent takes and gives if it says nothing.
 const ANY: [&str; 3] = ["text/plain", "application/json", "*/*"];
 /// What the extended card says besides the public one.
@@ -232,11 +234,11 @@ pub(crate) fn of_agent(
         // The standard has no agent without a skill; this one takes what is sent to it.
         skills.push(skill("message", &description, tags_of(card)));
     }
-    let required = label(card, REQUIRED_EXTENSIONS);
-    let mut extensions: Vec<_> = required
-        .into_iter()
-        .map(|uri| AgentExtension { uri: uri.to_owned(), required: true, ..Default::default() })
-        .collect();
+    let mut extensions = Vec::new();
+    for (name, required) in [(REQUIRED_EXTENSIONS, true), (EXTENSIONS, false)] {
+        let named = label(card, name).into_iter().map(str::to_owned);
+        extensions.extend(named.map(|uri| AgentExtension { uri, required, ..Default::default() }));
+    }
     if extended {
         let labels =
             card.labels.iter().map(|(name, value)| (name.to_string(), json!(value.as_str())));

@@ -77,6 +77,8 @@ pub struct DownstreamCard {
     pub output_modes: Vec<String>,
     /// The extensions that its clients must declare. They fit into a label.
     pub required_extensions: Vec<String>,
+    /// The others that they may.
+    pub extensions: Vec<String>,
     /// Whether it tells events while it works.
     pub streaming: bool,
     /// How it is called.
@@ -117,10 +119,15 @@ impl DownstreamCard {
             known.push(skill);
         }
         let extensions = capabilities.get("extensions").and_then(Value::as_array);
-        let required = extensions.into_iter().flatten();
-        let required = required.filter(|it| it["required"] == Value::Bool(true));
-        let required_extensions: Vec<String> =
-            required.filter_map(|it| it["uri"].as_str().map(str::to_owned)).collect();
+        let (mut required_extensions, mut others) = (Vec::new(), Vec::new());
+        for extension in extensions.into_iter().flatten() {
+            let Some(uri) = extension["uri"].as_str() else { continue };
+            if extension["required"] == Value::Bool(true) {
+                required_extensions.push(uri.to_owned());
+            } else {
+                others.push(uri.to_owned());
+            }
+        }
         // Clients could not be told of those that are left out, and would be refused elsewhere.
         if let Some(uri) = required_extensions.iter().find(|uri| uri.contains(',')) {
             return Err(format!("requires the extension '{uri}', whose URI has a comma"));
@@ -143,6 +150,7 @@ impl DownstreamCard {
             input_modes: texts(&card, "defaultInputModes"),
             output_modes: texts(&card, "defaultOutputModes"),
             required_extensions,
+            extensions: others,
             streaming: capabilities.get("streaming") == Some(&Value::Bool(true)),
             interface,
         })
@@ -373,6 +381,7 @@ mod tests {
         assert_eq!((skill.id.as_str(), skill.name.as_str()), ("count", "Count"));
         assert_eq!((known.skills.len(), known.tags), (2, vec!["n".to_owned(), "m".to_owned()]));
         assert_eq!((known.required_extensions, known.streaming), (vec!["urn:a".to_owned()], true));
+        assert_eq!(known.extensions, ["urn:b"]);
         without["supportedInterfaces"].as_array_mut().unwrap().truncate(1);
         assert_eq!(read(&without).unwrap().interface.name(), "JSONRPC 0.3");
     }

@@ -185,6 +185,11 @@ impl Shared {
             ("a2a-output-modes", &card.output_modes, are_types(&card.output_modes)),
             // They fit, or the card would have been refused.
             ("a2a-required-extensions", &card.required_extensions, true),
+            (
+                "a2a-extensions",
+                &card.extensions,
+                card.extensions.iter().all(|uri| !uri.contains(',')),
+            ),
         ] {
             let value = values.join(",");
             if fits && value.len() <= LONGEST_LABEL {

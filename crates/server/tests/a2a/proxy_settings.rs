@@ -260,9 +260,14 @@ async fn extensions_are_declared_as_the_version_there_calls_them() {
     {
         let far =
             Far::start(|_, _, _| React::Error(json!({"code": -32602, "message": "no"}))).await;
-        far.change(|card| card["supportedInterfaces"][0]["protocolVersion"] = version.into());
+        far.change(|card| {
+            card["supportedInterfaces"][0]["protocolVersion"] = version.into();
+            card["capabilities"]["extensions"] = json!([{"uri": "urn:x"}]);
+        });
         let bench = Bench::start().await;
         assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+        let card = bench.raw("GET", "/agents/far/.well-known/agent-card.json", &[], "").await;
+        assert_eq!(card.json()["capabilities"]["extensions"], json!([{"uri": "urn:x"}]));
         let body = json!({ "message": super::bench::said("x") }).to_string();
         let headers = [
             ("A2A-Version", "1.0"),
