@@ -436,6 +436,14 @@ impl Drop for SmallDisk {
     }
 }
 
+/// The files of a data directory and their bytes.
+fn sizes(data: &Path) -> Vec<(String, u64)> {
+    let folders = [data.to_owned(), data.join("index")];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
+    let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    entries.map(|entry| (name(&entry), entry.metadata().map_or(0, |it| it.len()))).collect()
+}
+
 #[tokio::test]
 async fn history_that_fills_a_real_disk_gives_way_to_work() {
     /// So many tasks do not fit.
@@ -455,7 +463,10 @@ async fn history_that_fills_a_real_disk_gives_way_to_work() {
         let end = Instant::now() + PATIENCE;
         while let Err(refusal) = scene.client.publish(work.clone()).await {
             assert_eq!(refusal.code, RefusalCode::DiskFull, "{refusal}");
-            assert!(Instant::now() < end, "after {done} nothing more is taken");
+            if Instant::now() >= end {
+                let stats = scene.stats().await;
+                panic!("after {done} nothing more is taken: {stats:?}, {:?}", sizes(&data));
+            }
             refused += 1;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
