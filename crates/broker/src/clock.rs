@@ -8,10 +8,6 @@ use trunkline_types::WallTime;
 /// may have been set meanwhile.
 const WALL_LOOK: Duration = Duration::from_mins(1);
 
-/// How old a reading of the wall clock may be where turns follow each other closely. It counts
-/// milliseconds, so that it would nearly always read the same.
-const WALL_AGE: Duration = Duration::from_micros(200);
-
 /// Reads the wall clock.
 pub(crate) fn wall() -> WallTime {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -30,21 +26,8 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { mono: self.mono(), wall: wall() }
-    }
-
-    /// The same for who asks again and again: the wall clock is spared while the last reading of
-    /// both is young.
-    pub(crate) fn now_after(&self, read: &mut Now) -> Now {
-        let mono = self.mono();
-        if read.mono == Mono(0) || mono > read.mono.after(WALL_AGE) {
-            *read = Now { mono, wall: wall() };
-        }
-        Now { mono, wall: read.wall }
-    }
-
-    fn mono(&self) -> Mono {
-        Mono(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        let mono = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Now { mono: Mono(mono), wall: wall() }
     }
 
     /// When to wake up for a deadline, on the monotonic clock.

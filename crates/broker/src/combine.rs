@@ -41,12 +41,9 @@ impl<Q: Queue, S> Combining<Q, S> {
         Self { queue: Mutex::new(queue), state: Mutex::new(state) }
     }
 
-    /// The queue, for who brings something. It is done by a call of [`Self::work`], here or
-    /// elsewhere. The guard is handed out rather than a closure taken, which would carry what is
-    /// brought around once more.
-    #[inline]
-    pub(crate) fn queue(&self) -> MutexGuard<'_, Q> {
-        self.queue.lock()
+    /// Brings something. It is done by a call of [`Self::work`], here or elsewhere.
+    pub(crate) fn bring<R>(&self, push: impl FnOnce(&mut Q) -> R) -> R {
+        push(&mut self.queue.lock())
     }
 
     /// Takes turns until nothing is left: `turn` is called with the state and the queue, takes

@@ -74,8 +74,6 @@ pub(crate) struct Threads {
 pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) clock: Clock,
-    /// When both clocks were read last.
-    read: Now,
     pub(crate) threads: Threads,
     /// How long keys count, which is what the index is told.
     pub(crate) key_window: Duration,
@@ -86,8 +84,7 @@ pub(crate) struct Core {
     filters: Arc<FilterTable>,
     pub(crate) out: Output,
     batch: Batch,
-    /// By numbers that no client chooses, so that nobody can aim for collisions.
-    ports: HashMap<ConnectionKey, Arc<Port>, foldhash::fast::RandomState>,
+    ports: HashMap<ConnectionKey, Arc<Port>>,
     askers: HashMap<QueryKey, Asker>,
     next_query: u64,
     /// Ports that got something in this turn.
@@ -119,7 +116,6 @@ impl Core {
         Self {
             engine,
             clock,
-            read: Now::default(),
             threads: Threads::default(),
             key_window: Duration::ZERO,
             past: VecDeque::new(),
@@ -127,7 +123,7 @@ impl Core {
             filters,
             out: Output::default(),
             batch,
-            ports: HashMap::default(),
+            ports: HashMap::new(),
             askers: HashMap::new(),
             next_query: 1,
             dirty: Vec::new(),
@@ -161,7 +157,7 @@ impl Core {
     /// Handles everything brought, commits, and fills outboxes. Returns the ports to be flushed
     /// and when to wake up next.
     pub(crate) fn turn(&mut self, dirty: &mut Vec<Arc<Port>>) -> Option<Mono> {
-        let now = self.clock.now_after(&mut self.read);
+        let now = self.clock.now();
         self.look_at_congestion(now);
         let mut inputs = std::mem::take(&mut self.inputs);
         for input in inputs.drain(..) {
@@ -370,16 +366,17 @@ impl Core {
         self.out.effects = effects;
     }
 
-    #[inline]
     fn route(&mut self, connection: ConnectionKey, item: SessionItem) {
-        if self.latest.as_ref().is_none_or(|&(latest, _)| latest != connection) {
-            let Some(port) = self.ports.get(&connection) else { return };
-            self.dirty.push(port.clone());
-            self.latest = Some((connection, port.clone()));
-        }
-        if let Some((_, port)) = &self.latest {
+        if let Some((latest, port)) = &self.latest
+            && *latest == connection
+        {
             port.push(item);
+            return;
         }
+        let Some(port) = self.ports.get(&connection) else { return };
+        port.push(item);
+        self.latest = Some((connection, port.clone()));
+        self.dirty.push(port.clone());
     }
 
     fn answer(&mut self, query: QueryKey, mut told: Told) {

@@ -6,7 +6,6 @@ use crate::core::{Core, Input};
 use crate::filters::FilterTable;
 use crate::port::Port;
 use crate::timer::Alarm;
-use std::cell::Cell;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,12 +18,6 @@ use trunkline_types::Sequence;
 
 /// Turns that one caller takes before it hands over to a task of its own.
 const TURNS: usize = 32;
-
-thread_local! {
-    /// An empty list for the ports that got something, kept for its allocation. A turn that is
-    /// taken while another thread's ports are flushed makes one of its own.
-    static DIRTY: Cell<Vec<Arc<Port>>> = const { Cell::new(Vec::new()) };
-}
 
 /// One engine behind a combining lock.
 pub(crate) struct Partition {
@@ -72,7 +65,7 @@ impl Partition {
 
     /// Brings something, and does it unless somebody is at work who will.
     pub(crate) fn bring(self: &Arc<Self>, input: Input) {
-        self.core.queue().push(input);
+        self.core.bring(|queue| queue.push(input));
         self.work();
     }
 
@@ -114,8 +107,7 @@ impl Partition {
     }
 
     fn work(self: &Arc<Self>) {
-        // There is none on a thread that is ending.
-        let mut dirty = DIRTY.try_with(Cell::take).unwrap_or_default();
+        let mut dirty = Vec::new();
         let mut wake = None;
         let connections = |core: &Core| core.connections();
         let worked = {
@@ -142,7 +134,6 @@ impl Partition {
                 },
             )
         };
-        let _ = DIRTY.try_with(|kept| kept.set(dirty));
         if worked == Worked::More {
             let partition = self.clone();
             self.runtime.spawn(async move { partition.work() });

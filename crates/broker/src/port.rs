@@ -31,19 +31,6 @@ struct Outbox {
     closing: Option<Refusal>,
 }
 
-impl Outbox {
-    /// Whether an item is a confirmation that continues the last one, which it then is part of.
-    fn continues(&mut self, item: &SessionItem) -> bool {
-        let SessionItem::Done { first, last } = item else { return false };
-        let Some(SessionItem::Done { last: end, .. }) = self.items.last_mut() else { return false };
-        let continues = *end + 1 == *first;
-        if continues {
-            *end = *last;
-        }
-        continues
-    }
-}
-
 impl Queue for Outbox {
     fn is_empty(&self) -> bool {
         self.items.is_empty() && self.closing.is_none()
@@ -76,16 +63,21 @@ impl Port {
     /// Nothing more will come: the sink is told so by the next flush.
     pub(crate) fn close(&self, refusal: Refusal) {
         self.welcome(Err(refusal.clone()));
-        self.items.queue().closing = Some(refusal);
+        self.items.bring(|outbox| outbox.closing = Some(refusal));
     }
 
     /// Puts items into the outbox. Consecutive confirmations become one.
-    #[inline]
     pub(crate) fn push(&self, item: SessionItem) {
-        let mut outbox = self.items.queue();
-        if !outbox.continues(&item) {
+        self.items.bring(|outbox| {
+            if let (SessionItem::Done { first, last }, Some(SessionItem::Done { last: end, .. })) =
+                (&item, outbox.items.last_mut())
+                && *end + 1 == *first
+            {
+                *end = *last;
+                return;
+            }
             outbox.items.push(item);
-        }
+        });
     }
 
     /// Hands the outbox to the sink, unless somebody is doing so and will see it.

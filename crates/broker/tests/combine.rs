@@ -44,7 +44,7 @@ fn bring_and_work(turns: usize) {
             let lock = lock.clone();
             shuttle::thread::spawn(move || {
                 for number in 0..EACH {
-                    lock.queue().push((thread, number));
+                    lock.bring(|queue| queue.push((thread, number)));
                     work(&lock, turns);
                 }
             })

@@ -5,7 +5,7 @@ use crate::carry::{Origins, Sweep};
 use crate::command::{Command, ConnectionKey, Verdict};
 use crate::config::EngineConfig;
 use crate::defect::Defect;
-use crate::dispatch::{Alarm, Session, Tokens};
+use crate::dispatch::{Alarm, Session};
 use crate::effect::Output;
 use crate::gate::Held;
 use crate::gather::Gathering;
@@ -25,7 +25,7 @@ use crate::task::Tasks;
 use crate::timer::Timers;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use trunkline_types::{Durability, Epoch, Filter, Sequence, SessionId, TenantId, WallTime};
+use trunkline_types::{Durability, Epoch, Filter, Sequence, SessionId, TenantId, Token, WallTime};
 
 /// How far back the wall clock must step to count as set back: callers that read it at about the
 /// same time may come in another order.
@@ -108,8 +108,7 @@ pub struct Engine {
     /// When sessions that are gone were heard of last, in the order in which they are forgotten.
     pub(crate) forgetting: VecDeque<(WallTime, SessionId)>,
 
-    /// The tokens of leases, as long as they are good.
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Map<Token, EntryKey>,
     pub(crate) next_token: u64,
     /// Tokens that replayed records say were used up: what a session sends again about them
     /// after a restart has been done.
@@ -193,7 +192,7 @@ impl Engine {
             connections: map(seed),
             windows: map(seed),
             forgetting: VecDeque::new(),
-            tokens: Tokens::new(seed),
+            tokens: map(seed),
             next_token: 1,
             used_tokens: UsedTokens::new(seed),
             tasks: Tasks::new(),

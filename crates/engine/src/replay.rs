@@ -5,7 +5,7 @@ use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::{Inbox, Lease, Place};
+use crate::queue::{Inbox, Place};
 use crate::record::{AcceptedRecord, EntryId, Record};
 use crate::settle::Use;
 use crate::table::{EntryKey, SessionKey};
@@ -89,8 +89,7 @@ impl Engine {
                 };
                 self.judge_lease(key, token);
                 self.unqueue(key);
-                // Its deadline is set when the engine starts.
-                self.apply_leased(key, Lease::new(token, agent, id, session), at);
+                self.apply_leased(key, token, session, id, agent, at);
             }
             Record::Begun { entry } => {
                 let Some(key) = self.entry_key(sequence, entry)? else { return Ok(()) };

@@ -78,12 +78,7 @@ impl Book {
         entry: Entry,
     ) -> u64 {
         let before = self.gathered.len();
-        if before == 0 {
-            // A list that is handed over whole is taken as it is.
-            self.gathered = operations.into_iter().collect();
-        } else {
-            self.gathered.extend(operations);
-        }
+        self.gathered.extend(operations);
         let count = (self.gathered.len() - before) as u64;
         if count == 0 {
             return 0;
@@ -294,16 +289,6 @@ fn instead(refusal: &Refusal) -> Outcome {
     }
 }
 
-/// Notes a delivery whose settlement was refused.
-fn settle_otherwise(token: Token, verdict: &Verdict<'_>, refused: &mut Vec<(Token, Refusal)>) {
-    if let Verdict::Refused(refusal) = verdict
-        // Then it is no longer the session's, and there is nothing to settle.
-        && !matches!(refusal.code, RefusalCode::StaleToken | RefusalCode::NotFound)
-    {
-        refused.push((token, (*refusal).clone()));
-    }
-}
-
 fn conclude(
     run: &mut Run,
     number: u64,
@@ -316,10 +301,12 @@ fn conclude(
     let place = usize::try_from(number.saturating_sub(run.first)).unwrap_or(usize::MAX);
     match &mut run.waiter {
         Waiter::Nobody => {}
-        Waiter::SettledOne(token) => settle_otherwise(*token, verdict, refused),
         Waiter::Settled(tokens) => {
-            if let Some(&token) = tokens.get(place) {
-                settle_otherwise(token, verdict, refused);
+            if let (Verdict::Refused(refusal), Some(&token)) = (verdict, tokens.get(place))
+                // Then it is no longer the session's, and there is nothing to settle.
+                && !matches!(refusal.code, RefusalCode::StaleToken | RefusalCode::NotFound)
+            {
+                refused.push((token, (*refusal).clone()));
             }
         }
         Waiter::SettledAgain(token) => {

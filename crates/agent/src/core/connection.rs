@@ -10,6 +10,7 @@ use super::book::Book;
 use super::directory::Directory;
 use super::hub::Hub;
 use super::pressure::Pressures;
+use super::sink::Scratch;
 use super::waiter::{Entry, ReplyEntry, ReplySignal, Waiter};
 use super::wanting::Answer;
 use super::watchers::Watchers;
@@ -54,6 +55,9 @@ pub(crate) struct Core {
     pub(crate) content: Content,
     /// The workers, if this is an agent's session.
     pub(crate) pool: Option<Pool>,
+    /// Reused by the sink from call to call. Never contended, because the broker calls it once
+    /// at a time.
+    pub(super) scratch: Mutex<Scratch>,
     operations_per_frame: AtomicUsize,
     /// Longest text of a reason or progress in bytes.
     reason_bytes: AtomicUsize,
@@ -102,6 +106,7 @@ impl Core {
             pressures: Pressures::new(obey_pressure),
             content,
             pool,
+            scratch: Mutex::default(),
             operations_per_frame: AtomicUsize::new(4096),
             reason_bytes: AtomicUsize::new(8 << 10),
             clock_ahead: AtomicI64::new(0),
@@ -211,15 +216,11 @@ impl Core {
         for operation in &mut settled {
             self.content.pack_operation(operation);
         }
-        let waiter = if let [Operation::Settle(settle)] = &settled[..] {
-            Waiter::SettledOne(settle.token)
-        } else {
-            let tokens = settled.iter().filter_map(|operation| match operation {
-                Operation::Settle(settle) => Some(settle.token),
-                _ => None,
-            });
-            Waiter::Settled(tokens.collect())
-        };
+        let tokens = settled.iter().filter_map(|operation| match operation {
+            Operation::Settle(settle) => Some(settle.token),
+            _ => None,
+        });
+        let waiter = Waiter::Settled(tokens.collect());
         // A session that has ended has nobody left to tell.
         let _ = self.number(settled, Entry { bounded: false, waiter, reply: None });
         let rest = Entry { bounded: false, waiter: Waiter::Nobody, reply: None };

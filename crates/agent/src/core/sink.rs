@@ -3,66 +3,97 @@
 //! Runs on whichever thread drives the broker. It never blocks, never sends, and tells waiters
 //! only after it has let go of the book.
 
-use super::book::Book;
 use super::connection::Core;
 use super::waiter::Told;
-use parking_lot::MutexGuard;
-use std::cell::Cell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use trunkline_types::session::{Delivery, EventDelivery, Operation, SessionItem, Sink, Welcome};
 use trunkline_types::{Refusal, RefusalCode};
 
-thread_local! {
-    /// Buffers of whichever thread drives the broker, kept from batch to batch. Each session had its
-    /// own once: with many of them, what is told to one found its buffers far from the processor.
-    static SCRATCH: Cell<Scratch> = const {
-        Cell::new(Scratch { told: Vec::new(), deliveries: VecDeque::new(), events: Vec::new() })
-    };
-}
-
-/// Empty between two batches.
+/// Buffers that are reused from batch to batch.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Scratch {
     told: Vec<Told>,
-    deliveries: VecDeque<Delivery>,
+    deliveries: Vec<Delivery>,
     events: Vec<EventDelivery>,
 }
 
 /// The sink as the broker holds it.
 impl Sink for Core {
     fn accept(&self, items: &mut Vec<SessionItem>) {
-        // There are none on a thread that is ending.
-        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
-        let Scratch { told, deliveries, events } = &mut scratch;
-        let mut news = News::default();
-        let mut book = None;
-        for item in items.drain(..) {
+        let mut scratch = self.scratch.lock();
+        let Scratch { told, deliveries, events } = &mut *scratch;
+        let mut freed = 0;
+        let mut quiet = false;
+        let mut gathered = false;
+        let mut items = items.drain(..).peekable();
+        while let Some(item) = items.next() {
             match item {
-                // Most items are this, and all are large: it goes on as the little that it is.
-                SessionItem::Done { first, last } => {
-                    let book = book.get_or_insert_with(|| self.book.lock());
-                    news.freed += book.done(first, last, told);
-                }
-                SessionItem::Accepted(_)
+                SessionItem::Done { .. }
+                | SessionItem::Accepted(_)
                 | SessionItem::Canceled(_)
                 | SessionItem::Refused { .. }
                 | SessionItem::Reply(_)
                 | SessionItem::Gathered(_) => {
-                    let book = book.get_or_insert_with(|| self.book.lock());
-                    news.answered(book, item, told);
+                    let mut book = self.book.lock();
+                    let mut item = Some(item);
+                    let mut refused = false;
+                    while let Some(answer) = item {
+                        freed += match answer {
+                            SessionItem::Done { first, last } => book.done(first, last, told),
+                            SessionItem::Accepted(accepted) => book.accepted(&accepted, told),
+                            SessionItem::Canceled(canceled) => book.canceled(canceled, told),
+                            SessionItem::Refused { operation, refusal } => {
+                                refused = true;
+                                book.refused(operation, &refusal, told)
+                            }
+                            SessionItem::Reply(reply) => {
+                                book.replied(reply, told);
+                                0
+                            }
+                            SessionItem::Gathered(gathered) => {
+                                book.gathered(gathered, told);
+                                0
+                            }
+                            _ => 0,
+                        };
+                        item = items.next_if(is_answer);
+                    }
+                    quiet |= book.is_quiet();
+                    gathered |= refused && book.is_gathered();
                 }
-                // What is only put aside may be so under the lock.
-                SessionItem::Delivery(delivery) => deliveries.push_back(delivery),
+                SessionItem::Delivery(delivery) => deliveries.push(delivery),
                 SessionItem::Event(event) => events.push(event),
-                item => {
-                    news.let_go(&mut book);
-                    self.told_otherwise(item, deliveries);
+                SessionItem::Task { task, update } => self.watchers.update(task, &update),
+                SessionItem::Cancel { token, reason } => {
+                    if let Some(pool) = &self.pool {
+                        pool.deliver(self, deliveries);
+                        self.tell_later(pool.cancel(token, &reason).into_iter().collect());
+                    }
+                }
+                SessionItem::Pressure(pressure) => self.pressures.tell(pressure),
+                SessionItem::Agent(news) => self.directory.put(*news),
+                SessionItem::Drain { reason } => {
+                    let refusal = Refusal::new(RefusalCode::Draining, reason);
+                    if let Some(core) = self.own() {
+                        self.runtime.spawn(async move { core.leave(&refusal).await });
+                    }
+                }
+                SessionItem::GoAway { reason, reconnect } => {
+                    let refusal = Refusal::new(RefusalCode::Unavailable, reason);
+                    if !reconnect {
+                        self.ended(&refusal);
+                    } else if self.comes_back() {
+                        tracing::info!(
+                            reason = refusal.message,
+                            "the broker sends the session away"
+                        );
+                    } else if let Some(core) = self.own() {
+                        self.runtime.spawn(async move { core.leave(&refusal).await });
+                    }
                 }
             }
         }
-        news.let_go(&mut book);
-        let News { freed, quiet, gathered, .. } = news;
+        drop(items);
         if freed > 0 {
             self.room.add_permits(freed);
         }
@@ -85,7 +116,6 @@ impl Sink for Core {
         if !events.is_empty() && self.hub.deliver(events) {
             self.acknowledge_later();
         }
-        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
     }
 
     fn closed(&self, refusal: &Refusal) {
@@ -119,45 +149,6 @@ impl Sink for Core {
 }
 
 impl Core {
-    /// What is neither an answer nor work nor an event.
-    fn told_otherwise(&self, item: SessionItem, deliveries: &mut VecDeque<Delivery>) {
-        match item {
-            SessionItem::Task { task, update } => self.watchers.update(task, &update),
-            SessionItem::Cancel { token, reason } => {
-                if let Some(pool) = &self.pool {
-                    pool.deliver(self, deliveries);
-                    self.tell_later(pool.cancel(token, &reason).into_iter().collect());
-                }
-            }
-            SessionItem::Pressure(pressure) => self.pressures.tell(pressure),
-            SessionItem::Agent(news) => self.directory.put(*news),
-            SessionItem::Drain { reason } => {
-                let refusal = Refusal::new(RefusalCode::Draining, reason);
-                if let Some(core) = self.own() {
-                    self.runtime.spawn(async move { core.leave(&refusal).await });
-                }
-            }
-            SessionItem::GoAway { reason, reconnect } => {
-                let refusal = Refusal::new(RefusalCode::Unavailable, reason);
-                if !reconnect {
-                    self.ended(&refusal);
-                } else if self.comes_back() {
-                    tracing::info!(reason = refusal.message, "the broker sends the session away");
-                } else if let Some(core) = self.own() {
-                    self.runtime.spawn(async move { core.leave(&refusal).await });
-                }
-            }
-            SessionItem::Done { .. }
-            | SessionItem::Accepted(_)
-            | SessionItem::Canceled(_)
-            | SessionItem::Refused { .. }
-            | SessionItem::Reply(_)
-            | SessionItem::Gathered(_)
-            | SessionItem::Delivery(_)
-            | SessionItem::Event(_) => {}
-        }
-    }
-
     /// Acknowledges from another thread's stack, because the sink itself never sends.
     fn acknowledge_later(&self) {
         self.later(|core| core.acknowledge(&mut Vec::new(), true));
@@ -193,44 +184,14 @@ impl Core {
     }
 }
 
-/// What a batch of answers comes to.
-#[derive(Default)]
-struct News {
-    /// Places that are free again.
-    freed: usize,
-    refused: bool,
-    /// Whether every operation was answered at some time.
-    quiet: bool,
-    /// Whether there is something to be sent instead of what was refused.
-    gathered: bool,
-}
-
-impl News {
-    fn answered(&mut self, book: &mut Book, item: SessionItem, told: &mut Vec<Told>) {
-        self.freed += match item {
-            SessionItem::Accepted(accepted) => book.accepted(&accepted, told),
-            SessionItem::Canceled(canceled) => book.canceled(canceled, told),
-            SessionItem::Refused { operation, refusal } => {
-                self.refused = true;
-                book.refused(operation, &refusal, told)
-            }
-            SessionItem::Reply(reply) => {
-                book.replied(reply, told);
-                0
-            }
-            SessionItem::Gathered(gathered) => {
-                book.gathered(gathered, told);
-                0
-            }
-            _ => 0,
-        };
-    }
-
-    /// Lets go of the book, with a last look at it.
-    fn let_go(&mut self, book: &mut Option<MutexGuard<'_, Book>>) {
-        if let Some(book) = book.take() {
-            self.quiet |= book.is_quiet();
-            self.gathered |= self.refused && book.is_gathered();
-        }
-    }
+fn is_answer(item: &SessionItem) -> bool {
+    matches!(
+        item,
+        SessionItem::Done { .. }
+            | SessionItem::Accepted(_)
+            | SessionItem::Canceled(_)
+            | SessionItem::Refused { .. }
+            | SessionItem::Reply(_)
+            | SessionItem::Gathered(_)
+    )
 }

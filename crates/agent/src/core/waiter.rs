@@ -24,8 +24,6 @@ pub(crate) enum Waiter {
     /// Nobody waits, but a delivery must not stay unsettled because of a refusal. The tokens are
     /// those of the operations, in their order.
     Settled(Vec<Token>),
-    /// The same of a single one, which where handlers are slow, or agents many, is most of them.
-    SettledOne(Token),
     /// As before, but this is what was said after a refusal; there is nothing more to say.
     SettledAgain(Token),
     /// The follower of the directory: refused, it is told that no more will come.

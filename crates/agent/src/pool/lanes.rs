@@ -111,9 +111,9 @@ impl Lanes {
         }
     }
 
-    /// Takes in what a plain handler is to do, leaving the list empty.
-    pub(super) fn append_plain(&mut self, deliveries: &mut VecDeque<Delivery>) {
-        self.lanes[PLAIN].waiting.append(deliveries);
+    /// Takes in what a plain handler is to do.
+    pub(super) fn extend_plain(&mut self, deliveries: impl Iterator<Item = Delivery>) {
+        self.lanes[PLAIN].waiting.extend(deliveries);
     }
 
     /// Puts back what was taken and not begun, before everything else of its lane.
@@ -140,14 +140,7 @@ impl Lanes {
                 continue;
             }
             let most = if at == PLAIN { handful } else { lane.plan.batch };
-            if most < lane.waiting.len() {
-                into.extend(lane.waiting.drain(..most));
-            } else if into.is_empty() {
-                // Deliveries are large: that spares them a move.
-                std::mem::swap(into, &mut lane.waiting);
-            } else {
-                into.append(&mut lane.waiting);
-            }
+            into.extend(lane.waiting.drain(..most.min(lane.waiting.len())));
             if at != PLAIN {
                 lane.running += 1;
                 lane.mark();

@@ -18,7 +18,6 @@ use super::scale::Arrivals;
 use crate::core::Core;
 use crate::keeper;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -196,7 +195,7 @@ impl Pool {
     }
 
     /// Takes deliveries from the sink, leaving the batch empty.
-    pub(crate) fn deliver(&self, core: &Core, deliveries: &mut VecDeque<Delivery>) {
+    pub(crate) fn deliver(&self, core: &Core, deliveries: &mut Vec<Delivery>) {
         if deliveries.is_empty() {
             return;
         }
@@ -212,7 +211,7 @@ impl Pool {
         }
         queue.arrivals.count(deliveries.len());
         if queue.lanes.is_plain() {
-            queue.lanes.append_plain(deliveries);
+            queue.lanes.extend_plain(deliveries.drain(..));
         } else {
             for delivery in deliveries.drain(..) {
                 let lane = self.handlers.lane(&delivery);

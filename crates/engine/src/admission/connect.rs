@@ -7,7 +7,7 @@ use crate::effect::{Effect, Output};
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::queue::{Lease, Place};
+use crate::queue::Place;
 use crate::record::{AgentRecord, Record};
 use crate::settle::Loss;
 use crate::table::{AgentKey, SessionKey, TenantKey};
@@ -371,8 +371,7 @@ impl Engine {
         let Some(lease) = self.lease(key).copied() else { return };
         let id = self.sessions[session].id;
         self.unqueue(key);
-        let granted = Lease::new(lease.token, lease.agent, id, session);
-        self.apply_leased(key, granted, now.wall);
+        self.apply_leased(key, lease.token, session, id, lease.agent, now.wall);
         self.start_lease(now, key, session);
         self.resume_run(now, key, lease.run_until);
         if self.entries[key].is_logged() {

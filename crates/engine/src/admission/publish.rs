@@ -74,26 +74,14 @@ impl Engine {
         let sender = Some(session);
         let cause = Cause::Sender;
         let origin = Origin { tenant, session: id, operation, at, sender, in_turn, cause };
-        let result = self.check_and_admit(now, session, &origin, publish, out);
+        let checked = self.check_publish(session, publish);
+        let checked = checked.and_then(|()| Self::check_headers(&publish.envelope));
+        let checked = checked.and_then(|()| self.check_new_id(publish));
+        let result = checked.and_then(|()| self.admit(now, &origin, publish, out));
         if result.is_err() {
             self.tenants[tenant].tally.refused += 1;
         }
         result
-    }
-
-    #[inline]
-    fn check_and_admit(
-        &mut self,
-        now: Now,
-        session: SessionKey,
-        origin: &Origin,
-        publish: &Arc<Publish>,
-        out: &mut Output,
-    ) -> Result<Answered, Refusal> {
-        self.check_publish(session, publish)?;
-        Self::check_headers(&publish.envelope)?;
-        self.check_new_id(publish)?;
-        self.admit(now, origin, publish, out)
     }
 
     /// Takes in an envelope that was checked, wherever it comes from.

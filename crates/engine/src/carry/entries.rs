@@ -1,6 +1,7 @@
 //! Taking in entries that were said again.
 
 use crate::engine::Engine;
+use crate::now::Mono;
 use crate::queue::{Entry, Lease, Owner, Place};
 use crate::record::{CarriedEntry, CarriedLease};
 use crate::replay::ReplayError;
@@ -65,7 +66,19 @@ impl Engine {
         let tenant = self.inboxes[self.entries[key].inbox].tenant;
         let agent = self.agent_key(tenant, &agent);
         // A token that stays good is of no session any more.
-        let lease = Lease { begun, ran, called_off, ..Lease::new(token, agent, id, holder) };
+        let lease = Lease {
+            token,
+            agent,
+            session: id,
+            holder,
+            deadline: Mono(u64::MAX),
+            begun,
+            run_until: None,
+            run_timer: None,
+            ran,
+            called_off,
+            probe: 0,
+        };
         let lease = self.leases.insert(lease);
         self.entries[key].lease = Maybe::new(lease);
         self.tokens.insert(token, key);

@@ -10,7 +10,7 @@ use crate::table::{AgentKey, EntryKey, Maybe, SessionKey};
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::{Delivery, SessionItem};
-use trunkline_types::{Publish, Token, WallTime};
+use trunkline_types::{Publish, SessionId, Token, WallTime};
 
 impl Engine {
     /// The latest lease of an entry, as long as its token is good.
@@ -37,13 +37,11 @@ impl Engine {
             debug_assert!(false, "only a connected session of an agent is picked");
             return;
         };
-        let deadline = self.present(now).after(row.lease);
         if let Some(old) = self.lease(key).filter(|old| !old.called_off).copied() {
             self.tell_superseded(old, out);
         }
-        let lease = Lease { deadline, ..Lease::new(token, agent, id, session) };
-        self.apply_leased(key, lease, now.wall);
-        self.look_by(session, deadline);
+        self.apply_leased(key, token, session, id, agent, now.wall);
+        self.start_lease(now, key, session);
         let max_run = self.max_run(key);
         if max_run.is_some() {
             self.start_run(now, key);
@@ -61,8 +59,15 @@ impl Engine {
     }
 
     /// The state after a lease was granted; shared by live commands and replay.
-    pub(crate) fn apply_leased(&mut self, key: EntryKey, lease: Lease, at: WallTime) {
-        let Lease { token, agent, holder, .. } = lease;
+    pub(crate) fn apply_leased(
+        &mut self,
+        key: EntryKey,
+        token: Token,
+        holder: SessionKey,
+        session: SessionId,
+        agent: AgentKey,
+        at: WallTime,
+    ) {
         // The same token again is the same delivery, taken up by a session that came back.
         let old = self.lease(key).map(|old| (old.token, old.ran));
         let ran = old.filter(|&(old, _)| old == token).map(|(_, ran)| ran);
@@ -74,8 +79,21 @@ impl Engine {
         entry.deliveries += u32::from(!taken_up);
         let redelivered = entry.deliveries > 1 && !taken_up;
         let task = entry.task.get();
-        let ran = ran.unwrap_or_default();
-        entry.lease = Maybe::new(self.leases.insert(Lease { ran, ..lease }));
+        // In replay the deadline is set when the engine starts.
+        let deadline = Mono(u64::MAX);
+        entry.lease = Maybe::new(self.leases.insert(Lease {
+            token,
+            agent,
+            session,
+            holder,
+            deadline,
+            begun: false,
+            run_until: None,
+            run_timer: None,
+            ran: ran.unwrap_or_default(),
+            called_off: false,
+            probe: 0,
+        }));
         let size = entry.size();
         let inbox = &mut self.inboxes[entry.inbox];
         inbox.put(entry, Place::Leased);
@@ -101,13 +119,7 @@ impl Engine {
         if let Some(lease) = self.lease_mut(key) {
             lease.deadline = deadline;
         }
-        self.look_by(session, deadline);
-    }
-
-    /// Sees to it that a session's leases are looked at by a time. A timer that goes off before
-    /// looks at all of them then.
-    #[inline]
-    fn look_by(&mut self, session: SessionKey, deadline: Mono) {
+        // A timer that goes off before it runs out looks at all leases then.
         if self.sessions[session].timer.is_none_or(|at| deadline.0 < at) {
             self.arm_session(session);
         }
@@ -117,7 +129,7 @@ impl Engine {
     pub(crate) fn heartbeat(&mut self, now: Now, session: SessionKey, tokens: &[Token]) {
         let deadline = self.present(now).after(self.sessions[session].lease);
         for token in tokens {
-            let Some(key) = self.tokens.get(*token) else { continue };
+            let Some(&key) = self.tokens.get(token) else { continue };
             let Some(entry) = self.entries.get(key) else { continue };
             let leased = entry.place == Place::Leased;
             let Some(lease) = entry.lease.get().map(|lease| &mut self.leases[lease]) else {
@@ -176,7 +188,7 @@ impl Engine {
         let lease = std::mem::replace(&mut self.entries[key].lease, Maybe::NONE).get()?;
         let Lease { token, agent, .. } = self.leases.remove(lease);
         if !self.planted(Defect::SkippedFence) {
-            self.tokens.remove(token);
+            self.tokens.remove(&token);
         }
         Some(agent)
     }

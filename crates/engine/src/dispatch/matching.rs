@@ -6,7 +6,7 @@ use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::{ALL_LANES, lane_of};
+use crate::queue::ALL_LANES;
 use crate::record::End;
 use crate::table::{EntryKey, InboxKey, SessionKey};
 
@@ -41,21 +41,6 @@ impl Engine {
                 self.deliver(now, key, session, out);
             }
         }
-    }
-
-    /// Who takes an entry now that nothing in its inbox waits before. It is chosen as if the entry
-    /// had been put into its lane, which it is thereby spared.
-    pub(crate) fn taker_at_once(&mut self, key: EntryKey, inbox: InboxKey) -> Option<SessionKey> {
-        let row = &self.inboxes[inbox];
-        let waits = row.filled() != 0 || row.available == 0 || row.ahead.is_some();
-        let held_up = self.replaying || self.congested;
-        if waits || held_up || !self.is_plain(inbox) || self.planted(Defect::LaneOutOfOrder) {
-            return None;
-        }
-        let (lane, weights) = (lane_of(&self.entries[key]), self.config.priority_weights);
-        let session = self.pick_session(inbox)?;
-        self.inboxes[inbox].take_turn(lane, weights);
-        Some(session)
     }
 
     /// Notes whether a session would take a delivery, and gives it work if it now would.

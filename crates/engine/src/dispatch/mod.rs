@@ -9,10 +9,8 @@ mod overrun;
 mod routing;
 mod session;
 mod timers;
-mod tokens;
 
 pub(crate) use breaker::Breaker;
 pub(crate) use events::EventCopy;
 pub(crate) use session::Session;
 pub(crate) use timers::Alarm;
-pub(crate) use tokens::Tokens;

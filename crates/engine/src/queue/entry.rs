@@ -147,30 +147,6 @@ pub(crate) struct Lease {
     pub(crate) probe: u32,
 }
 
-impl Lease {
-    /// A lease that was just granted. It does not run out before its deadline is set.
-    pub(crate) fn new(
-        token: Token,
-        agent: AgentKey,
-        session: SessionId,
-        holder: SessionKey,
-    ) -> Self {
-        Self {
-            token,
-            agent,
-            session,
-            holder,
-            deadline: Mono(u64::MAX),
-            begun: false,
-            run_until: None,
-            run_timer: None,
-            ran: Duration::ZERO,
-            called_off: false,
-            probe: 0,
-        }
-    }
-}
-
 /// Where an entry is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

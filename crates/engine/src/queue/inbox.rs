@@ -344,14 +344,6 @@ impl Inbox {
         keys.find(|&key| !entries[key].is_away())
     }
 
-    /// Takes one delivery off the share of a lane that is the only one to have something.
-    pub(crate) fn take_turn(&mut self, lane: usize, weights: [u8; LANES]) {
-        if self.quota[lane] == 0 {
-            self.quota = round(weights);
-        }
-        self.quota[lane] -= 1;
-    }
-
     /// Chooses a lane and takes one delivery off its share of the round.
     fn next_lane(
         &mut self,
@@ -371,17 +363,12 @@ impl Inbox {
             (0..LANES).rev().find(|&n| wanted & (1 << n) != 0 && quota[n] > 0)
         };
         let number = highest(quota).or_else(|| {
-            *quota = round(weights);
+            *quota = weights.map(|weight| weight.max(1));
             highest(quota)
         })?;
         quota[number] -= 1;
         Some(number)
     }
-}
-
-/// The shares of a new round.
-fn round(weights: [u8; LANES]) -> [u8; LANES] {
-    weights.map(|weight| weight.max(1))
 }
 
 /// The number of the lane that an entry belongs to.

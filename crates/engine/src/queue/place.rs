@@ -66,8 +66,6 @@ impl Engine {
         }
         if self.key_blocks(key) {
             self.put(key, Place::Blocked);
-        } else if let Some(session) = self.taker_at_once(key, inbox) {
-            self.grant(now, key, session, out);
         } else {
             self.inboxes[inbox].push(&mut self.entries, key);
             self.put(key, Place::Ready);

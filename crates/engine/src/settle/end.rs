@@ -43,8 +43,20 @@ impl Engine {
             self.emit(Record::Settled { entry, end: end.clone(), at: now.wall }, out);
         }
         let reply = self.entries[key].body.options().reply.then(|| result(&end));
-        if is_held && let End::Expired | End::Canceled { .. } = &end {
-            self.call_off(now, key, &end, out);
+        let called_off = match &end {
+            End::Expired => Some("its time to live has ended".to_owned()),
+            End::Canceled { reason } => Some(format!("canceled: {reason}")),
+            _ => None,
+        };
+        let untold = self.planted(Defect::RestGoesOn);
+        let called_off = called_off.filter(|reason| !untold || !reason.contains("enough answers"));
+        if let Some(reason) = called_off
+            && let Some(lease) = self.lease(key).filter(|_| is_held)
+            && let Some(connection) = self.sessions[lease.holder].connection
+        {
+            let token = lease.token;
+            let item = SessionItem::Cancel { token, reason };
+            self.hold_item(now, level, (connection, item), out);
         }
         let Ended { message, inbox, task, gather, sender, agent, next } =
             self.apply_ended(key, end, now.wall);
@@ -66,23 +78,6 @@ impl Engine {
         }
         self.let_go(level, next);
         self.dispatch_holder(now, holder, out);
-    }
-
-    /// Tells the holder of an entry that ends without it to stop.
-    fn call_off(&mut self, now: Now, key: EntryKey, end: &End, out: &mut Output) {
-        let reason = match end {
-            End::Canceled { reason } => format!("canceled: {reason}"),
-            _ => "its time to live has ended".to_owned(),
-        };
-        if self.planted(Defect::RestGoesOn) && reason.contains("enough answers") {
-            return;
-        }
-        let Some(lease) = self.lease(key) else { return };
-        if let Some(connection) = self.sessions[lease.holder].connection {
-            let item = SessionItem::Cancel { token: lease.token, reason };
-            let level = self.entries[key].durability;
-            self.hold_item(now, level, (connection, item), out);
-        }
     }
 
     /// The state after an entry ended; shared by live commands and replay.

@@ -69,7 +69,7 @@ impl Engine {
         token: Token,
     ) -> Result<EntryKey, Refusal> {
         let agent = self.sessions[session].agent;
-        let found = self.tokens.get(token).filter(|&key| {
+        let found = self.tokens.get(&token).copied().filter(|&key| {
             let lease = self.entries.get(key).and_then(|entry| self.lease_of(entry));
             lease.is_some_and(|lease| {
                 Some(lease.agent) == agent
