@@ -13,7 +13,7 @@ use trunkline_engine::Past;
 use trunkline_types::Sequence;
 
 /// Most entries that one commit takes.
-pub(super) const BATCH: usize = 8192;
+pub(super) const BATCH: usize = 4096;
 
 /// How many bytes of tasks and letters one commit takes; the last may exceed it. Less than the
 /// reserve that the index has for a full disk.

@@ -21,13 +21,13 @@ use trunkline_types::WallTime;
 const SUFFIX: &str = "-reserve";
 
 /// How many bytes the reserve has, and the write-ahead log at least.
-const RESERVE: usize = 16 << 20;
+const RESERVE: usize = 8 << 20;
 
 /// How many bytes of the reserve are given up at a time.
 const PART: u64 = 1 << 20;
 
 /// How many bytes the file may lack that are in the write-ahead log only.
-const UNFOLDED: u64 = 8 << 20;
+const UNFOLDED: u64 = 2 << 20;
 
 /// How many bytes of history give way at a time, and how many are given back to the disk.
 const STEP: u64 = 4 << 20;

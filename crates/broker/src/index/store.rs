@@ -45,7 +45,7 @@ pub(super) const THERE: OpenFlags =
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
     PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8192;
     PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;
-    PRAGMA journal_size_limit = 16777216;";
+    PRAGMA journal_size_limit = 8388608;";
 
 /// How far it goes and which log it belongs to.
 const STATE: &str = "

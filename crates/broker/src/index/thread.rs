@@ -53,7 +53,7 @@ const SCRUB_SOON: Duration = Duration::from_millis(2);
 /// the pages that it writes, and with many agents and conversations each entry has pages of its own
 /// unless others come to lie on them. Longer after a commit that had as many as this.
 const GATHER: Duration = Duration::from_millis(20);
-const GATHER_MORE: Duration = Duration::from_millis(500);
+const GATHER_MORE: Duration = Duration::from_millis(100);
 const MANY: usize = 64;
 
 /// The thread. Dropped, it ends after the batch at hand.

@@ -198,7 +198,7 @@ fn what_gave_way_is_given_back_to_the_disk_and_the_reserve_is_made_again() {
     let mut worker = full(folder.path(), 9000);
     assert_eq!(worker.reserve(), Ok(()));
     let reserve = folder.path().join("keys.sqlite-reserve");
-    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), 16 << 20);
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), 8 << 20);
     let bytes = || std::fs::metadata(folder.path().join("keys.sqlite")).unwrap().len();
     let before = bytes();
     std::fs::remove_file(&reserve).unwrap();
