@@ -49,12 +49,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const SCRUB: Duration = Duration::from_millis(25);
 const SCRUB_SOON: Duration = Duration::from_millis(2);
 
-/// How long entries gather after a commit, so that many travel in one: what a commit costs is mostly
-/// the pages that it writes, and with many agents and conversations each entry has pages of its own
-/// unless others come to lie on them. Longer after a commit that had as many as this.
+/// How long entries gather after a commit, so that many travel in one.
 const GATHER: Duration = Duration::from_millis(20);
-const GATHER_MORE: Duration = Duration::from_millis(100);
-const MANY: usize = 64;
 
 /// The thread. Dropped, it ends after the batch at hand.
 #[derive(Debug)]
@@ -227,7 +223,7 @@ impl Worker {
         self.again = self.store.is_to_be_read_again().unwrap_or(false);
         self.look_through();
         while let Some(taken) = self.feed.take(pause) {
-            let (through, came) = (taken.through, taken.entries.len());
+            let through = taken.through;
             self.heal();
             while !self.feed.is_damaged() {
                 match self.commit(&taken, committed) {
@@ -275,7 +271,7 @@ impl Worker {
                 Some(AGAIN)
             };
             pause = [pause, soon, scrub].into_iter().flatten().min();
-            self.feed.gather(if came >= MANY { GATHER_MORE } else { GATHER });
+            self.feed.gather(GATHER);
         }
     }
 
