@@ -60,7 +60,7 @@ struct SetArgs {
         group = "change"
     )]
     limit: Option<u32>,
-    /// How long what is sent to it alone from now on is of use, unless its sender says less; 0 for
+    /// How long what is sent to it alone from now on is of use, unless its sender says less; 0s for
     /// as long as the sender says.
     #[arg(long, value_name = "SPAN", value_parser = parse_span, group = "change")]
     ttl: Option<Duration>,

@@ -196,7 +196,7 @@ fn what_is_set_about_an_inbox_acts_until_it_is_taken_back() {
 
     set(&["--limit", "100", "--when-full", "reject", "--ttl", "1ms"]);
     broker.run(["send", "--skill", "s", "--wait"]).fails(EXPIRED);
-    set(&["--ttl", "0"]);
+    set(&["--ttl", "0s"]);
 
     set(&["--bind", "urgent=tier:gold"]);
     let _agent = broker.agent(["--skill", "s", "--", "cat"]);

@@ -34,7 +34,7 @@ fn agents_of_a_tenant_are_there_for_it_alone_natively_and_by_a2a() {
         broker.run(["request", "--skill", "s", "--absent", "fail", "--tenant", tenant])
     };
     assert_eq!(asks("acme").ok(), "for acme");
-    let stderr = asks("default").fails(5);
+    let stderr = asks("default").fails(4);
     assert!(stderr.contains("nobody serves 'skill:s'"), "{stderr}");
     let over_grpc = ["request", "--skill", "s", "--tenant", "acme", "--transport", "grpc"];
     assert_eq!(broker.run(over_grpc).ok(), "for acme");
