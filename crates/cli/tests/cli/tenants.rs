@@ -58,6 +58,6 @@ fn agents_of_a_tenant_are_there_for_it_alone_natively_and_by_a2a() {
     let stderr = broker.run(["agents", "list", "--tenant", "a/b"]).fails(2);
     assert!(stderr.contains("'a/b'"), "{stderr}");
     let stderr =
-        broker.run(["agents", "add", "--a2a", "http://127.0.0.1:1", "--tenant", "acme"]).fails(1);
+        broker.run(["agents", "add", "--a2a", "http://127.0.0.1:1", "--tenant", "acme"]).fails(4);
     assert!(stderr.contains("agents elsewhere belong to the tenant 'default'"), "{stderr}");
 }
