@@ -183,8 +183,7 @@ impl Worker {
             clock,
             is_reserved: false,
             is_tight: false,
-            // Not at once: there is enough to do.
-            looked: Some(Instant::now()),
+            looked: None,
             short: None,
             told: None,
             gave_way: 0,
@@ -221,6 +220,9 @@ impl Worker {
         let mut committed = None;
         let mut pause = Some(LOOK);
         self.again = self.store.is_to_be_read_again().unwrap_or(false);
+        // Before anything comes: a disk may be full within a second, and without the reserve nothing
+        // could be deleted on it.
+        self.look_at_room();
         self.look_through();
         while let Some(taken) = self.feed.take(pause) {
             let through = taken.through;

@@ -29,6 +29,26 @@ fn worker(folder: &std::path::Path) -> Worker {
 }
 
 #[test]
+fn the_reserve_is_there_before_anything_is_taken_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, feed) = (Store::open(folder.path()).unwrap(), Arc::<Feed>::default());
+    feed.push(entry(1));
+    feed.synced(Sequence(1));
+    let (tell, told) = std::sync::mpsc::channel();
+    let place = folder.path().to_owned();
+    let on_commit = move |_| {
+        let bytes = |name| std::fs::metadata(place.join(name)).map_or(0, |file| file.len());
+        // The test may have heard enough.
+        let _ = tell.send(["keys.sqlite-reserve", "keys.sqlite-wal"].map(bytes));
+    };
+    let index = (store, feed, false);
+    let thread = IndexThread::start(index, vec![7], Clock::new(), on_commit, |_| {}, || {});
+    let found = told.recv_timeout(Duration::from_mins(1)).unwrap();
+    assert_eq!(found, [8 << 20; 2]);
+    drop(thread);
+}
+
+#[test]
 fn after_damage_no_row_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = worker(folder.path());
