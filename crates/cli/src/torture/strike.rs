@@ -316,9 +316,13 @@ impl Stage {
             *other != token && delivered.id == held.id && delivered.at >= from
         });
         let kept = refused.is_none() && (again || !other);
+        let age = from.0.saturating_sub(held.at.0);
+        let since = format!("given {age} ms before it, the broker of then was {}", books.epoch.0);
         let found = match refused {
-            Some(refusal) => format!("what was held over a pause is refused: {}", refusal.message),
-            None => format!("{} was held over a pause and given to another", held.id),
+            Some(refusal) => {
+                format!("what was held over a pause is refused ({since}): {}", refusal.message)
+            }
+            None => format!("{} was held over a pause and given to another ({since})", held.id),
         };
         drop(books);
         self.tallies.check(Promise::LeasesKept, Fault::Pause, kept, || found);
