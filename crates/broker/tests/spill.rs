@@ -40,16 +40,25 @@ async fn send(sender: &mut Peer, numbers: std::ops::Range<usize>) -> Vec<Message
 }
 
 /// Works on so many tasks and checks that each is delivered whole and in order.
-async fn work(agent: &mut Peer, numbers: std::ops::Range<usize>) {
+async fn work(broker: &Broker, agent: &mut Peer, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let delivery = agent.delivery().await;
         let told = delivery.publish.envelope.payload.to_text().into_owned();
-        let begins = &told[..told.len().min(8)];
-        let attempt = delivery.attempt;
-        assert!(told == payload(number), "not {number}, but {begins} in its attempt {attempt}");
+        if told != payload(number) {
+            let begins = &told[..told.len().min(8)];
+            let (attempt, letters) = (delivery.attempt, reasons(broker).await);
+            panic!("not {number}, but {begins} in its attempt {attempt}; dead are {letters:?}");
+        }
         let settled = agent.settle(delivery.token, Outcome::Complete { reply: None });
         agent.answer(settled).await.unwrap();
     }
+}
+
+/// Why dead letters are dead.
+async fn reasons(broker: &Broker) -> Vec<String> {
+    let letters = Query::DeadLetters(DeadLetterFilter::default());
+    let Answer::DeadLetters(page) = broker.query(letters).await.unwrap() else { panic!("letters") };
+    page.letters.into_iter().map(|letter| letter.reason).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +76,7 @@ async fn no_more_payload_bytes_wait_in_memory_than_are_set_and_all_come_back_who
     let Answer::Task(middle) = broker.query(question).await.unwrap() else { panic!("a task") };
     assert_eq!(middle.history.messages[0].payload.to_text(), payload(TASKS / 2));
     let mut agent = Peer::open(&broker, hello(2, Some(card("a", "count")))).await.unwrap();
-    work(&mut agent, 0..100).await;
+    work(&broker, &mut agent, 0..100).await;
     // What it holds goes back, and before the rest.
     agent.connection.close();
     drop((sender, agent));
@@ -80,7 +89,7 @@ async fn no_more_payload_bytes_wait_in_memory_than_are_set_and_all_come_back_who
     assert!(figures.payload_memory_bytes <= 44_000, "{figures:?}");
     assert!(figures.payloads_on_disk > 150, "{figures:?}");
     let mut agent = Peer::open(&broker, hello(3, Some(card("a", "count")))).await.unwrap();
-    work(&mut agent, 100..TASKS).await;
+    work(&broker, &mut agent, 100..TASKS).await;
     let figures = log(&broker).await;
     assert_eq!((figures.payload_memory_bytes, figures.payload_disk_bytes), (0, 0));
     assert!(figures.payload_loads > 150 && figures.payload_load_batches > 0, "{figures:?}");
@@ -97,7 +106,7 @@ async fn with_a_higher_bound_all_payloads_stay_in_memory_and_a_reload_changes_th
     assert!(broker.reconfigure(lower).unwrap().is_empty());
     assert_eq!(log(&broker).await.payloads_on_disk, 20);
     let mut agent = Peer::open(&broker, hello(2, Some(card("a", "count")))).await.unwrap();
-    work(&mut agent, 0..20).await;
+    work(&broker, &mut agent, 0..20).await;
 }
 
 #[tokio::test]
@@ -123,7 +132,7 @@ async fn cleaning_keeps_payloads_that_are_only_on_disk() {
     assert!(figures.removed_segments > 5 && figures.carried_bytes > 0, "{figures:?}");
     assert_eq!(figures.payloads_on_disk, 60, "{figures:?}");
     let mut agent = Peer::open(&broker, hello(2, Some(card("a", "count")))).await.unwrap();
-    work(&mut agent, 0..60).await;
+    work(&broker, &mut agent, 0..60).await;
 }
 
 #[tokio::test]
@@ -145,7 +154,5 @@ async fn a_payload_that_the_disk_does_not_give_back_makes_a_dead_letter() {
     assert_eq!(task.state, TaskState::Failed);
     let reason = task.reason.unwrap();
     assert!(reason.contains("its payload cannot be read from the log"), "{reason}");
-    let letters = Query::DeadLetters(DeadLetterFilter::default());
-    let Answer::DeadLetters(page) = broker.query(letters).await.unwrap() else { panic!("letters") };
-    assert_eq!(page.letters[0].reason, reason);
+    assert_eq!(reasons(&broker).await[0], reason);
 }

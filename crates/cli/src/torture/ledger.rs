@@ -58,7 +58,7 @@ pub(super) struct Books {
     pub(super) retries: u64,
     /// Sessions that came back.
     pub(super) returns: u64,
-    /// The latest epoch that a session was welcomed in.
+    /// The latest epoch that a session was welcomed in, or that a delivery was of.
     pub(super) epoch: Epoch,
     /// Settlements confirmed by a broker that was started after the delivery.
     pub(super) kept: u64,
@@ -202,6 +202,7 @@ impl Ledger {
         let Delivery { token, publish, attempt, .. } = delivery;
         let id = publish.envelope.id;
         let mut books = self.books();
+        books.epoch = books.epoch.max(token.epoch);
         let delivered = Delivered { id, at: now(), is_task: publish.is_task() };
         if books.deliveries.insert(*token, delivered).is_some() {
             books.repeated.push(*token);
@@ -217,18 +218,27 @@ impl Ledger {
     }
 
     /// The leases on tasks under which agents of this process are at work, given since a time by
-    /// the broker that runs now. Those whose settlement is on its way are among them.
+    /// the latest broker that anybody has heard. Those whose settlement is on its way are among
+    /// them.
     pub(super) fn leases(&self, since: WallTime) -> BTreeSet<Token> {
         let books = self.books();
-        let epoch = books.deliveries.keys().map(|token| token.epoch).max();
         let open = |token: &&Token| {
             let said = books.settles.get(token);
             said.is_none_or(|said| said.answer.is_none())
         };
         let young = |delivered: &Delivered| delivered.is_task && delivered.at >= since;
         let tasks = books.deliveries.iter().filter(|(_, delivered)| young(delivered));
-        let now = tasks.map(|(token, _)| token).filter(|token| Some(token.epoch) == epoch);
+        let now = tasks.map(|(token, _)| token).filter(|token| token.epoch == books.epoch);
         now.filter(open).copied().collect()
+    }
+
+    /// Those of some leases that the latest broker gave. What a broker said just before it was
+    /// killed may arrive when the next one runs already and has been heard by nobody yet: such a
+    /// lease it need not know, if what told of it was never flushed.
+    pub(super) fn of_latest_broker(&self, mut leases: BTreeSet<Token>) -> BTreeSet<Token> {
+        let epoch = self.books().epoch;
+        leases.retain(|token| token.epoch == epoch);
+        leases
     }
 
     /// A session came back.
@@ -298,6 +308,22 @@ mod tests {
         ledger.settled(token(2, 2), Ok(()));
         assert_eq!(ledger.leases(WallTime(0)), BTreeSet::from([token(2, 3)]));
         assert_eq!(ledger.leases(now().after(std::time::Duration::from_mins(1))), BTreeSet::new());
+    }
+
+    #[test]
+    fn leases_of_a_broker_that_was_killed_are_not_those_of_the_one_that_runs() {
+        let ledger = Ledger::new();
+        let mut task = (*publish(1, "one")).clone();
+        task.options.task = true;
+        let task = Arc::new(task);
+        ledger.delivered(&delivery(1, &task));
+        let leases = ledger.leases(WallTime(0));
+        let token = Token { epoch: Epoch(1), counter: 1 };
+        assert_eq!(ledger.of_latest_broker(leases.clone()), BTreeSet::from([token]));
+        // The next broker is heard only after the leases were looked up.
+        let next = Token { epoch: Epoch(2), counter: 2 };
+        ledger.delivered(&Delivery { token: next, ..delivery(2, &task) });
+        assert_eq!(ledger.of_latest_broker(leases), BTreeSet::new());
     }
 
     #[test]

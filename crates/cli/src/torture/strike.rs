@@ -13,6 +13,7 @@ use super::script::Strike;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::units::now;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -283,7 +284,9 @@ impl Stage {
         self.broker.pause()?;
         let from = now();
         let young = WallTime(from.0.saturating_sub(YOUNG));
-        let leases = self.ledger.leases(young);
+        // What was under way all through such a fault is older than its arrival says.
+        let late = self.history.met(young, from).has_any(&[Fault::Stall, Fault::Partition]);
+        let leases = if late { BTreeSet::new() } else { self.ledger.leases(young) };
         tokio::time::sleep(held).await;
         // From here on the load must be alive for the broker to have no excuse.
         let _ = self.pulse.longest();
@@ -294,7 +297,7 @@ impl Stage {
             tokio::time::sleep(PROBE).await;
         }
         if self.pulse.longest() < AWAY {
-            for token in leases {
+            for token in self.ledger.of_latest_broker(leases) {
                 self.lease(token, from);
             }
         }
