@@ -28,8 +28,7 @@ pub(super) trait Words: Send + 'static {
 pub(super) fn answer(stream: TaskStream, words: impl Words) -> Response {
     // What it is about to tell must not be lost when it is silent meanwhile: it is asked once for
     // each piece of news, and waited for again.
-    let news =
-        unfold(stream, async |mut stream| stream.next().await.map(|next| (next, stream)));
+    let news = unfold(stream, async |mut stream| stream.next().await.map(|next| (next, stream)));
     let events = unfold(Some((Box::pin(news), words)), async |state| {
         let (mut news, words) = state?;
         let next = match tokio::time::timeout(SILENCE, news.next()).await {

@@ -16,6 +16,7 @@ mod proxy_faults;
 mod proxy_settings;
 mod push;
 mod send;
+mod slow;
 mod streams;
 mod tasks;
 mod v03;
