@@ -13,6 +13,7 @@ mod lists;
 mod options;
 mod own;
 mod proxy;
+mod proxy_bindings;
 mod proxy_faults;
 mod proxy_settings;
 mod push;
