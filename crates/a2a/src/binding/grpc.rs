@@ -12,7 +12,7 @@ use crate::wire::a2a_service_server::{A2aService, A2aServiceServer};
 use crate::wire::{self, StreamResponse};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use futures_util::Stream;
 use futures_util::stream::unfold;
@@ -50,7 +50,7 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// Answers what is no call of gRPC with the status of HTTP that its own specification has for that.
 pub(super) fn foreign(headers: &HeaderMap) -> Response {
-    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let kind: String = String::from_utf8_lossy(kind).chars().take(64).collect();
     let fault =
         Fault::new(FaultKind::NotJson, format!("the body is '{kind}'; send application/grpc"));

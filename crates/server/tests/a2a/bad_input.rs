@@ -40,7 +40,7 @@ fn rpc(method: &str, params: &Value) -> String {
 
 fn bad(
     (method, path, headers): (&'static str, &str, Headers),
-    body: impl ToString,
+    body: &(impl ToString + ?Sized),
     (status, code, reason): (u16, i64, &'static str),
 ) -> Bad {
     let (path, body) = (format!("/agents/helper{path}"), body.to_string());
@@ -61,9 +61,9 @@ fn all(task: &str, large: &str) -> Vec<Bad> {
         bad(post(V1), "{", (200, -32700, "JSON_PARSE")),
         bad(post(V1_TEXT), &get, (400, -32005, "CONTENT_TYPE_NOT_SUPPORTED")),
         bad(post(V9), &get, (200, -32009, "VERSION_NOT_SUPPORTED")),
-        bad(post(V1), rpc("Fly", &json!({})), (200, -32601, "METHOD_NOT_FOUND")),
-        bad(post(V1), rpc("GetTask", &named), (200, -32001, "TASK_NOT_FOUND")),
-        bad(post(V1), rpc("SendMessage", &large), (413, -32602, "TOO_LARGE")),
+        bad(post(V1), &rpc("Fly", &json!({})), (200, -32601, "METHOD_NOT_FOUND")),
+        bad(post(V1), &rpc("GetTask", &named), (200, -32001, "TASK_NOT_FOUND")),
+        bad(post(V1), &rpc("SendMessage", &large), (413, -32602, "TOO_LARGE")),
         bad(send(V1), "{", (400, 400, "JSON_PARSE")),
         bad(send(V1_TEXT), "{}", (400, 400, "CONTENT_TYPE_NOT_SUPPORTED")),
         bad(send(V9), "{}", (400, 400, "VERSION_NOT_SUPPORTED")),
@@ -75,9 +75,9 @@ fn all(task: &str, large: &str) -> Vec<Bad> {
         bad(post(V03), "{", (200, -32700, "JSON_PARSE")),
         bad(post(V03_TEXT), &get_03, (400, -32005, "CONTENT_TYPE_NOT_SUPPORTED")),
         bad(post(V02), &get_03, (200, -32009, "VERSION_NOT_SUPPORTED")),
-        bad(post(V03), rpc("message/fly", &json!({})), (200, -32601, "METHOD_NOT_FOUND")),
+        bad(post(V03), &rpc("message/fly", &json!({})), (200, -32601, "METHOD_NOT_FOUND")),
         bad(post(V03_ACME), &get_03, (200, -32001, "TASK_NOT_FOUND")),
-        bad(post(V03), rpc("message/send", &large), (413, -32602, "TOO_LARGE")),
+        bad(post(V03), &rpc("message/send", &large), (413, -32602, "TOO_LARGE")),
         bad(send_03(V03), "{", (400, -32700, "JSON_PARSE")),
         bad(send_03(V03_TEXT), "{}", (400, -32005, "CONTENT_TYPE_NOT_SUPPORTED")),
         bad(send_03(V02), "{}", (400, 400, "VERSION_NOT_SUPPORTED")),

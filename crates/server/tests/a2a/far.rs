@@ -141,9 +141,9 @@ impl Far {
     /// What it does with a call, which is noted.
     fn react(&self, method: &str, headers: HeaderMap, params: Value) -> React {
         let before = self.called(method).len();
-        let call = Called { method: method.to_owned(), headers, params: params.clone() };
-        self.0.called.lock().push(call);
-        (self.0.script)(method, &params, before)
+        let call = Called { method: method.to_owned(), headers, params };
+        self.0.called.lock().push(call.clone());
+        (self.0.script)(method, &call.params, before)
     }
 
     /// The calls of a method so far.
