@@ -1,15 +1,56 @@
 //! Reading bodies: bounded, of the right media type, and with the field named that is wrong.
 
 use crate::fault::{Fault, FaultKind};
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::time::Duration;
 use trunkline_content::Format;
+
+/// How many bytes of a body that is refused are read all the same, from where that is known: over
+/// HTTP/1.1 a connection whose request was not read to its end cannot be used again.
+const UNWANTED: usize = 16 << 20;
+/// How long that may take.
+const UNWANTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads a body of at most so many bytes, which must say that it is JSON unless it says nothing.
 pub(super) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Fault> {
+    let mut body = body.into_data_stream();
+    let said = said_length(headers);
+    let read = wanted(headers, &mut body, said, most).await;
+    // Who asks first whether the body is wanted is told so by the answer, and does not send it.
+    let comes = !headers.contains_key(header::EXPECT);
+    if read.is_err() && comes && said.is_none_or(|length| length <= most.saturating_add(UNWANTED)) {
+        let _in_vain = tokio::time::timeout(UNWANTED_WITHIN, pass_over(&mut body)).await;
+    }
+    read
+}
+
+/// The length that a request says of its body.
+fn said_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads the rest of a body, within bounds, for nothing but to have it read.
+async fn pass_over(body: &mut BodyDataStream) {
+    let mut left = UNWANTED;
+    while let Some(Ok(piece)) = body.next().await {
+        match left.checked_sub(piece.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+async fn wanted(
+    headers: &HeaderMap,
+    body: &mut BodyDataStream,
+    said: Option<usize>,
+    most: usize,
+) -> Result<Bytes, Fault> {
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
         let kind = String::from_utf8_lossy(kind.as_bytes());
         if Format::of(&kind) != Some(Format::Json) {
@@ -23,22 +64,20 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result
         let message = format!("the body has more than {most} bytes, which is the limit");
         Fault::new(FaultKind::TooLarge, message)
     };
-    let said =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if said.is_some_and(|length: usize| length > most) {
+    if said.is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    axum::body::to_bytes(body, most).await.map_err(|error| {
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            // The only bound that a body is read with.
-            if error.to_string().contains("length limit") {
-                return too_large();
-            }
-            cause = error.source();
+    let mut whole = Vec::with_capacity(said.unwrap_or(0).min(64 << 10));
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| {
+            Fault::new(FaultKind::InvalidRequest, format!("the body cannot be read: {error}"))
+        })?;
+        if piece.len() > most - whole.len() {
+            return Err(too_large());
         }
-        Fault::new(FaultKind::InvalidRequest, format!("the body cannot be read: {error}"))
-    })
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.into())
 }
 
 /// The JSON in a body; an empty one stands for an empty object.
@@ -67,6 +106,22 @@ mod tests {
     use super::*;
     use crate::wire;
     use serde_json::json;
+
+    #[tokio::test]
+    async fn of_a_body_without_end_no_more_is_read_than_the_bound_and_what_is_passed_over() {
+        let piece = Bytes::from(vec![b'x'; 1 << 20]);
+        let pieces = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = pieces.clone();
+        let endless = futures_util::stream::repeat_with(move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok::<_, std::io::Error>(piece.clone())
+        });
+        let body = Body::from_stream(endless);
+        let fault = read(&HeaderMap::new(), body, 10).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::TooLarge);
+        let most = 2 + (UNWANTED >> 20);
+        assert_eq!(pieces.load(std::sync::atomic::Ordering::Relaxed), most);
+    }
 
     fn read_message(value: Value) -> Result<wire::SendMessageRequest, Fault> {
         message(value)

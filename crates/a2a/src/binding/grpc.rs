@@ -12,7 +12,7 @@ use crate::wire::a2a_service_server::{A2aService, A2aServiceServer};
 use crate::wire::{self, StreamResponse};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::Uri;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use futures_util::Stream;
 use futures_util::stream::unfold;
@@ -40,6 +40,23 @@ pub(super) async fn answer(
         Ok(response) => explained(method, response),
         Err(never) => match never {},
     }
+}
+
+/// Whether a request says that it is one of gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Answers what is no call of gRPC with the status of HTTP that its own specification has for that.
+pub(super) fn foreign(headers: &HeaderMap) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind: String = String::from_utf8_lossy(kind).chars().take(64).collect();
+    let fault =
+        Fault::new(FaultKind::NotJson, format!("the body is '{kind}'; send application/grpc"));
+    let mut response = fault.to_status().into_http();
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
 }
 
 /// An answer whose error is told as every error is, also where no operation was asked because what

@@ -103,6 +103,9 @@ impl A2a {
                 let call = admitted(call, version);
                 Box::pin(rest::answer(&self.handler, call, rest, request)).await
             }
+            Route::Grpc03(_) | Route::Grpc(_) if !grpc::is_grpc(request.headers()) => {
+                grpc::foreign(request.headers())
+            }
             Route::Grpc03(method) => {
                 let spoken = self.handler.config.earlier;
                 let call = if spoken { call } else { Err(negotiate::only_in_1_0()) };

@@ -72,12 +72,16 @@ async fn operate(
     rest: Rest,
     request: Request,
 ) -> Result<Response, Fault> {
-    let mut call = call?;
     let (parts, body) = request.into_parts();
-    let mut value = if parts.method == axum::http::Method::POST {
-        parsed(&read(&parts.headers, body, handler.config.body_bytes).await?)?
+    let posted = if parts.method == axum::http::Method::POST {
+        Some(read(&parts.headers, body, handler.config.body_bytes).await)
     } else {
-        query::request(parts.uri.query().unwrap_or_default())
+        None
+    };
+    let mut call = call?;
+    let mut value = match posted {
+        Some(body) => parsed(&body?)?,
+        None => query::request(parts.uri.query().unwrap_or_default()),
     };
     call.name_agent_in(&mut value)?;
     match rest {

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use serde_json::Value;
 use std::convert::Infallible;
@@ -25,14 +26,17 @@ pub(super) trait Words: Send + 'static {
 
 /// The answer that tells a stream to its end.
 pub(super) fn answer(stream: TaskStream, words: impl Words) -> Response {
-    let events = unfold(Some((stream, words)), async |state| {
-        let (mut stream, words) = state?;
-        let next = match tokio::time::timeout(SILENCE, stream.next()).await {
+    // What it is about to tell must not be lost when it is silent meanwhile: it is asked once for
+    // each piece of news, and waited for again.
+    let news = unfold(stream, async |mut stream| stream.next().await.map(|next| (next, stream)));
+    let events = unfold(Some((Box::pin(news), words)), async |state| {
+        let (mut news, words) = state?;
+        let next = match tokio::time::timeout(SILENCE, news.next()).await {
             Ok(next) => next?,
-            Err(_silent) => return Some((Ok(Bytes::from_static(b":\n\n")), Some((stream, words)))),
+            Err(_silent) => return Some((Ok(Bytes::from_static(b":\n\n")), Some((news, words)))),
         };
         let (event, state) = match next {
-            Ok(item) => (told(&item, &words), Some((stream, words))),
+            Ok(item) => (told(&item, &words), Some((news, words))),
             Err(fault) => {
                 let (name, data) = words.fault(&fault);
                 (event(name, None, &data), None)

@@ -124,12 +124,16 @@ async fn served(
     rest: Rest,
     request: Request,
 ) -> Result<Response, Fault> {
-    let call = call?;
     let (parts, body) = request.into_parts();
-    let value = if parts.method == axum::http::Method::POST {
-        parsed(&read(&parts.headers, body, handler.config.body_bytes).await?)?
+    let posted = if parts.method == axum::http::Method::POST {
+        Some(read(&parts.headers, body, handler.config.body_bytes).await)
     } else {
-        query::request(parts.uri.query().unwrap_or_default())
+        None
+    };
+    let call = call?;
+    let value = match posted {
+        Some(body) => parsed(&body?)?,
+        None => query::request(parts.uri.query().unwrap_or_default()),
     };
     let of = |id: String, mut value: Value| {
         // The path says it better than a body might.

@@ -15,9 +15,11 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// How long a card may be kept without asking again. The interfaces name the host that the
-/// client used, so that a cache must not mix hosts.
+/// How long a card may be kept without asking again.
 const CACHE: &str = "public, max-age=60";
+/// The interfaces name the host that the client used, and agents belong to a tenant, which a client
+/// may name beside the path: a cache must mix neither.
+const VARY: &str = "Host, trunkline-tenant";
 
 /// Most cards whose versions are remembered; beyond it all are as new.
 const REMEMBERED: usize = 4_096;
@@ -55,7 +57,7 @@ pub(super) async fn answer(
         let Call { principal, endpoint, base, .. } = call;
         format!("{base} {:?} {}", endpoint, principal.tenant)
     });
-    match card(handler, call).await {
+    let mut response = match card(handler, call).await {
         Ok(card) => {
             let version = stable(card.as_bytes());
             let tag = format!("\"{version:016x}\"");
@@ -68,7 +70,6 @@ pub(super) async fn answer(
             };
             let headers = response.headers_mut();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE));
-            headers.insert(header::VARY, HeaderValue::from_static("Host"));
             if let Ok(tag) = HeaderValue::from_str(&tag) {
                 headers.insert(header::ETAG, tag);
             }
@@ -78,7 +79,9 @@ pub(super) async fn answer(
             response
         }
         Err(fault) => rest::refused(&fault),
-    }
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static(VARY));
+    response
 }
 
 /// Answers with the keys that cards are signed with.

@@ -4,7 +4,8 @@
 //! A refusal says that it has not; whatever cannot be read says nothing. That it is not there just
 //! now says nothing either when work was to begin: what stands in front of a server says so too
 //! after the server has taken the call. Only what says when to try again, or why it was not taken,
-//! may be sent again.
+//! may be sent again. An error with a code of its own, which the standard does not have, says nothing
+//! either: it may be about work that was begun.
 
 use super::card::{Binding, Interface, Spoken};
 use super::request::Ask;
@@ -37,6 +38,8 @@ pub enum Why {
     Refused,
     /// It was refused because there is no such task.
     NoTask,
+    /// It was refused because of the conversation that it names: nothing was done.
+    NoContext,
     /// It was refused because it has passed the same broker before.
     Loop,
     /// It is not known whether it was done.
@@ -66,8 +69,16 @@ impl Trouble {
             _ if is(FaultKind::TaskNotFound) => Why::NoTask,
             Code::NotFound if reason.is_empty() && !ask.begins() => Why::NoTask,
             Code::Unavailable | Code::ResourceExhausted => busy(ask.begins(), untaken, after),
+            Code::InvalidArgument => {
+                let fields = details.bad_request().map_or(&[][..], |bad| &bad.field_violations);
+                let mut texts = fields.iter().map(|violation| violation.field.as_str());
+                if names_context(status.message()) || texts.any(names_context) {
+                    Why::NoContext
+                } else {
+                    Why::Refused
+                }
+            }
             Code::NotFound
-            | Code::InvalidArgument
             | Code::FailedPrecondition
             | Code::OutOfRange
             | Code::AlreadyExists
@@ -123,7 +134,12 @@ impl Interface {
             (_, Err(_no_json)) => Err(unreadable()),
             (Binding::JsonRpc | Binding::Grpc, Ok(Value::Object(mut answer))) => {
                 if let Some(error) = answer.remove("error").filter(|error| !error.is_null()) {
-                    return Err(of_error(begins, &error, &error["data"], retry_after));
+                    let mut trouble = of_error(begins, &error, &error["data"], retry_after);
+                    // What has no meaning of its own is told by its status.
+                    if failed && trouble.why == Why::Unknown && !error["code"].is_i64() {
+                        trouble.why = of_status(begins, status, retry_after).why;
+                    }
+                    return Err(trouble);
                 }
                 match answer.remove("result").filter(|_| !failed) {
                     Some(result) => self.result(ask, result),
@@ -135,9 +151,12 @@ impl Interface {
                     let details = &error["details"];
                     let mut trouble = of_error(begins, error, details, retry_after);
                     // What has no reason of its own is told by its status.
-                    if trouble.why == Why::Refused {
+                    if matches!(trouble.why, Why::Refused | Why::Unknown) {
                         let after = retry_after.or_else(|| retry_info(details));
                         trouble.why = of_status(begins, status, after).why;
+                        if trouble.why == Why::Refused && error["status"] == "INVALID_ARGUMENT" {
+                            trouble.why = invalid(error, details);
+                        }
                     }
                     Err(trouble)
                 }
@@ -242,8 +261,8 @@ fn of_error(
     let mut text: String = format!("it answered with error {code}: {message}");
     text.truncate(text.floor_char_boundary(2_000));
     let after = retry_after.or_else(|| retry_info(details));
-    let details = details.as_array().map(Vec::as_slice).unwrap_or_default();
-    let info = details.iter().find(|it| it["reason"].is_string()).unwrap_or(&Value::Null);
+    let all = details.as_array().map(Vec::as_slice).unwrap_or_default();
+    let info = all.iter().find(|it| it["reason"].is_string()).unwrap_or(&Value::Null);
     let reason = info["reason"].as_str().unwrap_or_default();
     let is_ours = info["domain"] == FaultKind::Unavailable.domain();
     let why_not = info["metadata"]["code"].as_str().unwrap_or_default();
@@ -255,12 +274,50 @@ fn of_error(
         Why::Loop
     } else if is(FaultKind::TaskNotFound) || rpc(FaultKind::TaskNotFound) {
         Why::NoTask
-    } else if rpc(FaultKind::Internal) || code == 500 {
-        Why::Unknown
-    } else {
+    } else if rpc(FaultKind::InvalidParams) {
+        invalid(error, details)
+    } else if is_refusal(code) {
         Why::Refused
+    } else {
+        Why::Unknown
     };
     Trouble::new(why, text)
+}
+
+/// Whether an error of this code says that nothing was done: those of the standard that are said
+/// before work begins, and those of JSON-RPC and HTTP that blame the request.
+fn is_refusal(code: i64) -> bool {
+    let kinds = [
+        FaultKind::TaskNotCancelable,
+        FaultKind::PushNotificationNotSupported,
+        FaultKind::UnsupportedOperation,
+        FaultKind::ContentTypeNotSupported,
+        FaultKind::ExtendedAgentCardNotConfigured,
+        FaultKind::ExtensionSupportRequired,
+        FaultKind::VersionNotSupported,
+        FaultKind::Parse,
+        FaultKind::InvalidRequest,
+        FaultKind::MethodNotFound,
+        FaultKind::InvalidParams,
+    ];
+    (400..500).contains(&code) || kinds.iter().any(|kind| code == i64::from(kind.rpc_code()))
+}
+
+/// What it means that something in a request is wrong.
+fn invalid(error: &Value, details: &Value) -> Why {
+    let details = details.as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut fields = details
+        .iter()
+        .filter_map(|it| it["fieldViolations"].as_array())
+        .flatten()
+        .filter_map(|violation| violation["field"].as_str());
+    let message = error["message"].as_str().unwrap_or_default();
+    if names_context(message) || fields.any(names_context) { Why::NoContext } else { Why::Refused }
+}
+
+/// Whether a text speaks of the field `contextId`, however it is spelt.
+fn names_context(text: &str) -> bool {
+    text.to_lowercase().replace(['_', ' '], "").contains("contextid")
 }
 
 #[cfg(test)]
@@ -338,6 +395,63 @@ mod tests {
         ] {
             let answered = rpc().answer(&get(), status, None, b"<html>");
             assert_eq!(answered.unwrap_err().why, meant, "{status}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_said_before_work_begins_is_a_refusal() {
+        let sent = Ask::Send(Box::default());
+        let rest = interface(Binding::Rest, Spoken::V1);
+        for (code, text, meant) in [
+            (-32000, "context deadline exceeded", Why::Unknown),
+            (-32006, "over the maximum context length", Why::Unknown),
+            (-32050, "unknown contextId", Why::Unknown),
+            (0, "", Why::Unknown),
+            (-32602, "over the maximum context length", Why::Refused),
+            (-32602, "unknown contextId", Why::NoContext),
+            (-32602, "context_id: is unknown", Why::NoContext),
+            (-32602, "bad context id", Why::NoContext),
+            (-32600, "unknown contextId", Why::Refused),
+            (-32700, "", Why::Refused),
+            (-32601, "", Why::Refused),
+            (-32001, "", Why::NoTask),
+            (-32002, "", Why::Refused),
+            (-32005, "", Why::Refused),
+            (-32009, "", Why::Refused),
+            (401, "", Why::Refused),
+            (500, "", Why::Unknown),
+        ] {
+            let body = json!({"error": {"code": code, "message": text}}).to_string();
+            let trouble = rpc().answer(&sent, 200, None, body.as_bytes()).unwrap_err();
+            assert_eq!(trouble.why, meant, "{code} {text}");
+        }
+        // What is no error of JSON-RPC is told by its status.
+        let body = json!({"error": "who are you?"}).to_string();
+        let trouble = rpc().answer(&sent, 401, None, body.as_bytes()).unwrap_err();
+        assert_eq!(trouble.why, Why::Refused);
+        let fault = Fault::field("message.contextId", "is unknown");
+        for (status, text, meant) in [
+            ("INVALID_ARGUMENT", "unknown context_id", Why::NoContext),
+            ("INVALID_ARGUMENT", "over the maximum context length", Why::Refused),
+            ("FAILED_PRECONDITION", "unknown contextId", Why::Refused),
+        ] {
+            let body = json!({"error": {"code": 400, "status": status, "message": text}});
+            let trouble = rest.answer(&sent, 400, None, body.to_string().as_bytes()).unwrap_err();
+            assert_eq!(trouble.why, meant, "{status} {text}");
+        }
+        let body = fault.to_http().to_string();
+        let trouble = rest.answer(&sent, 400, None, body.as_bytes()).unwrap_err();
+        assert_eq!(trouble.why, Why::NoContext);
+        let body = json!({"error": {"code": 400, "status": "INTERNAL", "message": "context"}});
+        let trouble = rest.answer(&sent, 500, None, body.to_string().as_bytes()).unwrap_err();
+        assert_eq!(trouble.why, Why::Unknown);
+        for (status, meant) in [
+            (fault.to_status(), Why::NoContext),
+            (Status::invalid_argument("over the maximum context length"), Why::Refused),
+            (Status::failed_precondition("unknown contextId"), Why::Refused),
+            (Status::deadline_exceeded("context deadline exceeded"), Why::Unknown),
+        ] {
+            assert_eq!(Trouble::of_grpc(&sent, &status).why, meant, "{status}");
         }
     }
 

@@ -7,7 +7,8 @@ use crate::own_agents;
 use crate::task::{is_interrupted, messages_to_ask, own_state, task};
 use crate::wire::{self, ListTasksRequest, ListTasksResponse};
 use trunkline_types::{
-    Answer, Change, ContextId, Principal, Query, TaskFilter, TaskPage, TaskSnapshot, WallTime,
+    AgentId, Answer, Change, ContextId, Principal, Query, TaskFilter, TaskPage, TaskSnapshot,
+    WallTime,
 };
 
 /// How many tasks a page has when nothing is said.
@@ -41,7 +42,7 @@ impl Handler {
             states: own_state(request.status()).into_iter().collect(),
             agent: match &target {
                 Target::Agent(agent) => Some(agent.card.id.clone()),
-                Target::Gone(id) => return Err(no_agent(id)),
+                Target::Gone(id) => Some(id.clone()),
                 Target::Broker => None,
             },
             except: own_agents(),
@@ -60,7 +61,25 @@ impl Handler {
             tasks.push(self.listed(&who, snapshot, &request).await?);
         }
         let total_size = i32::try_from(total.unwrap_or(0)).unwrap_or(i32::MAX);
+        if let Target::Gone(id) = &target
+            && total_size == 0
+            && !self.has_tasks(&who, id).await?
+        {
+            return Err(no_agent(id));
+        }
         Ok(ListTasksResponse { tasks, next_page_token, page_size, total_size })
+    }
+
+    /// Whether there is any task of an agent: one without never was there for all that is known.
+    async fn has_tasks(&self, who: &Principal, agent: &AgentId) -> Result<bool, Fault> {
+        let filter = TaskFilter {
+            agent: Some(agent.clone()),
+            except: own_agents(),
+            by_change: true,
+            limit: 1,
+            ..TaskFilter::default()
+        };
+        Ok(!self.latest(who, filter, 1).await?.tasks.is_empty())
     }
 
     /// As many tasks as are wanted, if there are so many, and how many there are in all. The broker

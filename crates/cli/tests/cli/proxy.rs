@@ -1,10 +1,14 @@
 //! Servers of A2A elsewhere as agents: the commands, and what kills do to a task that is there.
 
 use super::harness::{Broker, Running, run, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 /// A broker whose agent notes each run, and ends a run when it is let.
 struct There {
@@ -97,6 +101,126 @@ fn a_task_elsewhere_goes_on_after_the_server_there_was_killed() {
     there.broker.restart();
     until("it is back", || (presence(&near) != "offline").then_some(()));
     done(&near, &there, &id);
+}
+
+/// A server that takes the first message and does not answer, and completes every other one at once.
+struct Silent {
+    url: String,
+    /// The ids of the messages that it was sent.
+    sent: Arc<Mutex<Vec<String>>>,
+}
+
+impl Silent {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let interface = json!({"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"});
+        let card = json!({
+            "name": "Silent", "description": "Says nothing.", "version": "1",
+            "supportedInterfaces": [interface], "capabilities": {},
+            "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
+            "skills": [{"id": "dig", "name": "Dig", "description": "Digs.", "tags": ["dig"]}],
+        });
+        let noted = sent.clone();
+        // They end with the process of the test.
+        thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                let (card, noted) = (card.clone(), noted.clone());
+                thread::spawn(move || Self::serve(&connection, &card, &noted));
+            }
+        });
+        Self { url, sent }
+    }
+
+    fn serve(connection: &TcpStream, card: &Value, sent: &Mutex<Vec<String>>) -> io::Result<()> {
+        let mut reader = BufReader::new(connection);
+        loop {
+            let (mut line, mut length) = (String::new(), 0);
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            while line.trim_end() != "" {
+                if let Some(said) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = said.trim().parse().unwrap();
+                }
+                line.clear();
+                reader.read_line(&mut line)?;
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let call: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let answer = match call["method"].as_str() {
+                None => card.clone(),
+                Some("SendMessage") => {
+                    let id = call["params"]["message"]["messageId"].as_str().unwrap().to_owned();
+                    let is_first = {
+                        let mut sent = sent.lock().unwrap();
+                        sent.push(id);
+                        sent.len() == 1
+                    };
+                    if is_first {
+                        // Until the one who asks is gone.
+                        reader.read_exact(&mut [0])?;
+                    }
+                    let text = json!({"messageId": "r", "role": "ROLE_AGENT",
+                        "parts": [{"text": "treasure"}]});
+                    let status = json!({"state": "TASK_STATE_COMPLETED", "message": text});
+                    let task = json!({"id": "t", "contextId": "c", "status": status});
+                    json!({"jsonrpc": "2.0", "id": call["id"], "result": {"task": task}})
+                }
+                Some(_) => {
+                    let error = json!({"code": -32001, "message": "unknown"});
+                    json!({"jsonrpc": "2.0", "id": call["id"], "error": error})
+                }
+            };
+            let answer = answer.to_string();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
+            write!(&mut &*connection, "{head} {}\r\n\r\n{answer}", answer.len())?;
+        }
+    }
+
+    fn sent(&self) -> Vec<String> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+/// What becomes of a task whose message was on its way to a server when the broker was killed.
+fn killed_in_doubt(there: &Silent, more: &[&str]) -> Value {
+    let mut near = Broker::configured("[broker]\nlease = \"2s\"\n", []);
+    let mut add = vec!["agents", "add", "--a2a", &there.url, "--id", "far", "--allow-private"];
+    add.extend(more);
+    let added = near.command([]).args(add).output().unwrap();
+    assert!(added.status.success(), "{added:?}");
+    let id = near.run(["send", "--to", "agent:far", "--data", "x"]).ok();
+    until("it is sent", || (there.sent().len() == 1).then_some(()));
+    near.kill();
+    near.restart();
+    until("it has ended", || {
+        let task = task(&near, &id);
+        ["failed", "completed"].contains(&task["state"].as_str().unwrap()).then_some(task)
+    })
+}
+
+#[test]
+fn a_message_that_was_on_its_way_when_the_broker_was_killed_is_not_sent_again() {
+    let there = Silent::start();
+    let ended = killed_in_doubt(&there, &[]);
+    assert_eq!(ended["state"], "failed", "{ended}");
+    let why = ended["reason"].as_str().unwrap();
+    assert!(why.contains("not known whether the message reached the agent elsewhere"), "{why}");
+    assert_eq!(there.sent().len(), 1);
+}
+
+#[test]
+fn a_message_that_was_on_its_way_when_the_broker_was_killed_is_sent_again_to_an_idempotent_agent() {
+    let there = Silent::start();
+    let ended = killed_in_doubt(&there, &["--idempotent"]);
+    assert_eq!(ended["state"], "completed", "{ended}");
+    assert_eq!(ended["result"]["text"], "treasure", "{ended}");
+    let sent = there.sent();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0], sent[1], "a server that knows it can tell the repeat");
 }
 
 #[test]

@@ -5,8 +5,6 @@ Usage: client.py URL VERSION BINDING   everything that a client does, in that ve
 """
 
 import asyncio
-import contextlib
-import json
 import sys
 
 import grpc
@@ -33,6 +31,7 @@ from a2a.types.a2a_pb2 import (
     TaskState,
 )
 from a2a.utils.errors import TaskNotCancelableError, TaskNotFoundError
+from hook import Webhook
 
 PATIENCE = 60
 
@@ -56,29 +55,6 @@ async def last_task(client, request):
     told = [event async for event in client.send_message(request)]
     assert told[0].WhichOneof("payload") == "task", told
     return await client.get_task(GetTaskRequest(id=told[0].task.id)), told
-
-
-class Webhook:
-    """A server that keeps what it is told."""
-
-    def __init__(self):
-        self.told = asyncio.Queue()
-
-    async def start(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        port = self.server.sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}/hook"
-
-    async def serve(self, reader, writer):
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
-                headers = dict(line.split(": ", 1) for line in head[1:] if line)
-                body = await reader.readexactly(int(headers["content-length"]))
-                self.told.put_nowait((headers, json.loads(body)))
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                await writer.drain()
-        writer.close()
 
 
 async def send_and_stream(client):
@@ -111,27 +87,29 @@ async def several_turns(client):
     assert task.status.message.parts[0].text == "ask: this", task
 
 
+def texts(artifact):
+    return [part.text for part in artifact.parts]
+
+
 async def resubscribing(client):
-    task, told = await last_task(client, said("write"))
+    task, told = await last_task(client, said("steps"))
     assert state(told[-1]) == "INPUT_REQUIRED", told
     stream = client.subscribe(SubscribeToTaskRequest(id=task.id))
     first = await anext(stream)
-    # Cut, and taken up again.
+    assert texts(first.task.artifacts[0]) == ["one"], first
+    # Cut; what happens meanwhile is in the task that the next stream begins with.
     await stream.aclose()
+    task, told = await last_task(client, said("on", task))
+    assert state(told[-1]) == "INPUT_REQUIRED", told
     stream = client.subscribe(SubscribeToTaskRequest(id=task.id))
     again = await anext(stream)
-    assert first == again and again.task.artifacts[0].parts[0].text == "one", again
+    assert texts(again.task.artifacts[0]) == ["one", "two"], again
     follow = asyncio.create_task(collect(stream))
     await last_task(client, said("go", task))
     told = await follow
     assert state(told[-1]) == "COMPLETED", told
-    texts = [
-        part.text
-        for event in told
-        if event.WhichOneof("payload") == "artifact_update"
-        for part in event.artifact_update.artifact.parts
-    ]
-    assert texts == ["two"], told
+    updates = [event for event in told if event.WhichOneof("payload") == "artifact_update"]
+    assert [texts(event.artifact_update.artifact) for event in updates] == [["three"]], told
 
 
 async def collect(stream):
@@ -266,22 +244,28 @@ async def kill(url):
         await asyncio.get_event_loop().run_in_executor(None, sys.stdin.readline)
         before = numbered.numbers[-1]
         resumed = ClientCallContext(service_parameters={"Last-Event-ID": str(before)})
-        # Of a task that has ended only who says where it was is told what it missed.
+        # The task goes on, and something has happened that is to be told again.
         while True:
             now = await client.get_task(GetTaskRequest(id=task.id))
-            if now.status.state == TaskState.TASK_STATE_COMPLETED:
+            assert now.status.state == TaskState.TASK_STATE_WORKING, now
+            if texts(now.artifacts[0]) == ["one", "two"]:
                 break
         numbered.numbers.clear()
         stream = client.subscribe(SubscribeToTaskRequest(id=task.id), context=resumed)
-        after = await collect(stream)
-        assert after[0].task.artifacts[0].parts[0].text == "one", after
+        after = [await anext(stream), await anext(stream)]
+        assert texts(after[0].task.artifacts[0]) == ["one"], after
+        assert texts(after[1].artifact_update.artifact) == ["two"], after
+        # What happens from now on is told as it happens.
+        print("LIVE", flush=True)
+        after += await collect(stream)
+        assert texts(after[2].artifact_update.artifact) == ["three"], after
         states = [state(event) for event in after]
         assert states[-1] == "COMPLETED" and states.count("COMPLETED") == 1, states
         # The task as it was at that number, and everything after it.
         numbers = numbered.numbers
         assert len(numbers) > 1 and numbers == list(range(before, before + len(numbers))), numbers
         done = await client.get_task(GetTaskRequest(id=task.id))
-        assert [part.text for part in done.artifacts[0].parts] == ["one", "two"], done
+        assert texts(done.artifacts[0]) == ["one", "two", "three"], done
         assert done.status.message.parts[0].text == "long done", done
 
 

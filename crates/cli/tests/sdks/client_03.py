@@ -12,6 +12,7 @@ from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
 from a2a.types import (
     Message,
     Part,
+    PushNotificationAuthenticationInfo,
     PushNotificationConfig,
     Role,
     TaskIdParams,
@@ -20,6 +21,7 @@ from a2a.types import (
     TaskState,
     TextPart,
 )
+from hook import Webhook
 
 PATIENCE = 60
 
@@ -74,8 +76,10 @@ async def everything(url, binding):
 
         written = await sent(client, said("write"))
         assert written.artifacts[0].parts[0].root.text == "one", written
-        url = "http://127.0.0.1:9/hook"
-        config = PushNotificationConfig(id="c", url=url)
+        webhook = Webhook()
+        url = await webhook.start()
+        auth = PushNotificationAuthenticationInfo(schemes=["Bearer"], credentials="secret")
+        config = PushNotificationConfig(id="c", url=url, token="t", authentication=auth)
         callback = TaskPushNotificationConfig(task_id=written.id, push_notification_config=config)
         made = await client.set_task_callback(callback)
         assert made.push_notification_config.url == url, made
@@ -83,8 +87,21 @@ async def everything(url, binding):
         first, _ = await anext(stream)
         assert first.status.state == TaskState.input_required, first
         await stream.aclose()
-        cancelled = await client.cancel_task(TaskIdParams(id=written.id))
+        done = await sent(client, said("go", written))
+        assert done.status.state == TaskState.completed, done
+        told = {"status": {}}
+        while told["status"].get("state") != "completed":
+            headers, told = await webhook.told.get()
+            assert headers["authorization"] == "bearer secret", headers
+            assert headers["x-a2a-notification-token"] == "t", headers
+            assert told["id"] == written.id, told
+        webhook.server.close()
+
+        stream = client.send_message(said("hold"))
+        held, _ = await anext(stream)
+        cancelled = await client.cancel_task(TaskIdParams(id=held.id))
         assert cancelled.status.state == TaskState.canceled, cancelled
+        await stream.aclose()
 
 
 asyncio.run(asyncio.wait_for(everything(*sys.argv[1:]), 5 * PATIENCE))

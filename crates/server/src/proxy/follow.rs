@@ -91,7 +91,7 @@ impl Turn<'_> {
                         }
                     }
                     // It may have ended meanwhile, which is told by asking for it again.
-                    Err(Trouble { why: Why::Refused, .. }) => untold += 1,
+                    Err(Trouble { why: Why::Refused | Why::NoContext, .. }) => untold += 1,
                     Err(_broken) => {}
                 }
             }
@@ -120,7 +120,7 @@ impl Turn<'_> {
             let task = &self.link.task;
             match trouble.why {
                 Why::NoTask => return Ok(None),
-                Why::Refused | Why::Loop => {
+                Why::Refused | Why::NoContext | Why::Loop => {
                     let why = format!("the agent elsewhere does not show task {task}: {text}");
                     return Err(HandlerError::fail(why));
                 }

@@ -131,9 +131,7 @@ impl Turn<'_> {
         self.note().await?;
         let first = match self.send(&request).await {
             // What a client calls its conversation not every server takes.
-            Err(Trouble { why: Why::Refused, text })
-                if self.link.task.is_empty() && text.to_lowercase().contains("context") =>
-            {
+            Err(Trouble { why: Why::NoContext, .. }) if self.link.task.is_empty() => {
                 if let Some(message) = &mut request.message {
                     message.context_id.clear();
                 }
@@ -189,7 +187,7 @@ impl Turn<'_> {
         let Trouble { why, text } = trouble;
         let idempotent = self.by.shared.settings.idempotent;
         let again = match why {
-            Why::Refused | Why::Loop | Why::NoTask => {
+            Why::Refused | Why::Loop | Why::NoTask | Why::NoContext => {
                 return Ok(HandlerError::fail(format!("the agent elsewhere refused it: {text}")));
             }
             Why::Unknown if !idempotent => {

@@ -161,7 +161,10 @@ impl Shared {
                 let within = self.http.timeout();
                 match self.http.ask(&card.interface, &ask, beside, within).await {
                     Ok(_) => return,
-                    Err(Trouble { why: Why::Refused | Why::NoTask | Why::Loop, text }) => {
+                    Err(Trouble {
+                        why: Why::Refused | Why::NoContext | Why::NoTask | Why::Loop,
+                        text,
+                    }) => {
                         tracing::debug!(agent = %self.id, why = text, "was not called off");
                         return;
                     }

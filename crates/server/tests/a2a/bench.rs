@@ -32,6 +32,30 @@ pub(crate) struct Answer {
     text: String,
 }
 
+/// A connection over which one request comes after another.
+pub(crate) struct Connection<'a> {
+    bench: &'a Bench,
+    sender: SendRequest<Body>,
+}
+
+impl Connection<'_> {
+    /// Sends a request as it is.
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        soon(async {
+            self.sender.ready().await.expect("the connection is good");
+            let request = self.bench.request(method, path, headers, body.into());
+            answer(&mut self.sender, request).await
+        })
+        .await
+    }
+}
+
 /// A stream of events.
 pub(crate) struct Events {
     body: axum::body::BodyDataStream,
@@ -164,6 +188,11 @@ impl Bench {
         sender
     }
 
+    /// A connection to the server.
+    pub(crate) async fn connection(&self) -> Connection<'_> {
+        Connection { bench: self, sender: soon(self.connect()).await }
+    }
+
     /// Sends a request as it is.
     pub(crate) async fn raw(
         &self,
@@ -238,16 +267,6 @@ impl Bench {
             }
         })
         .await
-    }
-
-    /// The status of a good request over the connection that carried a bad body before it.
-    pub(crate) async fn connection_lives_on(&self, path: &str, body: &str) -> u16 {
-        let mut sender = self.connect().await;
-        let headers = [("A2A-Version", "1.0"), ("Content-Type", "application/json")];
-        let bad = self.request("POST", path, &headers, body.to_owned().into());
-        soon(answer(&mut sender, bad)).await;
-        let good = self.request("GET", &format!("{path}/tasks"), &headers, Body::empty());
-        soon(answer(&mut sender, good)).await.status
     }
 
     /// Opens a stream.

@@ -1,8 +1,12 @@
 //! Agent cards.
 
 use super::bench::{Bench, always};
-use serde_json::json;
+use super::grpc::v1;
+use serde_json::{Value, json};
+use trunkline_a2a::wire::a2a_service_client::A2aServiceClient;
+use trunkline_a2a::wire::{Message, Part, Role, SendMessageRequest, part, send_message_response};
 use trunkline_agent::Host;
+use trunkline_types::Principal;
 
 const CARD: &str = "/.well-known/agent-card.json";
 
@@ -84,6 +88,66 @@ async fn a_card_may_be_kept_until_it_changes() {
 }
 
 #[tokio::test]
+async fn the_card_of_a_tenant_leads_to_its_agents_and_is_not_mixed_up_with_others() {
+    let bench = Bench::start().await;
+    let tenant = "acme".parse().unwrap();
+    let acme = bench.broker.as_principal(Principal { tenant, ..Principal::default() });
+    let agent = acme.agent("theirs").skill("help", always).start().await.unwrap();
+    let paths = [
+        (format!("/acme{CARD}"), &[][..]),
+        (CARD.to_owned(), &[("trunkline-tenant", "acme")][..]),
+        (format!("/agents/theirs/acme{CARD}"), &[]),
+        (format!("/agents/theirs{CARD}"), &[("trunkline-tenant", "acme")]),
+    ];
+    for (path, headers) in &paths {
+        let answer = bench.raw("GET", path, headers, "").await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        // One path has the cards of several tenants.
+        assert_eq!(answer.header("vary"), "Host, trunkline-tenant", "{path}");
+        let card = answer.json();
+        let interface = |binding: &str| {
+            let all = card["supportedInterfaces"].as_array().unwrap();
+            all.iter().find(|it| it["protocolBinding"] == binding).unwrap().clone()
+        };
+        let rpc = interface("JSONRPC");
+        let host = format!("http://{}", bench.address);
+        let place = rpc["url"].as_str().unwrap().strip_prefix(&host).unwrap();
+        let place = if place.is_empty() { "/" } else { place };
+        let params = json!({"tenant": rpc["tenant"], "message": super::bench::said("x")});
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": params});
+        let headers = [("A2A-Version", "1.0"), ("Content-Type", "application/json")];
+        let answer = bench.raw("POST", place, &headers, call.to_string()).await.json();
+        let state = &answer["result"]["task"]["status"]["state"];
+        assert_eq!(*state, "TASK_STATE_COMPLETED", "{path}: {answer}");
+
+        let grpc = interface("GRPC");
+        let url = format!("http://{}", grpc["url"].as_str().unwrap());
+        let channel = tonic::transport::Endpoint::from_shared(url).unwrap();
+        let mut client = A2aServiceClient::new(channel.connect().await.unwrap());
+        let content = Some(part::Content::Text("x".into()));
+        let message = Message {
+            message_id: "m".into(),
+            role: Role::User.into(),
+            parts: vec![Part { content, ..Part::default() }],
+            ..Message::default()
+        };
+        let tenant = grpc["tenant"].as_str().unwrap().to_owned();
+        let message = Some(message);
+        let request = SendMessageRequest { tenant, message, ..Default::default() };
+        let answer = client.send_message(v1(request)).await.unwrap().into_inner();
+        let Some(send_message_response::Payload::Task(task)) = answer.payload else {
+            panic!("{path}: {answer:?}")
+        };
+        let read = bench.rest("GET", &format!("/acme/tasks/{}", task.id), &Value::Null).await;
+        assert_eq!(read.status, 200, "{path}: {}", read.text());
+    }
+    // What is there for one tenant is not there for another.
+    let none = bench.raw("GET", &format!("/agents/theirs{CARD}"), &[], "").await;
+    assert_eq!((none.status, none.header("vary")), (404, "Host, trunkline-tenant"));
+    drop(agent);
+}
+
+#[tokio::test]
 async fn the_extended_card_says_what_the_directory_knows_besides() {
     let bench = Bench::start().await;
     let agent = bench.broker.agent("far").region("north").label("tier", "gold");
@@ -108,7 +172,7 @@ async fn agents_are_found_by_skill_tag_and_state() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     };
-    let ids = |page: &serde_json::Value| -> Vec<String> {
+    let ids = |page: &Value| -> Vec<String> {
         let agents = page["agents"].as_array().unwrap();
         agents.iter().map(|agent| agent["id"].as_str().unwrap().to_owned()).collect()
     };

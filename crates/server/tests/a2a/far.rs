@@ -1,4 +1,4 @@
-//! Somebody's server of the standard, which does what the test says.
+//! Somebody's server of the standard, which does what the test says, by whichever binding it is asked.
 
 use super::bench::Bench;
 use axum::Router;
@@ -7,16 +7,23 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tonic::Status;
+use tower::Service;
+use trunkline_a2a::wire;
+use trunkline_a2a::wire::a2a_service_server::{A2aService, A2aServiceServer};
 
-/// What the server does with a call of JSON-RPC.
+/// What the server does with a call.
 pub(crate) enum React {
     /// Answers with a result.
     Result(Value),
@@ -117,6 +124,28 @@ impl Far {
         self.0.gate.lock().get_or_insert_default().clone()
     }
 
+    /// Has its card name another binding.
+    pub(crate) fn speaks(&self, binding: &str) {
+        let address = self.0.address;
+        let url = match binding {
+            "GRPC" => address.to_string(),
+            "HTTP+JSON" => format!("http://{address}/rest"),
+            _ => format!("http://{address}/rpc"),
+        };
+        self.change(|card| {
+            card["supportedInterfaces"][0]["url"] = url.into();
+            card["supportedInterfaces"][0]["protocolBinding"] = binding.into();
+        });
+    }
+
+    /// What it does with a call, which is noted.
+    fn react(&self, method: &str, headers: HeaderMap, params: Value) -> React {
+        let before = self.called(method).len();
+        let call = Called { method: method.to_owned(), headers, params };
+        self.0.called.lock().push(call.clone());
+        (self.0.script)(method, &call.params, before)
+    }
+
     /// The calls of a method so far.
     pub(crate) fn called(&self, method: &str) -> Vec<Called> {
         self.0.called.lock().iter().filter(|call| call.method == method).cloned().collect()
@@ -157,19 +186,35 @@ async fn answer(State(far): State<Far>, request: Request) -> Response {
         }
         return (status, [(header::ETAG, tag)], card).into_response();
     }
+    if parts.uri.path().starts_with("/lf.a2a.v1.A2AService/") {
+        let answered = A2aServiceServer::new(far).call(Request::from_parts(parts, body)).await;
+        return answered.unwrap().map(Body::new);
+    }
     let body = to_bytes(body, 1 << 20).await.unwrap();
-    let Ok(call) = serde_json::from_slice::<Value>(&body) else {
-        return StatusCode::NOT_FOUND.into_response();
+    let call = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    let rest = parts.uri.path().strip_prefix("/rest/").map(|path| match path {
+        "message:send" => "SendMessage",
+        "message:stream" => "SendStreamingMessage",
+        _ if path.ends_with(":subscribe") => "SubscribeToTask",
+        _ if path.ends_with(":cancel") => "CancelTask",
+        _ => "GetTask",
+    });
+    let (method, params) = match (rest, call["method"].as_str()) {
+        (Some(method), _) => (method, call.clone()),
+        (None, Some(method)) => (method, call["params"].clone()),
+        (None, None) => return StatusCode::NOT_FOUND.into_response(),
     };
-    let method = call["method"].as_str().unwrap().to_owned();
-    let before = far.called(&method).len();
-    let params = call["params"].clone();
-    let (headers, named) = (parts.headers, method.clone());
-    far.0.called.lock().push(Called { method, headers, params: params.clone() });
-    let rpc = |name: &str, value: Value| json!({"jsonrpc": "2.0", "id": 1, name: value});
-    match (far.0.script)(&named, &params, before) {
+    let rpc = |name: &str, value: Value| match (rest, name) {
+        (None, _) => json!({"jsonrpc": "2.0", "id": 1, name: value}),
+        (Some(_), "result") => value,
+        (Some(_), _) => json!({ name: value }),
+    };
+    match far.react(method, parts.headers, params) {
         React::Result(result) => axum::Json(rpc("result", result)).into_response(),
-        React::Error(error) => axum::Json(rpc("error", error)).into_response(),
+        React::Error(error) => {
+            let status = if rest.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+            (status, axum::Json(rpc("error", error))).into_response()
+        }
         React::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
         React::Later(status) => {
             (StatusCode::from_u16(status).unwrap(), [(header::RETRY_AFTER, "0")]).into_response()
@@ -196,6 +241,148 @@ async fn answer(State(far): State<Far>, request: Request) -> Response {
             let body = Body::from_stream(stream::iter(events).chain(end));
             ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
         }
+    }
+}
+
+impl Far {
+    /// What answers a call of gRPC that has one answer.
+    async fn one<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        request: tonic::Request<impl Serialize>,
+    ) -> Result<tonic::Response<T>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let params = serde_json::to_value(request).unwrap();
+        match self.react(method, metadata.into_headers(), params) {
+            React::Result(result) => {
+                Ok(tonic::Response::new(serde_json::from_value(result).unwrap()))
+            }
+            React::Never => std::future::pending().await,
+            other => Err(refused(&other)),
+        }
+    }
+
+    /// What answers a call of gRPC by a stream.
+    async fn many(
+        &self,
+        method: &str,
+        request: tonic::Request<impl Serialize>,
+    ) -> Result<tonic::Response<Told>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let params = serde_json::to_value(request).unwrap();
+        let (results, then) = match self.react(method, metadata.into_headers(), params) {
+            React::Events(results, then) => (results, then),
+            React::Never => std::future::pending().await,
+            other => return Err(refused(&other)),
+        };
+        let told = results.into_iter().map(|result| Ok(serde_json::from_value(result).unwrap()));
+        let end = match then {
+            Then::Close => stream::empty().boxed(),
+            Then::Break => stream::iter([Err(Status::unavailable("cut"))]).boxed(),
+            Then::Silence => stream::pending().boxed(),
+        };
+        let told = stream::iter(told.collect::<Vec<_>>()).chain(end);
+        Ok(tonic::Response::new(told.boxed()))
+    }
+}
+
+/// How gRPC tells what is no answer.
+fn refused(react: &React) -> Status {
+    match react {
+        React::Error(error) => Status::failed_precondition(error["message"].as_str().unwrap()),
+        React::Status(404) => Status::not_found("unknown"),
+        // Bare: it may have been said by whoever stands in front.
+        _ => Status::unavailable("cut"),
+    }
+}
+
+type Told = BoxStream<'static, Result<wire::StreamResponse, Status>>;
+type Answered<T> = Result<tonic::Response<T>, Status>;
+
+fn nothing<T>() -> Answered<T> {
+    Err(Status::unimplemented("not in these tests"))
+}
+
+#[tonic::async_trait]
+impl A2aService for Far {
+    type SendStreamingMessageStream = Told;
+    type SubscribeToTaskStream = Told;
+
+    async fn send_message(
+        &self,
+        request: tonic::Request<wire::SendMessageRequest>,
+    ) -> Answered<wire::SendMessageResponse> {
+        self.one("SendMessage", request).await
+    }
+
+    async fn send_streaming_message(
+        &self,
+        request: tonic::Request<wire::SendMessageRequest>,
+    ) -> Answered<Told> {
+        self.many("SendStreamingMessage", request).await
+    }
+
+    async fn get_task(
+        &self,
+        request: tonic::Request<wire::GetTaskRequest>,
+    ) -> Answered<wire::Task> {
+        self.one("GetTask", request).await
+    }
+
+    async fn subscribe_to_task(
+        &self,
+        request: tonic::Request<wire::SubscribeToTaskRequest>,
+    ) -> Answered<Told> {
+        self.many("SubscribeToTask", request).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: tonic::Request<wire::CancelTaskRequest>,
+    ) -> Answered<wire::Task> {
+        self.one("CancelTask", request).await
+    }
+
+    async fn list_tasks(
+        &self,
+        _: tonic::Request<wire::ListTasksRequest>,
+    ) -> Answered<wire::ListTasksResponse> {
+        nothing()
+    }
+
+    async fn create_task_push_notification_config(
+        &self,
+        _: tonic::Request<wire::TaskPushNotificationConfig>,
+    ) -> Answered<wire::TaskPushNotificationConfig> {
+        nothing()
+    }
+
+    async fn get_task_push_notification_config(
+        &self,
+        _: tonic::Request<wire::GetTaskPushNotificationConfigRequest>,
+    ) -> Answered<wire::TaskPushNotificationConfig> {
+        nothing()
+    }
+
+    async fn list_task_push_notification_configs(
+        &self,
+        _: tonic::Request<wire::ListTaskPushNotificationConfigsRequest>,
+    ) -> Answered<wire::ListTaskPushNotificationConfigsResponse> {
+        nothing()
+    }
+
+    async fn get_extended_agent_card(
+        &self,
+        _: tonic::Request<wire::GetExtendedAgentCardRequest>,
+    ) -> Answered<wire::AgentCard> {
+        nothing()
+    }
+
+    async fn delete_task_push_notification_config(
+        &self,
+        _: tonic::Request<wire::DeleteTaskPushNotificationConfigRequest>,
+    ) -> Answered<()> {
+        nothing()
     }
 }
 

@@ -190,3 +190,58 @@ async fn errors_over_grpc_have_the_standards_details() {
     // The connection lives on.
     assert!(client.send_message(v1(said("x"))).await.is_ok());
 }
+
+#[tokio::test]
+async fn what_is_said_beside_a_call_is_said_by_metadata() {
+    let bench = Bench::start().await;
+    let picky = bench.broker.agent("picky").skill("pick", always);
+    let picky = picky.label("a2a-required-extensions", "urn:x").start().await.unwrap();
+    let mut client = client(&bench).await;
+    let with = |mut request: Request<SendMessageRequest>, name: &'static str, value: &str| {
+        request.metadata_mut().insert(name, value.parse().unwrap());
+        request
+    };
+    // Under one key it is one task.
+    let keyed = |key: &str| with(v1(said("x")), "idempotency-key", key);
+    let mut ids = Vec::new();
+    for key in ["k-1", "k-1", "k-2"] {
+        ids.push(task(client.send_message(keyed(key)).await.unwrap().into_inner()).id);
+    }
+    assert!(ids[0] == ids[1] && ids[0] != ids[2], "{ids:?}");
+
+    let to_picky = || {
+        let mut request = said("x");
+        request.tenant = "agents/picky".into();
+        v1(request)
+    };
+    let status = client.send_message(to_picky()).await.unwrap_err();
+    let required = ("EXTENSION_SUPPORT_REQUIRED".to_owned(), "a2a-protocol.org".to_owned());
+    assert_eq!((status.code(), reason(&status)), (Code::FailedPrecondition, required));
+    let declared = with(to_picky(), "a2a-extensions", "urn:y, urn:x");
+    assert!(client.send_message(declared).await.is_ok());
+    drop(picky);
+
+    // The task has ended; whoever says what it saw last is told the rest.
+    let asks = task(client.send_message(v1(said("write"))).await.unwrap().into_inner());
+    client.send_message(v1(answer(&asks.id, "go"))).await.unwrap();
+    let subscribe = || {
+        let (tenant, id) = (HELPER.to_owned(), asks.id.clone());
+        v1(SubscribeToTaskRequest { tenant, id })
+    };
+    let ended = client.subscribe_to_task(subscribe()).await.unwrap_err();
+    assert_eq!(reason(&ended).0, "UNSUPPORTED_OPERATION");
+    let mut resumed = subscribe();
+    resumed.metadata_mut().insert("last-event-id", "3".parse().unwrap());
+    let mut stream = client.subscribe_to_task(resumed).await.unwrap().into_inner();
+    let mut told = Vec::new();
+    while let Some(item) = soon(stream.message()).await.unwrap() {
+        told.push(item);
+    }
+    let Some(stream_response::Payload::Task(then)) = &told[0].payload else { panic!("{told:?}") };
+    // As it was after its first piece.
+    assert_eq!((state(&told[0]), then.artifacts[0].parts.len()), (Some(TaskState::Working), 1));
+    let states: Vec<_> = told[1..].iter().filter_map(state).collect();
+    let expected =
+        [TaskState::InputRequired, TaskState::Submitted, TaskState::Working, TaskState::Completed];
+    assert_eq!(states, expected);
+}

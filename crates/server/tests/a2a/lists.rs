@@ -1,7 +1,7 @@
 //! Lists of tasks.
 
 use super::bench::{Bench, always, said};
-use super::far::{Far, React};
+use super::far::{Far, React, shown};
 use super::own::native;
 use serde_json::{Value, json};
 use trunkline_agent::Host;
@@ -122,4 +122,25 @@ async fn what_is_set_about_agents_elsewhere_is_no_task_of_a_client() {
     let id = MessageId::from_bytes(own.tasks[0].id[..].try_into().unwrap()).unwrap();
     let told = bench.rest("GET", &format!("/tasks/{id}"), &Value::Null).await;
     assert_eq!(told.status, 404, "{}", told.text());
+}
+
+#[tokio::test]
+async fn the_tasks_of_an_agent_that_is_gone_are_read_and_listed_by_its_id() {
+    let bench = Bench::start().await;
+    let far = Far::plain(|_, _, _| React::Result(shown("COMPLETED", &["done"]))).await;
+    assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+    let id = bench.far("x").await["id"].as_str().unwrap().to_owned();
+    assert_eq!(bench.raw("DELETE", "/api/v1/agents/far", &[], "").await.status, 204);
+    let list = async |path: &str| bench.rest("GET", path, &Value::Null).await;
+    assert_eq!(list(&format!("/agents/far/tasks/{id}")).await.status, 200);
+    let listed = list("/agents/far/tasks").await.json();
+    assert_eq!((ids(&listed), &listed["totalSize"]), (vec![id], &json!(1)), "{listed}");
+    let none = list("/agents/far/tasks?status=TASK_STATE_FAILED").await;
+    assert_eq!((none.status, &none.json()["totalSize"]), (200, &json!(0)), "{}", none.text());
+    // Nothing is known of one that never was, nor is of the broker's own.
+    for path in ["/agents/nobody/tasks", "/agents/a2a-proxy/tasks", "/agents/far/acme/tasks"] {
+        let refused = list(path).await;
+        let reason = refused.json()["error"]["details"][0]["reason"].clone();
+        assert_eq!((refused.status, reason), (404, json!("AGENT_NOT_FOUND")), "{path}");
+    }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bad_input;
 mod bench;
 mod cards;
 mod far;
@@ -12,10 +13,12 @@ mod lists;
 mod options;
 mod own;
 mod proxy;
+mod proxy_bindings;
 mod proxy_faults;
 mod proxy_settings;
 mod push;
 mod send;
+mod slow;
 mod streams;
 mod tasks;
 mod v03;

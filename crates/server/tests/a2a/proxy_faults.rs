@@ -36,6 +36,9 @@ async fn what_may_have_arrived_is_not_sent_again() {
         || React::Status(503),
         || React::Result(json!({})),
         unavailable,
+        // A code of its own, and words that only look like those about a conversation.
+        || React::Error(json!({"code": -32000, "message": "context deadline exceeded"})),
+        || React::Error(json!({"code": -32006, "message": "maximum context length"})),
     ] {
         let (bench, far) = (Bench::start().await, unsure(first).await);
         assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
@@ -66,15 +69,16 @@ async fn what_was_refused_for_now_is_sent_again_and_what_was_refused_is_not() {
         assert!(is_state(&bench.far("again").await, "COMPLETED"));
         assert_eq!(far.called("SendMessage").len(), 2);
     }
-    let bench = Bench::start().await;
-
-    let far = unsure(|| React::Error(json!({"code": -32602, "message": "not like that"}))).await;
-    assert_eq!(bench.add(&far.url(), json!({"id": "other"})).await.status, 201);
-    let body = json!({ "message": super::bench::said("no") });
-    let ended =
-        bench.rest("POST", "/agents/other/message:send", &body).await.json()["task"].clone();
-    assert!(is_state(&ended, "FAILED") && reason(&ended).contains("not like that"), "{ended}");
-    assert_eq!(far.called("SendMessage").len(), 1);
+    for first in [
+        || React::Error(json!({"code": -32602, "message": "not like that"})),
+        || React::Error(json!({"code": -32602, "message": "not like that: too much context"})),
+    ] {
+        let (bench, far) = (Bench::start().await, unsure(first).await);
+        assert_eq!(bench.add(&far.url(), json!({})).await.status, 201);
+        let ended = bench.far("no").await;
+        assert!(is_state(&ended, "FAILED") && reason(&ended).contains("not like that"), "{ended}");
+        assert_eq!(far.called("SendMessage").len(), 1);
+    }
 }
 
 #[tokio::test]

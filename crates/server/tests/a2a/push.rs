@@ -159,6 +159,26 @@ async fn a_webhook_is_told_every_event_in_order_with_its_credentials() {
 }
 
 #[tokio::test]
+async fn whatever_scheme_was_said_the_credentials_are_said_by_it_and_without_one_none_are() {
+    let bench = Bench::with(settings()).await;
+    for (said, expected) in [
+        (json!({"scheme": "Basic", "credentials": "dXNlcjpwYXNz"}), Some("Basic dXNlcjpwYXNz")),
+        (json!({"scheme": "ApiKey", "credentials": "k-1"}), Some("ApiKey k-1")),
+        (Value::Null, None),
+    ] {
+        let mut hook = Hook::start(&[]).await;
+        let mut config = hook.config();
+        config["authentication"] = said;
+        begun(&bench, "x", &config).await;
+        let (headers, _) = hook.next().await;
+        let told = headers.get("authorization").map(|value| value.to_str().unwrap());
+        assert_eq!(told, expected);
+        // The token is another thing.
+        assert_eq!(headers["x-a2a-notification-token"], "t-1");
+    }
+}
+
+#[tokio::test]
 async fn webhooks_are_set_read_listed_and_deleted_over_every_binding() {
     let bench = Bench::with(settings()).await;
     let mut hook = Hook::start(&[]).await;

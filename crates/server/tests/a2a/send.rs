@@ -325,3 +325,29 @@ async fn the_broker_at_the_root_routes_by_skill() {
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("2 skills are offered"), "{}", answer.text());
 }
+
+#[tokio::test]
+async fn over_json_rpc_too_a_key_makes_one_task_and_extensions_are_declared() {
+    let bench = Bench::start().await;
+    let picky = bench.broker.agent("picky").skill("pick", always);
+    let picky = picky.label("a2a-required-extensions", "urn:x").start().await.unwrap();
+    let send = async |agent: &str, beside: (&str, &str)| {
+        let params = json!({ "message": said("x") });
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": params});
+        let headers = [("A2A-Version", "1.0"), ("Content-Type", "application/json"), beside];
+        let path = format!("/agents/{agent}");
+        bench.raw("POST", &path, &headers, call.to_string()).await.json()
+    };
+    let mut ids = Vec::new();
+    for key in ["k-1", "k-1", "k-2"] {
+        let sent = send("helper", ("Idempotency-Key", key)).await;
+        ids.push(sent["result"]["task"]["id"].as_str().unwrap().to_owned());
+    }
+    assert!(ids[0] == ids[1] && ids[0] != ids[2], "{ids:?}");
+    let refused = send("picky", ("A2A-Extensions", "urn:y")).await;
+    assert_eq!(refused["error"]["code"], -32008, "{refused}");
+    assert_eq!(refused["error"]["data"][0]["reason"], "EXTENSION_SUPPORT_REQUIRED");
+    let taken = send("picky", ("A2A-Extensions", "urn:y, urn:x")).await;
+    assert_eq!(taken["result"]["task"]["status"]["state"], "TASK_STATE_COMPLETED", "{taken}");
+    drop(picky);
+}

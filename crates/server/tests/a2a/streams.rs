@@ -2,6 +2,9 @@
 
 use super::bench::{Bench, Event, answered, said};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Notify;
+use trunkline_agent::{Host, Task};
 use trunkline_broker::BrokerConfig;
 use trunkline_server::ServerConfig;
 
@@ -45,7 +48,7 @@ async fn over_json_rpc_each_event_is_a_response() {
 }
 
 #[tokio::test]
-async fn artifacts_and_progress_are_told_and_a_pause_ends_the_stream() {
+async fn artifacts_are_told_once_and_a_pause_ends_the_stream() {
     let bench = Bench::start().await;
     let task = bench.task("write").await;
     let id = task["id"].as_str().unwrap();
@@ -76,6 +79,106 @@ async fn artifacts_and_progress_are_told_and_a_pause_ends_the_stream() {
     let events = events.rest().await;
     let last = events.last().unwrap();
     assert_eq!(last.state(), "INPUT_REQUIRED");
+}
+
+/// An agent that makes a piece of an artifact and says how far it is each time that it is let go on,
+/// three times in all.
+async fn stepping(bench: &Bench) -> (trunkline_agent::Agent, Arc<Notify>) {
+    let gate = Arc::new(Notify::new());
+    let of_agent = gate.clone();
+    let work = move |task: Task| {
+        let gate = of_agent.clone();
+        async move {
+            for (step, text) in [(1, "one"), (2, "two"), (3, "three")] {
+                gate.notified().await;
+                task.progress(step * 30, text).await?;
+                task.artifact("out", text, step > 1, step == 3).await?;
+            }
+            gate.notified().await;
+            Ok("done")
+        }
+    };
+    let agent = bench.broker.agent("stepping").skill("step", work).start().await.unwrap();
+    (agent, gate)
+}
+
+fn piece(event: &Event) -> Option<&str> {
+    event.data["artifactUpdate"]["artifact"]["parts"][0]["text"].as_str()
+}
+
+#[tokio::test]
+async fn progress_is_told_to_whoever_follows_and_has_no_number() {
+    let bench = Bench::start().await;
+    let (_agent, gate) = stepping(&bench).await;
+    let body = json!({ "message": said("x") });
+    let mut events = bench.stream("POST", "/agents/stepping/message:stream", &[], &body).await;
+    let id = events.next().await.unwrap().data["task"]["id"].as_str().unwrap().to_owned();
+    for (percent, text) in [(30, "one"), (60, "two"), (90, "three")] {
+        gate.notify_one();
+        let mut event = events.next().await.unwrap();
+        while event.state() == "WORKING" && event.id.is_some() {
+            event = events.next().await.unwrap();
+        }
+        let update = &event.data["statusUpdate"];
+        assert_eq!((event.id, event.state()), (None, "WORKING"), "{event:?}");
+        assert_eq!(update["metadata"]["progress"], percent, "{event:?}");
+        assert_eq!(update["status"]["message"]["parts"][0]["text"], text);
+        assert_eq!(update["taskId"], id.as_str());
+        let next = events.next().await.unwrap();
+        assert_eq!(piece(&next), Some(text), "{next:?}");
+    }
+    gate.notify_one();
+    assert_eq!(states(&events.rest().await), ["COMPLETED"]);
+}
+
+#[tokio::test]
+async fn a_stream_of_a_task_that_goes_on_is_told_what_it_missed_and_then_what_happens() {
+    let bench = Bench::start().await;
+    let (_agent, gate) = stepping(&bench).await;
+    let body = json!({ "message": said("x") });
+    let mut events = bench.stream("POST", "/agents/stepping/message:stream", &[], &body).await;
+    let first = events.next().await.unwrap();
+    let id = first.data["task"]["id"].as_str().unwrap().to_owned();
+    gate.notify_one();
+    let mut seen = first;
+    while piece(&seen) != Some("one") {
+        seen = events.next().await.unwrap();
+    }
+    // Cut, and something happens meanwhile.
+    drop(events);
+    gate.notify_one();
+    let task = format!("/agents/stepping/tasks/{id}");
+    super::bench::soon(async {
+        loop {
+            let shown = bench.rest("GET", &task, &Value::Null).await.json();
+            assert_eq!(shown["status"]["state"], "TASK_STATE_WORKING", "{shown}");
+            if shown["artifacts"][0]["parts"].as_array().is_some_and(|parts| parts.len() == 2) {
+                return;
+            }
+        }
+    })
+    .await;
+    let number = seen.id.unwrap();
+    let text = number.to_string();
+    let resumed = [("Last-Event-ID", text.as_str())];
+    let subscribe = format!("{task}:subscribe");
+    let mut resumed = bench.stream("GET", &subscribe, &resumed, &Value::Null).await;
+    let shown = resumed.next().await.unwrap();
+    assert_eq!((shown.id, shown.state()), (Some(number), "WORKING"), "{shown:?}");
+    assert_eq!(shown.data["task"]["artifacts"][0]["parts"].as_array().unwrap().len(), 1);
+    let missed = resumed.next().await.unwrap();
+    assert_eq!((missed.id, piece(&missed)), (Some(number + 1), Some("two")), "{missed:?}");
+    // What happens from now on is told too, and once.
+    gate.notify_one();
+    let mut live = Vec::new();
+    while !live.iter().any(|event| piece(event) == Some("three")) {
+        live.push(resumed.next().await.unwrap());
+    }
+    gate.notify_one();
+    live.extend(resumed.rest().await);
+    live.retain(|event| event.id.is_some());
+    assert_eq!(live.iter().map(|event| event.id.unwrap() - number).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!((piece(&live[0]), live[1].state()), (Some("three"), "COMPLETED"), "{live:?}");
 }
 
 /// What two streams told in common: what comes after their first event, without progress.
