@@ -104,8 +104,9 @@ faults! {
     Internal OWN "INTERNAL" -32603 "INTERNAL" 500,
     /// The request is over a bound.
     TooLarge OWN "TOO_LARGE" -32602 "INVALID_ARGUMENT" 413,
-    /// The body itself is of another media type: the standard's error for parts of one.
-    NotJson STANDARD "CONTENT_TYPE_NOT_SUPPORTED" -32005 "INVALID_ARGUMENT" 400,
+    /// The body itself is of another media type: the standard's error for parts of one, with the
+    /// status that HTTP has for it. The standard's own, 400, is that of parts.
+    NotJson STANDARD "CONTENT_TYPE_NOT_SUPPORTED" -32005 "INVALID_ARGUMENT" 415,
     /// There is no such agent.
     AgentNotFound OWN "AGENT_NOT_FOUND" -32602 "NOT_FOUND" 404,
     /// The caller may not do this.

@@ -59,7 +59,7 @@ pub(super) async fn answer(
             // Errors of the operation are answers; those of the transport have its status.
             let status = match fault.kind {
                 FaultKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                FaultKind::NotJson => StatusCode::BAD_REQUEST,
+                FaultKind::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 _ => StatusCode::OK,
             };
             let mut error = fault.to_rpc();

@@ -103,15 +103,18 @@ fn a_task_elsewhere_goes_on_after_the_server_there_was_killed() {
     done(&near, &there, &id);
 }
 
-/// A server that takes the first message and does not answer, and completes every other one at once.
+/// A server that takes one message and does not answer, and completes those after it at once.
+#[derive(Clone)]
 struct Silent {
     url: String,
+    /// Whether it asks back first, and is silent at what it is told then.
+    asks: bool,
     /// The ids of the messages that it was sent.
     sent: Arc<Mutex<Vec<String>>>,
 }
 
 impl Silent {
-    fn start() -> Self {
+    fn start(asks: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let sent = Arc::new(Mutex::new(Vec::new()));
@@ -122,18 +125,26 @@ impl Silent {
             "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
             "skills": [{"id": "dig", "name": "Dig", "description": "Digs.", "tags": ["dig"]}],
         });
-        let noted = sent.clone();
+        let silent = Self { url, asks, sent };
+        let server = silent.clone();
         // They end with the process of the test.
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
-                let (card, noted) = (card.clone(), noted.clone());
-                thread::spawn(move || Self::serve(&connection, &card, &noted));
+                let (card, server) = (card.clone(), server.clone());
+                thread::spawn(move || server.serve(&connection, &card));
             }
         });
-        Self { url, sent }
+        silent
     }
 
-    fn serve(connection: &TcpStream, card: &Value, sent: &Mutex<Vec<String>>) -> io::Result<()> {
+    /// Its task as it is answered with, in this state.
+    fn shown(state: &str) -> Value {
+        let text = json!({"messageId": "r", "role": "ROLE_AGENT", "parts": [{"text": "treasure"}]});
+        let status = json!({"state": format!("TASK_STATE_{state}"), "message": text});
+        json!({"id": "t", "contextId": "c", "status": status})
+    }
+
+    fn serve(&self, connection: &TcpStream, card: &Value) -> io::Result<()> {
         let mut reader = BufReader::new(connection);
         loop {
             let (mut line, mut length) = (String::new(), 0);
@@ -150,28 +161,29 @@ impl Silent {
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
             let call: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let result = |result: Value| json!({"jsonrpc": "2.0", "id": 1, "result": result});
             let answer = match call["method"].as_str() {
                 None => card.clone(),
                 Some("SendMessage") => {
                     let id = call["params"]["message"]["messageId"].as_str().unwrap().to_owned();
-                    let is_first = {
-                        let mut sent = sent.lock().unwrap();
+                    let before = {
+                        let mut sent = self.sent.lock().unwrap();
                         sent.push(id);
-                        sent.len() == 1
+                        sent.len() - 1
                     };
-                    if is_first {
+                    if before == usize::from(self.asks) {
                         // Until the one who asks is gone.
                         reader.read_exact(&mut [0])?;
                     }
-                    let text = json!({"messageId": "r", "role": "ROLE_AGENT",
-                        "parts": [{"text": "treasure"}]});
-                    let status = json!({"state": "TASK_STATE_COMPLETED", "message": text});
-                    let task = json!({"id": "t", "contextId": "c", "status": status});
-                    json!({"jsonrpc": "2.0", "id": call["id"], "result": {"task": task}})
+                    let state =
+                        if self.asks && before == 0 { "INPUT_REQUIRED" } else { "COMPLETED" };
+                    result(json!({"task": Self::shown(state)}))
                 }
+                // It has got what it was silent at.
+                Some("GetTask") if self.sent().len() > 1 => result(Self::shown("COMPLETED")),
                 Some(_) => {
                     let error = json!({"code": -32001, "message": "unknown"});
-                    json!({"jsonrpc": "2.0", "id": call["id"], "error": error})
+                    json!({"jsonrpc": "2.0", "id": 1, "error": error})
                 }
             };
             let answer = answer.to_string();
@@ -193,7 +205,12 @@ fn killed_in_doubt(there: &Silent, more: &[&str]) -> Value {
     let added = near.command([]).args(add).output().unwrap();
     assert!(added.status.success(), "{added:?}");
     let id = near.run(["send", "--to", "agent:far", "--data", "x"]).ok();
-    until("it is sent", || (there.sent().len() == 1).then_some(()));
+    if there.asks {
+        until("it asks", || (task(&near, &id)["state"] == "input-required").then_some(()));
+        near.run(["task", "continue", &id, "--data", "this"]).ok();
+    }
+    let silent_at = 1 + usize::from(there.asks);
+    until("it is sent", || (there.sent().len() == silent_at).then_some(()));
     near.kill();
     near.restart();
     until("it has ended", || {
@@ -204,7 +221,7 @@ fn killed_in_doubt(there: &Silent, more: &[&str]) -> Value {
 
 #[test]
 fn a_message_that_was_on_its_way_when_the_broker_was_killed_is_not_sent_again() {
-    let there = Silent::start();
+    let there = Silent::start(false);
     let ended = killed_in_doubt(&there, &[]);
     assert_eq!(ended["state"], "failed", "{ended}");
     let why = ended["reason"].as_str().unwrap();
@@ -214,13 +231,22 @@ fn a_message_that_was_on_its_way_when_the_broker_was_killed_is_not_sent_again() 
 
 #[test]
 fn a_message_that_was_on_its_way_when_the_broker_was_killed_is_sent_again_to_an_idempotent_agent() {
-    let there = Silent::start();
+    let there = Silent::start(false);
     let ended = killed_in_doubt(&there, &["--idempotent"]);
     assert_eq!(ended["state"], "completed", "{ended}");
     assert_eq!(ended["result"]["text"], "treasure", "{ended}");
     let sent = there.sent();
     assert_eq!(sent.len(), 2);
     assert_eq!(sent[0], sent[1], "a server that knows it can tell the repeat");
+}
+
+#[test]
+fn an_answer_that_was_on_its_way_when_the_broker_was_killed_is_looked_for_and_not_sent_again() {
+    let there = Silent::start(true);
+    let ended = killed_in_doubt(&there, &[]);
+    assert_eq!(ended["state"], "completed", "{ended}");
+    assert_eq!(ended["result"]["text"], "treasure", "{ended}");
+    assert_eq!(there.sent().len(), 2);
 }
 
 #[test]

@@ -265,11 +265,11 @@ async fn what_is_no_request_is_told_so() {
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (200, &json!(code)), "{body}");
     }
     let answer = post("text/plain", "{}").await;
-    assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(-32005)));
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (415, &json!(-32005)));
     let headers = [("A2A-Version", "1.0"), ("Content-Type", "text/plain")];
     let answer = bench.raw("POST", "/agents/helper/message:send", &headers, "{}").await;
     let info = answer.json()["error"]["details"][0].clone();
-    assert_eq!((answer.status, &info["reason"]), (400, &json!("CONTENT_TYPE_NOT_SUPPORTED")));
+    assert_eq!((answer.status, &info["reason"]), (415, &json!("CONTENT_TYPE_NOT_SUPPORTED")));
     assert_eq!(info["domain"], "a2a-protocol.org");
     let answer = bench.rest("POST", "/agents/helper/message:send", &json!("x")).await;
     assert_eq!(answer.status, 400);
