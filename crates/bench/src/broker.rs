@@ -184,6 +184,11 @@ impl Target {
         self.serving.as_ref()?.process().rss_bytes()
     }
 
+    /// How many descriptors its own process has open; `None` if it has none or is not ours.
+    pub(crate) fn descriptors(&self) -> Option<u64> {
+        self.serving.as_ref()?.process().descriptors()
+    }
+
     /// The most memory that the process it is in ever had; `None` if that is not ours.
     pub(crate) fn peak_rss_bytes(&self) -> Option<u64> {
         match self.place {

@@ -29,7 +29,8 @@ pub struct BenchArgs {
     /// Bytes of each payload, at least 32 [default: 256]
     #[arg(long, value_name = "BYTES,…", value_delimiter = ',')]
     pub payload: Vec<usize>,
-    /// For how long load is offered, after warming up [default: 5; idle 10, chatter and held 60]
+    /// For how long load is offered, after warming up [default: 5; idle 10, chatter and held
+    /// 60, soak 1800]
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
     /// Most messages, warming up included; for recovery and waiting, how many tasks wait
@@ -38,6 +39,10 @@ pub struct BenchArgs {
     /// Agents that handle the messages
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub agents: Vec<u32>,
+    /// Send to topics rather than to agents by name: to so many, of which each agent subscribes to
+    /// its share by patterns
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub topics: Vec<u32>,
     /// Workers of each agent [default: 1]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub workers: Vec<u32>,
@@ -49,7 +54,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N")]
     pub senders: Option<u32>,
     /// Messages a second that are offered, whether or not earlier ones are done [default: latency
-    /// 100,1000,10000,100000; held and chatter 10000; delay and failure 1000; stalled and mix 10]
+    /// 100,1000,10000,100000; held and chatter 10000; delay, failure and soak 1000; stalled and mix 10]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub rate: Vec<u32>,
     /// Milliseconds by which each way between broker and agents is longer [default: 10,50,100]
@@ -87,6 +92,7 @@ impl BenchArgs {
             seconds: None,
             count: None,
             agents: Vec::new(),
+            topics: Vec::new(),
             workers: Vec::new(),
             batch: Vec::new(),
             senders: None,

@@ -52,7 +52,7 @@ impl Checker {
     }
 
     /// The same for several messages at once, without replies.
-    fn for_several(self, most: u32) -> impl Handler {
+    pub(crate) fn for_several(self, most: u32) -> impl Handler {
         trunkline_agent::batch(most, move |tasks: Vec<Task>| {
             let results = tasks.iter().map(|task| {
                 self.see(task, self.copy);

@@ -78,6 +78,11 @@ impl Process {
         self.status("VmHWM:")
     }
 
+    /// How many files, sockets and other descriptors it has open.
+    pub(crate) fn descriptors(self) -> Option<u64> {
+        fs::read_dir(format!("/proc/{}/fd", self.0)).ok().map(|open| open.count() as u64)
+    }
+
     fn status(self, row: &str) -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix(row))?;
@@ -115,6 +120,9 @@ mod tests {
     fn this_process_has_memory_and_a_kernel() {
         assert!(Process::this().peak_rss_bytes().unwrap() > 1 << 20);
         assert!(Process::this().cpu_seconds().is_some());
+        assert!(Process::this().rss_bytes().unwrap() > 1 << 20);
+        let _open = fs::File::open("/proc/self/status").unwrap();
+        assert!(Process::this().descriptors().unwrap() > 3);
         assert!(Machine::this().kernel.starts_with("Linux "));
     }
 }

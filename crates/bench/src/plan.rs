@@ -17,6 +17,7 @@ pub(crate) struct Wanted {
     pub(crate) seconds: Option<f64>,
     pub(crate) count: Option<u64>,
     pub(crate) agents: Option<u32>,
+    pub(crate) topics: Option<u32>,
     pub(crate) workers: Option<u32>,
     pub(crate) batch: Option<u32>,
     pub(crate) senders: Option<u32>,
@@ -39,6 +40,7 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
         seconds,
         count,
         agents,
+        topics,
         workers,
         batch,
         senders,
@@ -63,6 +65,7 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
     let runs = vec![first];
     let runs = each(runs, payload, |run, payload| Wanted { payload: Some(payload), ..run });
     let runs = each(runs, agents, |run, agents| Wanted { agents: Some(agents), ..run });
+    let runs = each(runs, topics, |run, topics| Wanted { topics: Some(topics), ..run });
     let runs = each(runs, workers, |run, workers| Wanted { workers: Some(workers), ..run });
     let windows = or_usual(in_flight, scenario.usual_windows());
     let runs = each(runs, &windows, |run, most| Wanted { in_flight: Some(most), ..run });

@@ -8,6 +8,9 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use trunkline_client::Transport;
 
+/// Most patterns of one agent, as a broker has it when nothing is said.
+const SUBSCRIPTIONS: u32 = 1024;
+
 /// What a scenario was run with. What does not apply to it is `None`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Config {
@@ -24,6 +27,9 @@ pub struct Config {
     pub count: Option<u64>,
     /// Agents that handle them.
     pub agents: u32,
+    /// Topics that they are about, if they are sent to topics: of each agent its share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<u32>,
     /// Sessions that send them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub senders: Option<u32>,
@@ -67,8 +73,14 @@ impl Config {
             options.number("in-flight", args.in_flight, defaults.in_flight, 1, 1 << 20)?;
         let senders = options.number("senders", args.senders, defaults.senders, 1, 256)?;
         let agents = options
-            .number("agents", args.agents, Some(defaults.agents), 1, 10_000)?
+            .number("agents", args.agents, Some(defaults.agents), 1, 100_000)?
             .unwrap_or(defaults.agents);
+        let topics = options.applies("topics", args.topics, defaults.topics)?;
+        // So that each agent has one, and none more than it may subscribe to.
+        let (least, most) = (agents, agents.saturating_mul(SUBSCRIPTIONS));
+        if let Some(topics) = topics.filter(|topics| !(least..=most).contains(topics)) {
+            return Err(out_of_range("topics", topics, least, most));
+        }
         // Each message takes room for each of its copies.
         let copies = if defaults.copies { agents } else { 1 };
         let room = in_flight.unwrap_or(1) / senders.unwrap_or(1);
@@ -104,6 +116,7 @@ impl Config {
             seconds: options.number("seconds", args.seconds, defaults.seconds, 0.05, 86_400.0)?,
             count: options.number("count", args.count, defaults.count, 1, MOST)?,
             agents,
+            topics,
             senders,
             rate: options.number("rate", args.rate, defaults.rate, 1, 10_000_000)?,
             batch,
@@ -126,6 +139,8 @@ pub(crate) struct Defaults {
     pub(crate) seconds: Option<f64>,
     pub(crate) count: Option<u64>,
     pub(crate) agents: u32,
+    /// Whether messages may go to topics.
+    pub(crate) topics: bool,
     pub(crate) senders: Option<u32>,
     pub(crate) rate: Option<u32>,
     pub(crate) batch: Option<u32>,
@@ -145,6 +160,7 @@ impl Defaults {
             ("seconds", self.seconds.is_some()),
             ("count", self.count.is_some()),
             ("agents", true),
+            ("topics", self.topics),
             ("senders", self.senders.is_some()),
             ("rate", self.rate.is_some()),
             ("batch", self.batch.is_some()),

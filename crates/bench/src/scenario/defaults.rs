@@ -14,6 +14,7 @@ const BASE: Defaults = Defaults {
     seconds: Some(5.0),
     count: Some(100_000_000),
     agents: 1,
+    topics: false,
     senders: Some(1),
     rate: None,
     batch: None,
@@ -40,11 +41,15 @@ impl Scenario {
             | Self::Held
             | Self::Delay
             | Self::Failure
+            | Self::Soak
             | Self::Chatter
             | Self::Stalled => self.paced(),
-            Self::Recovery | Self::Waiting | Self::AgentsUp | Self::Idle | Self::Reconnect => {
-                self.once()
-            }
+            Self::Recovery
+            | Self::Waiting
+            | Self::Burst
+            | Self::AgentsUp
+            | Self::Idle
+            | Self::Reconnect => self.once(),
         }
     }
 
@@ -54,7 +59,7 @@ impl Scenario {
     fn full(self) -> Defaults {
         let full = Defaults { batch: PIECE, workers: ONE, ..BASE };
         match self {
-            Self::Inproc => Defaults { in_flight: Some(512), url: false, ..full },
+            Self::Inproc => Defaults { in_flight: Some(512), topics: true, url: false, ..full },
             Self::InprocAgents => Defaults {
                 in_flight: Some(2048),
                 agents: 1_000,
@@ -66,7 +71,7 @@ impl Scenario {
                 Defaults { in_flight: Some(8192), agents: 100, workers: None, copies: true, ..full }
             }
             Self::Durable => Defaults { in_flight: Some(8192), dir: true, ..full },
-            _ => Defaults { in_flight: Some(2048), ..full },
+            _ => Defaults { in_flight: Some(2048), topics: true, ..full },
         }
     }
 
@@ -83,6 +88,7 @@ impl Scenario {
             }
             Self::Delay => Defaults { workers: ONE, delay: Some(10), ..paced },
             Self::Failure => Defaults { workers: ONE, agents: 10, url: false, dir: true, ..paced },
+            Self::Soak => Defaults { seconds: Some(1_800.0), ..Self::Failure.paced() },
             Self::Chatter => {
                 Defaults { seconds: Some(60.0), agents: 100, rate: Some(10_000), ..many }
             }

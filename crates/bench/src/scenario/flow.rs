@@ -1,5 +1,6 @@
 //! One way with a full window: `inproc`, `inproc-agents`, `oneway`, `fanout` and `durable`.
 
+use super::open::addresses;
 use crate::broker::Target;
 use crate::load::{
     Checker, Mix, PREFETCH, SKILL, Stop, agent_name, latency, start_agents, stop_agents,
@@ -10,7 +11,7 @@ use crate::stage::{Meter, Phase, Stage};
 use crate::{BenchError, BenchReport, Scenario, disk};
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use trunkline_agent::{Host, Session};
+use trunkline_agent::{Agent, Host, Session};
 use trunkline_types::{Destination, Kind, PublishOptions, Topic};
 
 /// What the events of a fan-out are about.
@@ -25,11 +26,13 @@ pub(super) async fn ephemeral(stage: Stage) -> Result<BenchReport, BenchError> {
     let host = stage.host(&target);
     let delay = latency();
     let checker = stage.checker(Some(Arc::clone(&delay)), false);
-    let agents = start_agents(&host, &stage.config, None, &checker).await?;
-    let targets = (0..stage.config.agents)
-        .map(|number| Destination::agent(&agent_name(number)))
-        .collect::<Result<_, _>>()
-        .map_err(|error| BenchError::Load(error.to_string()))?;
+    let (agents, targets) = match stage.config.topics {
+        Some(topics) => about(&stage, &host, &checker, topics).await?,
+        None => {
+            let agents = start_agents(&host, &stage.config, None, &checker).await?;
+            (agents, addresses(stage.config.agents)?.into())
+        }
+    };
     let mix = Mix {
         targets,
         kind: Kind::Event,
@@ -43,6 +46,34 @@ pub(super) async fn ephemeral(stage: Stage) -> Result<BenchReport, BenchError> {
     let report = stage.report(&target, &phase, phase.counts.confirmed, spread, measures);
     stop_agents(agents).await;
     Ok(report)
+}
+
+/// Agents that share some topics, each subscribed to its own by patterns that match one topic each;
+/// and the topics.
+async fn about(
+    stage: &Stage,
+    host: &Observed,
+    checker: &Checker,
+    topics: u32,
+) -> Result<(Vec<Agent>, Arc<[Destination]>), BenchError> {
+    let count = stage.config.agents;
+    let workers = stage.config.workers.unwrap_or(1);
+    let mut agents = Vec::new();
+    for number in 0..count {
+        let agent = host.agent(&agent_name(number)).workers(workers..=workers).prefetch(PREFETCH);
+        let own = (number..topics).step_by(count as usize);
+        let agent = own.fold(agent, |agent, topic| {
+            let pattern = format!("bench.{topic}.*");
+            match stage.config.take.filter(|take| *take > 1) {
+                Some(take) => agent.on_event(&pattern, checker.clone().for_several(take)),
+                None => agent.on_event(&pattern, checker.clone()),
+            }
+        });
+        agents.push(agent.start().await.map_err(BenchError::refused("cannot start an agent"))?);
+    }
+    let topic = |number| Topic::new(format!("bench.{number}.news")).map(Destination::Topic);
+    let topics = (0..topics).map(topic).collect::<Result<_, _>>();
+    Ok((agents, topics.map_err(|error| BenchError::Load(error.to_string()))?))
 }
 
 /// `fanout`: each event to every agent, in memory.

@@ -1,7 +1,8 @@
 //! What can be measured, with the defaults of each scenario.
 
 use super::{
-    a2a, accept, chatter, failure, flow, idle, mix, open, reconnect, recovery, request, stalled, up,
+    a2a, accept, burst, chatter, failure, flow, idle, mix, open, reconnect, recovery, request,
+    soak, stalled, up,
 };
 use crate::stage::Stage;
 use crate::{BenchError, BenchReport};
@@ -44,6 +45,10 @@ pub enum Scenario {
     Recovery,
     /// What a million waiting tasks cost: memory, disk, and the time of a restart.
     Waiting,
+    /// What memory a broker keeps of a burst of a million waiting tasks once they are done.
+    Burst,
+    /// Half an hour of tasks at a steady rate: memory and descriptors do not grow.
+    Soak,
     /// 100 agents up in under a second, each in under 10 ms.
     AgentsUp,
     /// 100 agents exchanging 10,000 messages a second, none lost, 95 of 100 in under 10 ms.
@@ -75,6 +80,8 @@ impl fmt::Display for Scenario {
             Self::Failure => "failure",
             Self::Recovery => "recovery",
             Self::Waiting => "waiting",
+            Self::Burst => "burst",
+            Self::Soak => "soak",
             Self::AgentsUp => "agents-up",
             Self::Chatter => "chatter",
             Self::Idle => "idle",
@@ -128,6 +135,8 @@ impl Scenario {
             Self::Durable => Box::pin(flow::durable(stage)).await,
             Self::DurableAccept => Box::pin(accept::run(stage)).await,
             Self::Recovery | Self::Waiting => Box::pin(recovery::run(stage)).await,
+            Self::Burst => Box::pin(burst::run(stage)).await,
+            Self::Soak => Box::pin(soak::run(stage)).await,
             Self::AgentsUp => Box::pin(up::run(stage)).await,
             Self::Chatter => Box::pin(chatter::run(stage)).await,
             Self::Idle => Box::pin(idle::run(stage)).await,

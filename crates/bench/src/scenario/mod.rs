@@ -2,6 +2,7 @@
 
 mod a2a;
 mod accept;
+mod burst;
 mod chatter;
 mod defaults;
 mod failure;
@@ -14,6 +15,7 @@ mod open;
 mod reconnect;
 mod recovery;
 mod request;
+mod soak;
 mod stalled;
 #[cfg(test)]
 mod tests;

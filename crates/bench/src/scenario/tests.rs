@@ -41,6 +41,20 @@ async fn in_process_one_way_settles_all_that_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_about_many_topics_go_to_those_who_have_them_by_a_pattern() {
+    for batch in [1, 7] {
+        let topics = BenchArgs { agents: vec![3], topics: vec![10], ..short(Scenario::Inproc) };
+        let args = BenchArgs { batch: vec![batch], ..topics };
+        let report = &run(args).await.unwrap()[0];
+        check(report);
+        assert_eq!(report.config.topics, Some(10));
+    }
+    let args = BenchArgs { agents: vec![3], topics: vec![2], ..short(Scenario::Inproc) };
+    let error = run(args).await.unwrap_err().to_string();
+    assert_eq!(error, "--topics is 2, the range is 3 to 3072");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_process_requests_are_answered_one_or_many_at_a_time() {
     check(&run(short(Scenario::InprocRequest)).await.unwrap()[0]);
     let many = BenchArgs { in_flight: vec![16], ..short(Scenario::InprocRequest) };
