@@ -20,6 +20,7 @@ mod error;
 mod exit;
 mod input;
 mod marks;
+mod memory;
 mod mistake;
 mod output;
 mod run;

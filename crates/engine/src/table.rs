@@ -4,6 +4,9 @@ use slab::Slab;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
+/// The most slots for which an empty table keeps its memory. After a burst it is given back.
+const KEPT: usize = 4096;
+
 /// A key into a [`Table`].
 pub(crate) trait Key: Copy + Eq {
     /// The key of a slot.
@@ -122,7 +125,12 @@ impl<K: Key, T> Table<K, T> {
     }
 
     pub(crate) fn remove(&mut self, key: K) -> T {
-        self.slots.remove(key.slot() as usize)
+        let row = self.slots.remove(key.slot() as usize);
+        if self.slots.is_empty() && self.slots.capacity() > KEPT {
+            // As many rows were inserted as are now let go of, so that this costs each a little.
+            self.slots.shrink_to_fit();
+        }
+        row
     }
 
     pub(crate) fn get(&self, key: K) -> Option<&T> {
@@ -164,5 +172,27 @@ impl<K: Key, T> Index<K> for Table<K, T> {
 impl<K: Key, T> IndexMut<K> for Table<K, T> {
     fn index_mut(&mut self, key: K) -> &mut T {
         &mut self.slots[key.slot() as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_table_gives_back_the_memory_of_a_burst_and_goes_on() {
+        let mut table = Table::<EntryKey, u64>::new();
+        let keys: Vec<_> = (0..3 * KEPT as u64).map(|value| table.insert(value)).collect();
+        let (last, most) = keys.split_last().unwrap();
+        for (value, key) in most.iter().enumerate() {
+            assert_eq!(table.remove(*key), value as u64);
+        }
+        assert!(table.slots() as usize >= 3 * KEPT);
+        table.remove(*last);
+        assert_eq!((table.slots(), table.len()), (0, 0));
+        let key = table.insert(7);
+        assert_eq!((table[key], key.slot()), (7, 0));
+        table.remove(key);
+        assert!(table.slots() > 0, "a small one keeps its memory");
     }
 }

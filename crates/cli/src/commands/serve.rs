@@ -8,6 +8,7 @@ use crate::config::{Override, Settings};
 use crate::descriptors;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::memory::give_back_at_rest;
 use crate::output::Output;
 use crate::output::units::{exact_span, parse_span};
 use crate::torture::room::Room;
@@ -124,6 +125,8 @@ pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), CliError
     };
     let mut state = broker.watch_state();
     handle.set_broker(broker.clone());
+    // Ends with the runtime.
+    tokio::spawn(give_back_at_rest());
     announce(address, data.as_deref(), output)?;
     loop {
         let failed = state.wait_for(|state| matches!(state, BrokerState::Failed(_)));
