@@ -285,12 +285,18 @@ async fn a_watch_gives_every_event_once_until_the_terminal_one() {
 }
 
 #[tokio::test]
-async fn a_slow_watcher_is_told_of_the_gap_and_never_misses_the_end() {
+async fn a_slow_watcher_holds_no_other_back_is_told_of_the_gap_and_never_misses_the_end() {
     let script = Script::prompt();
     let session = script.session().await.unwrap();
     let mut updates = session.watch(id(1), 0).await.unwrap();
+    let mut quick = session.watch(id(2), 0).await.unwrap();
     let line = script.line(0);
-    line.say((1..=3000).map(|number| status(number, TaskState::Working)));
+    for number in 1..=3000 {
+        let SessionItem::Task { update, .. } = status(number, TaskState::Working) else { panic!() };
+        line.say([status(number, TaskState::Working), SessionItem::Task { task: id(2), update }]);
+        let Some(Ok(TaskUpdate::Event(event))) = quick.next().await else { panic!("{number}") };
+        assert_eq!(event.number, number, "nothing is taken of the other meanwhile");
+    }
     line.say([status(3001, TaskState::Failed)]);
     let mut next = 1;
     let mut gaps = 0;

@@ -69,6 +69,10 @@ impl Gaps {
                 place.what
             );
         }
+        if recovery.missing_at_end > 0 {
+            let at_most = recovery.missing_at_end;
+            tracing::warn!(at_most, "records may be missing that no record follows");
+        }
         if self.skipped > 0 {
             let skipped = self.skipped;
             tracing::warn!(skipped, "records about entries that are missing were left out");

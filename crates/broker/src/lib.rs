@@ -28,6 +28,7 @@ mod read_back;
 mod settings;
 mod sync;
 mod timer;
+mod told;
 mod verify;
 
 pub use backup::{BackedUp, BackupError, backup, restore};
@@ -35,6 +36,7 @@ pub use broker::{Broker, BrokerHandle, BrokerState};
 pub use config::{BrokerConfig, Store};
 pub use error::OpenError;
 pub use settings::check;
+pub use told::told_of;
 pub use trunkline_engine::EngineConfig;
 pub use trunkline_log::LogConfig;
 pub use verify::{Fault, Repair, Verified, verify};

@@ -94,6 +94,25 @@ async fn after_damage_is_found_nothing_goes_in_and_the_log_keeps_what_comes() {
 }
 
 #[tokio::test]
+async fn what_only_cleaned_segments_told_of_is_gone_with_the_index_and_counted() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let ids = cleaned(&data).await;
+    fs::remove_dir_all(folder(&data)).unwrap();
+    let mut scene = Scene::open(at(&data), 3).await;
+    let known = scene.listed().await;
+    assert!(known < COUNT, "the log still tells of all");
+    let refused = get(&scene.broker, ids[0]).await.unwrap_err();
+    assert_eq!(refused.code, RefusalCode::NotFound);
+    let stats = stats(&scene.broker).await;
+    assert_eq!(stats.tasks_forgotten, (COUNT - known) as u64);
+    assert!(!scene.is_repeat("k-0").await, "its key is free again");
+    let last = COUNT - 1;
+    assert!(scene.is_repeat(&format!("k-{last}")).await, "the log tells of the last one");
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn an_index_that_cannot_be_opened_is_refused_and_left_as_it_is() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");

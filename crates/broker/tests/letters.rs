@@ -333,6 +333,28 @@ async fn letters_of_records_that_were_cleaned_away_are_in_the_index() {
 }
 
 #[tokio::test]
+async fn letters_that_only_cleaned_segments_told_of_are_gone_with_the_index_and_counted() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = at(data.path());
+    config.engine.clean_min_bytes = 1 << 18;
+    let mut scene = Scene::open(config.clone(), 1).await;
+    let mut died = 0;
+    // When the log is cleaned is its own affair, but it is while more comes.
+    while scene.stats().await.log.unwrap().removed_segments <= 10 {
+        assert!(died < 3000, "{:?}", scene.stats().await.log);
+        scene.die(task("s", &"x".repeat(4000)), "poison").await;
+        died += 1;
+    }
+    scene.close().await;
+    fs::remove_dir_all(data.path().join("index")).unwrap();
+    let scene = Scene::open(config, 3).await;
+    let known = scene.all().await.len() as u64;
+    assert!(known < died, "the log still tells of all");
+    assert_eq!(scene.stats().await.dead_letters_forgotten, died - known);
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn letters_on_disk_go_when_their_time_is_over_and_are_counted() {
     let data = tempfile::tempdir().unwrap();
     let mut config = at(data.path());

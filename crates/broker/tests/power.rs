@@ -7,11 +7,13 @@ use crate::common::stop::{open, stops};
 use crate::common::{Peer, card, get, hello, new_id, task};
 use trunkline_broker::Broker;
 use trunkline_log::MemoryDisk;
-use trunkline_types::session::{Connector, LetterAddress, Operation, Redrive, SessionItem};
+use trunkline_types::session::{
+    Connector, Hello, LetterAddress, Operation, Redrive, SessionItem, Update, UpdateBody,
+};
 use trunkline_types::{
-    AgentFilter, Answer, DeadLetterFilter, Destination, Durability, Envelope, Kind, MessageId,
-    Outcome, PauseReason, Publish, Query, RefusalCode, TaskEvent, TaskEventBody, TaskState,
-    TaskUpdate, Token,
+    AgentFilter, Answer, ArtifactChunk, DeadLetterFilter, Destination, Durability, Envelope, Kind,
+    MessageId, Outcome, PauseReason, Publish, Query, RefusalCode, TaskEvent, TaskEventBody,
+    TaskState, TaskUpdate, Token,
 };
 
 const LOGGED: [Durability; 2] = [Durability::Synced, Durability::Buffered];
@@ -184,6 +186,7 @@ async fn a_buffered_settlement_stays_or_is_taken_back_and_the_work_is_done_again
 }
 
 /// Follows a task from its beginning to its end, if it has ended.
+/// All events of a task that ends.
 async fn followed(peer: &mut Peer, id: MessageId) -> Vec<TaskEvent> {
     ask(peer, Operation::Watch { task: id, after: 0 }).await;
     let mut events: Vec<TaskEvent> = Vec::new();
@@ -354,6 +357,79 @@ async fn a_buffered_redrive_stays_or_is_taken_back_and_the_letter_is_there_again
             assert_eq!(letters(&broker).await, []);
             let delivery = agent(&broker).await.delivery().await;
             assert_eq!(delivery.backlog, 0);
+            stop.works_on(&broker).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_artifact_outlives_a_kill_and_may_be_taken_back_whole_by_a_power_failure() {
+    for level in LOGGED {
+        let disk = MemoryDisk::new();
+        let broker = open(&disk).await;
+        let mut client = sender(&broker).await;
+        let mut worker = agent(&broker).await;
+        let sent = work(level);
+        let id = sent.envelope.id;
+        client.publish(sent).await.unwrap();
+        let held = worker.delivery().await;
+        assert_eq!(flushed(&broker, id).await, TaskState::Working);
+        let chunk = ArtifactChunk {
+            name: "notes".into(),
+            append: true,
+            last: false,
+            payload: "words".into(),
+        };
+        let body = UpdateBody::Artifact(chunk.clone());
+        ask(&mut worker, Operation::Update(Update { token: held.token, body })).await;
+        // Its confirmation waits for no flush, whatever the task's does.
+        for stop in stops(&disk, Durability::Buffered) {
+            let broker = stop.open().await;
+            // With the number behind that of the artifact.
+            let mut back = hello(2, Some(card("a", "s")));
+            (back.held, back.next_operation) = (vec![held.token], 2);
+            let mut worker = Peer::open(&broker, back).await.unwrap();
+            complete(&mut worker, held.token).await;
+            let mut client = Peer::open(&broker, hello(4, None)).await.unwrap();
+            let events = followed(&mut client, id).await;
+            let kept = events.iter().filter_map(|event| match &event.body {
+                TaskEventBody::Artifact(chunk) => Some(chunk),
+                _ => None,
+            });
+            let kept: Vec<_> = kept.collect();
+            assert!(kept.len() <= 1 && kept.iter().all(|kept| **kept == chunk), "{kept:?}");
+            stop.judged(!kept.is_empty());
+            assert!(events.iter().map(|event| event.number).eq(1..=events.len() as u64));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_awaited_over_a_stop_unless_the_request_itself_is_gone() {
+    for level in LOGGED {
+        let disk = MemoryDisk::new();
+        let broker = open(&disk).await;
+        let mut caller = sender(&broker).await;
+        let mut request = work(level);
+        request.options.reply = true;
+        let id = request.envelope.id;
+        caller.publish(request).await.unwrap();
+        for stop in stops(&disk, level) {
+            let broker = stop.open().await;
+            let back = Hello { next_operation: 2, ..hello(1, None) };
+            let mut caller = Peer::open(&broker, back).await.unwrap();
+            if stop.judged(get(&broker, id).await.is_ok()) {
+                let mut worker = agent(&broker).await;
+                let held = worker.delivery().await;
+                complete(&mut worker, held.token).await;
+                let reply = caller.find(|item| match item {
+                    SessionItem::Reply(reply) => Some(reply.clone()),
+                    _ => None,
+                });
+                let reply = reply.await;
+                assert_eq!(reply.request, id);
+                assert_eq!(reply.result.unwrap().to_text(), "42");
+            }
             stop.works_on(&broker).await;
         }
     }

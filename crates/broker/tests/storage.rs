@@ -1,13 +1,17 @@
 //! Damaged data, formats, backups: what a broker starts with, what a check finds, what comes back.
 
 use crate::common::{Peer, at, card, get, hello, stats, task};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
-use trunkline_broker::{BackupError, Broker, LogConfig, Repair, Verified, backup, restore, verify};
+use trunkline_broker::{
+    BackupError, Broker, LogConfig, Repair, Verified, backup, restore, told_of, verify,
+};
+use trunkline_engine::Record;
 use trunkline_log::{Directory, Location, Log, Storage};
 use trunkline_types::session::Connector;
 use trunkline_types::{Answer, InboxSettings, MessageId, Outcome, PauseReason, Query, TaskState};
@@ -428,4 +432,51 @@ fn a_backup_is_consistent_while_segments_come_go_and_are_recycled() {
         stop.store(true, Ordering::Relaxed);
         assert!(backups > 0, "no backup was ever fast enough");
     });
+}
+
+#[tokio::test]
+async fn it_can_be_told_which_messages_a_part_of_the_log_is_about() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let broker = Broker::open(at(&data)).await.unwrap();
+    let mut sender = Peer::open(&broker, hello(1, None)).await.unwrap();
+    let mut agent = Peer::open(&broker, hello(2, Some(card("a", "s")))).await.unwrap();
+    let mut ids = BTreeSet::new();
+    for _ in 0..3 {
+        let work = task("s", "work");
+        ids.insert(work.envelope.id);
+        sender.publish(work).await.unwrap();
+        let held = agent.delivery().await;
+        let number = agent.settle(held.token, Outcome::Complete { reply: None });
+        agent.answer(number).await.unwrap();
+    }
+    drop((sender, agent));
+    broker.drain(Duration::from_secs(10)).await;
+
+    let (mut entries, mut kinds) = (BTreeMap::new(), BTreeSet::new());
+    let mut records = Vec::new();
+    let storage: Arc<dyn Storage> = Arc::new(Directory::inspect(&data).unwrap());
+    trunkline_log::verify(&storage, |found| {
+        records.push((Record::decode(found.tag, found.body)?, found.location));
+        Ok(())
+    })
+    .unwrap();
+    drop(storage);
+    for (record, place) in records {
+        let expected = match &record {
+            Record::Accepted(accepted) => {
+                let id = accepted.publish.envelope.id;
+                entries.insert(accepted.first_entry, id);
+                Some(id)
+            }
+            Record::Leased { entry, .. } | Record::Settled { entry, .. } => Some(entries[entry]),
+            _ => None,
+        };
+        kinds.insert((record.tag(), expected.is_some()));
+        let told = told_of(&data, place.segment, &(place.offset..place.offset + 1)).unwrap();
+        assert_eq!(told, expected.into_iter().collect(), "{record:?}");
+    }
+    assert_eq!(kinds.iter().filter(|(_, is_about_one)| *is_about_one).count(), 3, "{kinds:?}");
+    assert_eq!(told_of(&data, 1, &(0..u64::MAX)).unwrap(), ids);
+    assert!(told_of(&data, 2, &(0..u64::MAX)).unwrap().is_empty());
 }

@@ -171,6 +171,24 @@ fn a_time_to_live_follows_the_wall_clock_forwards() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_back_puts_the_end_of_a_time_to_live_off() {
+    for level in LEVELS {
+        let mut world = World::new(config());
+        world.now.wall = world.now.wall.after(Duration::from_hours(1));
+        let mut client = world.client(1);
+        let publish = with_ttl(work(&mut world, level), 60_000);
+        let id = publish.envelope.id;
+        world.publish(&mut client, &publish).unwrap();
+        world.now.wall = WallTime(world.now.wall.0 - 600_000);
+        world.pass(Duration::from_mins(10));
+        assert!(state(&mut world, id).is_some(), "{level}");
+        assert_eq!(world.stats().counters.expired, 0, "{level}");
+        world.pass(Duration::from_mins(2));
+        assert_eq!(world.stats().counters.expired, 1, "{level}");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_what_would_be_logged_and_takes_what_is_in_memory_only() {
     for level in LEVELS {
         let (mut world, mut client, mut agent, delivery) = held(level);
@@ -370,6 +388,16 @@ fn a_wall_clock_that_jumps_forwards_forgets_what_is_over_at_once() {
             let there = seen(&mut world, &mut client, id, 0).is_ok();
             assert_eq!(there, kept, "{level} after {jump:?}");
             assert_eq!(world.stats().tasks_forgotten, u64::from(!kept), "{level}");
+
+            let (mut world, _, mut agent, delivery) = held_task(level, 1);
+            let dead = Outcome::DeadLetter { reason: "cannot".into() };
+            world.settle(&mut agent, delivery.token, dead);
+            assert_eq!(world.stats().dead_letters, 1, "{level}");
+            world.now.wall = world.now.wall.after(jump);
+            world.pass(Duration::from_secs(2));
+            let stats = world.stats();
+            let letters = (stats.dead_letters, stats.dead_letters_forgotten);
+            assert_eq!(letters, (u64::from(kept), u64::from(!kept)), "{level} after {jump:?}");
         }
     }
 }
@@ -452,6 +480,34 @@ fn what_is_called_off_or_continued_again_over_another_connection_is_so_once() {
             let expected = if is_canceled { CopyState::Canceled } else { CopyState::Leased };
             assert_eq!(world.states(id), [expected], "{level}");
         }
+    }
+}
+
+#[test]
+fn what_is_redriven_again_over_another_connection_is_so_once() {
+    for level in LEVELS {
+        let (mut world, client, mut agent, delivery) = held_task(level, 1);
+        let dead = Outcome::DeadLetter { reason: "cannot".into() };
+        world.settle(&mut agent, delivery.token, dead);
+        let id = work(&mut world, level).envelope.id;
+        let letter = LetterAddress { id: delivery.publish.envelope.id, inbox: None };
+        let redrive = Redrive { letter, id, payload: None, destination: None, priority: None };
+        let redrive = Operation::Redrive(Box::new(redrive));
+        let number = client.next;
+        let mut first = client;
+        world.ask(&mut first, redrive.clone()).unwrap();
+        let mut delivered = world.deliveries(agent).len();
+        world.disconnect(first);
+        world.pass(SHORT);
+        delivered += world.deliveries(agent).len();
+        // The answer was lost, so the client says it again under the same number.
+        let mut client =
+            world.try_connect(Hello { next_operation: number, ..hello(1, None) }).unwrap();
+        client.next = number;
+        world.ask(&mut client, redrive).unwrap();
+        delivered += world.deliveries(agent).len();
+        assert_eq!(delivered, 1, "{level}");
+        assert_eq!((world.stats().redriven, world.stats().dead_letters), (1, 0), "{level}");
     }
 }
 

@@ -412,6 +412,16 @@ fn an_ephemeral_letter_is_deleted_without_a_record() {
 }
 
 #[test]
+fn an_ephemeral_letter_is_in_memory_only_whatever_becomes_of_the_index() {
+    let mut scene = Scene::new(config());
+    let letter = scene.ephemeral();
+    scene.indexed();
+    assert_eq!(scene.waiting, [], "nothing is handed to the index");
+    assert_eq!(scene.list(0), [letter]);
+    assert_eq!(scene.figures(), (1, 0, 0, 0, 0));
+}
+
+#[test]
 fn cleaning_says_no_letter_again_that_the_index_has() {
     let mut scene = Scene::new(config());
     let (one, two) = (scene.dead(), scene.dead());

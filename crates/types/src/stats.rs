@@ -160,8 +160,9 @@ pub struct LogStats {
 }
 
 impl LogStats {
-    /// How often everything was written on average: all bytes over those that are no repeats, in
-    /// percent. 100 while nothing was carried.
+    /// How often the log wrote everything on average: all bytes of its records over those that are no
+    /// repeats, in percent. 100 while nothing was carried. What the index writes beside the log is
+    /// not in it.
     pub fn amplification_percent(&self) -> u64 {
         let new = self.bytes.saturating_sub(self.carried_bytes);
         self.bytes.saturating_mul(100).checked_div(new).unwrap_or(100)

@@ -27,8 +27,10 @@ const MEMORY: u32 = 1024;
 const INPUT_SECONDS: u32 = 10;
 
 /// Longest input in bytes, tried from the beginning: an engine's story needs some hundred of them,
-/// and nothing that reads goes wrong only beyond.
+/// and nothing that reads goes wrong only beyond. No kept input is longer, or it would be cut.
 const INPUT_BYTES: u32 = 1024;
+/// The same of a configuration: one that says everything is as long as that.
+const CONFIG_BYTES: u32 = 4096;
 
 /// How long at least between two lines of progress.
 const BETWEEN: Duration = Duration::from_secs(10);
@@ -77,7 +79,7 @@ fn fuzz(target: &str, target_dir: &Path, seconds: u32) -> Result<Outcome, Failur
     let folders = [&*found.to_string_lossy(), &*kept.to_string_lossy()].map(str::to_owned);
     let program = cargo_fuzz("run", target_dir, &[target])
         .with(&folders[..if kept.is_dir() { 2 } else { 1 }])
-        .with(&limits(seconds));
+        .with(&limits(target, seconds));
     let mut text = String::new();
     let mut told = Instant::now();
     let failure = program.watch(|line| {
@@ -99,14 +101,19 @@ fn fuzz(target: &str, target_dir: &Path, seconds: u32) -> Result<Outcome, Failur
     Ok(Outcome { target: target.to_owned(), time, tried, failure })
 }
 
+/// Longest input of a target in bytes.
+fn input_bytes(target: &str) -> u32 {
+    if target == "config" { CONFIG_BYTES } else { INPUT_BYTES }
+}
+
 /// What is told to libFuzzer.
-fn limits(seconds: u32) -> [String; 7] {
+fn limits(target: &str, seconds: u32) -> [String; 7] {
     [
         "--".to_owned(),
         format!("-max_total_time={seconds}"),
         format!("-timeout={INPUT_SECONDS}"),
         format!("-rss_limit_mb={MEMORY}"),
-        format!("-max_len={INPUT_BYTES}"),
+        format!("-max_len={}", input_bytes(target)),
         "-len_control=0".to_owned(),
         "-print_final_stats=1".to_owned(),
     ]
@@ -220,6 +227,17 @@ mod tests {
     }
 
     #[test]
+    fn no_kept_input_is_cut() {
+        for target in targets().unwrap() {
+            for input in fs::read_dir(fuzz_dir().join("corpus").join(&target)).unwrap() {
+                let input = input.unwrap();
+                let bytes = input.metadata().unwrap().len();
+                assert!(bytes <= input_bytes(&target).into(), "{}", input.path().display());
+            }
+        }
+    }
+
+    #[test]
     fn an_unknown_target_is_refused_with_those_that_there_are() {
         let known = ["a".to_owned(), "b".to_owned()];
         assert_eq!(choose(&known, &[]).unwrap(), known);
@@ -230,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_seconds_and_bounds_reach_the_fuzzer() {
-        let program = cargo_fuzz("run", Path::new("out"), &["topic"]).with(&limits(7));
+        let program = cargo_fuzz("run", Path::new("out"), &["topic"]).with(&limits("topic", 7));
         let shown = program.to_string();
         let start = "fuzz run --sanitizer none --target-dir out topic -- -max_total_time=7 ";
         assert!(shown.contains(start), "{shown}");

@@ -25,7 +25,7 @@ pub(crate) mod serve;
 mod serve_reload;
 mod signals;
 pub(crate) mod stats;
-mod storage;
+pub(crate) mod storage;
 pub(crate) mod subscribe;
 pub(crate) mod task;
 mod task_watch;

@@ -1,13 +1,14 @@
 //! Bits flipped in closed segments of a stopped broker.
 //!
 //! Reads no more of a segment than `docs/log-format.md` says of batches: enough to know which
-//! block is hit and how many records are in it.
+//! block is hit.
 
 use crate::error::CliError;
 use crate::exit::Exit;
 use fastrand::Rng;
 use std::fs::OpenOptions;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,6 @@ pub(super) struct Flip {
     /// Which byte, and which bit of it.
     offset: u64,
     bit: u8,
-    /// How many records are in the block that is damaged.
-    pub(super) records: u64,
 }
 
 /// One batch of records.
@@ -36,15 +35,25 @@ pub(super) struct Flip {
 struct Block {
     offset: usize,
     bytes: usize,
-    records: u64,
 }
 
-impl Flip {
-    /// Flips a bit in a batch of records in a closed segment of a data directory, all drawn.
-    /// `None` if no segment is closed.
+/// A block of a segment in which a bit is to be flipped.
+#[derive(Clone, Debug)]
+pub(super) struct Aim {
+    /// The bit.
+    pub(super) flip: Flip,
+    /// The segment's number.
+    pub(super) segment: u64,
+    /// The bytes of the block.
+    pub(super) block: Range<u64>,
+}
+
+impl Aim {
+    /// Draws a bit in a batch of records in a closed segment of a data directory. `None` if no
+    /// segment is closed.
     ///
     /// # Errors
-    /// A file cannot be read or written.
+    /// A file cannot be read.
     pub(super) fn draw(directory: &Path, rng: &mut Rng) -> Result<Option<Self>, CliError> {
         let mut closed = Vec::new();
         for path in segments(directory)? {
@@ -54,12 +63,15 @@ impl Flip {
             }
         }
         let Some((path, blocks)) = rng.choice(closed) else { return Ok(None) };
-        let Some(block) = rng.choice(blocks) else { return Ok(None) };
-        let offset = (block.offset + rng.usize(0..block.bytes)) as u64;
-        let flip = Self { path, offset, bit: 1 << rng.u8(0..8), records: block.records };
-        Ok(flip.turn()?.then_some(flip))
+        let Some(Block { offset, bytes }) = rng.choice(blocks) else { return Ok(None) };
+        let block = offset as u64..(offset + bytes) as u64;
+        let segment = number_of(&path).unwrap_or_default();
+        let flip = Flip { path, offset: rng.u64(block.clone()), bit: 1 << rng.u8(0..8) };
+        Ok(Some(Self { flip, segment, block }))
     }
+}
 
+impl Flip {
     /// Flips a drawn bit of a file that is no segment, in a byte that is not zero, as unused room
     /// is. `None` if it is not there, or empty.
     ///
@@ -72,7 +84,7 @@ impl Flip {
         };
         let used = bytes.iter().enumerate().filter(|(_, byte)| **byte != 0);
         let Some((offset, _)) = rng.choice(used.collect::<Vec<_>>()) else { return Ok(None) };
-        let flip = Self { path, offset: offset as u64, bit: 1 << rng.u8(0..8), records: 0 };
+        let flip = Self { path, offset: offset as u64, bit: 1 << rng.u8(0..8) };
         Ok(flip.turn()?.then_some(flip))
     }
 
@@ -133,9 +145,12 @@ pub(super) fn has_closed(directory: &Path) -> io::Result<bool> {
 /// The directory cannot be read.
 pub(super) fn given_up(directory: &Path) -> io::Result<u64> {
     let first = segments(directory)?.into_iter().next();
-    let number = first.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
-    let number: Option<u64> = number.and_then(|number| number.parse().ok());
-    Ok(number.unwrap_or_default().saturating_sub(1))
+    Ok(first.as_deref().and_then(number_of).unwrap_or_default().saturating_sub(1))
+}
+
+/// The number in the name of a segment.
+fn number_of(segment: &Path) -> Option<u64> {
+    segment.file_stem()?.to_str()?.parse().ok()
 }
 
 /// The segments of a data directory, oldest first.
@@ -167,7 +182,7 @@ fn sealed(segment: &[u8]) -> Vec<Block> {
         let bytes = HEADER.saturating_add(frames);
         match header[60] {
             SEAL => return blocks,
-            RECORDS => blocks.push(Block { offset: at, bytes, records: number(header, 52, 4) }),
+            RECORDS => blocks.push(Block { offset: at, bytes }),
             _ => {}
         }
         at = at.saturating_add(bytes).next_multiple_of(8);
@@ -214,9 +229,12 @@ mod tests {
         let whole = contents(path);
         assert!(whole.len() > 2);
         assert_eq!(sealed(&whole[whole.len() - 1]), []);
-        assert!(sealed(&whole[0]).iter().any(|block| block.records == 2));
+        assert!(!sealed(&whole[0]).is_empty());
         for seed in 0..20 {
-            let flip = Flip::draw(path, &mut Rng::with_seed(seed)).unwrap().unwrap();
+            let aim = Aim::draw(path, &mut Rng::with_seed(seed)).unwrap().unwrap();
+            let flip = aim.flip;
+            assert_eq!(contents(path), whole, "to aim changes nothing");
+            assert!(flip.turn().unwrap());
             let damaged = contents(path);
             let differ = |a: &Vec<u8>, b: &Vec<u8>| -> u32 {
                 a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
@@ -229,7 +247,11 @@ mod tests {
             let number = flip.path.file_stem().unwrap().to_str().unwrap().trim_start_matches('0');
             assert!(flip.is_named_in(&format!("damaged segment={number} offset=12")));
             assert!(!flip.is_named_in("corrupt: segment 77, offset 12"));
-            assert!((1..=2).contains(&flip.records));
+            assert_eq!(number, aim.segment.to_string());
+            let block = &sealed(&whole[usize::try_from(aim.segment).unwrap() - 1]);
+            let block = block.iter().find(|block| block.offset as u64 == aim.block.start);
+            assert_eq!(block.unwrap().bytes as u64, aim.block.end - aim.block.start);
+            assert!(aim.block.contains(&flip.offset));
             assert!(flip.turn().unwrap());
             assert_eq!(contents(path), whole);
         }
@@ -260,7 +282,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("index");
         std::fs::write(&path, [7; 4]).unwrap();
-        let flip = Flip { path: path.clone(), offset: 2, bit: 0, records: 0 };
+        let flip = Flip { path: path.clone(), offset: 2, bit: 0 };
         assert!(!flip.turn().unwrap());
         assert!(Flip { bit: 4, ..flip }.turn().unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), [7, 7, 3, 7]);
@@ -270,7 +292,7 @@ mod tests {
     fn without_a_closed_segment_nothing_is_flipped() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("00000000000000000001.log"), [0; 8192]).unwrap();
-        let drawn = Flip::draw(directory.path(), &mut Rng::with_seed(1)).unwrap();
+        let drawn = Aim::draw(directory.path(), &mut Rng::with_seed(1)).unwrap();
         assert!(drawn.is_none());
         assert_eq!(given_up(directory.path()).unwrap(), 0);
     }

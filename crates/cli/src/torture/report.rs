@@ -98,27 +98,28 @@ pub(super) fn print(
     if output.is_json() {
         return output.value(&value(report, args, failure));
     }
-    tables(&report.whole.tallies, args.faults(), output)?;
-    for (promise, example) in examples(&report.whole.tallies) {
-        output.line(format_args!("  {}: {example}", promise.text()))?;
-    }
-    for line in untested(&report.whole.tallies, args.faults()) {
-        output.line(line)?;
-    }
-    output.table(&crate::output::fields(figures(report)))?;
-    output.line("")?;
-    if let Some(control) = &report.control {
-        output.line(control_line(control))?;
-    }
-    match failure {
-        None => output.line(format_args!("passed in {}", span(report.seconds)))?,
-        Some(why) => output.line(format_args!("failed after {}: {why}", span(report.seconds)))?,
-    }
-    output.line(format_args!("again: {}", args.command(report.seed)))
+    output.line(text(report, args, failure))
+}
+
+/// A run in words, without the end of its last line.
+pub(super) fn text(report: &Report, args: &TortureArgs, failure: Option<&String>) -> String {
+    let mut lines = tables(&report.whole.tallies, args.faults());
+    let examples = examples(&report.whole.tallies).into_iter();
+    lines.extend(examples.map(|(promise, example)| format!("  {}: {example}", promise.text())));
+    lines.extend(untested(&report.whole.tallies, args.faults()));
+    lines.push(crate::output::fields(figures(report)).trim_fmt());
+    lines.push(String::new());
+    lines.extend(report.control.as_ref().map(control_line));
+    lines.push(match failure {
+        None => format!("passed in {}", span(report.seconds)),
+        Some(why) => format!("failed after {}: {why}", span(report.seconds)),
+    });
+    lines.push(format!("again: {}", args.command(report.seed)));
+    lines.join("\n")
 }
 
 /// Each promise, in all and under each fault that was wanted.
-fn tables(tallies: &Tallies, wanted: Faults, output: Output) -> Result<(), CliError> {
+fn tables(tallies: &Tallies, wanted: Faults) -> Vec<String> {
     let header: [&str; BROKER.len() + 2] = from_fn(|column| match column {
         0 => "promise",
         1 => "in all",
@@ -131,10 +132,10 @@ fn tables(tallies: &Tallies, wanted: Faults, output: Output) -> Result<(), CliEr
             _ => cell(tallies, promise, BROKER[column - 2]),
         })
     });
-    output.table(&crate::output::rows(header, &[2, 3, 4, 5, 6], rows))?;
-    output.line("")?;
+    let broker = crate::output::rows(header, &[2, 3, 4, 5, 6], rows);
+    let mut lines = vec![broker.trim_fmt(), String::new()];
     if !wanted.has_any(&AROUND) {
-        return Ok(());
+        return lines;
     }
     let header: [&str; AROUND.len() + 1] = from_fn(|column| match column {
         0 => "promise",
@@ -146,8 +147,9 @@ fn tables(tallies: &Tallies, wanted: Faults, output: Output) -> Result<(), CliEr
             _ => cell(tallies, promise, AROUND[column - 1]),
         })
     });
-    output.table(&crate::output::rows(header, &[1, 2, 3, 4, 5, 6, 7, 8], rows))?;
-    output.line("")
+    let around = crate::output::rows(header, &[1, 2, 3, 4, 5, 6, 7, 8], rows);
+    lines.extend([around.trim_fmt(), String::new()]);
+    lines
 }
 
 /// How a promise fared under a fault.

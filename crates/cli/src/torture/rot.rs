@@ -1,19 +1,20 @@
 //! Bytes that rot beneath a round's broker, and what must be left then.
 
 use super::counts::Count;
-use super::damage::Flip;
+use super::damage::{Aim, Flip};
 use super::fault::Fault;
 use super::process::{Process, words, words_since};
 use super::promise::Promise;
 use super::round::{Found, Plan};
 use super::site::{Site, client, list, log_path, start};
 use super::verdict;
+use crate::commands::storage::store_error;
 use crate::error::CliError;
 use fastrand::Rng;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use trunkline_agent::{Host, Session};
 use trunkline_client::Client;
 use trunkline_types::{MessageId, TaskSnapshot};
@@ -22,6 +23,11 @@ use trunkline_types::{MessageId, TaskSnapshot};
 const INDEX: &str = "index/keys.sqlite";
 /// How long a broker may take to end in order.
 const ORDERLY: Duration = Duration::from_secs(30);
+/// How long a broker may take to count what it leaves out of lists as forgotten.
+const COUNTED: Duration = Duration::from_secs(30);
+/// How often it is asked for that.
+const PROBE: Duration = Duration::from_millis(50);
+
 /// Flips a bit in a closed segment of the broker once it is stopped. It starts without the block
 /// and names it, or it names it and starts when it is mended.
 ///
@@ -40,7 +46,14 @@ pub(super) async fn flip(
     } else {
         broker.kill().await?;
     }
-    let Some(flip) = Flip::draw(&plan.directory, rng)? else { return Ok(()) };
+    let Some(Aim { flip, segment, block }) = Aim::draw(&plan.directory, rng)? else {
+        return Ok(());
+    };
+    let told = trunkline_broker::told_of(&plan.directory, segment, &block);
+    let told = told.map_err(|error| store_error(&error))?;
+    if !flip.turn()? {
+        return Ok(());
+    }
     *found.faults.entry(Fault::BitFlip).or_default() += 1;
     let log = log_path(&plan.directory);
     let said = words(&log);
@@ -50,10 +63,10 @@ pub(super) async fn flip(
     found.tallies.check(Promise::DamageNamed, Fault::BitFlip, flip.is_named_in(&words), || {
         format!("a bit was flipped in {}, and the broker said '{}'", flip.place(), words.trim())
     });
-    let lost = match ready {
+    let told = match ready {
         Ok(()) => {
             found.counts.more(Count::FlipsPassed, 1);
-            flip.records
+            told
         }
         Err(error) if broker.is_running()? => return Err(error),
         Err(_) => {
@@ -61,11 +74,11 @@ pub(super) async fn flip(
             flip.turn()?;
             broker = start(plan, site)?;
             broker.ready(site.address).await?;
-            0
+            BTreeSet::new()
         }
     };
     let after = list(&client(site.address)?).await?;
-    verdict::contained(lost, before, &after, &mut found.tallies);
+    verdict::contained(&told, before, &after, &mut found.tallies);
     broker.kill().await
 }
 
@@ -127,10 +140,19 @@ pub(super) async fn flip_index(
             end(broker, orderly).await?;
         }
     }
-    let after = list(&client).await?;
+    // A list leaves a damaged row out at once; it counts as forgotten once it was taken out.
+    let begun = Instant::now();
+    let (after, gone) = loop {
+        let after = list(&client).await?;
+        let gone = self::forgotten(&client).await?.saturating_sub(forgotten);
+        let is_counted = verdict::changed(&before, &after).len() as u64 <= gone;
+        if is_counted || begun.elapsed() > COUNTED {
+            break (after, gone);
+        }
+        tokio::time::sleep(PROBE).await;
+    };
     let aside = self::put_aside(&plan.directory)?.saturating_sub(put_aside);
     found.counts.more(Count::IndexAside, aside);
-    let gone = self::forgotten(&client).await?.saturating_sub(forgotten);
     verdict::index_contained(gone, &before, &after, &mut found.tallies);
     Ok(after)
 }

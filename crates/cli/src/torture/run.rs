@@ -14,11 +14,14 @@ use crate::exit::Exit;
 use crate::output::Output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills of the control experiment that goes with an ordinary run.
 const CONTROL_KILLS: u32 = 3;
+/// What was found, in words, beside the data of rounds in which a promise was broken.
+const VERDICT: &str = "verdict.txt";
 
 /// Runs the command.
 ///
@@ -51,10 +54,24 @@ pub(crate) async fn run(args: TortureArgs, output: &Output) -> Result<(), CliErr
         if !broken {
             return CliError::new(Exit::Mismatch, why);
         }
-        let kept = place.keep();
-        let hint = format!("data and logs are kept in {}", kept.display());
+        let hint = keep(&place.keep(), &report::text(&report, &args, Some(&why)));
         CliError::new(Exit::Mismatch, why).hint(hint)
     })
+}
+
+/// Writes what was found beside the data in which it was found. Tells where both are.
+fn keep(kept: &Path, verdict: &str) -> String {
+    let file = kept.join(VERDICT);
+    match std::fs::write(&file, format!("{verdict}\n")) {
+        Ok(()) => {
+            format!("data and logs are kept in {}, this verdict in {VERDICT} there", kept.display())
+        }
+        Err(error) => format!(
+            "data and logs are kept in {}; this verdict is not, as {VERDICT} cannot be written: \
+             {error}",
+            kept.display()
+        ),
+    }
 }
 
 /// Whether each fault can strike in some round.
@@ -354,6 +371,27 @@ mod tests {
         ] {
             assert_eq!(check(&args(line)).is_ok(), possible, "{line}");
         }
+    }
+
+    #[test]
+    fn the_verdict_of_a_run_that_broke_a_promise_is_kept_beside_its_data() {
+        let kept = tempfile::tempdir().unwrap();
+        let args = args("--kills 2");
+        let mut report = report(0, None);
+        report.seed = 77;
+        let lost = || "task 5 is gone".to_owned();
+        report.whole.tallies.check(Promise::NothingLost, Fault::Kill, false, lost);
+        let why = report.verdict(&args).unwrap_err();
+        let text = report::text(&report, &args, Some(&why));
+        let hint = keep(kept.path(), &text);
+        assert!(hint.contains(&kept.path().display().to_string()) && hint.contains(VERDICT));
+        let written = std::fs::read_to_string(kept.path().join(VERDICT)).unwrap();
+        assert_eq!(written, format!("{text}\n"));
+        for part in ["BROKEN 1 of 21", "task 5 is gone", "promises were broken", "--seed 77"] {
+            assert!(written.contains(part), "{part}: {written}");
+        }
+        let missing = kept.path().join("missing");
+        assert!(keep(&missing, &text).contains("cannot be written"));
     }
 
     #[test]

@@ -307,18 +307,16 @@ pub(super) fn compare(
     }
 }
 
-/// Compares the tasks on record before and after a bit of the index was flipped. What is counted as
-/// forgotten may be gone, and one task more, in which nobody can see that it was hit.
+/// Compares the tasks on record before and after a bit of the index was flipped. As many may be gone
+/// as are counted as forgotten.
 pub(super) fn index_contained(
     forgotten: u64,
     before: &HashMap<MessageId, TaskSnapshot>,
     after: &HashMap<MessageId, TaskSnapshot>,
     tallies: &mut Tallies,
 ) {
-    let mut changed: Vec<_> =
-        before.iter().filter(|(id, task)| after.get(id) != Some(task)).collect();
-    changed.sort_unstable_by_key(|(id, _)| **id);
-    let excused = usize::try_from(forgotten).unwrap_or(usize::MAX).saturating_add(1);
+    let changed = changed(before, after);
+    let excused = usize::try_from(forgotten).unwrap_or(usize::MAX);
     let held = before.len() - changed.len().saturating_sub(excused);
     tallies.held(Promise::IndexContained, Fault::IndexFlip, held as u64);
     for (id, task) in changed.iter().skip(excused) {
@@ -334,31 +332,40 @@ pub(super) fn index_contained(
     }
 }
 
-/// Compares the tasks on record before and after a block was lost in which that many records
-/// were. Each of them can have changed one task.
+/// Compares the tasks on record before and after a block was lost whose records told of some
+/// messages. No other task may have changed.
 pub(super) fn contained(
-    lost: u64,
+    told: &BTreeSet<MessageId>,
     before: &HashMap<MessageId, TaskSnapshot>,
     after: &HashMap<MessageId, TaskSnapshot>,
     tallies: &mut Tallies,
 ) {
-    let mut changed: Vec<_> =
-        before.iter().filter(|(id, task)| after.get(id) != Some(task)).collect();
-    changed.sort_unstable_by_key(|(id, _)| **id);
-    let excused = usize::try_from(lost).unwrap_or(usize::MAX);
-    let same = before.len() - changed.len();
-    let held = same + changed.len().min(excused);
+    let mut changed = changed(before, after);
+    changed.retain(|(id, _)| !told.contains(id));
+    let held = before.len() - changed.len();
     tallies.held(Promise::DamageContained, Fault::BitFlip, held as u64);
-    for (id, task) in changed.iter().skip(excused) {
+    for (id, task) in changed {
         tallies.check(Promise::DamageContained, Fault::BitFlip, false, || {
             let after = after.get(id).map_or_else(|| "gone".to_owned(), brief);
-            let changed = changed.len();
+            let told = told.len();
             format!(
-                "{changed} tasks changed with a block of {lost} records: {id} was {} and is {after}",
+                "a block was lost that told of {told} messages, of which {id} is none: it was {} \
+                 and is {after}",
                 brief(task)
             )
         });
     }
+}
+
+/// The tasks that are not what they were, in order.
+pub(super) fn changed<'a>(
+    before: &'a HashMap<MessageId, TaskSnapshot>,
+    after: &HashMap<MessageId, TaskSnapshot>,
+) -> Vec<(&'a MessageId, &'a TaskSnapshot)> {
+    let mut changed: Vec<_> =
+        before.iter().filter(|(id, task)| after.get(id) != Some(task)).collect();
+    changed.sort_unstable_by_key(|(id, _)| **id);
+    changed
 }
 
 #[cfg(test)]

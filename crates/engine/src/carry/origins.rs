@@ -98,8 +98,9 @@ impl Engine {
     }
 
     /// Takes out which law a record broke that was replayed since this was asked last: a token came
-    /// twice or out of order, two entries with one ordering key were leased at a time, or a task
-    /// went from a state to one that does not follow. Only a check asks; a broker goes on with what
+    /// twice or out of order, two entries with one ordering key were leased at a time or a later one
+    /// before an earlier, a task went from a state to one that does not follow, or its events are
+    /// said again with a gap. Only a check asks; a broker goes on with what
     /// there is. Behind a gap it says nothing, for the records may be missing that make it right.
     pub fn take_broken_law(&mut self) -> Option<&'static str> {
         self.origins.broken_law.take()
@@ -114,10 +115,33 @@ impl Engine {
             self.origins.broken_law = Some("a token was granted that is not later than all before");
         }
         let first = self.key_queue(key).and_then(|queue| queue.front().copied());
-        let is_leased = |first| first != key && self.entries[first].place == Place::Leased;
-        if first.is_some_and(is_leased) {
+        let Some(first) = first.filter(|&first| first != key) else { return };
+        let (first, entry) = (&self.entries[first], &self.entries[key]);
+        if first.place == Place::Leased {
             let law = "two entries with one ordering key were leased at a time";
             self.origins.broken_law = Some(law);
+        } else if first.id < entry.id {
+            let law = "an entry was leased before an earlier one with its ordering key";
+            self.origins.broken_law = Some(law);
+        }
+    }
+
+    /// Looks at the events of a task that is said again.
+    pub(super) fn judge_events(&mut self, thing: &Carried, parts: &[Part]) {
+        let task = match thing {
+            Carried::Entry(entry) => entry.task.as_ref(),
+            Carried::Ended(ended) => Some(&ended.task),
+            _ => None,
+        };
+        let numbers = parts.iter().filter_map(|part| match part {
+            Part::Event(event) => Some(event.number),
+            _ => None,
+        });
+        let numbers: Vec<_> = numbers.collect();
+        // The oldest may have been forgotten.
+        let (Some(task), Some(&first)) = (task, numbers.first()) else { return };
+        if !numbers.iter().copied().eq(first.max(1)..=task.last_event) {
+            self.origins.broken_law = Some("a task's events are not numbered without gaps");
         }
     }
 

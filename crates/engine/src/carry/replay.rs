@@ -127,6 +127,7 @@ impl Engine {
             return Ok(());
         }
         let Some(of) = part_of(&thing) else { return Ok(()) };
+        self.judge_events(&thing, &parts);
         let mut new = None;
         match thing {
             Carried::Entry(entry) => self.carried_entry(at, entry)?,

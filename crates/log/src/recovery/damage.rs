@@ -1,5 +1,6 @@
 //! What is damaged, what is missing for it, and where its copy is.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Location, Sequences};
@@ -14,7 +15,8 @@ pub struct Damage {
     pub bytes: u64,
     /// What is wrong there.
     pub what: &'static str,
-    /// Sequences that were not found and may have been there.
+    /// Sequences that were not found and may have been there. Where no record follows in a partition
+    /// that is not told, see [`Recovery::missing_at_end`](super::Recovery).
     pub missing: Vec<Missing>,
     /// Where a copy of the bytes is; `None` if the log was only looked at and no earlier opening
     /// made one.
@@ -62,15 +64,91 @@ impl Marks {
     }
 }
 
+/// What the headers of records in damaged places tell, for partitions of which no record stands
+/// before: nobody else knows where those began.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The lowest sequence of each partition.
+    lowest: BTreeMap<u16, u64>,
+    /// How far before that there may have been more.
+    untold: u64,
+}
+
+impl Told {
+    /// Takes note of damaged bytes behind a segment's header.
+    pub(super) fn take(&mut self, bytes: &[u8], salt: Option<u64>) {
+        let Some(salt) = salt else {
+            self.untold += (bytes.len() / layout::FRAME_HEADER) as u64;
+            return;
+        };
+        let (frames, rest) = frames(bytes, salt);
+        self.untold += (rest / layout::FRAME_HEADER) as u64;
+        let reach = frames.len() as u64;
+        let mut is_doubtful = false;
+        for (at, &(FrameHeader { partition, sequence, .. }, is_sound)) in frames.iter().enumerate()
+        {
+            // A damaged header is believed if it fits to one that is whole.
+            let fits = |(other, &(header, is_sound)): (usize, &(FrameHeader, bool))| {
+                let (low, high) = if at < other {
+                    (sequence, header.sequence)
+                } else {
+                    (header.sequence, sequence)
+                };
+                let ahead = high.checked_sub(low);
+                is_sound && header.partition == partition && ahead.is_some_and(|by| by <= reach)
+            };
+            if is_sound || frames.iter().enumerate().any(fits) {
+                let lowest = self.lowest.entry(partition).or_insert(sequence);
+                *lowest = sequence.min(*lowest);
+            } else {
+                is_doubtful = true;
+            }
+        }
+        if is_doubtful {
+            self.untold += reach;
+        }
+    }
+
+    /// The first sequence of a partition that may have been there, where the first that is left
+    /// is this one.
+    fn first(&self, partition: u16, left: u64) -> u64 {
+        let lowest = self.lowest.get(&partition).copied().unwrap_or(left);
+        lowest.min(left).saturating_sub(self.untold)
+    }
+}
+
+/// The headers of records in damaged batches as far as their lengths can be followed, whether each
+/// record is whole, and how many bytes are left then.
+fn frames(bytes: &[u8], salt: u64) -> (Vec<(FrameHeader, bool)>, usize) {
+    let (mut found, mut at) = (Vec::new(), BATCH_HEADER);
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        if BatchHeader::peek(rest).is_some_and(|batch| batch.salt == salt) {
+            at += BATCH_HEADER;
+            continue;
+        }
+        let Some((frame, length)) = FrameHeader::peek(rest) else { return (found, rest.len()) };
+        found.push((frame, layout::frame_is_sound(&rest[..length])));
+        at += length;
+    }
+    (found, 0)
+}
+
 /// Notes the sequences that a record shows to be missing when it is the first behind damage.
-pub(super) fn note_missing(damage: &mut [Damage], sequences: &Sequences, frame: &FrameHeader) {
+pub(super) fn note_missing(
+    damage: &mut [Damage],
+    told: &Told,
+    sequences: &Sequences,
+    frame: &FrameHeader,
+) {
     let FrameHeader { partition, sequence, .. } = *frame;
-    let next = sequences.next(partition);
-    // Of a partition without an earlier record nobody knows where it began.
-    if let (1.., Some(last), Some(damage)) = (next, sequence.checked_sub(1), damage.last_mut())
-        && next <= last
+    let first = match sequences.next(partition) {
+        0 => told.first(partition, sequence),
+        next => next,
+    };
+    if let (Some(last), Some(damage)) = (sequence.checked_sub(1), damage.last_mut())
+        && first <= last
     {
-        damage.missing.push(Missing { partition, first: next, last });
+        damage.missing.push(Missing { partition, first, last });
     }
 }
 

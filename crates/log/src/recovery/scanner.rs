@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{
     Location, Policy, Record, Recovery, Scan, Sequences, Tail, TornTail,
-    damage::{self, Damage, Marks},
+    damage::{self, Damage, Marks, Told},
     search::{Batches, Evidence},
 };
 use crate::{
@@ -30,6 +30,7 @@ pub(super) struct Scanner<'a, V> {
     /// Bytes of damage since the last batch; the next batch may be of any later epoch.
     hole: Option<u64>,
     marks: Marks,
+    told: Told,
 }
 
 /// How a segment ends.
@@ -75,8 +76,8 @@ impl<'a, V: FnMut(Record<'_>) -> Result<(), VisitError>> Scanner<'a, V> {
             segments: Vec::new(),
             free: Vec::new(),
         };
-        let (buffer, marks) = (Vec::new(), Marks::default());
-        Self { storage, policy, visit, buffer, scan, epoch: None, hole: None, marks }
+        let (buffer, marks, told) = (Vec::new(), Marks::default(), Told::default());
+        Self { storage, policy, visit, buffer, scan, epoch: None, hole: None, marks, told }
     }
 
     /// Reads the segments of these numbers, in order.
@@ -139,6 +140,7 @@ impl<'a, V: FnMut(Record<'_>) -> Result<(), VisitError>> Scanner<'a, V> {
                 let place = (to_index(offset), what);
                 let Some((header, sum)) = SegmentHeader::infer(buffer, number) else {
                     self.damaged(buffer, number, 0..buffer.len(), place)?;
+                    self.told.take(buffer.get(SEGMENT_HEADER..).unwrap_or_default(), None);
                     return Ok(End::Damaged);
                 };
                 self.damaged(buffer, number, 0..head.len(), place)?;
@@ -189,11 +191,10 @@ impl<'a, V: FnMut(Record<'_>) -> Result<(), VisitError>> Scanner<'a, V> {
         let next = Batches::from(buffer, bad + 8, salt)
             .take_while(|batch| batch.offset <= bound)
             .find(|batch| batch.may_follow(self.epoch, &self.scan.sequences));
-        let Some(next) = next else {
-            self.damaged(buffer, number, bad..end, what)?;
-            return Ok(false);
-        };
-        self.damaged(buffer, number, bad..to_index(next.offset), what)?;
+        let end = next.as_ref().map_or(end, |next| to_index(next.offset));
+        self.damaged(buffer, number, bad..end, what)?;
+        self.told.take(buffer.get(bad..end.min(buffer.len())).unwrap_or_default(), Some(salt));
+        let Some(next) = next else { return Ok(false) };
         (tail.offset, tail.chain) = (next.offset, next.header.chain);
         Ok(true)
     }
@@ -285,7 +286,7 @@ impl<'a, V: FnMut(Record<'_>) -> Result<(), VisitError>> Scanner<'a, V> {
         let damage = &mut scan.recovery.damage;
         let after_damage = self.marks.pass(frame.partition, damage.len());
         if after_damage {
-            damage::note_missing(damage, &scan.sequences, &frame);
+            damage::note_missing(damage, &self.told, &scan.sequences, &frame);
         }
         let FrameHeader { partition, sequence, tag, carried, .. } = frame;
         if !scan.sequences.advance(partition, sequence) {

@@ -316,22 +316,28 @@ fn a_case_counts_under_the_faults_that_struck_while_it_was_under_way() {
 }
 
 #[test]
-fn a_damaged_block_excuses_as_many_tasks_as_it_has_records() {
+fn a_damaged_block_excuses_the_tasks_that_it_told_of_and_no_other() {
     let scene = Scene::new(Durability::Synced);
-    let before = scene.evidence.listed.clone();
-    let broken = |lost, after: &HashMap<_, _>| {
+    let task = scene.evidence.listed.values().next().unwrap();
+    let before: HashMap<_, _> = (1..=3).map(|unique| (id(unique), task.clone())).collect();
+    let broken = |told: &[u64], left: u64| {
+        let after = before.clone().into_iter().filter(|(it, _)| *it <= id(left)).collect();
+        let told = told.iter().copied().map(id).collect();
         let mut tallies = Tallies::default();
-        contained(lost, &before, after, &mut tallies);
+        contained(&told, &before, &after, &mut tallies);
         let tally = tallies.of(Promise::DamageContained);
         (tally.checked, tally.broken)
     };
-    assert_eq!(broken(0, &before), (1, 0));
-    assert_eq!(broken(1, &HashMap::new()), (1, 0));
-    assert_eq!(broken(0, &HashMap::new()), (1, 1));
+    assert_eq!(broken(&[], 3), (3, 0));
+    assert_eq!(broken(&[3, 9], 2), (3, 0));
+    // As many records, but of others.
+    assert_eq!(broken(&[1, 2], 2), (3, 1));
+    assert_eq!(broken(&[3], 1), (3, 1));
+    assert_eq!(broken(&[], 1), (3, 2));
 }
 
 #[test]
-fn a_damaged_index_excuses_what_is_counted_and_one_task_more() {
+fn a_damaged_index_excuses_what_is_counted_and_no_task_more() {
     let scene = Scene::new(Durability::Synced);
     let task = scene.evidence.listed.values().next().unwrap();
     let before: HashMap<_, _> = (1..=3).map(|unique| (id(unique), task.clone())).collect();
@@ -343,8 +349,9 @@ fn a_damaged_index_excuses_what_is_counted_and_one_task_more() {
         (tally.checked, tally.broken)
     };
     assert_eq!(broken(0, 3), (3, 0));
-    assert_eq!(broken(0, 2), (3, 0));
-    assert_eq!(broken(0, 1), (3, 1));
-    assert_eq!(broken(1, 1), (3, 0));
-    assert_eq!(broken(0, 0), (3, 2));
+    assert_eq!(broken(0, 2), (3, 1));
+    assert_eq!(broken(1, 2), (3, 0));
+    assert_eq!(broken(1, 1), (3, 1));
+    assert_eq!(broken(2, 1), (3, 0));
+    assert_eq!(broken(0, 0), (3, 3));
 }
