@@ -133,6 +133,7 @@ impl Config {
 
 /// The defaults of a scenario; what is `None` or `false` does not apply to it.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each tells whether an option applies")]
 pub(crate) struct Defaults {
     pub(crate) in_flight: Option<u32>,
     pub(crate) payload: usize,

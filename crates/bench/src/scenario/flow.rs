@@ -26,12 +26,11 @@ pub(super) async fn ephemeral(stage: Stage) -> Result<BenchReport, BenchError> {
     let host = stage.host(&target);
     let delay = latency();
     let checker = stage.checker(Some(Arc::clone(&delay)), false);
-    let (agents, targets) = match stage.config.topics {
-        Some(topics) => about(&stage, &host, &checker, topics).await?,
-        None => {
-            let agents = start_agents(&host, &stage.config, None, &checker).await?;
-            (agents, addresses(stage.config.agents)?.into())
-        }
+    let (agents, targets) = if let Some(topics) = stage.config.topics {
+        about(&stage, &host, &checker, topics).await?
+    } else {
+        let agents = start_agents(&host, &stage.config, None, &checker).await?;
+        (agents, addresses(stage.config.agents)?.into())
     };
     let mix = Mix {
         targets,
