@@ -161,9 +161,13 @@ impl World {
     }
 
     fn replay(&self, records: &[(Sequence, Record)]) -> Result<Engine, Violation> {
-        self.broker
-            .replayed(records)
-            .map_err(|error| Violation::new("2 replay", format!("replay fails: {error}")))
+        let replayed = self.broker.replayed(records);
+        let mut engine = replayed
+            .map_err(|error| Violation::new("2 replay", format!("replay fails: {error}")))?;
+        // What a check of a broker's data holds the records to must be true of all of them.
+        let broken = engine.take_broken_law();
+        ensure!(broken.is_none(), "2 replay", "a check of the records would say: {broken:?}");
+        Ok(engine)
     }
 
     /// Law 2: the live engine is, in all that is durable, what a replay of its records gives.
