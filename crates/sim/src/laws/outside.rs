@@ -1,5 +1,6 @@
 //! Who waits outside a full inbox is admitted in order of arrival: nobody who came later gets in
-//! before.
+//! before. What goes to several inboxes waits for one of them after the other, each time behind
+//! those who are there, so that it is overtaken by what has fewer to wait for.
 //!
 //! That a publish waits is seen by what it lacks: it came in its turn, over a connection that is
 //! still there, and was neither recorded nor answered. What waits is looked at once everything is
@@ -25,7 +26,11 @@ pub(crate) fn admitted(
     let asked = by.and_then(|(id, number)| model.sessions.get(&id)?.asked.get(&number));
     let arrived = asked.and_then(|asked| asked.arrived);
     let order = arrived.map(|arrived| arrived.order);
-    let waited = arrived.is_some_and(|arrived| arrived.command < model.command);
+    let only = asked.is_some_and(|asked| match &asked.operation {
+        Operation::Publish(publish) => answers::only_inbox(publish).is_some(),
+        _ => false,
+    });
+    let waited = only && arrived.is_some_and(|arrived| arrived.command < model.command);
     for inbox in inboxes {
         let later = |other: &&Admitted| {
             other.inbox == *inbox && other.logged == logged && other.order > order
@@ -118,8 +123,8 @@ mod tests {
     use super::{admitted, nobody_overtaken};
     use crate::model::testing::{SENDER, Scene, WORKERS, broken, publish, skill};
     use std::sync::Arc;
-    use trunkline_types::InboxAddress;
     use trunkline_types::session::Operation;
+    use trunkline_types::{Destination, InboxAddress};
 
     fn waiting(scene: &mut Scene, number: u64) {
         scene.at(1000 + number);
@@ -157,5 +162,20 @@ mod tests {
             "outside",
             "came later",
         );
+    }
+
+    #[test]
+    fn what_goes_to_several_waits_for_each_and_may_be_overtaken() {
+        let inbox = [InboxAddress::Skill(skill())];
+        let mut scene = Scene::new();
+        scene.model.rules.tight = true;
+        scene.at(1001);
+        let mut several = publish(1);
+        several.envelope.destination = Destination::All;
+        scene.operate(SENDER, Operation::Publish(Arc::new(several)));
+        waiting(&mut scene, 2);
+        scene.at(1003);
+        admitted(&mut scene.model, Some((SENDER, 2)), &inbox, true).unwrap();
+        assert_eq!(admitted(&mut scene.model, Some((SENDER, 1)), &inbox, true), Ok(()));
     }
 }
