@@ -23,7 +23,7 @@ use trunkline_types::{MessageId, TaskSnapshot};
 const INDEX: &str = "index/keys.sqlite";
 /// How long a broker may take to end in order.
 const ORDERLY: Duration = Duration::from_secs(30);
-/// How long a broker may take to count what it leaves out of lists as forgotten.
+/// How long a broker may take to list again what it can, and to count the rest as forgotten.
 const COUNTED: Duration = Duration::from_secs(30);
 /// How often it is asked for that.
 const PROBE: Duration = Duration::from_millis(50);
@@ -143,11 +143,18 @@ pub(super) async fn flip_index(
     // A list leaves a damaged row out at once; it counts as forgotten once it was taken out.
     let begun = Instant::now();
     let (after, gone) = loop {
-        let after = list(&client).await?;
-        let gone = self::forgotten(&client).await?.saturating_sub(forgotten);
-        let is_counted = verdict::changed(&before, &after).len() as u64 <= gone;
-        if is_counted || begun.elapsed() > COUNTED {
-            break (after, gone);
+        let late = begun.elapsed() > COUNTED;
+        match list(&client).await {
+            Ok(after) => {
+                let gone = self::forgotten(&client).await?.saturating_sub(forgotten);
+                let is_counted = verdict::changed(&before, &after).len() as u64 <= gone;
+                if is_counted || late {
+                    break (after, gone);
+                }
+            }
+            // What a list meets may fail it, and is made again then.
+            Err(error) if late => return Err(error),
+            Err(_) => {}
         }
         tokio::time::sleep(PROBE).await;
     };
