@@ -26,6 +26,9 @@ use trunkline_types::{
 const BATCH: u64 = 512;
 const PAGES: u32 = 20;
 
+/// How many records the index may be behind before more work is sent.
+const UNINDEXED: u64 = 200_000;
+
 /// How many agents the work is for. One session has one agent, so the tasks say to whom they go.
 const AGENTS: u64 = 1000;
 
@@ -194,6 +197,18 @@ impl Peer {
         self.connection.send(ClientFrame::Operations { first, operations });
     }
 
+    /// Why something that was sent is refused, once that is so.
+    async fn refused(&mut self) -> Failure {
+        while let Some(items) = self.items.recv().await {
+            for item in items {
+                if let SessionItem::Refused { refusal, .. } = item {
+                    return refusal.message.into();
+                }
+            }
+        }
+        "the broker is gone".into()
+    }
+
     /// The token of the next delivery.
     async fn token(&mut self) -> Result<Token, Failure> {
         loop {
@@ -279,7 +294,10 @@ async fn work(broker: &Broker, count: u64) -> Result<(), Failure> {
         sender.operate(publishes.collect::<Result<_, _>>()?);
         for number in done..done + some {
             let agent = &mut agents[usize::try_from(worker(number))?];
-            let token = agent.token().await?;
+            let token = tokio::select! {
+                token = agent.token() => token?,
+                refused = sender.refused() => return Err(refused),
+            };
             // Each agent fails now and then: one that only fails gets nothing more.
             let outcome = match (number + number / AGENTS) % 100 {
                 99 => Outcome::Fail { reason: "no".into() },
@@ -288,12 +306,9 @@ async fn work(broker: &Broker, count: u64) -> Result<(), Failure> {
             agent.operate(vec![Operation::Settle(Settle { token, outcome })]);
         }
         done += some;
-        while let Ok(items) = sender.items.try_recv() {
-            for item in items {
-                if let SessionItem::Refused { refusal, .. } = item {
-                    return Err(refusal.message.into());
-                }
-            }
+        // What comes faster than the index takes in is refused in the end.
+        while stats(broker).await?.records_unindexed > UNINDEXED {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     Ok(())
