@@ -61,7 +61,7 @@ pub(crate) fn made(model: &mut Model, entry: &Entry, session: SessionId) -> Chec
     }
     let policy = policy(model, &entry.inbox);
     let able = able(model, entry, policy);
-    if let Some(since) = continued
+    if let Some((since, _)) = continued
         && goes_back(model, entry, (since, session), &able)?
     {
         skipped(model, &entry.inbox);
@@ -113,6 +113,22 @@ fn goes_back(
         entry.id()
     );
     Ok(false)
+}
+
+/// The payload of an entry is asked for. A continued task whose agent could not take it at the moment
+/// at which it was let go on waits like any other, and goes to whoever can take it when it is there.
+pub(crate) fn asked(model: &mut Model, number: u64) {
+    let Some(&(command, at)) = model.continued.get(&number) else { return };
+    let Some(entry) = model.book.entries.get(&number) else { return };
+    let level = entry.publish.durability();
+    let is_news = command == model.command || !model.had_reached(at, level);
+    let agent_of = |id: SessionId| model.sessions.get(&id).and_then(|row| row.agent.as_ref());
+    let former = entry.holder.and_then(agent_of);
+    let able = able(model, entry, policy(model, &entry.inbox));
+    let there = able.values().any(|row| Some(&row.agent) == former);
+    if !is_news || !there {
+        model.continued.remove(&number);
+    }
 }
 
 /// Nobody who holds less of what it is willing to hold could have taken it.
@@ -379,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_continued_task_goes_back_to_the_agent_that_paused_it() {
-        let paused = |jumped| {
+        let asked_when_full = |asked: Option<bool>, jumped| {
             let mut scene = scene(Routing::LeastLoaded);
             deliver(&mut scene, &[0]).unwrap();
             let reason = trunkline_types::PauseReason::Input;
@@ -390,13 +406,25 @@ mod tests {
             let operation = scene.operate(SENDER, Operation::Continue { task: id(1), payload });
             scene.fact(Fact::Continued { entry: 1, session: SENDER, operation }).unwrap();
             scene.sync();
+            if asked == Some(true) {
+                grant(&mut scene, WORKERS[0], 0);
+            }
+            if asked.is_some() {
+                super::asked(&mut scene.model, 1);
+            }
+            grant(&mut scene, WORKERS[0], 1000);
             scene.at(1003);
             scene.model.jumped = jumped;
             scene
         };
+        let paused = |jumped| asked_when_full(None, jumped);
         assert_eq!(paused(false).lease(1, 2, WORKERS[0]), Ok(()));
         broken(paused(false).lease(1, 2, WORKERS[1]), "choice", "which paused it");
         assert_eq!(paused(true).lease(1, 2, WORKERS[1]), Ok(()), "it may wait for its time");
+        // Whoever could not take it when it was let go on is not waited for while it is read.
+        let there = asked_when_full(Some(false), false).lease(1, 2, WORKERS[1]);
+        broken(there, "choice", "which paused it");
+        assert_eq!(asked_when_full(Some(true), false).lease(1, 2, WORKERS[1]), Ok(()));
     }
 
     #[test]

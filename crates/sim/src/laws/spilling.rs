@@ -31,6 +31,7 @@ pub(crate) fn asked(model: &mut Model, at: Sequence, number: u64) -> Check {
     let written = model.reached(at, Durability::Buffered);
     ensure!(written, "spilling", "{id} is asked for at record {}, which is not written", at.0);
     super::shares::waits(model, &inbox, number);
+    super::choice::asked(model, number);
     let again = model.loading.insert(at, (number, inbox, leases));
     ensure!(again.is_none(), "spilling", "{id} is asked for again before it came");
     Ok(())

@@ -219,7 +219,7 @@ impl Model {
                 self.drops |= settings.when_full == Some(WhenFull::DropOldest);
             }
             Fact::Continued { entry, .. } => {
-                self.continued.insert(*entry, self.command);
+                self.continued.insert(*entry, (self.command, at));
             }
             _ => {}
         }

@@ -186,8 +186,8 @@ pub(crate) struct Model {
     /// started, each as a power of e.
     pub(crate) weighed: [f64; 3],
     /// Tasks that their caller has continued in this life of the broker and that nobody got since,
-    /// with the command by which that was.
-    pub(crate) continued: BTreeMap<u64, u64>,
+    /// with the command by which that was and the record that tells of it.
+    pub(crate) continued: BTreeMap<u64, (u64, Sequence)>,
     /// Keys with the agent that each fell to, and another that could have had it.
     pub(crate) falls: BTreeSet<(String, AgentId, AgentId)>,
     /// Who got an event on behalf of a group.
