@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use trunkline_fuzz::image;
-use trunkline_log::{Log, LogConfig, MemoryDisk, OpenError, Record, Recovery, Storage, verify};
+use trunkline_log::{Log, LogConfig, MemoryDisk, OpenError, Record, Recovery, Storage, inspect};
 
 /// What is written to a log that could be opened.
 const NEWS: &[u8] = b"written behind what was recovered";
@@ -26,11 +26,14 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(again, records, "opening serves what reading serves");
             assert_eq!(opened.records, records.len() as u64);
             assert_eq!(opened.torn, recovery.torn);
+            assert_eq!(opened.damage.len(), recovery.damage.len());
             goes_on(&disk, log, records);
         }
         // What is left of a segment may be too little to write down that it was opened.
         (Ok(_), Err(error)) => assert!(!is_corrupt(&error), "only reading may find it: {error}"),
-        (Err(_), opened) => assert!(opened.is_err(), "what cannot be read cannot be opened"),
+        (Err(error), opened) => {
+            assert!(opened.is_err(), "what cannot be read cannot be opened: {error}");
+        }
     }
 });
 
@@ -52,7 +55,7 @@ fn config() -> LogConfig {
 fn read(disk: &MemoryDisk, files: &[Vec<u8>]) -> Result<(Vec<Kept>, Recovery), OpenError> {
     let mut records = Vec::new();
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-    let recovery = verify(&storage, |record| {
+    let recovery = inspect(&storage, |record| {
         let file = &files[usize::try_from(record.location.segment - 1)?];
         let at = usize::try_from(record.location.offset)?;
         let sound = image::sound_body(file, at);
