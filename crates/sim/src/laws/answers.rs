@@ -94,7 +94,7 @@ pub(crate) fn done(
 }
 
 /// The inbox of the only one that an envelope goes to.
-pub(super) fn only_inbox(publish: &Publish) -> Option<InboxAddress> {
+pub(crate) fn only_inbox(publish: &Publish) -> Option<InboxAddress> {
     match &publish.envelope.destination {
         Destination::Agent(id) => Some(InboxAddress::Agent(id.clone())),
         Destination::Skill(skill) => Some(InboxAddress::Skill(skill.clone())),

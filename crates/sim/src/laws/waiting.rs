@@ -72,10 +72,8 @@ pub(crate) fn nobody_too_long(model: &Model) -> Check {
         for (number, asked) in &session.asked {
             let Some((inbox, _)) = outside::waits(model, session, asked) else { continue };
             let Some(arrived) = asked.arrived else { continue };
-            // What the broker takes for its own absence may be more than it was. What it was to
-            // wait for is not certain if that was set by what came together with it.
-            let certain = arrived.absent == model.absent
-                && model.changed.get(&inbox) != Some(&arrived.command);
+            // What the broker takes for its own absence may be more than it was.
+            let certain = arrived.absent == model.absent;
             let Some(wait) = arrived.wait.filter(|_| certain) else { continue };
             let waited = model.now.mono - arrived.at.mono;
             ensure!(

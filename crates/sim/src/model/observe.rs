@@ -1,14 +1,14 @@
 //! What the broker is told and what it writes, entered into the model.
 
 use super::rules::nanos;
-use super::{Cause, Fact, Model, Moment, Place, Rules, Session};
+use super::{Asked, Cause, Fact, Model, Moment, Place, Rules, Session};
 use crate::check::Check;
 use crate::laws;
 use crate::laws::bounds;
 use crate::laws::breakers::Guard;
 use crate::laws::choice::Choices;
-use trunkline_types::session::{ClientFrame, Hello};
-use trunkline_types::{Sequence, SessionId, Token, WhenFull};
+use trunkline_types::session::{ClientFrame, Hello, Operation};
+use trunkline_types::{InboxAddress, Sequence, SessionId, Token, WhenFull};
 
 impl Model {
     /// The time at which the next thing happens.
@@ -213,6 +213,7 @@ impl Model {
             Fact::Accepted(accepted) => laws::pressure::owed(self, accepted),
             Fact::InboxSet { inbox, settings, .. } => {
                 self.changed.insert(inbox.clone(), self.command);
+                self.unsettle_waits(inbox);
                 if settings.ttl.is_some() {
                     self.fading.insert(inbox.clone());
                 }
@@ -225,6 +226,20 @@ impl Model {
         }
         self.journal.push((at, fact));
         Ok(())
+    }
+
+    /// What came together with a change of its inbox may wait for as long as was set before, or after.
+    fn unsettle_waits(&mut self, inbox: &InboxAddress) {
+        let command = self.command;
+        let all = self.sessions.values_mut().flat_map(|session| session.asked.values_mut());
+        for Asked { operation, arrived, .. } in all {
+            if let (Operation::Publish(publish), Some(arrived)) = (operation, arrived)
+                && arrived.command == command
+                && laws::answers::only_inbox(publish).as_ref() == Some(inbox)
+            {
+                arrived.wait = None;
+            }
+        }
     }
 
     /// Whoever holds something less from now on can take more.
