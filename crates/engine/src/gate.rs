@@ -12,6 +12,15 @@ use crate::table::{EntryKey, SessionKey, TenantKey};
 use trunkline_types::session::SessionItem;
 use trunkline_types::{Durability, SessionId};
 
+/// An entry that waits for the log, and for which of its records: by the time that one is durable
+/// it may have been settled late, and staged again for another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Staged {
+    pub(crate) key: EntryKey,
+    id: EntryId,
+    staging: u8,
+}
+
 /// Something that waits for the log.
 #[derive(Debug)]
 pub(crate) enum Held {
@@ -27,9 +36,9 @@ pub(crate) enum Held {
     /// Perform an effect that is for no session.
     Effect(Box<Effect>),
     /// Let an entry go on.
-    Ready(EntryKey, EntryId),
+    Ready(Staged),
     /// Let an entry go on that its caller continued.
-    Continued(EntryKey, EntryId),
+    Continued(Staged),
     /// Welcome a session; the number tells it from a later one in the same row.
     Activate(SessionKey, u64, ConnectionKey),
     /// End a session whose agent was unregistered; the number tells it from a later one in the
@@ -104,10 +113,11 @@ impl Engine {
         (key, id): (EntryKey, EntryId),
         out: &mut Output,
     ) {
+        let Some(staged) = self.staged(key).filter(|staged| staged.id == id) else { return };
         if level.is_logged() {
-            self.hold(now, level, Held::Ready(key, id), out);
+            self.hold(now, level, Held::Ready(staged), out);
         } else {
-            self.let_in(now, key, id, out);
+            self.let_in(now, staged, out);
         }
     }
 
@@ -141,8 +151,8 @@ impl Engine {
                 }
             }
             Held::Effect(effect) => out.effects.push(*effect),
-            Held::Ready(key, id) => self.let_in(now, key, id, out),
-            Held::Continued(key, id) if self.is_staged(key, id) => self.resume(now, key, out),
+            Held::Ready(staged) => self.let_in(now, staged, out),
+            Held::Continued(staged) if self.is_still(staged) => self.resume(now, staged, out),
             Held::Continued(..) => {}
             Held::Activate(session, serial, connection) => {
                 self.activate(now, session, serial, connection, out);
@@ -153,16 +163,26 @@ impl Engine {
         }
     }
 
-    /// Lets an entry go on, if it is still there and staged.
+    /// An entry as it is staged now.
     #[inline]
-    fn let_in(&mut self, now: Now, key: EntryKey, id: EntryId, out: &mut Output) {
-        if self.is_staged(key, id) {
-            self.make_ready(now, key, out);
+    pub(crate) fn staged(&self, key: EntryKey) -> Option<Staged> {
+        let entry = self.entries.get(key)?;
+        Some(Staged { key, id: entry.id, staging: entry.staging })
+    }
+
+    /// Lets an entry go on, if it still waits for this.
+    #[inline]
+    fn let_in(&mut self, now: Now, staged: Staged, out: &mut Output) {
+        if self.is_still(staged) {
+            self.make_ready(now, staged.key, out);
         }
     }
 
-    /// Whether an entry still waits for what was held.
-    pub(crate) fn is_staged(&self, key: EntryKey, id: EntryId) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.id == id && entry.place == Place::Staged)
+    /// Whether an entry is there and still waits for what was held.
+    pub(crate) fn is_still(&self, staged: Staged) -> bool {
+        let Staged { key, id, staging } = staged;
+        self.entries.get(key).is_some_and(|entry| {
+            entry.id == id && entry.place == Place::Staged && entry.staging == staging
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::now::Mono;
-use crate::queue::{Entry, Lease, Owner, Place};
+use crate::queue::{Entry, Lease, Owner, Place, Standing};
 use crate::record::{CarriedEntry, CarriedLease};
 use crate::replay::ReplayError;
 use crate::table::{EntryKey, InboxKey, Key, Maybe, SessionKey};
@@ -99,8 +99,7 @@ impl Engine {
             durability: publish.durability(),
             attempts: said.attempts,
             deliveries: said.deliveries,
-            returned: said.returned,
-            rejoined: said.rejoined,
+            standing: Standing::recorded(said.returned, said.rejoined),
             base: at,
             sender: said.session,
             listed: said.task.is_none(),

@@ -256,7 +256,7 @@ impl Engine {
                         // The latest note was made when the latest delay began.
                         let delay = entry.due().since(note.at);
                         entry.add_note(Some(note));
-                        if entry.returned {
+                        if entry.is_back() {
                             entry.set_delay_over(Moment::new(Some(Mono(0).after(delay).0)));
                         }
                         return Some(());

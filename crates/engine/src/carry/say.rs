@@ -6,7 +6,7 @@ use crate::effect::Output;
 use crate::engine::Engine;
 use crate::key_index::KeyRow;
 use crate::now::Now;
-use crate::queue::{Owner, Place};
+use crate::queue::{Owner, Place, Standing};
 use crate::record::{
     AgentRecord, Carried, CarriedEnded, CarriedEntry, CarriedLease, CarriedLetter, CarriedMarks,
     CarriedSchedule, CarriedTask, CarriedToken, Part, PartOf, Record,
@@ -86,8 +86,8 @@ impl Engine {
             deliveries: entry.deliveries,
             losses: entry.losses(),
             due: entry.due(),
-            returned: entry.returned,
-            rejoined: entry.rejoined,
+            returned: entry.is_back(),
+            rejoined: entry.standing == Standing::Rejoined,
             paused: entry.place == Place::Paused,
             lease,
             task: task.map(carried_task),

@@ -4,7 +4,6 @@ use super::{Gathering, Part, PartState};
 use crate::admission::{Answered, Origin, nobody};
 use crate::effect::Output;
 use crate::engine::Engine;
-use crate::gate::Held;
 use crate::now::Now;
 use crate::queue::Entry;
 use crate::table::TenantKey;
@@ -206,7 +205,7 @@ impl Engine {
         }
         let targets = count(placed.len());
         for (entry, id) in placed {
-            self.hold(now, Durability::Ephemeral, Held::Ready(entry, id), out);
+            self.hold_ready(now, Durability::Ephemeral, (entry, id), out);
         }
         targets
     }

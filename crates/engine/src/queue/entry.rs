@@ -17,7 +17,6 @@ use trunkline_types::{
 /// One envelope for one recipient. There may be millions that wait, so that what few have lies
 /// elsewhere.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
     pub(crate) message: MessageId,
@@ -32,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) listed: bool,
     pub(crate) inbox: InboxKey,
     pub(crate) place: Place,
+    /// Which time it is staged, around: what was held for an earlier time does not let it go on.
+    pub(crate) staging: u8,
     /// Its number in the order in which its inbox took envelopes in since the broker started.
     pub(crate) number: u64,
     /// The durability in force, which without a log is always ephemeral.
@@ -40,10 +41,8 @@ pub(crate) struct Entry {
     pub(crate) attempts: u32,
     /// Deliveries, whether they count as attempts or not.
     pub(crate) deliveries: u32,
-    /// Whether it was in its inbox before: it then goes before those that never left it.
-    pub(crate) returned: bool,
-    /// Whether it was continued and not delivered since: it then does not hold its key.
-    pub(crate) rejoined: bool,
+    /// Whether it was in its inbox before.
+    pub(crate) standing: Standing,
     /// Whether its payload was out and came back while it lies in its lane.
     pub(crate) back: bool,
     /// The oldest record that a replay needs to rebuild it. It tells of the payload too.
@@ -165,6 +164,28 @@ pub(crate) enum Place {
     Leased = 5,
 }
 
+/// Whether an entry was in its inbox before: it then goes before those that never left it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// It never left it.
+    Fresh,
+    /// It came back from an attempt, and holds its ordering key while it waits for another.
+    Returned,
+    /// Its caller continued it and it was not lost since; it does not hold its key while it waits.
+    Rejoined,
+}
+
+impl Standing {
+    /// What is recorded of it: whether it came back, and whether that was its caller's doing.
+    pub(crate) fn recorded(returned: bool, rejoined: bool) -> Self {
+        match (returned, rejoined) {
+            (_, true) => Self::Rejoined,
+            (true, false) => Self::Returned,
+            (false, false) => Self::Fresh,
+        }
+    }
+}
+
 impl Place {
     pub(crate) const COUNT: usize = 6;
 }
@@ -187,12 +208,12 @@ impl Entry {
             listed: false,
             inbox,
             place: Place::Staged,
+            staging: 0,
             number: 0,
             durability: Durability::Ephemeral,
             attempts: 0,
             deliveries: 0,
-            returned: false,
-            rejoined: false,
+            standing: Standing::Fresh,
             back: false,
             base: Sequence(0),
             accepted_at: at,
@@ -228,7 +249,13 @@ impl Entry {
     /// Whether it is in flight, or was and waits for another attempt: it then holds its ordering
     /// key.
     pub(crate) fn holds_key(&self) -> bool {
-        self.place == Place::Leased || (self.returned && !self.rejoined)
+        self.place == Place::Leased || self.standing == Standing::Returned
+    }
+
+    /// Whether it was in its inbox before: it then goes before those that never left it.
+    #[inline]
+    pub(crate) fn is_back(&self) -> bool {
+        self.standing != Standing::Fresh
     }
 
     /// What became of the attempts that did not succeed.

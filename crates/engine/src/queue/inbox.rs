@@ -171,6 +171,7 @@ impl Inbox {
         self.places[entry.place as usize] -= 1;
         self.places[place as usize] += 1;
         entry.place = place;
+        entry.staging = entry.staging.wrapping_add(u8::from(place == Place::Staged));
     }
 
     #[inline]
@@ -178,7 +179,7 @@ impl Inbox {
         let entry = &entries[key];
         let (number, id) = (lane_of(entry), entry.id);
         let lane = &mut self.lanes[number];
-        if entry.returned {
+        if entry.is_back() {
             lane.returned.insert(id, key);
         } else {
             lane.fresh.push_back(entries, key);
@@ -199,7 +200,7 @@ impl Inbox {
         let entry = &entries[key];
         let (number, id) = (lane_of(entry), entry.id);
         let lane = &mut self.lanes[number];
-        if entry.returned {
+        if entry.is_back() {
             lane.returned.remove(id);
         } else {
             lane.fresh.remove(entries, key);

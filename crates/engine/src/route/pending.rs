@@ -224,7 +224,7 @@ impl Engine {
             self.emit(Record::Routed { entry: id, first_entry, inboxes, at }, out);
         }
         for (copy, id) in self.apply_routed(key, &targets.inboxes) {
-            self.hold(now, level, Held::Ready(copy, id), out);
+            self.hold_ready(now, level, (copy, id), out);
         }
         for (session, when_full) in targets.sessions {
             let serial = self.sessions[session].serial;

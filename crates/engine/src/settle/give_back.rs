@@ -4,7 +4,7 @@ use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
 use crate::now::Now;
-use crate::queue::{AT_ONCE, Moment, Place};
+use crate::queue::{AT_ONCE, Moment, Place, Standing};
 use crate::record::{End, Record, ReturnedRecord};
 use crate::table::{EntryKey, SessionKey};
 use std::time::Duration;
@@ -151,8 +151,7 @@ impl Engine {
         entry.attempts = attempts;
         entry.set_losses(losses);
         entry.set_due(due);
-        entry.returned = true;
-        entry.rejoined = false;
+        entry.standing = Standing::Returned;
         let reason = note.as_ref().map(|note| note.reason.clone());
         entry.add_note(note);
         if let Some(task) = entry.task.get() {

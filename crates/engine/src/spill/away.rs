@@ -105,7 +105,7 @@ impl Engine {
             Place::Delayed | Place::Blocked | Place::Paused => false,
             Place::Ready => {
                 let served = !inbox.servers.is_empty();
-                served && (entry.returned || inbox.first(lane_of(entry)) == Some(key))
+                served && (entry.is_back() || inbox.first(lane_of(entry)) == Some(key))
             }
         }
     }

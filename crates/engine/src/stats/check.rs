@@ -138,7 +138,7 @@ impl Engine {
         });
         format!(
             "{} {:?} {place} attempts {} losses {} due {:?} lease {lease:?} messages {} notes {:?} \
-             returned {} rejoined {} behind {behind:?} deliveries {} from {} at {:?}",
+             {:?} behind {behind:?} deliveries {} from {} at {:?}",
             entry.message,
             self.address(entry.inbox),
             entry.attempts,
@@ -146,8 +146,7 @@ impl Engine {
             entry.due(),
             entry.messages().len(),
             entry.notes(),
-            entry.returned,
-            entry.rejoined,
+            entry.standing,
             entry.deliveries,
             entry.sender,
             entry.accepted_at,

@@ -4,7 +4,7 @@ use crate::effect::Output;
 use crate::engine::Engine;
 use crate::gate::Held;
 use crate::now::Now;
-use crate::queue::{AT_ONCE, Moment, Place};
+use crate::queue::{AT_ONCE, Moment, Place, Standing};
 use crate::record::Record;
 use crate::table::{EntryKey, SessionKey};
 use crate::task::unknown_task;
@@ -122,7 +122,9 @@ impl Engine {
         }
         self.apply_continued(key, payload, from, now.wall);
         self.tell_watchers(now, key, out);
-        self.hold(now, level, Held::Continued(key, entry_id), out);
+        if let Some(staged) = self.staged(key) {
+            self.hold(now, level, Held::Continued(staged), out);
+        }
         Ok(level)
     }
 
@@ -136,8 +138,7 @@ impl Engine {
     ) {
         self.put(key, Place::Staged);
         let entry = &mut self.entries[key];
-        entry.returned = true;
-        entry.rejoined = true;
+        entry.standing = Standing::Rejoined;
         self.key_rejoin(key);
         let entry = &mut self.entries[key];
         entry.set_due(AT_ONCE);

@@ -7,14 +7,15 @@
 use crate::defect::Defect;
 use crate::effect::Output;
 use crate::engine::Engine;
+use crate::gate::Staged;
 use crate::now::Now;
 use crate::queue::lane_of;
 use crate::table::{EntryKey, SessionKey};
 
 impl Engine {
     /// Lets a continued task go on.
-    pub(crate) fn resume(&mut self, now: Now, key: EntryKey, out: &mut Output) {
-        let id = self.entries[key].id;
+    pub(crate) fn resume(&mut self, now: Now, staged: Staged, out: &mut Output) {
+        let key = staged.key;
         while self.may_go_back(now, key)
             && let Some(first) = self.first_out(key)
         {
@@ -23,7 +24,7 @@ impl Engine {
                 Err(why) => self.end_unreadable(now, first, &why, out),
             }
             // What ends may have called this off.
-            if !self.is_staged(key, id) {
+            if !self.is_still(staged) {
                 return;
             }
         }

@@ -4,7 +4,7 @@ use super::task;
 use crate::stage::{Peer, Stage, config, deliveries, millis, settle};
 use trunkline_engine::{Command, Effect};
 use trunkline_types::session::{ClientFrame, Credit, Operation, SessionItem};
-use trunkline_types::{MessageId, Outcome, PauseReason};
+use trunkline_types::{Durability, MessageId, Outcome, PauseReason};
 
 /// A task that `a` paused, and `b`, which has less to do.
 struct Scene {
@@ -85,4 +85,30 @@ fn after_a_restart_a_continued_task_goes_back_all_the_same_once_the_agent_is_the
     let (b, a) = (stage.agent(13, "b"), stage.agent(11, "a"));
     let client = stage.client(12);
     Scene { stage, a, b, client, task: scene.task }.goes_to(|scene| &scene.a);
+}
+
+#[test]
+fn a_continued_task_waits_for_the_log_though_an_earlier_return_of_it_is_durable() {
+    let mut stage = Stage::new(config());
+    let (mut a, mut client) = (stage.agent(1, "a"), stage.client(2));
+    let mut publish = task(&mut stage, "skill:s");
+    publish.options.durability = Some(Durability::Synced);
+    let sent = stage.publish(&mut client, &publish).unwrap();
+    let token = deliveries(&sent)[0].token;
+    // Its lease runs out, and what pauses it comes late, all while the log is busy.
+    stage.is_fast = false;
+    while stage.out.records.is_empty() {
+        stage.pass(millis(400));
+    }
+    let returned = stage.out.records.last().expect("the return of the task").0;
+    let outcome = Outcome::Pause { reason: PauseReason::Input, message: None };
+    stage.ask(&mut a, settle(token, outcome)).unwrap();
+    let task = publish.envelope.id;
+    let go_on = Operation::Continue { task, payload: "go on".into() };
+    stage.ask(&mut client, go_on).unwrap();
+
+    stage.engine.durable(stage.now, returned, returned, &mut stage.out);
+    assert_eq!(deliveries(&stage.commit()), [], "what its caller said is not durable yet");
+    stage.is_fast = true;
+    assert_eq!(deliveries(&stage.commit()).len(), 1);
 }

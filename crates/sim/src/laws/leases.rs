@@ -30,6 +30,12 @@ pub(crate) fn leased(model: &mut Model, number: u64, token: Token, session: Sess
         // Its lease had run out, nobody else has begun, and its holder is back.
         return regrant(model, token);
     }
+    ensure!(
+        model.reached(entry.latest, entry.durability()),
+        "1 durable",
+        "{id} is delivered before the latest record about it, {}, is durable",
+        entry.latest.0
+    );
     draining::hands_out_nothing(model, id)?;
     catches_up_first(model, id)?;
     let (waits, due, delay) = (entry.waits(model.now), entry.due, entry.delay);
@@ -184,10 +190,11 @@ pub(crate) fn fit(
 
 #[cfg(test)]
 mod tests {
-    use crate::model::Moment;
-    use crate::model::testing::{SENDER, Scene, WORKERS, broken};
+    use crate::model::testing::{SENDER, Scene, WORKERS, broken, id};
+    use crate::model::{Fact, Moment};
     use std::time::Duration;
-    use trunkline_types::{Publish, WallTime};
+    use trunkline_types::session::Operation;
+    use trunkline_types::{Outcome, PauseReason, Publish, WallTime};
 
     #[test]
     fn a_lease_is_granted_on_what_waits_and_is_durable_under_a_token_that_never_was() {
@@ -204,6 +211,22 @@ mod tests {
         scene.accept_synced(1);
         assert_eq!(scene.lease(1, 1, WORKERS[0]), Ok(()));
         broken(scene.lease(1, 2, WORKERS[1]), "5 fencing", "while it is Leased");
+    }
+
+    #[test]
+    fn what_a_caller_continues_is_delivered_once_that_is_durable() {
+        let mut scene = Scene::new();
+        scene.accept(1, |publish| publish.options.task = true).unwrap();
+        scene.sync();
+        scene.lease(1, 1, WORKERS[0]).unwrap();
+        scene.settle(WORKERS[0], 1, Outcome::Pause { reason: PauseReason::Input, message: None });
+        scene.fact(Fact::Paused { entry: 1 }).unwrap();
+        let go_on = Operation::Continue { task: id(1), payload: "go on".into() };
+        let operation = scene.operate(SENDER, go_on);
+        scene.fact(Fact::Continued { entry: 1, session: SENDER, operation }).unwrap();
+        broken(scene.lease(1, 2, WORKERS[0]), "1 durable", "before the latest record about it");
+        scene.sync();
+        assert_eq!(scene.lease(1, 2, WORKERS[0]), Ok(()));
     }
 
     #[test]
