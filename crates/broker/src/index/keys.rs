@@ -101,6 +101,13 @@ pub(super) fn expire(
     connection.prepare_cached("DELETE FROM keys WHERE place <= ?1")?.execute([last])
 }
 
+/// The record of the oldest row.
+pub(super) fn oldest(connection: &Connection) -> Result<Option<Sequence>, Error> {
+    let oldest: Option<i64> =
+        connection.query_row("SELECT min(place) FROM keys", [], |row| row.get(0))?;
+    Ok(oldest.map(|place| Sequence(unsigned(place))))
+}
+
 /// Deletes the rows of records behind a place.
 pub(super) fn cut(connection: &Connection, last: Sequence) -> Result<(), Error> {
     connection.execute("DELETE FROM keys WHERE place > ?1", [signed(last.0)]).map(|_| ())

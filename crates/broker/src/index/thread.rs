@@ -224,6 +224,7 @@ impl Worker {
         // could be deleted on it.
         self.look_at_room();
         self.look_through();
+        self.fill_filter();
         while let Some(taken) = self.feed.take(pause) {
             let through = taken.through;
             self.heal();

@@ -131,6 +131,7 @@ impl Worker {
         match self.store.order_again() {
             Ok(()) => {
                 self.ordered += 1;
+                self.fill_filter();
                 self.again = false;
                 self.scrub.again();
                 let file = self.store.path().display();
@@ -151,6 +152,7 @@ impl Worker {
         match self.store.take_out(&self.bad, &mut self.copied) {
             Ok(lost) => {
                 self.feed.note_lost(lost);
+                self.fill_filter();
                 self.again = false;
                 self.tried = None;
                 let file = self.store.path().display();
@@ -168,6 +170,16 @@ impl Worker {
             Err(Unhealed::Index(error)) => {
                 self.tell(&error, "damaged rows of the index cannot be taken out yet");
             }
+        }
+    }
+
+    /// Reads what keys the file has. Where that cannot be done each key is looked for in it.
+    pub(super) fn fill_filter(&mut self) {
+        if let Err(error) = self.store.fill_filter() {
+            if store::is_damage(&error) {
+                self.feed.suspect(&error.to_string());
+            }
+            self.tell(&error, "what keys the index has cannot be read; each is looked for in it");
         }
     }
 
