@@ -80,6 +80,11 @@ fn counted(arguments: &[&str]) -> Vec<serde_json::Value> {
         serde_json::Value::Array(reports) => reports,
         report => vec![report],
     };
+    // A mark that is missed is no success.
+    let is_met = |goal: &serde_json::Value| goal["met"] == true;
+    let goals = reports.iter().filter_map(|report| report["goals"].as_array());
+    let all_met = goals.flatten().all(is_met);
+    assert_eq!(finished.status.success(), all_met, "{reports:?}");
     for report in &reports {
         assert!(report["disagreements"].is_null(), "{report}");
         assert!(report["rate_per_s"].as_f64().unwrap() > 0.0, "{report}");
@@ -114,6 +119,23 @@ fn agents_that_are_killed_lose_nothing_and_what_waits_is_weighed() {
         assert!(goal["what"].as_str().unwrap().contains(of), "{waiting}");
         // Nothing smaller than its payload.
         assert!(goal["value"].as_f64().unwrap() > 256.0, "{waiting}");
+    }
+}
+
+/// What a report's goals are, and their limits.
+fn goals(report: &serde_json::Value) -> Vec<(&str, f64)> {
+    let goals = report["goals"].as_array().unwrap().iter();
+    goals.map(|goal| (goal["what"].as_str().unwrap(), goal["limit"].as_f64().unwrap())).collect()
+}
+
+#[test]
+fn agents_that_do_nothing_are_weighed_by_what_carries_them() {
+    let small = ["idle", "--agents", "1", "--seconds", "0.05", "--transport", "framed,grpc"];
+    for (report, most) in counted(&small).iter().zip([3072.0, 16_384.0]) {
+        let [registered, connected, core] = goals(report)[..] else { panic!("{report}") };
+        assert_eq!(registered, ("bytes of a registered agent", 1024.0));
+        assert_eq!(connected, ("bytes of a connected agent", most));
+        assert_eq!(core, ("thousandths of a core", 5.0));
     }
 }
 
