@@ -191,6 +191,7 @@ fn explain(error: BenchError) -> CliError {
         | BenchError::Runs { .. }
         | BenchError::WhichTransport
         | BenchError::Earlier { .. }
+        | BenchError::Topics { .. }
         | BenchError::NotDurable(_)
         | BenchError::NotOnDisk(_)) => CliError::usage(error),
         error @ (BenchError::System { .. }
