@@ -140,6 +140,24 @@ fn agents_that_do_nothing_are_weighed_by_what_carries_them() {
 }
 
 #[test]
+fn tasks_at_a_steady_rate_are_counted_and_what_the_broker_takes_is_looked_at() {
+    let soak = &counted(&["soak", "--rate", "200", "--seconds", "0.1", "--agents", "1"])[0];
+    assert_eq!(soak["sent"], 20, "{soak}");
+    let [growth, descriptors] = goals(soak)[..] else { panic!("{soak}") };
+    assert_eq!(growth, ("growth of memory in the second half, % an hour", 1.0));
+    assert_eq!(descriptors, ("descriptors more than in the first half", 1.0));
+    assert!(soak["disk"]["flushes_per_s"].as_f64().unwrap() > 0.0, "{soak}");
+}
+
+#[test]
+fn tasks_that_come_before_anybody_serves_them_are_all_completed() {
+    let burst = &counted(&["burst", "--count", "1"])[0];
+    assert_eq!(burst["sent"], 1, "{burst}");
+    assert_eq!(goals(burst), [("% of a burst's memory kept after it", 25.0)]);
+    assert!(burst["latency_us"]["max"].as_f64().unwrap() > 0.0, "{burst}");
+}
+
+#[test]
 fn a_benchmark_stands_beside_an_earlier_run_of_the_same_work() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("before.json");
