@@ -175,6 +175,9 @@ fn a_benchmark_stands_beside_an_earlier_run_of_the_same_work() {
     assert!(other.contains("no run with these options is in it"), "{other}");
     let several = bench(&["--batch", "1,8", "--compare", path]);
     assert!(several.contains("RATE ×") && several.contains("oneway batch 8"), "{several}");
+    for title in ["SENT", "SETTLED", "CPU BROKER", "CPU LOAD", "\nmachine ", "\nversion "] {
+        assert!(several.contains(title), "no {title} in {several}");
+    }
     let told = run(["bench", "oneway", "--compare", "/nonexistent"]).fails(2);
     assert!(told.contains("cannot compare with '/nonexistent'"), "{told}");
     let told = run(["bench", "all", "--compare", "/nonexistent"]).fails(2);
