@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[path = "../../build.rs"]
-#[allow(dead_code, reason = "it is a program of its own when it builds")]
+#[allow(dead_code, clippy::print_stdout, reason = "it is a program of its own when it builds")]
 mod build;
 
 /// Whether there is a git to try it with.
