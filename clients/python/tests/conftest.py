@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -23,13 +22,20 @@ PATIENCE = 20.0
 """How many seconds anything may take that is awaited; a machine at work needs some."""
 
 
-def binary() -> str:
-    """The `trunkline` program: that of `TRUNKLINE_BIN`, of this tree, or of the path."""
+program = ""
+"""The `trunkline` that is tested."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
     built = Path(__file__).parents[3] / "target/release/trunkline"
-    found = os.environ.get("TRUNKLINE_BIN") or shutil.which(built) or shutil.which("trunkline")
-    if found is None:
-        raise RuntimeError("there is no `trunkline`: build it, or name it in TRUNKLINE_BIN")
-    return found
+    parser.addoption("--program", default=str(built), help="the `trunkline` to test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global program
+    program = str(config.getoption("--program"))
+    if not os.access(program, os.X_OK):
+        raise pytest.UsageError(f"there is no {program}; build it, or name it by --program")
 
 
 def _is_ready(port_file: Path) -> bool:
@@ -47,7 +53,7 @@ def serving(folder: Path, *settings: str) -> Generator[str]:
     port_file, config = folder / "port", folder / "config.toml"
     config.write_text("\n".join(settings))
     log = (folder / "log").open("w+")
-    command = [binary(), "serve", "--listen", "127.0.0.1:0", "--ephemeral", "--config", str(config)]
+    command = [program, "serve", "--listen", "127.0.0.1:0", "--ephemeral", "--config", str(config)]
     with (
         log,
         subprocess.Popen([*command, "--port-file", str(port_file)], stderr=log) as broker,
