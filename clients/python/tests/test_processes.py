@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def python(program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -248,3 +248,46 @@ def test_an_agent_and_its_broker_in_one_process_end_together(folder: Path) -> No
 
 def test_the_version_is_told() -> None:
     assert ran("import trunkline; print(trunkline.__version__)").count(".") == 2
+
+
+EXAMPLE = Path(__file__).parents[1] / "examples/research_team.py"
+
+
+@pytest.mark.parametrize("place", ["in process", "over the network"])
+def test_the_research_team_reports_what_it_finds(
+    place: str, folder: Path, serve: Callable[..., str]
+) -> None:
+    texts = folder / "texts"
+    texts.mkdir()
+    (texts / "a.md").write_text("Nothing\nA lease ends.\n")
+    (texts / "b.txt").write_text("tokens and a LEASE\n")
+    (texts / "c.py").write_text("lease\n")
+    where = [] if place == "in process" else ["--broker", serve()]
+
+    def report(question: str, answer: str, *more: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-X", "dev", str(EXAMPLE), *where, *more, question, str(texts)]
+        done = subprocess.run(
+            command, input=answer, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    code, said, errors = report("a lease and tokens", "", "--yes")
+    assert (code, errors) == (0, "")
+    notes = {line for line in said.splitlines() if line.startswith("note: ")}
+    assert notes == {"note: lease: 2 found", "note: tokens: 1 found"}
+    assert said.split("# ")[1].splitlines() == [
+        "a lease and tokens",
+        "lease: a.md:2: A lease ends.",
+        "lease: b.txt:1: tokens and a LEASE",
+        "tokens: b.txt:1: tokens and a LEASE",
+        "3 places.",
+    ]
+    # A person leaves a word out.
+    code, said, errors = report("a lease and tokens", "lease\n")
+    assert (code, errors) == (0, "")
+    assert "The plan is to look for: lease, tokens" in said
+    assert said.endswith("tokens: b.txt:1: tokens and a LEASE\n1 places.\n")
+    # There is nothing to look for.
+    code, said, errors = report("the of", "", "--yes")
+    assert code == 1
+    assert "there is nothing to look for in 'the of'" in errors
