@@ -16,6 +16,7 @@ mod flame;
 mod fuzz;
 mod instructions;
 mod project;
+mod python;
 mod run;
 mod suite;
 mod tidy;
@@ -86,6 +87,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         extra: Vec<String>,
     },
+    /// Build the Python package into an environment of its own, and run everything that checks it
+    #[command(
+        after_help = "Examples:\n  cargo xtask python\n  PYTHON=python3.12 cargo xtask python"
+    )]
+    Python,
     /// Run the fuzz targets, each for a while, from the inputs kept in `fuzz/corpus`
     #[command(
         after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz frames --seconds 600"
@@ -107,6 +113,7 @@ fn main() -> ExitCode {
         Task::Test { only: Some(step), .. } => suite::one(step),
         Task::Test { .. } => suite::all(),
         Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Task::Python => python::run(),
         Task::Instructions { update } => instructions::run(update),
         Task::Compare(asked) => compare::run(&asked),
         Task::Flame { scenario, extra } => flame::run(&scenario, &extra),

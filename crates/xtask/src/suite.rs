@@ -49,6 +49,8 @@ pub(crate) enum Step {
     Planted,
     /// The release binary killed under load: nothing accepted is lost
     Torture,
+    /// The Python package: built, tested against the release binary, and checked
+    Python,
 }
 
 impl Step {
@@ -60,6 +62,7 @@ impl Step {
             Self::Sim => "sim",
             Self::Planted => "planted",
             Self::Torture => "torture",
+            Self::Python => "python",
         }
     }
 
@@ -84,6 +87,7 @@ impl Step {
                 vec![build_sim(), sim(&["--planted", "--seeds", &seeds])]
             }
             Self::Torture => vec![build(), torture_program(target, KILLS)],
+            Self::Python => vec![Program::cargo(&["xtask", "python"])],
         }
     }
 

@@ -3,6 +3,8 @@
 use super::bench::{Bench, soon};
 use super::far::{Far, React, Then, piece, reason, shown, task, texts};
 use serde_json::{Value, json};
+use std::time::Duration;
+use trunkline_server::ServerConfig;
 
 const BINDINGS: [&str; 3] = ["JSONRPC", "HTTP+JSON", "GRPC"];
 
@@ -13,7 +15,10 @@ async fn added(
     method: &str,
     more: Value,
 ) -> (Bench, Far) {
-    let (bench, far) = (Bench::start().await, Far::start(script).await);
+    // Nothing here is to happen because somebody was silent for long.
+    let a2a_proxy_timeout = Duration::from_hours(1);
+    let bench = Bench::with(ServerConfig { a2a_proxy_timeout, ..ServerConfig::default() }).await;
+    let far = Far::start(script).await;
     far.speaks(binding);
     far.change(|card| card["capabilities"]["streaming"] = (method != "SendMessage").into());
     let added = bench.add(&far.url(), more).await;

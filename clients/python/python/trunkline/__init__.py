@@ -1,0 +1,64 @@
+"""Work between AI agents: agents and clients of Trunkline, and the whole broker in process.
+
+Read `Agent` first, then `connect` and `Broker`, which are where work comes from.
+"""
+
+from . import errors
+from ._agent import Agent
+from ._client import Broker, Client, connect
+from ._ends import AuthRequired, DeadLetter, Fail, HandlerEnd, InputRequired, Reject, Retry
+from ._native import VERSION as __version__
+from ._payload import Payload
+from ._speak import SendOptions
+from ._streams import Subscription, Watch
+from ._task import Task, current_task
+from ._values import (
+    Acceptance,
+    AgentInfo,
+    ArtifactUpdate,
+    Event,
+    GapUpdate,
+    MessageUpdate,
+    ProgressUpdate,
+    Reply,
+    StatusUpdate,
+    TaskInfo,
+    TaskState,
+    Update,
+)
+from .errors import TrunklineError
+
+__all__ = [
+    "Acceptance",
+    "Agent",
+    "AgentInfo",
+    "ArtifactUpdate",
+    "AuthRequired",
+    "Broker",
+    "Client",
+    "DeadLetter",
+    "Event",
+    "Fail",
+    "GapUpdate",
+    "HandlerEnd",
+    "InputRequired",
+    "MessageUpdate",
+    "Payload",
+    "ProgressUpdate",
+    "Reject",
+    "Reply",
+    "Retry",
+    "SendOptions",
+    "StatusUpdate",
+    "Subscription",
+    "Task",
+    "TaskInfo",
+    "TaskState",
+    "TrunklineError",
+    "Update",
+    "Watch",
+    "__version__",
+    "connect",
+    "current_task",
+    "errors",
+]

@@ -1,0 +1,359 @@
+"""An agent: its card, its handlers, and its life."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import _native
+from ._client import Client, connect
+from ._loop import begun, current
+from ._spans import Span, maybe
+from ._speak import Sender, Speaks
+from ._task import Task, at_work
+from ._work import Handler, Work
+from .errors import ClosedError, DrainingError, InvalidError, LoopError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from ._loop import Loop
+
+log = logging.getLogger("trunkline")
+
+F = TypeVar("F", bound="Callable[[Task], Any]")
+
+_numbers = itertools.count(1)
+
+_ASYNC = 64
+_PLAIN = 8
+_MOST = 4096
+
+
+class Agent(Sender):
+    """An agent: say what it does with `task`, `on` and `message`, then `run` it.
+
+    Handlers are `async def` or plain `def` functions of one `Task`; a plain one runs on a thread.
+    What a handler returns is the answer. What it raises says how its work ends otherwise: `Retry`,
+    `Reject`, `Fail`, `DeadLetter`, `InputRequired`, `AuthRequired`, and every other exception asks
+    for another attempt. When its work is called off, an `async def` handler is cancelled.
+
+    The leases of what it holds are kept alive outside of Python: a handler that blocks the event
+    loop keeps its work, though nothing else runs on the loop meanwhile.
+    """
+
+    __slots__ = ("_card", "_handlers", "_life", "_skills", "id")
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        *,
+        skills: Iterable[str] = (),
+        name: str = "",
+        description: str = "",
+        types: Iterable[str] = (),
+        capabilities: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        region: str = "",
+        version: str = "",
+    ) -> None:
+        """Describes an agent.
+
+        Args:
+            id: Its id, unique within its tenant.
+            skills: The skills that it offers; each needs a handler, made by `task`. May be left
+                out: the handlers say it as well.
+            name: A name for people.
+            description: What it does, for people.
+            types: What kinds of agent it is.
+            capabilities: What it can do besides, for lookup.
+            labels: Free pairs for lookup.
+            region: Where it runs.
+            version: The version of its code.
+        """
+        self.id = id
+        self._skills = _texts("skills", skills)
+        self._card: dict[str, Any] = {
+            "name": name,
+            "description": description,
+            "types": _texts("types", types),
+            "capabilities": _texts("capabilities", capabilities),
+            "labels": list((labels or {}).items()),
+            "region": region,
+            "version": version,
+        }
+        self._handlers: list[Handler] = []
+        self._life: _Life | None = None
+
+    def task(
+        self, skill: str, *, concurrency: int | None = None, timeout: Span | None = None
+    ) -> Callable[[F], F]:
+        """Makes a function the handler of a skill.
+
+        Args:
+            skill: The skill. The agent competes for its work with all others that offer it.
+            concurrency: How many times the handler runs at once, 1 to 4096; 64 by default, or 8
+                threads of a plain function.
+            timeout: How long one attempt may take; what takes longer is cancelled and tried again.
+        """
+        return self._handler("skill", skill, concurrency, timeout)
+
+    def on(
+        self,
+        pattern: str,
+        *,
+        concurrency: int | None = None,
+        timeout: Span | None = None,
+        filter: str | None = None,  # noqa: A002
+        group: str | None = None,
+        drop_oldest: bool = False,
+    ) -> Callable[[F], F]:
+        """Makes a function the handler of the events of some topics.
+
+        The subscription is the agent's own and is kept while it is away.
+
+        Args:
+            pattern: Topics; `*` stands for one token, `>` for the rest.
+            concurrency: As for `task`.
+            timeout: As for `task`.
+            filter: Only the events that this CEL expression wants.
+            group: Share the events with the other members of this group.
+            drop_oldest: Drop the oldest event that waits rather than the new one when there are
+                too many.
+        """
+        return self._handler("event", pattern, concurrency, timeout, filter, group, drop_oldest)
+
+    def message(self, function: F) -> F:
+        """Makes a function the handler of what is sent to the agent itself.
+
+        Without it, the handler of the agent's only skill is that as well.
+        """
+        return self._handler("message", "", None, None)(function)
+
+    def _handler(
+        self,
+        kind: str,
+        name: str,
+        concurrency: int | None,
+        timeout: Span | None,
+        *subscription: Any,
+    ) -> Callable[[F], F]:
+        span = maybe(timeout)
+
+        def add(function: F) -> F:
+            if self._life is not None:
+                raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
+            plain = not _is_async(function)
+            most = (_PLAIN if plain else _ASYNC) if concurrency is None else concurrency
+            if not 1 <= most <= _MOST:
+                raise InvalidError(f"concurrency is {most}, the range is 1 to {_MOST}")
+            handler = Handler(function, not plain, kind, name, most, span, *subscription)
+            self._handlers.append(handler)
+            return function
+
+        return add
+
+    def _speaks(self) -> Speaks:
+        task = at_work.get()
+        life = self._life
+        if life is None:
+            raise ClosedError(
+                f"agent '{self.id}' does not run; `await agent.start(...)` before it sends"
+            )
+        if task is not None and life.is_handling(task):
+            return task._speaks()
+        return life.native
+
+    async def start(self, target: str | Client) -> None:
+        """Registers the agent and takes up work on the event loop that runs.
+
+        Args:
+            target: A `Broker`, a `Client`, or the address of a broker for `connect`.
+
+        Raises:
+            Refused: The broker declines, or something of the description is out of range.
+            UsageError: It runs already.
+        """
+        if self._life is not None:
+            raise UsageError(f"agent '{self.id}' runs already; stop it first")
+        handled = {handler.name for handler in self._handlers if handler.kind == "skill"}
+        missing = [skill for skill in self._skills if skill not in handled]
+        if missing:
+            raise UsageError(
+                f"agent '{self.id}' has no handler for its skill '{missing[0]}'; give it one with "
+                f"`@agent.task({missing[0]!r})`"
+            )
+        life = _Life(self.id, self._handlers, target)
+        self._life = life
+        try:
+            await life.start(self.id, self._card)
+        except BaseException:
+            self._life = None
+            raise
+
+    async def stop(self) -> None:
+        """Takes no new work, finishes what it holds, sees it settled, and leaves.
+
+        Cancelled, it ends the agent at once, and what it holds goes back. Stopping an agent that
+        does not run does no harm.
+
+        Raises:
+            LoopError: It runs on another event loop.
+        """
+        life = self._life
+        if life is not None:
+            await life.stop()
+            if self._life is life:
+                self._life = None
+
+    async def __aenter__(self) -> Self:
+        if self._life is None:
+            raise UsageError("start the agent first: `await agent.start(...)`, then `async with`")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def serve(self, target: str | Client) -> None:
+        """Runs the agent until SIGTERM, SIGINT or the end of its session, then stops it in order.
+
+        A second signal ends it at once. Off the main thread there are no signals.
+
+        Args:
+            target: As for `start`.
+
+        Raises:
+            Refused: As for `start`, or the session ended for another reason than that the broker
+                or an operator told the agent to leave.
+        """
+        await self.start(target)
+        life = self._life
+        assert life is not None
+        loop = asyncio.get_running_loop()
+        told = asyncio.Event()
+
+        def tell() -> None:
+            if told.is_set():
+                life.kill()
+            told.set()
+
+        watched: list[signal.Signals] = []
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, tell)
+                watched.append(number)
+        waiting = asyncio.ensure_future(told.wait())
+        try:
+            await asyncio.wait({waiting, life.over}, return_when=asyncio.FIRST_COMPLETED)
+            await self.stop()
+            how = await life.over
+        finally:
+            waiting.cancel()
+            for number in watched:
+                loop.remove_signal_handler(number)
+            if self._life is life:
+                life.kill()
+                self._life = None
+        if how is not None and not isinstance(how, DrainingError):
+            raise how
+
+    def run(self, target: str | Client) -> None:
+        """Runs the agent in an event loop of its own, as `serve` does.
+
+        For another loop: `uvloop.run(agent.serve(target))`.
+        """
+        asyncio.run(self.serve(target))
+
+
+class _Life:
+    """What there is of an agent while it runs."""
+
+    def __init__(self, id: str, handlers: list[Handler], target: str | Client) -> None:  # noqa: A002
+        self._loop: Loop = current()
+        self._number = next(_numbers)
+        self._client = connect(target) if isinstance(target, str) else target
+        self._owned = isinstance(target, str)
+        self._handlers = list(handlers)
+        self._work = Work(id, self._handlers)
+        self._agent: _native.Agent | None = None
+        self.over: asyncio.Future[BaseException | None]
+
+    @property
+    def native(self) -> _native.Agent:
+        if self._agent is None:
+            raise ClosedError("the agent has not started yet")
+        return self._agent
+
+    def is_handling(self, task: Task) -> bool:
+        return task.is_of(self._work)
+
+    async def start(self, id: str, card: dict[str, Any]) -> None:  # noqa: A002
+        loop, described = self._loop, [handler.described() for handler in self._handlers]
+        host = self._client._speaks()
+        # Deliveries may come before the runtime has said that it has started.
+        loop.agents[self._number] = self._work
+        try:
+            self._agent = await loop.wait(
+                begun(_native.Agent.start, loop.native, host, self._number, id, card, described)
+            )
+        except BaseException:
+            await self._leave()
+            raise
+        self.over = asyncio.ensure_future(self._watch())
+
+    async def _watch(self) -> BaseException | None:
+        """Waits for the end of the session; the loop's own end is one."""
+        try:
+            return await self._loop.call(self.native.ended)
+        except asyncio.CancelledError:
+            self.kill()
+            raise
+
+    async def stop(self) -> None:
+        if current() is not self._loop:
+            raise LoopError("the agent runs on another event loop; stop it there")
+        try:
+            await self._loop.call(self.native.stop)
+        except asyncio.CancelledError:
+            self.kill()
+            raise
+        finally:
+            await self._leave()
+
+    def kill(self) -> None:
+        """Ends it at once: what it holds goes back."""
+        self._work.close()
+        if self._agent is not None:
+            self._agent.kill()
+        self._loop.agents.pop(self._number, None)
+
+    async def _leave(self) -> None:
+        self._work.close()
+        self._loop.agents.pop(self._number, None)
+        if self._owned:
+            await self._client.close()
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    if inspect.iscoroutinefunction(function):
+        return True
+    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _texts(what: str, texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise InvalidError(f"{what} is the text '{texts}'; give a list, such as [{texts!r}]")
+    return list(texts)

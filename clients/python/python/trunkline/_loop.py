@@ -1,0 +1,124 @@
+"""An event loop and the runtime: what one has for the other, handed over in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import _native
+from .errors import InvalidError, LoopError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+os.register_at_fork(after_in_child=_native.forked)
+
+
+class Works(Protocol):
+    """Who handles the deliveries of an agent."""
+
+    def begin(self, place: int, job: int, delivery: _native.Delivery) -> None:
+        """A delivery has come for the handler at `place`."""
+        ...
+
+    def call_off(self, job: int) -> None:
+        """A delivery is no longer to be handled."""
+        ...
+
+
+class Loop:
+    """The bridge between one event loop and the runtime."""
+
+    __slots__ = ("__weakref__", "_of", "_waiting", "agents", "native")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The loop holds this, not the other way round, so that both can go.
+        self._of = weakref.ref(loop, self._gone)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self.agents: dict[int, Works] = {}
+        self.native = _native.Bridge()
+        try:
+            loop.add_reader(self.native.fileno(), self.drain)
+        except NotImplementedError:
+            raise LoopError(
+                f"a {type(loop).__name__} watches no file descriptors; use asyncio's selector "
+                "event loop or uvloop"
+            ) from None
+
+    def _gone(self, _loop: object) -> None:
+        for key in [key for key, loop in _loops.items() if loop is self]:
+            del _loops[key]
+
+    def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this is the bridge of `loop`."""
+        return self._of() is loop
+
+    def drain(self) -> None:
+        """Takes what the runtime has. Called on the loop."""
+        done, jobs, off = self.native.drain()
+        for number, good, value in done:
+            future = self._waiting.pop(number, None)
+            if future is not None and not future.done():
+                if good:
+                    future.set_result(value)
+                else:
+                    future.set_exception(value)
+        for agent, place, job, delivery in jobs:
+            works = self.agents.get(agent)
+            if works is None:
+                delivery.give_up("release", "", None)
+            else:
+                works.begin(place, job, delivery)
+        for agent, job in off:
+            works = self.agents.get(agent)
+            if works is not None:
+                works.call_off(job)
+
+    async def wait(self, started: Any) -> Any:
+        """What a call comes to that was started: known by now, or told later by its number."""
+        if started.__class__ is not int:
+            return started
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[started] = future
+        try:
+            return await future
+        finally:
+            if self._waiting.pop(started, None) is not None:
+                # Nobody waits for it any longer.
+                self.native.forget(started)
+
+    async def call(self, start: Callable[..., Any], *arguments: Any) -> Any:
+        """Starts a call of the runtime on this loop and waits for what it comes to."""
+        return await self.wait(begun(start, self.native, *arguments))
+
+
+def begun(start: Callable[..., Any], *arguments: Any) -> Any:
+    """Starts a call of the runtime; what it cannot take is told as our own exception."""
+    try:
+        return start(*arguments)
+    except (TypeError, OverflowError) as error:
+        raise InvalidError(str(error)) from error
+
+
+_loops: dict[int, Loop] = {}
+
+
+def current() -> Loop:
+    """The bridge of the loop that runs in this thread, made if there is none.
+
+    Raises:
+        LoopError: No loop runs.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise LoopError(
+            "no event loop runs here; call this from a coroutine, or from a plain handler through "
+            "`task.wait(...)`"
+        ) from None
+    known = _loops.get(id(loop))
+    if known is None or not known.is_of(loop):
+        known = _loops[id(loop)] = Loop(loop)
+    return known

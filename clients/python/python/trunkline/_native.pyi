@@ -1,0 +1,135 @@
+"""The native module: what `python/trunkline` is made on. Nothing of it is for users.
+
+What a call returns that takes a `Bridge` is either what it comes to or, if that is not known yet,
+an `int`: the number under which `Bridge.drain` will tell.
+"""
+
+from typing import Any, final
+
+VERSION: str
+
+def forked() -> None: ...
+
+@final
+class Bridge:
+    def __new__(cls) -> Bridge: ...
+    def fileno(self) -> int: ...
+    def drain(
+        self,
+    ) -> tuple[
+        list[tuple[int, bool, Any]],
+        list[tuple[int, int, int, Delivery]],
+        list[tuple[int, int]],
+    ]: ...
+    def forget(self, call: int) -> None: ...
+    def close(self) -> None: ...
+
+@final
+class Host:
+    @staticmethod
+    def broker(data: str | bytes | None) -> Host: ...
+    @staticmethod
+    def client(url: str, principal: str | None, tenant: str | None, transport: str) -> Host: ...
+    @property
+    def closed(self) -> bool: ...
+    def close(self, bridge: Bridge, grace: float) -> Any: ...
+    def close_now(self, grace: float) -> None: ...
+    def speak(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        data: bytes,
+        content_type: str,
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
+    def subscribe(
+        self,
+        bridge: Bridge,
+        pattern: str,
+        filter: str | None,
+        group: str | None,
+        drop_oldest: bool,
+    ) -> Any: ...
+    def task(self, bridge: Bridge, id: str) -> Any: ...
+    def tasks(self, bridge: Bridge, wanted: dict[str, Any]) -> Any: ...
+    def wait(self, bridge: Bridge, id: str) -> Any: ...
+    def watch(self, bridge: Bridge, id: str, after: int) -> Any: ...
+    def cancel(self, bridge: Bridge, id: str, reason: str, descendants: bool) -> Any: ...
+    def continue_task(self, bridge: Bridge, id: str, data: bytes, content_type: str) -> Any: ...
+    def agents(self, bridge: Bridge, skill: str | None, after: str | None) -> Any: ...
+
+@final
+class Agent:
+    @staticmethod
+    def start(
+        bridge: Bridge,
+        host: Host,
+        number: int,
+        id: str,
+        card: dict[str, Any],
+        handlers: list[tuple[Any, ...]],
+    ) -> Any: ...
+    def speak(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        data: bytes,
+        content_type: str,
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
+    def stop(self, bridge: Bridge) -> Any: ...
+    def kill(self) -> None: ...
+    def ended(self, bridge: Bridge) -> Any: ...
+
+@final
+class Delivery:
+    payload: tuple[bytes, str]
+    id: str
+    kind: str
+    headers: list[tuple[str, str]]
+    context: str | None
+    source: str | None
+    skill: str | None
+    topic: str | None
+    traceparent: str | None
+    is_task: bool
+    attempt: int
+    remaining: float | None
+    messages: list[tuple[bytes, str]]
+    cancelled: bool
+    def speak(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        data: bytes,
+        content_type: str,
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
+    def progress(self, bridge: Bridge, percent: int, text: str) -> Any: ...
+    def artifact(
+        self,
+        bridge: Bridge,
+        name: str,
+        data: bytes,
+        content_type: str,
+        append: bool,
+        last: bool,
+    ) -> Any: ...
+    def complete(self, data: bytes | None, content_type: str) -> None: ...
+    def pause(self, auth: bool, data: bytes | None, content_type: str) -> None: ...
+    def give_up(self, how: str, reason: str, after: float | None) -> None: ...
+
+@final
+class Events:
+    def next(self, bridge: Bridge) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class Updates:
+    def next(self, bridge: Bridge) -> Any: ...

@@ -1,0 +1,37 @@
+"""Spans of time: seconds, a `timedelta`, or a text such as `1h30m`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TypeAlias
+
+from .errors import InvalidError
+
+Span: TypeAlias = "float | timedelta | str"
+
+_UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|ms|m|us|s)")
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+
+
+def seconds(span: Span) -> float:
+    """The seconds of a span.
+
+    Raises:
+        InvalidError: It is none, or negative.
+    """
+    if isinstance(span, timedelta):
+        span = span.total_seconds()
+    if isinstance(span, str):
+        if _WHOLE.fullmatch(span) is None:
+            raise InvalidError(f"'{span}' is no span of time; one looks like 10m, 1h30m or 250ms")
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(span))
+    if not span >= 0:
+        raise InvalidError(f"a span of {span!r} s is out of range; the least is 0")
+    return float(span)
+
+
+def maybe(span: Span | None) -> float | None:
+    """The seconds of a span that may be left out."""
+    return None if span is None else seconds(span)

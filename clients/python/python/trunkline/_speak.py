@@ -1,0 +1,197 @@
+"""What every sender can send: a client, an agent, and the handler of a delivery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+
+from ._loop import begun, current
+from ._payload import to_payload
+from ._spans import Span, seconds
+from ._values import Acceptance, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from typing_extensions import Unpack
+
+
+class SendOptions(TypedDict, total=False):
+    """What can be said of anything that is sent. What is left out or `None` is the broker's."""
+
+    priority: Literal["low", "normal", "high", "urgent"]
+    """How urgent it is."""
+    ttl: Span
+    """How long it is of use, counted from its acceptance."""
+    key: str
+    """Accept it once under this idempotency key."""
+    ordering_key: str
+    """Handle it strictly in order with others of this key."""
+    headers: Mapping[str, str] | Sequence[tuple[str, str]]
+    """Free fields."""
+    context: str
+    """The conversation that it belongs to."""
+    correlation: str
+    """The id of the message that it answers."""
+    traceparent: str
+    """The W3C `traceparent` to carry along."""
+    delay: Span
+    """Deliver it not before this long after its acceptance."""
+    max_run: Span
+    """How long a handler may run at most."""
+    attempts: int
+    """How often delivery is attempted at most."""
+    durability: Literal["ephemeral", "buffered", "synced"]
+    """What a crash may take."""
+    absent: Literal["park", "fail", "discard"]
+    """What happens when nobody serves the destination."""
+
+
+_SPANS = ("ttl", "delay", "max_run")
+
+
+def said(options: SendOptions, timeout: Span | None = None) -> dict[str, Any] | None:
+    """The options as the runtime takes them."""
+    if not options and timeout is None:
+        return None
+    told: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    for name in _SPANS:
+        if name in told:
+            told[name] = seconds(told[name])
+    if "headers" in told:
+        headers = told["headers"]
+        told["headers"] = list(headers.items()) if hasattr(headers, "items") else list(headers)
+    if timeout is not None:
+        told["timeout"] = seconds(timeout)
+    return told
+
+
+class Speaks(Protocol):
+    """The native part of a sender."""
+
+    def speak(
+        self,
+        bridge: Any,
+        verb: str,
+        to: str,
+        data: bytes,
+        content_type: str,
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any:
+        """Sends something."""
+        ...
+
+
+class Sender:
+    """What every sender can send."""
+
+    __slots__ = ()
+
+    def _speaks(self) -> Speaks:
+        raise NotImplementedError
+
+    async def _speak(self, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
+        data, content_type = to_payload(value)
+        loop, speaks = current(), self._speaks()
+        started = begun(speaks.speak, loop.native, verb, to, data, content_type, told)
+        if started.__class__ is not int:
+            return started
+        return await loop.wait(started)
+
+    async def request(
+        self,
+        to: str,
+        payload: Any = None,
+        *,
+        timeout: Span | None = 30.0,
+        **options: Unpack[SendOptions],
+    ) -> Reply:
+        """Asks one agent or one skill and waits for the answer.
+
+        A request is ephemeral and attempted once unless the options say otherwise.
+
+        Args:
+            to: `agent:ID` or `skill:NAME`.
+            payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
+            timeout: How long the answer is of use; `None` for ever.
+            **options: See `SendOptions`.
+
+        Raises:
+            Refused: The broker refused it.
+            Unanswered: It was accepted and ended without an answer.
+            PayloadError: The payload cannot be sent.
+        """
+        return Reply(*await self._speak("request", to, payload, said(options, timeout)))
+
+    async def send(
+        self, to: str, payload: Any = None, **options: Unpack[SendOptions]
+    ) -> Acceptance:
+        """Hands over a task: work with states, events and a result that stays readable.
+
+        Only what goes to one agent or one skill is a task.
+
+        Args:
+            to: `agent:ID` or `skill:NAME`; also `agents:ID,ID`, `topic:A.B.C` or `all`.
+            payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
+            **options: See `SendOptions`.
+
+        Raises:
+            Refused: The broker refused it.
+            PayloadError: The payload cannot be sent.
+        """
+        return Acceptance(*await self._speak("send", to, payload, said(options)))
+
+    async def send_and_wait(
+        self,
+        to: str,
+        payload: Any = None,
+        *,
+        timeout: Span | None = None,
+        **options: Unpack[SendOptions],
+    ) -> Reply:
+        """Hands over a task and waits for its result, over lost connections too.
+
+        Args:
+            to: `agent:ID` or `skill:NAME`.
+            payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
+            timeout: How long to wait. Unlike `ttl` it takes nothing back: the task goes on.
+            **options: See `SendOptions`.
+
+        Raises:
+            Refused: The broker refused it.
+            Unanswered: The task ended without an answer.
+            PayloadError: The payload cannot be sent.
+        """
+        return Reply(*await self._speak("wait", to, payload, said(options, timeout)))
+
+    async def publish(
+        self, topic: str, payload: Any = None, **options: Unpack[SendOptions]
+    ) -> Acceptance:
+        """Publishes an event for all subscribers of a topic.
+
+        Args:
+            topic: Such as `builds.linux.failed`.
+            payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
+            **options: See `SendOptions`.
+
+        Raises:
+            Refused: The broker refused it.
+            PayloadError: The payload cannot be sent.
+        """
+        return Acceptance(*await self._speak("tell", f"topic:{topic}", payload, said(options)))
+
+    async def tell(
+        self, to: str, payload: Any = None, **options: Unpack[SendOptions]
+    ) -> Acceptance:
+        """Sends a one-way message: no task, no reply, ephemeral unless the options say otherwise.
+
+        Args:
+            to: `agent:ID`, `skill:NAME`, `agents:ID,ID`, `topic:A.B.C` or `all`.
+            payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
+            **options: See `SendOptions`.
+
+        Raises:
+            Refused: The broker refused it.
+            PayloadError: The payload cannot be sent.
+        """
+        return Acceptance(*await self._speak("tell", to, payload, said(options)))

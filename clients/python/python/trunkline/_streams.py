@@ -1,0 +1,104 @@
+"""What comes one by one: the events of a subscription, and what happens to a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._loop import current
+from ._values import Event, Update, to_update
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from . import _native
+
+
+class Subscription:
+    """The events of a subscription, in order, as an async iterator; see `Client.subscribe`.
+
+    Taking an event acknowledges it. This side holds at most 1,024 events that were not taken; what
+    comes beyond is dropped by the broker, and the next event says how many were (`Event.missed`).
+    """
+
+    __slots__ = ("_closed", "_events", "_host", "_ready", "_wanted")
+
+    def __init__(self, host: _native.Host, *wanted: Any) -> None:
+        """Called by `Client.subscribe`."""
+        self._host = host
+        self._wanted = wanted
+        self._events: _native.Events | None = None
+        self._ready: list[Any] = []
+        self._closed = False
+
+    async def _open(self) -> Self:
+        if self._events is None and not self._closed:
+            self._events = await current().call(self._host.subscribe, *self._wanted)
+        return self
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self._open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._ready:
+            await self._open()
+            if self._events is None:
+                raise StopAsyncIteration
+            events = await current().call(self._events.next)
+            if events is None:
+                raise StopAsyncIteration
+            events.reverse()
+            self._ready = events
+        return Event(*self._ready.pop())
+
+    def close(self) -> None:
+        """Ends the subscription; who iterates comes to an end. Closing twice does no harm."""
+        self._closed = True
+        self._ready = []
+        events, self._events = self._events, None
+        if events is not None:
+            events.close()
+
+
+class Watch:
+    """What happens to a task, in order, to its end, as an async iterator; see `Client.watch`."""
+
+    __slots__ = ("_after", "_host", "_id", "_updates")
+
+    def __init__(self, host: _native.Host, id: str, after: int) -> None:  # noqa: A002
+        """Called by `Client.watch`."""
+        self._host = host
+        self._id = id
+        self._after = after
+        self._updates: _native.Updates | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Update:
+        updates = self._updates
+        if updates is None:
+            updates = await current().call(self._host.watch, self._id, self._after)
+            self._updates = updates
+        assert updates is not None
+        update = await current().call(updates.next)
+        if update is None:
+            raise StopAsyncIteration
+        return to_update(update)

@@ -1,0 +1,228 @@
+"""What the broker says, as Python sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from ._payload import Payload
+
+TaskState: TypeAlias = Literal[
+    "submitted",
+    "working",
+    "input-required",
+    "auth-required",
+    "completed",
+    "failed",
+    "canceled",
+    "rejected",
+]
+"""Where a task is in its life."""
+
+
+@dataclass(slots=True)
+class Reply(Payload):
+    """The answer to a request or the result of a task; empty if the agent gave none."""
+
+    id: str = ""
+    """The id of the request."""
+    agent: str | None = None
+    """The agent that answered, if the broker said which."""
+
+
+@dataclass(slots=True)
+class Acceptance:
+    """What the broker said when it accepted something."""
+
+    id: str
+    """The id of the message, and of the task if it is one: the first one's if this was a repeat."""
+    duplicate: bool
+    """Whether this was a repeat under an idempotency key."""
+    targets: int
+    """How many inboxes and subscriptions it went to."""
+    dropped: int
+    """How many were over their bound, so that it was dropped for them."""
+    parked: int
+    """How many of the inboxes nobody serves at the moment, so that it waits there."""
+
+
+@dataclass(slots=True)
+class Event(Payload):
+    """An event as its subscriber sees it."""
+
+    id: str = ""
+    """The id of the event."""
+    topic: str | None = None
+    """Where it was published; `None` if it was sent to its subscribers in another way."""
+    source: str | None = None
+    """The agent that published it; `None` for a client that is no agent."""
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """The free fields of its sender, in their order."""
+    missed: int = 0
+    """How many events were dropped right before this one because this side was too slow, or
+    because they had come to the end of their time to live."""
+
+
+@dataclass(slots=True)
+class TaskInfo:
+    """A task as it stands."""
+
+    id: str
+    """Its id."""
+    to: str
+    """Where it was sent."""
+    state: TaskState
+    """Where it is in its life."""
+    reason: str | None
+    """Why it is in that state, where there is a reason."""
+    agent: str | None
+    """The agent that holds it or held it last."""
+    source: str | None
+    """The agent that sent it; `None` for a client that is no agent."""
+    context: str | None
+    """The conversation that it belongs to."""
+    root: str | None
+    """The first ancestor in the chain of tasks that made it."""
+    attempts: int
+    """How many attempts were begun."""
+    progress: tuple[int, str] | None
+    """How far it is, from 0 to 100, and a text for people."""
+    result: Payload | None
+    """The answer, once it is completed."""
+    last_event: int
+    """The number of its latest event, after which a watch can go on."""
+    created_at: float
+    """When it was accepted, in seconds since the Unix epoch."""
+    updated_at: float
+    """When its state changed last, in seconds since the Unix epoch."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its state is final."""
+        return self.state in ("completed", "failed", "canceled", "rejected")
+
+
+@dataclass(slots=True)
+class AgentInfo:
+    """An agent of the directory."""
+
+    id: str
+    """Its id."""
+    name: str
+    """A name for people; empty for none but the id."""
+    description: str
+    """What it does."""
+    types: list[str]
+    """What kinds of agent it is."""
+    skills: list[str]
+    """The skills that it offers."""
+    capabilities: list[str]
+    """What it can do besides."""
+    labels: dict[str, str]
+    """Free pairs for lookup."""
+    region: str
+    """Where it runs."""
+    version: str
+    """The version of its code."""
+    presence: Literal["starting", "ready", "busy", "draining", "offline"]
+    """How present it is."""
+    sessions: int
+    """How many sessions it has."""
+    in_flight: int
+    """How many deliveries its sessions hold."""
+    waiting: int
+    """How many messages wait in its own inbox."""
+
+
+@dataclass(slots=True)
+class StatusUpdate:
+    """The state of a task changed."""
+
+    number: int
+    """Its number in the sequence of the task."""
+    at: float
+    """When it happened, in seconds since the Unix epoch."""
+    state: TaskState
+    """The new state."""
+    reason: str | None
+    """Why, where there is a reason."""
+
+
+@dataclass(slots=True)
+class ArtifactUpdate:
+    """A piece of a result."""
+
+    number: int
+    """Its number in the sequence of the task."""
+    at: float
+    """When it was made, in seconds since the Unix epoch."""
+    name: str
+    """Which artifact of the task."""
+    payload: Payload
+    """The piece."""
+    append: bool
+    """Whether it continues the artifact; otherwise it begins it anew."""
+    last: bool
+    """Whether it completes the artifact."""
+
+
+@dataclass(slots=True)
+class MessageUpdate:
+    """A message that belongs to the task: its caller's answer, or the agent's question."""
+
+    number: int
+    """Its number in the sequence of the task."""
+    at: float
+    """When it was said, in seconds since the Unix epoch."""
+    source: str | None
+    """The agent that said it; `None` for a caller that is no agent."""
+    payload: Payload
+    """What was said."""
+
+
+@dataclass(slots=True)
+class ProgressUpdate:
+    """How far a task is. It has no number: only the latest counts."""
+
+    percent: int
+    """From 0 to 100."""
+    text: str
+    """What is being done, for people."""
+
+
+@dataclass(slots=True)
+class GapUpdate:
+    """Events between two numbers are no longer kept."""
+
+    first: int
+    """The first missing number."""
+    last: int
+    """The last missing number."""
+
+
+Update: TypeAlias = "StatusUpdate | ArtifactUpdate | MessageUpdate | ProgressUpdate | GapUpdate"
+"""What a watcher of a task is told."""
+
+
+def to_update(said: tuple[Any, ...]) -> Update:
+    """An update from what the runtime said."""
+    kind, *fields = said
+    if kind == "status":
+        return StatusUpdate(*fields)
+    if kind == "artifact":
+        number, at, name, payload, append, last = fields
+        return ArtifactUpdate(number, at, name, Payload(*payload), append, last)
+    if kind == "message":
+        number, at, source, payload = fields
+        return MessageUpdate(number, at, source, Payload(*payload))
+    if kind == "progress":
+        return ProgressUpdate(*fields)
+    return GapUpdate(*fields)
+
+
+def to_task(said: dict[str, Any]) -> TaskInfo:
+    """A task from what the runtime said."""
+    result = said["result"]
+    if result is not None:
+        said["result"] = Payload(*result)
+    return TaskInfo(**said)

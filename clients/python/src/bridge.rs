@@ -1,0 +1,306 @@
+//! What an event loop of Python waits for, and what the runtime has for it.
+//!
+//! A call of Python becomes a future that is polled on the loop's own thread: at once, and again
+//! when it was woken. What has become ready on other threads gathers here, and the loop is woken
+//! once for all of it.
+
+use crate::delivery::Delivery;
+use crate::fork::Guarded;
+use crate::wake::Wake;
+use crate::{errors, runtime};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use std::collections::HashMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use trunkline_agent::Task;
+
+/// What a call comes to, made into a Python object on the loop's thread.
+pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+
+type Call = Pin<Box<dyn Future<Output = Finish> + Send>>;
+
+/// Most of what has become ready that is handed over before other callbacks of the loop have
+/// their turn.
+const TURN: usize = 1024;
+
+/// The bridge between an event loop and the runtime.
+#[pyclass(frozen, module = "trunkline._native")]
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    pub(crate) shared: Guarded<Arc<Shared>>,
+}
+
+/// See the module.
+pub(crate) struct Shared {
+    wake: Wake,
+    state: Mutex<State>,
+    /// Calls that are not done and not being polled. Not held while one is polled.
+    calls: Mutex<HashMap<u64, (Call, std::task::Waker)>>,
+    next: AtomicU64,
+    /// Whether the loop's thread looks at the queue by itself before it rests.
+    busy: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Vec<Item>,
+    /// Whether the loop was woken and has not looked yet.
+    woken: bool,
+    closed: bool,
+}
+
+/// What the loop is to do.
+pub(crate) enum Item {
+    /// A call is to be polled.
+    Poll(u64),
+    /// A delivery is to be handled.
+    Job(Job),
+    /// A delivery is no longer to be handled.
+    CallOff { agent: u64, job: u64 },
+}
+
+/// A delivery for a handler in Python.
+pub(crate) struct Job {
+    pub(crate) agent: u64,
+    pub(crate) handler: usize,
+    pub(crate) number: u64,
+    pub(crate) task: Task,
+    pub(crate) end: crate::handler::End,
+}
+
+struct Waker {
+    shared: Weak<Shared>,
+    call: u64,
+}
+
+impl std::task::Wake for Waker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.push(Item::Poll(self.call));
+        }
+    }
+}
+
+impl Shared {
+    /// Leaves something for the loop. Tells whether it will ever look.
+    pub(crate) fn push(&self, item: Item) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        state.queue.push(item);
+        let wake = !state.woken && !self.busy.load(Ordering::Relaxed);
+        state.woken |= wake;
+        drop(state);
+        if wake {
+            self.wake.wake();
+        }
+        true
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn take(&self, into: &mut Vec<Item>) {
+        let mut state = self.state.lock();
+        std::mem::swap(&mut state.queue, into);
+        state.woken = false;
+    }
+
+    /// The loop's thread rests or does something else: whoever has something for it wakes it.
+    fn rest(&self) {
+        let mut state = self.state.lock();
+        self.busy.store(false, Ordering::Relaxed);
+        let wake = !state.queue.is_empty() && !state.woken;
+        state.woken |= wake;
+        drop(state);
+        if wake {
+            self.wake.wake();
+        }
+    }
+
+    /// Polls a call once.
+    fn poll(self: &Arc<Self>, number: u64) -> Option<Finish> {
+        let (mut call, waker) = self.calls.lock().remove(&number)?;
+        let polled = poll_caught(&mut call, &waker);
+        if polled.is_none() {
+            self.calls.lock().insert(number, (call, waker));
+        }
+        polled
+    }
+
+    fn close(&self) {
+        let queue = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.queue)
+        };
+        let calls = std::mem::take(&mut *self.calls.lock());
+        drop((queue, calls));
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Outside of the lock, because what is dropped may have something to say.
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+fn poll_caught(call: &mut Call, waker: &std::task::Waker) -> Option<Finish> {
+    let mut context = Context::from_waker(waker);
+    match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut context))) {
+        Ok(Poll::Pending) => None,
+        Ok(Poll::Ready(finish)) => Some(finish),
+        Err(_) => Some(Box::new(|py| {
+            let message = "the runtime failed within itself; what was asked for may have been done";
+            Err(errors::of_kind(py, "InternalError", message))
+        })),
+    }
+}
+
+impl Bridge {
+    /// Starts a call: what it comes to if that is known at once, else its number, under which
+    /// `drain` will tell.
+    pub(crate) fn start(
+        &self,
+        py: Python<'_>,
+        call: impl Future<Output = Finish> + Send + 'static,
+    ) -> PyResult<Py<PyAny>> {
+        let runtime = runtime::get(py)?;
+        let shared = &*self.shared;
+        let number = shared.next_number();
+        let finished = py.detach(|| {
+            let _entered = runtime.enter();
+            let mut call: Call = Box::pin(call);
+            let waker = Arc::new(Waker { shared: Arc::downgrade(shared), call: number });
+            let waker = std::task::Waker::from(waker);
+            // What one call makes ready for others of this loop wakes it once, afterwards. That may
+            // be this very call, which is found then.
+            shared.busy.store(true, Ordering::Relaxed);
+            let polled = poll_caught(&mut call, &waker);
+            if polled.is_none() {
+                shared.calls.lock().insert(number, (call, waker));
+            }
+            shared.rest();
+            polled
+        });
+        match finished {
+            Some(finish) => finish(py),
+            None => Ok(number.into_pyobject(py)?.into_any().unbind()),
+        }
+    }
+}
+
+#[pymethods]
+impl Bridge {
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        runtime::get(py)?;
+        let wake = Wake::new().map_err(|error| {
+            let message = format!("no way to wake the event loop: {error}");
+            errors::of_kind(py, "UnavailableError", &message)
+        })?;
+        let shared = Shared {
+            wake,
+            state: Mutex::default(),
+            calls: Mutex::default(),
+            next: AtomicU64::new(1),
+            busy: AtomicBool::new(false),
+        };
+        Ok(Self { shared: Guarded::new(Arc::new(shared)) })
+    }
+
+    /// The file descriptor that can be read when there is something to drain.
+    fn fileno(&self) -> i32 {
+        self.shared.wake.descriptor()
+    }
+
+    /// What calls have come to, deliveries to be handled, and those to be called off: three lists.
+    fn drain<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>)> {
+        let runtime = runtime::get(py)?;
+        let shared = &*self.shared;
+        let (done, jobs, off) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
+        let (finished, begun, called_off) = py.detach(|| {
+            shared.wake.clear();
+            let _entered = runtime.enter();
+            shared.busy.store(true, Ordering::Relaxed);
+            let (mut finished, mut begun, mut called_off) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut items, mut taken) = (Vec::new(), 0);
+            while taken < TURN {
+                shared.take(&mut items);
+                if items.is_empty() {
+                    break;
+                }
+                taken += items.len();
+                for item in items.drain(..) {
+                    match item {
+                        Item::Poll(number) => {
+                            let polled = shared.poll(number);
+                            finished.extend(polled.map(|finish| (number, finish)));
+                        }
+                        Item::Job(job) => begun.push(job),
+                        Item::CallOff { agent, job } => called_off.push((agent, job)),
+                    }
+                }
+            }
+            shared.rest();
+            (finished, begun, called_off)
+        });
+        for (number, finish) in finished {
+            match finish(py) {
+                Ok(value) => done.append((number, true, value))?,
+                Err(error) => done.append((number, false, error.into_value(py)))?,
+            }
+        }
+        for Job { agent, handler, number, task, end } in begun {
+            let delivery = Bound::new(py, Delivery::new(task, end))?;
+            jobs.append((agent, handler, number, delivery))?;
+        }
+        for one in called_off {
+            off.append(one)?;
+        }
+        Ok((done, jobs, off))
+    }
+
+    /// Nobody waits for a call any longer.
+    fn forget(&self, py: Python<'_>, call: u64) -> PyResult<()> {
+        let Some(runtime) = runtime::to_end(py)? else { return Ok(()) };
+        py.detach(|| {
+            let _entered = runtime.enter();
+            let call = self.shared.calls.lock().remove(&call);
+            drop(call);
+        });
+        Ok(())
+    }
+
+    /// The loop looks no more: calls are given up, and handlers give back what they were handed.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(runtime) = runtime::to_end(py)? else { return Ok(()) };
+        py.detach(|| {
+            let _entered = runtime.enter();
+            self.shared.close();
+        });
+        Ok(())
+    }
+}

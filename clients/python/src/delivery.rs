@@ -1,0 +1,179 @@
+//! A delivery in the hands of its handler.
+
+use crate::bridge::Bridge;
+use crate::fork::Guarded;
+use crate::handler::End;
+use crate::speaker::{self, Speaker};
+use crate::{errors, payload, settings, values};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use trunkline_agent::{HandlerError, Task};
+use trunkline_types::{Outcome, PauseReason};
+
+/// One delivery, and where its end is told.
+#[pyclass(frozen, module = "trunkline._native")]
+pub(crate) struct Delivery {
+    task: Guarded<Task>,
+    end: Mutex<Option<End>>,
+}
+
+impl Delivery {
+    pub(crate) fn new(task: Task, end: End) -> Self {
+        Self { task: Guarded::new(task), end: Mutex::new(Some(end)) }
+    }
+
+    fn ended(&self, outcome: Outcome) {
+        let end = self.end.lock().take();
+        if let Some(end) = end {
+            // Whoever called it off has told how it ended.
+            let _ = end.send(outcome);
+        }
+    }
+}
+
+#[pymethods]
+impl Delivery {
+    #[getter]
+    fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        payload::given(py, self.task.payload())
+    }
+
+    #[getter]
+    fn id(&self) -> String {
+        self.task.id().to_string()
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.task.envelope().kind.as_str()
+    }
+
+    #[getter]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        values::headers(py, self.task.envelope())
+    }
+
+    #[getter]
+    fn context(&self) -> Option<&str> {
+        self.task.context().map(trunkline_types::ContextId::as_str)
+    }
+
+    #[getter]
+    fn source(&self) -> Option<&str> {
+        self.task.source().map(trunkline_types::AgentId::as_str)
+    }
+
+    #[getter]
+    fn skill(&self) -> Option<&str> {
+        self.task.skill().map(trunkline_types::SkillName::as_str)
+    }
+
+    #[getter]
+    fn topic(&self) -> Option<&str> {
+        self.task.topic().map(trunkline_types::Topic::as_str)
+    }
+
+    #[getter]
+    fn traceparent(&self) -> Option<&str> {
+        self.task.envelope().traceparent.as_deref()
+    }
+
+    #[getter]
+    fn is_task(&self) -> bool {
+        self.task.is_task()
+    }
+
+    #[getter]
+    fn attempt(&self) -> u32 {
+        self.task.attempt()
+    }
+
+    #[getter]
+    fn remaining(&self) -> Option<f64> {
+        self.task.remaining().map(|span| span.as_secs_f64())
+    }
+
+    #[getter]
+    fn messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for message in self.task.messages() {
+            list.append(payload::given(py, message)?)?;
+        }
+        Ok(list)
+    }
+
+    #[getter]
+    fn cancelled(&self) -> bool {
+        self.task.is_cancelled()
+    }
+
+    fn speak(
+        &self,
+        bridge: &Bridge,
+        verb: &str,
+        to: &str,
+        data: &Bound<'_, PyBytes>,
+        content_type: &str,
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        Speaker::Task(&self.task).speak(bridge, verb, to, data, content_type, said)
+    }
+
+    fn progress(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        percent: u8,
+        text: String,
+    ) -> PyResult<Py<PyAny>> {
+        let task = self.task.clone();
+        bridge.start(py, async move { speaker::nothing(task.progress(percent, text).await) })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "Python calls it by position")]
+    fn artifact(
+        &self,
+        bridge: &Bridge,
+        name: String,
+        data: &Bound<'_, PyBytes>,
+        content_type: &str,
+        append: bool,
+        last: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let (task, chunk) = (self.task.clone(), payload::taken(data, content_type));
+        bridge.start(data.py(), async move {
+            speaker::nothing(task.artifact(&name, chunk, append, last).await)
+        })
+    }
+
+    /// The work is done, with this answer or none.
+    fn complete(&self, data: Option<&Bound<'_, PyBytes>>, content_type: &str) {
+        let reply = data.map(|data| payload::taken(data, content_type));
+        self.ended(Outcome::Complete { reply });
+    }
+
+    /// The work waits for its caller.
+    fn pause(&self, auth: bool, data: Option<&Bound<'_, PyBytes>>, content_type: &str) {
+        let reason = if auth { PauseReason::Auth } else { PauseReason::Input };
+        let message = data.map(|data| payload::taken(data, content_type));
+        self.ended(HandlerError::pause(reason, message).into_outcome());
+    }
+
+    /// The work ends in another way: `retry`, `fail`, `reject`, `dead-letter` or `release`.
+    fn give_up(&self, py: Python<'_>, how: &str, reason: &str, after: Option<f64>) -> PyResult<()> {
+        let error = match (how, after) {
+            ("retry", None) => HandlerError::retry(reason),
+            ("retry", Some(after)) => {
+                HandlerError::retry_after(reason, settings::seconds(py, after)?)
+            }
+            ("fail", _) => HandlerError::fail(reason),
+            ("reject", _) => HandlerError::reject(reason),
+            ("dead-letter", _) => HandlerError::dead_letter(reason),
+            ("release", _) => HandlerError::release(),
+            (how, _) => return Err(errors::invalid(py, format!("no delivery ends by '{how}'"))),
+        };
+        self.ended(error.into_outcome());
+        Ok(())
+    }
+}

@@ -1,0 +1,309 @@
+//! A broker in this process or a way to one elsewhere, and everything that is asked of it.
+
+use crate::bridge::{Bridge, Finish};
+use crate::fork::Guarded;
+use crate::settings::{parsed, seconds, text, unknown};
+use crate::speaker::{self, Speaker};
+use crate::streams::{Events, Updates};
+use crate::{errors, payload, runtime, values};
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use trunkline_agent::{Host as _, Session};
+use trunkline_broker::{Broker, BrokerConfig};
+use trunkline_client::{Client, ClientConfig};
+use trunkline_types::session::{Connector, Subscription};
+use trunkline_types::{AgentFilter, MessageId, TaskFilter, TenantId, TopicPattern};
+
+/// See the module.
+#[pyclass(frozen, module = "trunkline._native")]
+pub(crate) struct Host {
+    connector: Guarded<Arc<dyn Connector>>,
+    /// The broker, if it is in this process.
+    broker: Guarded<Option<Broker>>,
+    closed: AtomicBool,
+}
+
+impl Host {
+    /// The way to the broker.
+    ///
+    /// # Errors
+    /// It was closed.
+    pub(crate) fn open(&self, py: Python<'_>) -> PyResult<&Arc<dyn Connector>> {
+        if self.closed.load(Ordering::Relaxed) {
+            let what = if self.broker.is_some() { "broker" } else { "client" };
+            let message = format!("this {what} was closed; make another to go on");
+            return Err(errors::of_kind(py, "ClosedError", &message));
+        }
+        Ok(&self.connector)
+    }
+
+    pub(crate) fn is_remote(&self) -> bool {
+        self.broker.is_none()
+    }
+
+    /// Starts a call over the session that all calls share.
+    fn ask<F, W>(&self, py: Python<'_>, bridge: &Bridge, what: F) -> PyResult<Py<PyAny>>
+    where
+        F: FnOnce(Session) -> W + Send + 'static,
+        W: Future<Output = Finish> + Send + 'static,
+    {
+        let connector = Arc::clone(self.open(py)?);
+        bridge.start(py, async move {
+            match connector.shared_session().await {
+                Ok(session) => what(session).await,
+                Err(refusal) => speaker::nothing(Err(refusal)),
+            }
+        })
+    }
+}
+
+#[pymethods]
+impl Host {
+    /// Opens a broker in this process, in memory or in a data directory.
+    #[staticmethod]
+    fn broker(py: Python<'_>, data: Option<PathBuf>) -> PyResult<Self> {
+        let runtime = runtime::get(py)?;
+        let config = data.map_or_else(BrokerConfig::ephemeral, BrokerConfig::durable);
+        let opened = py.detach(|| runtime.block_on(Broker::open(config)));
+        let broker =
+            opened.map_err(|error| errors::of_kind(py, "OpenError", &error.to_string()))?;
+        let connector: Arc<dyn Connector> = Arc::new(broker.clone());
+        Ok(Self {
+            connector: Guarded::new(connector),
+            broker: Guarded::new(Some(broker)),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes a way to a broker elsewhere. Nothing is dialled yet.
+    #[staticmethod]
+    fn client(
+        py: Python<'_>,
+        url: &str,
+        principal: Option<String>,
+        tenant: Option<&str>,
+        transport: &str,
+    ) -> PyResult<Self> {
+        runtime::get(py)?;
+        let mut config = ClientConfig::new(url);
+        config.principal = principal;
+        if let Some(tenant) = tenant {
+            config.tenant = parsed::<TenantId>(py, tenant)?;
+        }
+        config.transport = parsed(py, transport)?;
+        let client = Client::new(&config).map_err(|refusal| errors::refused(py, &refusal))?;
+        let connector: Arc<dyn Connector> = Arc::new(client);
+        Ok(Self {
+            connector: Guarded::new(connector),
+            broker: Guarded::new(None),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing more. A broker is shut down in order, its sessions given `grace` seconds.
+    fn close(&self, py: Python<'_>, bridge: &Bridge, grace: f64) -> PyResult<Py<PyAny>> {
+        let grace = seconds(py, grace)?;
+        let first = !self.closed.swap(true, Ordering::Relaxed);
+        let (broker, connector) = (self.broker.clone(), Arc::clone(&self.connector));
+        bridge.start(py, async move {
+            match broker {
+                Some(broker) => {
+                    // On its own, so that it comes to its end also if nobody waits for it.
+                    let drained = tokio::spawn(async move { broker.drain(grace).await });
+                    let _ = drained.await;
+                }
+                None if first => {
+                    if let Ok(session) = connector.shared_session().await {
+                        session.close();
+                    }
+                }
+                None => {}
+            }
+            speaker::nothing(Ok(()))
+        })
+    }
+
+    /// As [`Host::close`] for a broker, for a process that is about to end.
+    fn close_now(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
+        let grace = seconds(py, grace)?;
+        self.closed.store(true, Ordering::Relaxed);
+        let Some(runtime) = runtime::to_end(py)? else { return Ok(()) };
+        if let Some(broker) = &*self.broker {
+            py.detach(|| runtime.block_on(broker.drain(grace)));
+        }
+        Ok(())
+    }
+
+    fn speak(
+        &self,
+        bridge: &Bridge,
+        verb: &str,
+        to: &str,
+        data: &Bound<'_, PyBytes>,
+        content_type: &str,
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let host = self.open(data.py())?;
+        Speaker::Host(host).speak(bridge, verb, to, data, content_type, said)
+    }
+
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        pattern: &str,
+        filter: Option<&str>,
+        group: Option<&str>,
+        drop_oldest: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let subscription = subscription(py, pattern, filter, group, drop_oldest)?;
+        self.ask(py, bridge, |session| async move {
+            speaker::done(session.subscribe_with(subscription).await, |py, events| {
+                Events::new(events).into_py_any(py)
+            })
+        })
+    }
+
+    fn task(&self, py: Python<'_>, bridge: &Bridge, id: &str) -> PyResult<Py<PyAny>> {
+        let id: MessageId = parsed(py, id)?;
+        self.ask(py, bridge, move |session| async move {
+            speaker::done(session.task(id).await, |py, task| {
+                values::snapshot(py, &task)?.into_py_any(py)
+            })
+        })
+    }
+
+    fn tasks(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        wanted: &Bound<'_, PyDict>,
+    ) -> PyResult<Py<PyAny>> {
+        let filter = task_filter(wanted)?;
+        self.ask(py, bridge, |session| async move {
+            speaker::done(session.tasks(filter).await, |py, page| values::tasks(py, &page))
+        })
+    }
+
+    fn wait(&self, py: Python<'_>, bridge: &Bridge, id: &str) -> PyResult<Py<PyAny>> {
+        let id: MessageId = parsed(py, id)?;
+        self.ask(py, bridge, move |session| async move { speaker::replied(session.wait(id).await) })
+    }
+
+    fn watch(&self, py: Python<'_>, bridge: &Bridge, id: &str, after: u64) -> PyResult<Py<PyAny>> {
+        let id: MessageId = parsed(py, id)?;
+        self.ask(py, bridge, move |session| async move {
+            speaker::done(session.watch(id, after).await, |py, updates| {
+                Updates::new(updates).into_py_any(py)
+            })
+        })
+    }
+
+    fn cancel(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        id: &str,
+        reason: String,
+        descendants: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let id: MessageId = parsed(py, id)?;
+        self.ask(py, bridge, move |session| async move {
+            let called_off = if descendants {
+                session.cancel_with_descendants(id, reason).await
+            } else {
+                session.cancel(id, reason).await.map(|()| 1)
+            };
+            // A bare number would be taken for that of a call.
+            speaker::done(called_off, |py, messages| (messages,).into_py_any(py))
+        })
+    }
+
+    fn continue_task(
+        &self,
+        bridge: &Bridge,
+        id: &str,
+        data: &Bound<'_, PyBytes>,
+        content_type: &str,
+    ) -> PyResult<Py<PyAny>> {
+        let py = data.py();
+        let id: MessageId = parsed(py, id)?;
+        let payload = payload::taken(data, content_type);
+        self.ask(py, bridge, move |session| async move {
+            speaker::nothing(session.continue_task(id, payload).await)
+        })
+    }
+
+    /// Agents by skill and from the one after `after`, and the cursor for more.
+    fn agents(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        skill: Option<&str>,
+        after: Option<&str>,
+    ) -> PyResult<Py<PyAny>> {
+        let filter = AgentFilter {
+            skill: skill.map(|skill| parsed(py, skill)).transpose()?,
+            after: after.map(|after| parsed(py, after)).transpose()?,
+            ..AgentFilter::default()
+        };
+        self.ask(py, bridge, |session| async move {
+            speaker::done(session.agents(filter).await, |py, page| {
+                let agents = page.agents.iter().map(|agent| values::agent(py, agent));
+                let agents = agents.collect::<PyResult<Vec<_>>>()?;
+                (agents, page.next.map(|next| next.to_string())).into_py_any(py)
+            })
+        })
+    }
+}
+
+/// A subscription to some events of topics.
+pub(crate) fn subscription(
+    py: Python<'_>,
+    pattern: &str,
+    filter: Option<&str>,
+    group: Option<&str>,
+    drop_oldest: bool,
+) -> PyResult<Subscription> {
+    let pattern: TopicPattern =
+        TopicPattern::new(pattern).map_err(|error| errors::invalid(py, error))?;
+    let mut subscription = Subscription::new(pattern);
+    if let Some(filter) = filter {
+        subscription = subscription.filter(parsed(py, filter)?);
+    }
+    if let Some(group) = group {
+        subscription = subscription.group(parsed(py, group)?);
+    }
+    Ok(if drop_oldest { subscription.drop_oldest() } else { subscription })
+}
+
+fn task_filter(wanted: &Bound<'_, PyDict>) -> PyResult<TaskFilter> {
+    let mut filter = TaskFilter::default();
+    for (name, value) in wanted.iter() {
+        match name.cast::<PyString>()?.to_cow()?.as_ref() {
+            "states" => {
+                for state in value.try_iter()? {
+                    filter.states.push(text(&state?)?);
+                }
+            }
+            "skill" => filter.skill = Some(text(&value)?),
+            "agent" => filter.agent = Some(text(&value)?),
+            "context" => filter.context_id = Some(text(&value)?),
+            "root" => filter.root_id = Some(text(&value)?),
+            "before" => filter.before = Some(text(&value)?),
+            "limit" => filter.limit = value.extract()?,
+            name => return Err(unknown(wanted.py(), name)),
+        }
+    }
+    Ok(filter)
+}

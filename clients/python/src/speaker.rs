@@ -1,0 +1,129 @@
+//! Who sends: a client, an agent, or the handler of a delivery.
+
+use crate::bridge::{Bridge, Finish};
+use crate::{errors, options, payload, settings, values};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::sync::Arc;
+use trunkline_agent::{
+    Acceptance, Host as _, MessageBuilder, Reply, RequestBuilder, RequestError, SendBuilder,
+    Session, Task,
+};
+use trunkline_types::session::Connector;
+use trunkline_types::{Destination, Payload, Refusal};
+
+/// See the module.
+pub(crate) enum Speaker<'a> {
+    /// The session that the calls of a client share.
+    Host(&'a Arc<dyn Connector>),
+    /// An agent's own session.
+    Agent(&'a Session),
+    /// A handler at work.
+    Task(&'a Task),
+}
+
+impl Speaker<'_> {
+    /// Sends something and starts the call for what comes of it: by `verb` a request and its
+    /// reply, a task and its acceptance or its result, or a message and its acceptance.
+    pub(crate) fn speak(
+        &self,
+        bridge: &Bridge,
+        verb: &str,
+        to: &str,
+        data: &Bound<'_, PyBytes>,
+        content_type: &str,
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = data.py();
+        let to: Destination = settings::parsed(py, to)?;
+        let payload = payload::taken(data, content_type);
+        match verb {
+            "request" => {
+                let mut request = self.request(to, payload);
+                if let Some(said) = said {
+                    let (told, timeout) = options::apply(request, said)?;
+                    request = match timeout {
+                        Some(span) => told.timeout(span),
+                        None => told,
+                    };
+                }
+                bridge.start(py, async move { replied(request.await) })
+            }
+            "send" | "wait" => {
+                let (mut send, mut wait) = (self.send(to, payload), verb == "wait");
+                if let Some(said) = said {
+                    let (told, timeout) = options::apply(send, said)?;
+                    wait |= timeout.is_some();
+                    send = match timeout {
+                        Some(span) => told.wait_at_most(span),
+                        None => told,
+                    };
+                }
+                if wait {
+                    bridge.start(py, async move { replied(send.wait().await) })
+                } else {
+                    bridge.start(py, async move { accepted(send.await) })
+                }
+            }
+            _ => {
+                let mut message = self.tell(to, payload);
+                if let Some(said) = said {
+                    message = options::apply(message, said)?.0;
+                }
+                bridge.start(py, async move { accepted(message.await) })
+            }
+        }
+    }
+
+    fn request(&self, to: Destination, payload: Payload) -> RequestBuilder {
+        match self {
+            Self::Host(host) => host.request(to, payload),
+            Self::Agent(session) => session.request(to, payload),
+            Self::Task(task) => task.request(to, payload),
+        }
+    }
+
+    fn send(&self, to: Destination, payload: Payload) -> SendBuilder {
+        match self {
+            Self::Host(host) => host.send(to, payload),
+            Self::Agent(session) => session.send(to, payload),
+            Self::Task(task) => task.send(to, payload),
+        }
+    }
+
+    fn tell(&self, to: Destination, payload: Payload) -> MessageBuilder {
+        match self {
+            Self::Host(host) => host.tell(to, payload),
+            Self::Agent(session) => session.tell(to, payload),
+            Self::Task(task) => task.tell(to, payload),
+        }
+    }
+}
+
+/// A reply, or why there is none.
+pub(crate) fn replied(result: Result<Reply, RequestError>) -> Finish {
+    Box::new(move |py| match result {
+        Ok(reply) => values::reply(py, &reply),
+        Err(error) => Err(errors::unanswered(py, &error)),
+    })
+}
+
+fn accepted(result: Result<Acceptance, Refusal>) -> Finish {
+    done(result, |py, acceptance| values::acceptance(py, &acceptance))
+}
+
+/// What a call came to, or its refusal.
+pub(crate) fn done<T: Send + 'static>(
+    result: Result<T, Refusal>,
+    value: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+) -> Finish {
+    Box::new(move |py| match result {
+        Ok(it) => value(py, it),
+        Err(refusal) => Err(errors::refused(py, &refusal)),
+    })
+}
+
+/// That a call is done, or its refusal.
+pub(crate) fn nothing(result: Result<(), Refusal>) -> Finish {
+    done(result, |py, ()| Ok(py.None()))
+}

@@ -1,0 +1,251 @@
+"""What cannot work is told as an exception of our own: never a panic, never a hang."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trunkline
+from trunkline import _payload, errors
+from trunkline._spans import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trunkline import Client, Task
+
+
+def idle() -> trunkline.Agent:
+    agent = trunkline.Agent("idle")
+
+    @agent.task("idle")
+    async def rest(_: Task) -> None:
+        return None
+
+    return agent
+
+
+async def test_a_closed_client_says_so(client: Client) -> None:
+    waiting = asyncio.ensure_future(client.request("skill:nobody", timeout="100ms"))
+    events = await client.subscribe("a")
+    next_event = asyncio.ensure_future(anext(events))
+    # Both begin to wait.
+    await asyncio.sleep(0)
+    await client.publish("b")
+    await client.close()
+    await client.close()
+    assert client.closed
+    hanging: list[asyncio.Future[Any]] = [waiting, next_event]
+    for hung in hanging:
+        with pytest.raises((errors.UnavailableError, errors.ExpiredError)):
+            await asyncio.wait_for(hung, 20)
+    for call in (
+        client.publish("a"),
+        client.request("skill:a"),
+        client.task("0192f0c1-2d3e-7000-8000-00000000002a"),
+        anext(client.subscribe("a")),
+        idle().start(client),
+    ):
+        with pytest.raises(errors.ClosedError, match="was closed; make another"):
+            await call
+
+
+MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda c: c.request("planet:mars"), "unknown destination 'planet:mars'"),
+    (lambda c: c.request("skill:a b"), "a b"),
+    (lambda c: c.request(5), "int"),
+    (lambda c: c.send("skill:a", priority="huge"), "unknown priority 'huge'"),
+    (lambda c: c.send("skill:a", priority=5), "int"),
+    (lambda c: c.send("skill:a", attempts=-1), "out of range"),
+    (lambda c: c.send("skill:a", ttl="soon"), "'soon' is no span of time"),
+    (lambda c: c.send("skill:a", ttl=-1), "the least is 0"),
+    (lambda c: c.send("skill:a", ttl=1e300), "out of range"),
+    (lambda c: c.send("skill:a", colour="red"), "no setting 'colour'"),
+    (lambda c: c.send("skill:a", absent="sulk"), "one of park, fail, discard"),
+    (lambda c: c.send("skill:a", headers={"a": 1}), "int"),
+    (lambda c: c.task("x"), "'x' is no message id"),
+    (lambda c: c.publish("a..b"), "a..b"),
+    (lambda c: anext(c.subscribe("")), "empty"),
+    (lambda c: anext(c.watch("x")), "'x' is no message id"),
+    (lambda c: anext(c.tasks(limit=0)), "the least is 1"),
+    (lambda c: anext(c.tasks(states=["lost"])), "unknown task state 'lost'"),
+]
+
+
+@pytest.mark.parametrize(("call", "text"), MISTAKES)
+async def test_what_is_malformed_is_named(
+    client: Client, call: Callable[[Client], Any], text: str
+) -> None:
+    with pytest.raises(errors.InvalidError, match=text):
+        await call(client)
+
+
+@pytest.mark.parametrize("value", [object(), {1: object()}, float("nan"), {"a"}])
+async def test_what_cannot_be_sent_is_named(client: Client, value: Any) -> None:
+    if value != value and _payload.orjson is not None:
+        pytest.skip("orjson writes null for it")
+    with pytest.raises(errors.PayloadError, match="cannot be sent as JSON"):
+        await client.publish("a", value)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_coroutine_that_was_not_awaited_is_named(client: Client) -> None:
+    with pytest.raises(errors.PayloadError, match="await it and send what it returns"):
+        await client.publish("a", asyncio.sleep(0))
+
+
+async def test_an_answer_that_is_no_json_is_named(client: Client) -> None:
+    async with client.subscribe("a") as events:
+        await client.publish("a")
+        event = await anext(events)
+        with pytest.raises(errors.PayloadError, match="no bytes are no JSON"):
+            _ = event.json
+
+
+async def test_an_agent_is_described_before_it_runs(client: Client) -> None:
+    lacking = trunkline.Agent("lacking", skills=["a"])
+    with pytest.raises(errors.UsageError, match=r"no handler for its skill 'a'"):
+        await lacking.start(client)
+    with pytest.raises(errors.InvalidError, match=r"give a list, such as \['a'\]"):
+        trunkline.Agent("text", skills="a")
+    with pytest.raises(errors.InvalidError, match="the range is 1 to 4096"):
+        trunkline.Agent("many").task("a", concurrency=0)(print)
+    agent = idle()
+    with pytest.raises(errors.ClosedError, match="does not run"):
+        await agent.publish("a")
+    await agent.start(client)
+    async with agent:
+        with pytest.raises(errors.UsageError, match="runs already"):
+            await agent.start(client)
+        with pytest.raises(errors.UsageError, match="give it its handlers before"):
+            agent.message(print)
+    await agent.stop()
+    bad = trunkline.Agent("no id")
+    bad.message(print)
+    with pytest.raises(errors.InvalidError, match="no id"):
+        await bad.start(client)
+    # What failed to start can be started once the mistake is mended.
+    await agent.start(client)
+    await agent.stop()
+
+
+def test_there_has_to_be_an_event_loop() -> None:
+    broker = trunkline.Broker()
+    with pytest.raises(errors.LoopError, match="no event loop runs here"):
+        broker.publish("a").send(None)
+
+
+def test_a_client_serves_several_event_loops_and_an_agent_one() -> None:
+    broker, agent = trunkline.Broker(), idle()
+
+    async def begin() -> None:
+        await agent.start(broker)
+        await broker.request("skill:idle")
+
+        async def elsewhere() -> None:
+            # The agent answers on its own loop.
+            assert (await broker.request("skill:idle")).agent == "idle"
+            with pytest.raises(errors.LoopError, match="runs on another event loop"):
+                await agent.stop()
+
+        await asyncio.to_thread(asyncio.run, elsewhere())
+        await agent.stop()
+
+    asyncio.run(begin())
+    asyncio.run(begin())
+
+
+def test_a_loop_that_ends_without_stopping_its_agent_gives_its_work_back() -> None:
+    broker = trunkline.Broker()
+    first, second = trunkline.Agent("first"), trunkline.Agent("second")
+
+    async def leave() -> str:
+        begun = asyncio.Event()
+
+        @first.task("work")
+        async def work(_: Task) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        await first.start(broker)
+        sent = await broker.send("skill:work")
+        await begun.wait()
+        return sent.id
+
+    async def take_over(sent: str) -> str:
+        @second.task("work")
+        async def work(_: Task) -> str:
+            return "done"
+
+        await second.start(broker)
+        async with second:
+            return (await asyncio.wait_for(broker.wait(sent), 20)).text
+
+    assert asyncio.run(take_over(asyncio.run(leave()))) == "done"
+
+
+def test_a_loop_that_watches_no_descriptors_is_named() -> None:
+    class Blind(asyncio.SelectorEventLoop):
+        def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+            raise NotImplementedError
+
+    # Its own wake-up is watched by other means.
+    loop = asyncio.new_event_loop()
+    loop.add_reader = Blind.add_reader.__get__(loop)  # type: ignore[method-assign]
+    try:
+        with pytest.raises(errors.LoopError, match="use asyncio's selector event loop or uvloop"):
+            loop.run_until_complete(trunkline.Broker().publish("a"))
+    finally:
+        loop.close()
+
+
+async def test_nobody_at_the_address_is_told() -> None:
+    async with trunkline.connect("127.0.0.1:1") as client:
+        with pytest.raises(errors.UnavailableError, match=r"127\.0\.0\.1:1"):
+            await client.publish("a")
+    with pytest.raises(errors.InvalidError, match="no broker URL"):
+        trunkline.connect("ftp://x")
+    with pytest.raises(errors.InvalidError, match="none of auto, framed, grpc"):
+        trunkline.connect(transport="pigeon")  # pyright: ignore[reportArgumentType]
+
+
+async def test_a_directory_belongs_to_one_broker_at_a_time(folder: Path) -> None:
+    async with trunkline.Broker(folder / "data") as broker:
+        kept = await broker.send("skill:later", "x")
+        with pytest.raises(errors.OpenError):
+            trunkline.Broker(folder / "data")
+    async with trunkline.Broker(folder / "data") as broker:
+        assert (await broker.task(kept.id)).state == "submitted"
+    (folder / "file").write_text("x")
+    with pytest.raises(errors.OpenError):
+        trunkline.Broker(folder / "file")
+
+
+def test_spans_are_read_as_people_write_them() -> None:
+    for span, expected in [
+        ("10m", 600.0),
+        ("1h30m", 5400.0),
+        ("250ms", 0.25),
+        ("1.5s", 1.5),
+        (2, 2.0),
+        (timedelta(minutes=1), 60.0),
+    ]:
+        assert seconds(span) == expected
+    for wrong in ("", "10", "5 m", "m", "-1s", -0.1, float("nan")):
+        with pytest.raises(errors.InvalidError):
+            seconds(wrong)
+
+
+def test_every_refusal_and_failure_has_its_class() -> None:
+    codes = """
+        invalid too-large not-found already-taken stale-token out-of-order inbox-full key-reused
+        key-cap nobody-there disk-full store-failed draining forbidden unavailable wrong-state
+        deadlock
+    """
+    assert {it.code for it in errors.Refused.__subclasses__()} == set(codes.split())
+    ends = "failed rejected expired dead-lettered canceled lost nobody-there left-out"
+    assert {it.code for it in errors.Unanswered.__subclasses__()} == set(ends.split())
+    assert all(issubclass(it, errors.TrunklineError) for it in errors.Refused.__subclasses__())

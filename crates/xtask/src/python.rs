@@ -1,0 +1,193 @@
+//! The Python package: built into a virtual environment of its own, tested there, and checked.
+//!
+//! Owns the environment and the order of the steps; the package, its tests and what they want lie
+//! in `clients/python`, a workspace of its own that `maturin` builds.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use crate::failure::Failure;
+use crate::project;
+use crate::run::Program;
+use crate::suite;
+
+/// Where the package lies.
+const PACKAGE: &str = "clients/python";
+
+/// What is asked of an interpreter: the oldest version that the wheel serves.
+const QUESTION: &str = "import sys; print(sys.implementation.name, *sys.version_info[:2])";
+
+/// Names under which an interpreter may be found, besides `$PYTHON`.
+const NAMES: [&str; 7] =
+    ["python3", "python", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];
+
+/// Builds the wheel, installs it into a virtual environment, and runs everything that checks it.
+/// Without an interpreter, or where no registry can be reached, it says so and does nothing.
+///
+/// # Errors
+/// When a step fails: with its exit code. With `CI` set, also when something is missing.
+pub(crate) fn run() -> Result<(), Failure> {
+    let target = project::target_dir()?;
+    let out = target.join("python");
+    let Some(interpreter) = interpreter() else {
+        return skip("there is no CPython of 3.10 or newer; name one in PYTHON");
+    };
+    let Some(tools) = environment(&interpreter, &out)? else {
+        return skip("what it needs cannot be had from the registry of Python packages");
+    };
+    Program::cargo(&suite::BUILD).run()?;
+    let wheel = build(&tools, &out, &target)?;
+    let wheel = wheel.to_string_lossy();
+    let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", &wheel];
+    let python = tools.join("python");
+    step(&Program::new(&python, &install))?;
+    for program in checks(&tools, &target) {
+        step(&program)?;
+    }
+    Ok(())
+}
+
+fn step(program: &Program) -> Result<(), Failure> {
+    println!("-- {program}");
+    program.run()
+}
+
+/// Builds the wheel, and nothing else into its folder.
+fn build(tools: &Path, out: &Path, target: &Path) -> Result<PathBuf, Failure> {
+    let wheels = out.join("wheels");
+    if wheels.exists() {
+        let emptied = fs::remove_dir_all(&wheels);
+        emptied.map_err(|error| Failure::new(format!("{}: {error}", wheels.display())))?;
+    }
+    let manifest = format!("{PACKAGE}/Cargo.toml");
+    let (shown, python) = (wheels.to_string_lossy(), tools.join("python"));
+    let (python, target) = (python.to_string_lossy(), target.to_string_lossy());
+    let arguments = [
+        "build",
+        "--release",
+        "--locked",
+        "--quiet",
+        "--manifest-path",
+        &manifest,
+        "--interpreter",
+        &python,
+        "--target-dir",
+        &target,
+        "--out",
+        &shown,
+    ];
+    step(&Program::new(tools.join("maturin"), &arguments))?;
+    let built = fs::read_dir(&wheels).ok().and_then(|mut files| files.next());
+    let built = built.and_then(Result::ok).map(|file| file.path());
+    built.ok_or_else(|| Failure::new(format!("maturin left no wheel in {shown}")))
+}
+
+/// What the package has to pass, once it is installed.
+fn checks(tools: &Path, target: &Path) -> Vec<Program> {
+    let tool = |name: &str, arguments: &[&str]| Program::new(tools.join(name), arguments);
+    let settings = format!("{PACKAGE}/pyproject.toml");
+    let manifest = format!("{PACKAGE}/Cargo.toml");
+    let python = tools.join("python");
+    let (python, target) = (python.to_string_lossy(), target.to_string_lossy());
+    let tests = format!("{PACKAGE}/tests");
+    let program = format!("--program={target}/release/trunkline");
+    let clippy = [
+        "clippy",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--manifest-path",
+        &manifest,
+        "--target-dir",
+    ];
+    let clippy = Program::cargo(&clippy).with(&[target.into_owned()]);
+    let denied = ["--", "-D", "warnings"].map(ToOwned::to_owned);
+    vec![
+        tool("python", &["-m", "pytest", "-c", &settings, "--rootdir", PACKAGE, &tests, &program]),
+        tool("pyright", &["--project", PACKAGE, "--pythonpath", &python]),
+        tool("ruff", &["check", PACKAGE]),
+        tool("ruff", &["format", "--check", PACKAGE]),
+        Program::cargo(&["fmt", "--check", "--manifest-path", &manifest]),
+        clippy.with(&denied),
+    ]
+}
+
+/// The interpreter to use, if there is one that is new enough.
+fn interpreter() -> Option<OsString> {
+    let named = env::var_os("PYTHON");
+    let names = NAMES.iter().map(OsString::from);
+    named.into_iter().chain(names).find(|name| {
+        let answer = Command::new(name).args(["-c", QUESTION]).stderr(Stdio::null()).output();
+        answer.is_ok_and(|answer| is_new_enough(&String::from_utf8_lossy(&answer.stdout)))
+    })
+}
+
+/// Whether what an interpreter says of itself is good enough.
+fn is_new_enough(said: &str) -> bool {
+    let mut words = said.split_whitespace();
+    let name = words.next();
+    let mut number = || words.next().and_then(|word| word.parse::<u32>().ok());
+    let version = number().zip(number());
+    name == Some("cpython") && version.is_some_and(|version| version >= (3, 10))
+}
+
+/// The folder with the programs of the virtual environment, made if it is not there or was made for
+/// something else. `None` if what it needs cannot be had.
+fn environment(interpreter: &OsString, out: &Path) -> Result<Option<PathBuf>, Failure> {
+    let requirements = format!("{PACKAGE}/requirements.txt");
+    let wanted = fs::read_to_string(project::root().join(&requirements))
+        .map_err(|error| Failure::new(format!("{requirements}: {error}")))?;
+    let wanted = format!("{}\n{wanted}", interpreter.to_string_lossy());
+    let (folder, stamp) = (out.join("environment"), out.join("environment.made"));
+    let tools = folder.join("bin");
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+        return Ok(Some(tools));
+    }
+    let shown = folder.to_string_lossy();
+    step(&Program::new(interpreter.clone(), &["-m", "venv", "--clear", &shown]))?;
+    let install = ["-m", "pip", "install", "--quiet", "--requirement", &requirements];
+    if let Err(failure) = step(&Program::new(tools.join("python"), &install)) {
+        println!("{}", failure.message);
+        return Ok(None);
+    }
+    fs::write(&stamp, wanted)
+        .map_err(|error| Failure::new(format!("{}: {error}", stamp.display())))?;
+    Ok(Some(tools))
+}
+
+/// Says that nothing was checked and why, which is a failure with `CI` set.
+fn skip(why: &str) -> Result<(), Failure> {
+    if env::var_os("CI").is_some() {
+        return Err(Failure::new(format!("the Python package is not checked: {why}")));
+    }
+    println!("skipped: the Python package is not checked: {why}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_is_taken_if_it_is_cpython_and_new_enough() {
+        for (said, taken) in [
+            ("cpython 3 10\n", true),
+            ("cpython 4 0\n", true),
+            ("cpython 3 9\n", false),
+            ("pypy 3 11\n", false),
+            ("", false),
+            ("cpython three", false),
+        ] {
+            assert_eq!(is_new_enough(said), taken, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn every_check_is_of_the_package() {
+        for program in checks(Path::new("tools"), Path::new("target")) {
+            assert!(program.to_string().contains(PACKAGE), "{program}");
+        }
+    }
+}
