@@ -207,6 +207,7 @@ class Agent(Sender):
 
         Raises:
             LoopError: It runs on another event loop.
+            UsageError: One of its own handlers calls it, and would wait for itself.
         """
         life = self._life
         if life is not None:
@@ -325,6 +326,11 @@ class _Life:
     async def stop(self) -> None:
         if current() is not self._loop:
             raise LoopError("the agent runs on another event loop; stop it there")
+        if self._work.is_handler(asyncio.current_task()):
+            raise UsageError(
+                "a handler that waits for its own agent to stop would wait for itself; begin it "
+                "elsewhere: `asyncio.create_task(agent.stop())`"
+            )
         try:
             await self._loop.call(self.native.stop)
         except asyncio.CancelledError:

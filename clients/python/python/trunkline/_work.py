@@ -69,7 +69,14 @@ class Work:
     def begin(self, place: int, job: int, delivery: _native.Delivery) -> None:
         """A delivery has come for the handler at `place`."""
         work = self._handle(self._handlers[place], job, delivery)
-        self._jobs[job] = self._context.run(self._loop.create_task, work)
+        running = self._context.run(self._loop.create_task, work)
+        # A loop whose tasks begin at once may be done with it already.
+        if not running.done():
+            self._jobs[job] = running
+
+    def is_handler(self, running: asyncio.Task[Any] | None) -> bool:
+        """Whether a handler runs as this task of the event loop."""
+        return running is not None and running in self._jobs.values()
 
     def call_off(self, job: int) -> None:
         """A delivery is no longer to be handled."""
@@ -104,7 +111,12 @@ class Work:
             delivery.give_up("retry", "the handler was cancelled", None)
             raise
         except Exception as error:
-            self._settle(handler, task, delivery, error)
+            try:
+                self._settle(handler, task, delivery, error)
+            except Exception as unsaid:
+                # Unsettled, it would come back at once, again and again.
+                delivery.give_up("retry", "how the handler ended cannot be told", None)
+                log.warning("agent %s: %s of %s", self.id, unsaid, task.id, exc_info=error)
         except BaseException as error:
             delivery.give_up("retry", _reason(error), None)
             raise
@@ -115,13 +127,13 @@ class Work:
         self, handler: Handler, task: Task, delivery: _native.Delivery, error: Exception
     ) -> None:
         if isinstance(error, Retry):
-            delivery.give_up("retry", error.reason, error.after)
+            delivery.give_up("retry", _sayable(error.reason), error.after)
         elif isinstance(error, Reject):
-            delivery.give_up("reject", error.reason, None)
+            delivery.give_up("reject", _sayable(error.reason), None)
         elif isinstance(error, Fail):
-            delivery.give_up("fail", error.reason, None)
+            delivery.give_up("fail", _sayable(error.reason), None)
         elif isinstance(error, DeadLetter):
-            delivery.give_up("dead-letter", error.reason, None)
+            delivery.give_up("dead-letter", _sayable(error.reason), None)
         elif isinstance(error, InputRequired):
             delivery.pause(isinstance(error, AuthRequired), *error.question)
         else:
@@ -141,4 +153,9 @@ class Work:
 
 def _reason(error: BaseException) -> str:
     text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return _sayable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _sayable(text: object) -> str:
+    """A text without what is no character."""
+    return str(text).encode(errors="replace").decode()
