@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -93,3 +94,21 @@ async def client(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[
         with serving(folder) as address:
             async with trunkline.connect(address) as client:
                 yield client
+
+
+@pytest.fixture
+def ran_file() -> Callable[[Path], str]:
+    """Runs a program that lies in a file, and tells all that it says."""
+
+    def run(path: Path) -> str:
+        done = subprocess.run(
+            [sys.executable, str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout
+
+    return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from contextvars import ContextVar
@@ -332,3 +333,24 @@ async def test_a_handler_that_blocks_the_loop_for_longer_than_its_lease_keeps_it
         async with agent:
             assert (await client.send_and_wait("skill:block")).text == "done"
     assert attempts == [1]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks that begin at once came with 3.12")
+async def test_handlers_may_begin_at_once() -> None:
+    agent = trunkline.Agent("eager")
+
+    @agent.task("eager", concurrency=2)
+    async def eager(task: Task) -> str:
+        if task.text == "slow":
+            await asyncio.sleep(0)
+        return task.text
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # pyright: ignore
+    async with trunkline.Broker() as broker:
+        await agent.start(broker)
+        async with agent:
+            for text in ("quick", "slow") * 20:
+                assert (await broker.request("skill:eager", text)).text == text
+            assert agent._life is not None
+            assert agent._life._work._jobs == {}

@@ -61,11 +61,13 @@ MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda c: c.send("skill:a", priority=5), "int"),
     (lambda c: c.send("skill:a", attempts=-1), "out of range"),
     (lambda c: c.send("skill:a", ttl="soon"), "'soon' is no span of time"),
-    (lambda c: c.send("skill:a", ttl=-1), "the least is 0"),
+    (lambda c: c.send("skill:a", ttl=-1), "out of range"),
     (lambda c: c.send("skill:a", ttl=1e300), "out of range"),
     (lambda c: c.send("skill:a", colour="red"), "no setting 'colour'"),
     (lambda c: c.send("skill:a", absent="sulk"), "one of park, fail, discard"),
     (lambda c: c.send("skill:a", headers={"a": 1}), "int"),
+    (lambda c: c.send("skill:a", headers={"a": "\ud800"}), "surrogates"),
+    (lambda c: c.send("skill:\ud800"), "surrogates"),
     (lambda c: c.task("x"), "'x' is no message id"),
     (lambda c: c.publish("a..b"), "a..b"),
     (lambda c: anext(c.subscribe("")), "empty"),
@@ -89,6 +91,67 @@ async def test_what_cannot_be_sent_is_named(client: Client, value: Any) -> None:
         pytest.skip("orjson writes null for it")
     with pytest.raises(errors.PayloadError, match="cannot be sent as JSON"):
         await client.publish("a", value)
+
+
+async def test_a_text_that_is_no_text_is_named(client: Client) -> None:
+    with pytest.raises(errors.PayloadError, match="send its bytes"):
+        await client.publish("a", "\ud800")
+
+
+async def test_whatever_a_handler_raises_is_told(client: Client) -> None:
+    agent = trunkline.Agent("odd")
+
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("mute")
+
+    ends: dict[str, BaseException] = {
+        "surrogates": ValueError("\ud800"),
+        "surrogate reason": trunkline.Reject("\ud800"),
+        "no text": trunkline.Fail(5),  # pyright: ignore[reportArgumentType]
+        "mute": MuteError(),
+        "cancelled by itself": asyncio.CancelledError(),
+        "long": ValueError("x" * 100_000),
+    }
+
+    @agent.task("odd")
+    async def odd(task: Task) -> None:
+        raise ends[task.text]
+
+    @agent.message
+    async def more(task: Task) -> None:
+        raise ends["cancelled by itself" if task.text == "x" else "long"]
+
+    await agent.start(client)
+    async with agent:
+        for name, error, reason in [
+            ("surrogates", errors.DeadLetteredError, r"ValueError: \?"),
+            ("surrogate reason", errors.RejectedError, r"rejected: \?"),
+            ("no text", errors.FailedError, "failed: 5"),
+            ("mute", errors.DeadLetteredError, "how the handler ended cannot be told"),
+        ]:
+            with pytest.raises(error, match=reason):
+                await client.send_and_wait("skill:odd", name, attempts=1)
+        with pytest.raises(errors.DeadLetteredError, match="the handler was cancelled"):
+            await client.send_and_wait("agent:odd", "x", attempts=1)
+        with pytest.raises(errors.DeadLetteredError, match="ValueError: x"):
+            await client.send_and_wait("agent:odd", "y", attempts=1)
+
+
+async def test_a_handler_cannot_wait_for_its_own_agent_to_stop(client: Client) -> None:
+    agent = trunkline.Agent("leaver")
+    stopping: list[asyncio.Task[None]] = []
+
+    @agent.task("leave")
+    async def leave(_: Task) -> str:
+        with pytest.raises(errors.UsageError, match="would wait for itself"):
+            await agent.stop()
+        stopping.append(asyncio.create_task(agent.stop()))
+        return "bye"
+
+    await agent.start(client)
+    assert (await client.request("skill:leave")).text == "bye"
+    await asyncio.wait_for(stopping[0], 20)
 
 
 @pytest.mark.filterwarnings("error")
@@ -234,7 +297,18 @@ def test_spans_are_read_as_people_write_them() -> None:
         (timedelta(minutes=1), 60.0),
     ]:
         assert seconds(span) == expected
-    for wrong in ("", "10", "5 m", "m", "-1s", -0.1, float("nan")):
+    for wrong in (
+        1e12,
+        "99999999999d",
+        float("inf"),
+        "",
+        "10",
+        "5 m",
+        "m",
+        "-1s",
+        -0.1,
+        float("nan"),
+    ):
         with pytest.raises(errors.InvalidError):
             seconds(wrong)
 

@@ -151,7 +151,12 @@ def test_a_fork_before_anything_was_made_is_fine() -> None:
 
 def test_a_broker_that_nobody_closed_is_closed_at_the_end(folder: Path) -> None:
     program = """
-        import asyncio, sys, trunkline
+        import asyncio, atexit, sys
+
+        # What is registered first runs last.
+        atexit.register(lambda: print("closed" if broker.closed else "open"))
+
+        import trunkline
 
         broker = trunkline.Broker(sys.argv[1])
 
@@ -160,8 +165,8 @@ def test_a_broker_that_nobody_closed_is_closed_at_the_end(folder: Path) -> None:
 
         asyncio.run(main())
         """
-    assert ran(program, str(folder / "data")) == "False\n"
-    assert ran(program, str(folder / "data")) == "True\n"
+    assert ran(program, str(folder / "data")) == "False\nclosed\n"
+    assert ran(program, str(folder / "data")) == "True\nclosed\n"
 
 
 def test_an_interpreter_ends_with_everything_at_work() -> None:

@@ -299,5 +299,11 @@ async def test_a_call_that_is_given_up_does_no_harm(client: Client) -> None:
     for _ in range(20):
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(client.request("skill:nobody", "?"), 0.001)
+    async with client.subscribe("a") as events:
+        for _ in range(3):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(anext(events), 0.001)
+        await client.publish("a", "here")
+        assert (await anext(events)).text == "here"
     async with await started(echo(), client):
         assert (await client.request("skill:echo", "still")).text == "still"

@@ -9,6 +9,7 @@ from ._client import Broker, Client, connect
 from ._ends import AuthRequired, DeadLetter, Fail, HandlerEnd, InputRequired, Reject, Retry
 from ._native import VERSION as __version__
 from ._payload import Payload
+from ._processes import Message
 from ._speak import SendOptions
 from ._streams import Subscription, Watch
 from ._task import Task, current_task
@@ -42,6 +43,7 @@ __all__ = [
     "GapUpdate",
     "HandlerEnd",
     "InputRequired",
+    "Message",
     "MessageUpdate",
     "Payload",
     "ProgressUpdate",

@@ -6,13 +6,15 @@ import asyncio
 import inspect
 import itertools
 import logging
+import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _native
 from ._client import Client, connect
 from ._loop import begun, current
+from ._processes import Message, check_not_importing
 from ._spans import Span, maybe
 from ._speak import Sender, Speaks
 from ._task import Task, at_work
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("trunkline")
 
 F = TypeVar("F", bound="Callable[[Task], Any]")
+G = TypeVar("G", bound="Callable[[Message], Any]")
 
 _numbers = itertools.count(1)
 
@@ -106,6 +109,35 @@ class Agent(Sender):
         """
         return self._handler("skill", skill, concurrency, timeout)
 
+    def process(
+        self, skill: str, *, processes: int | None = None, timeout: Span | None = None
+    ) -> Callable[[G], G]:
+        """Makes a plain function the handler of a skill in processes, for what computes for long.
+
+        The function stands at the top of a module, because each process imports it, and gets a
+        `Message`: it can say nothing before it has finished. Nothing of it is shared with this
+        process. A process that dies costs its delivery an attempt; one whose delivery is called
+        off or out of time is killed. A program that runs such an agent does so under
+        `if __name__ == "__main__":`.
+
+        Args:
+            skill: The skill. The agent competes for its work with all others that offer it.
+            processes: How many there are at most, each with one delivery at a time; by default as
+                many as there are cores.
+            timeout: How long one attempt may take.
+        """
+        most = (os.cpu_count() or 1) if processes is None else processes
+
+        def add(function: G) -> G:
+            if _is_async(function):
+                raise UsageError(
+                    f"{function!r} is a coroutine function; a process takes a plain one"
+                )
+            self._add(function, "processes", "skill", skill, most, maybe(timeout))
+            return function
+
+        return add
+
     def on(
         self,
         pattern: str,
@@ -149,17 +181,30 @@ class Agent(Sender):
         span = maybe(timeout)
 
         def add(function: F) -> F:
-            if self._life is not None:
-                raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
             plain = not _is_async(function)
             most = (_PLAIN if plain else _ASYNC) if concurrency is None else concurrency
-            if not 1 <= most <= _MOST:
-                raise InvalidError(f"concurrency is {most}, the range is 1 to {_MOST}")
-            handler = Handler(function, not plain, kind, name, most, span, *subscription)
-            self._handlers.append(handler)
+            self._add(
+                function, "threads" if plain else "loop", kind, name, most, span, *subscription
+            )
             return function
 
         return add
+
+    def _add(
+        self,
+        function: Callable[[Any], Any],
+        on: Literal["loop", "threads", "processes"],
+        kind: str,
+        name: str,
+        most: int,
+        *more: Any,
+    ) -> None:
+        if self._life is not None:
+            raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
+        if not 1 <= most <= _MOST:
+            what = "processes" if on == "processes" else "concurrency"
+            raise InvalidError(f"{what} is {most}, the range is 1 to {_MOST}")
+        self._handlers.append(Handler(function, on, kind, name, most, *more))
 
     def _speaks(self) -> Speaks:
         task = at_work.get()
@@ -182,6 +227,7 @@ class Agent(Sender):
             Refused: The broker declines, or something of the description is out of range.
             UsageError: It runs already.
         """
+        check_not_importing()
         if self._life is not None:
             raise UsageError(f"agent '{self.id}' runs already; stop it first")
         handled = {handler.name for handler in self._handlers if handler.kind == "skill"}
@@ -207,6 +253,7 @@ class Agent(Sender):
 
         Raises:
             LoopError: It runs on another event loop.
+            UsageError: One of its own handlers calls it, and would wait for itself.
         """
         life = self._life
         if life is not None:
@@ -325,6 +372,11 @@ class _Life:
     async def stop(self) -> None:
         if current() is not self._loop:
             raise LoopError("the agent runs on another event loop; stop it there")
+        if self._work.is_handler(asyncio.current_task()):
+            raise UsageError(
+                "a handler that waits for its own agent to stop would wait for itself; begin it "
+                "elsewhere: `asyncio.create_task(agent.stop())`"
+            )
         try:
             await self._loop.call(self.native.stop)
         except asyncio.CancelledError:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ._payload import to_payload
 from ._spans import Span, maybe
+from .errors import DeadlockError, PayloadError
+
+Said: TypeAlias = (
+    tuple[Literal["complete"], tuple[bytes, str] | None]
+    | tuple[Literal["pause"], bool, tuple[bytes, str]]
+    | tuple[Literal["give up"], str, str, float | None]
+)
+"""How a delivery ends, as it is told to the runtime, and carried between processes."""
 
 
 class HandlerEnd(Exception):  # noqa: N818
@@ -68,3 +76,39 @@ class InputRequired(HandlerEnd):
 
 class AuthRequired(InputRequired):
     """The task waits for credentials from its caller."""
+
+
+def said_of(error: Exception) -> Said:
+    """How a delivery ends whose handler raised this."""
+    try:
+        return _said_of(error)
+    except Exception:
+        # Unsettled, it would come back at once, again and again.
+        return "give up", "retry", "how the handler ended cannot be told", None
+
+
+def _said_of(error: Exception) -> Said:
+    if isinstance(error, Retry):
+        return "give up", "retry", _sayable(error.reason), error.after
+    if isinstance(error, Reject):
+        return "give up", "reject", _sayable(error.reason), None
+    if isinstance(error, Fail):
+        return "give up", "fail", _sayable(error.reason), None
+    if isinstance(error, DeadLetter):
+        return "give up", "dead-letter", _sayable(error.reason), None
+    if isinstance(error, InputRequired):
+        return "pause", isinstance(error, AuthRequired), error.question
+    # The same would be said, or refused, again and again.
+    hopeless = isinstance(error, (PayloadError, DeadlockError))
+    return "give up", "fail" if hopeless else "retry", reason_of(error), None
+
+
+def reason_of(error: BaseException) -> str:
+    """The reason that an exception is: its type and its text."""
+    text = str(error)
+    return _sayable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _sayable(text: object) -> str:
+    """A text without what is no character."""
+    return str(text).encode(errors="replace").decode()

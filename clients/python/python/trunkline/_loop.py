@@ -98,7 +98,7 @@ def begun(start: Callable[..., Any], *arguments: Any) -> Any:
     """Starts a call of the runtime; what it cannot take is told as our own exception."""
     try:
         return start(*arguments)
-    except (TypeError, OverflowError) as error:
+    except (TypeError, OverflowError, UnicodeError) as error:
         raise InvalidError(str(error)) from error
 
 

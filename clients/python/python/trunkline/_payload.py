@@ -73,7 +73,7 @@ def to_payload(value: Any) -> tuple[bytes, str]:
     if kind is bytes:
         return value, ""
     if kind is str:
-        return value.encode(), TEXT
+        return _encoded(value), TEXT
     if value is None:
         return b"", ""
     if isinstance(value, Payload):
@@ -81,7 +81,7 @@ def to_payload(value: Any) -> tuple[bytes, str]:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value), ""  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, str):
-        return value.encode(), TEXT
+        return _encoded(value), TEXT
     if inspect.isawaitable(value):
         close = getattr(value, "close", None)
         if close is not None:
@@ -94,3 +94,10 @@ def to_payload(value: Any) -> tuple[bytes, str]:
         raise PayloadError(
             f"a {kind.__name__} cannot be sent as JSON: {error}; send what JSON has, bytes or str"
         ) from error
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise PayloadError(f"a text cannot be sent: {error}; send its bytes") from error

@@ -10,6 +10,9 @@ from .errors import InvalidError
 
 Span: TypeAlias = "float | timedelta | str"
 
+_MOST = 1e11
+"""The most seconds of a span, about 3,000 years."""
+
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(d|h|ms|m|us|s)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
@@ -26,9 +29,9 @@ def seconds(span: Span) -> float:
     if isinstance(span, str):
         if _WHOLE.fullmatch(span) is None:
             raise InvalidError(f"'{span}' is no span of time; one looks like 10m, 1h30m or 250ms")
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(span))
-    if not span >= 0:
-        raise InvalidError(f"a span of {span!r} s is out of range; the least is 0")
+        span = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(span))
+    if not 0 <= span <= _MOST:
+        raise InvalidError(f"a span of {span!r} s is out of range, which is 0 to {_MOST:.0e} s")
     return float(span)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._loop import current
 from ._payload import Payload, from_json, to_payload
+from ._processes import Message
 from ._speak import Sender
 from .errors import InvalidError, LoopError
 
@@ -140,6 +141,20 @@ class Task(Sender):
     def cancelled(self) -> bool:
         """Whether it was called off. A plain handler that takes long looks at it now and then."""
         return self._delivery.cancelled
+
+    def message(self) -> Message:
+        """What was sent, without a way to the broker: it can go to another process."""
+        return Message(
+            self._data,
+            self._type,
+            self.id,
+            self.headers,
+            self.context,
+            self.source,
+            self.skill,
+            self.attempt,
+            self.messages,
+        )
 
     async def progress(self, percent: int, text: str = "") -> None:
         """Says how far the work is. Of a delivery that is no task it says nothing.

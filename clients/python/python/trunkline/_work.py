@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from ._ends import AuthRequired, DeadLetter, Fail, InputRequired, Reject, Retry
+from ._ends import HandlerEnd, Said, reason_of, said_of
 from ._payload import to_payload
+from ._processes import Processes
 from ._task import Task, at_work
-from .errors import DeadlockError, PayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,9 @@ log = logging.getLogger("trunkline")
 class Handler:
     """A handler of an agent."""
 
-    call: Callable[[Task], Any]
-    is_async: bool
+    call: Callable[[Any], Any]
+    on: Literal["loop", "threads", "processes"]
+    """Where it runs."""
     kind: str
     name: str
     concurrency: int
@@ -53,7 +54,7 @@ class Handler:
 class Work:
     """The deliveries of a running agent that are being handled."""
 
-    __slots__ = ("_context", "_handlers", "_jobs", "_loop", "_threads", "id")
+    __slots__ = ("_context", "_handlers", "_jobs", "_loop", "_processes", "_threads", "id")
 
     def __init__(self, id: str, handlers: list[Handler]) -> None:  # noqa: A002
         """Takes up work on the loop that runs."""
@@ -63,13 +64,25 @@ class Work:
         # Every handler starts from what was set where the agent was started.
         self._context = copy_context()
         self._jobs: dict[int, asyncio.Task[None]] = {}
-        plain = sum(handler.concurrency for handler in handlers if not handler.is_async)
-        self._threads = ThreadPoolExecutor(plain, f"trunkline-{id}") if plain else None
+        # Who waits for a process has a thread as well.
+        plain = sum(handler.concurrency for handler in handlers if handler.on != "loop")
+        self._threads = ThreadPoolExecutor(max(plain, 1), f"trunkline-{id}")
+        self._processes = {
+            place: Processes(handler.call, self._threads)
+            for place, handler in enumerate(handlers)
+            if handler.on == "processes"
+        }
 
     def begin(self, place: int, job: int, delivery: _native.Delivery) -> None:
         """A delivery has come for the handler at `place`."""
-        work = self._handle(self._handlers[place], job, delivery)
-        self._jobs[job] = self._context.run(self._loop.create_task, work)
+        running = self._context.run(self._loop.create_task, self._handle(place, job, delivery))
+        # A loop whose tasks begin at once may be done with it already.
+        if not running.done():
+            self._jobs[job] = running
+
+    def is_handler(self, running: asyncio.Task[Any] | None) -> bool:
+        """Whether a handler runs as this task of the event loop."""
+        return running is not None and running in self._jobs.values()
 
     def call_off(self, job: int) -> None:
         """A delivery is no longer to be handled."""
@@ -80,21 +93,26 @@ class Work:
             running.cancel()
 
     def close(self) -> None:
-        """No more deliveries come. Threads end when their handlers do."""
+        """No more deliveries come. Threads end when their handlers do, processes at once."""
         for job in list(self._jobs):
             self.call_off(job)
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        for processes in self._processes.values():
+            processes.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _handle(self, handler: Handler, job: int, delivery: _native.Delivery) -> None:
+    async def _handle(self, place: int, job: int, delivery: _native.Delivery) -> None:
+        handler = self._handlers[place]
         task = Task(delivery, self._loop, self)
         at_work.set(task)
         try:
-            if handler.is_async:
+            if handler.on == "loop":
                 result = await handler.call(task)
-            else:
+            elif handler.on == "threads":
                 context, call = copy_context(), partial(handler.call, task)
                 result = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
+            else:
+                self._tell(handler, task, await self._processes[place].run(task.message()), None)
+                return
             if result is None:
                 delivery.complete(None, "")
             else:
@@ -104,41 +122,29 @@ class Work:
             delivery.give_up("retry", "the handler was cancelled", None)
             raise
         except Exception as error:
-            self._settle(handler, task, delivery, error)
+            self._tell(handler, task, said_of(error), error)
         except BaseException as error:
-            delivery.give_up("retry", _reason(error), None)
+            delivery.give_up("retry", reason_of(error), None)
             raise
         finally:
             self._jobs.pop(job, None)
 
-    def _settle(
-        self, handler: Handler, task: Task, delivery: _native.Delivery, error: Exception
-    ) -> None:
-        if isinstance(error, Retry):
-            delivery.give_up("retry", error.reason, error.after)
-        elif isinstance(error, Reject):
-            delivery.give_up("reject", error.reason, None)
-        elif isinstance(error, Fail):
-            delivery.give_up("fail", error.reason, None)
-        elif isinstance(error, DeadLetter):
-            delivery.give_up("dead-letter", error.reason, None)
-        elif isinstance(error, InputRequired):
-            delivery.pause(isinstance(error, AuthRequired), *error.question)
+    def _tell(self, handler: Handler, task: Task, said: Said, error: Exception | None) -> None:
+        """Tells the runtime how a delivery ends."""
+        delivery = task._delivery
+        if said[0] == "complete":
+            delivery.complete(*(said[1] or (None, "")))
+        elif said[0] == "pause":
+            delivery.pause(said[1], *said[2])
         else:
-            # The same would be said, or refused, again and again.
-            hopeless = isinstance(error, (PayloadError, DeadlockError))
-            delivery.give_up("fail" if hopeless else "retry", _reason(error), None)
-            log.warning(
-                "agent %s: the handler of %s %s raised at attempt %d of %s",
-                self.id,
-                handler.kind,
-                handler.name,
-                task.attempt,
-                task.id,
-                exc_info=error,
-            )
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+            delivery.give_up(*said[1:])
+            if error is not None and not isinstance(error, HandlerEnd):
+                log.warning(
+                    "agent %s: the handler of %s %s raised at attempt %d of %s",
+                    self.id,
+                    handler.kind,
+                    handler.name,
+                    task.attempt,
+                    task.id,
+                    exc_info=error,
+                )
