@@ -4,17 +4,29 @@ use crate::errors;
 use crate::settings::{span, text, unknown};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use std::time::Duration;
 use trunkline_agent::Outgoing;
 use trunkline_types::Absent;
 
-/// Sets what was said. Returns the timeout, whose meaning depends on what is sent.
+/// Takes out what can be said only of some of what is sent.
+pub(crate) fn taken<'py>(
+    options: Option<&Bound<'py, PyDict>>,
+    name: &str,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(options) = options else { return Ok(None) };
+    let value = options.get_item(name)?;
+    if value.is_some() {
+        options.del_item(name)?;
+    }
+    Ok(value)
+}
+
+/// Sets what was said.
 pub(crate) fn apply<K>(
     mut outgoing: Outgoing<K>,
-    options: &Bound<'_, PyDict>,
-) -> PyResult<(Outgoing<K>, Option<Duration>)> {
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Outgoing<K>> {
+    let Some(options) = options else { return Ok(outgoing) };
     let py = options.py();
-    let mut timeout = None;
     for (name, value) in options.iter() {
         let name = name.cast::<PyString>()?.to_cow()?;
         outgoing = match name.as_ref() {
@@ -31,14 +43,10 @@ pub(crate) fn apply<K>(
             "attempts" => outgoing.attempts(value.extract()?),
             "durability" => outgoing.durability(text(&value)?),
             "absent" => outgoing.absent(absent(&value)?),
-            "timeout" => {
-                timeout = Some(span(&value)?);
-                outgoing
-            }
             name => return Err(unknown(py, name)),
         };
     }
-    Ok((outgoing, timeout))
+    Ok(outgoing)
 }
 
 fn absent(value: &Bound<'_, PyAny>) -> PyResult<Absent> {

@@ -6,11 +6,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::sync::Arc;
 use trunkline_agent::{
-    Acceptance, Host as _, MessageBuilder, Reply, RequestBuilder, RequestError, SendBuilder,
-    Session, Task,
+    Acceptance, GatherBuilder, Host as _, MessageBuilder, Reply, RequestBuilder, RequestError,
+    SendBuilder, Session, Task,
 };
 use trunkline_types::session::Connector;
-use trunkline_types::{Destination, Payload, Refusal};
+use trunkline_types::{Destination, GatherRule, Gathered, Payload, Refusal};
 
 /// See the module.
 pub(crate) enum Speaker<'a> {
@@ -24,7 +24,8 @@ pub(crate) enum Speaker<'a> {
 
 impl Speaker<'_> {
     /// Sends something and starts the call for what comes of it: by `verb` a request and its
-    /// reply, a task and its acceptance or its result, or a message and its acceptance.
+    /// reply, a request to several agents and their answers, a task and its acceptance or its
+    /// result, or a message and its acceptance.
     pub(crate) fn speak(
         &self,
         bridge: &Bridge,
@@ -37,39 +38,42 @@ impl Speaker<'_> {
         let py = data.py();
         let to: Destination = settings::parsed(py, to)?;
         let payload = payload::taken(data, content_type);
+        let timeout = match verb {
+            "request" | "wait" | "gather" => options::taken(said, "timeout")?,
+            _ => None,
+        };
+        let timeout = timeout.map(|timeout| settings::span(&timeout)).transpose()?;
         match verb {
             "request" => {
-                let mut request = self.request(to, payload);
-                if let Some(said) = said {
-                    let (told, timeout) = options::apply(request, said)?;
-                    request = match timeout {
-                        Some(span) => told.timeout(span),
-                        None => told,
-                    };
+                let mut request = options::apply(self.request(to, payload), said)?;
+                if let Some(span) = timeout {
+                    request = request.timeout(span);
                 }
                 bridge.start(py, async move { replied(request.await) })
             }
-            "send" | "wait" => {
-                let (mut send, mut wait) = (self.send(to, payload), verb == "wait");
-                if let Some(said) = said {
-                    let (told, timeout) = options::apply(send, said)?;
-                    wait |= timeout.is_some();
-                    send = match timeout {
-                        Some(span) => told.wait_at_most(span),
-                        None => told,
-                    };
+            "wait" => {
+                let mut send = options::apply(self.send(to, payload), said)?;
+                if let Some(span) = timeout {
+                    send = send.wait_at_most(span);
                 }
-                if wait {
-                    bridge.start(py, async move { replied(send.wait().await) })
-                } else {
-                    bridge.start(py, async move { accepted(send.await) })
+                bridge.start(py, async move { replied(send.wait().await) })
+            }
+            "gather" => {
+                let wanted = options::taken(said, "wanted")?;
+                let wanted = wanted.map(|wanted| wanted.extract::<u32>()).transpose()?;
+                let mut gather = options::apply(self.gather(to, payload), said)?;
+                gather = gather.rule(wanted.map_or(GatherRule::All, GatherRule::Quorum));
+                if let Some(span) = timeout {
+                    gather = gather.timeout(span);
                 }
+                bridge.start(py, async move { gathered(gather.await) })
+            }
+            "send" => {
+                let send = options::apply(self.send(to, payload), said)?;
+                bridge.start(py, async move { accepted(send.await) })
             }
             _ => {
-                let mut message = self.tell(to, payload);
-                if let Some(said) = said {
-                    message = options::apply(message, said)?.0;
-                }
+                let message = options::apply(self.tell(to, payload), said)?;
                 bridge.start(py, async move { accepted(message.await) })
             }
         }
@@ -91,6 +95,14 @@ impl Speaker<'_> {
         }
     }
 
+    fn gather(&self, to: Destination, payload: Payload) -> GatherBuilder {
+        match self {
+            Self::Host(host) => host.gather(to, payload),
+            Self::Agent(session) => session.gather(to, payload),
+            Self::Task(task) => task.gather(to, payload),
+        }
+    }
+
     fn tell(&self, to: Destination, payload: Payload) -> MessageBuilder {
         match self {
             Self::Host(host) => host.tell(to, payload),
@@ -104,6 +116,13 @@ impl Speaker<'_> {
 pub(crate) fn replied(result: Result<Reply, RequestError>) -> Finish {
     Box::new(move |py| match result {
         Ok(reply) => values::reply(py, &reply),
+        Err(error) => Err(errors::unanswered(py, &error)),
+    })
+}
+
+fn gathered(result: Result<Gathered, RequestError>) -> Finish {
+    Box::new(move |py| match result {
+        Ok(gathered) => values::gathered(py, &gathered),
         Err(error) => Err(errors::unanswered(py, &error)),
     })
 }

@@ -1,12 +1,13 @@
 //! What the broker says, as tuples and dictionaries that the package makes its own types of.
 
-use crate::payload;
+use crate::{errors, payload};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use trunkline_agent::{Acceptance, Event, Reply};
 use trunkline_types::{
-    AgentInfo, Envelope, TaskEvent, TaskEventBody, TaskPage, TaskSnapshot, TaskUpdate, WallTime,
+    AgentInfo, Envelope, Gathered, GatheredPart, TaskEvent, TaskEventBody, TaskPage, TaskSnapshot,
+    TaskUpdate, WallTime,
 };
 
 /// Seconds since the Unix epoch.
@@ -28,6 +29,21 @@ type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 pub(crate) fn acceptance(py: Python<'_>, acceptance: &Acceptance) -> PyResult<Py<PyAny>> {
     let &Acceptance { id, duplicate, targets, dropped, parked } = acceptance;
     (id.to_string(), duplicate, targets, dropped, parked).into_py_any(py)
+}
+
+/// The request's id, whether enough has come, the answers, and why others gave none.
+pub(crate) fn gathered(py: Python<'_>, gathered: &Gathered) -> PyResult<Py<PyAny>> {
+    let (answers, missing) = (PyDict::new(py), PyDict::new(py));
+    for GatheredPart { agent, result } in &gathered.parts {
+        match result {
+            Ok(payload) => answers.set_item(agent.as_str(), payload::given(py, payload)?)?,
+            Err(failure) => {
+                let error = errors::unanswered(py, &failure.clone().into());
+                missing.set_item(agent.as_str(), error.into_value(py))?;
+            }
+        }
+    }
+    (gathered.request.to_string(), gathered.complete, answers, missing).into_py_any(py)
 }
 
 /// An event of a subscription.

@@ -307,3 +307,40 @@ async def test_a_call_that_is_given_up_does_no_harm(client: Client) -> None:
         assert (await anext(events)).text == "here"
     async with await started(echo(), client):
         assert (await client.request("skill:echo", "still")).text == "still"
+
+
+async def test_the_answers_of_several_are_gathered_with_who_is_missing(client: Client) -> None:
+    agents = [trunkline.Agent(name) for name in ("g1", "g2", "g3")]
+    for agent in agents:
+
+        @agent.message
+        @agent.task("vote")
+        async def vote(task: Task, name: str = agent.id) -> dict[str, str]:
+            if task.text == "two" and name == "g3":
+                raise trunkline.Reject("abstains")
+            if task.text == "late" and name == "g3":
+                await asyncio.Event().wait()
+            return {"name": name}
+
+        await agent.start(client)
+    async with agents[0], agents[1], agents[2]:
+        every = await client.gather("skill:vote", "all")
+        assert every.complete
+        assert {agent: it.json["name"] for agent, it in every.answers.items()} == {
+            name: name for name in ("g1", "g2", "g3")
+        }
+        two = await client.gather("agents:g1,g3", "two")
+        assert (two.complete, list(two.answers)) == (False, ["g1"])
+        assert isinstance(two.missing["g3"], errors.RejectedError)
+        assert str(two.missing["g3"]) == "rejected: abstains"
+        late = await client.gather("skill:vote", "late", timeout="100ms")
+        assert (late.complete, sorted(late.answers), list(late.missing)) == (
+            False,
+            ["g1", "g2"],
+            ["g3"],
+        )
+        assert isinstance(late.missing["g3"], errors.ExpiredError)
+        enough = await client.gather("skill:vote", "late", wanted=2)
+        assert (enough.complete, sorted(enough.answers)) == (True, ["g1", "g2"])
+        inside = await agents[0].gather("agents:g2", "x")
+        assert list(inside.answers) == ["g2"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from ._loop import begun, current
-from ._payload import to_payload
+from ._payload import Payload, to_payload
 from ._spans import Span, seconds
-from ._values import Acceptance, Reply
+from ._values import Acceptance, Gathered, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,6 +122,37 @@ class Sender:
             PayloadError: The payload cannot be sent.
         """
         return Reply(*await self._speak("request", to, payload, said(options, timeout)))
+
+    async def gather(
+        self,
+        to: str,
+        payload: Any = None,
+        *,
+        wanted: int | None = None,
+        timeout: Span | None = None,
+        **options: Unpack[SendOptions],
+    ) -> Gathered:
+        """Asks several agents and waits for their answers.
+
+        Args:
+            to: `agents:ID,ID`, `all`, or `skill:NAME` for every agent that offers it.
+            payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
+            wanted: How many answers are enough; `None` for everybody's. What is then still open is
+                called off.
+            timeout: How long answers are gathered; 30 s by default. What has come by then is what
+                there is.
+            **options: See `SendOptions`.
+
+        Raises:
+            Refused: The broker refused it.
+            PayloadError: The payload cannot be sent.
+        """
+        told = said(options, timeout)
+        if wanted is not None:
+            told = {**(told or {}), "wanted": wanted}
+        id_, complete, answers, missing = await self._speak("gather", to, payload, told)
+        read = {agent: Payload(*answer) for agent, answer in answers.items()}
+        return Gathered(id_, complete, read, missing)
 
     async def send(
         self, to: str, payload: Any = None, **options: Unpack[SendOptions]

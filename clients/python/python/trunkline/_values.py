@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._payload import Payload
+
+if TYPE_CHECKING:
+    from .errors import Unanswered
 
 TaskState: TypeAlias = Literal[
     "submitted",
@@ -44,6 +47,20 @@ class Acceptance:
     """How many were over their bound, so that it was dropped for them."""
     parked: int
     """How many of the inboxes nobody serves at the moment, so that it waits there."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What came of a request to several agents."""
+
+    id: str
+    """The id of the request."""
+    complete: bool
+    """Whether as many answers came as were wanted."""
+    answers: dict[str, Payload]
+    """The answers by the ids of the agents, in their order; empty if an agent gave none."""
+    missing: dict[str, Unanswered]
+    """Why the other agents that were asked did not answer."""
 
 
 @dataclass(slots=True)
