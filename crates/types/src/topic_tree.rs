@@ -2,11 +2,11 @@
 
 use crate::{Topic, TopicPattern};
 use smol_str::SmolStr;
-use std::collections::BTreeMap;
 use std::str::Split;
 
 /// A map from topic patterns to values, in which the values of all patterns that match a topic are
-/// found without trying each: at most two branches are followed for each token of the topic.
+/// found without trying each: for each token of the topic at most two branches go on from each one that
+/// was followed so far.
 ///
 /// ```
 /// use trunkline_types::PatternTree;
@@ -31,8 +31,9 @@ struct Node<T> {
     rest: Option<T>,
     /// Those that go on with `*`.
     any: Option<Box<Node<T>>>,
-    /// Those that go on with a token.
-    tokens: BTreeMap<SmolStr, Node<T>>,
+    /// Those that go on with a token, in the order of the tokens. Most have one, for which a map would
+    /// keep room for ten more.
+    tokens: Vec<(SmolStr, Box<Node<T>>)>,
 }
 
 impl<T> Default for PatternTree<T> {
@@ -43,7 +44,7 @@ impl<T> Default for PatternTree<T> {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { here: None, rest: None, any: None, tokens: BTreeMap::new() }
+        Self { here: None, rest: None, any: None, tokens: Vec::new() }
     }
 }
 
@@ -59,7 +60,7 @@ impl<T> PatternTree<T> {
                 // It is the last token.
                 ">" => return node.rest.get_or_insert_default(),
                 "*" => node.any.get_or_insert_default(),
-                token => node.tokens.entry(SmolStr::new(token)).or_default(),
+                token => node.next_or_new(token),
             };
         }
         node.here.get_or_insert_default()
@@ -72,7 +73,10 @@ impl<T> PatternTree<T> {
             node = match token {
                 ">" => return node.rest.as_mut(),
                 "*" => node.any.as_mut()?,
-                token => node.tokens.get_mut(token)?,
+                token => {
+                    let place = node.place(token).ok()?;
+                    &mut node.tokens[place].1
+                }
             };
         }
         node.here.as_mut()
@@ -101,6 +105,19 @@ impl<T> Node<T> {
         self.here.is_none() && self.rest.is_none() && self.any.is_none() && self.tokens.is_empty()
     }
 
+    /// Where the token is among those that go on, or where it would be.
+    fn place(&self, token: &str) -> Result<usize, usize> {
+        self.tokens.binary_search_by(|(known, _)| known.as_str().cmp(token))
+    }
+
+    fn next_or_new(&mut self, token: &str) -> &mut Self {
+        let place = self.place(token).unwrap_or_else(|place| {
+            self.tokens.insert(place, (SmolStr::new(token), Box::default()));
+            place
+        });
+        &mut self.tokens[place].1
+    }
+
     // A pattern has at most 16 tokens, so neither this nor the search goes deep.
     fn remove(&mut self, mut pattern: Split<'_, char>) -> Option<T> {
         match pattern.next() {
@@ -115,10 +132,11 @@ impl<T> Node<T> {
                 value
             }
             Some(token) => {
-                let node = self.tokens.get_mut(token)?;
+                let place = self.place(token).ok()?;
+                let node = &mut self.tokens[place].1;
                 let value = node.remove(pattern);
                 if node.is_empty() {
-                    self.tokens.remove(token);
+                    self.tokens.remove(place);
                 }
                 value
             }
@@ -127,8 +145,8 @@ impl<T> Node<T> {
 
     fn find<'a>(&'a self, mut topic: Split<'_, char>, found: &mut Vec<&'a T>) {
         let Some(token) = topic.next() else { return found.extend(&self.here) };
-        if let Some(node) = self.tokens.get(token) {
-            node.find(topic.clone(), found);
+        if let Ok(place) = self.place(token) {
+            self.tokens[place].1.find(topic.clone(), found);
         }
         if let Some(node) = &self.any {
             node.find(topic, found);

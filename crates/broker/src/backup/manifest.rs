@@ -100,7 +100,12 @@ impl Manifest {
 
     /// Replaces the list of a backup.
     pub(super) fn write(&self, folder: &Path) -> Result<(), BackupError> {
-        write(&folder.join(MANIFEST), self.to_text().as_bytes())
+        let (text, path) = (self.to_text(), folder.join(MANIFEST));
+        let bytes = text.len() as u64;
+        if bytes > MOST {
+            return Err(BackupError::TooMany { path: folder.to_owned(), bytes, limit: MOST });
+        }
+        write(&path, text.as_bytes())
     }
 
     /// The list as its file holds it.

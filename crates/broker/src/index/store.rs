@@ -239,10 +239,8 @@ impl Store {
         through: Sequence,
         log: &[u8],
     ) -> Result<(), Error> {
-        if let Some(last) = entries.keys.iter().map(|row| row.place).max() {
-            let hashes = entries.keys.iter().map(|row| self.hashes.of(&row.tenant, &row.key));
-            self.filter.add(hashes, last);
-        }
+        let hash = |row: &Row| (self.hashes.of(&row.tenant, &row.key), row.place);
+        self.filter.add(entries.keys.iter().map(hash));
         self.change(|transaction, hashes| {
             tasks::insert(transaction, hashes, &entries.tasks)?;
             letters::insert(transaction, hashes, &entries.letters, &entries.cleared)?;
@@ -344,10 +342,9 @@ impl Store {
         bad: &mut Vec<BadRow>,
     ) -> Result<usize, Error> {
         let gone = keys::expire(&self.connection, until, most, bad)?;
-        if gone > 0 {
-            self.filter.forget(keys::oldest(&self.connection)?);
-        }
-        Ok(gone)
+        let Some((rows, through)) = gone else { return Ok(0) };
+        self.filter.forget(through);
+        Ok(rows)
     }
 
     fn open_old(path: &Path) -> Result<Self, Error> {
