@@ -29,6 +29,8 @@ log = logging.getLogger("trunkline.compat")
 
 _ROOM = 1.0
 """How many seconds a sender waits for room in a full queue."""
+_STEP = 128
+"""How much room there has to be in a large queue until those who wait for it go on."""
 _LETTERS = 10_000
 """Most dead letters that are kept; the oldest go first."""
 _STOPPED = "the broker was stopped"
@@ -77,7 +79,8 @@ class AgentMessageBroker:
         self._waiting = 0
         """How much of it has not begun."""
         self._warned = False
-        self._for_room: deque[asyncio.Future[None]] = deque()
+        self._for_room: list[asyncio.Future[None]] = []
+        self._step = max(1, min(_STEP, settings.max_queue_size // 8))
         self._drained: asyncio.Future[None] | None = None
         self._pending: dict[str, Asked] = {}
         self._since: float | None = None
@@ -419,7 +422,7 @@ class AgentMessageBroker:
             await asyncio.wait({room}, timeout=max(end - loop.time(), 0))
             if not room.done():
                 room.cancel()
-                return False
+                return self._waiting + number <= most
         return True
 
     def _take(self, parcel: Parcel) -> None:
@@ -439,11 +442,12 @@ class AgentMessageBroker:
         config = self.config
         if self._warned and self._waiting < config.queue_warning_threshold * config.max_queue_size:
             self._warned = False
-        while self._for_room:
-            room = self._for_room.popleft()
-            if not room.done():
-                room.set_result(None)
-                break
+        # Woken for each, senders would send one by one, each as a bundle of its own.
+        if self._for_room and config.max_queue_size - self._waiting >= self._step:
+            rooms, self._for_room = self._for_room, []
+            for room in rooms:
+                if not room.done():
+                    room.set_result(None)
 
     async def _deliver(self, parcel: Parcel) -> bool:
         """Handles a message, and tells whether that went well."""
