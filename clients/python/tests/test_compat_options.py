@@ -160,6 +160,36 @@ async def test_a_full_queue_refuses_and_takes_again() -> None:
     assert broker.get_stats()["messages_failed"] == 3
 
 
+async def test_a_handler_that_waits_for_room_lends_its_place() -> None:
+    async with running(one_by_one(max_queue_size=1)) as broker:
+        words = list[str]()
+
+        async def handle(message: AgentMessage) -> None:
+            words.append(message.payload["word"])
+            if message.payload["word"] == "first":
+                assert await broker.send_message(told(A, "second"))
+                assert await broker.send_message(told(A, "third"))
+
+        broker.register_agent(A, handle)
+        await broker.send_message(told(A, "first"))
+        await until(lambda: len(words) == 3)
+    assert words == ["first", "second", "third"]
+    assert broker.get_dead_letters() == []
+
+
+async def test_what_is_sent_to_busy_workers_expires_as_well() -> None:
+    async with running(one_by_one()) as broker:
+        door = Doorman()
+        broker.register_agent(A, door)
+        for n in range(40):
+            await broker.send_message(told(A, str(n)))
+        await until(lambda: broker.get_stats()["queue_size"] == 39)
+        await broker.send_message(told(A, "late", ttl_seconds=0.02))
+        await until(lambda: broker.get_stats()["messages_expired"] == 1)
+        door.open.set()
+    assert len(door.seen) == 40
+
+
 async def test_a_queue_that_fills_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     config = one_by_one(max_queue_size=10, queue_warning_threshold=0.5)
     async with running(config) as broker:
@@ -213,6 +243,22 @@ async def test_the_backoff_is_as_long_as_is_set_and_doubles(
         await broker.send_message(told(A, "x"))
         await until(lambda: bool(broker.get_dead_letters()))
     assert delays == [0.005, 0.01, 0.02]
+
+
+async def test_what_is_tried_again_waits_for_its_backoff() -> None:
+    broker = AgentMessageBroker(one_by_one(retry_backoff_ms=3_600_000))
+    await broker.start()
+    broker.register_agent(A, fail)
+    broker.register_agent(B, lambda _: {})
+    await broker.send_message(told(A, "x", ttl_seconds=7200))
+    await until(lambda: broker.get_stats()["messages_retried"] == 1)
+    for _ in range(20):
+        assert await broker.send_request(asked(B)) is not None
+    stats = broker.get_stats()
+    assert (stats["messages_retried"], stats["queue_size"]) == (1, 1)
+    await broker.stop(timeout=0)
+    ((_, reason),) = broker.get_dead_letters()
+    assert reason == "the broker was stopped"
 
 
 def fail(_: AgentMessage) -> None:

@@ -97,7 +97,7 @@ class AgentMessageBroker:
             log.warning("the broker runs already")
             return
         carrier = self._carried()
-        self._pool = Pool(self.config, self._deliver, self._failed)
+        self._pool = Pool(self.config, self._deliver, self._failed, carrier.hurry)
         self._state = "running"
         self._since, self._start_time = time.monotonic(), datetime.now()
         try:
@@ -347,6 +347,10 @@ class AgentMessageBroker:
         if mine and self._pool is not None:
             self._pool.arrived(mine)
 
+    def is_busy(self) -> bool:
+        """Whether the workers have enough to do for now."""
+        return self._pool is not None and self._pool.is_busy()
+
     def lost(self, parcel: Parcel, reason: str, expired: bool) -> None:
         """This one was not begun, and will not be."""
         self._dead(parcel, reason, expired=expired)
@@ -366,6 +370,11 @@ class AgentMessageBroker:
             return None
         return place
 
+    def _may_speak(self, message: AgentMessage) -> bool:
+        """Whether this is still sent while the broker stops: by handlers, and to who waits."""
+        awaited = message.is_response() and message.metadata.correlation_id in self._pending
+        return awaited or self._place() is not None
+
     def _lent(self) -> AbstractAsyncContextManager[None]:
         return self._place() or nullcontext()
 
@@ -379,8 +388,7 @@ class AgentMessageBroker:
     async def _send(self, message: AgentMessage, asked: Asked | None) -> bool:
         if not isinstance(message, AgentMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"a message is an AgentMessage, not a {type(message).__name__}")
-        # While it stops, what is being handled may say what it has to.
-        if self._state == "stopped" or (self._state == "stopping" and self._place() is None):
+        if self._state == "stopped" or (self._state == "stopping" and not self._may_speak(message)):
             return self._refuse(message, _STOPPED)
         carrier = self._carried()
         to = self._to(message)

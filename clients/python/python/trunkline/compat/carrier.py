@@ -1,8 +1,8 @@
 """The way of messages through the broker of this process.
 
 The messages themselves stay in Python, so that a payload may be anything. What the broker carries
-are bundles of them: what is sent within one turn of the event loop with the same priority and the
-same time to live goes as one request, which is done when the last message of the bundle is.
+are bundles of them: what is sent at about the same time, with the same priority and the same time
+to live, goes as one request, which is done when the last message of the bundle is.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _LARGEST = 128
 """Most messages of one bundle."""
 _ALIKE = 0.01
 """How many seconds the ends of the times to live within one bundle may lie apart."""
+_PATIENCE = 0.005
+"""How many seconds a message waits at most for others to go with."""
 _LONGEST = 365 * 86_400.0
 """The longest time to live that the broker knows, in seconds."""
 _SHORTEST = 0.001
@@ -93,6 +95,10 @@ class Receiver(Protocol):
         """These are to be handled."""
         ...
 
+    def is_busy(self) -> bool:
+        """Whether there is enough to be handled for now."""
+        ...
+
     def lost(self, parcel: Parcel, reason: str, expired: bool) -> None:
         """This one was not begun, and will not come."""
         ...
@@ -111,6 +117,12 @@ class Bundle:
         self.left = 0
         self.number = 0
         self.delivery: _native.Delivery | None = None
+
+    def add(self, parcel: Parcel) -> None:
+        """One more message."""
+        self.parcels.append(parcel)
+        self.left += 1
+        parcel.bundle = self
 
     def done(self) -> bool:
         """Never: there is always something to be told."""
@@ -140,7 +152,7 @@ class Carrier:
         """What waits for the broker to have fewer bundles, most urgent first."""
         self._on_the_way: dict[int, Bundle] = {}
         self._numbers = itertools.count(1)
-        self._flushing = False
+        self._timer: asyncio.Handle | None = None
         self._agent: _native.Agent | None = None
         self._number = next_number()
 
@@ -157,6 +169,8 @@ class Carrier:
 
     async def close(self) -> None:
         """Ends the broker with what is still on its way."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._loop.agents.pop(self._number, None)
         if self._agent is not None:
             self._agent.kill()
@@ -165,11 +179,19 @@ class Carrier:
     def send(self, parcel: Parcel, remaining: float) -> None:
         """Sends a message with this many seconds to live.
 
-        What is sent in one turn of the loop goes together, when the turn is over.
+        The first one of a turn of the loop goes at once, what follows in it goes together; and
+        while there is enough to be handled, what is sent within a few milliseconds does.
         """
         priority: MessagePriority = parcel.message.metadata.priority
         place: int = priority.value
         deadline = time.monotonic() + remaining
+        if self._timer is None and not self._receiver.is_busy():
+            # Nobody has to wait for what comes in the same turn.
+            self._timer = self._asyncio.call_soon(self._flush)
+            bundle = Bundle(self, place, deadline)
+            bundle.add(parcel)
+            self._dispatch(bundle)
+            return
         bundle = self._gathering.get(place)
         if (
             bundle is None
@@ -179,20 +201,20 @@ class Carrier:
             if bundle is not None:
                 self._dispatch(bundle)
             bundle = self._gathering[place] = Bundle(self, place, deadline)
-        bundle.parcels.append(parcel)
-        bundle.left += 1
-        parcel.bundle = bundle
-        if not self._flushing:
-            self._flushing = True
-            self._asyncio.call_soon(self._flush)
+        bundle.add(parcel)
+        if self._timer is None:
+            self._timer = self._asyncio.call_later(_PATIENCE, self._flush)
+
+    def hurry(self) -> None:
+        """There is little left to be handled: what was gathered goes now."""
+        if self._gathering:
+            self._flush()
 
     def send_later(self, parcel: Parcel, remaining: float, delay: float) -> None:
         """Sends a message by itself, to arrive after so many seconds."""
         place: int = parcel.message.metadata.priority.value
         bundle = Bundle(self, place, time.monotonic() + remaining)
-        bundle.parcels.append(parcel)
-        bundle.left = 1
-        parcel.bundle = bundle
+        bundle.add(parcel)
         self._speak(bundle, delay)
 
     def end(self, parcel: Parcel) -> None:
@@ -233,7 +255,9 @@ class Carrier:
         """Its time to live has ended, of which its request tells; what was begun goes on."""
 
     def _flush(self) -> None:
-        self._flushing = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         bundles, self._gathering = self._gathering, {}
         for bundle in bundles.values():
             self._dispatch(bundle)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trunkline.compat")
 
+_ENOUGH = 16
+"""From how many messages that are ready there is enough to do for now."""
+
 
 @dataclass(slots=True, eq=False)
 class Worker:
@@ -100,10 +103,13 @@ class Pool:
         config: BrokerConfiguration,
         deliver: Callable[[Parcel], Coroutine[Any, Any, bool]],
         failed: Callable[[Parcel, BaseException], None],
+        short: Callable[[], None],
     ) -> None:
         self._config = config
         self._deliver = deliver
         self._failed = failed
+        self._short = short
+        """Called when little is left to be handled."""
         self._loop = asyncio.get_running_loop()
         self._ready: list[tuple[int, int, int, Parcel]] = []
         self._count = itertools.count()
@@ -136,6 +142,10 @@ class Pool:
         """From now on nobody waits for a batch to become full."""
         self._hurrying = True
         self._turn()
+
+    def is_busy(self) -> bool:
+        """Whether it has enough to do for now."""
+        return self._live >= _ENOUGH
 
     def can_work(self) -> bool:
         """Whether a worker is left."""
@@ -205,6 +215,8 @@ class Pool:
             if self._config.enable_batching:
                 worker.batches += 1
                 self.batched += len(worker.pending)
+            if self._live < _ENOUGH:
+                self._short()
             self._fill(worker)
 
     def _lapsed(self) -> None:
