@@ -80,6 +80,11 @@ impl Delivery {
     }
 
     #[getter]
+    fn correlation(&self) -> Option<String> {
+        self.task.envelope().correlation_id.map(|id| id.to_string())
+    }
+
+    #[getter]
     fn is_task(&self) -> bool {
         self.task.is_task()
     }

@@ -96,6 +96,7 @@ class Delivery:
     skill: str | None
     topic: str | None
     traceparent: str | None
+    correlation: str | None
     is_task: bool
     attempt: int
     remaining: float | None

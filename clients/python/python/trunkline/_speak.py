@@ -8,6 +8,7 @@ from ._loop import begun, current
 from ._payload import Payload, to_payload
 from ._spans import Span, seconds
 from ._values import Acceptance, Gathered, Reply
+from .errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,6 +66,12 @@ def said(options: SendOptions, timeout: Span | None = None) -> dict[str, Any] | 
     return told
 
 
+def _without_ttl(options: SendOptions) -> SendOptions:
+    if options.get("ttl") is not None:
+        raise InvalidError("the time to live of a request is its timeout; say `timeout` instead")
+    return options
+
+
 class Speaks(Protocol):
     """The native part of a sender."""
 
@@ -114,14 +121,15 @@ class Sender:
             to: `agent:ID` or `skill:NAME`.
             payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
             timeout: How long the answer is of use; `None` for ever.
-            **options: See `SendOptions`.
+            **options: See `SendOptions`; the timeout is the time to live.
 
         Raises:
             Refused: The broker refused it.
             Unanswered: It was accepted and ended without an answer.
             PayloadError: The payload cannot be sent.
         """
-        return Reply(*await self._speak("request", to, payload, said(options, timeout)))
+        told = said(_without_ttl(options), timeout)
+        return Reply(*await self._speak("request", to, payload, told))
 
     async def gather(
         self,
@@ -141,13 +149,13 @@ class Sender:
                 called off.
             timeout: How long answers are gathered; 30 s by default. What has come by then is what
                 there is.
-            **options: See `SendOptions`.
+            **options: See `SendOptions`; the timeout is the time to live.
 
         Raises:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        told = said(options, timeout)
+        told = said(_without_ttl(options), timeout)
         if wanted is not None:
             told = {**(told or {}), "wanted": wanted}
         id_, complete, answers, missing = await self._speak("gather", to, payload, told)

@@ -118,6 +118,11 @@ class Task(Sender):
         return self._delivery.traceparent
 
     @property
+    def correlation(self) -> str | None:
+        """The id of the message that it answers, if its sender said so."""
+        return self._delivery.correlation
+
+    @property
     def is_task(self) -> bool:
         """Whether it has a life of its own: states, progress, artifacts."""
         return self._delivery.is_task
