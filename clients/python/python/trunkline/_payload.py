@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import _msgpack
 from .errors import PayloadError
 
 if TYPE_CHECKING:
@@ -52,6 +53,34 @@ class Payload:
             PayloadError: They are no JSON.
         """
         return from_json(self.data)
+
+    @property
+    def msgpack(self) -> Any:
+        """The bytes read as MessagePack, which needs the package `msgpack`.
+
+        Raises:
+            PayloadError: They are no MessagePack.
+            MissingPackageError: `msgpack` is not installed.
+        """
+        return _msgpack.unpacked(self.data)
+
+
+class MessagePack(Payload):
+    """A value as MessagePack: `await client.send("skill:x", trunkline.MessagePack({"a": 1}))`.
+
+    It needs the package `msgpack`, which `trunkline[msgpack]` installs.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, value: Any) -> None:
+        """Packs a value.
+
+        Raises:
+            PayloadError: MessagePack has no such value.
+            MissingPackageError: `msgpack` is not installed.
+        """
+        super().__init__(_msgpack.packed(value), _msgpack.TYPE)
 
 
 def from_json(data: bytes) -> Any:
