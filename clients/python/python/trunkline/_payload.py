@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,27 @@ except ImportError:
     orjson = None
 
 
+def _dumped(value: Any) -> Any:
+    """What JSON has, of something that it has not: a model of pydantic's, if there are such."""
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _fast_dumps(value: Any) -> bytes:
+    assert orjson is not None
+    return orjson.dumps(value, _dumped)
+
+
 def _plain_dumps(value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_dumped
+    )
     return text.encode()
 
 
-_dumps: Callable[[Any], bytes] = _plain_dumps if orjson is None else orjson.dumps
+_dumps: Callable[[Any], bytes] = _plain_dumps if orjson is None else _fast_dumps
 _loads: Callable[[bytes], Any] = json.loads if orjson is None else orjson.loads
 
 
@@ -117,11 +133,21 @@ def to_payload(value: Any) -> tuple[bytes, str]:
             # Nobody will await it now.
             close()
         raise PayloadError(f"a {kind.__name__} cannot be sent; await it and send what it returns")
+    return _json(value), JSON
+
+
+def json_payload(value: Any) -> Payload:
+    """A value as JSON, whatever it is."""
+    return Payload(_json(value), JSON)
+
+
+def _json(value: Any) -> bytes:
     try:
-        return _dumps(value), JSON
+        return _dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise PayloadError(
-            f"a {kind.__name__} cannot be sent as JSON: {error}; send what JSON has, bytes or str"
+            f"a {type(value).__name__} cannot be sent as JSON: {error}; send what JSON has, bytes "
+            "or str"
         ) from error
 
 
