@@ -170,6 +170,7 @@ class Task(Sender):
             self.skill,
             self.attempt,
             self.messages,
+            self.traceparent,
         )
 
     async def progress(self, percent: int, text: str = "") -> None:

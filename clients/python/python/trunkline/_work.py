@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import _tracing
 from ._ends import HandlerEnd, Said, reason_of, said_of
 from ._payload import to_payload
 from ._processes import Processes
@@ -104,6 +105,7 @@ class Work:
         handler = self._handlers[place]
         task = Task(delivery, self._loop, self)
         at_work.set(task)
+        _tracing.enter(delivery.traceparent)
         try:
             if handler.on == "loop":
                 result = await handler.call(task)
