@@ -169,7 +169,6 @@ class Agent(Sender):
         timeout: Span | None = None,
         filter: str | None = None,  # noqa: A002
         group: str | None = None,
-        drop_oldest: bool = False,
     ) -> Callable[[F], F]:
         """Makes a function the handler of the events of some topics.
 
@@ -181,10 +180,8 @@ class Agent(Sender):
             timeout: As for `task`.
             filter: Only the events that this CEL expression wants.
             group: Share the events with the other members of this group.
-            drop_oldest: Drop the oldest event that waits rather than the new one when there are
-                too many.
         """
-        return self._handler("event", pattern, concurrency, timeout, filter, group, drop_oldest)
+        return self._handler("event", pattern, concurrency, timeout, filter, group)
 
     def message(self, function: F) -> F:
         """Makes a function the handler of what is sent to the agent itself.

@@ -37,7 +37,6 @@ class Handler:
     timeout: float | None = None
     filter: str | None = None
     group: str | None = None
-    drop_oldest: bool = False
 
     def described(self) -> tuple[Any, ...]:
         """What the runtime has to know of it."""
@@ -48,7 +47,8 @@ class Handler:
             self.timeout,
             self.filter,
             self.group,
-            self.drop_oldest,
+            # What happens to events that are too many is a setting of the agent's inbox.
+            False,
         )
 
 
