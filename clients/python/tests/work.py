@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import trunkline
+from opentelemetry import trace
 
 
 def compute(message: trunkline.Message) -> object:
@@ -20,6 +21,8 @@ def compute(message: trunkline.Message) -> object:
         raise trunkline.Reject("not mine")
     if word == "ask" and not message.messages:
         raise trunkline.InputRequired("which?")
+    if word == "trace":
+        return f"{trace.get_current_span().get_span_context().trace_id:x}"
     if word == "object":
         return object()
     if word.startswith("meet "):

@@ -8,7 +8,7 @@ from ._agent import Agent
 from ._client import Broker, Client, connect
 from ._ends import AuthRequired, DeadLetter, Fail, HandlerEnd, InputRequired, Reject, Retry
 from ._native import VERSION as __version__
-from ._payload import Payload
+from ._payload import MessagePack, Payload
 from ._processes import Message
 from ._speak import SendOptions
 from ._streams import Subscription, Watch
@@ -46,6 +46,7 @@ __all__ = [
     "HandlerEnd",
     "InputRequired",
     "Message",
+    "MessagePack",
     "MessageUpdate",
     "Payload",
     "ProgressUpdate",

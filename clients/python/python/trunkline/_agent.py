@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _native
 from ._client import Client, connect
+from ._declared import checked
 from ._loop import begun, current
 from ._processes import Message, check_not_importing
 from ._spans import Span, maybe
@@ -24,15 +25,17 @@ from .errors import ClosedError, DrainingError, InvalidError, LoopError, UsageEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
+    from typing import Concatenate
 
     from typing_extensions import Self
 
+    from ._declared import Schema
     from ._loop import Loop
 
 log = logging.getLogger("trunkline")
 
-F = TypeVar("F", bound="Callable[[Task], Any]")
-G = TypeVar("G", bound="Callable[[Message], Any]")
+F = TypeVar("F", bound="Callable[Concatenate[Task, ...], Any]")
+G = TypeVar("G", bound="Callable[Concatenate[Message, ...], Any]")
 
 _numbers = itertools.count(1)
 
@@ -51,6 +54,7 @@ class Agent(Sender):
     """An agent: say what it does with `task`, `on` and `message`, then `run` it.
 
     Handlers are `async def` or plain `def` functions of one `Task`; a plain one runs on a thread.
+    One with another parameter that is annotated with a pydantic model gets the input, parsed.
     What a handler returns is the answer. What it raises says how its work ends otherwise: `Retry`,
     `Reject`, `Fail`, `DeadLetter`, `InputRequired`, `AuthRequired`, and every other exception asks
     for another attempt. When its work is called off, an `async def` handler is cancelled.
@@ -103,7 +107,13 @@ class Agent(Sender):
         self._life: _Life | None = None
 
     def task(
-        self, skill: str, *, concurrency: int | None = None, timeout: Span | None = None
+        self,
+        skill: str,
+        *,
+        concurrency: int | None = None,
+        timeout: Span | None = None,
+        input_schema: Schema | None = None,
+        output_schema: Schema | None = None,
     ) -> Callable[[F], F]:
         """Makes a function the handler of a skill.
 
@@ -112,11 +122,21 @@ class Agent(Sender):
             concurrency: How many times the handler runs at once, 1 to 4096; 64 by default, or 8
                 threads of a plain function.
             timeout: How long one attempt may take; what takes longer is cancelled and tried again.
+            input_schema: Reject what does not fit this JSON Schema; needs `jsonschema`.
+            output_schema: Fail what the handler returns and does not fit this JSON Schema.
         """
-        return self._handler("skill", skill, concurrency, timeout)
+        return self._handler(
+            "skill", skill, concurrency, timeout, schemas=(input_schema, output_schema)
+        )
 
     def process(
-        self, skill: str, *, processes: int | None = None, timeout: Span | None = None
+        self,
+        skill: str,
+        *,
+        processes: int | None = None,
+        timeout: Span | None = None,
+        input_schema: Schema | None = None,
+        output_schema: Schema | None = None,
     ) -> Callable[[G], G]:
         """Makes a plain function the handler of a skill in processes, for what computes for long.
 
@@ -131,6 +151,8 @@ class Agent(Sender):
             processes: How many there are at most, each with one delivery at a time; by default as
                 many as there are cores.
             timeout: How long one attempt may take.
+            input_schema: As for `task`.
+            output_schema: As for `task`.
         """
         most = (os.cpu_count() or 1) if processes is None else processes
 
@@ -139,7 +161,8 @@ class Agent(Sender):
                 raise UsageError(
                     f"{function!r} is a coroutine function; a process takes a plain one"
                 )
-            self._add(function, "processes", "skill", skill, most, maybe(timeout))
+            call = checked(function, False, _names_around(), input_schema, output_schema)
+            self._add(call, "processes", "skill", skill, most, maybe(timeout))
             return function
 
         return add
@@ -152,7 +175,6 @@ class Agent(Sender):
         timeout: Span | None = None,
         filter: str | None = None,  # noqa: A002
         group: str | None = None,
-        drop_oldest: bool = False,
     ) -> Callable[[F], F]:
         """Makes a function the handler of the events of some topics.
 
@@ -164,10 +186,8 @@ class Agent(Sender):
             timeout: As for `task`.
             filter: Only the events that this CEL expression wants.
             group: Share the events with the other members of this group.
-            drop_oldest: Drop the oldest event that waits rather than the new one when there are
-                too many.
         """
-        return self._handler("event", pattern, concurrency, timeout, filter, group, drop_oldest)
+        return self._handler("event", pattern, concurrency, timeout, filter, group)
 
     def message(self, function: F) -> F:
         """Makes a function the handler of what is sent to the agent itself.
@@ -183,15 +203,15 @@ class Agent(Sender):
         concurrency: int | None,
         timeout: Span | None,
         *subscription: Any,
+        schemas: tuple[Schema | None, Schema | None] = (None, None),
     ) -> Callable[[F], F]:
         span = maybe(timeout)
 
         def add(function: F) -> F:
             plain = not _is_async(function)
             most = (_PLAIN if plain else _ASYNC) if concurrency is None else concurrency
-            self._add(
-                function, "threads" if plain else "loop", kind, name, most, span, *subscription
-            )
+            call = checked(function, not plain, _names_around(), *schemas)
+            self._add(call, "threads" if plain else "loop", kind, name, most, span, *subscription)
             return function
 
         return add
@@ -409,6 +429,14 @@ def _is_async(function: Callable[..., Any]) -> bool:
     if inspect.iscoroutinefunction(function):
         return True
     return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _names_around() -> dict[str, Any]:
+    """What is defined in the function or module that gives a handler to an agent."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals is globals():
+        frame = frame.f_back
+    return {} if frame is None else frame.f_locals
 
 
 def _texts(what: str, texts: Iterable[str]) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import _msgpack
 from .errors import PayloadError
 
 if TYPE_CHECKING:
@@ -21,12 +23,27 @@ except ImportError:
     orjson = None
 
 
+def _dumped(value: Any) -> Any:
+    """What JSON has, of something that it has not: a model of pydantic's, if there are such."""
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _fast_dumps(value: Any) -> bytes:
+    assert orjson is not None
+    return orjson.dumps(value, _dumped)
+
+
 def _plain_dumps(value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_dumped
+    )
     return text.encode()
 
 
-_dumps: Callable[[Any], bytes] = _plain_dumps if orjson is None else orjson.dumps
+_dumps: Callable[[Any], bytes] = _plain_dumps if orjson is None else _fast_dumps
 _loads: Callable[[bytes], Any] = json.loads if orjson is None else orjson.loads
 
 
@@ -52,6 +69,34 @@ class Payload:
             PayloadError: They are no JSON.
         """
         return from_json(self.data)
+
+    @property
+    def msgpack(self) -> Any:
+        """The bytes read as MessagePack, which needs the package `msgpack`.
+
+        Raises:
+            PayloadError: They are no MessagePack.
+            MissingPackageError: `msgpack` is not installed.
+        """
+        return _msgpack.unpacked(self.data)
+
+
+class MessagePack(Payload):
+    """A value as MessagePack: `await client.send("skill:x", trunkline.MessagePack({"a": 1}))`.
+
+    It needs the package `msgpack`, which `trunkline[msgpack]` installs.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, value: Any) -> None:
+        """Packs a value.
+
+        Raises:
+            PayloadError: MessagePack has no such value.
+            MissingPackageError: `msgpack` is not installed.
+        """
+        super().__init__(_msgpack.packed(value), _msgpack.TYPE)
 
 
 def from_json(data: bytes) -> Any:
@@ -88,11 +133,21 @@ def to_payload(value: Any) -> tuple[bytes, str]:
             # Nobody will await it now.
             close()
         raise PayloadError(f"a {kind.__name__} cannot be sent; await it and send what it returns")
+    return _json(value), JSON
+
+
+def json_payload(value: Any) -> Payload:
+    """A value as JSON, whatever it is."""
+    return Payload(_json(value), JSON)
+
+
+def _json(value: Any) -> bytes:
     try:
-        return _dumps(value), JSON
+        return _dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise PayloadError(
-            f"a {kind.__name__} cannot be sent as JSON: {error}; send what JSON has, bytes or str"
+            f"a {type(value).__name__} cannot be sent as JSON: {error}; send what JSON has, bytes "
+            "or str"
         ) from error
 
 

@@ -13,9 +13,11 @@ import multiprocessing
 import os
 import pickle
 import signal
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from . import _tracing
 from ._ends import HandlerEnd, Retry, Said, said_of
 from ._payload import Payload, to_payload
 from .errors import UsageError
@@ -48,6 +50,8 @@ class Message(Payload):
     """Which attempt this is, from 1."""
     messages: list[Payload] = field(default_factory=list[Payload])
     """What its caller said since, if it was paused."""
+    traceparent: str | None = None
+    """The W3C `traceparent` of the sender."""
 
 
 class Processes:
@@ -148,6 +152,11 @@ def check_not_importing() -> None:
         )
 
 
+def _called(call: Callable[[Message], Any], message: Message) -> Any:
+    _tracing.enter(message.traceparent)
+    return call(message)
+
+
 def _work(function: bytes, connection: Connection[Any, Any]) -> None:
     """The life of a process: one message after the other, until its agent is gone."""
     # A Ctrl-C is meant for the agent, which ends its processes when it has finished.
@@ -159,7 +168,7 @@ def _work(function: bytes, connection: Connection[Any, Any]) -> None:
         except (EOFError, OSError):
             os._exit(0)
         try:
-            result = call(message)
+            result = copy_context().run(_called, call, message)
             said: Said = ("complete", None if result is None else to_payload(result))
         except Exception as error:
             said = said_of(error)

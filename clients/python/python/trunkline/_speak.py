@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
+from . import _tracing
 from ._loop import begun, current
 from ._payload import Payload, to_payload
 from ._spans import Span, seconds
@@ -34,7 +35,7 @@ class SendOptions(TypedDict, total=False):
     correlation: str
     """The id of the message that it answers."""
     traceparent: str
-    """The W3C `traceparent` to carry along."""
+    """The W3C `traceparent` to carry along; by default that of OpenTelemetry's current span."""
     delay: Span
     """Deliver it not before this long after its acceptance."""
     max_run: Span
@@ -99,6 +100,9 @@ class Sender:
 
     async def _speak(self, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
         data, content_type = to_payload(value)
+        traceparent = _tracing.current()
+        if traceparent is not None and "traceparent" not in (told or {}):
+            told = {**(told or {}), "traceparent": traceparent}
         loop, speaks = current(), self._speaks()
         started = begun(speaks.speak, loop.native, verb, to, data, content_type, told)
         if started.__class__ is not int:

@@ -6,6 +6,7 @@ import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import _msgpack
 from ._loop import current
 from ._payload import Payload, from_json, to_payload
 from ._processes import Message
@@ -77,6 +78,16 @@ class Task(Sender):
                 find the same.
         """
         return from_json(self._data)
+
+    @property
+    def msgpack(self) -> Any:
+        """What was said, read as MessagePack, which needs the package `msgpack`.
+
+        Raises:
+            PayloadError: It is no MessagePack. Left uncaught, it fails the task.
+            MissingPackageError: `msgpack` is not installed.
+        """
+        return _msgpack.unpacked(self._data)
 
     @property
     def kind(self) -> str:
@@ -159,6 +170,7 @@ class Task(Sender):
             self.skill,
             self.attempt,
             self.messages,
+            self.traceparent,
         )
 
     async def progress(self, percent: int, text: str = "") -> None:

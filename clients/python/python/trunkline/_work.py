@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import _tracing
 from ._ends import HandlerEnd, Said, reason_of, said_of
 from ._payload import to_payload
 from ._processes import Processes
@@ -36,7 +37,6 @@ class Handler:
     timeout: float | None = None
     filter: str | None = None
     group: str | None = None
-    drop_oldest: bool = False
 
     def described(self) -> tuple[Any, ...]:
         """What the runtime has to know of it."""
@@ -47,7 +47,8 @@ class Handler:
             self.timeout,
             self.filter,
             self.group,
-            self.drop_oldest,
+            # What happens to events that are too many is a setting of the agent's inbox.
+            False,
         )
 
 
@@ -104,6 +105,7 @@ class Work:
         handler = self._handlers[place]
         task = Task(delivery, self._loop, self)
         at_work.set(task)
+        _tracing.enter(delivery.traceparent)
         try:
             if handler.on == "loop":
                 result = await handler.call(task)

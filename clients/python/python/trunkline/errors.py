@@ -31,6 +31,10 @@ class LoopError(UsageError):
     """There is no event loop, or it is not the one that the agent belongs to."""
 
 
+class MissingPackageError(UsageError, ImportError):
+    """A package is needed that is not installed; the text says how to install it."""
+
+
 class PayloadError(TrunklineError):
     """A value cannot be sent, or a payload cannot be read as what was asked for."""
 

@@ -1,0 +1,310 @@
+"""What a handler declares of its input and output, and the checks that come of it.
+
+A parameter after the task that is annotated with a pydantic model gets what was sent, parsed; what
+is returned has to fit the model that is annotated for it. Schemas do the same for handlers without
+models. What does not fit going in is rejected, coming out it fails: another attempt would not help.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+
+from . import _msgpack
+from ._ends import Fail, Reject
+from ._optional import needed
+from ._payload import Payload, from_json, json_payload
+from .errors import InvalidError, PayloadError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ._processes import Message
+    from ._task import Task
+
+Schema: TypeAlias = "Mapping[str, Any]"
+"""A JSON Schema."""
+
+_MOST = 5
+"""How many faults are told at most."""
+
+
+@dataclass(slots=True)
+class Declared:
+    """What a handler declares; `None` for what it does not."""
+
+    parameter: str | None = None
+    """The name of the parameter that gets the input."""
+    takes: _Model | _JsonSchema | None = None
+    gives: _Model | _JsonSchema | None = None
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to check."""
+        return self.takes is not None or self.gives is not None
+
+    def taken(self, task: Task | Message) -> dict[str, Any]:
+        """What the handler gets besides its task.
+
+        Raises:
+            Reject: The input does not fit.
+        """
+        if self.takes is None:
+            return {}
+        try:
+            value = self.takes.parsed(_value(task.data, task.content_type))
+        except PayloadError as error:
+            raise Reject(f"the input {error}") from None
+        return {} if self.parameter is None else {self.parameter: value}
+
+    def given(self, result: Any) -> Any:
+        """The answer.
+
+        Raises:
+            Fail: It does not fit.
+        """
+        if self.gives is None:
+            return result
+        try:
+            return self.gives.sent(result)
+        except PayloadError as error:
+            raise Fail(f"the output {error}") from None
+
+
+class Checked:
+    """A plain handler and what it declares, which a process can have as well."""
+
+    def __init__(self, function: Callable[..., Any], *schemas: Schema | None) -> None:
+        """Called in a process, where the function stands at the top of a module."""
+        self._function, self._schemas = function, schemas
+        self._declared = declared(function, {}, *schemas)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], known: Declared, *schemas: Schema | None) -> Checked:
+        """A handler whose declarations are known."""
+        checked = cls.__new__(cls)
+        checked._function, checked._schemas, checked._declared = function, schemas, known
+        return checked
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Checked, (self._function, *self._schemas)
+
+    def __call__(self, task: Any) -> Any:
+        known = self._declared
+        return known.given(self._function(task, **known.taken(task)))
+
+
+def checked(
+    function: Callable[..., Any],
+    is_async: bool,
+    names: Mapping[str, Any],
+    *schemas: Schema | None,
+) -> Callable[..., Any]:
+    """The handler with the checks that it declares; itself if it declares none.
+
+    Args:
+        function: The handler.
+        is_async: Whether it is a coroutine function.
+        names: What is defined where the handler is, besides the names of its module.
+        *schemas: The JSON Schemas of its input and its output.
+
+    Raises:
+        UsageError: The declarations contradict each other, or cannot be read.
+        InvalidError: A schema is none.
+        MissingPackageError: What they need is not installed.
+    """
+    known = declared(function, names, *schemas)
+    if not known.anything:
+        return function
+    if not is_async:
+        return Checked.of(function, known, *schemas)
+
+    async def call(task: Task) -> Any:
+        return known.given(await function(task, **known.taken(task)))
+
+    return call
+
+
+def declared(
+    function: Callable[..., Any],
+    names: Mapping[str, Any],
+    input_schema: Schema | None = None,
+    output_schema: Schema | None = None,
+) -> Declared:
+    """What a handler declares; see `checked`."""
+    known = Declared()
+    if input_schema is not None:
+        known.takes = _JsonSchema("input_schema", input_schema)
+    if output_schema is not None:
+        known.gives = _JsonSchema("output_schema", output_schema)
+    try:
+        signature = _signature(function)
+    except (TypeError, ValueError):
+        # Some that are written in C have none.
+        return known
+    for parameter in list(signature.parameters.values())[1:]:
+        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        annotation = _evaluated(parameter.annotation, function, names)
+        if named and _has_model(annotation):
+            if known.takes is not None:
+                what = "input_schema" if known.parameter is None else f"'{known.parameter}'"
+                raise UsageError(
+                    f"the input of {function!r} is declared by {what} and by "
+                    f"'{parameter.name}'; declare it once"
+                )
+            known.parameter, known.takes = parameter.name, _Model(annotation)
+        elif parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            raise UsageError(
+                f"nothing is known to give {function!r} for '{parameter.name}'; annotate it with "
+                "a pydantic model that is defined before the handler and not only for type "
+                "checkers, or give it a default"
+            )
+    returned = _evaluated(signature.return_annotation, function, names)
+    if _has_model(returned):
+        if known.gives is not None:
+            raise UsageError(
+                f"the output of {function!r} is declared by output_schema and by its annotation; "
+                "declare it once"
+            )
+        known.gives = _Model(returned)
+    return known
+
+
+class _Model:
+    """A type of pydantic's."""
+
+    def __init__(self, annotation: Any) -> None:
+        pydantic = needed("a model", "pydantic")
+        self._adapter: Any = pydantic.TypeAdapter(annotation)
+        self._error: Any = pydantic.ValidationError
+        self._unfit: Any = needed("a model", "pydantic_core").PydanticSerializationError
+        self._name = getattr(annotation, "__name__", None) or str(annotation)
+
+    def parsed(self, value: _Json | Any) -> Any:
+        try:
+            if isinstance(value, _Json):
+                return self._adapter.validate_json(value.data)
+            return self._adapter.validate_python(value)
+        except self._error as error:
+            raise PayloadError(self._told(error)) from None
+
+    def sent(self, value: Any) -> Payload:
+        try:
+            valid = self._adapter.validate_python(value)
+            # An instance may have been changed into what does not fit since it was made.
+            data = self._adapter.dump_json(valid, by_alias=True, warnings="error")
+        except self._error as error:
+            raise PayloadError(self._told(error)) from None
+        except self._unfit as error:
+            raise PayloadError(f"does not fit {self._name}: {error}") from None
+        return Payload(data, "application/json")
+
+    def _told(self, error: Any) -> str:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        return _faults(self._name, ((it["loc"], it["msg"]) for it in faults), len(faults))
+
+
+class _JsonSchema:
+    """A JSON Schema."""
+
+    def __init__(self, what: str, schema: Schema) -> None:
+        jsonschema = needed(f"{what}=", "jsonschema")
+        kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
+        try:
+            kind.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            where = ".".join(map(str, error.absolute_path)) or "the whole"
+            raise InvalidError(f"{what} is no JSON Schema: {where}: {error.message}") from None
+        # What a schema refers to is not fetched from anywhere.
+        registry = needed(f"{what}=", "jsonschema_specifications").REGISTRY
+        self._unknown: Any = needed(f"{what}=", "referencing").exceptions.Unresolvable
+        self._validator: Any = kind(schema, registry=registry)
+        self._name = str(schema.get("title", "its schema"))
+
+    def parsed(self, value: _Json | Any) -> Any:
+        if isinstance(value, _Json):
+            try:
+                value = from_json(value.data)
+            except PayloadError as error:
+                raise PayloadError(f"does not fit {self._name}: {error}") from None
+        self._check(value)
+        return value
+
+    def sent(self, value: Any) -> Payload:
+        try:
+            payload = value if isinstance(value, Payload) else json_payload(value)
+        except PayloadError as error:
+            raise PayloadError(f"does not fit {self._name}: {error}") from None
+        self.parsed(_value(payload.data, payload.content_type))
+        return payload
+
+    def _check(self, value: Any) -> None:
+        try:
+            faults: list[Any] = list(islice(self._validator.iter_errors(value), _MOST + 1))
+        except self._unknown as error:
+            raise PayloadError(
+                f"cannot be checked: its schema refers to what it does not have: {error}"
+            ) from None
+        if faults:
+            told = ((it.absolute_path, it.message) for it in faults)
+            raise PayloadError(_faults(self._name, told, len(faults)))
+
+
+@dataclass(slots=True)
+class _Json:
+    """What is to be read as JSON."""
+
+    data: bytes
+
+
+def _value(data: bytes, content_type: str) -> _Json | Any:
+    if not data:
+        return None
+    return _msgpack.unpacked(data) if _msgpack.is_msgpack(content_type) else _Json(data)
+
+
+def _faults(name: str, faults: Iterable[tuple[Iterable[Any], str]], count: int) -> str:
+    told = [
+        f"{'.'.join(map(str, where)) or 'the whole'}: {what[:200]}"
+        for where, what in islice(faults, _MOST)
+    ]
+    more = [] if count <= _MOST else ["and more"]
+    return f"does not fit {name}: {'; '.join(told + more)}"
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        # Names that only type checkers see are no declarations.
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def _evaluated(annotation: Any, function: Callable[..., Any], names: Mapping[str, Any]) -> Any:
+    """An annotation that may be written as text; `None` for one that cannot be read."""
+    if not isinstance(annotation, str):
+        return annotation
+    inner = inspect.unwrap(function)
+    inner = getattr(inner, "__func__", inner)
+    known = getattr(inner, "__globals__", None) or getattr(type(inner).__call__, "__globals__", {})
+    try:
+        return eval(annotation, dict(known), dict(names))
+    except Exception:
+        return None
+
+
+def _has_model(annotation: Any) -> bool:
+    """Whether an annotation is a pydantic model or made of one, such as `Verdict | None`."""
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None:
+        return False
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return True
+    return any(_has_model(part) for part in get_args(annotation))

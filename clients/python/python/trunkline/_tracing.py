@@ -1,0 +1,45 @@
+"""OpenTelemetry, where its API is installed: handlers run within the span of who sent to them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import cache
+from typing import Any
+
+_FIELD = "traceparent"
+
+
+def enter(traceparent: str | None) -> None:
+    """Makes the span that a `traceparent` names the current one, to the end of this context.
+
+    Without the API, or for what is no `traceparent`, nothing happens.
+    """
+    api = None if traceparent is None else _api()
+    if api is not None:
+        context, propagator = api
+        context.attach(propagator.extract({_FIELD: traceparent}))
+
+
+def current() -> str | None:
+    """The `traceparent` of the current span; `None` if there is none."""
+    # Who has not imported it has no span.
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    api = _api()
+    if api is None:
+        return None
+    carrier: dict[str, str] = {}
+    api[1].inject(carrier)
+    return carrier.get(_FIELD)
+
+
+@cache
+def _api() -> tuple[Any, Any] | None:
+    try:
+        context = importlib.import_module("opentelemetry.context")
+        propagation = importlib.import_module("opentelemetry.trace.propagation.tracecontext")
+    except ImportError:
+        return None
+    # What the broker carries is W3C's, whatever the program has set for other ways.
+    return context, propagation.TraceContextTextMapPropagator()

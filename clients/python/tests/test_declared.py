@@ -1,0 +1,206 @@
+"""Handlers that declare what they take and give."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+import pytest
+import trunkline
+from declaring import Made, Order, count, make
+from trunkline import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trunkline import Agent, Client, Message, Task
+
+
+class Part(pydantic.BaseModel):
+    file: str
+    lines: list[int]
+
+
+class Diff(pydantic.BaseModel):
+    parts: list[Part]
+    author: str = pydantic.Field(alias="by", default="nobody")
+
+
+class Verdict(pydantic.BaseModel):
+    ok: bool
+    author: str = pydantic.Field(alias="by")
+
+
+NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+TEXT = {"title": "a word", "type": "string", "maxLength": 5}
+
+
+async def started(agent: Agent, client: Client) -> Agent:
+    await agent.start(client)
+    return agent
+
+
+def reviewer() -> Agent:
+    agent = trunkline.Agent("reviewer")
+
+    @agent.task("review")
+    async def review(task: Task, diff: Diff) -> Verdict:
+        assert task.attempt == 1
+        return Verdict(ok=len(diff.parts) == 1, by=diff.author)
+
+    @agent.task("plain")
+    def plain(task: Task, diff: Diff) -> Verdict | None:
+        assert task.attempt == 1
+        return Verdict(ok=True, by=diff.author) if diff.parts else None
+
+    @agent.task("odd")
+    async def odd(task: Task) -> Verdict:
+        assert task.attempt == 1
+        return task.json
+
+    return agent
+
+
+async def test_a_model_gets_the_input_and_gives_the_output(client: Client) -> None:
+    value = {"parts": [{"file": "a", "lines": [1, 2]}], "by": "me"}
+    async with await started(reviewer(), client):
+        for skill in ("review", "plain"):
+            for sent in (value, trunkline.MessagePack(value), Diff.model_validate(value)):
+                reply = await client.send_and_wait(f"skill:{skill}", sent)
+                assert reply.json == {"ok": True, "by": "me"}
+                assert reply.content_type == "application/json"
+        assert (await client.send_and_wait("skill:plain", {"parts": []})).data == b"null"
+
+
+MISFITS: list[tuple[Any, str]] = [
+    ({"parts": [{"file": "a", "lines": ["x"]}]}, r"Diff: parts\.0\.lines\.0: .*integer"),
+    ({}, "Diff: parts: Field required"),
+    (None, "Diff: the whole: .*valid dictionary"),
+    ("{", "Diff: the whole: Invalid JSON"),
+    (trunkline.MessagePack({"parts": 5}), "Diff: parts: .*list"),
+    (trunkline.Payload(b"\xc1", "application/msgpack"), "no MessagePack"),
+    ({"parts": [{}] * 9}, r"parts\.2\.file: Field required; and more$"),
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), MISFITS)
+async def test_input_that_does_not_fit_is_rejected_and_its_field_named(
+    client: Client, value: Any, reason: str
+) -> None:
+    async with await started(reviewer(), client):
+        for skill in ("review", "plain"):
+            with pytest.raises(errors.RejectedError, match=f"rejected: the input .*{reason}"):
+                await client.send_and_wait(f"skill:{skill}", value)
+
+
+async def test_output_that_does_not_fit_fails(client: Client) -> None:
+    async with await started(reviewer(), client):
+        assert (await client.send_and_wait("skill:odd", {"ok": 1, "by": "me"})).json["ok"] is True
+        for value in (b'{"ok": "maybe", "by": "me"}', b"5", b"null"):
+            with pytest.raises(errors.FailedError, match="the output does not fit Verdict: "):
+                await client.send_and_wait("skill:odd", value)
+
+
+async def test_processes_have_models_and_schemas_as_well(client: Client) -> None:
+    agent = trunkline.Agent("maker")
+    agent.process("make", processes=1)(make)
+    agent.process("count", processes=1, input_schema=NUMBER)(count)
+    agent.process("word", processes=1, output_schema=TEXT)(count)
+    async with await started(agent, client):
+        reply = await client.send_and_wait("skill:make", Order(size=2))
+        assert Made.model_validate(reply.json).total == 4
+        with pytest.raises(errors.RejectedError, match="the input does not fit Order: size: "):
+            await client.send_and_wait("skill:make", {"size": "x"})
+        # It was changed into what does not fit after it was made.
+        with pytest.raises(errors.FailedError, match="the output does not fit Made: "):
+            await client.send_and_wait("skill:make", {"size": 7})
+        with pytest.raises(errors.RejectedError, match="the input does not fit its schema: "):
+            await client.send_and_wait("skill:count", [1])
+        assert (await client.send_and_wait("skill:word", trunkline.Payload(b'"ab"'))).json == "abab"
+        with pytest.raises(errors.FailedError, match="the output does not fit a word: "):
+            await client.send_and_wait("skill:word", 5)
+
+
+async def test_schemas_check_what_goes_in_and_comes_out(client: Client, folder: Path) -> None:
+    agent, elsewhere = trunkline.Agent("schemas"), folder / "schema.json"
+    # It would do, but nothing is fetched.
+    elsewhere.write_text("{}")
+
+    @agent.task("repeat", input_schema=NUMBER, output_schema=TEXT)
+    async def repeat(task: Task) -> Any:
+        assert task.attempt == 1
+        n = task.msgpack["n"] if "msgpack" in task.content_type else task.json["n"]
+        return "a" * n if n else object()
+
+    @agent.task("plain", input_schema=NUMBER, output_schema=TEXT)
+    def plain(_: Task) -> trunkline.Payload:
+        return trunkline.MessagePack("fine")
+
+    @agent.task("lacking", input_schema={"$ref": elsewhere.as_uri()})
+    async def lacking(_: Task) -> None:
+        return None
+
+    async with await started(agent, client):
+        assert (await client.send_and_wait("skill:repeat", {"n": 3})).json == "aaa"
+        packed = trunkline.MessagePack({"n": 2})
+        assert (await client.send_and_wait("skill:repeat", packed)).json == "aa"
+        assert (await client.send_and_wait("skill:plain", {"n": 2})).msgpack == "fine"
+        for value, reason in [
+            ({"n": "x"}, "the input does not fit its schema: n: 'x' is not of type 'integer'"),
+            ({}, "the input does not fit its schema: the whole: 'n' is a required property"),
+            ("{", "the input does not fit its schema: 1 bytes beginning with b'{' are no JSON"),
+            (None, "the input does not fit its schema: the whole: None is not of type 'object'"),
+        ]:
+            with pytest.raises(errors.RejectedError, match=reason):
+                await client.send_and_wait("skill:repeat", value)
+        with pytest.raises(errors.FailedError, match="the output does not fit a word: the whole"):
+            await client.send_and_wait("skill:repeat", {"n": 6})
+        with pytest.raises(errors.FailedError, match=r"an? object cannot be sent as JSON"):
+            await client.send_and_wait("skill:repeat", {"n": 0})
+        with pytest.raises(errors.RejectedError, match="refers to what it does not have"):
+            await client.send_and_wait("skill:lacking", 1)
+
+
+async def test_models_within_values_are_sent(client: Client) -> None:
+    agent = trunkline.Agent("echo")
+
+    @agent.message
+    async def echo(_: Task) -> Any:
+        return [Verdict(ok=True, by="me"), {"order": Order(size=1)}]
+
+    async with await started(agent, client):
+        answer = (await client.request("agent:echo")).json
+    assert answer == [{"ok": True, "by": "me"}, {"order": {"size": 1}}]
+
+
+def test_declarations_that_cannot_work_are_named() -> None:
+    agent = trunkline.Agent("wrong")
+
+    def twice(task: Task, diff: Diff, again: Diff) -> None: ...
+    def lacking(task: Task, diff: Agent) -> None: ...
+    def number(task: Task, n: int) -> None: ...
+    def fine(task: Task, n: int = 5, *more: Any, **names: Any) -> Agent: ...  # pyright: ignore[reportReturnType]
+    def both(task: Task, diff: Diff) -> Verdict: ...  # pyright: ignore[reportReturnType]
+    async def process(message: Message, order: Order) -> None: ...
+
+    agent.task("a")(fine)
+    with pytest.raises(errors.UsageError, match="declared by 'diff' and by 'again'"):
+        agent.task("a")(twice)
+    for function, name in ((lacking, "diff"), (number, "n")):
+        with pytest.raises(errors.UsageError, match=f"nothing is known to give .*'{name}'"):
+            agent.task("a")(function)
+    with pytest.raises(errors.UsageError, match="declared by input_schema and by 'diff'"):
+        agent.task("a", input_schema=NUMBER)(both)
+    with pytest.raises(errors.UsageError, match="declared by output_schema and by its annotation"):
+        agent.task("a", output_schema=NUMBER)(both)
+    with pytest.raises(errors.InvalidError, match="input_schema is no JSON Schema: type: 'x' is"):
+        agent.task("a", input_schema={"type": "x"})(fine)
+    with pytest.raises(errors.UsageError, match="a process takes a plain one"):
+        agent.process("a")(process)
+
+
+def test_without_the_packages_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    with pytest.raises(errors.MissingPackageError, match=r"pip install 'trunkline\[jsonschema\]'"):
+        trunkline.Agent("a").task("a", input_schema=NUMBER)(print)

@@ -1,0 +1,128 @@
+"""OpenTelemetry's context goes from who sends to who handles, and on from there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import trunkline
+import work
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+if TYPE_CHECKING:
+    from trunkline import Client, Task
+
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACE = 0x0AF7651916CD43DD8448EB211C80319C
+OTHER = "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203332-00"
+
+
+def span(number: int) -> NonRecordingSpan:
+    """A span of the caller's trace, as an SDK would start one."""
+    return NonRecordingSpan(SpanContext(TRACE, number, is_remote=False, trace_flags=TraceFlags(1)))
+
+
+def told(number: int) -> str:
+    return f"00-{TRACE:032x}-{number:016x}-01"
+
+
+def here() -> str:
+    known = trace.get_current_span().get_span_context()
+    if not known.is_valid:
+        return "none"
+    flags = f"{known.trace_flags:02x}"
+    return f"00-{known.trace_id:032x}-{known.span_id:016x}-{flags} {known.is_remote}"
+
+
+def tracer() -> trunkline.Agent:
+    agent = trunkline.Agent("tracer")
+
+    @agent.task("loop")
+    async def on_loop(_: Task) -> str:
+        return here()
+
+    @agent.task("thread")
+    def on_thread(_: Task) -> str:
+        return here()
+
+    @agent.task("carry")
+    async def carry(task: Task) -> list[str | None]:
+        inherited = (await task.request("skill:told")).text
+        with trace.use_span(span(5)):
+            by_task = (await task.request("skill:told")).text
+            by_agent = (await agent.send_and_wait("skill:told")).text
+            said = (await task.request("skill:told", traceparent=OTHER)).text
+        return [inherited, by_task, by_agent, said]
+
+    @agent.task("told")
+    async def tell(task: Task) -> str:
+        return str(task.traceparent)
+
+    agent.process("process", processes=1)(work.compute)
+    return agent
+
+
+async def test_a_handler_runs_within_the_span_of_who_sent(client: Client) -> None:
+    agent = tracer()
+    await agent.start(client)
+    async with agent:
+        for skill in ("loop", "thread"):
+            for sent in (CALLER, OTHER):
+                reply = await client.request(f"skill:{skill}", traceparent=sent)
+                assert reply.text == f"{sent} True"
+            # That of one delivery does not stay for the next.
+            assert (await client.request(f"skill:{skill}")).text == "none"
+        inside = await client.request("skill:process", "trace", traceparent=CALLER)
+        assert inside.text == f"{TRACE:x}"
+        assert (await client.request("skill:process", "trace")).text == "0"
+
+
+async def test_what_is_sent_carries_the_current_span(client: Client) -> None:
+    agent = tracer()
+    await agent.start(client)
+    async with agent:
+        carried = await client.request("skill:carry", traceparent=CALLER)
+        assert carried.json == [CALLER, told(5), told(5), OTHER]
+        assert (await client.request("skill:told")).text == "None"
+        with trace.use_span(span(6)):
+            assert (await client.request("skill:told")).text == told(6)
+            assert (await client.request("skill:told", traceparent=OTHER)).text == OTHER
+            gathered = await client.gather("skill:told")
+            sent = await client.send("skill:told")
+        assert gathered.answers["tracer"].text == told(6)
+        assert (await client.wait(sent.id)).text == told(6)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_the_package_there_is_no_span_and_no_harm(there: bool) -> None:
+    program = f"""
+import asyncio, sys
+if not {there}:
+    sys.modules["opentelemetry"] = None
+    sys.modules["opentelemetry.context"] = None
+import trunkline
+assert "opentelemetry.trace" not in sys.modules
+agent = trunkline.Agent("a")
+
+@agent.task("a")
+async def a(task):
+    from_here = "opentelemetry.trace" in sys.modules
+    return f"{{task.traceparent}} {{from_here}}"
+
+async def main():
+    async with trunkline.Broker() as broker:
+        await agent.start(broker)
+        async with agent:
+            print((await broker.request("skill:a")).text)
+            print((await broker.request("skill:a", traceparent="{CALLER}")).text)
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    # It is imported by nobody before there is a span.
+    assert (done.stdout, done.stderr) == (f"None False\n{CALLER} {there}\n", "")
