@@ -103,9 +103,11 @@ async def test_a_request_without_an_answer_is_none() -> None:
     async with running(one_by_one(retry_max_attempts=0)) as broker:
         door = Doorman()
         broker.register_agent(A, door)
-        late = asyncio.create_task(broker.send_request(asked(A), timeout=0.01))
-        await until(lambda: broker.get_stats()["pending_requests"] == 1)
-        assert await late is None
+        held = asyncio.create_task(broker.send_request(asked(A)))
+        await until(lambda: door.inside == 1)
+        assert broker.get_stats()["pending_requests"] == 1
+        held.cancel()
+        assert await broker.send_request(asked(A), timeout=0.01) is None
         stats = broker.get_stats()
         assert (stats["requests_timeout"], stats["pending_requests"]) == (1, 0)
         door.open.set()
@@ -139,11 +141,13 @@ async def test_an_answer_may_come_by_itself_later() -> None:
         response = await broker.send_request(asked(B))
         assert response is not None
         assert response.payload == {"late": True}
-        request = asked(A)
+        door, request = Doorman(), asked(C)
+        broker.register_agent(C, door)
         first = asyncio.create_task(broker.send_request(request))
-        await until(lambda: broker.get_stats()["pending_requests"] == 1)
+        await until(lambda: door.inside == 1)
         with pytest.raises(errors.InvalidError, match="waits already"):
             await broker.send_request(request)
+        door.open.set()
         assert await first is not None
 
 
