@@ -99,6 +99,32 @@ async def test_nested_requests_work_with_one_worker(config: BrokerConfiguration)
     assert broker.get_dead_letters() == []
 
 
+async def test_a_place_that_was_lent_is_waited_for() -> None:
+    async with running(one_by_one()) as broker:
+        door, go, inside = Doorman(), asyncio.Event(), 0
+
+        async def ask(_: AgentMessage) -> dict[str, Any]:
+            nonlocal inside
+            assert await broker.send_request(asked(B, "b")) is not None
+            inside += 1
+            await go.wait()
+            inside -= 1
+            return {}
+
+        broker.register_agent(A, ask)
+        broker.register_agent(B, door)
+        asking = [asyncio.create_task(broker.send_request(asked(A))) for _ in range(2)]
+        await until(lambda: door.inside == 1)
+        door.open.set()
+        await until(lambda: inside == 1 and len(door.seen) == 2)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        # The other one has its answer as well, and waits for the worker.
+        assert inside == 1
+        go.set()
+        assert None not in await asyncio.gather(*asking)
+
+
 async def test_a_request_without_an_answer_is_none() -> None:
     async with running(one_by_one(retry_max_attempts=0)) as broker:
         door = Doorman()
