@@ -13,6 +13,7 @@ from trunkline.compat import (
     AgentMessage,
     AgentMessageBroker,
     BrokerConfiguration,
+    MessageType,
     create_broadcast_message,
     create_event_message,
     create_request_message,
@@ -175,6 +176,44 @@ async def test_an_answer_may_come_by_itself_later() -> None:
             await broker.send_request(request)
         door.open.set()
         assert await first is not None
+
+
+async def test_of_several_that_are_asked_the_first_answer_counts() -> None:
+    async with running(one_by_one(retry_max_attempts=0)) as broker:
+        everybody = AgentMessage(ME, [], MessageType.REQUEST, {})
+        assert await broker.send_request(everybody, timeout=None) is None
+
+        def bad(_: AgentMessage) -> None:
+            raise RuntimeError
+
+        broker.register_agent(A, bad)
+        assert await broker.send_request(everybody, timeout=None) is None
+        broker.register_agent(B, lambda _: {"b": 1})
+        broker.register_agent(C, lambda _: {"c": 1})
+        answer = await broker.send_request(everybody, timeout=None)
+        assert answer is not None
+        assert answer.payload == {"b": 1}
+        with pytest.raises(errors.InvalidError, match="timeout is '1s'"):
+            await broker.send_request(everybody, "1s")  # pyright: ignore[reportArgumentType]
+
+
+async def test_who_waits_for_room_is_told_when_the_broker_stops() -> None:
+    broker = AgentMessageBroker(one_by_one(max_queue_size=1))
+    await broker.start()
+    door = Doorman()
+    broker.register_agent(A, door)
+    for word in ("held", "waits"):
+        await broker.send_message(told(A, word))
+        await until(lambda: door.inside == 1)
+    outside = asyncio.create_task(broker.send_message(told(A, "outside")))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(broker.stop())
+    await asyncio.sleep(0)
+    door.open.set()
+    await stopping
+    assert not await outside
+    assert door.seen == ["held", "waits"]
+    assert broker.get_dead_letters()[-1][1] == "the broker was stopped"
 
 
 async def test_a_request_that_nobody_waits_for_is_answered_to_its_sender() -> None:

@@ -273,6 +273,8 @@ class AgentMessageBroker:
         """As `send_request`, and says why there is no answer."""
         if not isinstance(message, AgentMessage) or not message.is_request():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"{message} is no request; only a request is answered")
+        if timeout is not None and not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
         correlation = message.metadata.correlation_id
         if correlation in self._pending:
             raise InvalidError(f"a request with the correlation id '{correlation}' waits already")
@@ -371,9 +373,11 @@ class AgentMessageBroker:
         return place
 
     def _may_speak(self, message: AgentMessage) -> bool:
-        """Whether this is still sent while the broker stops: by handlers, and to who waits."""
-        awaited = message.is_response() and message.metadata.correlation_id in self._pending
-        return awaited or self._place() is not None
+        """Whether this is sent: while the broker stops, only by handlers, and to who waits."""
+        if self._state == "stopping":
+            awaited = message.is_response() and message.metadata.correlation_id in self._pending
+            return awaited or self._place() is not None
+        return self._state != "stopped"
 
     def _lent(self) -> AbstractAsyncContextManager[None]:
         return self._place() or nullcontext()
@@ -381,14 +385,14 @@ class AgentMessageBroker:
     def _to(self, message: AgentMessage) -> list[str]:
         if message.recipients:
             return [recipient.agent_id for recipient in message.recipients]
-        if message.is_event() and "topic" in message.payload:
-            return sorted(self.get_subscribers(message.payload["topic"]))
+        if message.is_event() and (topic := _topic(message.payload)) is not None:
+            return sorted(self.get_subscribers(topic))
         return list(self._agents)
 
     async def _send(self, message: AgentMessage, asked: Asked | None) -> bool:
         if not isinstance(message, AgentMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"a message is an AgentMessage, not a {type(message).__name__}")
-        if self._state == "stopped" or (self._state == "stopping" and not self._may_speak(message)):
+        if not self._may_speak(message):
             return self._refuse(message, _STOPPED)
         carrier = self._carried()
         to = self._to(message)
@@ -397,6 +401,8 @@ class AgentMessageBroker:
             async with self._lent():
                 if not await self._room(number):
                     return self._refuse(message, _FULL)
+            if not self._may_speak(message):
+                return self._refuse(message, _STOPPED)
         self._counters.messages_sent += 1
         if asked is not None:
             asked.open = number
@@ -534,6 +540,12 @@ class AgentMessageBroker:
             self._carrier.end(parcel)
         if not self._open and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+
+
+def _topic(payload: object) -> str | None:
+    """The topic that the payload of an event names."""
+    topic: object = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return topic if isinstance(topic, str) else None
 
 
 def _answer(message: AgentMessage, agent: AgentIdentity, result: Any) -> AgentMessage | None:
