@@ -33,6 +33,8 @@ _STEP = 128
 """How much room there has to be in a large queue until those who wait for it go on."""
 _LETTERS = 10_000
 """Most dead letters that are kept; the oldest go first."""
+_MARGIN = 0.002
+"""How many seconds of its time to live have to remain after the delay of what is tried again."""
 _STOPPED = "the broker was stopped"
 _FULL = "queue_full"
 
@@ -501,19 +503,21 @@ class AgentMessageBroker:
         message, config = parcel.message, self.config
         about = message.metadata
         remaining, tried = about.remaining(), about.retry_count
+        delay = config.retry_backoff_ms / 1000 * 2**tried
         carrier = self._carrier
         if self._state in ("new", "stopped") or carrier is None:
             self._dead(parcel, _STOPPED)
         elif isinstance(error, InvalidError) or tried >= config.retry_max_attempts:
             self._dead(parcel, reason_of(error))
-        elif remaining <= 0:
+        elif remaining <= delay + _MARGIN:
+            # It would be too late then.
             self._dead(parcel, "expired", expired=True)
         else:
             self._counters.messages_retried += 1
             message = replace(message, metadata=replace(about, retry_count=tried + 1))
             again = Parcel(message, parcel.to, parcel.answers, parcel.order)
             self._take(again)
-            carrier.send_later(again, remaining, config.retry_backoff_ms / 1000 * 2**tried)
+            carrier.send_later(again, remaining, delay)
             self._ended(parcel)
 
     def _dead(self, parcel: Parcel, reason: str, *, expired: bool = False) -> None:
