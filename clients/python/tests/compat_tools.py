@@ -63,8 +63,11 @@ async def running(config: BrokerConfiguration | None = None) -> AsyncGenerator[A
     await broker.start()
     try:
         yield broker
-    finally:
-        await broker.stop()
+    except BaseException:
+        # What has failed holds nobody up.
+        await broker.stop(timeout=0)
+        raise
+    await broker.stop()
 
 
 class Doorman:

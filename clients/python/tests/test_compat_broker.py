@@ -13,6 +13,7 @@ from trunkline.compat import (
     AgentMessage,
     AgentMessageBroker,
     BrokerConfiguration,
+    MessageType,
     create_broadcast_message,
     create_event_message,
     create_request_message,
@@ -99,13 +100,41 @@ async def test_nested_requests_work_with_one_worker(config: BrokerConfiguration)
     assert broker.get_dead_letters() == []
 
 
+async def test_a_place_that_was_lent_is_waited_for() -> None:
+    async with running(one_by_one()) as broker:
+        door, go, inside = Doorman(), asyncio.Event(), 0
+
+        async def ask(_: AgentMessage) -> dict[str, Any]:
+            nonlocal inside
+            assert await broker.send_request(asked(B, "b")) is not None
+            inside += 1
+            await go.wait()
+            inside -= 1
+            return {}
+
+        broker.register_agent(A, ask)
+        broker.register_agent(B, door)
+        asking = [asyncio.create_task(broker.send_request(asked(A))) for _ in range(2)]
+        await until(lambda: door.inside == 1)
+        door.open.set()
+        await until(lambda: inside == 1 and len(door.seen) == 2)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        # The other one has its answer as well, and waits for the worker.
+        assert inside == 1
+        go.set()
+        assert None not in await asyncio.gather(*asking)
+
+
 async def test_a_request_without_an_answer_is_none() -> None:
     async with running(one_by_one(retry_max_attempts=0)) as broker:
         door = Doorman()
         broker.register_agent(A, door)
-        late = asyncio.create_task(broker.send_request(asked(A), timeout=0.01))
-        await until(lambda: broker.get_stats()["pending_requests"] == 1)
-        assert await late is None
+        held = asyncio.create_task(broker.send_request(asked(A)))
+        await until(lambda: door.inside == 1)
+        assert broker.get_stats()["pending_requests"] == 1
+        held.cancel()
+        assert await broker.send_request(asked(A), timeout=0.01) is None
         stats = broker.get_stats()
         assert (stats["requests_timeout"], stats["pending_requests"]) == (1, 0)
         door.open.set()
@@ -139,12 +168,52 @@ async def test_an_answer_may_come_by_itself_later() -> None:
         response = await broker.send_request(asked(B))
         assert response is not None
         assert response.payload == {"late": True}
-        request = asked(A)
+        door, request = Doorman(), asked(C)
+        broker.register_agent(C, door)
         first = asyncio.create_task(broker.send_request(request))
-        await until(lambda: broker.get_stats()["pending_requests"] == 1)
+        await until(lambda: door.inside == 1)
         with pytest.raises(errors.InvalidError, match="waits already"):
             await broker.send_request(request)
+        door.open.set()
         assert await first is not None
+
+
+async def test_of_several_that_are_asked_the_first_answer_counts() -> None:
+    async with running(one_by_one(retry_max_attempts=0)) as broker:
+        everybody = AgentMessage(ME, [], MessageType.REQUEST, {})
+        assert await broker.send_request(everybody, timeout=None) is None
+
+        def bad(_: AgentMessage) -> None:
+            raise RuntimeError
+
+        broker.register_agent(A, bad)
+        assert await broker.send_request(everybody, timeout=None) is None
+        broker.register_agent(B, lambda _: {"b": 1})
+        broker.register_agent(C, lambda _: {"c": 1})
+        answer = await broker.send_request(everybody, timeout=None)
+        assert answer is not None
+        assert answer.payload == {"b": 1}
+        with pytest.raises(errors.InvalidError, match="timeout is '1s'"):
+            await broker.send_request(everybody, "1s")  # pyright: ignore[reportArgumentType]
+
+
+async def test_who_waits_for_room_is_told_when_the_broker_stops() -> None:
+    broker = AgentMessageBroker(one_by_one(max_queue_size=1))
+    await broker.start()
+    door = Doorman()
+    broker.register_agent(A, door)
+    for word in ("held", "waits"):
+        await broker.send_message(told(A, word))
+        await until(lambda: door.inside == 1)
+    outside = asyncio.create_task(broker.send_message(told(A, "outside")))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(broker.stop())
+    await asyncio.sleep(0)
+    door.open.set()
+    await stopping
+    assert not await outside
+    assert door.seen == ["held", "waits"]
+    assert broker.get_dead_letters()[-1][1] == "the broker was stopped"
 
 
 async def test_a_request_that_nobody_waits_for_is_answered_to_its_sender() -> None:

@@ -111,6 +111,12 @@ def test_a_message_of_the_wrong_parts_is_refused(change: dict[str, Any]) -> None
     assert isinstance(caught.value, trunkline.TrunklineError)
 
 
+@pytest.mark.parametrize("change", [{"priority": 2}, {"ttl_seconds": "5"}, {"timestamp": "now"}])
+def test_metadata_of_the_wrong_parts_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(trunkline.errors.InvalidError, match=rf"{next(iter(change))} is a"):
+        MessageMetadata(**change)
+
+
 def test_what_is_no_message_says_why() -> None:
     with pytest.raises(ValueError, match="not a message"):
         AgentMessage.from_json("{")

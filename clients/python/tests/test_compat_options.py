@@ -261,6 +261,14 @@ async def test_what_is_tried_again_waits_for_its_backoff() -> None:
     assert reason == "the broker was stopped"
 
 
+async def test_what_would_be_too_late_is_not_tried_again() -> None:
+    async with running(one_by_one(retry_backoff_ms=3_600_000)) as broker:
+        broker.register_agent(A, fail)
+        assert await broker.send_request(asked(A), timeout=None) is None
+        stats = broker.get_stats()
+        assert (stats["messages_expired"], stats["messages_retried"]) == (1, 0)
+
+
 def fail(_: AgentMessage) -> None:
     raise RuntimeError
 

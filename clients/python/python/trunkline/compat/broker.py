@@ -17,12 +17,12 @@ from .._ends import reason_of
 from ..errors import InvalidError, LoopError, UsageError
 from .carrier import Answer, Asked, Carrier, Parcel
 from .config import BrokerConfiguration
+from .directory import Directory
 from .messages import AgentIdentity, AgentMessage, MessageMetadata, MessagePriority, MessageType
 from .pool import Place, Pool, at_work
 from .stats import Counters, batches, worker_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
 log = logging.getLogger("trunkline.compat")
@@ -33,11 +33,13 @@ _STEP = 128
 """How much room there has to be in a large queue until those who wait for it go on."""
 _LETTERS = 10_000
 """Most dead letters that are kept; the oldest go first."""
+_MARGIN = 0.002
+"""How many seconds of its time to live have to remain after the delay of what is tried again."""
 _STOPPED = "the broker was stopped"
 _FULL = "queue_full"
 
 
-class AgentMessageBroker:
+class AgentMessageBroker(Directory):
     """Messages between agents of one event loop, handled by a pool of workers that they share.
 
     Agents can be registered and messages be sent before it is started; they are handled once it
@@ -60,14 +62,13 @@ class AgentMessageBroker:
         Raises:
             InvalidError: A setting is out of its range.
         """
+        super().__init__()
         settings = replace(config or BrokerConfiguration())
         if max_queue_size is not None:
             settings = replace(settings, max_queue_size=max_queue_size)
         if max_retry is not None:
             settings = replace(settings, retry_max_attempts=max_retry)
         self.config = settings
-        self._agents: dict[str, tuple[AgentIdentity, Callable[[AgentMessage], Any]]] = {}
-        self._topics: dict[str, set[str]] = {}
         self._letters: deque[tuple[AgentMessage, str]] = deque(maxlen=_LETTERS)
         self._counters = Counters()
         self._state: Literal["new", "running", "stopping", "stopped"] = "new"
@@ -152,68 +153,6 @@ class AgentMessageBroker:
         if carrier is not None:
             await carrier.close()
 
-    def register_agent(
-        self, identity: AgentIdentity, handler: Callable[[AgentMessage], Any]
-    ) -> None:
-        """Registers an agent, in the place of one of the same id.
-
-        Args:
-            identity: Who it is.
-            handler: What is called with each of its messages, on the event loop: a function or a
-                coroutine function. The dictionary that it returns for a request is the answer.
-
-        Raises:
-            InvalidError: One of these is something else.
-        """
-        if not isinstance(identity, AgentIdentity):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidError(f"an identity is an AgentIdentity, not a {type(identity).__name__}")
-        if not callable(handler):
-            raise InvalidError(f"the handler of '{identity.agent_id}' cannot be called")
-        if identity.agent_id in self._agents:
-            log.warning("agent '%s' is registered anew", identity.agent_id)
-        self._agents[identity.agent_id] = (identity, handler)
-
-    def unregister_agent(self, agent_id: str) -> None:
-        """Forgets an agent and its subscriptions. What waits for it becomes dead letters."""
-        if self._agents.pop(agent_id, None) is None:
-            log.warning("agent '%s' is not registered", agent_id)
-        for topic in list(self._topics):
-            self.unsubscribe(agent_id, topic)
-
-    def get_agent(self, agent_id: str) -> AgentIdentity | None:
-        """The agent of this id, if it is registered."""
-        known = self._agents.get(agent_id)
-        return None if known is None else known[0]
-
-    def get_agents_by_type(self, agent_type: str) -> list[AgentIdentity]:
-        """The registered agents of this type."""
-        return [agent for agent, _ in self._agents.values() if agent.agent_type == agent_type]
-
-    def get_agents_by_capability(self, capability: str) -> list[AgentIdentity]:
-        """The registered agents that can do this."""
-        return [agent for agent, _ in self._agents.values() if capability in agent.capabilities]
-
-    def subscribe(self, agent_id: str, topic: str) -> None:
-        """Has an agent get the events of a topic.
-
-        Raises:
-            InvalidError: There is no such agent. It is a `ValueError` as well.
-        """
-        if agent_id not in self._agents:
-            raise InvalidError(f"agent '{agent_id}' is not registered; register it first")
-        self._topics.setdefault(topic, set()).add(agent_id)
-
-    def unsubscribe(self, agent_id: str, topic: str) -> None:
-        """Has an agent get the events of a topic no longer."""
-        subscribers = self._topics.get(topic, set())
-        subscribers.discard(agent_id)
-        if not subscribers:
-            self._topics.pop(topic, None)
-
-    def get_subscribers(self, topic: str) -> set[str]:
-        """The ids of the agents that get the events of a topic."""
-        return set(self._topics.get(topic, ()))
-
     async def send_message(self, message: AgentMessage) -> bool:
         """Sends a message to its recipients, to the subscribers of its topic, or to everybody.
 
@@ -273,6 +212,8 @@ class AgentMessageBroker:
         """As `send_request`, and says why there is no answer."""
         if not isinstance(message, AgentMessage) or not message.is_request():  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"{message} is no request; only a request is answered")
+        if timeout is not None and not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
         correlation = message.metadata.correlation_id
         if correlation in self._pending:
             raise InvalidError(f"a request with the correlation id '{correlation}' waits already")
@@ -371,9 +312,11 @@ class AgentMessageBroker:
         return place
 
     def _may_speak(self, message: AgentMessage) -> bool:
-        """Whether this is still sent while the broker stops: by handlers, and to who waits."""
-        awaited = message.is_response() and message.metadata.correlation_id in self._pending
-        return awaited or self._place() is not None
+        """Whether this is sent: while the broker stops, only by handlers, and to who waits."""
+        if self._state == "stopping":
+            awaited = message.is_response() and message.metadata.correlation_id in self._pending
+            return awaited or self._place() is not None
+        return self._state != "stopped"
 
     def _lent(self) -> AbstractAsyncContextManager[None]:
         return self._place() or nullcontext()
@@ -381,14 +324,14 @@ class AgentMessageBroker:
     def _to(self, message: AgentMessage) -> list[str]:
         if message.recipients:
             return [recipient.agent_id for recipient in message.recipients]
-        if message.is_event() and "topic" in message.payload:
-            return sorted(self.get_subscribers(message.payload["topic"]))
+        if message.is_event() and (topic := _topic(message.payload)) is not None:
+            return sorted(self.get_subscribers(topic))
         return list(self._agents)
 
     async def _send(self, message: AgentMessage, asked: Asked | None) -> bool:
         if not isinstance(message, AgentMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"a message is an AgentMessage, not a {type(message).__name__}")
-        if self._state == "stopped" or (self._state == "stopping" and not self._may_speak(message)):
+        if not self._may_speak(message):
             return self._refuse(message, _STOPPED)
         carrier = self._carried()
         to = self._to(message)
@@ -397,6 +340,8 @@ class AgentMessageBroker:
             async with self._lent():
                 if not await self._room(number):
                     return self._refuse(message, _FULL)
+            if not self._may_speak(message):
+                return self._refuse(message, _STOPPED)
         self._counters.messages_sent += 1
         if asked is not None:
             asked.open = number
@@ -495,19 +440,21 @@ class AgentMessageBroker:
         message, config = parcel.message, self.config
         about = message.metadata
         remaining, tried = about.remaining(), about.retry_count
+        delay = config.retry_backoff_ms / 1000 * 2**tried
         carrier = self._carrier
         if self._state in ("new", "stopped") or carrier is None:
             self._dead(parcel, _STOPPED)
         elif isinstance(error, InvalidError) or tried >= config.retry_max_attempts:
             self._dead(parcel, reason_of(error))
-        elif remaining <= 0:
+        elif remaining <= delay + _MARGIN:
+            # It would be too late then.
             self._dead(parcel, "expired", expired=True)
         else:
             self._counters.messages_retried += 1
             message = replace(message, metadata=replace(about, retry_count=tried + 1))
             again = Parcel(message, parcel.to, parcel.answers, parcel.order)
             self._take(again)
-            carrier.send_later(again, remaining, config.retry_backoff_ms / 1000 * 2**tried)
+            carrier.send_later(again, remaining, delay)
             self._ended(parcel)
 
     def _dead(self, parcel: Parcel, reason: str, *, expired: bool = False) -> None:
@@ -534,6 +481,12 @@ class AgentMessageBroker:
             self._carrier.end(parcel)
         if not self._open and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+
+
+def _topic(payload: object) -> str | None:
+    """The topic that the payload of an event names."""
+    topic: object = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return topic if isinstance(topic, str) else None
 
 
 def _answer(message: AgentMessage, agent: AgentIdentity, result: Any) -> AgentMessage | None:

@@ -91,7 +91,11 @@ class AgentIdentity:
 
 @dataclass
 class MessageMetadata:
-    """What is said of a message besides its payload."""
+    """What is said of a message besides its payload.
+
+    Raises:
+        InvalidError: A part of it is of the wrong type. It is a `ValueError` as well.
+    """
 
     timestamp: datetime = field(default_factory=datetime.now)
     """When it was made; its time to live counts from then."""
@@ -105,6 +109,12 @@ class MessageMetadata:
     retry_count: int = 0
     """How often it was tried again by now."""
     headers: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        _check("timestamp", self.timestamp, datetime)
+        _check("priority", self.priority, MessagePriority)
+        if not isinstance(self.ttl_seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            _check("ttl_seconds", self.ttl_seconds, float)
 
     def remaining(self) -> float:
         """How many seconds of its time to live remain; none from 0 on."""
