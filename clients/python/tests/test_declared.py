@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 import pytest
 import trunkline
+from conftest import PATIENCE
 from declaring import Made, Order, count, make
 from trunkline import _payload, errors
 
@@ -257,3 +259,30 @@ async def test_a_method_with_something_given_beforehand_declares_as_well(client:
         assert (await client.request("skill:partial", Order(size=3))).text == "size 3!1"
         with pytest.raises(errors.RejectedError, match="does not fit Order"):
             await client.request("skill:partial", 3)
+
+
+async def test_events_and_messages_are_parsed_as_well(client: Client) -> None:
+    agent, got, both = trunkline.Agent("listener"), list[int](), asyncio.Event()
+
+    def note(order: Order) -> None:
+        got.append(order.size)
+        if len(got) == 2:
+            both.set()
+
+    @agent.on("orders")
+    async def on_order(_: Task, order: Order) -> None:
+        note(order)
+
+    @agent.message
+    async def on_message(_: Task, *, order: Order | None) -> None:
+        if order is not None:
+            note(order)
+
+    async with await started(agent, client):
+        await client.publish("orders", Order(size=1))
+        await client.tell("agent:listener")
+        await client.tell("agent:listener", {"size": "2"})
+        await asyncio.wait_for(both.wait(), PATIENCE)
+        with pytest.raises(errors.RejectedError, match=r"the input does not fit .*size"):
+            await client.send_and_wait("agent:listener", {"size": "x"})
+    assert sorted(got) == [1, 2]
