@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::outcome::{Outcome, Verdict};
+use crate::round::Played;
 use crate::row::{Figure, Row};
 
 /// Between these lines a document keeps the table.
@@ -15,19 +16,26 @@ const BEGIN: &str = "<!-- compare: begin -->";
 const END: &str = "<!-- compare: end -->";
 /// How a row of the table begins, before its name.
 const ROW: &str = "| `";
+/// How the cell of a row begins whose rival was not to be had.
+const SKIPPED: &str = "skipped: ";
 
 /// Everything that came of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
+    /// Which build of Trunkline was measured, as it says itself.
+    build: String,
+    /// The rivals that came from packages, with their versions.
+    rivals: Vec<String>,
     machine: String,
     seconds: f64,
     rows: Vec<Outcome>,
 }
 
 impl Table {
-    /// The table of these outcomes on this machine.
-    pub(crate) fn new(rows: Vec<Outcome>, seconds: f64) -> Self {
-        Self { machine: machine(), seconds, rows }
+    /// The table of what was played on this machine.
+    pub(crate) fn new(played: Played, build: String, seconds: f64) -> Self {
+        let Played { outcomes: rows, rivals } = played;
+        Self { build, rivals, machine: machine(), seconds, rows }
     }
 
     /// How many rows came to nothing although their rival was there.
@@ -41,7 +49,8 @@ impl Table {
     }
 
     /// Puts the table between the markers of a document. Rows of an earlier run that this one did
-    /// not play stay, if they were of the same machine and as long.
+    /// not play stay, if they were of the same machine and as long; each says of which build it is.
+    /// Figures are not replaced by the word that a rival is not to be had.
     ///
     /// # Errors
     /// The document cannot be read or written, or has no markers.
@@ -57,12 +66,12 @@ impl Table {
         let (old, after) = rest.split_once(END).with_context(|| format!("has no {END}"))?;
         let mut lines: Vec<String> = self.lines().collect();
         if old.contains(&self.conditions()) {
-            let kept = old.lines().filter(|line| {
-                let name = name(line);
-                name.is_some() && !lines.iter().any(|new| self::name(new) == name)
-            });
+            let kept = old.lines().filter(|line| name(line).is_some() && !is_skipped(line));
             let kept: Vec<String> = kept.map(str::to_owned).collect();
-            lines.extend(kept);
+            lines.retain(|line| !is_skipped(line) || !has_row_of(&kept, line));
+            let others = kept.into_iter().filter(|line| !has_row_of(&lines, line));
+            let others: Vec<String> = others.collect();
+            lines.extend(others);
         }
         let order: Vec<String> = Row::all().iter().map(Row::name).collect();
         let place = |line: &String| order.iter().position(|row| name(line) == Some(row));
@@ -77,8 +86,8 @@ impl Table {
 
     fn with(&self, lines: Vec<String>) -> String {
         let mut text = format!(
-            "{}\n\n| row | work | Trunkline | rival | ratio | spread | rounds |\n\
-             |---|---|---|---|---|---|---|\n",
+            "{}\n\n| row | work | Trunkline | rival | ratio | spread | rounds | build |\n\
+             |---|---|---|---|---|---|---|---|\n",
             self.conditions()
         );
         for line in lines {
@@ -88,11 +97,11 @@ impl Table {
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {
-        self.rows.iter().map(line)
+        self.rows.iter().map(|outcome| line(outcome, &self.build))
     }
 }
 
-fn line(outcome: &Outcome) -> String {
+fn line(outcome: &Outcome, build: &str) -> String {
     let Outcome { row, work, figure, result } = outcome;
     let shown = |value: f64| match figure {
         Figure::PerSecond => format!("{}/s", thousands(value)),
@@ -100,7 +109,7 @@ fn line(outcome: &Outcome) -> String {
     };
     let cells = match result {
         Verdict::Measured(it) => format!(
-            "{} | {} | **{:.2}** | {:.2}–{:.2} | {}",
+            "{} | {} | **{:.2}** | {:.2}–{:.2} | {} | {build}",
             shown(it.trunkline),
             shown(it.rival),
             it.times,
@@ -108,10 +117,19 @@ fn line(outcome: &Outcome) -> String {
             it.most,
             it.rounds
         ),
-        Verdict::Skipped(why) => format!("skipped: {} | | | |", in_a_cell(why)),
-        Verdict::Failed(why) => format!("failed: {} | | | |", in_a_cell(why)),
+        Verdict::Skipped(why) => format!("{SKIPPED}{} | | | | |", in_a_cell(why)),
+        Verdict::Failed(why) => format!("failed: {} | | | | |", in_a_cell(why)),
     };
     format!("{ROW}{row}` | {work} | {cells} |")
+}
+
+/// Whether one of the lines is of the same row as another.
+fn has_row_of(lines: &[String], other: &str) -> bool {
+    lines.iter().any(|line| name(line) == name(other))
+}
+
+fn is_skipped(line: &str) -> bool {
+    line.contains(&format!("| {SKIPPED}"))
 }
 
 /// The name of the row that a line of the table is.
@@ -155,14 +173,19 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Rival, Work};
+    use crate::row::{Rival, Transport, Work};
 
     fn table(machine: &str, rows: Vec<Outcome>) -> Table {
-        Table { machine: machine.to_owned(), seconds: 4.0, rows }
+        let (build, rivals) = ("abc123".to_owned(), Vec::new());
+        Table { build, rivals, machine: machine.to_owned(), seconds: 4.0, rows }
+    }
+
+    fn row(work: Work) -> Row {
+        Row { work, rival: Rival::Nats, transport: Transport::Framed }
     }
 
     fn nats(work: Work, rounds: &[(f64, f64)]) -> Outcome {
-        Outcome::measured(Row { work, rival: Rival::Nats }, rounds)
+        Outcome::measured(row(work), rounds)
     }
 
     #[test]
@@ -175,12 +198,18 @@ mod tests {
         let first = table("here", both).within(&empty).unwrap();
         let rows: Vec<_> = first.lines().filter_map(name).collect();
         assert_eq!(rows, ["oneway/nats", "fanout/nats"]);
-        assert!(first.contains("| 2,000,000/s | 1,000,000/s | **2.00** | 2.00–2.00 | 1 |"));
+        assert!(
+            first.contains("| 2,000,000/s | 1,000,000/s | **2.00** | 2.00–2.00 | 1 | abc123 |")
+        );
         assert!(first.starts_with("# Doc\n") && first.ends_with(&format!("{END}\nmore\n")));
         let again = table("here", vec![nats(Work::Fanout, &[(3.0, 1.0)])]);
         let second = again.within(&first).unwrap();
         assert!(second.contains("**3.00**") && second.contains("**2.00**"), "{second}");
         assert!(!second.contains("**1.00**"), "{second}");
+        // What cannot be played again keeps its figures.
+        let gone = vec![Outcome::skipped(row(Work::Oneway), "no network")];
+        let third = table("here", gone).within(&second).unwrap();
+        assert!(third.contains("**2.00**") && !third.contains("no network"), "{third}");
         // Figures of different machines are not put together.
         let elsewhere = table("there", vec![nats(Work::Fanout, &[(3.0, 1.0)])]);
         assert!(!elsewhere.within(&first).unwrap().contains("oneway/nats"));
@@ -188,12 +217,12 @@ mod tests {
 
     #[test]
     fn a_row_without_figures_says_why() {
-        let row = Row { work: Work::Oneway, rival: Rival::Nats };
+        let row = row(Work::Oneway);
         let rows = vec![Outcome::skipped(row, "no | network"), Outcome::failed(row, "it fell")];
         let table = table("here", rows);
         let text = table.markdown();
-        assert!(text.contains("| skipped: no / network | | | | |"), "{text}");
-        assert!(text.contains("| failed: it fell | | | | |"), "{text}");
+        assert!(text.contains("| skipped: no / network | | | | | |"), "{text}");
+        assert!(text.contains("| failed: it fell | | | | | |"), "{text}");
         assert_eq!(table.failed(), 1);
     }
 

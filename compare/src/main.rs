@@ -24,8 +24,8 @@ mod row;
 mod seen;
 mod server;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -113,14 +113,14 @@ fn main() -> ExitCode {
 async fn run(args: &Run) -> Result<()> {
     let rows = choose(&args.rows)?;
     // Dropping the work ends the servers and the loads.
-    let outcomes = tokio::select! {
-        outcomes = round::play(&rows, args) => outcomes?,
+    let played = tokio::select! {
+        played = round::play(&rows, args) => played?,
         interrupted = interruption() => {
             interrupted.context("cannot listen for signals")?;
             bail!("interrupted before there was a table")
         }
     };
-    let table = docs::Table::new(outcomes, args.seconds);
+    let table = docs::Table::new(played, build(&args.trunkline)?, args.seconds);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&table)?);
     } else {
@@ -133,6 +133,16 @@ async fn run(args: &Run) -> Result<()> {
         0 => Ok(()),
         failed => bail!("{failed} of {} rows came to no figure", rows.len()),
     }
+}
+
+/// Which build the binary is, without the name in front: its commit if it knows that.
+fn build(trunkline: &Path) -> Result<String> {
+    let output = Command::new(trunkline).arg("--version").output();
+    let output = output.with_context(|| trunkline.display().to_string())?;
+    let version = String::from_utf8_lossy(&output.stdout);
+    let version = version.trim().trim_start_matches("trunkline ");
+    let commit = version.split_once('(').and_then(|(_, commit)| commit.strip_suffix(')'));
+    Ok(commit.unwrap_or(version).to_owned())
 }
 
 async fn interruption() -> std::io::Result<()> {

@@ -124,10 +124,11 @@ fn median(sorted: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Rival, Work};
+    use crate::row::{Rival, Transport, Work};
 
     fn ratio(work: Work, rounds: &[(f64, f64)]) -> Ratio {
-        match Outcome::measured(Row { work, rival: Rival::Nats }, rounds).result {
+        let row = Row { work, rival: Rival::Nats, transport: Transport::Framed };
+        match Outcome::measured(row, rounds).result {
             Verdict::Measured(ratio) => ratio,
             other => panic!("{other:?}"),
         }

@@ -49,11 +49,18 @@ pub(crate) fn load(args: &LoadArgs) -> Result<()> {
     Ok(())
 }
 
+/// What came of the rows, and the rivals that came from packages with their versions.
+#[derive(Debug)]
+pub(crate) struct Played {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) rivals: Vec<String>,
+}
+
 /// Plays every row.
 ///
 /// # Errors
 /// This program does not know where it is. What goes wrong with a row is its outcome.
-pub(crate) async fn play(rows: &[Row], run: &Run) -> Result<Vec<Outcome>> {
+pub(crate) async fn play(rows: &[Row], run: &Run) -> Result<Played> {
     let this = std::env::current_exe().context("cannot tell what program this is")?;
     let programs = Programs::for_rivals(rows.iter().map(|row| row.rival), &run.rivals);
     let mut outcomes = Vec::new();
@@ -69,8 +76,9 @@ pub(crate) async fn play(rows: &[Row], run: &Run) -> Result<Vec<Outcome>> {
         eprintln!("  {}", outcome.in_short());
         outcomes.push(outcome);
     }
-    programs.versions().iter().for_each(|version| eprintln!("compare: with {version}"));
-    Ok(outcomes)
+    let rivals = programs.versions();
+    rivals.iter().for_each(|version| eprintln!("compare: with {version}"));
+    Ok(Played { outcomes, rivals })
 }
 
 /// The figures of each round: Trunkline's and the rival's.

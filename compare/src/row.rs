@@ -47,6 +47,16 @@ pub(crate) enum Rival {
 pub(crate) struct Row {
     pub(crate) work: Work,
     pub(crate) rival: Rival,
+    /// How Trunkline's messages travel, if they do.
+    pub(crate) transport: Transport,
+}
+
+/// A transport of Trunkline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Transport {
+    /// Its own framing, which its clients choose by themselves.
+    Framed,
+    Grpc,
 }
 
 /// Which figure decides.
@@ -70,15 +80,19 @@ impl Row {
     /// Every row, in the order of the table.
     pub(crate) fn all() -> Vec<Self> {
         let mut rows = Vec::new();
-        let mut add = |works: &[Work], rivals: &[Rival]| {
+        let mut add = |works: &[Work], rivals: &[Rival], transports: &[Transport]| {
             for &work in works {
-                rows.extend(rivals.iter().map(|&rival| Self { work, rival }));
+                for &transport in transports {
+                    let row = |&rival: &Rival| Self { work, rival, transport };
+                    rows.extend(rivals.iter().map(row));
+                }
             }
         };
+        let (own, both) = ([Transport::Framed], [Transport::Framed, Transport::Grpc]);
         let works = [Work::Oneway, Work::Agents, Work::Request(1), Work::Request(64)];
-        add(&works, &[Rival::Kameo, Rival::Ractor, Rival::Channel]);
+        add(&works, &[Rival::Kameo, Rival::Ractor, Rival::Channel], &own);
         let requests = [1, 64, 256].map(Work::Request);
-        add(&[&[Work::Oneway][..], &requests, &[Work::Fanout]].concat(), &[Rival::Nats]);
+        add(&[&[Work::Oneway][..], &requests, &[Work::Fanout]].concat(), &[Rival::Nats], &both);
         let durable = [
             Rival::JetStream(Flush::Later),
             Rival::JetStream(Flush::Always),
@@ -86,7 +100,9 @@ impl Row {
             Rival::Redis(Flush::Always),
             Rival::RabbitMq,
         ];
-        add(&[Work::Durable, Work::Accept], &durable);
+        add(&[Work::Durable, Work::Accept], &durable, &own);
+        let flushed = [Rival::JetStream(Flush::Always), Rival::Redis(Flush::Always)];
+        add(&[Work::Durable, Work::Accept], &flushed, &[Transport::Grpc]);
         rows
     }
 
@@ -101,6 +117,11 @@ impl Row {
     }
 
     fn work_name(&self) -> String {
+        let grpc = if self.transport == Transport::Grpc { "-grpc" } else { "" };
+        format!("{}{grpc}", self.plain_work_name())
+    }
+
+    fn plain_work_name(&self) -> String {
         let here = self.rival.is_in_process();
         match self.work {
             Work::Oneway if here => "inproc".to_owned(),
@@ -116,14 +137,18 @@ impl Row {
 
     /// What is done, in words.
     pub(crate) fn title(&self) -> String {
-        let place = if self.rival.is_in_process() { "in process" } else { "over sockets" };
+        let place = match self.transport {
+            _ if self.rival.is_in_process() => "in process",
+            Transport::Framed => "framed",
+            Transport::Grpc => "over gRPC",
+        };
         match self.work {
             Work::Oneway => format!("one way, {place}"),
             Work::Agents => format!("one way to {RECEIVERS} from {SENDERS} senders, {place}"),
             Work::Request(many) => format!("request and reply, {many} in flight, {place}"),
             Work::Fanout => format!("one to {COPIES}, {place}"),
-            Work::Durable => "durable: submitted, delivered, completed".to_owned(),
-            Work::Accept => "durable: accepted, one in flight".to_owned(),
+            Work::Durable => format!("durable: submitted, delivered, completed, {place}"),
+            Work::Accept => format!("durable: accepted, one in flight, {place}"),
         }
     }
 
@@ -150,6 +175,10 @@ impl Row {
         let mut words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         if let Work::Request(many) = self.work {
             words.extend(["--in-flight".to_owned(), many.to_string()]);
+        }
+        if !self.rival.is_in_process() {
+            let transport = if self.transport == Transport::Grpc { "grpc" } else { "framed" };
+            words.extend(["--transport", transport].map(str::to_owned));
         }
         words
     }

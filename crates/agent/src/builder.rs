@@ -141,7 +141,7 @@ impl AgentBuilder {
     /// subscription is the agent's whatever `durable` says. A handler is found by its pattern
     /// alone: of several with one pattern the one given first has the events of all.
     pub fn on_event_with(mut self, subscription: Subscription, handler: impl Handler) -> Self {
-        self.handlers.add_event(subscription.pattern.clone(), Arc::new(handler));
+        self.handlers.add_event(&subscription.pattern, Arc::new(handler));
         self.subscriptions.push(Subscription { durable: true, ..subscription });
         self
     }

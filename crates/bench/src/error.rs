@@ -31,6 +31,23 @@ pub enum BenchError {
         /// The most that is allowed.
         most: String,
     },
+    /// There are topics without an agent, or agents with more than they may subscribe to.
+    #[error(
+        "--topics is {topics}, the range is {least} to {most}: of each of the {agents} of --agents \
+         from 1 to {each}; name other numbers of either"
+    )]
+    Topics {
+        /// How many topics.
+        topics: u32,
+        /// How many agents.
+        agents: u32,
+        /// Most topics of one agent.
+        each: u32,
+        /// The fewest topics of so many agents.
+        least: u32,
+        /// The most.
+        most: u32,
+    },
     /// A figure says which transport it is of.
     #[error("--transport is auto, which may be either; name framed or grpc")]
     WhichTransport,

@@ -35,4 +35,4 @@ pub use report::{BenchReport, CpuSeconds, DiskLimit, Goal, LatencyMicros, Measur
 pub use scenario::Scenario;
 pub use serializers::{SerializerRow, SerializersReport, sample, serializers};
 pub use settings::Config;
-pub use summary::{Earlier, summary};
+pub use summary::{Earlier, common, summary};

@@ -79,7 +79,8 @@ impl Config {
         // So that each agent has one, and none more than it may subscribe to.
         let (least, most) = (agents, agents.saturating_mul(SUBSCRIPTIONS));
         if let Some(topics) = topics.filter(|topics| !(least..=most).contains(topics)) {
-            return Err(out_of_range("topics", topics, least, most));
+            let each = SUBSCRIPTIONS;
+            return Err(BenchError::Topics { topics, agents, each, least, most });
         }
         // Each message takes room for each of its copies.
         let copies = if defaults.copies { agents } else { 1 };

@@ -9,6 +9,13 @@ use std::path::{Path, PathBuf};
 /// What of a configuration says where or how long something ran, not what was done.
 const ASIDE: [&str; 5] = ["dir", "url", "load_threads", "seconds", "count"];
 
+/// What was counted, as a report has it and as a column is called.
+const COUNTS: [(&str, &str); 4] =
+    [("sent", "SENT"), ("settled", "SETTLED"), ("dead", "DEAD"), ("expired", "EXPIRED")];
+
+/// Whose processor time there is, in the same way.
+const CPU: [(&str, &str); 2] = [("broker", "CPU BROKER"), ("load", "CPU LOAD")];
+
 /// An earlier run, to be compared with.
 #[derive(Clone, Debug)]
 pub struct Earlier {
@@ -83,7 +90,10 @@ pub fn summary(
     reports: &[Value],
     earlier: Option<&Earlier>,
 ) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    let mut header = vec!["SCENARIO", "RATE /s", "P50", "P95", "P99", "P99.9", "RESULT"];
+    let mut header = vec!["SCENARIO", "RATE /s", "P50", "P95", "P99", "P99.9"];
+    header.extend(COUNTS.map(|(_, title)| title));
+    header.extend(CPU.map(|(_, title)| title));
+    header.push("RESULT");
     if earlier.is_some() {
         header.extend(["RATE ×", "P50 ×"]);
     }
@@ -96,6 +106,13 @@ pub fn summary(
             let micros = figure(report, &["latency_us", quantile]);
             row.push(micros.map_or("–".to_owned(), span));
         }
+        for (key, _) in COUNTS {
+            row.push(figure(report, &[key]).map_or("–".to_owned(), grouped));
+        }
+        for (key, _) in CPU {
+            let seconds = figure(report, &["cpu_s", key]);
+            row.push(seconds.map_or("–".to_owned(), |seconds| format!("{seconds:.2} s")));
+        }
         row.push(if report["pass"] == true { "pass" } else { "FAIL" }.to_owned());
         if let Some(earlier) = earlier {
             for path in [&["rate_per_s"][..], &["latency_us", "p50"]] {
@@ -106,6 +123,27 @@ pub fn summary(
         row
     };
     (header, reports.iter().map(row).collect())
+}
+
+/// What several reports have in common: rows of a table with the machine that they are of, how busy
+/// it was, and the version. Reports without figures say nothing of that.
+pub fn common(reports: &[Value]) -> Vec<(&'static str, String)> {
+    let Some(first) = reports.iter().find(|report| report["machine"].is_object()) else {
+        return Vec::new();
+    };
+    let machine = &first["machine"];
+    let mut parts = vec![machine["cpu"].as_str().unwrap_or("unknown processor").to_owned()];
+    parts.extend(machine["cores"].as_u64().map(|cores| format!("{cores} cores")));
+    parts.extend(machine["memory_bytes"].as_u64().map(|bytes| format!("{} GiB", bytes >> 30)));
+    parts.extend(machine["kernel"].as_str().map(str::to_owned));
+    let loads = reports.iter().filter_map(|report| figure(report, &["machine", "load_average"]));
+    let (least, most) = (loads.clone().reduce(f64::min), loads.reduce(f64::max));
+    parts.extend(least.zip(most).map(|(least, most)| {
+        let upto = if most > least { format!(" to {most}") } else { String::new() };
+        format!("load average {least}{upto}")
+    }));
+    let version = first["version"].as_str().unwrap_or_default().to_owned();
+    vec![("machine", parts.join(", ")), ("version", version)]
 }
 
 /// The options of a report in which it differs from others of its scenario.
@@ -128,7 +166,13 @@ mod tests {
         let latency = json!({ "p50": 10.0, "p95": 20.0, "p99": 30.0, "p999": 40.0 });
         json!({
             "scenario": scenario, "config": config, "rate_per_s": rate,
-            "latency_us": latency, "pass": true
+            "latency_us": latency, "pass": true, "version": "1.2.3",
+            "sent": 1_500, "settled": 1_490, "dead": 7, "expired": 3,
+            "cpu_s": {"broker": 1.234, "load": null},
+            "machine": {
+                "cpu": "Abacus", "cores": 2, "memory_bytes": 3_u64 << 30, "kernel": "Linux 6",
+                "load_average": rate
+            }
         })
     }
 
@@ -182,10 +226,37 @@ mod tests {
         let names: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
         assert_eq!(names, ["oneway batch 1", "oneway batch 10", "held"]);
         assert_eq!(rows[0][1..3], ["1,234", "10.0 µs"]);
+        let column = |title: &str| header.iter().position(|it| *it == title).unwrap();
+        for (title, shown) in [
+            ("SENT", "1,500"),
+            ("SETTLED", "1,490"),
+            ("DEAD", "7"),
+            ("EXPIRED", "3"),
+            ("CPU BROKER", "1.23 s"),
+            ("CPU LOAD", "–"),
+            ("RESULT", "pass"),
+        ] {
+            assert_eq!(rows[0][column(title)], shown, "{title}");
+        }
         let then = earlier(&report("held", 1, 2.0));
         let (header, rows) = summary(&reports, Some(&then));
         assert_eq!(header.len(), rows[0].len());
-        assert_eq!(rows[2][7..], ["0.500", "1.000"]);
-        assert_eq!(rows[0][7..], ["–", "–"]);
+        assert_eq!(rows[2][13..], ["0.500", "1.000"]);
+        assert_eq!(rows[0][13..], ["–", "–"]);
+        // One that came to nothing has a row all the same.
+        let (header, rows) = summary(&[json!({"scenario": "soak", "pass": false})], None);
+        assert_eq!(header.len(), rows[0].len());
+        assert_eq!(rows[0][12], "FAIL");
+    }
+
+    #[test]
+    fn runs_have_their_machine_in_common_and_say_how_busy_it_was() {
+        let nothing = json!({"scenario": "soak", "pass": false});
+        assert!(common(std::slice::from_ref(&nothing)).is_empty());
+        let reports = [nothing, report("oneway", 1, 0.5), report("held", 1, 2.25)];
+        let machine = "Abacus, 2 cores, 3 GiB, Linux 6, load average 0.5 to 2.25";
+        let expected = [("machine", machine.to_owned()), ("version", "1.2.3".to_owned())];
+        assert_eq!(common(&reports), expected);
+        assert!(common(&reports[1..2])[0].1.ends_with(", load average 0.5"));
     }
 }

@@ -78,6 +78,20 @@ pub enum BackupError {
         /// The data directory.
         path: PathBuf,
     },
+    /// There are more files than a backup can list.
+    #[error(
+        "the list of the files of {} would have {bytes} bytes, the limit is {limit}; stop the broker \
+         and copy the directory instead",
+        path.display()
+    )]
+    TooMany {
+        /// The backup.
+        path: PathBuf,
+        /// How long its list would be.
+        bytes: u64,
+        /// How long it may be.
+        limit: u64,
+    },
     /// Another backup goes to the same folder.
     #[error("another backup to {} is running; wait for it", path.display())]
     Busy {

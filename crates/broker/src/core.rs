@@ -344,7 +344,7 @@ impl Core {
                     self.ports.remove(&connection);
                 }
                 Effect::Filter { tenant, pattern, filter, wanted } => {
-                    self.filters.note(tenant, pattern, filter, wanted);
+                    self.filters.note(tenant, &pattern, filter, wanted);
                 }
                 Effect::Load { places } => match &self.threads.loads {
                     Some(loads) => loads.want(places),

@@ -7,7 +7,6 @@
 //! take is bounded for each filter, and its payload is read once.
 
 use parking_lot::RwLock;
-use smol_str::SmolStr;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +14,7 @@ use trunkline_engine::{Rules, Verdict, Verdicts};
 use trunkline_rules::Rulebook;
 use trunkline_types::session::{ClientFrame, Operation, Subscription};
 use trunkline_types::{
-    Destination, Filter, Publish, Schedule, TenantId, Topic, TopicPattern, WallTime,
+    Destination, Filter, PatternTree, Publish, Schedule, TenantId, Topic, TopicPattern, WallTime,
 };
 
 /// Which filters there are for which topics. It follows the engine, one step behind: what it
@@ -31,15 +30,7 @@ pub(crate) struct FilterTable {
 }
 
 /// The filters of each tenant, by the patterns they are for.
-type Tenants = HashMap<TenantId, Patterns>;
-
-/// The filters of one tenant.
-#[derive(Debug, Default)]
-struct Patterns {
-    /// Patterns that are topics, by the topic.
-    literal: HashMap<SmolStr, Filters>,
-    wildcard: HashMap<TopicPattern, Filters>,
-}
+type Tenants = HashMap<TenantId, PatternTree<Filters>>;
 
 /// Filters, with how many subscriptions have each.
 type Filters = HashMap<Filter, usize>;
@@ -53,22 +44,17 @@ impl FilterTable {
     pub(crate) fn note(
         &self,
         tenant: TenantId,
-        pattern: TopicPattern,
+        pattern: &TopicPattern,
         filter: Filter,
         wanted: bool,
     ) {
         let mut tenants = self.tenants.write();
         if wanted {
             let patterns = tenants.entry(tenant).or_default();
-            let filters = if pattern.is_literal() {
-                patterns.literal.entry(SmolStr::new(pattern.as_str())).or_default()
-            } else {
-                patterns.wildcard.entry(pattern).or_default()
-            };
-            *filters.entry(filter).or_default() += 1;
+            *patterns.get_or_insert(pattern).entry(filter).or_default() += 1;
             self.count.fetch_add(1, Ordering::Relaxed);
         } else if let Some(patterns) = tenants.get_mut(&tenant)
-            && patterns.remove(&pattern, &filter)
+            && remove(patterns, pattern, &filter)
         {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
@@ -134,38 +120,26 @@ impl FilterTable {
     fn filters_for(&self, tenant: &TenantId, topic: &Topic) -> Vec<Filter> {
         let tenants = self.tenants.read();
         let Some(patterns) = tenants.get(tenant) else { return Vec::new() };
-        let literal = patterns.literal.get(topic.as_str());
-        let wildcard = patterns.wildcard.iter().filter(|(pattern, _)| pattern.matches(topic));
-        let filters = literal.into_iter().chain(wildcard.map(|(_, filters)| filters));
-        let mut filters: Vec<_> = filters.flat_map(HashMap::keys).cloned().collect();
+        let filters = patterns.matching(topic).into_iter().flat_map(HashMap::keys);
+        let mut filters: Vec<_> = filters.cloned().collect();
         filters.sort_unstable();
         filters.dedup();
         filters
     }
 }
 
-impl Patterns {
-    /// Takes one subscription with a filter away; whether there was one.
-    fn remove(&mut self, pattern: &TopicPattern, filter: &Filter) -> bool {
-        let literal = pattern.is_literal();
-        let filters = if literal {
-            self.literal.get_mut(pattern.as_str())
-        } else {
-            self.wildcard.get_mut(pattern)
-        };
-        let Some(filters) = filters else { return false };
-        let Some(count) = filters.get_mut(filter) else { return false };
-        *count -= 1;
-        if *count == 0 {
-            filters.remove(filter);
-        }
-        if filters.is_empty() && literal {
-            self.literal.remove(pattern.as_str());
-        } else if filters.is_empty() {
-            self.wildcard.remove(pattern);
-        }
-        true
+/// Takes one subscription with a filter away; whether there was one.
+fn remove(patterns: &mut PatternTree<Filters>, pattern: &TopicPattern, filter: &Filter) -> bool {
+    let Some(filters) = patterns.get_mut(pattern) else { return false };
+    let Some(count) = filters.get_mut(filter) else { return false };
+    *count -= 1;
+    if *count == 0 {
+        filters.remove(filter);
     }
+    if filters.is_empty() {
+        patterns.remove(pattern);
+    }
+    true
 }
 
 #[cfg(test)]
@@ -190,7 +164,7 @@ mod tests {
 
     fn note(table: &FilterTable, pattern: &str, filter: &str, wanted: bool) {
         let (pattern, filter) = (pattern.parse().unwrap(), filter.parse().unwrap());
-        table.note(TenantId::default(), pattern, filter, wanted);
+        table.note(TenantId::default(), &pattern, filter, wanted);
     }
 
     #[test]
@@ -221,7 +195,7 @@ mod tests {
             assert_eq!(judge(&table, vec![event("a", "1")]), []);
         }
         let tenants = table.tenants.read();
-        assert!(tenants.values().all(|it| it.literal.is_empty() && it.wildcard.is_empty()));
+        assert!(tenants.values().all(PatternTree::is_empty));
         assert_eq!(table.count.load(Ordering::Relaxed), 0);
     }
 

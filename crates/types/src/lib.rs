@@ -39,6 +39,7 @@ mod stats;
 mod task;
 mod time;
 mod topic;
+mod topic_tree;
 
 pub use a2a_agent::{A2aAgent, A2aAgentSettings};
 pub use card::{
@@ -76,3 +77,4 @@ pub use task::{
 };
 pub use time::{Span, WallTime};
 pub use topic::{Topic, TopicPattern};
+pub use topic_tree::PatternTree;

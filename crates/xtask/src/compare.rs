@@ -1,7 +1,7 @@
 //! Trunkline beside others: builds both sides and has `compare/`, a workspace of its own, do the
 //! rest. What it compares, and how, is that crate's matter.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::project;
@@ -31,6 +31,10 @@ pub(crate) struct Compare {
     /// For how long each turn offers load
     #[arg(long, value_name = "S", default_value_t = SECONDS)]
     seconds: f64,
+    /// Where data directories are made, of both sides; by default below the build directory, which
+    /// is on a disk wherever the clone is
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -53,21 +57,26 @@ pub(crate) fn run(asked: &Compare) -> Result<(), Failure> {
         return program(&out, &["list"]).run();
     }
     Program::cargo(&suite::BUILD).run()?;
-    program(&out, &["run"]).with(&arguments(asked, &target)).run()
+    let dir = asked.dir.clone().unwrap_or_else(|| out.join("data"));
+    std::fs::create_dir_all(&dir)
+        .map_err(|error| Failure::new(format!("cannot make {}: {error}", dir.display())))?;
+    program(&out, &["run"]).with(&arguments(asked, &target, &dir)).run()
 }
 
 fn program(out: &Path, args: &[&str]) -> Program {
     Program::new(out.join("release/compare"), args)
 }
 
-fn arguments(asked: &Compare, target: &Path) -> Vec<String> {
-    let Compare { rows, list: _, rounds, seconds, json } = asked;
+fn arguments(asked: &Compare, target: &Path, dir: &Path) -> Vec<String> {
+    let Compare { rows, list: _, rounds, seconds, dir: _, json } = asked;
     let shown = |path: &Path| path.to_string_lossy().into_owned();
     let mut arguments = vec![
         "--trunkline".to_owned(),
         shown(&target.join("release/trunkline")),
         "--rivals".to_owned(),
         shown(&target.join("rivals")),
+        "--dir".to_owned(),
+        shown(dir),
         "--write".to_owned(),
         shown(&project::root().join(DOCUMENT)),
         format!("--rounds={rounds}"),
@@ -90,15 +99,17 @@ mod tests {
             list: false,
             rounds: 5,
             seconds: 0.5,
+            dir: None,
             json: true,
         };
-        let text = arguments(&asked, Path::new("out")).join(" ");
+        let (out, dir) = (Path::new("out"), Path::new("disk"));
+        let text = arguments(&asked, out, dir).join(" ");
         assert!(
-            text.starts_with("--trunkline out/release/trunkline --rivals out/rivals"),
+            text.starts_with("--trunkline out/release/trunkline --rivals out/rivals --dir disk"),
             "{text}"
         );
         assert!(text.ends_with(" --rounds=5 --seconds=0.5 --json -- nats"), "{text}");
-        let plain = arguments(&Compare { json: false, ..asked }, Path::new("out")).join(" ");
+        let plain = arguments(&Compare { json: false, ..asked }, out, dir).join(" ");
         assert!(!plain.contains("--json"), "{plain}");
     }
 

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fmt, fs};
+use std::{env, fmt, fs};
 
 use crate::failure::Failure;
 use crate::project;
@@ -61,15 +61,15 @@ enum Verdict {
 /// Counts what a message takes and compares it with what is kept, or keeps it.
 ///
 /// # Errors
-/// When the cycle does not build or run, or takes more than the tolerance above what is kept.
+/// When the cycle does not build or run, or takes more than the tolerance above what is kept; with
+/// `CI` set, where nothing is passed over, also when there is no valgrind.
 pub(crate) fn run(update: bool) -> Result<(), Failure> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         println!("instructions: skipped: the kept figures are of x86_64 Linux");
         return Ok(());
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
-        println!("instructions: skipped: valgrind is not installed");
-        return Ok(());
+        return without_valgrind(env::var_os("CI").is_some());
     }
     // Incremental builds cut the engine into more units, whose calls into each other count.
     Program::cargo(&BUILD).env("CARGO_INCREMENTAL", "0").run()?;
@@ -83,6 +83,19 @@ pub(crate) fn run(update: bool) -> Result<(), Failure> {
     let kept = kept()?;
     println!("instructions: kept {kept}\ninstructions: now  {now}");
     judge(&kept, &now)
+}
+
+/// What there is to say where there is no valgrind, which is passed over but in `CI`.
+fn without_valgrind(in_ci: bool) -> Result<(), Failure> {
+    if in_ci {
+        return Err(Failure::new(
+            "valgrind is not installed, and with CI set nothing is skipped: nobody would see that \
+             messages take more than before; install it (apt-get install valgrind), or, where no \
+             package can be had, unset CI to go on without counting",
+        ));
+    }
+    println!("instructions: skipped: valgrind is not installed");
+    Ok(())
 }
 
 fn judge(kept: &Figures, now: &Figures) -> Result<(), Failure> {
@@ -246,6 +259,13 @@ mod tests {
             ob=/lib/libc.so.6\nfn=realloc\n1 1\ncfn=malloc\ncalls=3 1\n1 5\ntotals: 1443\n";
         let taken = Taken { instructions: 942, allocations: 7 };
         assert_eq!(sum(profile, "/out/cycle"), taken);
+    }
+
+    #[test]
+    fn without_valgrind_only_ci_fails_and_says_what_is_missing() {
+        assert!(without_valgrind(false).is_ok());
+        let failure = without_valgrind(true).unwrap_err();
+        assert!(failure.message.starts_with("valgrind is not installed"), "{}", failure.message);
     }
 
     #[test]

@@ -39,6 +39,12 @@ G = TypeVar("G", bound="Callable[Concatenate[Message, ...], Any]")
 
 _numbers = itertools.count(1)
 
+
+def next_number() -> int:
+    """A number for an agent, under which its deliveries come."""
+    return next(_numbers)
+
+
 _ASYNC = 64
 _PLAIN = 8
 _MOST = 4096
@@ -350,7 +356,7 @@ class _Life:
 
     def __init__(self, id: str, handlers: list[Handler], target: str | Client) -> None:  # noqa: A002
         self._loop: Loop = current()
-        self._number = next(_numbers)
+        self._number = next_number()
         self._client = connect(target) if isinstance(target, str) else target
         self._owned = isinstance(target, str)
         self._handlers = list(handlers)

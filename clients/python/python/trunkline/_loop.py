@@ -28,6 +28,22 @@ class Works(Protocol):
         ...
 
 
+class Ends(Protocol):
+    """Who is told what a call came to: a future, or something like one."""
+
+    def done(self) -> bool:
+        """Whether it need not be told."""
+        ...
+
+    def set_result(self, result: Any, /) -> None:
+        """It came to this."""
+        ...
+
+    def set_exception(self, exception: Any, /) -> None:
+        """It was refused, or came to nothing."""
+        ...
+
+
 class Loop:
     """The bridge between one event loop and the runtime."""
 
@@ -36,7 +52,7 @@ class Loop:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # The loop holds this, not the other way round, so that both can go.
         self._of = weakref.ref(loop, self._gone)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._waiting: dict[int, Ends] = {}
         self.agents: dict[int, Works] = {}
         self.native = _native.Bridge()
         try:
@@ -88,6 +104,13 @@ class Loop:
             if self._waiting.pop(started, None) is not None:
                 # Nobody waits for it any longer.
                 self.native.forget(started)
+
+    def tell(self, started: Any, ends: Ends) -> None:
+        """Tells `ends` what a call comes to that was started, at once if it is known by now."""
+        if started.__class__ is int:
+            self._waiting[started] = ends
+        else:
+            ends.set_result(started)
 
     async def call(self, start: Callable[..., Any], *arguments: Any) -> Any:
         """Starts a call of the runtime on this loop and waits for what it comes to."""

@@ -10,8 +10,9 @@ use serde_json::Value;
 use std::time::Duration;
 use trunkline_content::Format;
 
-/// How many bytes of a body that is refused are read all the same, from where that is known: over
-/// HTTP/1.1 a connection whose request was not read to its end cannot be used again.
+/// How many bytes of a body that is refused are read all the same, from where that is known, if it
+/// does not say its length; otherwise by how much that may be above the limit. Over HTTP/1.1 a
+/// connection whose request was not read to its end cannot be used again.
 const UNWANTED: usize = 16 << 20;
 /// How long that may take.
 const UNWANTED_WITHIN: Duration = Duration::from_secs(5);
@@ -19,14 +20,17 @@ const UNWANTED_WITHIN: Duration = Duration::from_secs(5);
 /// Reads a body of at most so many bytes, which must say that it is JSON unless it says nothing.
 pub(super) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Fault> {
     let mut body = body.into_data_stream();
-    let said = said_length(headers);
-    let read = wanted(headers, &mut body, said, most).await;
-    // Who asks first whether the body is wanted is told so by the answer, and does not send it.
-    let comes = !headers.contains_key(header::EXPECT);
-    if read.is_err() && comes && said.is_none_or(|length| length <= most.saturating_add(UNWANTED)) {
-        let _in_vain = tokio::time::timeout(UNWANTED_WITHIN, pass_over(&mut body)).await;
+    let read = wanted(headers, &mut body, most).await;
+    if read.is_err() {
+        pass_over(headers, &mut body, most).await;
     }
     read
+}
+
+/// Reads a body of a call that is refused whatever it has, within the bounds for those that are too
+/// large: a body that is wanted may have `most` bytes.
+pub(super) async fn unwanted(headers: &HeaderMap, body: Body, most: usize) {
+    pass_over(headers, &mut body.into_data_stream(), most).await;
 }
 
 /// The length that a request says of its body.
@@ -35,20 +39,28 @@ fn said_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// Reads the rest of a body, within bounds, for nothing but to have it read.
-async fn pass_over(body: &mut BodyDataStream) {
-    let mut left = UNWANTED;
-    while let Some(Ok(piece)) = body.next().await {
-        match left.checked_sub(piece.len()) {
-            Some(rest) => left = rest,
-            None => return,
-        }
+async fn pass_over(headers: &HeaderMap, body: &mut BodyDataStream, most: usize) {
+    // Who asks first whether the body is wanted is told so by the answer, and does not send it.
+    let comes = !headers.contains_key(header::EXPECT);
+    let said = said_length(headers);
+    if !comes || said.is_some_and(|length| length > most.saturating_add(UNWANTED)) {
+        return;
     }
+    let reading = async {
+        let mut left = said.unwrap_or(UNWANTED);
+        while let Some(Ok(piece)) = body.next().await {
+            match left.checked_sub(piece.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _in_vain = tokio::time::timeout(UNWANTED_WITHIN, reading).await;
 }
 
 async fn wanted(
     headers: &HeaderMap,
     body: &mut BodyDataStream,
-    said: Option<usize>,
     most: usize,
 ) -> Result<Bytes, Fault> {
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
@@ -64,6 +76,7 @@ async fn wanted(
         let message = format!("the body has more than {most} bytes, which is the limit");
         Fault::new(FaultKind::TooLarge, message)
     };
+    let said = said_length(headers);
     if said.is_some_and(|length| length > most) {
         return Err(too_large());
     }

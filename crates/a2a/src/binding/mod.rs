@@ -67,17 +67,10 @@ impl A2a {
         let found = route(request.method(), request.uri().path());
         let (mut endpoint, route) = match found {
             Some(Ok(found)) => found,
-            Some(Err(allowed)) => {
-                let message = format!("{} is not taken here, but {allowed}", request.method());
-                let fault = Fault::new(FaultKind::MethodNotAllowed, message);
-                let mut response = rest::refused(&fault);
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+            nothing => {
+                let response = nowhere(&request, nothing.and_then(Result::err));
+                self.pass_over(request).await;
                 return response;
-            }
-            None => {
-                let path: String = request.uri().path().chars().take(128).collect();
-                let message = format!("nothing of A2A is at {path}");
-                return rest::refused(&Fault::new(FaultKind::MethodNotFound, message));
             }
         };
         let version = negotiate::version(&request, self.handler.config.earlier);
@@ -104,7 +97,9 @@ impl A2a {
                 Box::pin(rest::answer(&self.handler, call, rest, request)).await
             }
             Route::Grpc03(_) | Route::Grpc(_) if !grpc::is_grpc(request.headers()) => {
-                grpc::foreign(request.headers())
+                let response = grpc::foreign(request.headers());
+                self.pass_over(request).await;
+                response
             }
             Route::Grpc03(method) => {
                 let spoken = self.handler.config.earlier;
@@ -117,6 +112,25 @@ impl A2a {
             }
         }
     }
+
+    /// Reads the body of a request that is refused, within bounds.
+    async fn pass_over(&self, request: Request) {
+        let (parts, body) = request.into_parts();
+        body::unwanted(&parts.headers, body, self.handler.config.body_bytes).await;
+    }
+}
+
+/// What is answered where nothing is, or nothing by this method; `allowed` are those that there are.
+fn nowhere(request: &Request, allowed: Option<&'static str>) -> Response {
+    let Some(allowed) = allowed else {
+        let path: String = request.uri().path().chars().take(128).collect();
+        let message = format!("nothing of A2A is at {path}");
+        return rest::refused(&Fault::new(FaultKind::MethodNotFound, message));
+    };
+    let message = format!("{} is not taken here, but {allowed}", request.method());
+    let mut response = rest::refused(&Fault::new(FaultKind::MethodNotAllowed, message));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 /// JSON with a status and a media type.

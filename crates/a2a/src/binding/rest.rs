@@ -3,7 +3,7 @@
 //! Answers are of the standard's media type, which is a recommendation; a client that speaks of
 //! plain JSON gets that.
 
-use super::body::{message, parsed, read};
+use super::body::{message, parsed, read, unwanted};
 use super::{hint, json, query, sse};
 use crate::check::Checked;
 use crate::endpoint::Rest;
@@ -73,14 +73,21 @@ async fn operate(
     request: Request,
 ) -> Result<Response, Fault> {
     let (parts, body) = request.into_parts();
+    let most = handler.config.body_bytes;
+    let mut call = match call {
+        Ok(call) => call,
+        Err(refusal) => {
+            unwanted(&parts.headers, body, most).await;
+            return Err(refusal);
+        }
+    };
     let posted = if parts.method == axum::http::Method::POST {
-        Some(read(&parts.headers, body, handler.config.body_bytes).await)
+        Some(read(&parts.headers, body, most).await?)
     } else {
         None
     };
-    let mut call = call?;
     let mut value = match posted {
-        Some(body) => parsed(&body?)?,
+        Some(body) => parsed(&body)?,
         None => query::request(parts.uri.query().unwrap_or_default()),
     };
     call.name_agent_in(&mut value)?;

@@ -1,6 +1,6 @@
 //! Version 0.3 of both bindings over HTTP: which operation of ours is meant, and how it answers.
 
-use super::body::{message, parsed, read};
+use super::body::{message, parsed, read, unwanted};
 use super::jsonrpc::{Answer, one, unknown};
 use super::{hint, json, negotiate, query, sse, well_known};
 use crate::compat::{self, Form};
@@ -125,14 +125,21 @@ async fn served(
     request: Request,
 ) -> Result<Response, Fault> {
     let (parts, body) = request.into_parts();
+    let most = handler.config.body_bytes;
+    let call = match call {
+        Ok(call) => call,
+        Err(refusal) => {
+            unwanted(&parts.headers, body, most).await;
+            return Err(refusal);
+        }
+    };
     let posted = if parts.method == axum::http::Method::POST {
-        Some(read(&parts.headers, body, handler.config.body_bytes).await)
+        Some(read(&parts.headers, body, most).await?)
     } else {
         None
     };
-    let call = call?;
     let value = match posted {
-        Some(body) => parsed(&body?)?,
+        Some(body) => parsed(&body)?,
         None => query::request(parts.uri.query().unwrap_or_default()),
     };
     let of = |id: String, mut value: Value| {

@@ -5,7 +5,8 @@
 //! now says nothing either when work was to begin: what stands in front of a server says so too
 //! after the server has taken the call. Only what says when to try again, or why it was not taken,
 //! may be sent again. An error with a code of its own, which the standard does not have, says nothing
-//! either: it may be about work that was begun.
+//! either, because it may be about work that was begun, unless the status of HTTP that it comes with
+//! says that it was not taken.
 
 use super::card::{Binding, Interface, Spoken};
 use super::request::Ask;
@@ -134,10 +135,17 @@ impl Interface {
             (_, Err(_no_json)) => Err(unreadable()),
             (Binding::JsonRpc | Binding::Grpc, Ok(Value::Object(mut answer))) => {
                 if let Some(error) = answer.remove("error").filter(|error| !error.is_null()) {
-                    let mut trouble = of_error(begins, &error, &error["data"], retry_after);
+                    let details = &error["data"];
+                    let mut trouble = of_error(begins, &error, details, retry_after);
                     // What has no meaning of its own is told by its status.
-                    if failed && trouble.why == Why::Unknown && !error["code"].is_i64() {
-                        trouble.why = of_status(begins, status, retry_after).why;
+                    if failed && trouble.why == Why::Unknown {
+                        let after = retry_after.or_else(|| retry_info(details));
+                        let told = of_status(begins, status, after).why;
+                        let code = error["code"].as_i64();
+                        let is_own = code.is_some_and(|code| !is_known(code));
+                        if code.is_none() || (is_own && matches!(told, Why::Busy(_))) {
+                            trouble.why = told;
+                        }
                     }
                     return Err(trouble);
                 }
@@ -241,8 +249,11 @@ fn of_status(begins: bool, status: u16, retry_after: Option<Duration>) -> Troubl
     let text = format!("it answered with status {status}");
     let why = match status {
         // That is said before anything is done.
-        429 => Why::Busy(retry_after),
-        503 => busy(begins, false, retry_after),
+        425 | 429 => Why::Busy(retry_after),
+        // The first of them is said of work that took too long as well as of a slow request.
+        408 | 503 => busy(begins, false, retry_after),
+        // Whoever stands in front says of itself that it did not wait for the answer.
+        499 => Why::Unknown,
         400..500 => Why::Refused,
         _ => Why::Unknown,
     };
@@ -276,6 +287,8 @@ fn of_error(
         Why::NoTask
     } else if rpc(FaultKind::InvalidParams) {
         invalid(error, details)
+    } else if let Some(status) = namesake(code) {
+        of_status(begins, status, after).why
     } else if is_refusal(code) {
         Why::Refused
     } else {
@@ -284,8 +297,21 @@ fn of_error(
     Trouble::new(why, text)
 }
 
+/// The status of HTTP, of those that tell of an error, after which a code is named.
+fn namesake(code: i64) -> Option<u16> {
+    u16::try_from(code).ok().filter(|status| (400..600).contains(status))
+}
+
+/// Whether a code is one of the standard, of JSON-RPC or of HTTP, and means what it means there.
+fn is_known(code: i64) -> bool {
+    let unsure = [FaultKind::Internal, FaultKind::InvalidAgentResponse];
+    namesake(code).is_some()
+        || is_refusal(code)
+        || unsure.iter().any(|kind| code == i64::from(kind.rpc_code()))
+}
+
 /// Whether an error of this code says that nothing was done: those of the standard that are said
-/// before work begins, and those of JSON-RPC and HTTP that blame the request.
+/// before work begins, and those of JSON-RPC that blame the request.
 fn is_refusal(code: i64) -> bool {
     let kinds = [
         FaultKind::TaskNotCancelable,
@@ -300,7 +326,7 @@ fn is_refusal(code: i64) -> bool {
         FaultKind::MethodNotFound,
         FaultKind::InvalidParams,
     ];
-    (400..500).contains(&code) || kinds.iter().any(|kind| code == i64::from(kind.rpc_code()))
+    kinds.iter().any(|kind| code == i64::from(kind.rpc_code()))
 }
 
 /// What it means that something in a request is wrong.
@@ -419,7 +445,12 @@ mod tests {
             (-32005, "", Why::Refused),
             (-32009, "", Why::Refused),
             (401, "", Why::Refused),
+            (408, "", Why::Unknown),
+            (425, "", Why::Busy(None)),
+            (429, "", Why::Busy(None)),
+            (499, "", Why::Unknown),
             (500, "", Why::Unknown),
+            (503, "", Why::Unknown),
         ] {
             let body = json!({"error": {"code": code, "message": text}}).to_string();
             let trouble = rpc().answer(&sent, 200, None, body.as_bytes()).unwrap_err();
@@ -519,6 +550,49 @@ mod tests {
             assert_eq!(Trouble::of_http(true, status, after).why, meant, "{status}");
         }
         assert_eq!(Trouble::of_http(false, 503, None).why, Why::Busy(None));
+    }
+
+    #[test]
+    fn what_comes_with_a_status_that_it_was_not_taken_may_be_sent_again() {
+        let sent = Ask::Send(Box::default());
+        let hint = Some(Duration::from_secs(3));
+        for (status, code, after, meant) in [
+            (429, -32000, None, Why::Busy(None)),
+            (429, -32000, hint, Why::Busy(hint)),
+            (425, -32000, None, Why::Busy(None)),
+            (503, -32000, hint, Why::Busy(hint)),
+            (408, -32000, hint, Why::Busy(hint)),
+            (503, -32000, None, Why::Unknown),
+            (408, -32000, None, Why::Unknown),
+            (499, -32000, hint, Why::Unknown),
+            (400, -32000, None, Why::Unknown),
+            (500, -32000, hint, Why::Unknown),
+            // What has a meaning keeps it.
+            (429, -32602, None, Why::Refused),
+            (503, -32603, hint, Why::Unknown),
+            (503, -32006, hint, Why::Unknown),
+            (503, 500, hint, Why::Unknown),
+            (400, 503, hint, Why::Busy(hint)),
+            (400, 408, hint, Why::Busy(hint)),
+        ] {
+            let body = json!({"error": {"code": code, "message": "slow down"}}).to_string();
+            let answered = rpc().answer(&sent, status, after, body.as_bytes());
+            assert_eq!(answered.unwrap_err().why, meant, "{status} {code} {after:?}");
+        }
+        let info = json!([{"retryDelay": "3s"}]);
+        let body = json!({"error": {"code": -32000, "message": "slow down", "data": info}});
+        let answered = rpc().answer(&sent, 503, None, body.to_string().as_bytes());
+        assert_eq!(answered.unwrap_err().why, Why::Busy(hint));
+        let rest = interface(Binding::Rest, Spoken::V1);
+        for (status, after, meant) in [
+            (408, None, Why::Unknown),
+            (408, hint, Why::Busy(hint)),
+            (425, None, Why::Busy(None)),
+            (499, None, Why::Unknown),
+        ] {
+            let answered = rest.answer(&sent, status, after, b"<html>").unwrap_err();
+            assert_eq!(answered.why, meant, "{status}");
+        }
     }
 
     #[test]

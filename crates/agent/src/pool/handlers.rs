@@ -6,7 +6,7 @@ use crate::handler::Intake;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::session::Delivery;
-use trunkline_types::{Destination, InboxAddress, SkillName, TopicPattern};
+use trunkline_types::{Destination, InboxAddress, PatternTree, SkillName, TopicPattern};
 
 /// Most deliveries that a handler may have at once.
 const MOST_BATCH: u32 = 1024;
@@ -18,7 +18,9 @@ const SKILL_HEADER: &str = "a2a-skill";
 #[derive(Default)]
 pub(crate) struct Handlers {
     skills: Vec<(SkillName, Entry)>,
-    events: Vec<(TopicPattern, Entry)>,
+    events: Vec<Entry>,
+    /// The first handler of events for each pattern.
+    patterns: PatternTree<Option<usize>>,
     message: Option<Entry>,
 }
 
@@ -41,8 +43,9 @@ impl Handlers {
         self.skills.push((skill, Entry::new(handler)));
     }
 
-    pub(crate) fn add_event(&mut self, pattern: TopicPattern, handler: Arc<dyn Handler>) {
-        self.events.push((pattern, Entry::new(handler)));
+    pub(crate) fn add_event(&mut self, pattern: &TopicPattern, handler: Arc<dyn Handler>) {
+        self.patterns.get_or_insert(pattern).get_or_insert(self.events.len());
+        self.events.push(Entry::new(handler));
     }
 
     pub(crate) fn set_message(&mut self, handler: Arc<dyn Handler>) {
@@ -51,8 +54,7 @@ impl Handlers {
 
     fn entries(&mut self) -> impl Iterator<Item = &mut Entry> {
         let skills = self.skills.iter_mut().map(|(_, entry)| entry);
-        let events = self.events.iter_mut().map(|(_, entry)| entry);
-        skills.chain(events).chain(self.message.as_mut())
+        skills.chain(&mut self.events).chain(self.message.as_mut())
     }
 
     /// Checks what the handlers ask for.
@@ -102,7 +104,8 @@ impl Handlers {
                 return self.skills.iter().find(|(known, _)| known == skill).map(|(_, it)| it);
             }
             (InboxAddress::Agent(_), Destination::Topic(topic)) => {
-                self.events.iter().find(|(pattern, _)| pattern.matches(topic)).map(|(_, it)| it)
+                let first = self.patterns.matching(topic).into_iter().flatten().min();
+                first.map(|&first| &self.events[first])
             }
             (InboxAddress::Agent(_), _) => None,
         };

@@ -12,6 +12,7 @@ use crate::stage::{Meter, Stage};
 use crate::{BenchError, BenchReport, clock, progress};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use trunkline_client::Transport;
 
 /// For each connected agent, how many are registered without a connection.
 const ABSENT: u32 = 10;
@@ -21,8 +22,10 @@ const PIECE: u32 = 1_000;
 const REST: Duration = Duration::from_secs(2);
 /// Bytes of an agent that is registered and not connected.
 const REGISTERED: f64 = 1024.0;
-/// Bytes of one that is connected over HTTP/2.
-const CONNECTED: f64 = 16.0 * 1024.0;
+/// Bytes of one that is connected over plain TCP.
+const FRAMED: f64 = 3.0 * 1024.0;
+/// The same over HTTP/2, with the buffers of its library.
+const GRPC: f64 = 16.0 * 1024.0;
 /// Thousandths of a core that all connected agents together take.
 const CORE: f64 = 5.0;
 
@@ -76,11 +79,20 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         let bytes = more?.saturating_sub(less?) as f64;
         Some(bytes / f64::from(of))
     };
+    let most = most_connected(stage.config.transport);
     Ok(report.with_goals(vec![
         Goal::below("bytes of a registered agent", each(registered, empty, absent), REGISTERED),
-        Goal::below("bytes of a connected agent", each(connected, registered, count), CONNECTED),
+        Goal::below("bytes of a connected agent", each(connected, registered, count), most),
         Goal::below("thousandths of a core", spent.map(|spent| spent / seconds * 1e3), CORE),
     ]))
+}
+
+/// How many bytes a connected agent may cost, by what carries its session.
+fn most_connected(transport: Option<Transport>) -> f64 {
+    match transport {
+        Some(Transport::Grpc) => GRPC,
+        Some(Transport::Framed | Transport::Auto) | None => FRAMED,
+    }
 }
 
 /// What the broker's process has in memory once it has come to rest; `None` if it is not ours.
@@ -89,4 +101,15 @@ async fn memory(target: &Target) -> Result<Option<u64>, BenchError> {
     // It answers, so it is done with what came before.
     target.stats().await?;
     Ok(target.rss_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_transport_has_its_own_mark() {
+        assert_eq!(most_connected(Some(Transport::Framed)).to_bits(), 3072_f64.to_bits());
+        assert_eq!(most_connected(Some(Transport::Grpc)).to_bits(), 16_384_f64.to_bits());
+    }
 }

@@ -19,15 +19,15 @@ pub enum Scenario {
     InprocAgents,
     /// Request and reply in process.
     InprocRequest,
-    /// One way over gRPC: sent, handled and settled.
+    /// One way over the network: sent, handled and settled.
     Oneway,
-    /// Request and reply over gRPC.
+    /// Request and reply over the network.
     Request,
     /// Messages of A2A over HTTP, each waiting for its task, then streams.
     A2a,
-    /// Each event to a hundred agents over gRPC, in memory.
+    /// Each event to a hundred agents over the network, in memory.
     Fanout,
-    /// Requests, events, broadcasts and tasks at the same time over gRPC.
+    /// Requests, events, broadcasts and tasks at the same time over the network.
     Mix,
     /// How long messages take at a given rate, whether or not earlier ones have arrived.
     Latency,
@@ -35,9 +35,9 @@ pub enum Scenario {
     Held,
     /// Agents at a distance: what 10 to 100 ms more each way add to how long messages take.
     Delay,
-    /// Tasks over gRPC, synced: submitted, delivered and completed on disk.
+    /// Tasks over the network, synced: submitted, delivered and completed on disk.
     Durable,
-    /// How long the acceptance of a synced task takes over gRPC.
+    /// How long the acceptance of a synced task takes over the network.
     DurableAccept,
     /// Half of the agents are killed under load: how long until what they held is done by others.
     Failure,

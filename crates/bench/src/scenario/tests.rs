@@ -51,7 +51,8 @@ async fn events_about_many_topics_go_to_those_who_have_them_by_a_pattern() {
     }
     let args = BenchArgs { agents: vec![3], topics: vec![2], ..short(Scenario::Inproc) };
     let error = run(args).await.unwrap_err().to_string();
-    assert_eq!(error, "--topics is 2, the range is 3 to 3072");
+    let why = "of each of the 3 of --agents from 1 to 1024; name other numbers of either";
+    assert_eq!(error, format!("--topics is 2, the range is 3 to 3072: {why}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use super::{BackupError, write};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use trunkline_log::checksum;
 
@@ -11,6 +11,8 @@ use trunkline_log::checksum;
 pub(super) const MANIFEST: &str = "MANIFEST";
 /// Its first line. The number is its version.
 const FIRST: &str = "trunkline-backup 1";
+/// Most bytes that it may have: some 700,000 files, 40 TiB of segments.
+const MOST: u64 = 64 << 20;
 /// What the file of a content begins with.
 const CONTENT: &str = "content-";
 
@@ -60,10 +62,16 @@ impl Manifest {
     /// Reads the list of a backup; `None` if there is none.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, BackupError> {
         let path = folder.join(MANIFEST);
-        let bytes = match fs::read(&path) {
+        let mut bytes = Vec::new();
+        match fs::File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(BackupError::io("read", &path))?,
-        };
+            file => file.and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)),
+        }
+        .map_err(BackupError::io("read", &path))?;
+        if bytes.len() as u64 > MOST {
+            let reason = format!("it is longer than the {MOST} bytes that a manifest may have");
+            return Err(BackupError::NoBackup { path, reason });
+        }
         Self::parse(&bytes).map(Some).map_err(|reason| BackupError::NoBackup { path, reason })
     }
 
@@ -92,7 +100,12 @@ impl Manifest {
 
     /// Replaces the list of a backup.
     pub(super) fn write(&self, folder: &Path) -> Result<(), BackupError> {
-        write(&folder.join(MANIFEST), self.to_text().as_bytes())
+        let (text, path) = (self.to_text(), folder.join(MANIFEST));
+        let bytes = text.len() as u64;
+        if bytes > MOST {
+            return Err(BackupError::TooMany { path: folder.to_owned(), bytes, limit: MOST });
+        }
+        write(&path, text.as_bytes())
     }
 
     /// The list as its file holds it.
@@ -133,6 +146,16 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             assert!(Manifest::read(folder.path()).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_manifest_that_is_too_long_is_refused_and_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = fs::File::create(folder.path().join(MANIFEST)).unwrap();
+        // It has no content, only a length: more than any memory.
+        file.set_len(1 << 40).unwrap();
+        let refused = Manifest::read(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("longer than the 67108864 bytes"), "{refused}");
     }
 
     #[test]

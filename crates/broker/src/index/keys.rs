@@ -74,14 +74,14 @@ pub(super) fn find(
     Ok(None)
 }
 
-/// Deletes the oldest rows whose window was over at a time, at most so many; how many it were. None
-/// is deleted on the word of a row that is bad, which is put with the others.
+/// Deletes the oldest rows whose window was over at a time, at most so many; how many it were, and up to
+/// which record none is left. None is deleted on the word of a row that is bad, which is put with the others.
 pub(super) fn expire(
     connection: &Connection,
     until: WallTime,
     most: usize,
     bad: &mut Vec<BadRow>,
-) -> Result<usize, Error> {
+) -> Result<Option<(usize, Sequence)>, Error> {
     const OLDEST: &str = "SELECT place, tenant, key, id, fingerprint, expires
         FROM keys ORDER BY place LIMIT ?1";
     let most = i64::try_from(most).unwrap_or(i64::MAX);
@@ -94,11 +94,12 @@ pub(super) fn expire(
             let Some(found) = found.filter(|found| found.accepted.expires_at <= until) else {
                 break;
             };
-            last = Some(signed(found.place.0));
+            last = Some(found.place);
         }
     }
-    let Some(last) = last else { return Ok(0) };
-    connection.prepare_cached("DELETE FROM keys WHERE place <= ?1")?.execute([last])
+    let Some(last) = last else { return Ok(None) };
+    let mut delete = connection.prepare_cached("DELETE FROM keys WHERE place <= ?1")?;
+    Ok(Some((delete.execute([signed(last.0)])?, last)))
 }
 
 /// Deletes the rows of records behind a place.
@@ -239,7 +240,10 @@ mod tests {
         let (_folder, store) = store(&rows);
         store.connection().execute("UPDATE keys SET expires = 0 WHERE place = 2", []).unwrap();
         let mut bad = Vec::new();
-        assert_eq!(expire(store.connection(), WallTime(9), 10, &mut bad), Ok(1));
+        assert_eq!(
+            expire(store.connection(), WallTime(9), 10, &mut bad),
+            Ok(Some((1, Sequence(1))))
+        );
         assert_eq!(bad.iter().map(|row| row.place.0).collect::<Vec<_>>(), [2]);
         assert_eq!(found(&store, &rows[2]), (Some(rows[2].accepted), Vec::new()));
     }

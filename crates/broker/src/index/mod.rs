@@ -6,7 +6,7 @@
 //! or another log's is put aside, one that cannot be opened now is refused. What is missing or behind
 //! is made again from the log, as far back as that reaches, so nobody waits for it, its commits need
 //! not reach the disk at once, and a commit says in itself how far it goes. [`store`] is the file,
-//! [`thread`] fills it from the [`feed`], [`reader`] what the engine asks, [`keys`], [`tasks`]
+//! [`thread`] fills it from the [`feed`], [`reader`] what the engine asks, [`filter`] what spares it a question, [`keys`], [`tasks`]
 //! and [`letters`] its tables, [`table`] what the last two have in common, [`kinds`] what all have, [`lists`] and [`changes`] what is listed from
 //! them over a [`pool`] of connections, [`rows`] what is taken in, [`room`] what is done on a full disk, [`seal`] how rows are known to
 //! be whole, [`scrub`] looks at all of them and [`heal`] takes out what is not; while no broker runs
@@ -17,6 +17,7 @@
 mod changes;
 pub(crate) mod examine;
 mod feed;
+mod filter;
 pub(crate) mod fuzzing;
 mod heal;
 pub(crate) mod inspect;

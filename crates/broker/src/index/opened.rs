@@ -269,7 +269,7 @@ impl Index {
     fn new(store: Store) -> Result<Self, Unopened> {
         let refused = |error| Unopened::refused(store.path(), error);
         let feed = Arc::<Feed>::default();
-        let reader = Reader::open(store.path(), feed.clone()).map_err(refused)?;
+        let reader = Reader::open(&store, feed.clone()).map_err(refused)?;
         let lists = Lists::open(store.path(), feed.clone()).map_err(refused)?;
         let (reaches, belongs_to) = store.state().map_err(refused)?;
         let mut through = reaches;

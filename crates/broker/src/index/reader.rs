@@ -1,15 +1,16 @@
 //! What the engine asks for keys, ended tasks and dead letters that have left its memory.
 
 use crate::index::feed::Feed;
+use crate::index::filter::KeyFilter;
 use crate::index::keys;
 use crate::index::letters;
 use crate::index::seal::sound;
-use crate::index::store::{self, Hashes};
+use crate::index::store::{self, Hashes, Store};
 use crate::index::table::Counted;
 use crate::index::tasks::{self, Name, TASKS};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Error};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use trunkline_engine::{
     DeadPlace, DiedLetter, EndedTask, KeyIndex, KeyRow, LetterIndex, Outcomes, TaskIndex,
@@ -24,14 +25,17 @@ pub(crate) struct Reader {
     connection: Mutex<Connection>,
     hashes: Hashes,
     path: PathBuf,
+    /// What keys the file may have.
+    filter: Arc<KeyFilter>,
     /// Told of damage, so that nothing more goes in.
     feed: Arc<Feed>,
 }
 
 impl Reader {
-    pub(crate) fn open(path: &Path, feed: Arc<Feed>) -> Result<Self, Error> {
-        let (connection, hashes) = store::connect(path)?;
-        Ok(Self { connection: Mutex::new(connection), hashes, path: path.to_owned(), feed })
+    pub(crate) fn open(store: &Store, feed: Arc<Feed>) -> Result<Self, Error> {
+        let (connection, hashes) = store::connect(store.path())?;
+        let (path, filter) = (store.path().to_owned(), store.filter().clone());
+        Ok(Self { connection: Mutex::new(connection), hashes, path, filter, feed })
     }
 
     fn unreadable(&self, error: &Error) -> String {
@@ -66,6 +70,9 @@ impl Reader {
 
 impl KeyIndex for Reader {
     fn find(&self, tenant: &TenantId, key: &IdempotencyKey) -> Result<Option<KeyRow>, String> {
+        if !self.filter.may_have(self.hashes.of(tenant, key)) {
+            return Ok(None);
+        }
         let mut bad = Vec::new();
         let found = keys::find(&self.connection.lock(), self.hashes, tenant, key, &mut bad);
         self.feed.note_rows(bad);

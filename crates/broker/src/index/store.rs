@@ -1,6 +1,7 @@
 //! The file of the index: how it is opened and made, and what is committed to it.
 
 use crate::index::changes;
+use crate::index::filter::KeyFilter;
 use crate::index::inspect;
 use crate::index::keys;
 use crate::index::letters::{self, LETTERS};
@@ -13,6 +14,7 @@ use rusqlite::{Connection, Error, ErrorCode, OpenFlags, params};
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 use trunkline_engine::{ClearedLetter, DiedLetter, EndedTask, Past};
 use trunkline_types::{IdempotencyKey, Sequence, TenantId, WallTime};
@@ -82,6 +84,8 @@ pub(crate) struct Store {
     /// Which version the file has. One of the last few is opened without a byte being written, for
     /// the disk may be full, and gets the present one with the first rows that it takes.
     version: i64,
+    /// What keys it may have, for who reads.
+    filter: Arc<KeyFilter>,
 }
 
 /// Why there is no index.
@@ -235,6 +239,8 @@ impl Store {
         through: Sequence,
         log: &[u8],
     ) -> Result<(), Error> {
+        let hash = |row: &Row| (self.hashes.of(&row.tenant, &row.key), row.place);
+        self.filter.add(entries.keys.iter().map(hash));
         self.change(|transaction, hashes| {
             tasks::insert(transaction, hashes, &entries.tasks)?;
             letters::insert(transaction, hashes, &entries.letters, &entries.cleared)?;
@@ -299,6 +305,16 @@ impl Store {
         self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], read)
     }
 
+    /// What keys it may have.
+    pub(super) fn filter(&self) -> &Arc<KeyFilter> {
+        &self.filter
+    }
+
+    /// Has the filter of its keys know what is in it.
+    pub(super) fn fill_filter(&self) -> Result<(), Error> {
+        self.filter.fill(&self.connection)
+    }
+
     /// How names are hashed in it.
     pub(super) fn hashes(&self) -> Hashes {
         self.hashes
@@ -325,7 +341,10 @@ impl Store {
         most: usize,
         bad: &mut Vec<BadRow>,
     ) -> Result<usize, Error> {
-        keys::expire(&self.connection, until, most, bad)
+        let gone = keys::expire(&self.connection, until, most, bad)?;
+        let Some((rows, through)) = gone else { return Ok(0) };
+        self.filter.forget(through);
+        Ok(rows)
     }
 
     fn open_old(path: &Path) -> Result<Self, Error> {
@@ -345,7 +364,8 @@ impl Store {
         let version = if version < WITHOUT_GONE { VERSION } else { version };
         cache_statements(&connection);
         let hashes = Hashes::read(&connection)?;
-        let store = Self { connection, hashes, path: path.to_owned(), version };
+        let filter = Arc::default();
+        let store = Self { connection, hashes, path: path.to_owned(), version, filter };
         store.state()?;
         Ok(store)
     }
@@ -370,7 +390,8 @@ impl Store {
         while changes::add_part(&transaction)? {}
         upgrade(&transaction, WITHOUT_SUMS)?;
         transaction.commit()?;
-        Ok(Self { connection, hashes, path: path.to_owned(), version: VERSION })
+        let (path, filter) = (path.to_owned(), Arc::default());
+        Ok(Self { connection, hashes, path, version: VERSION, filter })
     }
 }
 

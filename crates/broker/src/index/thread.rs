@@ -150,6 +150,8 @@ struct Worker {
     bad: BTreeSet<BadRow>,
     copied: Copied,
     tried: Option<Instant>,
+    /// When it was read last what keys the file has.
+    filled: Instant,
     /// Whether the log was read again, as is noted in the file until what it told is there.
     again: bool,
 }
@@ -199,6 +201,7 @@ impl Worker {
             bad: BTreeSet::new(),
             copied: Copied::default(),
             tried: None,
+            filled: Instant::now(),
             again: false,
         }
     }
@@ -224,6 +227,7 @@ impl Worker {
         // could be deleted on it.
         self.look_at_room();
         self.look_through();
+        self.fill_filter();
         while let Some(taken) = self.feed.take(pause) {
             let through = taken.through;
             self.heal();
@@ -265,6 +269,7 @@ impl Worker {
             }
             self.look();
             self.add_part();
+            self.fill_filter_again();
             let soon = self.look_at_room().then_some(LOOK);
             let scrub = if self.unclean { SCRUB_SOON } else { SCRUB };
             let scrub = if self.bad.is_empty() {

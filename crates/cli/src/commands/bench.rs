@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use trunkline_bench::{
-    BenchError, BenchReport, Earlier, SerializerRow, SerializersReport, cli, sample, serializers,
-    summary,
+    BenchError, BenchReport, Earlier, SerializerRow, SerializersReport, cli, common, sample,
+    serializers, summary,
 };
 
 /// What `bench` takes.
@@ -39,12 +39,15 @@ pub(crate) struct BenchCommand {
 /// What is measured besides one scenario.
 #[derive(Subcommand, Debug)]
 enum Besides {
-    /// Run every scenario with its defaults, each in a process of its own.
+    /// Run every scenario with its defaults, each in a process of its own: most of an hour.
     #[command(after_help = "\
 Examples:
   trunkline bench all
   trunkline bench all --json > before.json
-  trunkline bench all --compare before.json")]
+  trunkline bench all --compare before.json
+
+None is left out. More than half of the time is soak's. What is no default, such as --transport
+grpc and --topics, is measured by naming the scenario.")]
     All {
         /// What an earlier run printed with --json: shows ratios to it
         #[arg(long, value_name = "FILE")]
@@ -134,6 +137,7 @@ fn several(reports: &[Value], earlier: Option<&Earlier>, output: &Output) -> Res
         let (header, rows) = summary(reports, earlier);
         let figures: Vec<usize> = (1..header.len()).collect();
         output.table(&output::rows(header, &figures, rows))?;
+        output.table(&output::fields(common(reports)))?;
     }
     match reports.iter().filter(|report| report["pass"] != true).count() {
         0 => Ok(()),
@@ -187,6 +191,7 @@ fn explain(error: BenchError) -> CliError {
         }
         error @ (BenchError::OptionOfOthers { .. }
         | BenchError::Range { .. }
+        | BenchError::Topics { .. }
         | BenchError::DataSize { .. }
         | BenchError::Runs { .. }
         | BenchError::WhichTransport

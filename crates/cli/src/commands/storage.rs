@@ -71,9 +71,10 @@ pub(crate) fn backup_error(error: &BackupError) -> CliError {
         BackupError::Format(error) => return log_error(error),
         BackupError::NotEmpty { .. } | BackupError::Busy { .. } => Exit::Usage,
         BackupError::NoBackup { .. } | BackupError::Damaged { .. } => Exit::Damaged,
-        BackupError::Io { .. } | BackupError::Index { .. } | BackupError::Changing { .. } => {
-            Exit::StoreFailed
-        }
+        BackupError::Io { .. }
+        | BackupError::Index { .. }
+        | BackupError::Changing { .. }
+        | BackupError::TooMany { .. } => Exit::StoreFailed,
     };
     CliError::with_remedy(exit, error)
 }

@@ -38,4 +38,5 @@ mod tasks;
 mod telling;
 mod tenants;
 mod torture;
+mod version;
 mod work;

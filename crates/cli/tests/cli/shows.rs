@@ -80,6 +80,11 @@ fn counted(arguments: &[&str]) -> Vec<serde_json::Value> {
         serde_json::Value::Array(reports) => reports,
         report => vec![report],
     };
+    // A mark that is missed is no success.
+    let is_met = |goal: &serde_json::Value| goal["met"] == true;
+    let goals = reports.iter().filter_map(|report| report["goals"].as_array());
+    let all_met = goals.flatten().all(is_met);
+    assert_eq!(finished.status.success(), all_met, "{reports:?}");
     for report in &reports {
         assert!(report["disagreements"].is_null(), "{report}");
         assert!(report["rate_per_s"].as_f64().unwrap() > 0.0, "{report}");
@@ -117,6 +122,41 @@ fn agents_that_are_killed_lose_nothing_and_what_waits_is_weighed() {
     }
 }
 
+/// What a report's goals are, and their limits.
+fn goals(report: &serde_json::Value) -> Vec<(&str, f64)> {
+    let goals = report["goals"].as_array().unwrap().iter();
+    goals.map(|goal| (goal["what"].as_str().unwrap(), goal["limit"].as_f64().unwrap())).collect()
+}
+
+#[test]
+fn agents_that_do_nothing_are_weighed_by_what_carries_them() {
+    let small = ["idle", "--agents", "1", "--seconds", "0.05", "--transport", "framed,grpc"];
+    for (report, most) in counted(&small).iter().zip([3072.0, 16_384.0]) {
+        let [registered, connected, core] = goals(report)[..] else { panic!("{report}") };
+        assert_eq!(registered, ("bytes of a registered agent", 1024.0));
+        assert_eq!(connected, ("bytes of a connected agent", most));
+        assert_eq!(core, ("thousandths of a core", 5.0));
+    }
+}
+
+#[test]
+fn tasks_at_a_steady_rate_are_counted_and_what_the_broker_takes_is_looked_at() {
+    let soak = &counted(&["soak", "--rate", "200", "--seconds", "0.1", "--agents", "1"])[0];
+    assert_eq!(soak["sent"], 20, "{soak}");
+    let [growth, descriptors] = goals(soak)[..] else { panic!("{soak}") };
+    assert_eq!(growth, ("growth of memory in the second half, % an hour", 1.0));
+    assert_eq!(descriptors, ("descriptors more than in the first half", 1.0));
+    assert!(soak["disk"]["flushes_per_s"].as_f64().unwrap() > 0.0, "{soak}");
+}
+
+#[test]
+fn tasks_that_come_before_anybody_serves_them_are_all_completed() {
+    let burst = &counted(&["burst", "--count", "1"])[0];
+    assert_eq!(burst["sent"], 1, "{burst}");
+    assert_eq!(goals(burst), [("% of a burst's memory kept after it", 25.0)]);
+    assert!(burst["latency_us"]["max"].as_f64().unwrap() > 0.0, "{burst}");
+}
+
 #[test]
 fn a_benchmark_stands_beside_an_earlier_run_of_the_same_work() {
     let directory = tempfile::tempdir().unwrap();
@@ -135,6 +175,9 @@ fn a_benchmark_stands_beside_an_earlier_run_of_the_same_work() {
     assert!(other.contains("no run with these options is in it"), "{other}");
     let several = bench(&["--batch", "1,8", "--compare", path]);
     assert!(several.contains("RATE ×") && several.contains("oneway batch 8"), "{several}");
+    for title in ["SENT", "SETTLED", "CPU BROKER", "CPU LOAD", "\nmachine ", "\nversion "] {
+        assert!(several.contains(title), "no {title} in {several}");
+    }
     let told = run(["bench", "oneway", "--compare", "/nonexistent"]).fails(2);
     assert!(told.contains("cannot compare with '/nonexistent'"), "{told}");
     let told = run(["bench", "all", "--compare", "/nonexistent"]).fails(2);

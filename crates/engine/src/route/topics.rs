@@ -5,7 +5,7 @@ use crate::table::{AgentKey, SessionKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use trunkline_types::session::Subscription;
-use trunkline_types::{GroupName, Topic};
+use trunkline_types::{GroupName, PatternTree, Topic};
 
 /// Who gets the events of a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -23,12 +23,12 @@ pub(crate) struct Wanted {
     pub(crate) what: Arc<Subscription>,
 }
 
-/// The subscriptions of one tenant. Patterns without a wildcard are found by their text, the
-/// others are tried one by one.
+/// The subscriptions of one tenant. Patterns without a wildcard, which most are, are found by their
+/// text at once.
 #[derive(Debug)]
 pub(crate) struct Topics {
     literal: Map<String, Vec<Wanted>>,
-    wild: Vec<Wanted>,
+    wild: PatternTree<Vec<Wanted>>,
     groups: BTreeMap<GroupName, Group>,
 }
 
@@ -42,7 +42,7 @@ struct Group {
 
 impl Topics {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { literal: map(seed), wild: Vec::new(), groups: BTreeMap::new() }
+        Self { literal: map(seed), wild: PatternTree::default(), groups: BTreeMap::new() }
     }
 
     pub(crate) fn add(&mut self, who: Subscriber, what: Arc<Subscription>) {
@@ -53,7 +53,7 @@ impl Topics {
             let list = self.literal.entry(what.pattern.as_str().to_owned()).or_default();
             list.push(Wanted { who, what });
         } else {
-            self.wild.push(Wanted { who, what });
+            self.wild.get_or_insert(&what.pattern).push(Wanted { who, what: what.clone() });
         }
     }
 
@@ -68,21 +68,25 @@ impl Topics {
             }
         }
         let other = |wanted: &Wanted| wanted.who != who || !wanted.what.same_place(what);
-        if !what.pattern.is_literal() {
-            self.wild.retain(other);
-        } else if let Some(list) = self.literal.get_mut(what.pattern.as_str()) {
-            list.retain(other);
-            if list.is_empty() {
-                self.literal.remove(what.pattern.as_str());
-            }
+        let is_literal = what.pattern.is_literal();
+        let list = if is_literal {
+            self.literal.get_mut(what.pattern.as_str())
+        } else {
+            self.wild.get_mut(&what.pattern)
+        };
+        let Some(list) = list else { return };
+        list.retain(other);
+        match (list.is_empty(), is_literal) {
+            (true, true) => drop(self.literal.remove(what.pattern.as_str())),
+            (true, false) => drop(self.wild.remove(&what.pattern)),
+            (false, _) => {}
         }
     }
 
     /// The subscriptions to a topic.
     pub(crate) fn to<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = &'a Wanted> {
         let literal = self.literal.get(topic.as_str()).map_or(&[][..], Vec::as_slice);
-        let wild = self.wild.iter().filter(|wanted| wanted.what.pattern.matches(topic));
-        literal.iter().chain(wild)
+        literal.iter().chain(self.wild.matching(topic).into_iter().flatten())
     }
 
     /// Whose turn it is in a group, and that it is the next one's afterwards.

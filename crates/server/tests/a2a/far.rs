@@ -9,6 +9,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,7 +38,7 @@ pub(crate) enum React {
     Later(u16),
     /// Tells these results as events, and then what follows.
     Events(Vec<Value>, Then),
-    /// Breaks the connection.
+    /// Breaks off: the connection over HTTP/1.1; by gRPC it ends the call with `UNAVAILABLE`.
     Break,
     /// Never answers.
     Never,
@@ -69,6 +72,8 @@ struct Inner {
     gate: Mutex<Option<Arc<Notify>>>,
     called: Mutex<Vec<Called>>,
     cards: Mutex<Vec<HeaderMap>>,
+    /// Told when every connection is to break.
+    cut: Notify,
     script: Script,
 }
 
@@ -90,12 +95,34 @@ impl Far {
             gate: Mutex::default(),
             called: Mutex::default(),
             cards: Mutex::default(),
+            cut: Notify::new(),
             script: Box::new(script),
         };
         let far = Self(Arc::new(inner));
         let router = Router::new().fallback(answer).with_state(far.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        tokio::spawn(far.clone().serve(listener, router));
         far
+    }
+
+    /// Serves each connection until it ends or is cut.
+    async fn serve(self, listener: TcpListener, router: Router) {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (far, router) = (self.clone(), router.clone());
+            tokio::spawn(async move {
+                let builder = Builder::new(TokioExecutor::new());
+                let service = TowerToHyperService::new(router);
+                tokio::select! {
+                    _over = builder.serve_connection(TokioIo::new(stream), service) => {}
+                    () = far.0.cut.notified() => {}
+                }
+            });
+        }
+    }
+
+    /// Breaks all connections as they are, without a word.
+    pub(crate) fn cut(&self) {
+        self.0.cut.notify_waiters();
     }
 
     /// One that does not stream.

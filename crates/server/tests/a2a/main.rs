@@ -21,4 +21,5 @@ mod send;
 mod slow;
 mod streams;
 mod tasks;
+mod unread;
 mod v03;

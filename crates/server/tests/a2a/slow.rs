@@ -19,7 +19,7 @@ use trunkline_types::{
 
 /// A broker with one task, which ends when it is followed, and is shown slowly from then on.
 #[derive(Default)]
-struct Slow {
+pub(crate) struct Slow {
     asked: AtomicU32,
 }
 

@@ -3,6 +3,7 @@
 use super::{AGAIN, TELL, Worker, is_busy};
 use crate::index::feed::{MOST_BAD, Suspicion};
 use crate::index::heal::Unhealed;
+use crate::index::kinds::Kind;
 use crate::index::room;
 use crate::index::store;
 use rusqlite::Error;
@@ -131,6 +132,7 @@ impl Worker {
         match self.store.order_again() {
             Ok(()) => {
                 self.ordered += 1;
+                self.fill_filter();
                 self.again = false;
                 self.scrub.again();
                 let file = self.store.path().display();
@@ -151,6 +153,9 @@ impl Worker {
         match self.store.take_out(&self.bad, &mut self.copied) {
             Ok(lost) => {
                 self.feed.note_lost(lost);
+                if self.bad.iter().any(|row| row.kind == Kind::Key) {
+                    self.fill_filter();
+                }
                 self.again = false;
                 self.tried = None;
                 let file = self.store.path().display();
@@ -168,6 +173,31 @@ impl Worker {
             Err(Unhealed::Index(error)) => {
                 self.tell(&error, "damaged rows of the index cannot be taken out yet");
             }
+        }
+    }
+
+    /// Reads what keys the file has. Where that cannot be done each key is looked for in it, until it
+    /// can.
+    pub(super) fn fill_filter(&mut self) {
+        self.filled = Instant::now();
+        let handle = self.store.connection().get_interrupt_handle();
+        if self.feed.is_damaged() || !self.feed.set_check(Some(handle)) {
+            return;
+        }
+        let filled = self.store.fill_filter();
+        self.feed.set_check(None);
+        if let Err(error) = filled {
+            if store::is_damage(&error) {
+                self.feed.suspect(&error.to_string());
+            }
+            self.tell(&error, "what keys the index has cannot be read; each is looked for in it");
+        }
+    }
+
+    /// Does so again where it could not be done.
+    pub(super) fn fill_filter_again(&mut self) {
+        if !self.store.filter().is_complete() && self.filled.elapsed() >= TELL {
+            self.fill_filter();
         }
     }
 

@@ -96,9 +96,10 @@ fn rows_are_found_as_they_were_and_go_when_they_have_long_expired() {
     let now = worker.clock.now().wall;
     let long_over = WallTime(now.0 - 2 * millis(STAY));
     let rows = [row(1, long_over), row(2, long_over), row(3, now), row(4, now)];
+    worker.fill_filter();
     worker.commit(&taken(&rows, 9), None).unwrap();
     assert_eq!(worker.store.state().unwrap(), (Sequence(9), vec![7]));
-    let reader = crate::index::reader::Reader::open(worker.store.path(), Arc::default()).unwrap();
+    let reader = crate::index::reader::Reader::open(&worker.store, Arc::default()).unwrap();
     let found = |place: usize| {
         let Row { tenant, key, .. } = &rows[place];
         trunkline_engine::KeyIndex::find(&reader, tenant, key)
@@ -116,9 +117,89 @@ fn a_key_used_again_after_its_window_has_its_latest_row() {
     second.key = first.key.clone();
     worker.commit(&taken(&[first.clone(), second.clone()], 2), None).unwrap();
     worker.commit(&taken(std::slice::from_ref(&first), 2), None).unwrap();
-    let reader = crate::index::reader::Reader::open(worker.store.path(), Arc::default()).unwrap();
+    let reader = crate::index::reader::Reader::open(&worker.store, Arc::default()).unwrap();
     let found = trunkline_engine::KeyIndex::find(&reader, &first.tenant, &first.key);
     assert_eq!(found, Ok(Some(second.accepted)));
+}
+
+fn reader(worker: &Worker) -> impl Fn(&Row) -> Result<Option<KeyRow>, String> + use<> {
+    let reader = crate::index::reader::Reader::open(&worker.store, Arc::default()).unwrap();
+    move |row| trunkline_engine::KeyIndex::find(&reader, &row.tenant, &row.key)
+}
+
+#[test]
+fn a_key_that_the_index_does_not_have_is_not_looked_for_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    let now = worker.clock.now().wall;
+    let (known, new) = (row(1, now), row(2, now));
+    worker.fill_filter();
+    worker.commit(&taken(std::slice::from_ref(&known), 1), None).unwrap();
+    let find = reader(&worker);
+    assert_eq!([find(&known), find(&new)], [Ok(Some(known.accepted)), Ok(None)]);
+    worker.store.connection().execute_batch("DROP TABLE keys").unwrap();
+    assert_eq!(find(&new), Ok(None), "the file is not asked");
+    assert!(find(&known).is_err(), "the file is asked");
+}
+
+#[test]
+fn the_thread_learns_what_keys_the_file_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Clock::new().now().wall;
+    let (known, new) = (row(1, now), row(2, now));
+    worker(folder.path()).commit(&taken(std::slice::from_ref(&known), 1), None).unwrap();
+    let (store, feed) = (Store::open(folder.path()).unwrap(), Arc::<Feed>::default());
+    let filter = store.filter().clone();
+    let reader = crate::index::reader::Reader::open(&store, Arc::default()).unwrap();
+    let thread =
+        IndexThread::start((store, feed, true), vec![7], Clock::new(), |_| {}, |_| {}, || {});
+    let until = Instant::now() + Duration::from_mins(1);
+    while !filter.is_complete() {
+        assert!(Instant::now() < until, "the thread does not read what is in the file");
+        thread::yield_now();
+    }
+    let find = |row: &Row| trunkline_engine::KeyIndex::find(&reader, &row.tenant, &row.key);
+    assert_eq!([find(&known), find(&new)], [Ok(Some(known.accepted)), Ok(None)]);
+    drop(thread);
+    let store = Store::open(folder.path()).unwrap();
+    store.connection().execute_batch("DROP TABLE keys").unwrap();
+    assert_eq!(find(&new), Ok(None), "the file is not asked");
+    assert!(find(&known).is_err(), "the file is asked");
+}
+
+#[test]
+fn what_comes_back_by_ordering_the_file_again_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    let now = worker.clock.now().wall;
+    let first = row(1, now);
+    worker.fill_filter();
+    // Behind the back of the filter, as by an index within the file that lacked it.
+    let rows = std::slice::from_ref(&first);
+    crate::index::keys::insert(worker.store.connection(), worker.store.hashes(), rows).unwrap();
+    let find = reader(&worker);
+    assert_eq!(find(&first), Ok(None));
+    assert!(worker.order("an index lacks a row"));
+    assert_eq!(find(&first), Ok(Some(first.accepted)));
+}
+
+#[test]
+fn a_key_that_is_put_in_order_again_is_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = row(1, WallTime(u64::MAX / 2));
+    let mut worker = worker(folder.path());
+    worker.commit(&taken(std::slice::from_ref(&first), 1), None).unwrap();
+    worker.store.connection().execute_batch("UPDATE keys SET hash = hash + 1").unwrap();
+    drop(worker);
+    let mut worker = tests::worker(folder.path());
+    worker.fill_filter();
+    let find = reader(&worker);
+    assert_eq!(find(&first), Ok(None), "nothing is found by that hash");
+    let what = "is two things in one".to_owned();
+    let kind = crate::index::kinds::Kind::Key;
+    worker.feed.note_rows(vec![BadRow { kind, place: first.place, what }]);
+    worker.heal();
+    assert_eq!(find(&first), Ok(Some(first.accepted)));
 }
 
 fn ended(place: u64) -> trunkline_engine::EndedTask {
