@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 import pytest
 import trunkline
+from conftest import PATIENCE
 from declaring import Made, Order, count, make
-from trunkline import errors
+from trunkline import _payload, errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,3 +208,81 @@ def test_without_the_packages_the_remedy_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     with pytest.raises(errors.MissingPackageError, match=r"pip install 'trunkline\[jsonschema\]'"):
         trunkline.Agent("a").task("a", input_schema=NUMBER)(print)
+
+
+DEEP = b"[" * 50_000 + b"]" * 50_000
+
+
+class Tree(pydantic.RootModel[list["Tree"]]):
+    pass
+
+
+async def test_what_is_nested_too_deep_is_rejected(client: Client) -> None:
+    agent = trunkline.Agent("deep")
+
+    @agent.task("model")
+    async def model(_: Task, tree: Tree) -> None:
+        raise AssertionError(tree)
+
+    @agent.task("schema", input_schema={"items": {"$ref": "#"}})
+    async def schema(task: Task) -> None:
+        raise AssertionError(task)
+
+    packed = trunkline.Payload(b"\x91" * 900 + b"\x90", "application/msgpack")
+    async with await started(agent, client):
+        for skill in ("model", "schema"):
+            for value in (DEEP, packed):
+                with pytest.raises(errors.RejectedError, match="the input "):
+                    await client.send_and_wait(f"skill:{skill}", value)
+
+
+def test_json_that_is_nested_too_deep_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for loads in (_payload._loads, json.loads):
+        monkeypatch.setattr(_payload, "_loads", loads)
+        with pytest.raises(errors.PayloadError, match="no JSON"):
+            _ = trunkline.Payload(DEEP).json
+
+
+async def test_a_method_with_something_given_beforehand_declares_as_well(client: Client) -> None:
+    class Reviewer:
+        def __init__(self, word: str) -> None:
+            self.word = word
+
+        async def review(self, task: Task, order: Order, more: str = "") -> str:
+            return f"{self.word} {order.size}{more}{task.attempt}"
+
+    agent = trunkline.Agent("method")
+    agent.task("method")(Reviewer("size").review)
+    agent.task("partial")(partial(Reviewer("size").review, more="!"))
+    async with await started(agent, client):
+        assert (await client.request("skill:method", Order(size=3))).text == "size 31"
+        assert (await client.request("skill:partial", Order(size=3))).text == "size 3!1"
+        with pytest.raises(errors.RejectedError, match="does not fit Order"):
+            await client.request("skill:partial", 3)
+
+
+async def test_events_and_messages_are_parsed_as_well(client: Client) -> None:
+    agent, got, both = trunkline.Agent("listener"), list[int](), asyncio.Event()
+
+    def note(order: Order) -> None:
+        got.append(order.size)
+        if len(got) == 2:
+            both.set()
+
+    @agent.on("orders")
+    async def on_order(_: Task, order: Order) -> None:
+        note(order)
+
+    @agent.message
+    async def on_message(_: Task, *, order: Order | None) -> None:
+        if order is not None:
+            note(order)
+
+    async with await started(agent, client):
+        await client.publish("orders", Order(size=1))
+        await client.tell("agent:listener")
+        await client.tell("agent:listener", {"size": "2"})
+        await asyncio.wait_for(both.wait(), PATIENCE)
+        with pytest.raises(errors.RejectedError, match=r"the input does not fit .*size"):
+            await client.send_and_wait("agent:listener", {"size": "x"})
+    assert sorted(got) == [1, 2]

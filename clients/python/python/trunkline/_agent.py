@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._declared import Schema
+    from ._fitting import Schema
     from ._loop import Loop
 
 log = logging.getLogger("trunkline")

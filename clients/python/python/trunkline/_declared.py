@@ -10,26 +10,19 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
-from . import _msgpack
 from ._ends import Fail, Reject
-from ._optional import needed
-from ._payload import Payload, from_json, json_payload
-from .errors import InvalidError, PayloadError, UsageError
+from ._fitting import JsonSchema, Model, read
+from .errors import PayloadError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
+    from ._fitting import Schema
     from ._processes import Message
     from ._task import Task
-
-Schema: TypeAlias = "Mapping[str, Any]"
-"""A JSON Schema."""
-
-_MOST = 5
-"""How many faults are told at most."""
 
 
 @dataclass(slots=True)
@@ -38,8 +31,8 @@ class Declared:
 
     parameter: str | None = None
     """The name of the parameter that gets the input."""
-    takes: _Model | _JsonSchema | None = None
-    gives: _Model | _JsonSchema | None = None
+    takes: Model | JsonSchema | None = None
+    gives: Model | JsonSchema | None = None
 
     @property
     def anything(self) -> bool:
@@ -55,7 +48,7 @@ class Declared:
         if self.takes is None:
             return {}
         try:
-            value = self.takes.parsed(_value(task.data, task.content_type))
+            value = self.takes.parsed(read(task.data, task.content_type))
         except PayloadError as error:
             raise Reject(f"the input {error}") from None
         return {} if self.parameter is None else {self.parameter: value}
@@ -91,6 +84,9 @@ class Checked:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Checked, (self._function, *self._schemas)
+
+    def __repr__(self) -> str:
+        return repr(self._function)
 
     def __call__(self, task: Any) -> Any:
         known = self._declared
@@ -137,9 +133,9 @@ def declared(
     """What a handler declares; see `checked`."""
     known = Declared()
     if input_schema is not None:
-        known.takes = _JsonSchema("input_schema", input_schema)
+        known.takes = JsonSchema("input_schema", input_schema)
     if output_schema is not None:
-        known.gives = _JsonSchema("output_schema", output_schema)
+        known.gives = JsonSchema("output_schema", output_schema)
     try:
         signature = _signature(function)
     except (TypeError, ValueError):
@@ -155,7 +151,7 @@ def declared(
                     f"the input of {function!r} is declared by {what} and by "
                     f"'{parameter.name}'; declare it once"
                 )
-            known.parameter, known.takes = parameter.name, _Model(annotation)
+            known.parameter, known.takes = parameter.name, Model(annotation)
         elif parameter.default is parameter.empty and parameter.kind not in (
             parameter.VAR_POSITIONAL,
             parameter.VAR_KEYWORD,
@@ -172,110 +168,8 @@ def declared(
                 f"the output of {function!r} is declared by output_schema and by its annotation; "
                 "declare it once"
             )
-        known.gives = _Model(returned)
+        known.gives = Model(returned)
     return known
-
-
-class _Model:
-    """A type of pydantic's."""
-
-    def __init__(self, annotation: Any) -> None:
-        pydantic = needed("a model", "pydantic")
-        self._adapter: Any = pydantic.TypeAdapter(annotation)
-        self._error: Any = pydantic.ValidationError
-        self._unfit: Any = needed("a model", "pydantic_core").PydanticSerializationError
-        self._name = getattr(annotation, "__name__", None) or str(annotation)
-
-    def parsed(self, value: _Json | Any) -> Any:
-        try:
-            if isinstance(value, _Json):
-                return self._adapter.validate_json(value.data)
-            return self._adapter.validate_python(value)
-        except self._error as error:
-            raise PayloadError(self._told(error)) from None
-
-    def sent(self, value: Any) -> Payload:
-        try:
-            valid = self._adapter.validate_python(value)
-            # An instance may have been changed into what does not fit since it was made.
-            data = self._adapter.dump_json(valid, by_alias=True, warnings="error")
-        except self._error as error:
-            raise PayloadError(self._told(error)) from None
-        except self._unfit as error:
-            raise PayloadError(f"does not fit {self._name}: {error}") from None
-        return Payload(data, "application/json")
-
-    def _told(self, error: Any) -> str:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        return _faults(self._name, ((it["loc"], it["msg"]) for it in faults), len(faults))
-
-
-class _JsonSchema:
-    """A JSON Schema."""
-
-    def __init__(self, what: str, schema: Schema) -> None:
-        jsonschema = needed(f"{what}=", "jsonschema")
-        kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
-        try:
-            kind.check_schema(schema)
-        except jsonschema.SchemaError as error:
-            where = ".".join(map(str, error.absolute_path)) or "the whole"
-            raise InvalidError(f"{what} is no JSON Schema: {where}: {error.message}") from None
-        # What a schema refers to is not fetched from anywhere.
-        registry = needed(f"{what}=", "jsonschema_specifications").REGISTRY
-        self._unknown: Any = needed(f"{what}=", "referencing").exceptions.Unresolvable
-        self._validator: Any = kind(schema, registry=registry)
-        self._name = str(schema.get("title", "its schema"))
-
-    def parsed(self, value: _Json | Any) -> Any:
-        if isinstance(value, _Json):
-            try:
-                value = from_json(value.data)
-            except PayloadError as error:
-                raise PayloadError(f"does not fit {self._name}: {error}") from None
-        self._check(value)
-        return value
-
-    def sent(self, value: Any) -> Payload:
-        try:
-            payload = value if isinstance(value, Payload) else json_payload(value)
-        except PayloadError as error:
-            raise PayloadError(f"does not fit {self._name}: {error}") from None
-        self.parsed(_value(payload.data, payload.content_type))
-        return payload
-
-    def _check(self, value: Any) -> None:
-        try:
-            faults: list[Any] = list(islice(self._validator.iter_errors(value), _MOST + 1))
-        except self._unknown as error:
-            raise PayloadError(
-                f"cannot be checked: its schema refers to what it does not have: {error}"
-            ) from None
-        if faults:
-            told = ((it.absolute_path, it.message) for it in faults)
-            raise PayloadError(_faults(self._name, told, len(faults)))
-
-
-@dataclass(slots=True)
-class _Json:
-    """What is to be read as JSON."""
-
-    data: bytes
-
-
-def _value(data: bytes, content_type: str) -> _Json | Any:
-    if not data:
-        return None
-    return _msgpack.unpacked(data) if _msgpack.is_msgpack(content_type) else _Json(data)
-
-
-def _faults(name: str, faults: Iterable[tuple[Iterable[Any], str]], count: int) -> str:
-    told = [
-        f"{'.'.join(map(str, where)) or 'the whole'}: {what[:200]}"
-        for where, what in islice(faults, _MOST)
-    ]
-    more = [] if count <= _MOST else ["and more"]
-    return f"does not fit {name}: {'; '.join(told + more)}"
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -292,6 +186,8 @@ def _evaluated(annotation: Any, function: Callable[..., Any], names: Mapping[str
     if not isinstance(annotation, str):
         return annotation
     inner = inspect.unwrap(function)
+    while isinstance(inner, partial):
+        inner = inspect.unwrap(inner.func)
     inner = getattr(inner, "__func__", inner)
     known = getattr(inner, "__globals__", None) or getattr(type(inner).__call__, "__globals__", {})
     try:

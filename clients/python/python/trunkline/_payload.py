@@ -103,7 +103,7 @@ def from_json(data: bytes) -> Any:
     """The value that some JSON stands for."""
     try:
         return _loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         what = f"{len(data)} bytes beginning with {data[:32]!r} are" if data else "no bytes are"
         raise PayloadError(f"{what} no JSON: {error}") from error
 
