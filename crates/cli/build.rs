@@ -31,7 +31,9 @@ fn main() {
         }
         None => version,
     };
-    println!("cargo::rustc-env=TRUNKLINE_VERSION={version}");
+    // Cargo hands it to what it runs as well, and what begins with the binary's own name is a setting
+    // there.
+    println!("cargo::rustc-env=BUILT_VERSION={version}");
 }
 
 /// The short hash of the commit that is checked out at `root`, with a mark if files of it have

@@ -12,7 +12,7 @@ use trunkline_types::TenantId;
 
 /// Work between AI agents: a broker, agents and whoever talks to them, in one binary.
 #[derive(Parser, Debug)]
-#[command(name = "trunkline", version = env!("TRUNKLINE_VERSION"), max_term_width = 100)]
+#[command(name = "trunkline", version = env!("BUILT_VERSION"), max_term_width = 100)]
 #[command(after_help = "\
 Try it:
   trunkline demo
