@@ -92,7 +92,16 @@ impl Agent {
         // All of them from the beginning: a handler in Python mostly waits, and each that waits
         // has a worker that costs next to nothing.
         let workers = workers.clamp(1, MOST_WORKERS);
-        let builder = builder.workers(workers..=workers);
+        let mut builder = builder.workers(workers..=workers);
+        if !host.is_remote() {
+            let (shared, runtime) = (Arc::downgrade(&bridge.shared), runtime::get(py)?.handle());
+            builder = builder.executor(move |worker| {
+                // A loop that is gone has nobody to run it, and nothing to handle.
+                if let Some(shared) = shared.upgrade() {
+                    shared.employ(worker, runtime)
+                }
+            });
+        }
         bridge.start(py, async move {
             match builder.start().await {
                 Ok(agent) => {

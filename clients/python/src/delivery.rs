@@ -23,12 +23,13 @@ impl Delivery {
         Self { task: Guarded::new(task), end: Mutex::new(Some(end)) }
     }
 
-    fn ended(&self, outcome: Outcome) {
-        let end = self.end.lock().take();
-        if let Some(end) = end {
+    /// Tells how it ended, and whether there is something for the loop.
+    fn ended(&self, py: Python<'_>, bridge: &Bridge, outcome: Outcome) -> PyResult<bool> {
+        let Some(end) = self.end.lock().take() else { return Ok(false) };
+        bridge.shared.told(py, || {
             // Whoever called it off has told how it ended.
             let _ = end.send(outcome);
-        }
+        })
     }
 }
 
@@ -152,21 +153,42 @@ impl Delivery {
         })
     }
 
-    /// The work is done, with this answer or none.
-    fn complete(&self, data: Option<&Bound<'_, PyBytes>>, content_type: &str) {
+    /// The work is done, with this answer or none. As what follows, it tells whether the bridge is
+    /// to be drained soon.
+    fn complete(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        data: Option<&Bound<'_, PyBytes>>,
+        content_type: &str,
+    ) -> PyResult<bool> {
         let reply = data.map(|data| payload::taken(data, content_type));
-        self.ended(Outcome::Complete { reply });
+        self.ended(py, bridge, Outcome::Complete { reply })
     }
 
     /// The work waits for its caller.
-    fn pause(&self, auth: bool, data: Option<&Bound<'_, PyBytes>>, content_type: &str) {
+    fn pause(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        auth: bool,
+        data: Option<&Bound<'_, PyBytes>>,
+        content_type: &str,
+    ) -> PyResult<bool> {
         let reason = if auth { PauseReason::Auth } else { PauseReason::Input };
         let message = data.map(|data| payload::taken(data, content_type));
-        self.ended(HandlerError::pause(reason, message).into_outcome());
+        self.ended(py, bridge, HandlerError::pause(reason, message).into_outcome())
     }
 
     /// The work ends in another way: `retry`, `fail`, `reject`, `dead-letter` or `release`.
-    fn give_up(&self, py: Python<'_>, how: &str, reason: &str, after: Option<f64>) -> PyResult<()> {
+    fn give_up(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        how: &str,
+        reason: &str,
+        after: Option<f64>,
+    ) -> PyResult<bool> {
         let error = match (how, after) {
             ("retry", None) => HandlerError::retry(reason),
             ("retry", Some(after)) => {
@@ -178,7 +200,6 @@ impl Delivery {
             ("release", _) => HandlerError::release(),
             (how, _) => return Err(errors::invalid(py, format!("no delivery ends by '{how}'"))),
         };
-        self.ended(error.into_outcome());
-        Ok(())
+        self.ended(py, bridge, error.into_outcome())
     }
 }

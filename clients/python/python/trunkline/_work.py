@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import _tracing
 from ._ends import HandlerEnd, Said, reason_of, said_of
+from ._loop import current
 from ._payload import to_payload
 from ._processes import Processes
 from ._task import Task, at_work
@@ -55,13 +56,14 @@ class Handler:
 class Work:
     """The deliveries of a running agent that are being handled."""
 
-    __slots__ = ("_context", "_handlers", "_jobs", "_loop", "_processes", "_threads", "id")
+    __slots__ = ("_bridge", "_context", "_handlers", "_jobs", "_loop", "_processes", "_threads", "id")
 
     def __init__(self, id: str, handlers: list[Handler]) -> None:  # noqa: A002
         """Takes up work on the loop that runs."""
         self.id = id
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
+        self._bridge = current()
         # Every handler starts from what was set where the agent was started.
         self._context = copy_context()
         self._jobs: dict[int, asyncio.Task[None]] = {}
@@ -103,6 +105,7 @@ class Work:
 
     async def _handle(self, place: int, job: int, delivery: _native.Delivery) -> None:
         handler = self._handlers[place]
+        native, told = self._bridge.native, self._bridge.told
         task = Task(delivery, self._loop, self)
         at_work.set(task)
         _tracing.enter(delivery.traceparent)
@@ -116,30 +119,30 @@ class Work:
                 self._tell(handler, task, await self._processes[place].run(task.message()), None)
                 return
             if result is None:
-                delivery.complete(None, "")
+                told(delivery.complete(native, None, ""))
             else:
-                delivery.complete(*to_payload(result))
+                told(delivery.complete(native, *to_payload(result)))
         except asyncio.CancelledError:
             # Called off, the delivery has ended already, and this says nothing.
-            delivery.give_up("retry", "the handler was cancelled", None)
+            told(delivery.give_up(native, "retry", "the handler was cancelled", None))
             raise
         except Exception as error:
             self._tell(handler, task, said_of(error), error)
         except BaseException as error:
-            delivery.give_up("retry", reason_of(error), None)
+            told(delivery.give_up(native, "retry", reason_of(error), None))
             raise
         finally:
             self._jobs.pop(job, None)
 
     def _tell(self, handler: Handler, task: Task, said: Said, error: Exception | None) -> None:
         """Tells the runtime how a delivery ends."""
-        delivery = task._delivery
+        delivery, native, told = task._delivery, self._bridge.native, self._bridge.told
         if said[0] == "complete":
-            delivery.complete(*(said[1] or (None, "")))
+            told(delivery.complete(native, *(said[1] or (None, ""))))
         elif said[0] == "pause":
-            delivery.pause(said[1], *said[2])
+            told(delivery.pause(native, said[1], *said[2]))
         else:
-            delivery.give_up(*said[1:])
+            told(delivery.give_up(native, *said[1:]))
             if error is not None and not isinstance(error, HandlerEnd):
                 log.warning(
                     "agent %s: the handler of %s %s raised at attempt %d of %s",

@@ -224,7 +224,7 @@ class Carrier:
             return
         bundle.left -= 1
         if bundle.left == 0 and bundle.delivery is not None:
-            bundle.delivery.complete(None, "")
+            self._loop.told(bundle.delivery.complete(self._loop.native, None, ""))
 
     def came_back(self, bundle: Bundle) -> None:
         """The broker is done with a bundle."""
@@ -243,11 +243,11 @@ class Carrier:
         """A bundle has come to where it is handled."""
         bundle = self._on_the_way.get(int(delivery.payload[0]))
         if bundle is None:
-            delivery.complete(None, "")
+            self._loop.told(delivery.complete(self._loop.native, None, ""))
             return
         bundle.delivery = delivery
         if bundle.left == 0:
-            delivery.complete(None, "")
+            self._loop.told(delivery.complete(self._loop.native, None, ""))
         else:
             self._receiver.arrived(bundle.parcels)
 
