@@ -7,12 +7,15 @@
 //! through another thread. What comes while the loop's thread does something else, such as a time
 //! that is up, has the runtime run them, so that no blocked loop holds it up.
 
+use crate::batch::Batch;
 use crate::delivery::Delivery;
 use crate::fork::Guarded;
+use crate::handler::Given;
 use crate::wake::Wake;
 use crate::{errors, runtime};
 use async_task::Runnable;
 use parking_lot::Mutex;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::cell::Cell;
@@ -24,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
-use trunkline_agent::{Task, WorkerFuture};
+use trunkline_agent::WorkerFuture;
 
 /// What a call comes to, made into a Python object on the loop's thread.
 pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
@@ -78,13 +81,12 @@ pub(crate) enum Item {
     CallOff { agent: u64, job: u64 },
 }
 
-/// A delivery for a handler in Python.
+/// A delivery for a handler in Python, or a batch of them.
 pub(crate) struct Job {
     pub(crate) agent: u64,
     pub(crate) handler: usize,
     pub(crate) number: u64,
-    pub(crate) task: Task,
-    pub(crate) end: crate::handler::End,
+    pub(crate) given: Given,
 }
 
 struct Waker {
@@ -345,9 +347,12 @@ impl Bridge {
                 Err(error) => done.append((number, false, error.into_value(py)))?,
             }
         }
-        for Job { agent, handler, number, task, end } in begun {
-            let delivery = Bound::new(py, Delivery::new(task, end))?;
-            jobs.append((agent, handler, number, delivery))?;
+        for Job { agent, handler, number, given } in begun {
+            let given = match given {
+                Given::One(task, end) => Delivery::alone(task, end).into_py_any(py)?,
+                Given::Several(tasks, ends) => Batch::new(py, tasks, ends)?.into_py_any(py)?,
+            };
+            jobs.append((agent, handler, number, given))?;
         }
         for one in called_off {
             off.append(one)?;

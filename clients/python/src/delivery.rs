@@ -1,5 +1,6 @@
 //! A delivery in the hands of its handler.
 
+use crate::batch::Open;
 use crate::bridge::Bridge;
 use crate::fork::Guarded;
 use crate::handler::End;
@@ -8,6 +9,7 @@ use crate::{errors, payload, settings, values};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use std::sync::Arc;
 use trunkline_agent::{HandlerError, Task};
 use trunkline_types::{Outcome, PauseReason};
 
@@ -15,21 +17,39 @@ use trunkline_types::{Outcome, PauseReason};
 #[pyclass(frozen, module = "trunkline._native")]
 pub(crate) struct Delivery {
     task: Guarded<Task>,
-    end: Mutex<Option<End>>,
+    end: Mutex<Option<Told>>,
+}
+
+/// Where its end is told.
+enum Told {
+    Alone(End),
+    /// To its batch, with its place there.
+    InBatch(Arc<Open>, usize),
 }
 
 impl Delivery {
-    pub(crate) fn new(task: Task, end: End) -> Self {
-        Self { task: Guarded::new(task), end: Mutex::new(Some(end)) }
+    pub(crate) fn alone(task: Task, end: End) -> Self {
+        Self { task: Guarded::new(task), end: Mutex::new(Some(Told::Alone(end))) }
+    }
+
+    pub(crate) fn of_batch(task: Task, batch: Arc<Open>, place: usize) -> Self {
+        Self { task: Guarded::new(task), end: Mutex::new(Some(Told::InBatch(batch, place))) }
     }
 
     /// Tells how it ended, and whether there is something for the loop.
     fn ended(&self, py: Python<'_>, bridge: &Bridge, outcome: Outcome) -> PyResult<bool> {
-        let Some(end) = self.end.lock().take() else { return Ok(false) };
-        bridge.shared.told(py, || {
-            // Whoever called it off has told how it ended.
-            let _ = end.send(outcome);
-        })
+        let told = self.end.lock().take();
+        match told {
+            None => Ok(false),
+            Some(Told::Alone(end)) => bridge.shared.told(py, || {
+                // Whoever called it off has told how it ended.
+                let _ = end.send(outcome);
+            }),
+            Some(Told::InBatch(batch, place)) => match batch.end(place, outcome) {
+                Some(all) => bridge.shared.told(py, all),
+                None => Ok(false),
+            },
+        }
     }
 }
 
@@ -124,6 +144,18 @@ impl Delivery {
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         Speaker::Task(&self.task).speak(bridge, verb, to, data, content_type, said)
+    }
+
+    fn speak_all(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        verb: &str,
+        to: &str,
+        payloads: Vec<(Bound<'_, PyBytes>, String)>,
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        Speaker::Task(&self.task).speak_all(py, bridge, verb, to, &payloads, said)
     }
 
     fn progress(

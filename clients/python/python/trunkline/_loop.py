@@ -19,8 +19,8 @@ os.register_at_fork(after_in_child=_native.forked)
 class Works(Protocol):
     """Who handles the deliveries of an agent."""
 
-    def begin(self, place: int, job: int, delivery: _native.Delivery) -> None:
-        """A delivery has come for the handler at `place`."""
+    def begin(self, place: int, job: int, given: Any, /) -> None:
+        """A delivery has come for the handler at `place`, or a batch."""
         ...
 
     def call_off(self, job: int) -> None:
@@ -81,12 +81,11 @@ class Loop:
                     future.set_result(value)
                 else:
                     future.set_exception(value)
-        for agent, place, job, delivery in jobs:
+        for agent, place, job, given in jobs:
             works = self.agents.get(agent)
-            if works is None:
-                self.told(delivery.give_up(self.native, "release", "", None))
-            else:
-                works.begin(place, job, delivery)
+            # What nobody takes goes back.
+            if works is not None:
+                works.begin(place, job, given)
         for agent, job in off:
             works = self.agents.get(agent)
             if works is not None:

@@ -18,6 +18,7 @@ from .. import _native
 from .._agent import next_number
 from .._client import Broker
 from .._loop import begun, current
+from .._work import Described
 from ..errors import ExpiredError, TrunklineError
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Carrier:
     async def start(self) -> None:
         """Takes up what was sent by now, and what will be."""
         self._loop.agents[self._number] = self
-        handlers = [("message", "", _IN_FLIGHT, None, None, None, False)]
+        handlers = [Described("message", "", _IN_FLIGHT)]
         start = _native.Agent.start
         self._agent = await self._loop.call(start, self._host, self._number, _POOL, {}, handlers)
 
