@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,7 +41,12 @@ const TURN: usize = 1024;
 thread_local! {
     /// The bridge for which this thread does something, if it is the thread of its loop.
     static HERE: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+    /// What begins the work on a delivery at once, while this thread drains its bridge.
+    static BEGIN: RefCell<Option<Py<PyAny>>> = const { RefCell::new(None) };
 }
+
+/// Most turns of workers within one drain.
+const ROUNDS: usize = 16;
 
 /// The bridge between an event loop and the runtime.
 #[pyclass(frozen, module = "trunkline._native")]
@@ -87,6 +92,28 @@ pub(crate) struct Job {
     pub(crate) handler: usize,
     pub(crate) number: u64,
     pub(crate) given: Given,
+}
+
+impl Job {
+    /// As Python knows it.
+    fn described(self, py: Python<'_>) -> PyResult<(u64, usize, u64, Py<PyAny>)> {
+        let Self { agent, handler, number, given } = self;
+        let given = match given {
+            Given::One(task, end) => Delivery::alone(task, end).into_py_any(py)?,
+            Given::Several(tasks, ends) => Batch::new(py, tasks, ends)?.into_py_any(py)?,
+        };
+        Ok((agent, handler, number, given))
+    }
+}
+
+/// What there is for Python.
+#[derive(Default)]
+struct Ready {
+    /// What calls have come to, by their numbers.
+    finished: Vec<(u64, Finish)>,
+    jobs: Vec<Job>,
+    /// The agents and the numbers of deliveries.
+    called_off: Vec<(u64, u64)>,
 }
 
 struct Waker {
@@ -145,39 +172,64 @@ impl Shared {
         worker.schedule();
     }
 
-    /// Does something on the loop's thread, then what that made ready for workers.
-    fn at_work<T>(&self, what: impl FnOnce() -> T) -> T {
+    /// Does something on the loop's thread, on behalf of Python, and then what that made ready for
+    /// workers if `all` is said. Tells besides whether there is something for the loop, which is
+    /// not woken for it.
+    fn at_work<T>(&self, all: bool, what: impl FnOnce() -> T) -> (T, bool) {
+        if std::ptr::eq(HERE.get(), self) {
+            // Within a drain, which goes on when this is done.
+            return (what(), false);
+        }
         self.busy.store(true, Ordering::Relaxed);
         HERE.set(self);
         let done = what();
-        self.run_workers();
-        HERE.set(std::ptr::null());
-        done
-    }
-
-    /// Runs workers until there is nothing for them.
-    fn run_workers(&self) {
-        let mut workers = Vec::new();
-        loop {
-            std::mem::swap(&mut *self.workers.lock(), &mut workers);
-            if workers.is_empty() {
-                return;
-            }
-            for worker in workers.drain(..) {
-                worker.run();
-            }
+        if all {
+            self.run_workers();
         }
+        HERE.set(std::ptr::null());
+        (done, self.rest())
     }
 
-    /// As [`Shared::at_work`], on behalf of Python. Tells whether there is something for the loop,
-    /// which is not woken for it.
+    /// Runs the workers that there is something for. Tells whether there were any.
+    fn run_workers(&self) -> bool {
+        let mut workers = std::mem::take(&mut *self.workers.lock());
+        let any = !workers.is_empty();
+        for worker in workers.drain(..) {
+            worker.run();
+        }
+        // The room is used again.
+        let mut next = self.workers.lock();
+        if next.is_empty() {
+            *next = workers;
+        }
+        any
+    }
+
+    /// Has the loop told of something that ended, and the workers who waited for it go on.
     pub(crate) fn told(&self, py: Python<'_>, what: impl FnOnce() + Send) -> PyResult<bool> {
         let runtime = runtime::get(py)?;
         Ok(py.detach(|| {
             let _entered = runtime.enter();
-            self.at_work(what);
-            self.rest()
+            self.at_work(true, what).1
         }))
+    }
+
+    /// Begins the work on a delivery if this thread can do so at once, or leaves it to the loop.
+    /// Tells whether the loop will ever look.
+    pub(crate) fn begin(&self, job: Job) -> bool {
+        if !std::ptr::eq(HERE.get(), self) {
+            return self.push(Item::Job(job));
+        }
+        Python::attach(|py| {
+            let begin = BEGIN.with_borrow(|begin| begin.as_ref().map(|begin| begin.clone_ref(py)));
+            let Some(begin) = begin else { return self.push(Item::Job(job)) };
+            let begun = job.described(py).and_then(|job| begin.bind(py).call1(job));
+            if let Err(error) = begun {
+                // What it was to handle goes back, because nobody holds it any longer.
+                error.write_unraisable(py, None);
+            }
+            true
+        })
     }
 
     fn take(&self, into: &mut Vec<Item>) {
@@ -191,9 +243,33 @@ impl Shared {
     fn rest(&self) -> bool {
         let mut state = self.state.lock();
         self.busy.store(false, Ordering::Relaxed);
-        let due = !state.queue.is_empty() && !state.woken;
+        let due = !state.woken && !(state.queue.is_empty() && self.workers.lock().is_empty());
         state.woken |= due;
         due
+    }
+
+    /// Takes what is ready, and what becomes ready by that.
+    fn gather(self: &Arc<Self>) -> Ready {
+        let mut ready = Ready::default();
+        let (mut items, mut taken) = (Vec::new(), 0);
+        for _ in 0..ROUNDS {
+            self.take(&mut items);
+            taken += items.len();
+            for item in items.drain(..) {
+                match item {
+                    Item::Poll(number) => {
+                        let polled = self.poll(number);
+                        ready.finished.extend(polled.map(|finish| (number, finish)));
+                    }
+                    Item::Job(job) => ready.jobs.push(job),
+                    Item::CallOff { agent, job } => ready.called_off.push((agent, job)),
+                }
+            }
+            if (!self.run_workers() && self.state.lock().queue.is_empty()) || taken >= TURN {
+                break;
+            }
+        }
+        ready
     }
 
     /// Polls a call once.
@@ -253,14 +329,14 @@ impl Bridge {
         let runtime = runtime::get(py)?;
         let shared = &*self.shared;
         let number = shared.next_number();
-        let finished = py.detach(|| {
+        let (finished, due) = py.detach(|| {
             let _entered = runtime.enter();
             let mut call: Call = Box::pin(call);
             let waker = Arc::new(Waker { shared: Arc::downgrade(shared), call: number });
             let waker = std::task::Waker::from(waker);
             // What one call makes ready for others of this loop wakes it once, afterwards. That may
             // be this very call, which is found then.
-            shared.at_work(|| {
+            shared.at_work(false, || {
                 let polled = poll_caught(&mut call, &waker);
                 if polled.is_none() {
                     shared.calls.lock().insert(number, (call, waker));
@@ -268,7 +344,6 @@ impl Bridge {
                 polled
             })
         });
-        let due = shared.rest();
         let Some(finish) = finished else {
             return Ok((number | u64::from(due)).into_pyobject(py)?.into_any().unbind());
         };
@@ -305,54 +380,33 @@ impl Bridge {
     }
 
     /// What calls have come to, deliveries to be handled, and those to be called off: three lists.
+    /// Deliveries that come to workers here are given to `begin` instead, if there is one.
     fn drain<'py>(
         &self,
         py: Python<'py>,
+        begin: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>)> {
         let runtime = runtime::get(py)?;
         let shared = &*self.shared;
         let (done, jobs, off) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
-        let (finished, begun, called_off) = py.detach(|| {
+        let before = BEGIN.replace(begin);
+        let (Ready { finished, jobs: begun, called_off }, due) = py.detach(|| {
             shared.wake.clear();
             let _entered = runtime.enter();
-            let (mut finished, mut begun, mut called_off) = (Vec::new(), Vec::new(), Vec::new());
-            let (mut items, mut taken) = (Vec::new(), 0);
-            while taken < TURN {
-                shared.take(&mut items);
-                if items.is_empty() {
-                    break;
-                }
-                taken += items.len();
-                shared.at_work(|| {
-                    for item in items.drain(..) {
-                        match item {
-                            Item::Poll(number) => {
-                                let polled = shared.poll(number);
-                                finished.extend(polled.map(|finish| (number, finish)));
-                            }
-                            Item::Job(job) => begun.push(job),
-                            Item::CallOff { agent, job } => called_off.push((agent, job)),
-                        }
-                    }
-                });
-            }
-            if shared.rest() {
-                shared.wake.wake();
-            }
-            (finished, begun, called_off)
+            shared.at_work(false, || shared.gather())
         });
+        BEGIN.set(before);
+        if due {
+            shared.wake.wake();
+        }
         for (number, finish) in finished {
             match finish(py) {
                 Ok(value) => done.append((number, true, value))?,
                 Err(error) => done.append((number, false, error.into_value(py)))?,
             }
         }
-        for Job { agent, handler, number, given } in begun {
-            let given = match given {
-                Given::One(task, end) => Delivery::alone(task, end).into_py_any(py)?,
-                Given::Several(tasks, ends) => Batch::new(py, tasks, ends)?.into_py_any(py)?,
-            };
-            jobs.append((agent, handler, number, given))?;
+        for job in begun {
+            jobs.append(job.described(py)?)?;
         }
         for one in called_off {
             off.append(one)?;

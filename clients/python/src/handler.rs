@@ -71,7 +71,7 @@ impl PythonHandler {
             let Some(shared) = bridge.upgrade() else { return Err(Outcome::Release) };
             let job = shared.next_number();
             let mut held = Held { bridge, agent, job, ended: false };
-            let left = shared.push(Item::Job(Job { agent, handler, number: job, given }));
+            let left = shared.begin(Job { agent, handler, number: job, given });
             // Not kept alive by what waits for it.
             drop(shared);
             if !left {

@@ -25,6 +25,10 @@ mod wake;
 
 use pyo3::prelude::*;
 
+/// Most of what a message costs on its way is memory taken and given back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<bridge::Bridge>()?;

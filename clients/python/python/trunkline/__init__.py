@@ -15,9 +15,9 @@ from ._streams import Subscription, Watch
 from ._task import Task, current_task
 from ._values import (
     Acceptance,
-    BatchOutcome,
     AgentInfo,
     ArtifactUpdate,
+    BatchOutcome,
     Event,
     GapUpdate,
     Gathered,
@@ -33,11 +33,11 @@ from .errors import TrunklineError
 
 __all__ = [
     "Acceptance",
-    "BatchOutcome",
     "Agent",
     "AgentInfo",
     "ArtifactUpdate",
     "AuthRequired",
+    "BatchOutcome",
     "Broker",
     "Client",
     "DeadLetter",

@@ -361,31 +361,44 @@ class Agent(Sender):
             Refused: As for `start`, or the session ended for another reason than that the broker
                 or an operator told the agent to leave.
         """
-        await self.start(target)
-        life = self._life
-        assert life is not None
         loop = asyncio.get_running_loop()
         told = asyncio.Event()
 
         def tell() -> None:
-            if told.is_set():
-                life.kill()
+            if told.is_set() and self._life is not None:
+                self._life.kill()
             told.set()
 
         watched: list[signal.Signals] = []
         if threading.current_thread() is threading.main_thread():
+            # Before it starts: its first delivery may come with the welcome.
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, tell)
                 watched.append(number)
         waiting = asyncio.ensure_future(told.wait())
+        starting = asyncio.ensure_future(self.start(target))
         try:
-            await asyncio.wait({waiting, life.over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+                return
+            starting.result()
+            await self._serve(waiting)
+        finally:
+            waiting.cancel()
+            starting.cancel()
+            for number in watched:
+                loop.remove_signal_handler(number)
+
+    async def _serve(self, told: asyncio.Future[Any]) -> None:
+        life = self._life
+        assert life is not None
+        try:
+            await asyncio.wait({told, life.over}, return_when=asyncio.FIRST_COMPLETED)
             await self.stop()
             how = await life.over
         finally:
-            waiting.cancel()
-            for number in watched:
-                loop.remove_signal_handler(number)
             if self._life is life:
                 life.kill()
                 self._life = None

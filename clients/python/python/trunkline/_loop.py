@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +13,9 @@ from .errors import InvalidError, LoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_AT_ONCE = sys.version_info >= (3, 12)
+"""Whether tasks of asyncio can begin at once; if not, deliveries are taken in batches."""
 
 os.register_at_fork(after_in_child=_native.forked)
 
@@ -67,13 +71,9 @@ class Loop:
         for key in [key for key, loop in _loops.items() if loop is self]:
             del _loops[key]
 
-    def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether this is the bridge of `loop`."""
-        return self._of() is loop
-
     def drain(self) -> None:
         """Takes what the runtime has. Called on the loop."""
-        done, jobs, off = self.native.drain()
+        done, jobs, off = self.native.drain(self._begin if _AT_ONCE else None)
         for number, good, value in done:
             future = self._waiting.pop(number, None)
             if future is not None and not future.done():
@@ -81,15 +81,18 @@ class Loop:
                     future.set_result(value)
                 else:
                     future.set_exception(value)
-        for agent, place, job, given in jobs:
-            works = self.agents.get(agent)
-            # What nobody takes goes back.
-            if works is not None:
-                works.begin(place, job, given)
+        for job in jobs:
+            self._begin(*job)
         for agent, job in off:
             works = self.agents.get(agent)
             if works is not None:
                 works.call_off(job)
+
+    def _begin(self, agent: int, place: int, job: int, given: Any) -> None:
+        works = self.agents.get(agent)
+        # What nobody takes goes back.
+        if works is not None:
+            works.begin(place, job, given)
 
     async def wait(self, started: Any) -> Any:
         """What a call comes to that was started: known by now, or told later by its number."""
@@ -151,6 +154,6 @@ def current() -> Loop:
             "`task.wait(...)`"
         ) from None
     known = _loops.get(id(loop))
-    if known is None or not known.is_of(loop):
+    if known is None or known._of() is not loop:
         known = _loops[id(loop)] = Loop(loop)
     return known

@@ -5,6 +5,7 @@ an `int`: the number under which `Bridge.drain` will tell, whose lowest bit says
 called soon.
 """
 
+from collections.abc import Callable
 from typing import Any, final
 
 VERSION: str
@@ -16,7 +17,7 @@ class Bridge:
     def __new__(cls) -> Bridge: ...
     def fileno(self) -> int: ...
     def drain(
-        self,
+        self, begin: Callable[[int, int, int, Delivery | Batch], None] | None
     ) -> tuple[
         list[tuple[int, bool, Any]],
         list[tuple[int, int, int, Delivery | Batch]],

@@ -118,14 +118,14 @@ class Sender:
     def _speaks(self) -> Speaks:
         raise NotImplementedError
 
-    async def _speak(self, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
+    def _said(self, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
+        """Begins to say something: what it comes to, or what has to be waited for."""
         data, content_type = to_payload(value)
-        loop, speaks = current(), self._speaks()
-        told = _traced(told)
-        started = begun(speaks.speak, loop.native, verb, to, data, content_type, told)
-        if started.__class__ is not int:
-            return started
-        return await loop.wait(started)
+        native, speaks = current().native, self._speaks()
+        try:
+            return speaks.speak(native, verb, to, data, content_type, _traced(told))
+        except (TypeError, OverflowError, UnicodeError) as error:
+            raise InvalidError(str(error)) from error
 
     async def _speak_all(
         self, verb: str, to: str, payloads: Iterable[Any], options: SendOptions
@@ -163,7 +163,8 @@ class Sender:
             PayloadError: The payload cannot be sent.
         """
         told = said(_without_ttl(options), timeout)
-        return Reply(*await self._speak("request", to, payload, told))
+        reply = self._said("request", to, payload, told)
+        return Reply(*(await current().wait(reply) if reply.__class__ is int else reply))
 
     async def gather(
         self,
@@ -192,7 +193,9 @@ class Sender:
         told = said(_without_ttl(options), timeout)
         if wanted is not None:
             told = {**(told or {}), "wanted": wanted}
-        id_, complete, answers, missing = await self._speak("gather", to, payload, told)
+        id_, complete, answers, missing = await current().wait(
+            self._said("gather", to, payload, told)
+        )
         read = {agent: Payload(*answer) for agent, answer in answers.items()}
         return Gathered(id_, complete, read, missing)
 
@@ -212,7 +215,10 @@ class Sender:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        return Acceptance(*await self._speak("send", to, payload, said(options)))
+        accepted = self._said("send", to, payload, said(options))
+        return Acceptance(
+            *(await current().wait(accepted) if accepted.__class__ is int else accepted)
+        )
 
     async def send_and_wait(
         self,
@@ -235,7 +241,8 @@ class Sender:
             Unanswered: The task ended without an answer.
             PayloadError: The payload cannot be sent.
         """
-        return Reply(*await self._speak("wait", to, payload, said(options, timeout)))
+        told = said(options, timeout)
+        return Reply(*await current().wait(self._said("wait", to, payload, told)))
 
     async def publish(
         self, topic: str, payload: Any = None, **options: Unpack[SendOptions]
@@ -251,7 +258,7 @@ class Sender:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        return Acceptance(*await self._speak("tell", f"topic:{topic}", payload, said(options)))
+        return await self.tell(f"topic:{topic}", payload, **options)
 
     async def tell(
         self, to: str, payload: Any = None, **options: Unpack[SendOptions]
@@ -267,7 +274,10 @@ class Sender:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        return Acceptance(*await self._speak("tell", to, payload, said(options)))
+        accepted = self._said("tell", to, payload, said(options))
+        return Acceptance(
+            *(await current().wait(accepted) if accepted.__class__ is int else accepted)
+        )
 
     async def send_all(
         self, to: str, payloads: Iterable[Any], **options: Unpack[SendOptions]

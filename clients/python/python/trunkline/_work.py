@@ -91,13 +91,13 @@ class Work:
             work = self._handle_batch(self._handlers[place], job, given)
         else:
             work = self._handle(place, job, given)
-        if self._eager:
+        if sys.version_info >= (3, 12) and self._eager:
             running = asyncio.Task(
                 work, loop=self._loop, context=self._context.copy(), eager_start=True
             )
         else:
             running = self._context.run(self._loop.create_task, work)
-        # It may be done with it already.
+        # One that began at once knows itself, and may be done with it already.
         if not running.done():
             self._jobs[job] = running
 
@@ -123,6 +123,8 @@ class Work:
 
     async def _handle(self, place: int, job: int, delivery: _native.Delivery) -> None:
         handler = self._handlers[place]
+        if self._eager:
+            self._jobs[job] = _this()
         native, told = self._bridge.native, self._bridge.told
         task = Task(delivery, self._loop, self)
         at_work.set(task)
@@ -158,6 +160,8 @@ class Work:
         job: int,
         batch: _native.Batch,
     ) -> None:
+        if self._eager:
+            self._jobs[job] = _this()
         native, told = self._bridge.native, self._bridge.told
         deliveries = batch.deliveries
         tasks = [Task(delivery, self._loop, self) for delivery in deliveries]
@@ -218,6 +222,13 @@ class Work:
                     task.id,
                     exc_info=error,
                 )
+
+
+def _this() -> asyncio.Task[Any]:
+    """The task of the event loop that runs here."""
+    this = asyncio.current_task()
+    assert this is not None
+    return this
 
 
 def _one_each(results: Any, tasks: list[Task]) -> list[Any]:
