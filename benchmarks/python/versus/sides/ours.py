@@ -1,0 +1,142 @@
+"""Trunkline: the broker in this process, and the Rust binary over the network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any, Literal
+
+import trunkline
+
+from ..servers import Server, free_port
+from .side import AsyncSide
+
+if TYPE_CHECKING:
+    from ..load import Load
+    from ..work import Work
+
+_SKILL = "skill:bench"
+
+
+class InProcess(AsyncSide):
+    """Broker, sender and `async def` handler on one event loop."""
+
+    senders = 256
+
+    async def open(self) -> None:
+        """Opens the broker."""
+        self._client: trunkline.Client = trunkline.Broker()
+
+    async def begin(self, work: Work, load: Load) -> None:
+        """Starts the agent."""
+        self._agent = trunkline.Agent("bench")
+        self._handle(work, load)
+        await self._agent.start(self._client)
+
+    def _handle(self, work: Work, load: Load) -> None:
+        see = load.see
+
+        async def handle(task: trunkline.Task) -> None:
+            see(task.data)
+
+        async def answer(task: trunkline.Task) -> bytes:
+            data = task.data
+            see(data)
+            return data
+
+        self._agent.task("bench", concurrency=1024)(answer if work.requests else handle)
+
+    async def tell(self, message: Any) -> None:
+        """Sends a one-way message, accepted when this returns."""
+        await self._client.tell(_SKILL, message)
+
+    async def request(self, message: Any) -> bytes:
+        """Asks."""
+        return (await self._client.request(_SKILL, message)).data
+
+    async def settle(self) -> None:
+        """The agent sees everything settled that it held, and then leaves."""
+        await self._agent.stop()
+
+    async def end(self) -> tuple[int | None, int]:
+        """There is nothing more to take down."""
+        await self._agent.stop()
+        return None, 0
+
+    async def shut(self) -> None:
+        """Closes the broker."""
+        await self._client.close()
+
+
+class InProcessBatches(InProcess):
+    """The same with a handler that takes many messages at a time."""
+
+    def _handle(self, work: Work, load: Load) -> None:
+        see_all = load.see_all
+
+        async def handle(tasks: list[trunkline.Task]) -> None:
+            see_all([task.data for task in tasks])
+
+        # A build of the package without it is not asked.
+        agent: Any = self._agent
+        agent.batch("bench")(handle)
+
+
+class Network(InProcess):
+    """Sender and `async def` handler on one event loop, the broker in a process of its own."""
+
+    def __init__(self, binary: str, folder: str, transport: Literal["framed", "grpc"]) -> None:
+        """Starts the broker.
+
+        Args:
+            binary: The Rust binary.
+            folder: Where files may lie.
+            transport: What carries the messages.
+        """
+        super().__init__()
+        self._binary, self._settled = binary, 0
+        self._transport: Literal["framed", "grpc"] = transport
+        address = f"127.0.0.1:{free_port()}"
+        command = [binary, "serve", "--listen", address, *self._keeps(folder)]
+        # It listens before it has recovered what it keeps.
+        self._server = Server(command, address, folder, ready="trunkline listens")
+        self.others = [self._server.process]
+
+    def _keeps(self, folder: str) -> list[str]:
+        del folder
+        return ["--ephemeral"]
+
+    async def open(self) -> None:
+        """Makes the client."""
+        self._client = trunkline.connect(self._server.address, transport=self._transport)
+
+    async def end(self) -> tuple[int | None, int]:
+        """Asks the broker what it counted."""
+        await super().end()
+        stats = self._stats()
+        before, self._settled = self._settled, stats["messages_settled"]
+        return self._settled - before, sum(stats["now"].values())
+
+    def _stats(self) -> dict[str, Any]:
+        command = [self._binary, "stats", "--json", "--url", f"http://{self._server.address}"]
+        said = subprocess.run(command, capture_output=True, check=True, text=True)
+        return json.loads(said.stdout)
+
+    async def shut(self) -> None:
+        """Ends the broker as well."""
+        await super().shut()
+        self._server.kill()
+
+
+class Durable(Network):
+    """The same with tasks that are kept on disk before they are accepted and when they are done."""
+
+    senders = 1024
+    window = 2048
+
+    def _keeps(self, folder: str) -> list[str]:
+        return ["--data", f"{folder}/data"]
+
+    async def tell(self, message: Any) -> None:
+        """Submits a task, accepted when this returns."""
+        await self._client.send(_SKILL, message)
