@@ -2,15 +2,23 @@
 //!
 //! A call of Python becomes a future that is polled on the loop's own thread: at once, and again
 //! when it was woken. What has become ready on other threads gathers here, and the loop is woken
-//! once for all of it.
+//! once for all of it. Of a broker in process the workers of agents are run here as well, as long
+//! as what they are woken by is done here: between a caller and a handler of one loop nothing goes
+//! through another thread. What comes while the loop's thread does something else, such as a time
+//! that is up, has the runtime run them, so that no blocked loop holds it up.
 
+use crate::batch::Batch;
 use crate::delivery::Delivery;
 use crate::fork::Guarded;
+use crate::handler::Given;
 use crate::wake::Wake;
 use crate::{errors, runtime};
+use async_task::Runnable;
 use parking_lot::Mutex;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +26,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use trunkline_agent::Task;
+use tokio::runtime::Handle;
+use trunkline_agent::WorkerFuture;
 
 /// What a call comes to, made into a Python object on the loop's thread.
 pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
@@ -28,6 +37,11 @@ type Call = Pin<Box<dyn Future<Output = Finish> + Send>>;
 /// Most of what has become ready that is handed over before other callbacks of the loop have
 /// their turn.
 const TURN: usize = 1024;
+
+thread_local! {
+    /// The bridge for which this thread does something, if it is the thread of its loop.
+    static HERE: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+}
 
 /// The bridge between an event loop and the runtime.
 #[pyclass(frozen, module = "trunkline._native")]
@@ -43,6 +57,8 @@ pub(crate) struct Shared {
     /// Calls that are not done and not being polled. Not held while one is polled.
     calls: Mutex<HashMap<u64, (Call, std::task::Waker)>>,
     next: AtomicU64,
+    /// Workers that the loop's thread is about to run.
+    workers: Mutex<Vec<Runnable>>,
     /// Whether the loop's thread looks at the queue by itself before it rests.
     busy: AtomicBool,
 }
@@ -65,13 +81,12 @@ pub(crate) enum Item {
     CallOff { agent: u64, job: u64 },
 }
 
-/// A delivery for a handler in Python.
+/// A delivery for a handler in Python, or a batch of them.
 pub(crate) struct Job {
     pub(crate) agent: u64,
     pub(crate) handler: usize,
     pub(crate) number: u64,
-    pub(crate) task: Task,
-    pub(crate) end: crate::handler::End,
+    pub(crate) given: Given,
 }
 
 struct Waker {
@@ -108,8 +123,61 @@ impl Shared {
         true
     }
 
+    /// A number for a call or a delivery. The lowest bit is free to say more.
     pub(crate) fn next_number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        self.next.fetch_add(2, Ordering::Relaxed)
+    }
+
+    /// Takes a worker, to be run where it is woken.
+    pub(crate) fn employ(self: &Arc<Self>, worker: WorkerFuture, runtime: &Handle) {
+        let (shared, runtime) = (Arc::downgrade(self), runtime.clone());
+        let schedule = move |worker: Runnable| {
+            if std::ptr::eq(HERE.get(), shared.as_ptr())
+                && let Some(shared) = shared.upgrade()
+            {
+                shared.workers.lock().push(worker);
+            } else {
+                runtime.spawn(async move { worker.run() });
+            }
+        };
+        let (worker, task) = async_task::spawn(worker, schedule);
+        task.detach();
+        worker.schedule();
+    }
+
+    /// Does something on the loop's thread, then what that made ready for workers.
+    fn at_work<T>(&self, what: impl FnOnce() -> T) -> T {
+        self.busy.store(true, Ordering::Relaxed);
+        HERE.set(self);
+        let done = what();
+        self.run_workers();
+        HERE.set(std::ptr::null());
+        done
+    }
+
+    /// Runs workers until there is nothing for them.
+    fn run_workers(&self) {
+        let mut workers = Vec::new();
+        loop {
+            std::mem::swap(&mut *self.workers.lock(), &mut workers);
+            if workers.is_empty() {
+                return;
+            }
+            for worker in workers.drain(..) {
+                worker.run();
+            }
+        }
+    }
+
+    /// As [`Shared::at_work`], on behalf of Python. Tells whether there is something for the loop,
+    /// which is not woken for it.
+    pub(crate) fn told(&self, py: Python<'_>, what: impl FnOnce() + Send) -> PyResult<bool> {
+        let runtime = runtime::get(py)?;
+        Ok(py.detach(|| {
+            let _entered = runtime.enter();
+            self.at_work(what);
+            self.rest()
+        }))
     }
 
     fn take(&self, into: &mut Vec<Item>) {
@@ -119,15 +187,13 @@ impl Shared {
     }
 
     /// The loop's thread rests or does something else: whoever has something for it wakes it.
-    fn rest(&self) {
+    /// Tells whether there is something already, and nobody has.
+    fn rest(&self) -> bool {
         let mut state = self.state.lock();
         self.busy.store(false, Ordering::Relaxed);
-        let wake = !state.queue.is_empty() && !state.woken;
-        state.woken |= wake;
-        drop(state);
-        if wake {
-            self.wake.wake();
-        }
+        let due = !state.queue.is_empty() && !state.woken;
+        state.woken |= due;
+        due
     }
 
     /// Polls a call once.
@@ -178,7 +244,7 @@ fn poll_caught(call: &mut Call, waker: &std::task::Waker) -> Option<Finish> {
 
 impl Bridge {
     /// Starts a call: what it comes to if that is known at once, else its number, under which
-    /// `drain` will tell.
+    /// `drain` will tell. The lowest bit of the number says that `drain` is to be called soon.
     pub(crate) fn start(
         &self,
         py: Python<'_>,
@@ -194,18 +260,22 @@ impl Bridge {
             let waker = std::task::Waker::from(waker);
             // What one call makes ready for others of this loop wakes it once, afterwards. That may
             // be this very call, which is found then.
-            shared.busy.store(true, Ordering::Relaxed);
-            let polled = poll_caught(&mut call, &waker);
-            if polled.is_none() {
-                shared.calls.lock().insert(number, (call, waker));
-            }
-            shared.rest();
-            polled
+            shared.at_work(|| {
+                let polled = poll_caught(&mut call, &waker);
+                if polled.is_none() {
+                    shared.calls.lock().insert(number, (call, waker));
+                }
+                polled
+            })
         });
-        match finished {
-            Some(finish) => finish(py),
-            None => Ok(number.into_pyobject(py)?.into_any().unbind()),
+        let due = shared.rest();
+        let Some(finish) = finished else {
+            return Ok((number | u64::from(due)).into_pyobject(py)?.into_any().unbind());
+        };
+        if due {
+            shared.wake.wake();
         }
+        finish(py)
     }
 }
 
@@ -222,7 +292,8 @@ impl Bridge {
             wake,
             state: Mutex::default(),
             calls: Mutex::default(),
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(2),
+            workers: Mutex::default(),
             busy: AtomicBool::new(false),
         };
         Ok(Self { shared: Guarded::new(Arc::new(shared)) })
@@ -244,7 +315,6 @@ impl Bridge {
         let (finished, begun, called_off) = py.detach(|| {
             shared.wake.clear();
             let _entered = runtime.enter();
-            shared.busy.store(true, Ordering::Relaxed);
             let (mut finished, mut begun, mut called_off) = (Vec::new(), Vec::new(), Vec::new());
             let (mut items, mut taken) = (Vec::new(), 0);
             while taken < TURN {
@@ -253,18 +323,22 @@ impl Bridge {
                     break;
                 }
                 taken += items.len();
-                for item in items.drain(..) {
-                    match item {
-                        Item::Poll(number) => {
-                            let polled = shared.poll(number);
-                            finished.extend(polled.map(|finish| (number, finish)));
+                shared.at_work(|| {
+                    for item in items.drain(..) {
+                        match item {
+                            Item::Poll(number) => {
+                                let polled = shared.poll(number);
+                                finished.extend(polled.map(|finish| (number, finish)));
+                            }
+                            Item::Job(job) => begun.push(job),
+                            Item::CallOff { agent, job } => called_off.push((agent, job)),
                         }
-                        Item::Job(job) => begun.push(job),
-                        Item::CallOff { agent, job } => called_off.push((agent, job)),
                     }
-                }
+                });
             }
-            shared.rest();
+            if shared.rest() {
+                shared.wake.wake();
+            }
             (finished, begun, called_off)
         });
         for (number, finish) in finished {
@@ -273,9 +347,12 @@ impl Bridge {
                 Err(error) => done.append((number, false, error.into_value(py)))?,
             }
         }
-        for Job { agent, handler, number, task, end } in begun {
-            let delivery = Bound::new(py, Delivery::new(task, end))?;
-            jobs.append((agent, handler, number, delivery))?;
+        for Job { agent, handler, number, given } in begun {
+            let given = match given {
+                Given::One(task, end) => Delivery::alone(task, end).into_py_any(py)?,
+                Given::Several(tasks, ends) => Batch::new(py, tasks, ends)?.into_py_any(py)?,
+            };
+            jobs.append((agent, handler, number, given))?;
         }
         for one in called_off {
             off.append(one)?;

@@ -7,6 +7,7 @@
 //! `python/trunkline`. Read `bridge` first, then `host` and `agent`.
 
 mod agent;
+mod batch;
 mod bridge;
 mod delivery;
 mod errors;
@@ -29,6 +30,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<bridge::Bridge>()?;
     module.add_class::<host::Host>()?;
     module.add_class::<agent::Agent>()?;
+    module.add_class::<batch::Batch>()?;
     module.add_class::<delivery::Delivery>()?;
     module.add_class::<streams::Events>()?;
     module.add_class::<streams::Updates>()?;

@@ -15,6 +15,7 @@ from ._streams import Subscription, Watch
 from ._task import Task, current_task
 from ._values import (
     Acceptance,
+    BatchOutcome,
     AgentInfo,
     ArtifactUpdate,
     Event,
@@ -32,6 +33,7 @@ from .errors import TrunklineError
 
 __all__ = [
     "Acceptance",
+    "BatchOutcome",
     "Agent",
     "AgentInfo",
     "ArtifactUpdate",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("trunkline")
 
 F = TypeVar("F", bound="Callable[Concatenate[Task, ...], Any]")
+B = TypeVar("B", bound="Callable[[list[Task]], Any]")
 G = TypeVar("G", bound="Callable[Concatenate[Message, ...], Any]")
 
 _numbers = itertools.count(1)
@@ -47,6 +48,8 @@ def next_number() -> int:
 
 _ASYNC = 64
 _PLAIN = 8
+_BATCHES = 4
+_LARGEST_BATCH = 1024
 _MOST = 4096
 
 
@@ -189,6 +192,52 @@ class Agent(Sender):
         """
         return self._handler("event", pattern, concurrency, timeout, filter, group)
 
+    def batch(
+        self,
+        skill: str | None = None,
+        *,
+        topics: str | None = None,
+        size: int = 100,
+        linger: Span | None = None,
+        concurrency: int | None = None,
+        timeout: Span | None = None,
+        filter: str | None = None,  # noqa: A002
+        group: str | None = None,
+    ) -> Callable[[B], B]:
+        """Makes a function the handler of a skill, of topics or of messages, several at a time.
+
+        It gets a list of tasks and returns one result for each, in their order, or `None` if all
+        of them are done without an answer. A result that is an exception ends its delivery as if
+        it had been raised for it alone; what the handler raises ends all of them.
+
+        Args:
+            skill: The skill. Without it and without `topics`, what is sent to the agent itself.
+            topics: Topics of which it has the events, as for `on`.
+            size: How many it gets at most, 2 to 1024.
+            linger: How long fewer than that wait for more; by default not at all in process and
+                1 ms over the network.
+            concurrency: How many times the handler runs at once, 1 to 4096; 4 by default.
+            timeout: How long one attempt may take.
+            filter: Only the events that this CEL expression wants.
+            group: Share the events with the other members of this group.
+        """
+        if skill is not None and topics is not None:
+            raise UsageError("a handler of batches is for a skill or for topics; make two")
+        if topics is None and (filter is not None or group is not None):
+            raise UsageError("filter and group are for events; name their topics")
+        if not 2 <= size <= _LARGEST_BATCH:
+            raise InvalidError(f"size is {size}, the range is 2 to {_LARGEST_BATCH}")
+        kind = "event" if topics is not None else "message" if skill is None else "skill"
+        most = _BATCHES if concurrency is None else concurrency
+        more = (maybe(timeout), filter, group, size, maybe(linger))
+
+        def add(function: B) -> B:
+            on = "loop" if _is_async(function) else "threads"
+            self._add(function, on, kind, skill or topics or "", most, *more)
+            return function
+
+        return add
+
     def message(self, function: F) -> F:
         """Makes a function the handler of what is sent to the agent itself.
 
@@ -198,7 +247,7 @@ class Agent(Sender):
 
     def _handler(
         self,
-        kind: str,
+        kind: Literal["skill", "event", "message"],
         name: str,
         concurrency: int | None,
         timeout: Span | None,
@@ -220,7 +269,7 @@ class Agent(Sender):
         self,
         function: Callable[[Any], Any],
         on: Literal["loop", "threads", "processes"],
-        kind: str,
+        kind: Literal["skill", "event", "message"],
         name: str,
         most: int,
         *more: Any,
@@ -230,7 +279,7 @@ class Agent(Sender):
         if not 1 <= most <= _MOST:
             what = "processes" if on == "processes" else "concurrency"
             raise InvalidError(f"{what} is {most}, the range is 1 to {_MOST}")
-        self._handlers.append(Handler(function, on, kind, name, most, *more))
+        self._handlers.append(Handler(kind, name, most, *more, call=function, on=on))
 
     def _speaks(self) -> Speaks:
         task = at_work.get()
@@ -374,13 +423,15 @@ class _Life:
         return task.is_of(self._work)
 
     async def start(self, id: str, card: dict[str, Any]) -> None:  # noqa: A002
-        loop, described = self._loop, [handler.described() for handler in self._handlers]
+        loop = self._loop
         host = self._client._speaks()
         # Deliveries may come before the runtime has said that it has started.
         loop.agents[self._number] = self._work
         try:
             self._agent = await loop.wait(
-                begun(_native.Agent.start, loop.native, host, self._number, id, card, described)
+                begun(
+                    _native.Agent.start, loop.native, host, self._number, id, card, self._handlers
+                )
             )
         except BaseException:
             await self._leave()

@@ -19,8 +19,8 @@ os.register_at_fork(after_in_child=_native.forked)
 class Works(Protocol):
     """Who handles the deliveries of an agent."""
 
-    def begin(self, place: int, job: int, delivery: _native.Delivery) -> None:
-        """A delivery has come for the handler at `place`."""
+    def begin(self, place: int, job: int, given: Any, /) -> None:
+        """A delivery has come for the handler at `place`, or a batch."""
         ...
 
     def call_off(self, job: int) -> None:
@@ -81,12 +81,11 @@ class Loop:
                     future.set_result(value)
                 else:
                     future.set_exception(value)
-        for agent, place, job, delivery in jobs:
+        for agent, place, job, given in jobs:
             works = self.agents.get(agent)
-            if works is None:
-                delivery.give_up("release", "", None)
-            else:
-                works.begin(place, job, delivery)
+            # What nobody takes goes back.
+            if works is not None:
+                works.begin(place, job, given)
         for agent, job in off:
             works = self.agents.get(agent)
             if works is not None:
@@ -96,7 +95,11 @@ class Loop:
         """What a call comes to that was started: known by now, or told later by its number."""
         if started.__class__ is not int:
             return started
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if started & 1:
+            loop.call_soon(self.drain)
+            started ^= 1
         self._waiting[started] = future
         try:
             return await future
@@ -108,9 +111,15 @@ class Loop:
     def tell(self, started: Any, ends: Ends) -> None:
         """Tells `ends` what a call comes to that was started, at once if it is known by now."""
         if started.__class__ is int:
-            self._waiting[started] = ends
+            self.told(started & 1)
+            self._waiting[started & ~1] = ends
         else:
             ends.set_result(started)
+
+    def told(self, due: int) -> None:
+        """The runtime was told something, and said whether there is something for this loop."""
+        if due:
+            asyncio.get_running_loop().call_soon(self.drain)
 
     async def call(self, start: Callable[..., Any], *arguments: Any) -> Any:
         """Starts a call of the runtime on this loop and waits for what it comes to."""

@@ -1,7 +1,8 @@
 """The native module: what `python/trunkline` is made on. Nothing of it is for users.
 
 What a call returns that takes a `Bridge` is either what it comes to or, if that is not known yet,
-an `int`: the number under which `Bridge.drain` will tell.
+an `int`: the number under which `Bridge.drain` will tell, whose lowest bit says that it is to be
+called soon.
 """
 
 from typing import Any, final
@@ -18,7 +19,7 @@ class Bridge:
         self,
     ) -> tuple[
         list[tuple[int, bool, Any]],
-        list[tuple[int, int, int, Delivery]],
+        list[tuple[int, int, int, Delivery | Batch]],
         list[tuple[int, int]],
     ]: ...
     def forget(self, call: int) -> None: ...
@@ -41,6 +42,15 @@ class Host:
         to: str,
         data: bytes,
         content_type: str,
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
+    def speak_all(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        payloads: list[tuple[bytes, str]],
         said: dict[str, Any] | None,
         /,
     ) -> Any: ...
@@ -81,6 +91,15 @@ class Agent:
         said: dict[str, Any] | None,
         /,
     ) -> Any: ...
+    def speak_all(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        payloads: list[tuple[bytes, str]],
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
     def stop(self, bridge: Bridge) -> Any: ...
     def kill(self) -> None: ...
     def ended(self, bridge: Bridge) -> Any: ...
@@ -112,6 +131,15 @@ class Delivery:
         said: dict[str, Any] | None,
         /,
     ) -> Any: ...
+    def speak_all(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        payloads: list[tuple[bytes, str]],
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
     def progress(self, bridge: Bridge, percent: int, text: str) -> Any: ...
     def artifact(
         self,
@@ -122,9 +150,15 @@ class Delivery:
         append: bool,
         last: bool,
     ) -> Any: ...
-    def complete(self, data: bytes | None, content_type: str) -> None: ...
-    def pause(self, auth: bool, data: bytes | None, content_type: str) -> None: ...
-    def give_up(self, how: str, reason: str, after: float | None) -> None: ...
+    def complete(self, bridge: Bridge, data: bytes | None, content_type: str) -> bool: ...
+    def pause(self, bridge: Bridge, auth: bool, data: bytes | None, content_type: str) -> bool: ...
+    def give_up(self, bridge: Bridge, how: str, reason: str, after: float | None) -> bool: ...
+
+@final
+class Batch:
+    @property
+    def deliveries(self) -> list[Delivery]: ...
+    def complete(self, bridge: Bridge) -> bool: ...
 
 @final
 class Events:

@@ -8,11 +8,11 @@ from . import _tracing
 from ._loop import begun, current
 from ._payload import Payload, to_payload
 from ._spans import Span, seconds
-from ._values import Acceptance, Gathered, Reply
+from ._values import Acceptance, BatchOutcome, Gathered, Reply
 from .errors import InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from typing_extensions import Unpack
 
@@ -73,6 +73,14 @@ def _without_ttl(options: SendOptions) -> SendOptions:
     return options
 
 
+def _traced(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The options with the current span, unless they say another."""
+    traceparent = _tracing.current()
+    if traceparent is None or (told is not None and "traceparent" in told):
+        return told
+    return {**(told or {}), "traceparent": traceparent}
+
+
 class Speaks(Protocol):
     """The native part of a sender."""
 
@@ -89,6 +97,18 @@ class Speaks(Protocol):
         """Sends something."""
         ...
 
+    def speak_all(
+        self,
+        bridge: Any,
+        verb: str,
+        to: str,
+        payloads: list[tuple[bytes, str]],
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any:
+        """Sends many things."""
+        ...
+
 
 class Sender:
     """What every sender can send."""
@@ -100,14 +120,24 @@ class Sender:
 
     async def _speak(self, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
         data, content_type = to_payload(value)
-        traceparent = _tracing.current()
-        if traceparent is not None and "traceparent" not in (told or {}):
-            told = {**(told or {}), "traceparent": traceparent}
         loop, speaks = current(), self._speaks()
+        told = _traced(told)
         started = begun(speaks.speak, loop.native, verb, to, data, content_type, told)
         if started.__class__ is not int:
             return started
         return await loop.wait(started)
+
+    async def _speak_all(
+        self, verb: str, to: str, payloads: Iterable[Any], options: SendOptions
+    ) -> BatchOutcome:
+        if options.get("key") is not None:
+            raise InvalidError("an idempotency key is for one message; send each under its own")
+        if isinstance(payloads, (str, bytes)):
+            raise InvalidError(f"payloads is a {type(payloads).__name__}; give a list of payloads")
+        data = [to_payload(payload) for payload in payloads]
+        loop, told = current(), _traced(said(options))
+        started = begun(self._speaks().speak_all, loop.native, verb, to, data, told)
+        return BatchOutcome(*await loop.wait(started))
 
     async def request(
         self,
@@ -238,3 +268,33 @@ class Sender:
             PayloadError: The payload cannot be sent.
         """
         return Acceptance(*await self._speak("tell", to, payload, said(options)))
+
+    async def send_all(
+        self, to: str, payloads: Iterable[Any], **options: Unpack[SendOptions]
+    ) -> BatchOutcome:
+        """Hands over many tasks at once, which costs each of them far less than `send`.
+
+        One that is refused does not hold up the others; the outcome says which.
+
+        Args:
+            to: As for `send`.
+            payloads: What to say, as for `send`.
+            **options: See `SendOptions`, the same for all. There is no `key`.
+
+        Raises:
+            Refused: The session has ended; some may have been accepted.
+            PayloadError: A payload cannot be sent; none was.
+        """
+        return await self._speak_all("send", to, payloads, options)
+
+    async def tell_all(
+        self, to: str, payloads: Iterable[Any], **options: Unpack[SendOptions]
+    ) -> BatchOutcome:
+        """Sends many one-way messages at once: what `send_all` is to `send`."""
+        return await self._speak_all("tell", to, payloads, options)
+
+    async def publish_all(
+        self, topic: str, payloads: Iterable[Any], **options: Unpack[SendOptions]
+    ) -> BatchOutcome:
+        """Publishes many events of a topic at once: what `send_all` is to `send`."""
+        return await self._speak_all("tell", f"topic:{topic}", payloads, options)
