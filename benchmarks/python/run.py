@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -49,10 +50,12 @@ def main() -> int:
         return 0
     if given.install:
         install(given.venv)
-    sides = {side.partition(":")[0] for row in rows for side in (row.ours, row.rival)}
+    sides = {side for row in rows for side in (row.ours, row.rival)}
     env = Environment.found(given.venv, given.broker.resolve(), sides)
     loads, outcomes = [os.getloadavg()[0]], list[Outcome]()
     given.dir.mkdir(parents=True, exist_ok=True)
+    # What is killed by it ends its turn, and that its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="trunkline-python-", dir=given.dir) as folder:
         for outcome in play(rows, env, Path(folder), given.seconds, given.rounds):
             outcomes.append(outcome)

@@ -87,8 +87,13 @@ async def _send(
         both = zip(load.payloads, messages, strict=True)
         await asyncio.gather(*(_ask(side, load, both, took) for _ in range(work.in_flight)))
     else:
-        these = iter(messages)
-        await asyncio.gather(*(_tell(side, load, these) for _ in range(side.senders)))
+        many = side.lists
+        if many is None:
+            these = iter(messages)
+            await asyncio.gather(*(_tell(side, load, these) for _ in range(side.senders)))
+        else:
+            lists = (messages[at : at + many] for at in range(0, len(messages), many))
+            await asyncio.gather(*(_tell_all(side, load, lists) for _ in range(side.senders)))
         await load.all_handled()
     await side.settle()
 
@@ -101,6 +106,15 @@ async def _tell(side: AsyncSide, load: Load, messages: Iterator[Any]) -> None:
         load.sent += 1
         await tell(message)
         load.accepted += 1
+
+
+async def _tell_all(side: AsyncSide, load: Load, lists: Iterator[list[Any]]) -> None:
+    for messages in lists:
+        while load.full:
+            await load.room()
+        load.sent += len(messages)
+        taken = await side.tell_all(messages)
+        load.accepted += taken
 
 
 async def _ask(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .places import REQUIREMENTS
+from .rows import WAYS
 
 _PACKAGES = {
     "nats": ("nats", "nats-py"),
@@ -68,26 +69,26 @@ class Environment:
         Args:
             venv: Where the rivals are, if they are in an environment of their own.
             binary: The Rust binary.
-            sides: Names of sides, without settings.
+            sides: Names of sides, with their settings.
         """
         rivals_python = venv / "bin/python"
         python = str(rivals_python) if rivals_python.is_file() else sys.executable
         found = cls(python, binary)
-        for kind in sorted(sides):
-            why = found._look(kind)
+        for side in sorted(sides):
+            why = found._look(*side.partition(":")[::2])
             if why is not None:
-                found._missing[kind] = why
+                found._missing[side] = why
         return found
 
     def missing(self, side: str) -> str | None:
         """Why a side cannot be played; `None` if it can."""
-        return self._missing.get(side.partition(":")[0])
+        return self._missing.get(side)
 
     def python_of(self, side: str) -> str:
         """The interpreter that plays a side."""
         return self.rivals_python if side in _PACKAGES else sys.executable
 
-    def _look(self, kind: str) -> str | None:
+    def _look(self, kind: str, setting: str) -> str | None:
         if kind in _PACKAGES:
             return self._look_for_rival(kind)
         try:
@@ -98,8 +99,8 @@ class Environment:
                 "one that can in target/python/environment"
             )
         self.versions["trunkline"] = f"{version} {'with' if fast else 'without'} orjson"
-        if kind == "in-process-batches" and not batches:
-            return "this build of the package has no batch handlers"
+        if setting in WAYS and not batches:
+            return "this build of the package has no batches"
         if kind in ("framed", "grpc", "durable"):
             if not os.access(self.binary, os.X_OK):
                 return (

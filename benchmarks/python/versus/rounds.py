@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .environment import Environment
     from .rows import Row
 
-PATIENCE = 150.0
+PATIENCE = 90.0
 """How many seconds a turn may take besides what it is given, starting its servers included."""
 
 

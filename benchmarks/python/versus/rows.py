@@ -17,7 +17,6 @@ _TWO = "load and handler in one process, on one event loop; the broker or server
 
 PROCESSES = {
     "in-process": _ONE,
-    "in-process-batches": f"{_ONE}; the handler takes many messages at a time",
     "drop-in": _ONE,
     "plain": f"{_ONE}; it acknowledges nothing, a message counts when its handler has it",
     "framed": _TWO,
@@ -31,6 +30,9 @@ PROCESSES = {
     "celery-durable": "load, worker and Redis in a process each; Redis with appendfsync always",
 }
 """Who is compared, and what of each is in which process."""
+
+WAYS = {"lists": "sent in lists", "batches": "sent in lists to a batch handler"}
+"""How one-way messages of Trunkline's go, if it is not one by one."""
 
 SETTINGS = {
     "1-worker": "1 worker, no batches",
@@ -59,8 +61,10 @@ def _rows() -> Iterable[Row]:
     for name, work in (("oneway", ONE_WAY), ("request-1", REQUEST_1), ("request-50", REQUEST_50)):
         title = f"{work.title}, in process"
         yield Row(f"{name}/plain", title, work, "in-process", "plain:1-worker")
-    title = "one way to a batch handler, in process"
-    yield Row("oneway-batch/plain", title, ONE_WAY, "in-process-batches", "plain:5-workers-20")
+    for way, said in WAYS.items():
+        rival = "plain:5-workers-20" if way == "batches" else "plain:1-worker"
+        title = f"one way, {said}, in process"
+        yield Row(f"oneway-{way}/plain", title, ONE_WAY, f"in-process:{way}", rival)
     for setting, said in SETTINGS.items():
         for name, work in (
             ("oneway", ONE_WAY),
@@ -78,11 +82,17 @@ def _rows() -> Iterable[Row]:
         ):
             title = f"{work.title}, {'gRPC' if ours == 'grpc' else ours}"
             yield Row(f"net-{name}/{rival}", title, work, ours, rival)
-    title = "one way, framed"
+    title = f"{ONE_WAY.title}, framed"
     yield Row("net-oneway/jetstream-memory", title, ONE_WAY, "framed", "jetstream-memory")
+    for rival in ("nats", "jetstream-memory"):
+        for way, said in WAYS.items():
+            title = f"one way, {said}, framed"
+            yield Row(f"net-oneway-{way}/{rival}", title, ONE_WAY, f"framed:{way}", rival)
+    title = "durable: submitted, delivered, completed, framed"
     for rival in ("jetstream", "celery-durable"):
-        title = "durable: submitted, delivered, completed, framed"
         yield Row(f"durable/{rival}", title, ONE_WAY, "durable", rival)
+    title = f"durable, {WAYS['batches']}, framed"
+    yield Row("durable-batches/jetstream", title, ONE_WAY, "durable:batches", "jetstream")
 
 
 ROWS = {row.name: row for row in _rows()}

@@ -59,13 +59,11 @@ def _async_side(kind: str, setting: str, binary: str, folder: str) -> AsyncSide:
     from .sides import ours
 
     if kind == "in-process":
-        return ours.InProcess()
-    if kind == "in-process-batches":
-        return ours.InProcessBatches()
+        return ours.InProcess(setting)
     if kind == "durable":
-        return ours.Durable(binary, folder, "framed")
+        return ours.Durable(setting, binary, folder, "framed")
     if kind in ("framed", "grpc"):
-        return ours.Network(binary, folder, "grpc" if kind == "grpc" else "framed")
+        return ours.Network(setting, binary, folder, "grpc" if kind == "grpc" else "framed")
     raise ValueError(f"there is no side '{kind}'")
 
 

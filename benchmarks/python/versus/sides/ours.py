@@ -18,10 +18,26 @@ if TYPE_CHECKING:
 _SKILL = "skill:bench"
 
 
+_AT_ONCE = 256
+"""How many are handed over, or handled, at once at most."""
+
+
 class InProcess(AsyncSide):
-    """Broker, sender and `async def` handler on one event loop."""
+    """Broker, sender and handler on one event loop."""
 
     senders = 256
+
+    def __init__(self, way: str) -> None:
+        """Chooses how one-way messages go.
+
+        Args:
+            way: Empty for one by one to an `async def` handler, `lists` for many handed over at
+                once to such a handler, `batches` for many at once on both sides.
+        """
+        super().__init__()
+        self._by_batches = way == "batches"
+        if way:
+            self.senders, self.lists = 8, _AT_ONCE
 
     async def open(self) -> None:
         """Opens the broker."""
@@ -34,7 +50,7 @@ class InProcess(AsyncSide):
         await self._agent.start(self._client)
 
     def _handle(self, work: Work, load: Load) -> None:
-        see = load.see
+        see, see_all = load.see, load.see_all
 
         async def handle(task: trunkline.Task) -> None:
             see(task.data)
@@ -44,11 +60,24 @@ class InProcess(AsyncSide):
             see(data)
             return data
 
-        self._agent.task("bench", concurrency=1024)(answer if work.requests else handle)
+        async def handle_all(tasks: list[trunkline.Task]) -> None:
+            see_all([task.data for task in tasks])
+
+        if self._by_batches:
+            # A build of the package that has no such handlers is not asked.
+            agent: Any = self._agent
+            agent.batch("bench", size=_AT_ONCE)(handle_all)
+        else:
+            self._agent.task("bench", concurrency=1024)(answer if work.requests else handle)
 
     async def tell(self, message: Any) -> None:
         """Sends a one-way message, accepted when this returns."""
         await self._client.tell(_SKILL, message)
+
+    async def tell_all(self, messages: list[Any]) -> int:
+        """Sends many; returns how many of them were accepted."""
+        client: Any = self._client
+        return (await client.tell_all(_SKILL, messages)).accepted
 
     async def request(self, message: Any) -> bytes:
         """Asks."""
@@ -68,32 +97,21 @@ class InProcess(AsyncSide):
         await self._client.close()
 
 
-class InProcessBatches(InProcess):
-    """The same with a handler that takes many messages at a time."""
-
-    def _handle(self, work: Work, load: Load) -> None:
-        see_all = load.see_all
-
-        async def handle(tasks: list[trunkline.Task]) -> None:
-            see_all([task.data for task in tasks])
-
-        # A build of the package without it is not asked.
-        agent: Any = self._agent
-        agent.batch("bench")(handle)
-
-
 class Network(InProcess):
-    """Sender and `async def` handler on one event loop, the broker in a process of its own."""
+    """Sender and handler on one event loop, the broker in a process of its own."""
 
-    def __init__(self, binary: str, folder: str, transport: Literal["framed", "grpc"]) -> None:
+    def __init__(
+        self, way: str, binary: str, folder: str, transport: Literal["framed", "grpc"]
+    ) -> None:
         """Starts the broker.
 
         Args:
+            way: As in process.
             binary: The Rust binary.
             folder: Where files may lie.
             transport: What carries the messages.
         """
-        super().__init__()
+        super().__init__(way)
         self._binary, self._settled = binary, 0
         self._transport: Literal["framed", "grpc"] = transport
         address = f"127.0.0.1:{free_port()}"
@@ -140,3 +158,8 @@ class Durable(Network):
     async def tell(self, message: Any) -> None:
         """Submits a task, accepted when this returns."""
         await self._client.send(_SKILL, message)
+
+    async def tell_all(self, messages: list[Any]) -> int:
+        """Submits many tasks; returns how many of them were accepted."""
+        client: Any = self._client
+        return (await client.send_all(_SKILL, messages)).accepted

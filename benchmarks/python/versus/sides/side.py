@@ -34,6 +34,8 @@ class AsyncSide:
 
     senders = 1
     """How many coroutines send one-way messages; several where each waits for an acceptance."""
+    lists: int | None = None
+    """How many one-way messages are handed over at once by `tell_all`; `None` for one by `tell`."""
     window: int | None = None
     """How many one-way messages may be open, where fewer are taken than the work allows."""
 
@@ -54,6 +56,10 @@ class AsyncSide:
 
     async def tell(self, message: Any) -> None:
         """Sends a message one way; returns when this side has taken it."""
+        raise NotImplementedError
+
+    async def tell_all(self, messages: list[Any]) -> int:
+        """Sends many messages one way; returns how many of them this side has taken."""
         raise NotImplementedError
 
     async def request(self, message: Any) -> bytes:
