@@ -25,7 +25,7 @@ class Work:
         return self.requests and self.in_flight == 1
 
 
-ONE_WAY = Work(requests=False, in_flight=4096)
+ONE_WAY = Work(requests=False, in_flight=2048)
 REQUEST_1 = Work(requests=True, in_flight=1)
 REQUEST_50 = Work(requests=True, in_flight=50)
 REQUEST_64 = Work(requests=True, in_flight=64)

@@ -25,7 +25,7 @@ _AT_ONCE = 256
 class InProcess(AsyncSide):
     """Broker, sender and handler on one event loop."""
 
-    senders = 256
+    senders = 16
 
     def __init__(self, way: str) -> None:
         """Chooses how one-way messages go.
@@ -37,7 +37,7 @@ class InProcess(AsyncSide):
         super().__init__()
         self._by_batches = way == "batches"
         if way:
-            self.senders, self.lists = 8, _AT_ONCE
+            self.senders, self.lists = 4, _AT_ONCE
 
     async def open(self) -> None:
         """Opens the broker."""
@@ -68,7 +68,7 @@ class InProcess(AsyncSide):
             agent: Any = self._agent
             agent.batch("bench", size=_AT_ONCE)(handle_all)
         else:
-            self._agent.task("bench", concurrency=1024)(answer if work.requests else handle)
+            self._agent.task("bench")(answer if work.requests else handle)
 
     async def tell(self, message: Any) -> None:
         """Sends a one-way message, accepted when this returns."""
@@ -99,6 +99,8 @@ class InProcess(AsyncSide):
 
 class Network(InProcess):
     """Sender and handler on one event loop, the broker in a process of its own."""
+
+    senders = 64
 
     def __init__(
         self, way: str, binary: str, folder: str, transport: Literal["framed", "grpc"]
@@ -149,8 +151,7 @@ class Network(InProcess):
 class Durable(Network):
     """The same with tasks that are kept on disk before they are accepted and when they are done."""
 
-    senders = 1024
-    window = 2048
+    senders = 512
 
     def _keeps(self, folder: str) -> list[str]:
         return ["--data", f"{folder}/data"]
