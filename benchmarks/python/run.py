@@ -55,7 +55,7 @@ def main() -> int:
     loads, outcomes = [os.getloadavg()[0]], list[Outcome]()
     given.dir.mkdir(parents=True, exist_ok=True)
     # What is killed by it ends its turn, and that its servers.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     with tempfile.TemporaryDirectory(prefix="trunkline-python-", dir=given.dir) as folder:
         for outcome in play(rows, env, Path(folder), given.seconds, given.rounds):
             outcomes.append(outcome)
@@ -67,6 +67,10 @@ def main() -> int:
     if given.json is not None:
         given.json.write_text(json.dumps(report.as_json(outcomes, said), indent=1) + "\n")
     return 1 if any(outcome.failed is not None for outcome in outcomes) else 0
+
+
+def _end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":
