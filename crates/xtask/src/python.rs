@@ -15,6 +15,8 @@ use crate::suite;
 
 /// Where the package lies.
 const PACKAGE: &str = "clients/python";
+/// What measures the package beside others; its types are checked with the package's.
+const BENCHMARKS: &str = "benchmarks/python";
 
 /// What is asked of an interpreter: the oldest version that the wheel serves.
 const QUESTION: &str = "import sys; print(sys.implementation.name, *sys.version_info[:2])";
@@ -107,8 +109,8 @@ fn checks(tools: &Path, target: &Path) -> Vec<Program> {
     vec![
         tool("python", &["-m", "pytest", "-c", &settings, "--rootdir", PACKAGE, &tests, &program]),
         tool("pyright", &["--project", PACKAGE, "--pythonpath", &python]),
-        tool("ruff", &["check", PACKAGE]),
-        tool("ruff", &["format", "--check", PACKAGE]),
+        tool("ruff", &["check", PACKAGE, BENCHMARKS]),
+        tool("ruff", &["format", "--check", PACKAGE, BENCHMARKS]),
         Program::cargo(&["fmt", "--check", "--manifest-path", &manifest]),
         clippy.with(&denied),
     ]
