@@ -129,7 +129,7 @@ mod tests {
         let config = Config::new(Scenario::Inproc, &Wanted::default()).unwrap();
         let stage = Stage::new(Scenario::Inproc, config);
         let measures = Measures { rate: "settled", latency: "sent until handled" };
-        let latency = LatencyMicros::single(3_000);
+        let latency = LatencyMicros::single(1_000);
         let span = std::time::Duration::from_secs(1);
         let mut report = stage.report_elsewhere(stage.ledger.counts(), span, latency, measures);
         report.cpu_s = CpuSeconds { broker: None, load: None };
@@ -150,7 +150,7 @@ mod tests {
         let spread = Spread { median: 20.0, least: 10.0, most: 30.0 };
         let told = combined.rounds.unwrap();
         assert_eq!((told.count, told.rate_per_s), (3, Some(spread)));
-        assert_eq!(told.p50_us.map(|it| it.median), Some(3.0));
+        assert_eq!(told.p50_us.map(|it| it.median), Some(1.0));
         assert_eq!(combined.goals, [Goal::below("cost", Some(9.0), 10.0)]);
         assert!(combined.passed());
         let rows = combined.rows();
