@@ -18,7 +18,9 @@ from ._loop import begun, current
 from ._processes import Message, check_not_importing
 from ._spans import Span, maybe
 from ._speak import Sender, Speaks
+from ._stats import AgentStats, to_agent_stats
 from ._task import Task, at_work
+from ._watching import Watched
 from ._work import Handler, Work
 from .errors import ClosedError, DrainingError, InvalidError, LoopError, UsageError
 
@@ -60,7 +62,7 @@ class Agent(Sender):
     for another attempt. When its work is called off, an `async def` handler is cancelled.
 
     The leases of what it holds are kept alive outside of Python: a handler that blocks the event
-    loop keeps its work, though nothing else runs on the loop meanwhile.
+    loop keeps its work, though nothing else runs on the loop meanwhile, which is told in the log.
     """
 
     __slots__ = ("_card", "_handlers", "_life", "_skills", "id")
@@ -243,6 +245,16 @@ class Agent(Sender):
             return task._speaks()
         return life.native
 
+    def stats(self) -> AgentStats:
+        """What the agent has done since it was started, and is doing.
+
+        Raises:
+            ClosedError: It does not run.
+        """
+        if self._life is None:
+            raise ClosedError(f"agent '{self.id}' does not run, so that it has no figures")
+        return self._life.stats()
+
     async def start(self, target: str | Client) -> None:
         """Registers the agent and takes up work on the event loop that runs.
 
@@ -361,6 +373,7 @@ class _Life:
         self._owned = isinstance(target, str)
         self._handlers = list(handlers)
         self._work = Work(id, self._handlers)
+        self._watched = Watched(self._work)
         self._agent: _native.Agent | None = None
         self.over: asyncio.Future[BaseException | None]
 
@@ -369,6 +382,9 @@ class _Life:
         if self._agent is None:
             raise ClosedError("the agent has not started yet")
         return self._agent
+
+    def stats(self) -> AgentStats:
+        return to_agent_stats(self.native.stats(), self._watched.blocked)
 
     def is_handling(self, task: Task) -> bool:
         return task.is_of(self._work)
@@ -413,12 +429,14 @@ class _Life:
 
     def kill(self) -> None:
         """Ends it at once: what it holds goes back."""
+        self._watched.close()
         self._work.close()
         if self._agent is not None:
             self._agent.kill()
         self._loop.agents.pop(self._number, None)
 
     async def _leave(self) -> None:
+        self._watched.close()
         self._work.close()
         self._loop.agents.pop(self._number, None)
         if self._owned:
