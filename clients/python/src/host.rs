@@ -148,6 +148,31 @@ impl Host {
         Ok(())
     }
 
+    /// Puts the clocks of a broker forward by so many seconds.
+    fn skip(&self, py: Python<'_>, span: f64) -> PyResult<()> {
+        let span = seconds(py, span)?;
+        let runtime = runtime::get(py)?;
+        if let Some(broker) = &*self.broker {
+            py.detach(|| {
+                let _entered = runtime.enter();
+                broker.skip(span);
+            });
+        }
+        Ok(())
+    }
+
+    /// In how many seconds a broker has something to do by itself; `None` for never.
+    fn due_in(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let runtime = runtime::get(py)?;
+        let due = self.broker.as_ref().and_then(|broker| {
+            py.detach(|| {
+                let _entered = runtime.enter();
+                broker.due_in()
+            })
+        });
+        Ok(due.map(|span| span.as_secs_f64()))
+    }
+
     fn speak(
         &self,
         bridge: &Bridge,

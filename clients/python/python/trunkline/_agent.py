@@ -369,12 +369,15 @@ class _Life:
     def __init__(self, id: str, handlers: list[Handler], target: str | Client) -> None:  # noqa: A002
         self._loop: Loop = current()
         self._number = next_number()
-        self._client = connect(target) if isinstance(target, str) else target
+        self.client = connect(target) if isinstance(target, str) else target
         self._owned = isinstance(target, str)
-        self._handlers = list(handlers)
+        self._handlers = self.client._faulty(list(handlers))
         self._work = Work(id, self._handlers)
         self._watched = Watched(self._work)
         self._agent: _native.Agent | None = None
+        self._said: tuple[str, dict[str, Any]]
+        # Until there is another session in the place of one that was lost.
+        self._again: asyncio.Future[None] | None = None
         self.over: asyncio.Future[BaseException | None]
 
     @property
@@ -390,23 +393,50 @@ class _Life:
         return task.is_of(self._work)
 
     async def start(self, id: str, card: dict[str, Any]) -> None:  # noqa: A002
-        loop, described = self._loop, [handler.described() for handler in self._handlers]
-        host = self._client._speaks()
-        # Deliveries may come before the runtime has said that it has started.
-        loop.agents[self._number] = self._work
+        self._said = (id, card)
         try:
-            self._agent = await loop.wait(
-                begun(_native.Agent.start, loop.native, host, self._number, id, card, described)
-            )
+            await self._begin()
         except BaseException:
             await self._leave()
             raise
         self.over = asyncio.ensure_future(self._watch())
 
+    async def _begin(self) -> None:
+        loop, described = self._loop, [handler.described() for handler in self._handlers]
+        host = self.client._speaks()
+        # Deliveries may come before the runtime has said that it has started.
+        loop.agents[self._number] = self._work
+        self._agent = await loop.wait(
+            begun(_native.Agent.start, loop.native, host, self._number, *self._said, described)
+        )
+
+    async def lose(self) -> None:
+        """Goes on with another session, as if the one there was had been lost.
+
+        What it held comes again; its handlers go on, and what they come to counts no longer.
+        """
+        lost = self.native
+        # That their work is no longer theirs is not told to them.
+        self._loop.agents.pop(self._number, None)
+        self._number = next_number()
+        again = self._again = asyncio.get_running_loop().create_future()
+        lost.kill()
+        try:
+            await self._begin()
+        finally:
+            self._again = None
+            again.set_result(None)
+
     async def _watch(self) -> BaseException | None:
         """Waits for the end of the session; the loop's own end is one."""
         try:
-            return await self._loop.call(self.native.ended)
+            while True:
+                native = self.native
+                ended = await self._loop.call(native.ended)
+                if self._again is not None:
+                    await self._again
+                if native is self.native:
+                    return ended
         except asyncio.CancelledError:
             self.kill()
             raise
@@ -440,7 +470,7 @@ class _Life:
         self._work.close()
         self._loop.agents.pop(self._number, None)
         if self._owned:
-            await self._client.close()
+            await self.client.close()
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from ._work import Handler
+
 
 class Client(Asks, Operates, Sender):
     """A way to a broker, made by `connect`; a `Broker` is one as well.
@@ -40,6 +42,10 @@ class Client(Asks, Operates, Sender):
 
     def _speaks(self) -> _native.Host:
         return self._host
+
+    def _faulty(self, handlers: list[Handler]) -> list[Handler]:
+        """The handlers of an agent that is started here, as `trunkline.testing` has them run."""
+        return handlers
 
     @property
     def closed(self) -> bool:
