@@ -6,7 +6,7 @@ use crate::handler::PythonHandler;
 use crate::host::{self, Host};
 use crate::settings::{seconds, unknown};
 use crate::speaker::{self, Speaker};
-use crate::{errors, runtime};
+use crate::{errors, figures, runtime};
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
-use trunkline_agent::{AgentBuilder, Host as _, Profile, Session};
+use trunkline_agent::{AgentBuilder, AgentStats, Host as _, Profile, Session};
 use trunkline_types::Refusal;
 use trunkline_types::session::Subscription;
 
@@ -30,6 +30,7 @@ pub(crate) struct Agent {
 /// What there is of an agent while it runs.
 struct Line {
     session: Session,
+    stats: Box<dyn Fn() -> AgentStats + Send + Sync>,
     /// Tells it to finish what it holds and to leave.
     stop: Mutex<Option<oneshot::Sender<()>>>,
     ended: watch::Receiver<Option<Ended>>,
@@ -178,6 +179,11 @@ impl Agent {
         Ok(())
     }
 
+    /// What it has done and is doing.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        figures::agent(py, &(self.line.stats)())
+    }
+
     /// Waits until it has ended: `None` if it was stopped, else the refusal of its session.
     fn ended(&self, py: Python<'_>, bridge: &Bridge) -> PyResult<Py<PyAny>> {
         let mut ended = self.line.ended.clone();
@@ -198,6 +204,7 @@ impl Agent {
     /// Leads an agent to its end. Called within the runtime.
     fn lead(agent: trunkline_agent::Agent) -> Self {
         let session = agent.session().clone();
+        let stats = Box::new(agent.figures());
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = watch::channel(None);
         let life = tokio::spawn(async move {
@@ -220,7 +227,7 @@ impl Agent {
             end.send_replace(Some(how));
         });
         let (stop, life) = (Mutex::new(Some(stop)), life.abort_handle());
-        Self { line: Guarded::new(Line { session, stop, ended, life }) }
+        Self { line: Guarded::new(Line { session, stats, stop, ended, life }) }
     }
 }
 

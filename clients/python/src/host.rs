@@ -2,22 +2,22 @@
 
 use crate::bridge::{Bridge, Finish};
 use crate::fork::Guarded;
-use crate::settings::{parsed, seconds, text, unknown};
+use crate::settings::{parsed, seconds};
 use crate::speaker::{self, Speaker};
-use crate::streams::{Events, Updates};
-use crate::{errors, payload, runtime, values};
+use crate::streams::{Events, News, Updates};
+use crate::{asking, errors, operating, options, payload, runtime, tuning};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trunkline_agent::{Host as _, Session};
-use trunkline_broker::{Broker, BrokerConfig};
+use trunkline_broker::{Broker, BrokerConfig, OpenError};
 use trunkline_client::{Client, ClientConfig};
 use trunkline_types::session::{Connector, Subscription};
-use trunkline_types::{AgentFilter, MessageId, TaskFilter, TenantId, TopicPattern};
+use trunkline_types::{Destination, MessageId, Schedule, ScheduleName, TenantId, TopicPattern};
 
 /// See the module.
 #[pyclass(frozen, module = "trunkline._native")]
@@ -47,7 +47,7 @@ impl Host {
     }
 
     /// Starts a call over the session that all calls share.
-    fn ask<F, W>(&self, py: Python<'_>, bridge: &Bridge, what: F) -> PyResult<Py<PyAny>>
+    pub(crate) fn ask<F, W>(&self, py: Python<'_>, bridge: &Bridge, what: F) -> PyResult<Py<PyAny>>
     where
         F: FnOnce(Session) -> W + Send + 'static,
         W: Future<Output = Finish> + Send + 'static,
@@ -66,12 +66,16 @@ impl Host {
 impl Host {
     /// Opens a broker in this process, in memory or in a data directory.
     #[staticmethod]
-    fn broker(py: Python<'_>, data: Option<PathBuf>) -> PyResult<Self> {
+    fn broker(data: Option<PathBuf>, settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let py = settings.py();
         let runtime = runtime::get(py)?;
-        let config = data.map_or_else(BrokerConfig::ephemeral, BrokerConfig::durable);
+        let mut config = data.map_or_else(BrokerConfig::ephemeral, BrokerConfig::durable);
+        tuning::apply(&mut config, settings)?;
         let opened = py.detach(|| runtime.block_on(Broker::open(config)));
-        let broker =
-            opened.map_err(|error| errors::of_kind(py, "OpenError", &error.to_string()))?;
+        let broker = opened.map_err(|error| match error {
+            OpenError::Setting(_) => errors::invalid(py, error),
+            error => errors::of_kind(py, "OpenError", &error.to_string()),
+        })?;
         let connector: Arc<dyn Connector> = Arc::new(broker.clone());
         Ok(Self {
             connector: Guarded::new(connector),
@@ -144,6 +148,31 @@ impl Host {
         Ok(())
     }
 
+    /// Puts the clocks of a broker forward by so many seconds.
+    fn skip(&self, py: Python<'_>, span: f64) -> PyResult<()> {
+        let span = seconds(py, span)?;
+        let runtime = runtime::get(py)?;
+        if let Some(broker) = &*self.broker {
+            py.detach(|| {
+                let _entered = runtime.enter();
+                broker.skip(span);
+            });
+        }
+        Ok(())
+    }
+
+    /// In how many seconds a broker has something to do by itself; `None` for never.
+    fn due_in(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let runtime = runtime::get(py)?;
+        let due = self.broker.as_ref().and_then(|broker| {
+            py.detach(|| {
+                let _entered = runtime.enter();
+                broker.due_in()
+            })
+        });
+        Ok(due.map(|span| span.as_secs_f64()))
+    }
+
     fn speak(
         &self,
         bridge: &Bridge,
@@ -186,24 +215,59 @@ impl Host {
         })
     }
 
-    fn task(&self, py: Python<'_>, bridge: &Bridge, id: &str) -> PyResult<Py<PyAny>> {
-        let id: MessageId = parsed(py, id)?;
-        self.ask(py, bridge, move |session| async move {
-            speaker::done(session.task(id).await, |py, task| {
-                values::snapshot(py, &task)?.into_py_any(py)
-            })
+    /// What is listed or looked up; see [`asking`].
+    fn query(
+        &self,
+        bridge: &Bridge,
+        what: &str,
+        wanted: &Bound<'_, PyDict>,
+    ) -> PyResult<Py<PyAny>> {
+        asking::query(self, bridge, what, wanted)
+    }
+
+    /// What is changed, sent again or deleted; see [`operating`].
+    fn operate(
+        &self,
+        bridge: &Bridge,
+        what: &str,
+        name: &str,
+        said: &Bound<'_, PyDict>,
+    ) -> PyResult<Py<PyAny>> {
+        operating::operate(self, bridge, what, name, said)
+    }
+
+    /// Has something published whenever it is due, and says how the schedule stands.
+    #[allow(clippy::too_many_arguments, reason = "they are what Python says by position")]
+    fn set_schedule(
+        &self,
+        bridge: &Bridge,
+        name: &str,
+        cron: &str,
+        zone: &str,
+        to: &str,
+        data: &Bound<'_, PyBytes>,
+        content_type: &str,
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = data.py();
+        let name: ScheduleName = parsed(py, name)?;
+        let to: Destination = parsed(py, to)?;
+        let payload = payload::taken(data, content_type);
+        let publish = options::apply(self.open(py)?.send(to, payload), said)?.into_publish();
+        let (cron, zone) = (cron.into(), zone.into());
+        let schedule = Schedule { name, cron, zone, publish: Arc::new(publish) };
+        self.ask(py, bridge, |session| async move {
+            speaker::nothing(session.set_schedule(schedule).await)
         })
     }
 
-    fn tasks(
-        &self,
-        py: Python<'_>,
-        bridge: &Bridge,
-        wanted: &Bound<'_, PyDict>,
-    ) -> PyResult<Py<PyAny>> {
-        let filter = task_filter(wanted)?;
-        self.ask(py, bridge, |session| async move {
-            speaker::done(session.tasks(filter).await, |py, page| values::tasks(py, &page))
+    /// Follows the directory.
+    fn watch_agents(&self, bridge: &Bridge, wanted: &Bound<'_, PyDict>) -> PyResult<Py<PyAny>> {
+        let filter = asking::agent_filter(wanted)?;
+        self.ask(wanted.py(), bridge, |session| async move {
+            speaker::done(session.watch_agents(filter).await, |py, news| {
+                News::new(news).into_py_any(py)
+            })
         })
     }
 
@@ -255,28 +319,6 @@ impl Host {
             speaker::nothing(session.continue_task(id, payload).await)
         })
     }
-
-    /// Agents by skill and from the one after `after`, and the cursor for more.
-    fn agents(
-        &self,
-        py: Python<'_>,
-        bridge: &Bridge,
-        skill: Option<&str>,
-        after: Option<&str>,
-    ) -> PyResult<Py<PyAny>> {
-        let filter = AgentFilter {
-            skill: skill.map(|skill| parsed(py, skill)).transpose()?,
-            after: after.map(|after| parsed(py, after)).transpose()?,
-            ..AgentFilter::default()
-        };
-        self.ask(py, bridge, |session| async move {
-            speaker::done(session.agents(filter).await, |py, page| {
-                let agents = page.agents.iter().map(|agent| values::agent(py, agent));
-                let agents = agents.collect::<PyResult<Vec<_>>>()?;
-                (agents, page.next.map(|next| next.to_string())).into_py_any(py)
-            })
-        })
-    }
 }
 
 /// A subscription to some events of topics.
@@ -297,25 +339,4 @@ pub(crate) fn subscription(
         subscription = subscription.group(parsed(py, group)?);
     }
     Ok(if drop_oldest { subscription.drop_oldest() } else { subscription })
-}
-
-fn task_filter(wanted: &Bound<'_, PyDict>) -> PyResult<TaskFilter> {
-    let mut filter = TaskFilter::default();
-    for (name, value) in wanted.iter() {
-        match name.cast::<PyString>()?.to_cow()?.as_ref() {
-            "states" => {
-                for state in value.try_iter()? {
-                    filter.states.push(text(&state?)?);
-                }
-            }
-            "skill" => filter.skill = Some(text(&value)?),
-            "agent" => filter.agent = Some(text(&value)?),
-            "context" => filter.context_id = Some(text(&value)?),
-            "root" => filter.root_id = Some(text(&value)?),
-            "before" => filter.before = Some(text(&value)?),
-            "limit" => filter.limit = value.extract()?,
-            name => return Err(unknown(wanted.py(), name)),
-        }
-    }
-    Ok(filter)
 }

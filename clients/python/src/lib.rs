@@ -7,19 +7,24 @@
 //! `python/trunkline`. Read `bridge` first, then `host` and `agent`.
 
 mod agent;
+mod asking;
 mod batch;
 mod bridge;
 mod delivery;
 mod errors;
+mod figures;
 mod fork;
 mod handler;
 mod host;
+mod listed;
+mod operating;
 mod options;
 mod payload;
 mod runtime;
 mod settings;
 mod speaker;
 mod streams;
+mod tuning;
 mod values;
 mod wake;
 
@@ -38,6 +43,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<delivery::Delivery>()?;
     module.add_class::<streams::Events>()?;
     module.add_class::<streams::Updates>()?;
+    module.add_class::<streams::News>()?;
     module.add_function(wrap_pyfunction!(fork::forked, module)?)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))
 }

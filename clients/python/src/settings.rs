@@ -6,6 +6,7 @@ use pyo3::types::PyString;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
+use trunkline_types::WallTime;
 
 /// The most seconds that a span may have, about 3,000 years.
 const LONGEST: f64 = 1e11;
@@ -38,6 +39,13 @@ pub(crate) fn seconds(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
     }
     let message = format!("a span of {seconds} s is out of range, which is 0 to {LONGEST:e} s");
     Err(errors::invalid(py, message))
+}
+
+/// A moment from its seconds since the Unix epoch.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the span was checked")]
+pub(crate) fn moment(value: &Bound<'_, PyAny>) -> PyResult<WallTime> {
+    let since = span(value)?;
+    Ok(WallTime((since.as_secs_f64() * 1000.0).round() as u64))
 }
 
 /// A setting that this module does not know.

@@ -74,7 +74,11 @@ impl Speaker<'_> {
                 bridge.start(py, async move { accepted(send.await) })
             }
             _ => {
-                let message = options::apply(self.tell(to, payload), said)?;
+                let kind = options::taken(said, "kind")?;
+                let mut message = options::apply(self.tell(to, payload), said)?;
+                if let Some(kind) = kind {
+                    message = message.kind(settings::text(&kind)?);
+                }
                 bridge.start(py, async move { accepted(message.await) })
             }
         }

@@ -1,13 +1,15 @@
-//! What comes one by one: the events of a subscription, and what happens to a task.
+//! What comes one by one: the events of a subscription, what happens to a task, and who comes and
+//! goes.
 
 use crate::bridge::{Bridge, Finish};
 use crate::fork::Guarded;
 use crate::{errors, runtime, values};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
-use trunkline_agent::TaskUpdates;
+use trunkline_agent::{AgentWatch, TaskUpdates};
 use trunkline_types::Refusal;
 
 /// Most events that are handed over at once.
@@ -114,6 +116,35 @@ impl Updates {
                 None => Ok(py.None()),
                 Some(Ok(update)) => values::update(py, &update),
                 Some(Err(refusal)) => Err(errors::refused(py, &refusal)),
+            }) as Finish
+        })
+    }
+}
+
+/// Who is there, and what changes about them.
+#[pyclass(frozen, module = "trunkline._native")]
+pub(crate) struct News {
+    /// As for [`Events`].
+    news: Guarded<Arc<Mutex<AgentWatch>>>,
+}
+
+impl News {
+    pub(crate) fn new(news: AgentWatch) -> Self {
+        Self { news: Guarded::new(Arc::new(Mutex::new(news))) }
+    }
+}
+
+#[pymethods]
+impl News {
+    /// The next news with the number of their snapshot; `None` when no more come.
+    fn next(&self, py: Python<'_>, bridge: &Bridge) -> PyResult<Py<PyAny>> {
+        let news = Arc::clone(&self.news);
+        let Ok(mut watch) = news.try_lock_owned() else { return Err(taken(py)) };
+        bridge.start(py, async move {
+            let Some(news) = watch.next().await else { return ended(watch.ended()) };
+            let snapshot = watch.snapshot();
+            Box::new(move |py: Python<'_>| {
+                (news.event.as_str(), snapshot, values::agent(py, &news.agent)?).into_py_any(py)
             }) as Finish
         })
     }

@@ -1,13 +1,13 @@
 //! What the broker says, as tuples and dictionaries that the package makes its own types of.
 
-use crate::{errors, payload};
+use crate::{errors, listed, payload};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use trunkline_agent::{Acceptance, BatchOutcome, Event, Reply};
 use trunkline_types::{
-    AgentInfo, Envelope, Gathered, GatheredPart, TaskEvent, TaskEventBody, TaskPage, TaskSnapshot,
-    TaskUpdate, WallTime,
+    AgentInfo, BreakerInfo, Envelope, Gathered, GatheredPart, TaskEvent, TaskEventBody,
+    TaskSnapshot, TaskUpdate, WallTime,
 };
 
 /// Seconds since the Unix epoch.
@@ -89,8 +89,10 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, task: &TaskSnapshot) -> PyResult<Bo
     said.set_item("agent", task.agent.as_ref().map(trunkline_types::AgentId::as_str))?;
     said.set_item("source", task.source.as_ref().map(trunkline_types::AgentId::as_str))?;
     said.set_item("context", task.context_id.as_ref().map(trunkline_types::ContextId::as_str))?;
+    said.set_item("causation", task.causation_id.map(|cause| cause.to_string()))?;
     said.set_item("root", task.root_id.map(|root| root.to_string()))?;
     said.set_item("attempts", task.attempts)?;
+    said.set_item("notes", listed::notes(py, &task.notes)?)?;
     let progress = task.progress.as_ref().map(|it| (it.percent, it.text.as_str()));
     said.set_item("progress", progress)?;
     let result = task.result.as_ref().map(|result| payload::given(py, result)).transpose()?;
@@ -98,13 +100,8 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, task: &TaskSnapshot) -> PyResult<Bo
     said.set_item("last_event", task.last_event)?;
     said.set_item("created_at", seconds(task.created_at))?;
     said.set_item("updated_at", seconds(task.updated_at))?;
+    said.set_item("history", listed::history(py, &task.history)?)?;
     Ok(said)
-}
-
-/// Tasks, and the cursor for more.
-pub(crate) fn tasks(py: Python<'_>, page: &TaskPage) -> PyResult<Py<PyAny>> {
-    let tasks = page.tasks.iter().map(|task| snapshot(py, task)).collect::<PyResult<Vec<_>>>()?;
-    (tasks, page.next.map(|next| next.to_string())).into_py_any(py)
 }
 
 /// An agent of the directory, by the names of its fields.
@@ -132,6 +129,17 @@ pub(crate) fn agent<'py>(py: Python<'py>, agent: &AgentInfo) -> PyResult<Bound<'
     said.set_item("sessions", agent.sessions)?;
     said.set_item("in_flight", agent.in_flight)?;
     said.set_item("waiting", agent.waiting)?;
+    said.set_item("owner", agent.owner.as_str())?;
+    said.set_item("credit", agent.credit)?;
+    said.set_item("registered_at", seconds(agent.registered_at))?;
+    said.set_item("weight", agent.control.weight)?;
+    said.set_item("draining", agent.control.draining)?;
+    said.set_item("healthy", agent.control.healthy)?;
+    let breakers = agent.breakers.iter().map(|breaker| {
+        let BreakerInfo { inbox, state, failures, open_for_ms } = breaker;
+        (inbox.to_string(), state.as_str(), *failures, seconds(WallTime(*open_for_ms)))
+    });
+    said.set_item("breakers", breakers.collect::<Vec<_>>())?;
     Ok(said)
 }
 

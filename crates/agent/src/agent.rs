@@ -165,6 +165,12 @@ impl Agent {
         self.pool().stats()
     }
 
+    /// As [`Agent::stats`], for who does not have the agent: also while it stops, and once it has.
+    pub fn figures(&self) -> impl Fn() -> AgentStats + Send + Sync + 'static {
+        let core = Arc::clone(self.session.core());
+        move || core.pool.as_ref().map(Pool::stats).unwrap_or_default()
+    }
+
     /// Waits until the session has ended, and says why. An agent that is told to leave finishes
     /// what it holds first; the code is then [`RefusalCode::Draining`].
     pub async fn ended(&self) -> Refusal {

@@ -83,14 +83,14 @@ impl Broker {
         let opened = runtime.spawn_blocking(move || open::open(config)).await;
         let Opened { core, log, payloads, index, filters, settings } =
             opened.map_err(|error| OpenError::Start(error.to_string()))??;
-        let clock = core.clock;
+        let clock = core.clock.clone();
         let base = log.as_ref().map_or(Sequence(0), |(_, base)| *base);
         let partition = Partition::new(core, filters, base, runtime.clone());
         let lists = index.as_ref().map(|index| index.lists.clone());
         let mut feed = None;
         if let Some((log, _)) = log {
             let retention = retention(&settings.engine.lock());
-            let index = start_index(index, &partition, clock, retention);
+            let index = start_index(index, &partition, clock.clone(), retention);
             feed = index.as_ref().map(|index| index.feed().clone());
             let target = Arc::downgrade(&partition);
             let on_progress = move |progress| {
@@ -152,6 +152,31 @@ impl Broker {
         let command = Command::Configure(Box::new(config));
         self.handle.partition.bring(Input::Command(command));
         Ok(kept)
+    }
+
+    /// Puts the broker's clocks forward, as if so much time had passed: what was to come meanwhile
+    /// comes now. For tests of what takes long.
+    ///
+    /// A deadline that is overshot by more than [`EngineConfig::absence_tolerance`] looks as if the
+    /// broker had been away, which keeps leases alive; go by [`Broker::due_in`] to meet each.
+    pub fn skip(&self, span: Duration) {
+        let partition = &self.handle.partition;
+        partition.look(|core| core.clock.skip(span));
+        partition.alarm.look();
+        partition.bring(Input::Tick);
+    }
+
+    /// How long until something comes due by itself, such as a retry, the end of a time to live or
+    /// of a lease, or a schedule; `None` if nothing will. There may turn out to be nothing to do
+    /// then.
+    pub fn due_in(&self) -> Option<Duration> {
+        self.handle.partition.look(|core| {
+            let (now, deadline) = (core.clock.now(), core.engine.deadline());
+            let mono =
+                deadline.mono.map(|at| Duration::from_nanos(at.0.saturating_sub(now.mono.0)));
+            let wall = deadline.wall.map(|at| at.since(now.wall));
+            mono.into_iter().chain(wall).min()
+        })
     }
 
     /// What a draining broker answers to new sessions and new work, with a hint when to try again.

@@ -49,3 +49,9 @@ impl BrokerConfig {
         Self { store: Store::Directory(path.into()), ..Self::ephemeral() }
     }
 }
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self::ephemeral()
+    }
+}

@@ -25,7 +25,7 @@ mod open;
 mod partition;
 mod port;
 mod read_back;
-mod settings;
+pub mod settings;
 mod sync;
 mod timer;
 mod told;

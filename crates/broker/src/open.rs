@@ -64,7 +64,7 @@ pub(crate) fn open(config: BrokerConfig) -> Result<Opened, OpenError> {
             (config.key_index, config.task_index) = (None, None);
             (config.letter_index, config.payloads) = (None, None);
             let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
-            let mut core = new_core(Engine::new(config), clock, &settings, &filters);
+            let mut core = new_core(Engine::new(config), clock.clone(), &settings, &filters);
             let mut out = Output::default();
             core.engine.start(clock.now(), &mut out);
             core.begin(out);
@@ -83,9 +83,9 @@ fn open_log(
     filters: Arc<FilterTable>,
 ) -> Result<Opened, OpenError> {
     let Replayed { engine, mut log, recovery, left_out, looked_up, mut index } =
-        replay(storage, index, &mut config, &log_config, clock)?;
+        replay(storage, index, &mut config, &log_config, &clock)?;
     let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
-    let mut core = new_core(engine, clock, &settings, &filters);
+    let mut core = new_core(engine, clock.clone(), &settings, &filters);
     let mut batch = settings.log.batch();
     let mut out = Output::default();
     core.engine.start(clock.now(), &mut out);
@@ -147,7 +147,7 @@ fn replay(
     index: Option<Index>,
     config: &mut EngineConfig,
     log_config: &LogConfig,
-    clock: Clock,
+    clock: &Clock,
 ) -> Result<Replayed, OpenError> {
     let mut again = index;
     loop {

@@ -157,6 +157,6 @@ fn turn(core: &mut Core, dirty: &mut Vec<Arc<Port>>) -> Option<Mono> {
 
 impl Drop for Partition {
     fn drop(&mut self) {
-        self.alarm.end();
+        self.alarm.look();
     }
 }

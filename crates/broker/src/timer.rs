@@ -30,8 +30,8 @@ impl Alarm {
         }
     }
 
-    /// Lets the alarm's task see that its partition is gone.
-    pub(crate) fn end(&self) {
+    /// Lets the alarm's task see that its partition is gone, or that the clock was put forward.
+    pub(crate) fn look(&self) {
         self.earlier.notify_one();
     }
 }

@@ -19,5 +19,6 @@ mod power;
 mod reconfigure;
 mod rules;
 mod sessions;
+mod skipping;
 mod spill;
 mod storage;

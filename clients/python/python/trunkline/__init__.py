@@ -7,17 +7,41 @@ from . import errors
 from ._agent import Agent
 from ._client import Broker, Client, connect
 from ._ends import AuthRequired, DeadLetter, Fail, HandlerEnd, InputRequired, Reject, Retry
+from ._listed import (
+    AttemptNote,
+    ContextInfo,
+    CopyInfo,
+    DeadLetterInfo,
+    History,
+    HistoryMessage,
+    MessageInfo,
+    ScheduleInfo,
+)
 from ._native import VERSION as __version__
 from ._payload import MessagePack, Payload
 from ._processes import Message
+from ._settings import BrokerSettings, LimitSettings, LogSettings
 from ._speak import SendOptions
-from ._streams import Subscription, Watch
+from ._stats import (
+    AgentStats,
+    Counters,
+    Gauges,
+    InboxEffective,
+    InboxInfo,
+    InboxStats,
+    LogStats,
+    Stats,
+    WorkerStats,
+)
+from ._streams import AgentWatch, Subscription, Watch
 from ._task import Task, current_task
 from ._values import (
     Acceptance,
     AgentInfo,
+    AgentNews,
     ArtifactUpdate,
     BatchOutcome,
+    BreakerInfo,
     Event,
     GapUpdate,
     Gathered,
@@ -35,19 +59,39 @@ __all__ = [
     "Acceptance",
     "Agent",
     "AgentInfo",
+    "AgentNews",
+    "AgentStats",
+    "AgentWatch",
     "ArtifactUpdate",
+    "AttemptNote",
     "AuthRequired",
     "BatchOutcome",
+    "BreakerInfo",
     "Broker",
+    "BrokerSettings",
     "Client",
+    "ContextInfo",
+    "CopyInfo",
+    "Counters",
     "DeadLetter",
+    "DeadLetterInfo",
     "Event",
     "Fail",
     "GapUpdate",
     "Gathered",
+    "Gauges",
     "HandlerEnd",
+    "History",
+    "HistoryMessage",
+    "InboxEffective",
+    "InboxInfo",
+    "InboxStats",
     "InputRequired",
+    "LimitSettings",
+    "LogSettings",
+    "LogStats",
     "Message",
+    "MessageInfo",
     "MessagePack",
     "MessageUpdate",
     "Payload",
@@ -55,7 +99,9 @@ __all__ = [
     "Reject",
     "Reply",
     "Retry",
+    "ScheduleInfo",
     "SendOptions",
+    "Stats",
     "StatusUpdate",
     "Subscription",
     "Task",
@@ -64,6 +110,7 @@ __all__ = [
     "TrunklineError",
     "Update",
     "Watch",
+    "WorkerStats",
     "__version__",
     "connect",
     "current_task",

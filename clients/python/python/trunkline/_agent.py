@@ -18,7 +18,9 @@ from ._loop import begun, current
 from ._processes import Message, check_not_importing
 from ._spans import Span, maybe
 from ._speak import Sender, Speaks
+from ._stats import AgentStats, to_agent_stats
 from ._task import Task, at_work
+from ._watching import Watched
 from ._work import Handler, Work
 from .errors import ClosedError, DrainingError, InvalidError, LoopError, UsageError
 
@@ -63,7 +65,7 @@ class Agent(Sender):
     for another attempt. When its work is called off, an `async def` handler is cancelled.
 
     The leases of what it holds are kept alive outside of Python: a handler that blocks the event
-    loop keeps its work, though nothing else runs on the loop meanwhile.
+    loop keeps its work, though nothing else runs on the loop meanwhile, which is told in the log.
     """
 
     __slots__ = ("_card", "_handlers", "_life", "_skills", "id")
@@ -292,6 +294,16 @@ class Agent(Sender):
             return task._speaks()
         return life.native
 
+    def stats(self) -> AgentStats:
+        """What the agent has done since it was started, and is doing.
+
+        Raises:
+            ClosedError: It does not run.
+        """
+        if self._life is None:
+            raise ClosedError(f"agent '{self.id}' does not run, so that it has no figures")
+        return self._life.stats()
+
     async def start(self, target: str | Client) -> None:
         """Registers the agent and takes up work on the event loop that runs.
 
@@ -419,11 +431,15 @@ class _Life:
     def __init__(self, id: str, handlers: list[Handler], target: str | Client) -> None:  # noqa: A002
         self._loop: Loop = current()
         self._number = next_number()
-        self._client = connect(target) if isinstance(target, str) else target
+        self.client = connect(target) if isinstance(target, str) else target
         self._owned = isinstance(target, str)
-        self._handlers = list(handlers)
+        self._handlers = self.client._faulty(list(handlers))
         self._work = Work(id, self._handlers)
+        self._watched = Watched(self._work)
         self._agent: _native.Agent | None = None
+        self._said: tuple[str, dict[str, Any]]
+        # Until there is another session in the place of one that was lost.
+        self._again: asyncio.Future[None] | None = None
         self.over: asyncio.Future[BaseException | None]
 
     @property
@@ -432,29 +448,57 @@ class _Life:
             raise ClosedError("the agent has not started yet")
         return self._agent
 
+    def stats(self) -> AgentStats:
+        return to_agent_stats(self.native.stats(), self._watched.blocked)
+
     def is_handling(self, task: Task) -> bool:
         return task.is_of(self._work)
 
     async def start(self, id: str, card: dict[str, Any]) -> None:  # noqa: A002
-        loop = self._loop
-        host = self._client._speaks()
-        # Deliveries may come before the runtime has said that it has started.
-        loop.agents[self._number] = self._work
+        self._said = (id, card)
         try:
-            self._agent = await loop.wait(
-                begun(
-                    _native.Agent.start, loop.native, host, self._number, id, card, self._handlers
-                )
-            )
+            await self._begin()
         except BaseException:
             await self._leave()
             raise
         self.over = asyncio.ensure_future(self._watch())
 
+    async def _begin(self) -> None:
+        loop = self._loop
+        host = self.client._speaks()
+        # Deliveries may come before the runtime has said that it has started.
+        loop.agents[self._number] = self._work
+        self._agent = await loop.wait(
+            begun(_native.Agent.start, loop.native, host, self._number, *self._said, self._handlers)
+        )
+
+    async def lose(self) -> None:
+        """Goes on with another session, as if the one there was had been lost.
+
+        What it held comes again; its handlers go on, and what they come to counts no longer.
+        """
+        lost = self.native
+        # That their work is no longer theirs is not told to them.
+        self._loop.agents.pop(self._number, None)
+        self._number = next_number()
+        again = self._again = asyncio.get_running_loop().create_future()
+        lost.kill()
+        try:
+            await self._begin()
+        finally:
+            self._again = None
+            again.set_result(None)
+
     async def _watch(self) -> BaseException | None:
         """Waits for the end of the session; the loop's own end is one."""
         try:
-            return await self._loop.call(self.native.ended)
+            while True:
+                native = self.native
+                ended = await self._loop.call(native.ended)
+                if self._again is not None:
+                    await self._again
+                if native is self.native:
+                    return ended
         except asyncio.CancelledError:
             self.kill()
             raise
@@ -477,16 +521,18 @@ class _Life:
 
     def kill(self) -> None:
         """Ends it at once: what it holds goes back."""
+        self._watched.close()
         self._work.close()
         if self._agent is not None:
             self._agent.kill()
         self._loop.agents.pop(self._number, None)
 
     async def _leave(self) -> None:
+        self._watched.close()
         self._work.close()
         self._loop.agents.pop(self._number, None)
         if self._owned:
-            await self._client.close()
+            await self.client.close()
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

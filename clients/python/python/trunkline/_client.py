@@ -8,22 +8,25 @@ import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _native
+from ._asking import Asks
 from ._loop import begun, current
+from ._operating import Operates
 from ._payload import to_payload
+from ._settings import BrokerSettings, LimitSettings, LogSettings, plain
 from ._spans import Span, seconds
 from ._speak import Sender
 from ._streams import Subscription, Watch
-from ._values import AgentInfo, Reply, TaskInfo, TaskState, to_task
-from .errors import InvalidError
+from ._values import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from ._work import Handler
 
 
-class Client(Sender):
+class Client(Asks, Operates, Sender):
     """A way to a broker, made by `connect`; a `Broker` is one as well.
 
     It may be used by any number of coroutines and event loops. Nothing is dialled before the first
@@ -39,6 +42,10 @@ class Client(Sender):
 
     def _speaks(self) -> _native.Host:
         return self._host
+
+    def _faulty(self, handlers: list[Handler]) -> list[Handler]:
+        """The handlers of an agent that is started here, as `trunkline.testing` has them run."""
+        return handlers
 
     @property
     def closed(self) -> bool:
@@ -82,56 +89,6 @@ class Client(Sender):
         """
         return Subscription(self._host, pattern, filter, group, drop_oldest)
 
-    async def task(self, id: str) -> TaskInfo:  # noqa: A002
-        """A task as it stands.
-
-        Raises:
-            NotFoundError: There is none of this id.
-        """
-        return to_task(await current().call(self._host.task, id))
-
-    async def tasks(
-        self,
-        *,
-        states: Iterable[TaskState] | None = None,
-        skill: str | None = None,
-        agent: str | None = None,
-        context: str | None = None,
-        root: str | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[TaskInfo]:
-        """Tasks, newest first. What is set narrows the list.
-
-        Args:
-            states: Only tasks in one of these states.
-            skill: Only tasks sent to this skill.
-            agent: Only tasks sent to this agent, or held by it now or last.
-            context: Only tasks of this conversation.
-            root: Only this task and its descendants.
-            limit: At most so many.
-        """
-        if limit is not None and limit < 1:
-            raise InvalidError(f"limit is {limit}, the least is 1")
-        wanted: dict[str, Any] = {
-            "states": None if states is None else list(states),
-            "skill": skill,
-            "agent": agent,
-            "context": context,
-            "root": root,
-        }
-        wanted = {name: value for name, value in wanted.items() if value is not None}
-        left = limit
-        while True:
-            wanted["limit"] = 100 if left is None else min(left, 100)
-            tasks, following = await current().call(self._host.tasks, wanted)
-            for task in tasks:
-                yield to_task(task)
-            if left is not None:
-                left -= len(tasks)
-            if following is None or left == 0:
-                return
-            wanted["before"] = following
-
     async def wait(self, id: str) -> Reply:  # noqa: A002
         """Waits for the result of a task that was sent earlier, by whomever.
 
@@ -172,20 +129,6 @@ class Client(Sender):
         """
         await current().call(self._host.continue_task, id, *to_payload(payload))
 
-    async def agents(self, *, skill: str | None = None) -> AsyncIterator[AgentInfo]:
-        """The agents of the directory in the order of their ids.
-
-        Args:
-            skill: Only agents that offer it.
-        """
-        after = None
-        while True:
-            agents, after = await current().call(self._host.agents, skill, after)
-            for agent in agents:
-                yield AgentInfo(**agent)
-            if after is None:
-                return
-
 
 class Broker(Client):
     """The whole broker in this process: no server, no socket.
@@ -197,19 +140,39 @@ class Broker(Client):
 
     __slots__ = ()
 
-    def __init__(self, data: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        *,
+        limits: LimitSettings | None = None,
+        log: LogSettings | None = None,
+        **settings: Unpack[BrokerSettings],
+    ) -> None:
         """Opens the broker.
+
+        Its settings have the names, the ranges and the meaning of the configuration file, so that
+        one that `tomllib` has read goes in as `Broker(**file["broker"], limits=file["limits"])`.
 
         Recovering what a large directory holds takes a while; within an event loop
         `await asyncio.to_thread(Broker, data)` does it elsewhere.
 
         Args:
             data: The data directory; `None` for a broker in memory.
+            limits: The section `limits`: bounds on what may be sent.
+            log: The section `log`.
+            **settings: The section `broker`, such as `lease="1m"` or `breaker_failures=0`.
 
         Raises:
+            InvalidError: There is no such setting, or it is out of its range.
             OpenError: The directory is in use, damaged, or of a newer version.
         """
-        super().__init__(begun(_native.Host.broker, None if data is None else os.fspath(data)))
+        sections = {
+            "broker": plain(settings),
+            "limits": plain(limits or {}),
+            "log": plain(log or {}),
+        }
+        place = None if data is None else os.fspath(data)
+        super().__init__(begun(_native.Host.broker, place, sections))
         _open.add(self)
 
     async def close(self, grace: Span = 10.0) -> None:

@@ -1,14 +1,17 @@
-"""Spans of time: seconds, a `timedelta`, or a text such as `1h30m`."""
+"""Spans of time: seconds, a `timedelta`, or a text such as `1h30m`. Moments."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from .errors import InvalidError
 
 Span: TypeAlias = "float | timedelta | str"
+
+Moment: TypeAlias = "float | datetime"
+"""Seconds since the Unix epoch, or a `datetime`: one without a zone is of the local one."""
 
 _MOST = 1e11
 """The most seconds of a span, about 3,000 years."""
@@ -38,3 +41,8 @@ def seconds(span: Span) -> float:
 def maybe(span: Span | None) -> float | None:
     """The seconds of a span that may be left out."""
     return None if span is None else seconds(span)
+
+
+def moment(at: Moment | None) -> float | None:
+    """The seconds since the Unix epoch of a moment that may be left out."""
+    return at.timestamp() if isinstance(at, datetime) else at

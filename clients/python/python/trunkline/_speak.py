@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from . import _tracing
 from ._loop import begun, current
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from typing_extensions import Unpack
+
+
+MessageKind: TypeAlias = Literal[
+    "event", "broadcast", "context-share", "status", "error", "response"
+]
+"""What a one-way message is."""
 
 
 class SendOptions(TypedDict, total=False):
@@ -261,20 +267,29 @@ class Sender:
         return await self.tell(f"topic:{topic}", payload, **options)
 
     async def tell(
-        self, to: str, payload: Any = None, **options: Unpack[SendOptions]
+        self,
+        to: str,
+        payload: Any = None,
+        *,
+        kind: MessageKind | None = None,
+        **options: Unpack[SendOptions],
     ) -> Acceptance:
         """Sends a one-way message: no task, no reply, ephemeral unless the options say otherwise.
 
         Args:
             to: `agent:ID`, `skill:NAME`, `agents:ID,ID`, `topic:A.B.C` or `all`.
             payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
+            kind: What kind of message it is, `event` by default. A `response` needs `correlation`.
             **options: See `SendOptions`.
 
         Raises:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        accepted = self._said("tell", to, payload, said(options))
+        told = said(options)
+        if kind is not None:
+            told = {**(told or {}), "kind": kind}
+        accepted = self._said("tell", to, payload, told)
         return Acceptance(
             *(await current().wait(accepted) if accepted.__class__ is int else accepted)
         )

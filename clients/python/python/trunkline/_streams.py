@@ -1,11 +1,11 @@
-"""What comes one by one: the events of a subscription, and what happens to a task."""
+"""What comes one by one: events, what happens to a task, and who comes and goes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ._loop import current
-from ._values import Event, Update, to_update
+from ._values import AgentNews, Event, Update, to_agent, to_update
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -102,3 +102,33 @@ class Watch:
         if update is None:
             raise StopAsyncIteration
         return to_update(update)
+
+
+class AgentWatch:
+    """Who is there, and then what changes, as an async iterator; see `Client.watch_agents`.
+
+    One that falls more than 1,024 news behind gets only the latest of each agent.
+    """
+
+    __slots__ = ("_host", "_news", "_wanted")
+
+    def __init__(self, host: _native.Host, wanted: dict[str, Any]) -> None:
+        """Called by `Client.watch_agents`."""
+        self._host = host
+        self._wanted = wanted
+        self._news: _native.News | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AgentNews:
+        news = self._news
+        if news is None:
+            news = await current().call(self._host.watch_agents, self._wanted)
+            self._news = news
+        assert news is not None
+        told = await current().call(news.next)
+        if told is None:
+            raise StopAsyncIteration
+        event, snapshot, agent = told
+        return AgentNews(event, snapshot, to_agent(agent))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ._listed import AttemptNote, History, to_history
 from ._payload import Payload
 
 if TYPE_CHECKING:
@@ -112,10 +113,14 @@ class TaskInfo:
     """The agent that sent it; `None` for a client that is no agent."""
     context: str | None
     """The conversation that it belongs to."""
+    causation: str | None
+    """What was being handled when it was made."""
     root: str | None
     """The first ancestor in the chain of tasks that made it."""
     attempts: int
     """How many attempts were begun."""
+    notes: list[AttemptNote]
+    """What became of the attempts that did not succeed, latest last; at most the last 16."""
     progress: tuple[int, str] | None
     """How far it is, from 0 to 100, and a text for people."""
     result: Payload | None
@@ -126,6 +131,8 @@ class TaskInfo:
     """When it was accepted, in seconds since the Unix epoch."""
     updated_at: float
     """When its state changed last, in seconds since the Unix epoch."""
+    history: History
+    """Its latest messages, as far as they were asked for."""
 
     @property
     def ended(self) -> bool:
@@ -163,6 +170,47 @@ class AgentInfo:
     """How many deliveries its sessions hold."""
     waiting: int
     """How many messages wait in its own inbox."""
+    owner: str
+    """The principal that registered it."""
+    credit: int
+    """How many deliveries its sessions are willing to hold."""
+    registered_at: float
+    """When it registered first, in seconds since the Unix epoch."""
+    weight: int
+    """Its share where routing is `weighted`."""
+    draining: bool
+    """Whether it was told to take no new work."""
+    healthy: bool
+    """Whether it is fit for work, as far as was said by `set_agent`."""
+    breakers: list[BreakerInfo]
+    """Its circuit breakers that are not closed or have counted failures."""
+
+
+@dataclass(slots=True)
+class BreakerInfo:
+    """The circuit breaker between an agent and one of its inboxes."""
+
+    inbox: str
+    """Which inbox."""
+    state: Literal["closed", "open", "half-open"]
+    """Where it is."""
+    failures: int
+    """How many failures in a row it has counted within its window."""
+    open_for: float
+    """For how many seconds it stays open; 0 when it is not open."""
+
+
+@dataclass(slots=True)
+class AgentNews:
+    """What happened to an agent of the directory."""
+
+    event: Literal["present", "joined", "changed", "left", "gone"]
+    """What happened; those who were there before come first, as `present`."""
+    snapshot: int
+    """1, and one more whenever the connection was lost and who is there was told anew. Who is not
+    among those is no longer there, although nothing was said of it."""
+    agent: AgentInfo
+    """The agent after that."""
 
 
 @dataclass(slots=True)
@@ -256,4 +304,12 @@ def to_task(said: dict[str, Any]) -> TaskInfo:
     result = said["result"]
     if result is not None:
         said["result"] = Payload(*result)
+    said["notes"] = [AttemptNote(*note) for note in said["notes"]]
+    said["history"] = to_history(said["history"])
     return TaskInfo(**said)
+
+
+def to_agent(said: dict[str, Any]) -> AgentInfo:
+    """An agent from what the runtime said."""
+    said["breakers"] = [BreakerInfo(*breaker) for breaker in said["breakers"]]
+    return AgentInfo(**said)

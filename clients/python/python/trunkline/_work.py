@@ -101,6 +101,10 @@ class Work:
         if not running.done():
             self._jobs[job] = running
 
+    def is_busy(self) -> bool:
+        """Whether anything is being handled."""
+        return bool(self._jobs)
+
     def is_handler(self, running: asyncio.Task[Any] | None) -> bool:
         """Whether a handler runs as this task of the event loop."""
         return running is not None and running in self._jobs.values()

@@ -106,7 +106,7 @@ pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), CliError
     let mut reload = Reload::new(args.config.clone(), flags, settings.clone())?;
     descriptors::raise_for(settings.server.max_connections);
     let drain_grace = settings.server.drain_grace;
-    let payload_bytes = settings.engine.limits.payload_bytes;
+    let payload_bytes = settings.broker.engine.limits.payload_bytes;
     let bound = Server::bind(ServerConfig { payload_bytes, ..settings.server.clone() })
         .map_err(|error| CliError::with_remedy(Exit::CannotServe, error))?;
     let address = bound.local_addr();
@@ -182,7 +182,7 @@ async fn open(
         }
         Some(path) => Store::Directory(path),
     };
-    let config = BrokerConfig { store, engine: settings.engine.clone(), log: settings.log.clone() };
+    let config = BrokerConfig { store, ..settings.broker.clone() };
     Broker::open(config).await.map_err(|error| cannot_open(&error))
 }
 

@@ -55,7 +55,7 @@ impl Reload {
         let Reloaded { settings, changed, restart } = reloaded;
         if !changed.is_empty() {
             // The table knows what the broker keeps, so that there is nothing left to tell of.
-            broker.reconfigure(settings.engine.clone()).map_err(CliError::usage)?;
+            broker.reconfigure(settings.broker.engine.clone()).map_err(CliError::usage)?;
             self.settings = settings;
         }
         for change in &changed {

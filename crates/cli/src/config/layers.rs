@@ -46,7 +46,7 @@ pub(crate) struct Loaded {
 /// One setting as it is in force.
 pub(crate) struct Entry {
     /// Which setting.
-    pub(crate) setting: &'static Setting,
+    pub(crate) setting: Setting,
     /// Its value in a form that can be given back.
     pub(crate) value: String,
     /// Where the value comes from.
@@ -123,7 +123,7 @@ fn own(variables: impl Iterator<Item = (String, String)>) -> BTreeMap<String, St
     variables.filter(is_own).collect()
 }
 
-fn variable_setting(variable: &str) -> Result<&'static Setting, CliError> {
+fn variable_setting(variable: &str) -> Result<Setting, CliError> {
     let setting = table::all().find(|setting| setting.variable() == variable);
     setting.ok_or_else(|| unknown_variable(variable))
 }
@@ -134,7 +134,7 @@ impl Loaded {
         table::all().map(|setting| {
             let origin = self.origins.get(&setting.name());
             let origin = origin.map_or("default", String::as_str).to_owned();
-            Entry { setting, value: setting.slot.show(&self.settings), origin }
+            Entry { setting, value: setting.show(&self.settings), origin }
         })
     }
 
@@ -156,7 +156,7 @@ impl Loaded {
         })?;
         let mut mistakes = Vec::new();
         for (section, value) in &table {
-            if !table::all().any(|setting| setting.section == section) {
+            if !table::all().any(|setting| setting.section() == section) {
                 mistakes.push(unknown(&place, "section", section, &sections()));
                 continue;
             }
@@ -175,7 +175,6 @@ impl Loaded {
     fn set_value(&mut self, name: String, value: &Value, place: &str) -> Result<(), CliError> {
         let setting = find(&name).ok_or_else(|| unknown_key(place, &name))?;
         setting
-            .slot
             .set_value(&mut self.settings, value)
             .map_err(|error| CliError::usage(format!("{place}: {name} {error}")))?;
         self.origins.insert(name, place.to_owned());
@@ -202,7 +201,6 @@ impl Loaded {
     ) -> Result<(), CliError> {
         let setting = find(name).ok_or_else(|| unknown_key(place, name))?;
         setting
-            .slot
             .set_text(&mut self.settings, value)
             .map_err(|error| CliError::usage(format!("{place}: {name} {error}")))?;
         self.origins.insert(name.to_owned(), origin);
@@ -210,12 +208,12 @@ impl Loaded {
     }
 }
 
-fn find(name: &str) -> Option<&'static Setting> {
+fn find(name: &str) -> Option<Setting> {
     table::all().find(|setting| setting.name() == name)
 }
 
 fn sections() -> Vec<String> {
-    let mut sections: Vec<_> = table::all().map(|setting| setting.section.to_owned()).collect();
+    let mut sections: Vec<_> = table::all().map(|setting| setting.section().to_owned()).collect();
     sections.dedup();
     sections
 }
@@ -305,7 +303,7 @@ mod tests {
             ("OTHER__KEY", "1"),
         ])
         .unwrap();
-        assert_eq!(loaded.settings.engine.lease.as_secs(), 60);
+        assert_eq!(loaded.settings.broker.engine.lease.as_secs(), 60);
         let entry = |name| loaded.entries().find(|entry| entry.setting.name() == name).unwrap();
         let lease = entry("broker.lease");
         assert_eq!((&*lease.value, &*lease.origin), ("1m", "environment TRUNKLINE_BROKER__LEASE"));

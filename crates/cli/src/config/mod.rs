@@ -7,7 +7,6 @@
 mod layers;
 mod reload;
 mod settings;
-mod slot;
 mod table;
 
 pub(crate) use layers::{Entry, Loaded, Override, check_environment};

@@ -24,13 +24,13 @@ impl Settings {
         let mut settings = self.clone();
         let (mut changed, mut restart) = (Vec::new(), Vec::new());
         for setting in table::all() {
-            let (old, new) = (setting.slot.show(self), setting.slot.show(wanted));
+            let (old, new) = (setting.show(self), setting.show(wanted));
             if old == new {
                 continue;
             }
             let told = format!("{} from {old} to {new}", setting.name());
             if setting.reloads() {
-                setting.slot.set_text(&mut settings, &new)?;
+                setting.set_text(&mut settings, &new)?;
                 changed.push(told);
             } else {
                 restart.push(told);
@@ -50,13 +50,13 @@ mod tests {
     fn what_can_change_changes_and_the_rest_is_named() {
         let running = Settings::default();
         let mut wanted = Settings::default();
-        wanted.engine.lease = Duration::from_secs(10);
-        wanted.log.free_segments = 5;
+        wanted.broker.engine.lease = Duration::from_secs(10);
+        wanted.broker.log.free_segments = 5;
         let reloaded = running.reloaded(&wanted).unwrap();
         assert_eq!(reloaded.changed, ["broker.lease from 30s to 10s"]);
         assert_eq!(reloaded.restart, ["log.free_segments from 2 to 5"]);
-        assert_eq!(reloaded.settings.engine.lease, Duration::from_secs(10));
-        assert_eq!(reloaded.settings.log.free_segments, 2);
+        assert_eq!(reloaded.settings.broker.engine.lease, Duration::from_secs(10));
+        assert_eq!(reloaded.settings.broker.log.free_segments, 2);
     }
 
     #[test]
@@ -64,7 +64,7 @@ mod tests {
         let mut running = Settings::default();
         running.server.max_frame_bytes = 2 << 20;
         let mut wanted = Settings::default();
-        wanted.engine.limits.payload_bytes = 4 << 20;
+        wanted.broker.engine.limits.payload_bytes = 4 << 20;
         let text = running.reloaded(&wanted).unwrap_err();
         assert!(text.contains("server.max_frame_bytes is 2MiB"), "{text}");
     }

@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::output::units::exact_size;
 use std::env;
 use std::path::{Path, PathBuf};
-use trunkline_broker::{EngineConfig, LogConfig};
+use trunkline_broker::BrokerConfig;
 use trunkline_server::ServerConfig;
 
 /// What the headers of a protocol or a record may add to the largest envelope, in bytes.
@@ -17,10 +17,8 @@ const SEGMENT_REST: u64 = 12 << 10;
 pub(crate) struct Settings {
     /// The edges.
     pub(crate) server: ServerConfig,
-    /// The engine, with the limits.
-    pub(crate) engine: EngineConfig,
-    /// The log.
-    pub(crate) log: LogConfig,
+    /// The broker. Where it keeps its work follows from the two below.
+    pub(crate) broker: BrokerConfig,
     /// The data directory, if one was named.
     pub(crate) data: Option<PathBuf>,
     /// Whether everything is kept in memory.
@@ -39,7 +37,7 @@ impl Settings {
 
     /// Checks what no setting can say for itself.
     pub(super) fn check(&self) -> Result<(), String> {
-        let Self { server, engine, log, .. } = self;
+        let Self { server, broker: BrokerConfig { engine, log, .. }, .. } = self;
         // What the broker itself would refuse, before it is started.
         trunkline_broker::check(engine, log).map_err(|error| error.to_string())?;
         let limits = &engine.limits;

@@ -20,6 +20,8 @@ from .config import BrokerConfiguration
 from .directory import Directory
 from .messages import AgentIdentity, AgentMessage, MessageMetadata, MessagePriority, MessageType
 from .pool import Place, Pool, at_work
+from .room import Room
+from .said import answer_of, topic_of
 from .stats import Counters, batches, worker_pool
 
 if TYPE_CHECKING:
@@ -27,10 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trunkline.compat")
 
-_ROOM = 1.0
-"""How many seconds a sender waits for room in a full queue."""
-_STEP = 128
-"""How much room there has to be in a large queue until those who wait for it go on."""
 _LETTERS = 10_000
 """Most dead letters that are kept; the oldest go first."""
 _MARGIN = 0.002
@@ -77,11 +75,7 @@ class AgentMessageBroker(Directory):
         self._orders = itertools.count()
         self._open: set[Parcel] = set()
         """What was accepted and has not ended."""
-        self._waiting = 0
-        """How much of it has not begun."""
-        self._warned = False
-        self._for_room: list[asyncio.Future[None]] = []
-        self._step = max(1, min(_STEP, settings.max_queue_size // 8))
+        self._room = Room(settings)
         self._drained: asyncio.Future[None] | None = None
         self._pending: dict[str, Asked] = {}
         self._since: float | None = None
@@ -250,8 +244,8 @@ class AgentMessageBroker(Directory):
             "registered_agents": len(self._agents),
             "subscriptions_active": sum(len(agents) for agents in self._topics.values()),
             "topics": len(self._topics),
-            "queue_size": self._waiting,
-            "queue_utilization": self._waiting / self.config.max_queue_size,
+            "queue_size": self._room.waiting,
+            "queue_utilization": self._room.waiting / self.config.max_queue_size,
             "pending_requests": len(self._pending),
             "dead_letters": len(self._letters),
             "dead_letter_queue_size": len(self._letters),
@@ -324,7 +318,7 @@ class AgentMessageBroker(Directory):
     def _to(self, message: AgentMessage) -> list[str]:
         if message.recipients:
             return [recipient.agent_id for recipient in message.recipients]
-        if message.is_event() and (topic := _topic(message.payload)) is not None:
+        if message.is_event() and (topic := topic_of(message.payload)) is not None:
             return sorted(self.get_subscribers(topic))
         return list(self._agents)
 
@@ -336,9 +330,9 @@ class AgentMessageBroker(Directory):
         carrier = self._carried()
         to = self._to(message)
         number = len(to)
-        if self._waiting + number > self.config.max_queue_size:
+        if not self._room.is_there_for(number):
             async with self._lent():
-                if not await self._room(number):
+                if not await self._room.wait_for(number):
                     return self._refuse(message, _FULL)
             if not self._may_speak(message):
                 return self._refuse(message, _STOPPED)
@@ -362,45 +356,14 @@ class AgentMessageBroker(Directory):
         self._letters.append((message, reason))
         return False
 
-    async def _room(self, number: int) -> bool:
-        """Waits until the queue has room for so many."""
-        most = self.config.max_queue_size
-        if number > most:
-            return False
-        loop = asyncio.get_running_loop()
-        end = loop.time() + _ROOM
-        while self._waiting + number > most:
-            room: asyncio.Future[None] = loop.create_future()
-            self._for_room.append(room)
-            await asyncio.wait({room}, timeout=max(end - loop.time(), 0))
-            if not room.done():
-                room.cancel()
-                return self._waiting + number <= most
-        return True
-
     def _take(self, parcel: Parcel) -> None:
         self._open.add(parcel)
-        self._waiting += 1
-        share = self._waiting / self.config.max_queue_size
-        if share >= self.config.queue_warning_threshold and not self._warned:
-            self._warned = True
-            log.warning(
-                "%d messages wait, of %d that may", self._waiting, self.config.max_queue_size
-            )
+        self._room.take()
 
     def _begin(self, parcel: Parcel) -> None:
         """It waits no longer."""
         parcel.begun = True
-        self._waiting -= 1
-        config = self.config
-        if self._warned and self._waiting < config.queue_warning_threshold * config.max_queue_size:
-            self._warned = False
-        # Woken for each, senders would send one by one, each as a bundle of its own.
-        if self._for_room and config.max_queue_size - self._waiting >= self._step:
-            rooms, self._for_room = self._for_room, []
-            for room in rooms:
-                if not room.done():
-                    room.set_result(None)
+        self._room.leave()
 
     async def _deliver(self, parcel: Parcel) -> bool:
         """Handles a message, and tells whether that went well."""
@@ -417,7 +380,7 @@ class AgentMessageBroker(Directory):
             result = handler(parcel.message)
             if inspect.isawaitable(result):
                 result = await result
-            answer = _answer(parcel.message, identity, result)
+            answer = answer_of(parcel.message, identity, result)
         except Exception as error:
             log.warning("the handler of '%s' failed", parcel.to, exc_info=error)
             self._failed(parcel, error)
@@ -481,23 +444,3 @@ class AgentMessageBroker(Directory):
             self._carrier.end(parcel)
         if not self._open and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
-
-
-def _topic(payload: object) -> str | None:
-    """The topic that the payload of an event names."""
-    topic: object = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return topic if isinstance(topic, str) else None
-
-
-def _answer(message: AgentMessage, agent: AgentIdentity, result: Any) -> AgentMessage | None:
-    """What a handler that returned this answers; empty answers are some as well."""
-    if not message.is_request() or result is None:
-        return None
-    if isinstance(result, AgentMessage):
-        return result
-    if isinstance(result, dict):
-        return message.create_response(agent, result)  # pyright: ignore[reportUnknownArgumentType]
-    raise InvalidError(
-        f"the handler of '{agent.agent_id}' returned a {type(result).__name__}; return a dict, or "
-        "None if the answer comes later"
-    )

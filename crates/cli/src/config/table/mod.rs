@@ -1,129 +1,117 @@
-//! Every setting, once: its name, its range, its place, what it does and when it takes effect.
+//! Every setting: those of the edges and of where work is kept, and those that the broker itself
+//! knows.
 //!
-//! One file for each section. A setting that does nothing has no place here, and what the crates
-//! below decide for themselves (the partition, the seeds) is not to be set.
+//! One file for each section of our own. A setting that does nothing has no place here.
 
-mod broker;
-mod limits;
-mod log;
+mod place;
 mod server;
+mod value;
 
 use super::settings::Settings;
-use super::slot::Slot;
-use std::time::Duration;
+use trunkline_broker::BrokerConfig;
+use trunkline_broker::settings::{self, Takes};
 
-/// A setting by its section and key.
-pub(crate) struct Setting {
-    /// The table of the file that it is in.
-    pub(super) section: &'static str,
-    /// Its name there.
-    pub(super) key: &'static str,
-    /// What it is and where it goes.
-    pub(super) slot: Slot,
-    /// When a changed value takes effect.
-    pub(super) takes: Takes,
-    /// What it does, in half a sentence.
-    pub(super) doc: &'static str,
+/// A setting that the broker does not know.
+type Own = settings::Setting<Settings>;
+
+/// A setting, by who knows it.
+#[derive(Clone, Copy)]
+pub(crate) enum Setting {
+    /// Of the edges, or of where work is kept.
+    Own(&'static Own),
+    /// Of the broker.
+    Broker(&'static settings::Setting<BrokerConfig>),
 }
 
-/// When a changed value takes effect.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Takes {
-    /// When the configuration is read again.
-    Reload,
-    /// When the broker is started again.
-    Restart,
-}
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-const SECOND: u64 = 1_000;
-const HOUR: u64 = 3_600 * SECOND;
-const DAY: u64 = 24 * HOUR;
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-/// As many of anything as can be counted on.
-const BILLION: u64 = 1_000_000_000;
-
-macro_rules! span {
-    ($section:literal, $key:literal, $($field:ident).+, $least:expr, $most:expr, $takes:ident,
-     $doc:literal) => {
-        Setting {
-            section: $section,
-            key: $key,
-            slot: Slot::Span {
-                get: |settings| settings.$($field).+,
-                set: |settings, span| settings.$($field).+ = span,
-                least: ms($least),
-                most: ms($most),
-            },
-            takes: Takes::$takes,
-            doc: $doc,
+/// What both kinds of settings say of themselves.
+macro_rules! either {
+    ($setting:expr, $it:ident => $what:expr) => {
+        match $setting {
+            Setting::Own($it) => $what,
+            Setting::Broker($it) => $what,
         }
     };
 }
-use span;
-
-macro_rules! number {
-    ($kind:ident, $section:literal, $key:literal, $($field:ident).+, $least:expr, $most:expr,
-     $takes:ident, $doc:literal) => {
-        Setting {
-            section: $section,
-            key: $key,
-            slot: Slot::$kind {
-                get: |settings| u64::try_from(settings.$($field).+).unwrap_or(u64::MAX),
-                // The range keeps the number within what the field can hold.
-                set: |settings, number| {
-                    settings.$($field).+ = number.try_into().unwrap_or(settings.$($field).+);
-                },
-                least: $least,
-                most: $most,
-            },
-            takes: Takes::$takes,
-            doc: $doc,
-        }
-    };
-}
-use number;
 
 /// All settings, by section and in the order in which they are shown.
-pub(super) fn all() -> impl Iterator<Item = &'static Setting> + Clone {
-    let sections = [server::SETTINGS, broker::SETTINGS, log::SETTINGS, limits::SETTINGS];
-    sections.into_iter().flatten()
+pub(super) fn all() -> impl Iterator<Item = Setting> + Clone {
+    let own = [server::SETTINGS, place::SETTINGS].into_iter().flatten().map(Setting::Own);
+    own.chain(settings::all().map(Setting::Broker))
 }
 
 impl Setting {
+    /// The table of the file that it is in.
+    pub(super) fn section(self) -> &'static str {
+        either!(self, it => it.section)
+    }
+
+    /// Its name there.
+    pub(super) fn key(self) -> &'static str {
+        either!(self, it => it.key)
+    }
+
     /// The name with its section, as messages have it.
-    pub(crate) fn name(&self) -> String {
-        format!("{}.{}", self.section, self.key)
+    pub(crate) fn name(self) -> String {
+        either!(self, it => it.name())
     }
 
     /// The variable of the environment that sets it.
-    pub(super) fn variable(&self) -> String {
-        format!("TRUNKLINE_{}__{}", self.section, self.key).to_ascii_uppercase()
+    pub(super) fn variable(self) -> String {
+        format!("TRUNKLINE_{}__{}", self.section(), self.key()).to_ascii_uppercase()
     }
 
     /// What it can be.
-    pub(crate) fn range(&self) -> String {
-        self.slot.range()
+    pub(crate) fn range(self) -> String {
+        either!(self, it => it.slot.range())
     }
 
     /// What it is when nobody sets it.
-    pub(crate) fn default(&self) -> String {
-        self.slot.show(&Settings::default())
+    pub(crate) fn default(self) -> String {
+        self.show(&Settings::default())
     }
 
     /// What it does.
-    pub(crate) fn doc(&self) -> &'static str {
-        self.doc
+    pub(crate) fn doc(self) -> &'static str {
+        either!(self, it => it.doc)
     }
 
     /// Whether a changed value takes effect when the configuration is read again.
-    pub(crate) fn reloads(&self) -> bool {
-        self.takes == Takes::Reload
+    pub(crate) fn reloads(self) -> bool {
+        either!(self, it => it.takes) == Takes::Reload
+    }
+
+    /// Its value in a form that can be given back.
+    pub(super) fn show(self, settings: &Settings) -> String {
+        match self {
+            Self::Own(it) => it.slot.show(settings),
+            Self::Broker(it) => it.slot.show(&settings.broker),
+        }
+    }
+
+    /// Sets it from a text: a flag's or an environment variable's.
+    ///
+    /// # Errors
+    /// What is wrong, as the rest of a sentence that begins with the name of the setting.
+    pub(super) fn set_text(self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        match self {
+            Self::Own(it) => it.slot.set_text(settings, text),
+            Self::Broker(it) => it.slot.set_text(&mut settings.broker, text),
+        }
+    }
+
+    /// Sets it from a value of a file.
+    ///
+    /// # Errors
+    /// As [`Setting::set_text`].
+    pub(super) fn set_value(
+        self,
+        settings: &mut Settings,
+        value: &toml::Value,
+    ) -> Result<(), String> {
+        match self {
+            Self::Own(it) => value::set(&it.slot, settings, value),
+            Self::Broker(it) => value::set(&it.slot, &mut settings.broker, value),
+        }
     }
 }
 

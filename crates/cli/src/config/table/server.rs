@@ -1,8 +1,9 @@
 //! The settings of the edges. They are read once, when the port is bound.
 
-use super::{DAY, GIB, HOUR, KIB, MIB, Setting, Takes, ms, number, span};
-use crate::config::slot::Slot;
+use super::Own;
 use std::path::Path;
+use trunkline_broker::settings::{DAY, GIB, HOUR, KIB, MIB, Slot, Takes};
+use trunkline_broker::{number_setting as number, span_setting as span};
 use trunkline_server::SigningKey;
 use trunkline_types::NameError;
 
@@ -15,8 +16,8 @@ fn none() -> String {
 
 /// The section `server`.
 #[rustfmt::skip]
-pub(super) const SETTINGS: &[Setting] = &[
-    Setting {
+pub(super) const SETTINGS: &[Own] = &[
+    Own {
         section: "server",
         key: "listen",
         slot: Slot::Text {
@@ -32,7 +33,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "where to listen",
     },
-    Setting {
+    Own {
         section: "server",
         key: "insecure",
         slot: Slot::Flag {
@@ -56,7 +57,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "most bytes that wait for a client that does not read, until its stream is ended"),
     span!("server", "hello_deadline", server.hello_deadline, 100, HOUR, Restart,
         "how long a client may take to introduce itself"),
-    Setting {
+    Own {
         section: "server",
         key: "a2a",
         slot: Slot::Flag {
@@ -66,7 +67,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "serve clients of Agent2Agent",
     },
-    Setting {
+    Own {
         section: "server",
         key: "a2a_agent",
         slot: Slot::Text {
@@ -85,7 +86,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "the agent that A2A clients find at the root; without one the broker, which routes by skill",
     },
-    Setting {
+    Own {
         section: "server",
         key: "a2a_url",
         slot: Slot::Text {
@@ -104,7 +105,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "where A2A clients reach the broker, as agent cards say it; without it the host they named",
     },
-    Setting {
+    Own {
         section: "server",
         key: "a2a_03",
         slot: Slot::Flag {
@@ -114,7 +115,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "serve clients of A2A 0.3 too, which is what those speak that say no version",
     },
-    Setting {
+    Own {
         section: "server",
         key: "a2a_signing_key",
         slot: Slot::Text {
@@ -134,7 +135,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "the key that agent cards are signed with; /.well-known/jwks.json has the public one",
     },
-    Setting {
+    Own {
         section: "server",
         key: "a2a_push_allow",
         slot: Slot::Text {
@@ -162,7 +163,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "how long a webhook of A2A may take to answer"),
     number!(Count, "server", "a2a_push_attempts", server.a2a_push_attempts, 1, 1_000, Restart,
         "how often a webhook of A2A is called for one event until that is a dead letter"),
-    Setting {
+    Own {
         section: "server",
         key: "a2a_proxy_allow",
         slot: Slot::Text {
@@ -186,7 +187,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         takes: Takes::Restart,
         doc: "what agents elsewhere may lead to besides public addresses, such as agents.internal,10.0.0.0/8",
     },
-    Setting {
+    Own {
         section: "server",
         key: "a2a_proxy_private",
         slot: Slot::Text {

@@ -4,15 +4,17 @@ use super::*;
 use crate::config::Settings;
 use crate::output::units::exact_span;
 use std::fmt::Write;
+use std::path::Path;
+use trunkline_broker::settings::Slot;
 
 #[test]
 fn every_default_is_within_its_range_and_can_be_given_back() {
     for setting in all().filter(|setting| setting.name() != "broker.data") {
         let mut settings = Settings::default();
-        let shown = setting.slot.show(&settings);
-        let set = setting.slot.set_text(&mut settings, &shown);
+        let shown = setting.show(&settings);
+        let set = setting.set_text(&mut settings, &shown);
         assert_eq!(set, Ok(()), "{}", setting.name());
-        assert_eq!(setting.slot.show(&settings), shown, "{}", setting.name());
+        assert_eq!(setting.show(&settings), shown, "{}", setting.name());
     }
 }
 
@@ -35,7 +37,7 @@ fn every_field_of_a_config_can_be_set_or_is_decided_elsewhere() {
         "payloads",
         "clean_step_bytes",
     ];
-    let Settings { server, engine, log, .. } = Settings::default();
+    let Settings { server, broker: BrokerConfig { engine, log, .. }, .. } = Settings::default();
     let limits = engine.limits.clone();
     for text in [
         format!("{server:#?}"),
@@ -46,7 +48,7 @@ fn every_field_of_a_config_can_be_set_or_is_decided_elsewhere() {
         let fields = text.lines().filter_map(|line| line.strip_prefix("    "));
         let fields = fields.filter_map(|line| line.split_once(": ")).map(|(name, _)| name);
         for field in fields.filter(|name| !name.starts_with(' ')) {
-            let known = all().any(|setting| setting.key == field);
+            let known = all().any(|setting| setting.key() == field);
             assert!(known || elsewhere.contains(&field), "'{field}' cannot be set");
         }
     }
@@ -58,6 +60,31 @@ MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
 -----END PRIVATE KEY-----
 ";
 
+/// A value of a setting that is not its default.
+fn another<S: Default>(slot: &Slot<S>, name: &str, default: &str, key: &Path) -> String {
+    match (slot, name) {
+        (Slot::Span { least, .. }, _) => exact_span(*least),
+        (Slot::Size { least, most, .. } | Slot::Count { least, most, .. }, _) => {
+            if default == least.to_string() { most } else { least }.to_string()
+        }
+        (Slot::Flag { get, .. }, _) => (!get(&S::default())).to_string(),
+        (Slot::Text { .. }, "a2a_agent") => "helper".into(),
+        (Slot::Text { .. }, "a2a_url") => "https://host".into(),
+        (Slot::Text { .. }, "a2a_push_allow" | "a2a_proxy_allow") => {
+            "hooks.internal,10.0.0.0/8".into()
+        }
+        (Slot::Text { .. }, "a2a_proxy_private") => "never".into(),
+        // It is read at once, so that what is wrong with it is said at the start.
+        (Slot::Text { .. }, "a2a_signing_key") => key.to_str().unwrap().into(),
+        (Slot::Text { .. }, "listen") => "127.0.0.1:1".into(),
+        (Slot::Text { .. }, "max_run") => "1h".into(),
+        (Slot::Text { .. }, "priority_weights") => "1:1:1:255".into(),
+        (Slot::Text { .. }, "routing") => "random".into(),
+        (Slot::Text { .. }, "when_full") => "wait".into(),
+        (Slot::Text { .. }, _) => "/somewhere".into(),
+    }
+}
+
 #[test]
 fn every_setting_changes_its_own_value_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -65,33 +92,12 @@ fn every_setting_changes_its_own_value_and_no_other() {
     std::fs::write(&key, KEY).unwrap();
     for setting in all() {
         let mut settings = Settings::default();
-        let text = match (&setting.slot, setting.key) {
-            (Slot::Span { least, .. }, _) => exact_span(*least),
-            (Slot::Size { least, most, .. } | Slot::Count { least, most, .. }, _) => {
-                let is_default = setting.default() == least.to_string();
-                if is_default { most } else { least }.to_string()
-            }
-            (Slot::Flag { get, .. }, _) => (!get(&settings)).to_string(),
-            (Slot::Text { .. }, "a2a_agent") => "helper".into(),
-            (Slot::Text { .. }, "a2a_url") => "https://host".into(),
-            (Slot::Text { .. }, "a2a_push_allow" | "a2a_proxy_allow") => {
-                "hooks.internal,10.0.0.0/8".into()
-            }
-            (Slot::Text { .. }, "a2a_proxy_private") => "never".into(),
-            // It is read at once, so that what is wrong with it is said at the start.
-            (Slot::Text { .. }, "a2a_signing_key") => key.to_str().unwrap().into(),
-            (Slot::Text { .. }, "listen") => "127.0.0.1:1".into(),
-            (Slot::Text { .. }, "max_run") => "1h".into(),
-            (Slot::Text { .. }, "priority_weights") => "1:1:1:255".into(),
-            (Slot::Text { .. }, "routing") => "random".into(),
-            (Slot::Text { .. }, "when_full") => "wait".into(),
-            (Slot::Text { .. }, _) => "/somewhere".into(),
-        };
-        setting.slot.set_text(&mut settings, &text).unwrap();
+        let text = either!(setting, it => another(&it.slot, it.key, &setting.default(), &key));
+        setting.set_text(&mut settings, &text).unwrap();
         let changed: Vec<_> = all()
-            .filter(|other| other.slot.show(&settings) != other.slot.show(&Settings::default()))
+            .filter(|other| other.show(&settings) != other.show(&Settings::default()))
             // Without a directory there is none to show.
-            .filter(|other| setting.key != "ephemeral" || other.key == "ephemeral")
+            .filter(|other| setting.key() != "ephemeral" || other.key() == "ephemeral")
             .map(Setting::name)
             .collect();
         assert_eq!(changed, [setting.name()]);
@@ -102,7 +108,7 @@ fn every_setting_changes_its_own_value_and_no_other() {
 fn texts_with_rules_of_their_own_are_refused_with_what_would_be_right() {
     let refused = |name: &str, text: &str| {
         let setting = all().find(|setting| setting.name() == name).unwrap();
-        setting.slot.set_text(&mut Settings::default(), text).unwrap_err()
+        setting.set_text(&mut Settings::default(), text).unwrap_err()
     };
     for text in ["1:2:4", "1:2:4:0", "1:2:4:256", "1:2:4:x", ""] {
         assert!(refused("broker.priority_weights", text).contains("1:2:4:8"), "{text}");

@@ -1,11 +1,13 @@
 //! The settings of the log. They are read once, when it is opened.
 
-use super::{GIB, HOUR, KIB, SECOND, Setting, Takes, ms, number, span};
-use crate::config::slot::Slot;
+use super::{GIB, HOUR, KIB, SECOND};
+use crate::BrokerConfig;
+use crate::settings::Setting;
+use crate::{number_setting as number, span_setting as span};
 
 /// The section `log`.
 #[rustfmt::skip]
-pub(super) const SETTINGS: &[Setting] = &[
+pub(super) const SETTINGS: &[Setting<BrokerConfig>] = &[
     number!(Size, "log", "segment_bytes", log.segment_bytes, 64 * KIB, GIB, Restart,
         "length of a new segment file"),
     number!(Size, "log", "max_body_bytes", log.max_body_bytes, KIB, GIB, Restart,

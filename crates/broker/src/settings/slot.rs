@@ -1,37 +1,31 @@
-//! One setting: its kind, its range, and how a text or a TOML value becomes it.
+//! A setting by itself: its kind, its range, and how a text becomes it.
 
-use super::settings::Settings;
-use crate::output::units::{exact_size, exact_span, parse_size, parse_span, shown};
+use super::units::{exact_size, exact_span, parse_size, parse_span, shown};
 use std::time::Duration;
-use toml::Value;
 
-/// A setting by its kind, with its place in the [`Settings`].
-pub(super) enum Slot {
+/// A setting of some `S` by its kind, with its place there.
+#[allow(missing_docs, reason = "`get` and `set` reach the place, `least` and `most` are the range")]
+pub enum Slot<S> {
     /// A span of time.
-    Span {
-        get: fn(&Settings) -> Duration,
-        set: fn(&mut Settings, Duration),
-        least: Duration,
-        most: Duration,
-    },
+    Span { get: fn(&S) -> Duration, set: fn(&mut S, Duration), least: Duration, most: Duration },
     /// A number of bytes.
-    Size { get: fn(&Settings) -> u64, set: fn(&mut Settings, u64), least: u64, most: u64 },
+    Size { get: fn(&S) -> u64, set: fn(&mut S, u64), least: u64, most: u64 },
     /// A number of anything else.
-    Count { get: fn(&Settings) -> u64, set: fn(&mut Settings, u64), least: u64, most: u64 },
+    Count { get: fn(&S) -> u64, set: fn(&mut S, u64), least: u64, most: u64 },
     /// Yes or no.
-    Flag { get: fn(&Settings) -> bool, set: fn(&mut Settings, bool) },
+    Flag { get: fn(&S) -> bool, set: fn(&mut S, bool) },
     /// A text with rules of its own.
     Text {
-        get: fn(&Settings) -> String,
-        set: fn(&mut Settings, &str) -> Result<(), String>,
+        get: fn(&S) -> String,
+        set: fn(&mut S, &str) -> Result<(), String>,
         /// What it can be, for people.
         range: &'static str,
     },
 }
 
-impl Slot {
+impl<S> Slot<S> {
     /// The value in a form that can be given back.
-    pub(super) fn show(&self, settings: &Settings) -> String {
+    pub fn show(&self, settings: &S) -> String {
         match self {
             Self::Span { get, .. } => exact_span(get(settings)),
             Self::Size { get, .. } => exact_size(get(settings)),
@@ -42,7 +36,7 @@ impl Slot {
     }
 
     /// What the value can be, for people.
-    pub(super) fn range(&self) -> String {
+    pub fn range(&self) -> String {
         match self {
             Self::Span { least, most, .. } => {
                 format!("{} to {}", exact_span(*least), exact_span(*most))
@@ -60,7 +54,7 @@ impl Slot {
     ///
     /// # Errors
     /// What is wrong, as the rest of a sentence that begins with the name of the setting.
-    pub(super) fn set_text(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+    pub fn set_text(&self, settings: &mut S, text: &str) -> Result<(), String> {
         match self {
             Self::Span { set, least, most, .. } => {
                 let span = parse_span(text).map_err(|error| self.wrong(&error))?;
@@ -101,42 +95,13 @@ impl Slot {
         Ok(())
     }
 
-    /// Sets the value from a file.
-    ///
-    /// # Errors
-    /// As [`Slot::set_text`].
-    pub(super) fn set_value(&self, settings: &mut Settings, value: &Value) -> Result<(), String> {
-        match (self, value) {
-            (_, Value::String(text)) => self.set_text(settings, text),
-            (Self::Count { .. } | Self::Size { .. }, Value::Integer(number)) => {
-                self.set_text(settings, &number.to_string()).map_err(|error| {
-                    // A negative number is out of range, whatever the text's rules say.
-                    if *number < 0 {
-                        format!("is {number}, the range is {}", self.range())
-                    } else {
-                        error
-                    }
-                })
-            }
-            (Self::Flag { .. }, Value::Boolean(flag)) => self.set_text(settings, &flag.to_string()),
-            (Self::Flag { .. }, _) => {
-                Err(format!("is {}, it must be {}", shown(&value.to_string()), self.kind()))
-            }
-            _ => Err(format!(
-                "is {}, it must be {}; the range is {}",
-                shown(&value.to_string()),
-                self.kind(),
-                self.range()
-            )),
-        }
-    }
-
     /// What is wrong with a text that cannot be read, with the range.
     fn wrong(&self, error: &str) -> String {
         format!("is wrong: {error}; the range is {}", self.range())
     }
 
-    fn kind(&self) -> &'static str {
+    /// What a value has to be, for people.
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Span { .. } => "a time span such as \"30s\"",
             Self::Size { .. } => "a size such as \"64MiB\" or a number of bytes",
@@ -144,6 +109,12 @@ impl Slot {
             Self::Flag { .. } => "true or false",
             Self::Text { .. } => "a text",
         }
+    }
+}
+
+impl<S> std::fmt::Debug for Slot<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} within {}", self.kind(), self.range())
     }
 }
 

@@ -1,11 +1,13 @@
 //! The bounds on what a client may send.
 
-use super::{DAY, KIB, MIB, SECOND, Setting, Takes, ms, number, span};
-use crate::config::slot::Slot;
+use super::{DAY, KIB, MIB, SECOND};
+use crate::BrokerConfig;
+use crate::settings::Setting;
+use crate::{number_setting as number, span_setting as span};
 
 /// The section `limits`.
 #[rustfmt::skip]
-pub(super) const SETTINGS: &[Setting] = &[
+pub(super) const SETTINGS: &[Setting<BrokerConfig>] = &[
     number!(Size, "limits", "payload_bytes", engine.limits.payload_bytes, 1, 8 * MIB, Reload,
         "largest payload of one envelope"),
     number!(Count, "limits", "headers", engine.limits.headers, 0, 4_096, Reload,

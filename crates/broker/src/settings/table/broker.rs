@@ -1,44 +1,15 @@
 //! The settings of the broker.
 
-use super::{BILLION, DAY, GIB, HOUR, KIB, MIB, SECOND, Setting, Takes, ms, number, span};
-use crate::config::Settings;
-use crate::config::slot::Slot;
-use crate::output::units::{exact_span, parse_span};
+use super::{BILLION, DAY, GIB, HOUR, KIB, MIB, SECOND, ms};
+use crate::BrokerConfig;
+use crate::settings::units::{exact_span, parse_span};
+use crate::settings::{Setting, Slot, Takes};
+use crate::{number_setting as number, span_setting as span};
 use std::time::Duration;
 
 /// The section `broker`.
 #[rustfmt::skip]
-pub(super) const SETTINGS: &[Setting] = &[
-    Setting {
-        section: "broker",
-        key: "data",
-        slot: Slot::Text {
-            get: |settings| match settings.data() {
-                Ok(Some(path)) => path.display().to_string(),
-                Ok(None) | Err(_) => String::new(),
-            },
-            set: |settings, text| {
-                if text.is_empty() {
-                    return Err("it is empty; leave it out for the default directory".into());
-                }
-                settings.data = Some(text.into());
-                Ok(())
-            },
-            range: "a directory",
-        },
-        takes: Takes::Restart,
-        doc: "where accepted work is kept",
-    },
-    Setting {
-        section: "broker",
-        key: "ephemeral",
-        slot: Slot::Flag {
-            get: |settings| settings.ephemeral,
-            set: |settings, flag| settings.ephemeral = flag,
-        },
-        takes: Takes::Restart,
-        doc: "keep everything in memory: a restart loses it",
-    },
+pub(super) const SETTINGS: &[Setting<BrokerConfig>] = &[
     span!("broker", "lease", engine.lease, 100, DAY, Reload,
         "how long a lease lasts unless a heartbeat renews it"),
     span!("broker", "resume_grace", engine.resume_grace, 1, HOUR, Reload,
@@ -199,11 +170,11 @@ fn word<W: Copy + std::fmt::Display>(text: &str, words: &[W]) -> Result<W, Strin
     })
 }
 
-fn max_run(settings: &Settings) -> String {
+fn max_run(settings: &BrokerConfig) -> String {
     settings.engine.max_run.map_or_else(|| "none".into(), exact_span)
 }
 
-fn set_max_run(settings: &mut Settings, text: &str) -> Result<(), String> {
+fn set_max_run(settings: &mut BrokerConfig, text: &str) -> Result<(), String> {
     const MOST: Duration = Duration::from_hours(365 * 24);
     if text.trim() == "none" {
         settings.engine.max_run = None;
@@ -217,12 +188,12 @@ fn set_max_run(settings: &mut Settings, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn weights(settings: &Settings) -> String {
+fn weights(settings: &BrokerConfig) -> String {
     let [low, normal, high, urgent] = settings.engine.priority_weights;
     format!("{low}:{normal}:{high}:{urgent}")
 }
 
-fn set_weights(settings: &mut Settings, text: &str) -> Result<(), String> {
+fn set_weights(settings: &mut BrokerConfig, text: &str) -> Result<(), String> {
     let wrong = || {
         format!(
             "'{text}' is not four numbers from 1 to 255, for low, normal, high and urgent; write \

@@ -1,0 +1,161 @@
+"""Faults by a seed: what happens to handlers in a test."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import TYPE_CHECKING, Any, Literal
+
+from ._ends import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+    from ._task import Task
+    from ._work import Handler
+
+_AWAITS = 8
+"""Before which of the awaits of a handler its agent dies at the latest."""
+
+_TURNS = 20
+"""For how many turns of the event loop a delivery is held back at most."""
+
+
+@dataclass(slots=True)
+class Fault:
+    """What happened to a delivery."""
+
+    what: Literal["crash", "redelivery", "delay"]
+    """Its kind, see `Faults`."""
+    handler: str
+    """The handler's kind and name, such as `skill review`."""
+    attempt: int
+    """At which attempt, from 1."""
+    payload: bytes
+    """What was delivered."""
+
+
+@dataclass
+class Faults:
+    """What happens to the handlers of agents, and how likely each is.
+
+    The same seed makes the same faults for the same payloads, in whatever order these come. What
+    cannot be told beforehand is the order in which an event loop runs handlers that run at once,
+    and at which real time.
+    """
+
+    seed: int = 0
+    """Decides all of them."""
+    crash: float = 0.0
+    """The agent dies at one of the awaits of the handler, which goes no further: not even
+    `except` runs, and nothing is awaited any longer. A plain function has no such place, and dies
+    at its end."""
+    redelivery: float = 0.0
+    """The handler ends, and what it came to is lost on its way, so that the work comes again."""
+    delay: float = 0.0
+    """The handler begins late, so that others overtake it. Not for plain functions."""
+    most: int = 2
+    """How many crashes and redeliveries a message meets at most; by default a task with the usual
+    three attempts does not end by faults alone."""
+    injected: list[Fault] = field(default_factory=list[Fault], repr=False)
+    """What has happened so far."""
+    _met: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
+    _same: dict[tuple[str, bytes], list[str]] = field(
+        default_factory=dict[tuple[str, bytes], "list[str]"], init=False, repr=False
+    )
+
+    def into(self, handler: Handler) -> Handler:
+        """A handler to which faults happen; one in processes is left alone."""
+        if handler.on == "loop":
+            return replace(handler, call=self._on_loop(handler))
+        if handler.on == "threads":
+            return replace(handler, call=self._on_thread(handler))
+        return handler
+
+    def _on_loop(self, handler: Handler) -> Callable[[Task], Any]:
+        async def call(task: Task) -> Any:
+            draw = self._draw(handler, task)
+            if draw.random() < self.delay:
+                self._note("delay", handler, task)
+                for _ in range(draw.randint(1, _TURNS)):
+                    await asyncio.sleep(0)
+            if self._happens(draw, self.crash, task):
+                self._note("crash", handler, task)
+                await _Dying(handler.call(task), draw.randrange(_AWAITS))
+                raise _lost("the agent died while it handled this")
+            result = await handler.call(task)
+            if self._happens(draw, self.redelivery, task):
+                self._note("redelivery", handler, task)
+                raise _lost("what the handler came to was lost")
+            return result
+
+        return call
+
+    def _on_thread(self, handler: Handler) -> Callable[[Task], Any]:
+        def call(task: Task) -> Any:
+            draw, result = self._draw(handler, task), handler.call(task)
+            for what, share in (("crash", self.crash), ("redelivery", self.redelivery)):
+                if self._happens(draw, share, task):
+                    self._note(what, handler, task)  # type: ignore[arg-type]
+                    raise _lost("what the handler came to was lost")
+            return result
+
+        return call
+
+    def _draw(self, handler: Handler, task: Task) -> Random:
+        """What decides about a delivery: the seed, and what is the same in every run."""
+        name, digest = _name(handler), hashlib.sha256(task.data).digest()
+        same = self._same.setdefault((name, digest), [])
+        if task.id not in same:
+            same.append(task.id)
+        nth = same.index(task.id)
+        return Random(f"{self.seed}/{name}/{digest.hex()}/{nth}/{task.attempt}")
+
+    def _happens(self, draw: Random, share: float, task: Task) -> bool:
+        met = self._met.get(task.id, 0)
+        if draw.random() >= share or met >= self.most:
+            return False
+        self._met[task.id] = met + 1
+        return True
+
+    def _note(
+        self, what: Literal["crash", "redelivery", "delay"], handler: Handler, task: Task
+    ) -> None:
+        self.injected.append(Fault(what, _name(handler), task.attempt, task.data))
+
+
+class _Dying:
+    """Awaits a coroutine up to one of its awaits, and lets it go there."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], awaits: int) -> None:
+        self._coroutine = coroutine
+        self._awaits = awaits
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        left, error = self._awaits, None
+        while True:
+            try:
+                if error is None:
+                    awaited = self._coroutine.send(None)
+                else:
+                    awaited = self._coroutine.throw(error)
+            except StopIteration:
+                return
+            if left == 0:
+                self._coroutine.close()
+                return
+            left, error = left - 1, None
+            try:
+                yield awaited
+            except BaseException as thrown:
+                error = thrown
+
+
+def _name(handler: Handler) -> str:
+    return f"{handler.kind} {handler.name}".strip()
+
+
+def _lost(why: str) -> Retry:
+    return Retry(f"a fault of the test: {why}", after=0)

@@ -1,0 +1,28 @@
+"""What messages and handlers say: the topic of an event, the answer to a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import InvalidError
+from .messages import AgentIdentity, AgentMessage
+
+
+def topic_of(payload: object) -> str | None:
+    """The topic that the payload of an event names."""
+    topic: object = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return topic if isinstance(topic, str) else None
+
+
+def answer_of(message: AgentMessage, agent: AgentIdentity, result: Any) -> AgentMessage | None:
+    """What a handler that returned this answers; empty answers are some as well."""
+    if not message.is_request() or result is None:
+        return None
+    if isinstance(result, AgentMessage):
+        return result
+    if isinstance(result, dict):
+        return message.create_response(agent, result)  # pyright: ignore[reportUnknownArgumentType]
+    raise InvalidError(
+        f"the handler of '{agent.agent_id}' returned a {type(result).__name__}; return a dict, or "
+        "None if the answer comes later"
+    )
