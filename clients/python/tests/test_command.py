@@ -94,3 +94,22 @@ def test_where_there_is_none_the_remedy_is_named(folder: Path) -> None:
         assert told.stderr.count("\n") == 1
         for word in words:
             assert word in told.stderr
+
+
+def test_the_demo_in_python_runs_both_examples(folder: Path) -> None:
+    (folder / "notes.md").write_text("What agents do with tasks.\n")
+    # The package that is tested, wherever it is found.
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": path}
+    done = subprocess.run(
+        [conftest.program, "demo", "--python", "--input", str(folder)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "agents: notes.md:1: What agents do with tasks." in done.stdout
+    assert "the counts agree" in done.stdout
