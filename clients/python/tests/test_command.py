@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import conftest
 import pytest
+import trunkline
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     Ran = subprocess.CompletedProcess[str]
 
 # What an installer makes of the entry point.
@@ -98,8 +98,8 @@ def test_where_there_is_none_the_remedy_is_named(folder: Path) -> None:
 
 def test_the_demo_in_python_runs_both_examples(folder: Path) -> None:
     (folder / "notes.md").write_text("What agents do with tasks.\n")
-    # The package that is tested, wherever it is found.
-    path = os.pathsep.join(entry for entry in sys.path if entry)
+    # Wherever the package that is tested lies.
+    path = str(Path(trunkline.__file__).parents[1])
     environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": path}
     done = subprocess.run(
         [conftest.program, "demo", "--python", "--input", str(folder)],
