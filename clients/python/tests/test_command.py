@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import conftest
 import pytest
+import trunkline
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     Ran = subprocess.CompletedProcess[str]
 
 # What an installer makes of the entry point.
@@ -94,3 +94,22 @@ def test_where_there_is_none_the_remedy_is_named(folder: Path) -> None:
         assert told.stderr.count("\n") == 1
         for word in words:
             assert word in told.stderr
+
+
+def test_the_demo_in_python_runs_both_examples(folder: Path) -> None:
+    (folder / "notes.md").write_text("What agents do with tasks.\n")
+    # Wherever the package that is tested lies.
+    path = str(Path(trunkline.__file__).parents[1])
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": path}
+    done = subprocess.run(
+        [conftest.program, "demo", "--python", "--input", str(folder)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "agents: notes.md:1: What agents do with tasks." in done.stdout
+    assert "the counts agree" in done.stdout

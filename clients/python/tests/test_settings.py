@@ -107,7 +107,7 @@ def failing() -> trunkline.Agent:
 async def fall(broker: Broker, times: int) -> None:
     for _ in range(times):
         with pytest.raises(errors.FailedError):
-            await broker.send_and_wait("skill:fall")
+            await asyncio.wait_for(broker.send_and_wait("skill:fall"), conftest.PATIENCE)
 
 
 async def test_a_breaker_opens_after_as_many_failures_as_were_set() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from trunkline.testing import Fault, Faults, TestBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from trunkline import Task
 
@@ -361,6 +362,8 @@ def test_two(trunkline_seed):
 
 def test_pytest_has_the_fixtures(folder: Path) -> None:
     (folder / "test_plugged.py").write_text(PLUGGED)
+    # Wherever the package that is tested lies.
+    environment = {**os.environ, "PYTHONPATH": str(Path(trunkline.__file__).parents[1])}
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "trunkline.pytest_plugin"),
@@ -371,6 +374,7 @@ def test_pytest_has_the_fixtures(folder: Path) -> None:
         timeout=60,
         check=False,
         cwd=folder,
+        env=environment,
     )
     assert "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
     assert "--trunkline-seed=42" in run.stdout

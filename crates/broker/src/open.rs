@@ -70,7 +70,7 @@ pub(crate) fn open(config: BrokerConfig) -> Result<Opened, OpenError> {
             core.begin(out);
             Ok(Opened { core, log: None, payloads: None, index: None, filters, settings })
         }
-        Some(storage) => open_log(&storage, index, config, log_config, clock, filters),
+        Some(storage) => open_log(&storage, index, config, log_config, &clock, filters),
     }
 }
 
@@ -79,11 +79,11 @@ fn open_log(
     index: Option<Index>,
     mut config: EngineConfig,
     log_config: LogConfig,
-    clock: Clock,
+    clock: &Clock,
     filters: Arc<FilterTable>,
 ) -> Result<Opened, OpenError> {
     let Replayed { engine, mut log, recovery, left_out, looked_up, mut index } =
-        replay(storage, index, &mut config, &log_config, &clock)?;
+        replay(storage, index, &mut config, &log_config, clock)?;
     let settings = Settings { engine: Mutex::new(config.clone()), log: log_config };
     let mut core = new_core(engine, clock.clone(), &settings, &filters);
     let mut batch = settings.log.batch();

@@ -18,6 +18,14 @@ const PACKAGE: &str = "clients/python";
 /// What measures the package beside others; its types are checked with the package's.
 const BENCHMARKS: &str = "benchmarks/python";
 
+/// Where the binary lies in the package, for the command that it installs.
+const BINARY: &str = "clients/python/python/trunkline/trunkline";
+
+/// That the binary came along with the wheel, and runs.
+const BUNDLED: &str = "import pathlib, subprocess, trunkline; \
+    binary = pathlib.Path(trunkline.__file__).with_name('trunkline'); \
+    subprocess.run([binary, '--version'], check=True)";
+
 /// What is asked of an interpreter: the oldest version that the wheel serves.
 const QUESTION: &str = "import sys; print(sys.implementation.name, *sys.version_info[:2])";
 
@@ -40,7 +48,12 @@ pub(crate) fn run() -> Result<(), Failure> {
         return skip("what it needs cannot be had from the registry of Python packages");
     };
     Program::cargo(&suite::BUILD).run()?;
-    let wheel = build(&tools, &out, &target)?;
+    bundle(&target)?;
+    let built = build(&tools, &out, &target);
+    // Left there, it would get into later wheels long after it was built.
+    let removed = fs::remove_file(project::root().join(BINARY));
+    removed.map_err(|error| Failure::new(format!("{BINARY}: {error}")))?;
+    let wheel = built?;
     let wheel = wheel.to_string_lossy();
     let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", &wheel];
     let python = tools.join("python");
@@ -54,6 +67,19 @@ pub(crate) fn run() -> Result<(), Failure> {
 fn step(program: &Program) -> Result<(), Failure> {
     println!("-- {program}");
     program.run()
+}
+
+/// Puts the binary where the wheel takes it from, without what only a debugger reads.
+fn bundle(target: &Path) -> Result<(), Failure> {
+    let (from, to) = (target.join("release/trunkline"), project::root().join(BINARY));
+    let stripped =
+        Command::new("strip").arg("-o").args([&to, &from]).stderr(Stdio::null()).status();
+    if stripped.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    // Without the program for that it is only larger.
+    let copied = fs::copy(&from, &to);
+    copied.map(|_bytes| ()).map_err(|error| Failure::new(format!("{}: {error}", from.display())))
 }
 
 /// Builds the wheel, and nothing else into its folder.
@@ -107,6 +133,7 @@ fn checks(tools: &Path, target: &Path) -> Vec<Program> {
     let clippy = Program::cargo(&clippy).with(&[target.into_owned()]);
     let denied = ["--", "-D", "warnings"].map(ToOwned::to_owned);
     vec![
+        tool("python", &["-c", BUNDLED]),
         tool("python", &["-m", "pytest", "-c", &settings, "--rootdir", PACKAGE, &tests, &program]),
         tool("pyright", &["--project", PACKAGE, "--pythonpath", &python]),
         tool("ruff", &["check", PACKAGE, BENCHMARKS]),
@@ -189,7 +216,8 @@ mod tests {
     #[test]
     fn every_check_is_of_the_package() {
         for program in checks(Path::new("tools"), Path::new("target")) {
-            assert!(program.to_string().contains(PACKAGE), "{program}");
+            let program = program.to_string();
+            assert!(program.contains(PACKAGE) || program.contains(BUNDLED), "{program}");
         }
     }
 }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 /// Options of `trunkline demo`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-Example:
-  trunkline demo --input docs")]
+Examples:
+  trunkline demo --input docs
+  trunkline demo --python --input docs")]
 pub(crate) struct DemoArgs {
     /// The folder whose text files are worked on
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -19,6 +20,9 @@ pub(crate) struct DemoArgs {
     /// Leave the broker and the agents running
     #[arg(long)]
     pub(super) keep: bool,
+    /// Run the examples in Python instead, which need the package trunkline
+    #[arg(long, conflicts_with_all = ["keep", "files"])]
+    pub(super) python: bool,
     /// Be one of the demo's agents; the demo starts itself with this
     #[arg(long, hide = true, value_enum, requires = "broker")]
     pub(super) role: Option<Role>,

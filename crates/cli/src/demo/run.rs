@@ -4,7 +4,7 @@ use super::args::DemoArgs;
 use super::figures::{self, Figures};
 use super::files::Files;
 use super::stage::Stage;
-use super::{roles, show};
+use super::{python, roles, show};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -18,6 +18,9 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) async fn run(args: DemoArgs, output: &Output) -> Result<(), CliError> {
     if let (Some(role), Some(url)) = (args.role, &args.broker) {
         return Box::pin(roles::play(role, args.number, url, !args.keep)).await;
+    }
+    if args.python {
+        return Box::pin(python::run(&args, output)).await;
     }
     let files = Files::read(&args.input, usize::try_from(args.files).unwrap_or(usize::MAX))?;
     let count = files.texts.len();

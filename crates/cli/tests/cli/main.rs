@@ -9,6 +9,7 @@ mod a2a_push;
 mod agent_options;
 mod causes;
 mod config;
+mod demo_python;
 mod descriptors;
 mod directory;
 mod drain;
