@@ -119,7 +119,7 @@ impl Agent {
             builder = builder.executor(move |worker| {
                 // A loop that is gone has nobody to run it, and nothing to handle.
                 if let Some(shared) = shared.upgrade() {
-                    shared.employ(worker, runtime)
+                    shared.employ(worker, runtime);
                 }
             });
         }
@@ -155,7 +155,7 @@ impl Agent {
         payloads: Vec<(Bound<'_, PyBytes>, String)>,
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        Speaker::Agent(&self.line.session).speak_all(py, bridge, verb, to, &payloads, said)
+        Speaker::Agent(&self.line.session).speak_all(py, bridge, verb, to, payloads, said)
     }
 
     /// Takes no new work, finishes what it holds, and leaves.

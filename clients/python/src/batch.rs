@@ -23,7 +23,7 @@ pub(crate) struct Open(Mutex<Option<Outcomes>>);
 
 struct Outcomes {
     /// What is not known yet is given back.
-    outcomes: Vec<Outcome>,
+    known: Vec<Outcome>,
     /// Of how many it is not known.
     left: usize,
     ends: Ends,
@@ -32,7 +32,7 @@ struct Outcomes {
 impl Batch {
     pub(crate) fn new(py: Python<'_>, tasks: Vec<Task>, ends: Ends) -> PyResult<Self> {
         let left = tasks.len();
-        let outcomes = Outcomes { outcomes: vec![Outcome::Release; left], left, ends };
+        let outcomes = Outcomes { known: vec![Outcome::Release; left], left, ends };
         let open = Arc::new(Open(Mutex::new(Some(outcomes))));
         let deliveries = tasks
             .into_iter()
@@ -47,13 +47,13 @@ impl Batch {
     /// The work of all of them is done, without an answer. Tells whether the bridge is to be
     /// drained soon.
     fn complete(&self, py: Python<'_>, bridge: &Bridge) -> PyResult<bool> {
-        let Some(Outcomes { mut outcomes, ends, .. }) = self.open.0.lock().take() else {
+        let Some(Outcomes { mut known, ends, .. }) = self.open.0.lock().take() else {
             return Ok(false);
         };
         bridge.shared.told(py, || {
-            outcomes.fill(Outcome::Complete { reply: None });
+            known.fill(Outcome::Complete { reply: None });
             // If all of them were called off, it was told how they ended.
-            let _ = ends.send(outcomes);
+            let _ = ends.send(known);
         })
     }
 }
@@ -62,15 +62,15 @@ impl Open {
     /// The delivery at `place` has ended. The last one tells of all.
     pub(crate) fn end(&self, place: usize, outcome: Outcome) -> Option<impl FnOnce() + Send> {
         let mut open = self.0.lock();
-        let known = open.as_mut()?;
-        *known.outcomes.get_mut(place)? = outcome;
-        known.left -= 1;
-        if known.left > 0 {
+        let outcomes = open.as_mut()?;
+        *outcomes.known.get_mut(place)? = outcome;
+        outcomes.left -= 1;
+        if outcomes.left > 0 {
             return None;
         }
-        let Outcomes { outcomes, ends, .. } = open.take()?;
+        let Outcomes { known, ends, .. } = open.take()?;
         Some(move || {
-            let _ = ends.send(outcomes);
+            let _ = ends.send(known);
         })
     }
 }

@@ -223,8 +223,8 @@ impl Shared {
         Python::attach(|py| {
             let begin = BEGIN.with_borrow(|begin| begin.as_ref().map(|begin| begin.clone_ref(py)));
             let Some(begin) = begin else { return self.push(Item::Job(job)) };
-            let begun = job.described(py).and_then(|job| begin.bind(py).call1(job));
-            if let Err(error) = begun {
+            let called = job.described(py).and_then(|job| begin.bind(py).call1(job));
+            if let Err(error) = called {
                 // What it was to handle goes back, because nobody holds it any longer.
                 error.write_unraisable(py, None);
             }
@@ -243,7 +243,8 @@ impl Shared {
     fn rest(&self) -> bool {
         let mut state = self.state.lock();
         self.busy.store(false, Ordering::Relaxed);
-        let due = !state.woken && !(state.queue.is_empty() && self.workers.lock().is_empty());
+        let nothing = state.queue.is_empty() && self.workers.lock().is_empty();
+        let due = !state.woken && !nothing;
         state.woken |= due;
         due
     }
@@ -390,7 +391,7 @@ impl Bridge {
         let shared = &*self.shared;
         let (done, jobs, off) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
         let before = BEGIN.replace(begin);
-        let (Ready { finished, jobs: begun, called_off }, due) = py.detach(|| {
+        let (Ready { finished, jobs: given, called_off }, due) = py.detach(|| {
             shared.wake.clear();
             let _entered = runtime.enter();
             shared.at_work(false, || shared.gather())
@@ -405,7 +406,7 @@ impl Bridge {
                 Err(error) => done.append((number, false, error.into_value(py)))?,
             }
         }
-        for job in begun {
+        for job in given {
             jobs.append(job.described(py)?)?;
         }
         for one in called_off {

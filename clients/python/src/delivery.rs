@@ -155,7 +155,7 @@ impl Delivery {
         payloads: Vec<(Bound<'_, PyBytes>, String)>,
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        Speaker::Task(&self.task).speak_all(py, bridge, verb, to, &payloads, said)
+        Speaker::Task(&self.task).speak_all(py, bridge, verb, to, payloads, said)
     }
 
     fn progress(

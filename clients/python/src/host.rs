@@ -195,7 +195,7 @@ impl Host {
         payloads: Vec<(Bound<'_, PyBytes>, String)>,
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        Speaker::Host(self.open(py)?).speak_all(py, bridge, verb, to, &payloads, said)
+        Speaker::Host(self.open(py)?).speak_all(py, bridge, verb, to, payloads, said)
     }
 
     fn subscribe(

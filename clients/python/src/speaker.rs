@@ -91,7 +91,7 @@ impl Speaker<'_> {
         bridge: &Bridge,
         verb: &str,
         to: &str,
-        payloads: &[(Bound<'_, PyBytes>, String)],
+        payloads: Vec<(Bound<'_, PyBytes>, String)>,
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let to: Destination = settings::parsed(py, to)?;

@@ -198,7 +198,7 @@ fn of_pyenv() -> Vec<OsString> {
     found
 }
 
-/// The version of an interpreter, as it says; `None` for one that is no CPython.
+/// The version of an interpreter, as it says; `None` for another one than `CPython`.
 fn version(said: &str) -> Option<Version> {
     let mut words = said.split_whitespace();
     let name = words.next();
