@@ -10,7 +10,7 @@ use crate::{errors, figures, runtime};
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -148,14 +148,13 @@ impl Agent {
 
     fn speak_all(
         &self,
-        py: Python<'_>,
         bridge: &Bridge,
         verb: &str,
         to: &str,
-        payloads: Vec<(Bound<'_, PyBytes>, String)>,
+        payloads: &Bound<'_, PyList>,
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        Speaker::Agent(&self.line.session).speak_all(py, bridge, verb, to, payloads, said)
+        Speaker::Agent(&self.line.session).speak_all(bridge, verb, to, payloads, said)
     }
 
     /// Takes no new work, finishes what it holds, and leaves.

@@ -148,14 +148,13 @@ impl Delivery {
 
     fn speak_all(
         &self,
-        py: Python<'_>,
         bridge: &Bridge,
         verb: &str,
         to: &str,
-        payloads: Vec<(Bound<'_, PyBytes>, String)>,
+        payloads: &Bound<'_, PyList>,
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        Speaker::Task(&self.task).speak_all(py, bridge, verb, to, payloads, said)
+        Speaker::Task(&self.task).speak_all(bridge, verb, to, payloads, said)
     }
 
     fn progress(

@@ -188,14 +188,13 @@ impl Host {
 
     fn speak_all(
         &self,
-        py: Python<'_>,
         bridge: &Bridge,
         verb: &str,
         to: &str,
-        payloads: Vec<(Bound<'_, PyBytes>, String)>,
+        payloads: &Bound<'_, PyList>,
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        Speaker::Host(self.open(py)?).speak_all(py, bridge, verb, to, payloads, said)
+        Speaker::Host(self.open(payloads.py())?).speak_all(bridge, verb, to, payloads, said)
     }
 
     fn subscribe(
