@@ -88,7 +88,7 @@ impl PythonHandler {
                 },
             };
             held.ended = true;
-            outcome.map_err(|_| Outcome::Release)
+            outcome.map_err(|_gone| Outcome::Release)
         }
     }
 }

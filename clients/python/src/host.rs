@@ -8,7 +8,7 @@ use crate::streams::{Events, News, Updates};
 use crate::{asking, errors, operating, options, payload, runtime, tuning};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use crate::bridge::{Bridge, Finish};
 use crate::{errors, options, payload, runtime, settings, values};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use std::future::Future;
 use std::sync::Arc;
 use trunkline_agent::{
@@ -87,17 +87,17 @@ impl Speaker<'_> {
     /// Sends many tasks or messages to one destination and starts the call for what comes of them.
     pub(crate) fn speak_all(
         &self,
-        py: Python<'_>,
         bridge: &Bridge,
         verb: &str,
         to: &str,
-        payloads: Vec<(Bound<'_, PyBytes>, String)>,
+        payloads: &Bound<'_, PyList>,
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let py = payloads.py();
         let to: Destination = settings::parsed(py, to)?;
         let nothing = Payload::default();
-        let payloads =
-            payloads.iter().map(|(data, content_type)| payload::taken(data, content_type));
+        let payloads = payloads.iter().map(|payload| payload::of_pair(&payload));
+        let payloads: Vec<Payload> = payloads.collect::<PyResult<_>>()?;
         let publishes = match verb {
             "send" => options::apply(self.send(to, nothing), said)?.into_publishes(payloads),
             _ => options::apply(self.tell(to, nothing), said)?.into_publishes(payloads),
@@ -106,7 +106,7 @@ impl Speaker<'_> {
         // Beside the loop, which may handle what comes of it meanwhile.
         let sent = runtime::get(py)?.spawn(sent);
         bridge.start(py, async move {
-            let ended = sent.await.map_err(|_| {
+            let ended = sent.await.map_err(|_gone| {
                 Refusal::new(RefusalCode::Unavailable, "the batch was given up while it was sent")
             });
             done(ended.flatten(), |py, outcome| values::batch_outcome(py, &outcome))
