@@ -74,7 +74,7 @@ impl Programs {
 /// What has to be installed for a rival that is no library.
 fn package(rival: Rival) -> Option<&'static str> {
     match rival {
-        Rival::Channel | Rival::Kameo | Rival::Ractor => None,
+        Rival::Channel | Rival::Kameo | Rival::Ractor | Rival::Tonic(_) => None,
         Rival::Nats | Rival::JetStream(_) => Some("nats"),
         Rival::Redis(_) => Some("redis"),
         Rival::RabbitMq => Some("rabbitmq"),

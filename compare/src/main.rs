@@ -52,6 +52,13 @@ enum Task {
     /// Do a rival's share of one round and print what it came to
     #[command(hide = true)]
     Load(round::LoadArgs),
+    /// Send back over gRPC whatever comes, until somebody ends it
+    #[command(hide = true)]
+    Echo {
+        /// Where to listen on loopback
+        #[arg(long)]
+        port: u16,
+    },
 }
 
 /// What is compared, and how often.
@@ -97,6 +104,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Task::Load(args) => round::load(&args),
+        Task::Echo { port } => rival::tonic::serve(port),
         Task::Run(args) => run(&args),
     };
     match done {

@@ -77,7 +77,9 @@ pub(crate) async fn play(rows: &[Row], run: &Run) -> Result<Played> {
         outcomes.push(outcome);
     }
     let rivals = programs.versions();
-    rivals.iter().for_each(|version| eprintln!("compare: with {version}"));
+    for version in &rivals {
+        eprintln!("compare: with {version}");
+    }
     Ok(Played { outcomes, rivals })
 }
 

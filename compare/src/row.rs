@@ -28,6 +28,15 @@ pub(crate) enum Flush {
     Always,
 }
 
+/// How a call of bare gRPC goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Call {
+    /// Each message is a call of its own.
+    Unary,
+    /// All go over one call, in a frame each.
+    Stream,
+}
+
 /// Who else does it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Rival {
@@ -40,6 +49,9 @@ pub(crate) enum Rival {
     JetStream(Flush),
     Redis(Flush),
     RabbitMq,
+    /// The library that carries Trunkline's gRPC and nothing else: a server that sends back what it
+    /// gets. One way between two processes instead of two, so it is a limit rather than a rival.
+    Tonic(Call),
 }
 
 /// Work and rival.
@@ -93,6 +105,9 @@ impl Row {
         add(&works, &[Rival::Kameo, Rival::Ractor, Rival::Channel], &own);
         let requests = [1, 64, 256].map(Work::Request);
         add(&[&[Work::Oneway][..], &requests, &[Work::Fanout]].concat(), &[Rival::Nats], &both);
+        let grpc = [Transport::Grpc];
+        add(&[Work::Oneway], &[Rival::Tonic(Call::Stream)], &grpc);
+        add(&requests, &[Rival::Tonic(Call::Unary), Rival::Tonic(Call::Stream)], &grpc);
         let durable = [
             Rival::JetStream(Flush::Later),
             Rival::JetStream(Flush::Always),
@@ -202,6 +217,8 @@ impl Rival {
             Self::Redis(Flush::Later) => "redis-everysec",
             Self::Redis(Flush::Always) => "redis-always",
             Self::RabbitMq => "rabbitmq",
+            Self::Tonic(Call::Unary) => "tonic-unary",
+            Self::Tonic(Call::Stream) => "tonic-stream",
         }
     }
 

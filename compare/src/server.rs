@@ -51,8 +51,11 @@ impl Server {
         let data = data.with_context(|| format!("cannot make a directory in {}", dir.display()))?;
         let port = free_port()?;
         let mut processes = Vec::new();
-        let program = programs.server(rival)?;
-        let mut command = Command::new(program);
+        let mut command = match rival {
+            // This program is its own server.
+            Rival::Tonic(_) => Command::new(std::env::current_exe()?),
+            _ => Command::new(programs.server(rival)?),
+        };
         match rival {
             Rival::Nats => {
                 command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
@@ -75,6 +78,9 @@ impl Server {
                 epmd.args(["-address", "127.0.0.1", "-port", &names.to_string()]);
                 processes.push(start(epmd, data.path(), "epmd")?);
                 rabbitmq(&mut command, port, names, free_port()?, data.path());
+            }
+            Rival::Tonic(_) => {
+                command.args(["echo", "--port", &port.to_string()]);
             }
             Rival::Channel | Rival::Kameo | Rival::Ractor => bail!("it has no server"),
         }

@@ -46,10 +46,26 @@ enum Ended {
     Lost(Refusal),
 }
 
-/// A handler as Python describes it: its kind (`skill`, `event` or `message`), the name of its
-/// skill or topics, how many times it runs at once, the seconds that an attempt may take, and of
-/// its subscription the filter, the group and whether the oldest event is dropped.
-type Description = (String, String, u32, Option<f64>, Option<String>, Option<String>, bool);
+/// A handler as Python describes it.
+#[derive(FromPyObject)]
+struct Description {
+    /// `skill`, `event` or `message`.
+    kind: String,
+    /// Of its skill or topics.
+    name: String,
+    /// How many times it runs at once.
+    concurrency: u32,
+    /// The seconds that an attempt may take.
+    timeout: Option<f64>,
+    /// How many deliveries it has at once, at most.
+    batch: u32,
+    /// The seconds that fewer than those wait for more.
+    linger: Option<f64>,
+    /// Of its subscription.
+    filter: Option<String>,
+    /// Of its subscription.
+    group: Option<String>,
+}
 
 #[pymethods]
 impl Agent {
@@ -69,13 +85,17 @@ impl Agent {
         builder = builder.profile(profile);
         builder = described(builder, card)?;
         let mut workers: u32 = 0;
+        let batches = handlers.iter().any(|handler| handler.batch > 1);
         for (place, described) in handlers.into_iter().enumerate() {
-            let (kind, name, concurrency, timeout, filter, group, drop_oldest) = described;
+            let Description { kind, name, concurrency, timeout, batch, linger, filter, group } =
+                described;
             let handler = PythonHandler {
                 bridge: Arc::downgrade(&bridge.shared),
                 agent: number,
                 place,
                 concurrency,
+                batch,
+                linger: linger.map(|linger| seconds(py, linger)).transpose()?,
                 timeout: timeout.map(|timeout| seconds(py, timeout)).transpose()?,
             };
             workers = workers.saturating_add(concurrency);
@@ -84,8 +104,7 @@ impl Agent {
                 "message" => builder.on_message(handler),
                 _ => {
                     let (filter, group) = (filter.as_deref(), group.as_deref());
-                    let wanted: Subscription =
-                        host::subscription(py, &name, filter, group, drop_oldest)?;
+                    let wanted: Subscription = host::subscription(py, &name, filter, group, false)?;
                     builder.on_event_with(wanted, handler)
                 }
             };
@@ -93,7 +112,17 @@ impl Agent {
         // All of them from the beginning: a handler in Python mostly waits, and each that waits
         // has a worker that costs next to nothing.
         let workers = workers.clamp(1, MOST_WORKERS);
-        let builder = builder.workers(workers..=workers);
+        let mut builder = builder.workers(workers..=workers);
+        // Whole batches are worth a thread of their own, which works while Python does.
+        if !host.is_remote() && !batches {
+            let (shared, runtime) = (Arc::downgrade(&bridge.shared), runtime::get(py)?.handle());
+            builder = builder.executor(move |worker| {
+                // A loop that is gone has nobody to run it, and nothing to handle.
+                if let Some(shared) = shared.upgrade() {
+                    shared.employ(worker, runtime)
+                }
+            });
+        }
         bridge.start(py, async move {
             match builder.start().await {
                 Ok(agent) => {
@@ -115,6 +144,18 @@ impl Agent {
         said: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         Speaker::Agent(&self.line.session).speak(bridge, verb, to, data, content_type, said)
+    }
+
+    fn speak_all(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        verb: &str,
+        to: &str,
+        payloads: Vec<(Bound<'_, PyBytes>, String)>,
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        Speaker::Agent(&self.line.session).speak_all(py, bridge, verb, to, &payloads, said)
     }
 
     /// Takes no new work, finishes what it holds, and leaves.

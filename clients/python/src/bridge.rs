@@ -2,15 +2,23 @@
 //!
 //! A call of Python becomes a future that is polled on the loop's own thread: at once, and again
 //! when it was woken. What has become ready on other threads gathers here, and the loop is woken
-//! once for all of it.
+//! once for all of it. Of a broker in process the workers of agents are run here as well, as long
+//! as what they are woken by is done here: between a caller and a handler of one loop nothing goes
+//! through another thread. What comes while the loop's thread does something else, such as a time
+//! that is up, has the runtime run them, so that no blocked loop holds it up.
 
+use crate::batch::Batch;
 use crate::delivery::Delivery;
 use crate::fork::Guarded;
+use crate::handler::Given;
 use crate::wake::Wake;
 use crate::{errors, runtime};
+use async_task::Runnable;
 use parking_lot::Mutex;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +26,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use trunkline_agent::Task;
+use tokio::runtime::Handle;
+use trunkline_agent::WorkerFuture;
 
 /// What a call comes to, made into a Python object on the loop's thread.
 pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
@@ -28,6 +37,16 @@ type Call = Pin<Box<dyn Future<Output = Finish> + Send>>;
 /// Most of what has become ready that is handed over before other callbacks of the loop have
 /// their turn.
 const TURN: usize = 1024;
+
+thread_local! {
+    /// The bridge for which this thread does something, if it is the thread of its loop.
+    static HERE: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+    /// What begins the work on a delivery at once, while this thread drains its bridge.
+    static BEGIN: RefCell<Option<Py<PyAny>>> = const { RefCell::new(None) };
+}
+
+/// Most turns of workers within one drain.
+const ROUNDS: usize = 16;
 
 /// The bridge between an event loop and the runtime.
 #[pyclass(frozen, module = "trunkline._native")]
@@ -43,6 +62,8 @@ pub(crate) struct Shared {
     /// Calls that are not done and not being polled. Not held while one is polled.
     calls: Mutex<HashMap<u64, (Call, std::task::Waker)>>,
     next: AtomicU64,
+    /// Workers that the loop's thread is about to run.
+    workers: Mutex<Vec<Runnable>>,
     /// Whether the loop's thread looks at the queue by itself before it rests.
     busy: AtomicBool,
 }
@@ -65,13 +86,34 @@ pub(crate) enum Item {
     CallOff { agent: u64, job: u64 },
 }
 
-/// A delivery for a handler in Python.
+/// A delivery for a handler in Python, or a batch of them.
 pub(crate) struct Job {
     pub(crate) agent: u64,
     pub(crate) handler: usize,
     pub(crate) number: u64,
-    pub(crate) task: Task,
-    pub(crate) end: crate::handler::End,
+    pub(crate) given: Given,
+}
+
+impl Job {
+    /// As Python knows it.
+    fn described(self, py: Python<'_>) -> PyResult<(u64, usize, u64, Py<PyAny>)> {
+        let Self { agent, handler, number, given } = self;
+        let given = match given {
+            Given::One(task, end) => Delivery::alone(task, end).into_py_any(py)?,
+            Given::Several(tasks, ends) => Batch::new(py, tasks, ends)?.into_py_any(py)?,
+        };
+        Ok((agent, handler, number, given))
+    }
+}
+
+/// What there is for Python.
+#[derive(Default)]
+struct Ready {
+    /// What calls have come to, by their numbers.
+    finished: Vec<(u64, Finish)>,
+    jobs: Vec<Job>,
+    /// The agents and the numbers of deliveries.
+    called_off: Vec<(u64, u64)>,
 }
 
 struct Waker {
@@ -108,8 +150,86 @@ impl Shared {
         true
     }
 
+    /// A number for a call or a delivery. The lowest bit is free to say more.
     pub(crate) fn next_number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        self.next.fetch_add(2, Ordering::Relaxed)
+    }
+
+    /// Takes a worker, to be run where it is woken.
+    pub(crate) fn employ(self: &Arc<Self>, worker: WorkerFuture, runtime: &Handle) {
+        let (shared, runtime) = (Arc::downgrade(self), runtime.clone());
+        let schedule = move |worker: Runnable| {
+            if std::ptr::eq(HERE.get(), shared.as_ptr())
+                && let Some(shared) = shared.upgrade()
+            {
+                shared.workers.lock().push(worker);
+            } else {
+                runtime.spawn(async move { worker.run() });
+            }
+        };
+        let (worker, task) = async_task::spawn(worker, schedule);
+        task.detach();
+        worker.schedule();
+    }
+
+    /// Does something on the loop's thread, on behalf of Python, and then what that made ready for
+    /// workers if `all` is said. Tells besides whether there is something for the loop, which is
+    /// not woken for it.
+    fn at_work<T>(&self, all: bool, what: impl FnOnce() -> T) -> (T, bool) {
+        if std::ptr::eq(HERE.get(), self) {
+            // Within a drain, which goes on when this is done.
+            return (what(), false);
+        }
+        self.busy.store(true, Ordering::Relaxed);
+        HERE.set(self);
+        let done = what();
+        if all {
+            self.run_workers();
+        }
+        HERE.set(std::ptr::null());
+        (done, self.rest())
+    }
+
+    /// Runs the workers that there is something for. Tells whether there were any.
+    fn run_workers(&self) -> bool {
+        let mut workers = std::mem::take(&mut *self.workers.lock());
+        let any = !workers.is_empty();
+        for worker in workers.drain(..) {
+            worker.run();
+        }
+        // The room is used again.
+        let mut next = self.workers.lock();
+        if next.is_empty() {
+            *next = workers;
+        }
+        any
+    }
+
+    /// Has the loop told of something that ended, and the workers who waited for it go on.
+    pub(crate) fn told(&self, py: Python<'_>, what: impl FnOnce() + Send) -> PyResult<bool> {
+        let runtime = runtime::get(py)?;
+        Ok(py.detach(|| {
+            let _entered = runtime.enter();
+            self.at_work(true, what).1
+        }))
+    }
+
+    /// Begins the work on a delivery if this thread can do so at once, or leaves it to the loop.
+    /// Tells whether the loop will ever look.
+    pub(crate) fn begin(&self, job: Job) -> bool {
+        if !std::ptr::eq(HERE.get(), self) {
+            return self.push(Item::Job(job));
+        }
+        Python::attach(|py| {
+            let begin = BEGIN.with_borrow(|begin| begin.as_ref().map(|begin| begin.clone_ref(py)));
+            let Some(begin) = begin else { return self.push(Item::Job(job)) };
+            let begun = job.described(py).and_then(|job| begin.bind(py).call1(job));
+            if let Err(error) = begun {
+                // What it was to handle goes back, because nobody holds it any longer.
+                error.write_unraisable(py, None);
+            }
+            true
+        })
     }
 
     fn take(&self, into: &mut Vec<Item>) {
@@ -119,15 +239,37 @@ impl Shared {
     }
 
     /// The loop's thread rests or does something else: whoever has something for it wakes it.
-    fn rest(&self) {
+    /// Tells whether there is something already, and nobody has.
+    fn rest(&self) -> bool {
         let mut state = self.state.lock();
         self.busy.store(false, Ordering::Relaxed);
-        let wake = !state.queue.is_empty() && !state.woken;
-        state.woken |= wake;
-        drop(state);
-        if wake {
-            self.wake.wake();
+        let due = !state.woken && !(state.queue.is_empty() && self.workers.lock().is_empty());
+        state.woken |= due;
+        due
+    }
+
+    /// Takes what is ready, and what becomes ready by that.
+    fn gather(self: &Arc<Self>) -> Ready {
+        let mut ready = Ready::default();
+        let (mut items, mut taken) = (Vec::new(), 0);
+        for _ in 0..ROUNDS {
+            self.take(&mut items);
+            taken += items.len();
+            for item in items.drain(..) {
+                match item {
+                    Item::Poll(number) => {
+                        let polled = self.poll(number);
+                        ready.finished.extend(polled.map(|finish| (number, finish)));
+                    }
+                    Item::Job(job) => ready.jobs.push(job),
+                    Item::CallOff { agent, job } => ready.called_off.push((agent, job)),
+                }
+            }
+            if (!self.run_workers() && self.state.lock().queue.is_empty()) || taken >= TURN {
+                break;
+            }
         }
+        ready
     }
 
     /// Polls a call once.
@@ -178,7 +320,7 @@ fn poll_caught(call: &mut Call, waker: &std::task::Waker) -> Option<Finish> {
 
 impl Bridge {
     /// Starts a call: what it comes to if that is known at once, else its number, under which
-    /// `drain` will tell.
+    /// `drain` will tell. The lowest bit of the number says that `drain` is to be called soon.
     pub(crate) fn start(
         &self,
         py: Python<'_>,
@@ -187,25 +329,28 @@ impl Bridge {
         let runtime = runtime::get(py)?;
         let shared = &*self.shared;
         let number = shared.next_number();
-        let finished = py.detach(|| {
+        let (finished, due) = py.detach(|| {
             let _entered = runtime.enter();
             let mut call: Call = Box::pin(call);
             let waker = Arc::new(Waker { shared: Arc::downgrade(shared), call: number });
             let waker = std::task::Waker::from(waker);
             // What one call makes ready for others of this loop wakes it once, afterwards. That may
             // be this very call, which is found then.
-            shared.busy.store(true, Ordering::Relaxed);
-            let polled = poll_caught(&mut call, &waker);
-            if polled.is_none() {
-                shared.calls.lock().insert(number, (call, waker));
-            }
-            shared.rest();
-            polled
+            shared.at_work(false, || {
+                let polled = poll_caught(&mut call, &waker);
+                if polled.is_none() {
+                    shared.calls.lock().insert(number, (call, waker));
+                }
+                polled
+            })
         });
-        match finished {
-            Some(finish) => finish(py),
-            None => Ok(number.into_pyobject(py)?.into_any().unbind()),
+        let Some(finish) = finished else {
+            return Ok((number | u64::from(due)).into_pyobject(py)?.into_any().unbind());
+        };
+        if due {
+            shared.wake.wake();
         }
+        finish(py)
     }
 }
 
@@ -222,7 +367,8 @@ impl Bridge {
             wake,
             state: Mutex::default(),
             calls: Mutex::default(),
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(2),
+            workers: Mutex::default(),
             busy: AtomicBool::new(false),
         };
         Ok(Self { shared: Guarded::new(Arc::new(shared)) })
@@ -234,48 +380,33 @@ impl Bridge {
     }
 
     /// What calls have come to, deliveries to be handled, and those to be called off: three lists.
+    /// Deliveries that come to workers here are given to `begin` instead, if there is one.
     fn drain<'py>(
         &self,
         py: Python<'py>,
+        begin: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>)> {
         let runtime = runtime::get(py)?;
         let shared = &*self.shared;
         let (done, jobs, off) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
-        let (finished, begun, called_off) = py.detach(|| {
+        let before = BEGIN.replace(begin);
+        let (Ready { finished, jobs: begun, called_off }, due) = py.detach(|| {
             shared.wake.clear();
             let _entered = runtime.enter();
-            shared.busy.store(true, Ordering::Relaxed);
-            let (mut finished, mut begun, mut called_off) = (Vec::new(), Vec::new(), Vec::new());
-            let (mut items, mut taken) = (Vec::new(), 0);
-            while taken < TURN {
-                shared.take(&mut items);
-                if items.is_empty() {
-                    break;
-                }
-                taken += items.len();
-                for item in items.drain(..) {
-                    match item {
-                        Item::Poll(number) => {
-                            let polled = shared.poll(number);
-                            finished.extend(polled.map(|finish| (number, finish)));
-                        }
-                        Item::Job(job) => begun.push(job),
-                        Item::CallOff { agent, job } => called_off.push((agent, job)),
-                    }
-                }
-            }
-            shared.rest();
-            (finished, begun, called_off)
+            shared.at_work(false, || shared.gather())
         });
+        BEGIN.set(before);
+        if due {
+            shared.wake.wake();
+        }
         for (number, finish) in finished {
             match finish(py) {
                 Ok(value) => done.append((number, true, value))?,
                 Err(error) => done.append((number, false, error.into_value(py)))?,
             }
         }
-        for Job { agent, handler, number, task, end } in begun {
-            let delivery = Bound::new(py, Delivery::new(task, end))?;
-            jobs.append((agent, handler, number, delivery))?;
+        for job in begun {
+            jobs.append(job.described(py)?)?;
         }
         for one in called_off {
             off.append(one)?;

@@ -1,5 +1,6 @@
 //! A delivery in the hands of its handler.
 
+use crate::batch::Open;
 use crate::bridge::Bridge;
 use crate::fork::Guarded;
 use crate::handler::End;
@@ -8,6 +9,7 @@ use crate::{errors, payload, settings, values};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use std::sync::Arc;
 use trunkline_agent::{HandlerError, Task};
 use trunkline_types::{Outcome, PauseReason};
 
@@ -15,19 +17,38 @@ use trunkline_types::{Outcome, PauseReason};
 #[pyclass(frozen, module = "trunkline._native")]
 pub(crate) struct Delivery {
     task: Guarded<Task>,
-    end: Mutex<Option<End>>,
+    end: Mutex<Option<Told>>,
+}
+
+/// Where its end is told.
+enum Told {
+    Alone(End),
+    /// To its batch, with its place there.
+    InBatch(Arc<Open>, usize),
 }
 
 impl Delivery {
-    pub(crate) fn new(task: Task, end: End) -> Self {
-        Self { task: Guarded::new(task), end: Mutex::new(Some(end)) }
+    pub(crate) fn alone(task: Task, end: End) -> Self {
+        Self { task: Guarded::new(task), end: Mutex::new(Some(Told::Alone(end))) }
     }
 
-    fn ended(&self, outcome: Outcome) {
-        let end = self.end.lock().take();
-        if let Some(end) = end {
-            // Whoever called it off has told how it ended.
-            let _ = end.send(outcome);
+    pub(crate) fn of_batch(task: Task, batch: Arc<Open>, place: usize) -> Self {
+        Self { task: Guarded::new(task), end: Mutex::new(Some(Told::InBatch(batch, place))) }
+    }
+
+    /// Tells how it ended, and whether there is something for the loop.
+    fn ended(&self, py: Python<'_>, bridge: &Bridge, outcome: Outcome) -> PyResult<bool> {
+        let told = self.end.lock().take();
+        match told {
+            None => Ok(false),
+            Some(Told::Alone(end)) => bridge.shared.told(py, || {
+                // Whoever called it off has told how it ended.
+                let _ = end.send(outcome);
+            }),
+            Some(Told::InBatch(batch, place)) => match batch.end(place, outcome) {
+                Some(all) => bridge.shared.told(py, all),
+                None => Ok(false),
+            },
         }
     }
 }
@@ -125,6 +146,18 @@ impl Delivery {
         Speaker::Task(&self.task).speak(bridge, verb, to, data, content_type, said)
     }
 
+    fn speak_all(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        verb: &str,
+        to: &str,
+        payloads: Vec<(Bound<'_, PyBytes>, String)>,
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        Speaker::Task(&self.task).speak_all(py, bridge, verb, to, &payloads, said)
+    }
+
     fn progress(
         &self,
         py: Python<'_>,
@@ -152,21 +185,42 @@ impl Delivery {
         })
     }
 
-    /// The work is done, with this answer or none.
-    fn complete(&self, data: Option<&Bound<'_, PyBytes>>, content_type: &str) {
+    /// The work is done, with this answer or none. As what follows, it tells whether the bridge is
+    /// to be drained soon.
+    fn complete(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        data: Option<&Bound<'_, PyBytes>>,
+        content_type: &str,
+    ) -> PyResult<bool> {
         let reply = data.map(|data| payload::taken(data, content_type));
-        self.ended(Outcome::Complete { reply });
+        self.ended(py, bridge, Outcome::Complete { reply })
     }
 
     /// The work waits for its caller.
-    fn pause(&self, auth: bool, data: Option<&Bound<'_, PyBytes>>, content_type: &str) {
+    fn pause(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        auth: bool,
+        data: Option<&Bound<'_, PyBytes>>,
+        content_type: &str,
+    ) -> PyResult<bool> {
         let reason = if auth { PauseReason::Auth } else { PauseReason::Input };
         let message = data.map(|data| payload::taken(data, content_type));
-        self.ended(HandlerError::pause(reason, message).into_outcome());
+        self.ended(py, bridge, HandlerError::pause(reason, message).into_outcome())
     }
 
     /// The work ends in another way: `retry`, `fail`, `reject`, `dead-letter` or `release`.
-    fn give_up(&self, py: Python<'_>, how: &str, reason: &str, after: Option<f64>) -> PyResult<()> {
+    fn give_up(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        how: &str,
+        reason: &str,
+        after: Option<f64>,
+    ) -> PyResult<bool> {
         let error = match (how, after) {
             ("retry", None) => HandlerError::retry(reason),
             ("retry", Some(after)) => {
@@ -178,7 +232,6 @@ impl Delivery {
             ("release", _) => HandlerError::release(),
             (how, _) => return Err(errors::invalid(py, format!("no delivery ends by '{how}'"))),
         };
-        self.ended(error.into_outcome());
-        Ok(())
+        self.ended(py, bridge, error.into_outcome())
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         tasks_completed, tasks_failed, tasks_canceled, tasks_open, tasks_forgotten,
         task_events_forgotten, tasks_indexed, records_unindexed, dead_letters,
         dead_letters_indexed, dead_letters_forgotten, redriven, purged, scheduled, keys,
-        keys_indexed, waiting_outside, breakers_opened, overran, agents, sessions, inboxes_total,
+        keys_indexed, waiting_outside, breakers_opened, overran, turns, operations, hand_overs, items, agents, sessions, inboxes_total,
         epoch;
         counters, gauges, history_since_ms, inboxes, log, uptime_ms
     } = stats, {

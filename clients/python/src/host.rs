@@ -186,6 +186,18 @@ impl Host {
         Speaker::Host(host).speak(bridge, verb, to, data, content_type, said)
     }
 
+    fn speak_all(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        verb: &str,
+        to: &str,
+        payloads: Vec<(Bound<'_, PyBytes>, String)>,
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        Speaker::Host(self.open(py)?).speak_all(py, bridge, verb, to, &payloads, said)
+    }
+
     fn subscribe(
         &self,
         py: Python<'_>,

@@ -8,6 +8,7 @@
 
 mod agent;
 mod asking;
+mod batch;
 mod bridge;
 mod delivery;
 mod errors;
@@ -29,11 +30,16 @@ mod wake;
 
 use pyo3::prelude::*;
 
+/// Most of what a message costs on its way is memory taken and given back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<bridge::Bridge>()?;
     module.add_class::<host::Host>()?;
     module.add_class::<agent::Agent>()?;
+    module.add_class::<batch::Batch>()?;
     module.add_class::<delivery::Delivery>()?;
     module.add_class::<streams::Events>()?;
     module.add_class::<streams::Updates>()?;

@@ -1,16 +1,17 @@
 //! Who sends: a client, an agent, or the handler of a delivery.
 
 use crate::bridge::{Bridge, Finish};
-use crate::{errors, options, payload, settings, values};
+use crate::{errors, options, payload, runtime, settings, values};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
+use std::future::Future;
 use std::sync::Arc;
 use trunkline_agent::{
-    Acceptance, GatherBuilder, Host as _, MessageBuilder, Reply, RequestBuilder, RequestError,
-    SendBuilder, Session, Task,
+    Acceptance, BatchOutcome, GatherBuilder, Host as _, MessageBuilder, Reply, RequestBuilder,
+    RequestError, SendBuilder, Session, Task,
 };
 use trunkline_types::session::Connector;
-use trunkline_types::{Destination, GatherRule, Gathered, Payload, Refusal};
+use trunkline_types::{Destination, GatherRule, Gathered, Payload, Publish, Refusal, RefusalCode};
 
 /// See the module.
 pub(crate) enum Speaker<'a> {
@@ -80,6 +81,59 @@ impl Speaker<'_> {
                 }
                 bridge.start(py, async move { accepted(message.await) })
             }
+        }
+    }
+
+    /// Sends many tasks or messages to one destination and starts the call for what comes of them.
+    pub(crate) fn speak_all(
+        &self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        verb: &str,
+        to: &str,
+        payloads: &[(Bound<'_, PyBytes>, String)],
+        said: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let to: Destination = settings::parsed(py, to)?;
+        let nothing = Payload::default();
+        let payloads =
+            payloads.iter().map(|(data, content_type)| payload::taken(data, content_type));
+        let publishes = match verb {
+            "send" => options::apply(self.send(to, nothing), said)?.into_publishes(payloads),
+            _ => options::apply(self.tell(to, nothing), said)?.into_publishes(payloads),
+        };
+        let sent = self.publishing(publishes);
+        // Beside the loop, which may handle what comes of it meanwhile.
+        let sent = runtime::get(py)?.spawn(sent);
+        bridge.start(py, async move {
+            let ended = sent.await.map_err(|_| {
+                Refusal::new(RefusalCode::Unavailable, "the batch was given up while it was sent")
+            });
+            done(ended.flatten(), |py, outcome| values::batch_outcome(py, &outcome))
+        })
+    }
+
+    fn publishing(
+        &self,
+        publishes: Vec<Arc<Publish>>,
+    ) -> impl Future<Output = Result<BatchOutcome, Refusal>> + Send + use<> {
+        enum Over {
+            Later(Arc<dyn Connector>),
+            Session(Session),
+            Task(Task),
+        }
+        let over = match *self {
+            Self::Host(host) => Over::Later(Arc::clone(host)),
+            Self::Agent(session) => Over::Session(session.clone()),
+            Self::Task(task) => Over::Task(task.clone()),
+        };
+        async move {
+            let ticket = match over {
+                Over::Later(host) => host.shared_session().await?.publish_batch(publishes).await?,
+                Over::Session(session) => session.publish_batch(publishes).await?,
+                Over::Task(task) => task.publish_batch(publishes).await?,
+            };
+            ticket.await
         }
     }
 

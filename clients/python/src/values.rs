@@ -4,7 +4,7 @@ use crate::{errors, listed, payload};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use trunkline_agent::{Acceptance, Event, Reply};
+use trunkline_agent::{Acceptance, BatchOutcome, Event, Reply};
 use trunkline_types::{
     AgentInfo, BreakerInfo, Envelope, Gathered, GatheredPart, TaskEvent, TaskEventBody,
     TaskSnapshot, TaskUpdate, WallTime,
@@ -29,6 +29,17 @@ type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 pub(crate) fn acceptance(py: Python<'_>, acceptance: &Acceptance) -> PyResult<Py<PyAny>> {
     let &Acceptance { id, duplicate, targets, dropped, parked } = acceptance;
     (id.to_string(), duplicate, targets, dropped, parked).into_py_any(py)
+}
+
+/// How many of a batch were accepted, were repeats and were dropped for somebody, and what was
+/// refused, by its place.
+pub(crate) fn batch_outcome(py: Python<'_>, outcome: &BatchOutcome) -> PyResult<Py<PyAny>> {
+    let BatchOutcome { accepted, duplicates, dropped, ref refused, .. } = *outcome;
+    let refused = refused
+        .iter()
+        .map(|(place, refusal)| (*place, errors::refused(py, refusal).into_value(py)));
+    let refused: Vec<_> = refused.collect();
+    (accepted, duplicates, dropped, refused).into_py_any(py)
 }
 
 /// The request's id, whether enough has come, the answers, and why others gave none.

@@ -225,6 +225,27 @@ def test_it_works_under_uvloop(serve: Callable[..., str]) -> None:
     assert ran(program, "") == "y\n"
 
 
+def test_a_signal_ends_an_agent_that_is_still_starting() -> None:
+    program = """
+        import asyncio, os, signal, socket, trunkline
+
+        agent = trunkline.Agent("a")
+
+        @agent.task("a")
+        async def a(task): ...
+
+        async def main():
+            with socket.create_server(("127.0.0.1", 0)) as silent:
+                port = silent.getsockname()[1]
+                asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+                await agent.serve(f"127.0.0.1:{port}")
+            print("left")
+
+        asyncio.run(main())
+        """
+    assert ran(program) == "left\n"
+
+
 def test_an_agent_and_its_broker_in_one_process_end_together(folder: Path) -> None:
     program = """
         import asyncio, os, signal, sys, trunkline

@@ -7,6 +7,7 @@ mod nats;
 mod rabbitmq;
 mod ractor;
 mod redis;
+pub(crate) mod tonic;
 
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub(crate) async fn turn(row: Row, port: u16, seconds: f64) -> Result<Turn> {
         Rival::JetStream(_) => Box::pin(jetstream::turn(row.work, &load, port, seconds)).await,
         Rival::Redis(_) => redis::turn(row.work, &load, port, seconds).await,
         Rival::RabbitMq => rabbitmq::turn(row.work, &load, port, seconds).await,
+        Rival::Tonic(call) => tonic::turn(row.work, call, &load, port, seconds).await,
     }
 }
 

@@ -174,13 +174,7 @@ impl Agent {
     /// Waits until the session has ended, and says why. An agent that is told to leave finishes
     /// what it holds first; the code is then [`RefusalCode::Draining`].
     pub async fn ended(&self) -> Refusal {
-        loop {
-            let changed = self.core().changed();
-            if let Some(refusal) = self.core().closed() {
-                return refusal;
-            }
-            changed.await;
-        }
+        self.core().wait_over().await
     }
 
     /// Takes no new work, finishes what it holds, sees it settled, and says goodbye. Takes as

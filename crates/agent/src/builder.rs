@@ -4,7 +4,7 @@ use crate::agent::StartOptions;
 use crate::content::Content;
 use crate::core::CoreOptions;
 use crate::health::Health;
-use crate::pool::{Handlers, Pool, PoolOptions};
+use crate::pool::{Executor, Handlers, Pool, PoolOptions, WorkerFuture};
 use crate::session::places;
 use crate::{Agent, Handler, Profile, keeper};
 use smol_str::SmolStr;
@@ -32,6 +32,7 @@ pub struct AgentBuilder {
     linger: Duration,
     drain_within: Duration,
     health: Option<Health>,
+    executor: Option<Executor>,
     outstanding: u32,
     obey_pressure: bool,
     content: Content,
@@ -53,6 +54,7 @@ impl AgentBuilder {
             linger: Profile::InProcess.linger(),
             drain_within: Duration::from_millis(5),
             health: None,
+            executor: None,
             outstanding: 8192,
             obey_pressure: true,
             content: Content::default(),
@@ -212,6 +214,15 @@ impl AgentBuilder {
         self
     }
 
+    /// Has the workers run by `executor` rather than by the tokio runtime in which the agent is
+    /// started, so that a handler can run on a thread of its program's choice. Each worker is given
+    /// to it once, and has to be polled within that runtime until it ends: what it holds waits for
+    /// it, though its leases are kept alive.
+    pub fn executor(mut self, executor: impl Fn(WorkerFuture) + Send + Sync + 'static) -> Self {
+        self.executor = Some(Box::new(executor));
+        self
+    }
+
     /// Has [`AgentBuilder::start`] wait for a broker that is not there yet or is about to go,
     /// rather than refuse: it tries again after up to 100 ms, then ever later, up to 5 s.
     pub fn wait_for_broker(mut self) -> Self {
@@ -295,7 +306,7 @@ impl AgentBuilder {
             drain_within: self.drain_within,
             linger: self.linger,
         };
-        let pool = Pool::new(options, handlers, Arc::clone(&self.connector));
+        let pool = Pool::new(options, handlers, Arc::clone(&self.connector), self.executor);
         let core = CoreOptions {
             places,
             events: 1024,

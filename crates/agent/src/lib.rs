@@ -47,6 +47,7 @@ pub use handler::{
 };
 pub use host::Host;
 pub use outgoing::{Cause, GatherBuilder, MessageBuilder, Outgoing, RequestBuilder, SendBuilder};
+pub use pool::WorkerFuture;
 pub use profile::Profile;
 pub use redrive::RedriveBuilder;
 pub use send::{Acceptance, Reply};

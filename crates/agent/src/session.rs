@@ -220,8 +220,8 @@ impl Session {
     }
 
     /// Sends many publishes in one piece, in their order. Waits while too much is on its way, or
-    /// an inbox that some go to is under pressure, then returns the ticket for their acceptances without waiting for those. Replies to
-    /// requests in a batch are not told to anybody.
+    /// an inbox that some go to is under pressure, then returns the ticket for their acceptances
+    /// without waiting for those. Replies to requests in a batch are not told to anybody.
     ///
     /// # Errors
     /// The session has ended; some of the batch may have been sent.
@@ -230,34 +230,7 @@ impl Session {
         I: IntoIterator<Item = P>,
         P: Into<Arc<Publish>>,
     {
-        let core = self.core();
-        let mut publishes: Vec<Arc<Publish>> = publishes.into_iter().map(Into::into).collect();
-        for publish in &mut publishes {
-            core.content.pack_shared(publish);
-        }
-        let mut ticket = Ticket { parts: Vec::with_capacity(1), whole: BatchOutcome::default() };
-        let mut offset = 0;
-        while !publishes.is_empty() {
-            let rest = if publishes.len() > core.piece() {
-                publishes.split_off(core.piece())
-            } else {
-                Vec::new()
-            };
-            let count = publishes.len();
-            let to = publishes.iter().map(|publish| &publish.envelope.destination);
-            let turn = core.pressures.turn(to).await;
-            core.places(u32::try_from(count).unwrap_or(u32::MAX)).await?;
-            let (sender, part) = oneshot::channel();
-            let outcome = BatchOutcome { offset, ..BatchOutcome::default() };
-            let waiter = Waiter::Batch(Box::new(outcome), sender);
-            let operations = publishes.into_iter().map(Operation::Publish);
-            core.submit(operations, Entry { bounded: true, waiter, reply: None })?;
-            turn.sent();
-            ticket.parts.push(part);
-            offset += count;
-            publishes = rest;
-        }
-        Ok(ticket)
+        publish_batch(self.core(), publishes.into_iter().map(Into::into).collect()).await
     }
 
     /// Subscribes to topics for as long as the returned consumer lives.
@@ -357,4 +330,37 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("core", self.core()).finish_non_exhaustive()
     }
+}
+
+/// See [`Session::publish_batch`].
+pub(crate) async fn publish_batch(
+    core: &Core,
+    mut publishes: Vec<Arc<Publish>>,
+) -> Result<Ticket, Refusal> {
+    for publish in &mut publishes {
+        core.content.pack_shared(publish);
+    }
+    let mut ticket = Ticket { parts: Vec::with_capacity(1), whole: BatchOutcome::default() };
+    let mut offset = 0;
+    while !publishes.is_empty() {
+        let rest = if publishes.len() > core.piece() {
+            publishes.split_off(core.piece())
+        } else {
+            Vec::new()
+        };
+        let count = publishes.len();
+        let to = publishes.iter().map(|publish| &publish.envelope.destination);
+        let turn = core.pressures.turn(to).await;
+        core.places(u32::try_from(count).unwrap_or(u32::MAX)).await?;
+        let (sender, part) = oneshot::channel();
+        let outcome = BatchOutcome { offset, ..BatchOutcome::default() };
+        let waiter = Waiter::Batch(Box::new(outcome), sender);
+        let operations = publishes.into_iter().map(Operation::Publish);
+        core.submit(operations, Entry { bounded: true, waiter, reply: None })?;
+        turn.sent();
+        ticket.parts.push(part);
+        offset += count;
+        publishes = rest;
+    }
+    Ok(ticket)
 }

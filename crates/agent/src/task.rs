@@ -3,6 +3,8 @@
 use crate::core::{Core, now};
 use crate::outgoing::{GatherBuilder, MessageBuilder, RequestBuilder, SendBuilder};
 use crate::pool::{Loan, Running};
+use crate::session::publish_batch;
+use crate::ticket::Ticket;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +14,7 @@ use trunkline_content::{ContentError, Json, MsgPack};
 use trunkline_types::session::{Connector, Delivery, NumberRange, Operation, Update, UpdateBody};
 use trunkline_types::{
     AgentId, ArtifactChunk, ContextId, Destination, Envelope, Headers, InboxAddress, Kind,
-    MessageId, Payload, Progress, Refusal, SkillName, Topic, WallTime,
+    MessageId, Payload, Progress, Publish, Refusal, SkillName, Topic, WallTime,
 };
 
 /// One delivery in the hands of its handler: a request, a task or an event alike. Clones speak
@@ -238,6 +240,15 @@ impl Task {
     /// A one-way message sent while handling this one.
     pub fn tell(&self, to: impl Into<Destination>, payload: impl Into<Payload>) -> MessageBuilder {
         MessageBuilder::new(self.clone(), to.into(), payload.into())
+    }
+
+    /// Sends many publishes in one piece, as [`Session::publish_batch`](crate::Session::publish_batch)
+    /// does.
+    ///
+    /// # Errors
+    /// The session has ended; some of the batch may have been sent.
+    pub async fn publish_batch(&self, publishes: Vec<Arc<Publish>>) -> Result<Ticket, Refusal> {
+        publish_batch(self.core(), publishes).await
     }
 
     /// A message for every agent but this one, sent while handling this delivery.

@@ -25,6 +25,12 @@ const CONNECTIONS: &str = "trunkline_connections_accepted_total ";
 /// How often a running broker is looked at.
 const WATCH: Duration = Duration::from_millis(200);
 
+/// A setting of a broker as its environment names it, and the value.
+pub(crate) type Setting = (&'static str, String);
+
+/// The most bytes of payloads that wait in memory, see `broker.payload_memory`.
+pub(crate) const PAYLOAD_MEMORY: &str = "TRUNKLINE_BROKER__PAYLOAD_MEMORY";
+
 /// The broker under test.
 pub(crate) struct Target {
     connector: Arc<dyn Connector>,
@@ -76,7 +82,19 @@ impl Target {
         data: Option<&Path>,
         transport: Transport,
     ) -> Result<Self, BenchError> {
-        Self::child_at(data, 0, transport).await
+        Self::child_at(data, 0, transport, &[]).await
+    }
+
+    /// The same with a data directory and settings of its own.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn child_with(
+        data: &Path,
+        transport: Transport,
+        settings: &[Setting],
+    ) -> Result<Self, BenchError> {
+        Self::child_at(Some(data), 0, transport, settings).await
     }
 
     /// The same on a port that is kept: a broker after it can have it too, because no outgoing
@@ -88,15 +106,16 @@ impl Target {
         data: &Path,
         transport: Transport,
     ) -> Result<Self, BenchError> {
-        Self::child_at(Some(data), kept_port()?, transport).await
+        Self::child_at(Some(data), kept_port()?, transport, &[]).await
     }
 
     async fn child_at(
         data: Option<&Path>,
         port: u16,
         transport: Transport,
+        settings: &[Setting],
     ) -> Result<Self, BenchError> {
-        let serving = Serving::start(data, port).await?;
+        let serving = Serving::start(data, port, settings).await?;
         let connector = client(&serving.url, transport)?;
         let url = Some(serving.url.clone());
         Ok(Self { connector, url, serving: Some(serving), place: Place::Child, transport })
@@ -110,7 +129,7 @@ impl Target {
     pub(crate) async fn restart(&mut self, data: &Path) -> Result<(), BenchError> {
         let port = self.serving.take().and_then(|serving| port_of(&serving.url));
         let port = port.ok_or_else(|| BenchError::Load("the broker has no process".into()))?;
-        self.serving = Some(Serving::start(Some(data), port).await?);
+        self.serving = Some(Serving::start(Some(data), port, &[]).await?);
         Ok(())
     }
 
@@ -241,7 +260,11 @@ struct Serving {
 }
 
 impl Serving {
-    async fn start(data: Option<&Path>, port: u16) -> Result<Self, BenchError> {
+    async fn start(
+        data: Option<&Path>,
+        port: u16,
+        settings: &[Setting],
+    ) -> Result<Self, BenchError> {
         let notes = tempfile::tempdir().map_err(BenchError::system("cannot make a directory"))?;
         let port_file = notes.path().join("port");
         let output = notes.path().join("output");
@@ -255,6 +278,7 @@ impl Serving {
             Some(directory) => command.arg("--data").arg(directory),
             None => command.arg("--ephemeral"),
         };
+        command.envs(settings.iter().map(|(name, value)| (*name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let begun = Instant::now();
         let child = command

@@ -1,7 +1,7 @@
 //! The arguments of `trunkline bench` and the way from them to a report.
 
 use crate::stage::Stage;
-use crate::{BenchError, BenchReport, Config, Scenario, plan, progress};
+use crate::{BenchError, BenchReport, Config, Scenario, plan, progress, rounds};
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ pub struct BenchArgs {
     /// its share by patterns
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub topics: Vec<u32>,
-    /// Workers of each agent [default: 1]
+    /// Workers of each agent [default: 1 to 8, as the library decides]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub workers: Vec<u32>,
     /// Most messages that a sender hands over in one piece, and that a worker takes at once
@@ -60,6 +60,14 @@ pub struct BenchArgs {
     /// Milliseconds by which each way between broker and agents is longer [default: 10,50,100]
     #[arg(long, value_name = "MS,…", value_delimiter = ',')]
     pub delay: Vec<u32>,
+    /// Give agents and senders more room than the library does when nothing is said: 2048
+    /// deliveries held ready rather than 256, 65536 operations without an answer rather than 8192
+    #[arg(long)]
+    pub tuned: bool,
+    /// How often each run is made; the report is that of the middle one, with the spread of all,
+    /// from 1 to 25 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u32>,
     /// What carries sessions, framed or grpc: each makes a run [default: framed]
     #[arg(long, value_name = "WHICH", value_delimiter = ',')]
     pub transport: Vec<Transport>,
@@ -98,6 +106,8 @@ impl BenchArgs {
             senders: None,
             rate: Vec::new(),
             delay: Vec::new(),
+            tuned: false,
+            rounds: None,
             transport: Vec::new(),
             url: None,
             dir: None,
@@ -122,36 +132,48 @@ pub async fn run(args: BenchArgs) -> Result<Vec<BenchReport>, BenchError> {
         .iter()
         .map(|wanted| Config::new(scenario, wanted))
         .collect::<Result<_, _>>()?;
+    let rounds = rounds::check(args.rounds.unwrap_or(1))?;
     let all = async {
-        let mut reports = Vec::new();
-        for (number, config) in (1..).zip(&configs) {
-            match configs.len() {
-                1 => progress::tell(&format!("bench {scenario}")),
-                count => progress::tell(&format!("bench {scenario}, {number} of {count}")),
+        let mut played = vec![Vec::new(); configs.len()];
+        // Every run once before any is made again, so that what the machine does meanwhile
+        // hits all alike.
+        for round in 1..=rounds {
+            for (number, (config, reports)) in (1..).zip(configs.iter().zip(&mut played)) {
+                let run = match configs.len() {
+                    1 => String::new(),
+                    count => format!(", {number} of {count}"),
+                };
+                let again = match rounds {
+                    1 => String::new(),
+                    rounds => format!(", round {round} of {rounds}"),
+                };
+                progress::tell(&format!("bench {scenario}{run}{again}"));
+                let stage = Stage::new(scenario, config.clone());
+                reports.push(Box::pin(scenario.run(stage)).await?);
             }
-            let stage = Stage::new(scenario, config.clone());
-            reports.push(Box::pin(scenario.run(stage)).await?);
         }
-        Ok(reports)
+        Ok(played.into_iter().filter_map(rounds::combine).collect())
     };
     or_interrupted(all).await
 }
 
 /// Runs every scenario with its defaults, each in a process of its own, and returns their reports
-/// as JSON.
+/// as JSON. Those that take seconds are run in so many rounds, the longer ones once.
 ///
 /// # Errors
-/// [`BenchError`] if this program cannot be started. A scenario that does not come to a report is
+/// [`BenchError`] if this program cannot be started, or the rounds are out of their range. A
+/// scenario that does not come to a report is
 /// told on standard error and in the result without figures; `pass` tells which came to nothing.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub async fn all() -> Result<Vec<Value>, BenchError> {
+pub async fn all(rounds: u32) -> Result<Vec<Value>, BenchError> {
+    let rounds = rounds::check(rounds)?;
     let program =
         std::env::current_exe().map_err(BenchError::system("cannot tell what program this is"))?;
     let mut reports = Vec::new();
     for scenario in Scenario::value_variants() {
-        let output = again(&program, *scenario).await?;
+        let output = again(&program, *scenario, rounds).await?;
         match serde_json::from_slice(&output.stdout) {
             Ok(Value::Array(several)) => reports.extend(several),
             Ok(report) => reports.push(report),
@@ -163,9 +185,10 @@ pub async fn all() -> Result<Vec<Value>, BenchError> {
 }
 
 /// Runs this program again for one scenario, which tells on the same standard error how far it is.
-async fn again(program: &Path, scenario: Scenario) -> Result<Output, BenchError> {
+async fn again(program: &Path, scenario: Scenario, rounds: u32) -> Result<Output, BenchError> {
     let mut command = Command::new(program);
-    command.args(["bench", &scenario.to_string(), "--json"]);
+    let rounds = if scenario.takes_long() { 1 } else { rounds };
+    command.args(["bench", &scenario.to_string(), "--json", "--rounds", &rounds.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let child = command.spawn().map_err(BenchError::system("cannot start this program again"))?;
     let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));

@@ -48,6 +48,21 @@ pub enum BenchError {
         /// The most.
         most: u32,
     },
+    /// More is asked to be in flight than the load should hold.
+    #[error(
+        "--in-flight {in_flight} of --payload {payload} are {bytes} bytes at once, the most is \
+         {most}; name fewer or smaller ones"
+    )]
+    AtOnce {
+        /// How many messages.
+        in_flight: u32,
+        /// How large each is, in bytes.
+        payload: usize,
+        /// How many bytes that is.
+        bytes: u64,
+        /// The most that is allowed.
+        most: u64,
+    },
     /// A figure says which transport it is of.
     #[error("--transport is auto, which may be either; name framed or grpc")]
     WhichTransport,

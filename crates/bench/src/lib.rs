@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod proxy;
 mod report;
+mod rounds;
 mod scenario;
 mod seen;
 mod serializers;
@@ -31,7 +32,8 @@ mod wire;
 pub mod cli;
 
 pub use error::BenchError;
-pub use report::{BenchReport, CpuSeconds, DiskLimit, Goal, LatencyMicros, Measures};
+pub use report::{BenchReport, CpuSeconds, DiskLimit, Figure, Goal, LatencyMicros, Measures};
+pub use rounds::{Rounds, Spread};
 pub use scenario::Scenario;
 pub use serializers::{SerializerRow, SerializersReport, sample, serializers};
 pub use settings::Config;

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::SemaphorePermit;
-use trunkline_agent::{Agent, Handler, HandlerFuture, Host, Session, Task, Ticket};
+use trunkline_agent::{Agent, AgentBuilder, Handler, HandlerFuture, Host, Session, Task, Ticket};
 use trunkline_types::{Destination, Kind, Outcome, Publish, PublishOptions};
 
 /// The name of the agent with this number.
@@ -100,8 +100,7 @@ pub(crate) async fn start_agent(
     skill: Option<&str>,
     checker: &Checker,
 ) -> Result<Agent, BenchError> {
-    let workers = config.workers.unwrap_or(1);
-    let agent = host.agent(name).workers(workers..=workers).prefetch(PREFETCH);
+    let agent = described(host, config, name);
     let checker = checker.clone();
     let agent = match (config.take.filter(|take| *take > 1), skill) {
         (Some(take), Some(skill)) => agent.skill(skill, checker.for_several(take)),
@@ -112,8 +111,16 @@ pub(crate) async fn start_agent(
     agent.start().await.map_err(BenchError::refused("cannot start an agent"))
 }
 
-/// How many deliveries an agent may hold ready: enough for the windows used here.
-pub(crate) const PREFETCH: u32 = 2048;
+/// The description of an agent: as the library makes it, but for what is asked for.
+pub(crate) fn described(host: &Observed, config: &Config, name: &str) -> AgentBuilder {
+    let agent = host.agent(name);
+    let agent = match config.workers {
+        Some(workers) => agent.workers(workers..=workers),
+        None => agent,
+    };
+    // What is not asked for is not set, so that the figure is that of a user who sets nothing.
+    if config.tuned { agent.prefetch(config.prefetch) } else { agent }
+}
 
 /// How long something that is done in milliseconds may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);

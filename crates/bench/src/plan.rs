@@ -23,6 +23,7 @@ pub(crate) struct Wanted {
     pub(crate) senders: Option<u32>,
     pub(crate) rate: Option<u32>,
     pub(crate) delay: Option<u32>,
+    pub(crate) tuned: bool,
     pub(crate) transport: Option<Transport>,
     pub(crate) url: Option<String>,
     pub(crate) dir: Option<PathBuf>,
@@ -46,6 +47,9 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
         senders,
         rate,
         delay,
+        tuned,
+        // Whoever runs them does so several times.
+        rounds: _,
         transport,
         url,
         dir,
@@ -58,6 +62,7 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
         seconds: *seconds,
         count: *count,
         senders: *senders,
+        tuned: *tuned,
         url: url.clone(),
         dir: dir.clone(),
         ..Wanted::default()

@@ -2,6 +2,7 @@
 
 use crate::machine::Machine;
 use crate::observe::{Note, histogram};
+use crate::rounds::Rounds;
 use crate::{Config, Scenario};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -44,6 +45,12 @@ pub struct BenchReport {
     /// What the wire alone can do, where that is the bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<WireLimit>,
+    /// How the rounds differ of which this is the middle one, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<Rounds>,
+    /// What else was seen on the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<Figure>,
     /// What was promised, and whether it was kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub goals: Vec<Goal>,
@@ -104,6 +111,32 @@ pub struct DiskLimit {
 pub struct WireLimit {
     /// The median round trip, in microseconds.
     pub round_trip_p50_us: f64,
+}
+
+/// Something that was seen and is neither rate nor latency.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Figure {
+    /// What it is, with its unit.
+    pub what: String,
+    /// How much.
+    pub value: f64,
+}
+
+impl Figure {
+    /// A figure with what it is of.
+    pub(crate) fn new(what: impl Into<String>, value: f64) -> Self {
+        Self { what: what.into(), value }
+    }
+
+    /// The same of a count.
+    #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(crate) fn count(what: impl Into<String>, count: u64) -> Self {
+        Self::new(what, count as f64)
+    }
+
+    fn shown(&self) -> String {
+        if self.value.fract() == 0.0 { grouped(self.value) } else { format!("{:.3}", self.value) }
+    }
 }
 
 /// Something promised.
@@ -185,6 +218,12 @@ impl BenchReport {
         }
         if let Some(LatencyMicros { p50, p99, .. }) = self.first_event_us {
             row("first event of a stream", format!("p50 {}, p99 {}", span(p50), span(p99)));
+        }
+        if let Some(rounds) = &self.rounds {
+            rounds.rows().into_iter().for_each(|(what, value)| row(what, value));
+        }
+        for figure in &self.figures {
+            row(&figure.what, figure.shown());
         }
         for Goal { what, limit, value, met } in &self.goals {
             let value = value.map_or("unknown".to_owned(), |value| format!("{value:.3}"));

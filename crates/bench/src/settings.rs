@@ -6,7 +6,18 @@ use crate::{BenchError, Scenario, payload};
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 use std::path::PathBuf;
+use trunkline_agent::{Profile, SessionOptions};
 use trunkline_client::Transport;
+
+/// Most bytes of payloads in flight when nobody says how many messages: half of what an inbox holds
+/// in memory when nothing is said.
+const WINDOW: usize = 32 << 20;
+/// Most bytes of payloads in flight at all.
+const AT_ONCE: u64 = 4 << 30;
+/// How many deliveries a tuned agent holds ready: enough for the windows used here.
+const PREFETCH: u32 = 2048;
+/// How many operations of a tuned session may be without an answer.
+const OUTSTANDING: u32 = 1 << 16;
 
 /// Most patterns of one agent, as a broker has it when nothing is said.
 const SUBSCRIPTIONS: u32 = 1024;
@@ -42,9 +53,15 @@ pub struct Config {
     /// Most messages that a worker takes at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub take: Option<u32>,
-    /// Workers of each agent.
+    /// Workers of each agent, where it is said how many; otherwise the library decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<u32>,
+    /// Whether agents and sessions have more room than the library gives when nothing is said.
+    pub tuned: bool,
+    /// Deliveries that an agent may hold ready.
+    pub prefetch: u32,
+    /// Operations of a session that may be without an answer.
+    pub outstanding: u32,
     /// Milliseconds that each way between broker and agents is longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<u32>,
@@ -69,8 +86,9 @@ impl Config {
     pub(crate) fn new(scenario: Scenario, args: &Wanted) -> Result<Self, BenchError> {
         let defaults = scenario.defaults();
         let options = Options { scenario, takes: &defaults };
-        let in_flight =
-            options.number("in-flight", args.in_flight, defaults.in_flight, 1, 1 << 20)?;
+        let usual = Some(defaults.payload);
+        let payload = options.number("payload", args.payload, usual, payload::LEAST, 8 << 20)?;
+        let payload = payload.unwrap_or(defaults.payload);
         let senders = options.number("senders", args.senders, defaults.senders, 1, 256)?;
         let agents = options
             .number("agents", args.agents, Some(defaults.agents), 1, 100_000)?
@@ -84,6 +102,16 @@ impl Config {
         }
         // Each message takes room for each of its copies.
         let copies = if defaults.copies { agents } else { 1 };
+        // Larger payloads have fewer in flight unless somebody says how many.
+        let fitting = u32::try_from(WINDOW / payload).unwrap_or(u32::MAX);
+        let fitting = fitting.max(copies.saturating_mul(2 * senders.unwrap_or(1)));
+        let usual = defaults.in_flight.map(|usual| usual.min(fitting));
+        let in_flight = options.number("in-flight", args.in_flight, usual, 1, 1 << 20)?;
+        let bytes = u64::from(in_flight.unwrap_or(1) / copies) * payload as u64;
+        if bytes > AT_ONCE {
+            let in_flight = in_flight.unwrap_or(1);
+            return Err(BenchError::AtOnce { in_flight, payload, bytes, most: AT_ONCE });
+        }
         let room = in_flight.unwrap_or(1) / senders.unwrap_or(1);
         if in_flight.is_some() && room < copies {
             let least = u64::from(copies) * u64::from(senders.unwrap_or(1));
@@ -104,16 +132,18 @@ impl Config {
         if transport == Some(Transport::Auto) {
             return Err(BenchError::WhichTransport);
         }
-        let payload = options.number(
-            "payload",
-            args.payload,
-            Some(defaults.payload),
-            payload::LEAST,
-            8 << 20,
-        )?;
+        let workers = options.applies("workers", args.workers, defaults.workers)?;
+        if let Some(workers) = workers.filter(|workers| !(1..=1024).contains(workers)) {
+            return Err(out_of_range("workers", workers, 1, 1024));
+        }
+        let (prefetch, outstanding) = if args.tuned {
+            (PREFETCH, OUTSTANDING)
+        } else {
+            (Profile::default().prefetch(), SessionOptions::default().outstanding)
+        };
         Ok(Self {
             in_flight,
-            payload: payload.unwrap_or(defaults.payload),
+            payload,
             seconds: options.number("seconds", args.seconds, defaults.seconds, 0.05, 86_400.0)?,
             count: options.number("count", args.count, defaults.count, 1, MOST)?,
             agents,
@@ -121,8 +151,11 @@ impl Config {
             senders,
             rate: options.number("rate", args.rate, defaults.rate, 1, 10_000_000)?,
             batch,
-            take: args.batch.filter(|_| defaults.workers.is_some()),
-            workers: options.number("workers", args.workers, defaults.workers, 1, 1024)?,
+            take: args.batch.filter(|_| defaults.workers),
+            workers,
+            tuned: args.tuned,
+            prefetch,
+            outstanding,
             delay: options.number("delay", args.delay, defaults.delay, 0, 10_000)?,
             transport,
             url,
@@ -146,7 +179,8 @@ pub(crate) struct Defaults {
     pub(crate) senders: Option<u32>,
     pub(crate) rate: Option<u32>,
     pub(crate) batch: Option<u32>,
-    pub(crate) workers: Option<u32>,
+    /// Whether agents may be told how many workers they have.
+    pub(crate) workers: bool,
     pub(crate) delay: Option<u32>,
     /// Whether every agent gets a copy of every message.
     pub(crate) copies: bool,
@@ -166,8 +200,9 @@ impl Defaults {
             ("senders", self.senders.is_some()),
             ("rate", self.rate.is_some()),
             ("batch", self.batch.is_some()),
-            ("workers", self.workers.is_some()),
+            ("workers", self.workers),
             ("delay", self.delay.is_some()),
+            ("tuned", true),
             ("transport", scenario.is_remote()),
             ("url", self.url),
             ("dir", self.dir),

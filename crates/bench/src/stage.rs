@@ -1,7 +1,7 @@
 //! What every scenario needs: its settings, ledger and flow, the broker under test, phases that
 //! are measured, and the report at the end.
 
-use crate::broker::{Target, data_directory};
+use crate::broker::{Setting, Target, data_directory};
 use crate::clock::Clock;
 use crate::ledger::{Counts, Ledger, disagreements, unanswered};
 use crate::load::{Checker, Latency, Mix, Sender, Stop};
@@ -46,22 +46,28 @@ pub(crate) struct Phase {
 /// The watch of a phase. It stops at the phase's end unless it was stopped before.
 pub(crate) struct Meter<'a> {
     target: &'a Target,
-    begun: Instant,
-    before: CpuSeconds,
+    /// When it began, and what had been spent by then.
+    start: Mutex<(Instant, CpuSeconds)>,
     read: Mutex<Option<(f64, CpuSeconds)>>,
 }
 
 impl Meter<'_> {
+    /// Starts the watch anew: what came before is not part of the figure.
+    pub(crate) fn restart(&self) {
+        *self.start.lock() = (Instant::now(), cpu(self.target));
+    }
+
     /// Stops the watch: what comes after is not part of the figure.
     pub(crate) fn stop(&self) {
         self.read.lock().get_or_insert_with(|| {
+            let (begun, before) = *self.start.lock();
             let spent = |now: Option<f64>, before: Option<f64>| Some(now? - before?);
             let now = cpu(self.target);
             let cpu = CpuSeconds {
-                broker: spent(now.broker, self.before.broker),
-                load: spent(now.load, self.before.load),
+                broker: spent(now.broker, before.broker),
+                load: spent(now.load, before.load),
             };
-            (self.begun.elapsed().as_secs_f64(), cpu)
+            (begun.elapsed().as_secs_f64(), cpu)
         });
     }
 }
@@ -109,9 +115,22 @@ impl Stage {
     /// # Errors
     /// It does not start, or has no data directory.
     pub(crate) async fn durable(&self, data: Option<&Path>) -> Result<Target, BenchError> {
-        let target = match &self.config.url {
-            Some(url) => Target::elsewhere(url, self.transport())?,
-            None => Target::child(data, self.transport()).await?,
+        self.durable_with(data, &[]).await
+    }
+
+    /// The same with settings of its own, if it is not there already.
+    ///
+    /// # Errors
+    /// It does not start, or has no data directory.
+    pub(crate) async fn durable_with(
+        &self,
+        data: Option<&Path>,
+        settings: &[Setting],
+    ) -> Result<Target, BenchError> {
+        let target = match (&self.config.url, data) {
+            (Some(url), _) => Target::elsewhere(url, self.transport())?,
+            (None, Some(data)) => Target::child_with(data, self.transport(), settings).await?,
+            (None, None) => Target::child(None, self.transport()).await?,
         };
         if target.stats().await?.log.is_none() {
             return Err(BenchError::NotDurable(self.scenario.to_string()));
@@ -135,7 +154,8 @@ impl Stage {
     /// The broker refuses one.
     pub(crate) async fn sessions(&self, host: &Observed) -> Result<Vec<Session>, BenchError> {
         let mut sessions = Vec::new();
-        let options = SessionOptions { outstanding: 1 << 16, ..SessionOptions::default() };
+        let outstanding = self.config.outstanding;
+        let options = SessionOptions { outstanding, ..SessionOptions::default() };
         for _ in 0..self.config.senders.unwrap_or(1) {
             let session = host.session_with(options.clone()).await;
             sessions.push(session.map_err(BenchError::refused("cannot open a session"))?);
@@ -187,8 +207,9 @@ impl Stage {
     ) -> Result<Phase, BenchError> {
         let stats = target.stats().await?.counters;
         let counts = self.counts();
-        let (begun, before) = (Instant::now(), cpu(target));
-        let meter = Meter { target, begun, before, read: Mutex::new(None) };
+        let before = cpu(target);
+        let start = Mutex::new((Instant::now(), before));
+        let meter = Meter { target, start, read: Mutex::new(None) };
         let all = async {
             work(&meter).await?;
             let new = self.ledger.counts() - counts_only(&counts);
@@ -251,6 +272,8 @@ impl Stage {
             config: self.config.clone(),
             disk: None,
             wire: None,
+            rounds: None,
+            figures: Vec::new(),
             goals: Vec::new(),
             pass: agrees,
             disagreements,
@@ -294,6 +317,8 @@ impl Stage {
             config: self.config.clone(),
             disk: None,
             wire: None,
+            rounds: None,
+            figures: Vec::new(),
             goals: Vec::new(),
             pass: agrees,
             disagreements,

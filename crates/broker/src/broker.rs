@@ -258,7 +258,7 @@ impl Connector for BrokerHandle {
     ) -> BoxFuture<'_, Result<Connected, Refusal>> {
         Box::pin(async move {
             let (sender, receiver) = oneshot::channel();
-            let port = Arc::new(Port::new(sink, sender));
+            let port = Arc::new(Port::new(sink, sender, self.partition.handed.clone()));
             let key = self.partition.connection_key();
             let principal = self.principal.clone();
             self.partition.filters.prepare(&hello.subscriptions);

@@ -5,9 +5,10 @@ use crate::clock::Clock;
 use crate::filters::FilterTable;
 use crate::index::{Entry, IndexThread, row_of};
 use crate::loading::{LoadThread, Payloads};
-use crate::port::Port;
+use crate::port::{Handed, Port};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -15,7 +16,7 @@ use trunkline_engine::{
     Command, ConnectionKey, Effect, Engine, InMemory, Mono, Now, Output, Past, QueryKey, Record,
 };
 use trunkline_log::{Batch, Committer, Space, Urgency};
-use trunkline_types::session::{Hello, SessionItem};
+use trunkline_types::session::{ClientFrame, Hello, SessionItem};
 use trunkline_types::{Answer, LogStats, Principal, Query, Refusal, RefusalCode, Sequence};
 
 /// How an answer to a question is handed over.
@@ -99,6 +100,12 @@ pub(crate) struct Core {
     pub(crate) congested: bool,
     pub(crate) cleaning: Cleaning,
     pub(crate) log: LogStats,
+    /// Turns in which there was something to do.
+    turns: u64,
+    /// Operations of sessions that they took in.
+    operations: u64,
+    /// What sessions were handed.
+    pub(crate) handed: Arc<Handed>,
     /// What is to be read once the thread for that is there.
     early_loads: Vec<Vec<Sequence>>,
     /// Commands of this turn; kept for its allocation.
@@ -135,6 +142,9 @@ impl Core {
             congested: false,
             cleaning: Cleaning::default(),
             log: LogStats::default(),
+            turns: 0,
+            operations: 0,
+            handed: Arc::default(),
             early_loads: Vec::new(),
             inputs: Vec::new(),
         }
@@ -160,6 +170,7 @@ impl Core {
         let now = self.clock.now();
         self.look_at_congestion(now);
         let mut inputs = std::mem::take(&mut self.inputs);
+        self.turns += u64::from(!inputs.is_empty());
         for input in inputs.drain(..) {
             self.handle(now, input);
         }
@@ -228,7 +239,15 @@ impl Core {
                 let command = Command::Connect { connection, principal, hello };
                 self.engine.handle(now, command, &mut self.out);
             }
-            Input::Command(command) => self.engine.handle(now, command, &mut self.out),
+            Input::Command(command) => {
+                if let Command::Frame {
+                    frame: ClientFrame::Operations { operations, .. }, ..
+                } = &command
+                {
+                    self.operations += operations.len() as u64;
+                }
+                self.engine.handle(now, command, &mut self.out);
+            }
             Input::Ask { principal, question, asker } => {
                 let query = QueryKey(self.next_query);
                 self.next_query += 1;
@@ -380,6 +399,12 @@ impl Core {
     }
 
     fn answer(&mut self, query: QueryKey, mut told: Told) {
+        if let Ok(Answer::Stats(stats)) = &mut told.result {
+            stats.turns = self.turns;
+            stats.operations = self.operations;
+            stats.hand_overs = self.handed.times.load(Ordering::Relaxed);
+            stats.items = self.handed.items.load(Ordering::Relaxed);
+        }
         if let (Ok(Answer::Stats(stats)), true) =
             (&mut told.result, self.threads.committer.is_some())
         {

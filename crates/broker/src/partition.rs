@@ -4,7 +4,7 @@ use crate::broker::BrokerState;
 use crate::combine::{Combining, Worked};
 use crate::core::{Core, Input};
 use crate::filters::FilterTable;
-use crate::port::Port;
+use crate::port::{Handed, Port};
 use crate::timer::Alarm;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -25,6 +25,8 @@ pub(crate) struct Partition {
     pub(crate) filters: Arc<FilterTable>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) state: watch::Sender<BrokerState>,
+    /// What sessions were handed.
+    pub(crate) handed: Arc<Handed>,
     /// Told whenever a connection is closed.
     pub(crate) closed: Notify,
     runtime: Handle,
@@ -48,6 +50,7 @@ impl Partition {
     ) -> Arc<Self> {
         Arc::new(Self {
             filters,
+            handed: core.handed.clone(),
             core: Combining::new(Vec::new(), core),
             alarm: Arc::default(),
             state: watch::Sender::new(BrokerState::Ready),

@@ -4,6 +4,7 @@ use crate::combine::{Combining, Queue, Worked};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 use trunkline_types::Refusal;
 use trunkline_types::session::{SessionItem, Sink, Welcome};
@@ -20,7 +21,18 @@ pub(crate) struct Port {
     /// The outbox, and beside it the buffer that the sink empties; the second one's holder is
     /// the one that calls the sink, so that it is never called twice at once.
     items: Combining<Outbox, Vec<SessionItem>>,
+    handed: Arc<Handed>,
     welcome: Mutex<Option<Welcomer>>,
+}
+
+/// What all sessions of a partition were handed. Atomics, because ports are flushed outside of the
+/// partition's lock, several at once.
+#[derive(Debug, Default)]
+pub(crate) struct Handed {
+    /// How often.
+    pub(crate) times: AtomicU64,
+    /// How many items in all.
+    pub(crate) items: AtomicU64,
 }
 
 /// What a session is to be told.
@@ -44,9 +56,10 @@ impl fmt::Debug for Port {
 }
 
 impl Port {
-    pub(crate) fn new(sink: Arc<dyn Sink>, welcome: Welcomer) -> Self {
+    pub(crate) fn new(sink: Arc<dyn Sink>, welcome: Welcomer, handed: Arc<Handed>) -> Self {
         Self {
             sink,
+            handed,
             items: Combining::new(Outbox::default(), Vec::new()),
             welcome: Mutex::new(Some(welcome)),
         }
@@ -92,6 +105,8 @@ impl Port {
                         outbox.closing.take()
                     };
                     if !batch.is_empty() {
+                        self.handed.times.fetch_add(1, Ordering::Relaxed);
+                        self.handed.items.fetch_add(batch.len() as u64, Ordering::Relaxed);
                         self.sink.accept(batch);
                         batch.clear();
                     }

@@ -6,7 +6,7 @@ use trunkline_types::{Counters, Gauges, InboxStats, LogStats, Stats};
 /// The broker's figures as JSON. What scripts rely on stands at the top level, sums over all
 /// inboxes named `messages_settled`, `messages_expired` and `redeliveries` included; `entries`
 /// has all those sums and counts per recipient, `now` says where entries are. `inboxes` lists the
-/// busiest ones, `inboxes_total` counts all. `log` is null without a log.
+/// busiest ones, `inboxes_total` counts all; `batches` says how much was done at a time. `log` is null without a log.
 pub fn stats_json(stats: &Stats) -> Value {
     let Stats {
         counters: entries,
@@ -36,6 +36,10 @@ pub fn stats_json(stats: &Stats) -> Value {
         waiting_outside,
         breakers_opened,
         overran,
+        turns,
+        operations,
+        hand_overs,
+        items,
         agents,
         sessions,
         inboxes,
@@ -73,6 +77,14 @@ pub fn stats_json(stats: &Stats) -> Value {
         "waiting_outside": waiting_outside,
         "breakers_opened": breakers_opened,
         "overran": overran,
+        "batches": {
+            "turns": turns,
+            "operations": operations,
+            "operations_per_turn": stats.operations_per_turn(),
+            "hand_overs": hand_overs,
+            "items": items,
+            "items_per_hand_over": stats.items_per_hand_over(),
+        },
         "agents": agents,
         "sessions": sessions,
         "entries": counters(entries),
@@ -154,6 +166,7 @@ fn log(of: &LogStats) -> Value {
         "records": records,
         "bytes": bytes,
         "flushes": flushes,
+        "records_per_flush": of.records_per_flush(),
         "recovered": recovered,
         "disk_full": disk_full,
         "carried_bytes": carried_bytes,

@@ -160,6 +160,11 @@ pub struct LogStats {
 }
 
 impl LogStats {
+    /// How many records one flush put on disk on average; 0 before the first.
+    pub fn records_per_flush(&self) -> f64 {
+        per(self.records, self.flushes)
+    }
+
     /// How often the log wrote everything on average: all bytes of its records over those that are no
     /// repeats, in percent. 100 while nothing was carried. What the index writes beside the log is
     /// not in it.
@@ -167,6 +172,12 @@ impl LogStats {
         let new = self.bytes.saturating_sub(self.carried_bytes);
         self.bytes.saturating_mul(100).checked_div(new).unwrap_or(100)
     }
+}
+
+/// How many of something came at a time on average; 0 if nothing came.
+#[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn per(many: u64, times: u64) -> f64 {
+    if times == 0 { 0.0 } else { many as f64 / times as f64 }
 }
 
 /// A broker's figures for one tenant.
@@ -230,6 +241,15 @@ pub struct Stats {
     pub breakers_opened: u64,
     /// Handlers ended because they ran longer than they may.
     pub overran: u64,
+    /// Turns of the whole broker since the start in which something was brought to the engine, by
+    /// sessions or by the log. What gathers during one is the batch of the next.
+    pub turns: u64,
+    /// Operations of sessions that these took in.
+    pub operations: u64,
+    /// How often a session was handed all that there was for it.
+    pub hand_overs: u64,
+    /// Items that were handed over in these: deliveries, acceptances, ranges of confirmations.
+    pub items: u64,
     /// Registered agents.
     pub agents: u64,
     /// Connected sessions.
@@ -244,4 +264,16 @@ pub struct Stats {
     pub epoch: u32,
     /// Milliseconds since the broker started.
     pub uptime_ms: u64,
+}
+
+impl Stats {
+    /// How many operations of sessions one turn took in on average; 0 before the first.
+    pub fn operations_per_turn(&self) -> f64 {
+        per(self.operations, self.turns)
+    }
+
+    /// How many items a session was handed at a time on average; 0 before the first.
+    pub fn items_per_hand_over(&self) -> f64 {
+        per(self.items, self.hand_overs)
+    }
 }

@@ -2,6 +2,7 @@
 //! is drawn as a flame graph by inferno. That is a tool of its own, installed below the build
 //! directory, and no dependency: its licence is not among ours.
 
+use std::env;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,15 +22,15 @@ const FREQUENCY: &str = "497";
 /// does nothing.
 ///
 /// # Errors
-/// When the build or the scenario fails, or the graph cannot be written.
+/// When the build or the scenario fails, or the graph cannot be written; with `CI` set, where nothing
+/// is passed over, also when no samples can be taken.
 pub(crate) fn run(scenario: &str, extra: &[String]) -> Result<(), Failure> {
     let target = project::target_dir()?;
     let folder = target.join("flame");
     let made = fs::create_dir_all(&folder);
     made.map_err(|error| not_written(&folder, &error))?;
     if let Err(why) = may_sample(&folder.join("probe.data")) {
-        println!("flame: skipped: {why}");
-        return Ok(());
+        return without_samples(&why, env::var_os("CI").is_some());
     }
     let tools = target.join("tools");
     if !tools.join("bin/inferno-flamegraph").is_file() {
@@ -49,6 +50,18 @@ pub(crate) fn run(scenario: &str, extra: &[String]) -> Result<(), Failure> {
     // It is large, and drawn now.
     fs::remove_file(&data).map_err(|error| not_written(&data, &error))?;
     println!("flame: {}", graph.display());
+    Ok(())
+}
+
+/// What there is to say where no samples can be taken, which is passed over but in `CI`.
+fn without_samples(why: &str, in_ci: bool) -> Result<(), Failure> {
+    if in_ci {
+        return Err(Failure::new(format!(
+            "{why}; with CI set nothing is skipped: install perf and let it take samples \
+             (kernel.perf_event_paranoid), or unset CI to go on without a graph"
+        )));
+    }
+    println!("flame: skipped: {why}");
     Ok(())
 }
 
@@ -103,8 +116,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn without_samples_only_ci_fails_and_says_why() {
+        assert!(without_samples("perf is away", false).is_ok());
+        let failure = without_samples("perf is away", true).unwrap_err();
+        assert!(failure.message.starts_with("perf is away; with CI set"), "{}", failure.message);
+    }
+
+    #[test]
     fn what_a_program_prints_is_kept_and_its_failure_is_told() {
-        let path = std::env::temp_dir().join(format!("xtask-flame-{}", std::process::id()));
+        let path = env::temp_dir().join(format!("xtask-flame-{}", std::process::id()));
         written(Command::new("sh").args(["-c", "echo one"]), &path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
         let failure = written(Command::new("sh").args(["-c", "exit 3"]), &path).unwrap_err();

@@ -1,7 +1,8 @@
 //! What a message costs in the engine, counted rather than timed: the instructions and allocations
-//! of the plain cycle, against figures that are kept beside this crate.
+//! of the plain cycle and of a durable request with its reply, against figures that are kept beside
+//! this crate for each compiler that they were made with.
 //!
-//! Owns the count and the judgement; the cycle itself is an example of the engine. Only what the
+//! Owns the count and the judgement; the cycles are an example of the engine. Only what the
 //! program itself executes is counted, and how often it allocates: what the system's allocator and
 //! its copying of memory take differs from machine to machine.
 
@@ -37,9 +38,13 @@ struct Taken {
     allocations: u64,
 }
 
-/// What one message takes, and by which compiler's work.
+/// The cycles that are counted, as the example calls them.
+const CYCLES: [&str; 2] = ["event", "request"];
+
+/// What one message of a cycle takes, and by which compiler's work.
 #[derive(Clone, PartialEq, Debug)]
 struct Figures {
+    cycle: String,
     instructions: f64,
     allocations: f64,
     rustc: String,
@@ -54,35 +59,42 @@ enum Verdict {
     Better,
     /// One is much more.
     Worse,
-    /// Another compiler made them, so that they say little about the tree.
-    OtherCompiler,
 }
 
 /// Counts what a message takes and compares it with what is kept, or keeps it.
 ///
 /// # Errors
-/// When the cycle does not build or run, or takes more than the tolerance above what is kept; with
-/// `CI` set, where nothing is passed over, also when there is no valgrind.
+/// When a cycle does not build or run, or takes more than the tolerance above what is kept; with `CI`
+/// set, where nothing is passed over, also when there is no valgrind, or nothing is kept of this
+/// compiler.
 pub(crate) fn run(update: bool) -> Result<(), Failure> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         println!("instructions: skipped: the kept figures are of x86_64 Linux");
         return Ok(());
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
-        return without_valgrind(env::var_os("CI").is_some());
+        return without_valgrind(in_ci());
     }
     // Incremental builds cut the engine into more units, whose calls into each other count.
     Program::cargo(&BUILD).env("CARGO_INCREMENTAL", "0").run()?;
-    let now = measure()?;
+    let now = CYCLES.into_iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+    let mut kept = kept()?;
     if update {
+        let replaced = |it: &Figures| now.iter().any(|new| it.is_of_what(new));
+        kept.retain(|it| !replaced(it));
+        for figures in &now {
+            println!("instructions: kept {figures}");
+        }
+        kept.extend(now);
         let path = kept_path();
-        fs::write(&path, now.to_text()).map_err(|error| not_read(&path, &error))?;
-        println!("instructions: kept {now}");
-        return Ok(());
+        return fs::write(&path, to_text(&kept)).map_err(|error| not_read(&path, &error));
     }
-    let kept = kept()?;
-    println!("instructions: kept {kept}\ninstructions: now  {now}");
-    judge(&kept, &now)
+    now.iter().try_for_each(|now| judge(&kept, now, in_ci()))
+}
+
+/// Whether nothing may be passed over.
+fn in_ci() -> bool {
+    env::var_os("CI").is_some()
 }
 
 /// What there is to say where there is no valgrind, which is passed over but in `CI`.
@@ -98,13 +110,15 @@ fn without_valgrind(in_ci: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn judge(kept: &Figures, now: &Figures) -> Result<(), Failure> {
+/// Compares figures with those that are kept of the same cycle and compiler.
+fn judge(kept: &[Figures], now: &Figures, in_ci: bool) -> Result<(), Failure> {
+    let Some(kept) = kept.iter().find(|kept| kept.is_of_what(now)) else {
+        return without_kept(now, in_ci);
+    };
+    println!("instructions: kept {kept}\ninstructions: now  {now}");
     match now.against(kept) {
         Verdict::Within => {}
         Verdict::Better => println!("instructions: less than kept; hold on to it with {UPDATE}"),
-        Verdict::OtherCompiler => {
-            println!("instructions: not judged: another compiler made the kept ones; {UPDATE}");
-        }
         Verdict::Worse => {
             return Err(Failure::new(format!(
                 "a message in the engine takes {now}, which is more than {TOLERANCE} % above what \
@@ -116,30 +130,47 @@ fn judge(kept: &Figures, now: &Figures) -> Result<(), Failure> {
     Ok(())
 }
 
-fn measure() -> Result<Figures, Failure> {
+/// What there is to say where nothing is kept of this compiler, whose figures say little about the
+/// tree beside those of another: passed over but in `CI`.
+fn without_kept(now: &Figures, in_ci: bool) -> Result<(), Failure> {
+    let Figures { cycle, rustc, .. } = now;
+    if in_ci {
+        return Err(Failure::new(format!(
+            "nothing is kept of {cycle} by {rustc}, and with CI set nothing is skipped; on a tree \
+             that is known to be good, add its figures with {UPDATE} and commit them"
+        )));
+    }
+    println!("instructions: now  {now}");
+    println!("instructions: not judged: nothing is kept of {rustc}; add it with {UPDATE}");
+    Ok(())
+}
+
+fn measure(cycle: &str) -> Result<Figures, Failure> {
     let program = project::target_dir()?.join("release/examples/cycle");
-    let once = count(&program, MESSAGES)?;
-    let twice = count(&program, 2 * MESSAGES)?;
+    let once = count(&program, cycle, MESSAGES)?;
+    let twice = count(&program, cycle, 2 * MESSAGES)?;
     let each = |first: u64, both: u64| {
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
         let difference = both.saturating_sub(first) as f64;
         difference / f64::from(MESSAGES)
     };
     Ok(Figures {
+        cycle: cycle.to_owned(),
         instructions: each(once.instructions, twice.instructions),
         allocations: each(once.allocations, twice.allocations),
         rustc: project::rustc_version()?,
     })
 }
 
-/// Runs the cycle with so many messages and counts.
-fn count(program: &Path, messages: u32) -> Result<Taken, Failure> {
-    let profile = program.with_extension(format!("{messages}.callgrind"));
+/// Runs a cycle with so many messages and counts.
+fn count(program: &Path, cycle: &str, messages: u32) -> Result<Taken, Failure> {
+    let profile = program.with_extension(format!("{cycle}.{messages}.callgrind"));
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--quiet", "--compress-strings=no", "--compress-pos=no"])
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(program)
+        .arg(cycle)
         .arg(messages.to_string());
     project::output_of(&mut command, "valgrind --tool=callgrind")?;
     let bytes = fs::read(&profile).map_err(|error| not_read(&profile, &error))?;
@@ -181,12 +212,28 @@ fn kept_path() -> PathBuf {
     project::root().join("crates/xtask/instructions.txt")
 }
 
-fn kept() -> Result<Figures, Failure> {
+fn kept() -> Result<Vec<Figures>, Failure> {
     let path = kept_path();
     let text = fs::read_to_string(&path).map_err(|error| not_read(&path, &error))?;
-    Figures::from_text(&text).ok_or_else(|| {
+    from_text(&text).ok_or_else(|| {
         Failure::new(format!("{} does not hold the figures; write it: {UPDATE}", path.display()))
     })
+}
+
+/// The file of what is kept.
+fn to_text(kept: &[Figures]) -> String {
+    let head = format!(
+        "# What one message of each cycle takes in the engine, outside the system's libraries, by\n\
+         # the compiler. `{UPDATE}` writes the figures of the one that is\n\
+         # there, which is to be done on purpose.\n"
+    );
+    kept.iter().fold(head, |text, figures| text + &format!("{figures}\n"))
+}
+
+/// What is kept in the file; `None` if a line of it is something else.
+fn from_text(text: &str) -> Option<Vec<Figures>> {
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(Figures::from_line).collect()
 }
 
 fn not_read(path: &Path, error: &std::io::Error) -> Failure {
@@ -194,6 +241,11 @@ fn not_read(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 impl Figures {
+    /// Whether others are of the same cycle by the same compiler.
+    fn is_of_what(&self, other: &Self) -> bool {
+        self.cycle == other.cycle && self.rustc == other.rustc
+    }
+
     /// How these stand to the kept ones.
     fn against(&self, kept: &Self) -> Verdict {
         let percent = |now: f64, kept: f64| (now - kept) * 100.0 / kept.max(f64::MIN_POSITIVE);
@@ -201,9 +253,7 @@ impl Figures {
             percent(self.instructions, kept.instructions),
             percent(self.allocations, kept.allocations),
         ];
-        if self.rustc != kept.rustc {
-            Verdict::OtherCompiler
-        } else if more.iter().any(|&it| it > TOLERANCE) {
+        if more.iter().any(|&it| it > TOLERANCE) {
             Verdict::Worse
         } else if more.iter().any(|&it| it < -TOLERANCE) && more.iter().all(|&it| it <= 0.0) {
             Verdict::Better
@@ -212,33 +262,26 @@ impl Figures {
         }
     }
 
-    fn to_text(&self) -> String {
-        format!(
-            "# What one plain message takes in the engine, outside the system's libraries.\n\
-             # Written by `{UPDATE}`, which is to be done on purpose.\n\
-             instructions {:.1}\nallocations {:.3}\nrustc {}\n",
-            self.instructions, self.allocations, self.rustc
-        )
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        let value = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::trim))
-        };
+    /// Reads what [`fmt::Display`] wrote.
+    fn from_line(line: &str) -> Option<Self> {
+        let (cycle, rest) = line.split_once(": ")?;
+        let (instructions, rest) = rest.split_once(" instructions, ")?;
+        let (allocations, rustc) = rest.split_once(" allocations by ")?;
         Some(Self {
-            instructions: value("instructions")?.parse().ok()?,
-            allocations: value("allocations")?.parse().ok()?,
-            rustc: value("rustc")?.to_owned(),
+            cycle: cycle.to_owned(),
+            instructions: instructions.parse().ok()?,
+            allocations: allocations.parse().ok()?,
+            rustc: rustc.trim().to_owned(),
         })
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instructions, allocations, rustc } = self;
+        let Self { cycle, instructions, allocations, rustc } = self;
         write!(
             f,
-            "{instructions:.1} instructions, {allocations:.3} allocations a message ({rustc})"
+            "{cycle}: {instructions:.1} instructions, {allocations:.3} allocations by {rustc}"
         )
     }
 }
@@ -248,7 +291,8 @@ mod tests {
     use super::*;
 
     fn figures(instructions: f64, allocations: f64) -> Figures {
-        Figures { instructions, allocations, rustc: "rustc 1".to_owned() }
+        let (cycle, rustc) = ("event".to_owned(), "rustc 1".to_owned());
+        Figures { cycle, instructions, allocations, rustc }
     }
 
     #[test]
@@ -280,22 +324,39 @@ mod tests {
             (figures(900.0, 2.0), Verdict::Better),
         ] {
             assert_eq!(now.against(&kept), verdict, "{now}");
-            assert_eq!(judge(&kept, &now).is_err(), verdict == Verdict::Worse);
+            let judged = judge(std::slice::from_ref(&kept), &now, true);
+            assert_eq!(judged.is_err(), verdict == Verdict::Worse);
         }
+    }
+
+    #[test]
+    fn each_compiler_has_figures_of_its_own_and_without_them_only_ci_fails() {
         let other = Figures { rustc: "rustc 2".to_owned(), ..figures(2000.0, 9.0) };
-        assert_eq!(other.against(&kept), Verdict::OtherCompiler);
+        let kept = [figures(1000.0, 2.0), other.clone()];
+        assert!(judge(&kept, &other, true).is_ok());
+        for unknown in [
+            Figures { rustc: "rustc 3".to_owned(), ..figures(1000.0, 2.0) },
+            Figures { cycle: "request".to_owned(), ..figures(1000.0, 2.0) },
+        ] {
+            assert!(judge(&kept, &unknown, false).is_ok());
+            let failure = judge(&kept, &unknown, true).unwrap_err();
+            assert!(failure.message.starts_with("nothing is kept of "), "{}", failure.message);
+        }
     }
 
     #[test]
     fn figures_are_read_as_they_were_written() {
-        let kept = figures(1234.5, 1.125);
-        assert_eq!(Figures::from_text(&kept.to_text()), Some(kept));
-        assert_eq!(Figures::from_text("instructions many\nallocations 1\nrustc 1"), None);
+        let kept = vec![figures(1234.5, 1.125), figures(7.0, 0.0)];
+        assert_eq!(from_text(&to_text(&kept)), Some(kept));
+        assert_eq!(from_text("event: many instructions, 1 allocations by rustc 1"), None);
         kept_figures_can_be_read();
     }
 
     fn kept_figures_can_be_read() {
         let kept = kept().unwrap();
-        assert!(kept.instructions > 0.0 && kept.rustc.starts_with("rustc "), "{kept}");
+        for cycle in CYCLES {
+            let found = kept.iter().find(|it| it.cycle == cycle).unwrap();
+            assert!(found.instructions > 0.0 && found.rustc.starts_with("rustc "), "{found}");
+        }
     }
 }

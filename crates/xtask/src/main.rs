@@ -15,6 +15,7 @@ mod failure;
 mod flame;
 mod fuzz;
 mod instructions;
+mod measure;
 mod project;
 mod python;
 mod run;
@@ -65,6 +66,11 @@ enum Task {
         after_help = "Examples:\n  cargo xtask compare --list\n  cargo xtask compare\n  cargo xtask compare durable nats --rounds 5"
     )]
     Compare(compare::Compare),
+    /// Take every figure that docs/benchmarks.md tells of, and print them as tables
+    #[command(
+        after_help = "Examples:\n  cargo xtask measure --list\n  cargo xtask measure marks --rounds 5\n  cargo xtask measure"
+    )]
+    Measure(measure::Measure),
     /// Draw where the time of a benchmark goes
     #[command(
         after_help = "Examples:\n  cargo xtask flame inproc\n  cargo xtask flame durable -- --seconds 10"
@@ -116,6 +122,7 @@ fn main() -> ExitCode {
         Task::Python => python::run(),
         Task::Instructions { update } => instructions::run(update),
         Task::Compare(asked) => compare::run(&asked),
+        Task::Measure(asked) => measure::run(&asked),
         Task::Flame { scenario, extra } => flame::run(&scenario, &extra),
         Task::Torture { kills, extra } => suite::torture(kills, &extra),
     };

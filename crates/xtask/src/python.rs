@@ -15,6 +15,8 @@ use crate::suite;
 
 /// Where the package lies.
 const PACKAGE: &str = "clients/python";
+/// What measures the package beside others; its types are checked with the package's.
+const BENCHMARKS: &str = "benchmarks/python";
 
 /// Where the binary lies in the package, for the command that it installs.
 const BINARY: &str = "clients/python/python/trunkline/trunkline";
@@ -24,8 +26,17 @@ const BUNDLED: &str = "import pathlib, subprocess, trunkline; \
     binary = pathlib.Path(trunkline.__file__).with_name('trunkline'); \
     subprocess.run([binary, '--version'], check=True)";
 
-/// What is asked of an interpreter: the oldest version that the wheel serves.
+/// What is asked of an interpreter.
 const QUESTION: &str = "import sys; print(sys.implementation.name, *sys.version_info[:2])";
+
+/// The oldest version that the wheel serves.
+const OLDEST: Version = (3, 10);
+
+/// From this version on tasks of `asyncio` can begin at once, and handlers do.
+const AT_ONCE: Version = (3, 12);
+
+/// The first two numbers of a version of Python.
+type Version = (u32, u32);
 
 /// Names under which an interpreter may be found, besides `$PYTHON`.
 const NAMES: [&str; 7] =
@@ -39,10 +50,10 @@ const NAMES: [&str; 7] =
 pub(crate) fn run() -> Result<(), Failure> {
     let target = project::target_dir()?;
     let out = target.join("python");
-    let Some(interpreter) = interpreter() else {
+    let Some((interpreter, version)) = interpreter(OLDEST) else {
         return skip("there is no CPython of 3.10 or newer; name one in PYTHON");
     };
-    let Some(tools) = environment(&interpreter, &out)? else {
+    let Some(tools) = environment(&interpreter, &out.join("environment"))? else {
         return skip("what it needs cannot be had from the registry of Python packages");
     };
     Program::cargo(&suite::BUILD).run()?;
@@ -59,7 +70,23 @@ pub(crate) fn run() -> Result<(), Failure> {
     for program in checks(&tools, &target) {
         step(&program)?;
     }
-    Ok(())
+    if version < AT_ONCE { test_at_once(&out, &wheel, &target) } else { Ok(()) }
+}
+
+/// Has the tests run once more where handlers begin at once, which they do from another version of
+/// Python on.
+fn test_at_once(out: &Path, wheel: &str, target: &Path) -> Result<(), Failure> {
+    let Some((interpreter, _)) = interpreter(AT_ONCE) else {
+        println!("skipped: there is no CPython of 3.12 or newer, where handlers begin at once");
+        return Ok(());
+    };
+    let Some(tools) = environment(&interpreter, &out.join("environment-at-once"))? else {
+        println!("skipped: no environment for {}", interpreter.to_string_lossy());
+        return Ok(());
+    };
+    let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", wheel];
+    step(&Program::new(tools.join("python"), &install))?;
+    step(&tests(&tools, target))
 }
 
 fn step(program: &Program) -> Result<(), Failure> {
@@ -113,12 +140,10 @@ fn build(tools: &Path, out: &Path, target: &Path) -> Result<PathBuf, Failure> {
 /// What the package has to pass, once it is installed.
 fn checks(tools: &Path, target: &Path) -> Vec<Program> {
     let tool = |name: &str, arguments: &[&str]| Program::new(tools.join(name), arguments);
-    let settings = format!("{PACKAGE}/pyproject.toml");
     let manifest = format!("{PACKAGE}/Cargo.toml");
+    let tests = tests(tools, target);
     let python = tools.join("python");
     let (python, target) = (python.to_string_lossy(), target.to_string_lossy());
-    let tests = format!("{PACKAGE}/tests");
-    let program = format!("--program={target}/release/trunkline");
     let clippy = [
         "clippy",
         "--quiet",
@@ -132,42 +157,63 @@ fn checks(tools: &Path, target: &Path) -> Vec<Program> {
     let denied = ["--", "-D", "warnings"].map(ToOwned::to_owned);
     vec![
         tool("python", &["-c", BUNDLED]),
-        tool("python", &["-m", "pytest", "-c", &settings, "--rootdir", PACKAGE, &tests, &program]),
+        tests,
         tool("pyright", &["--project", PACKAGE, "--pythonpath", &python]),
-        tool("ruff", &["check", PACKAGE]),
-        tool("ruff", &["format", "--check", PACKAGE]),
+        tool("ruff", &["check", PACKAGE, BENCHMARKS]),
+        tool("ruff", &["format", "--check", PACKAGE, BENCHMARKS]),
         Program::cargo(&["fmt", "--check", "--manifest-path", &manifest]),
         clippy.with(&denied),
     ]
 }
 
-/// The interpreter to use, if there is one that is new enough.
-fn interpreter() -> Option<OsString> {
+/// The tests of the package that is installed.
+fn tests(tools: &Path, target: &Path) -> Program {
+    let settings = format!("{PACKAGE}/pyproject.toml");
+    let tests = format!("{PACKAGE}/tests");
+    let program = format!("--program={}/release/trunkline", target.to_string_lossy());
+    let arguments = ["-m", "pytest", "-c", &settings, "--rootdir", PACKAGE, &tests, &program];
+    Program::new(tools.join("python"), &arguments)
+}
+
+/// The first interpreter of at least this version, and its version. Besides the `PATH` those count
+/// that pyenv has, which the `PATH` need not name.
+fn interpreter(least: Version) -> Option<(OsString, Version)> {
     let named = env::var_os("PYTHON");
     let names = NAMES.iter().map(OsString::from);
-    named.into_iter().chain(names).find(|name| {
-        let answer = Command::new(name).args(["-c", QUESTION]).stderr(Stdio::null()).output();
-        answer.is_ok_and(|answer| is_new_enough(&String::from_utf8_lossy(&answer.stdout)))
+    named.into_iter().chain(names).chain(of_pyenv()).find_map(|name| {
+        let answer = Command::new(&name).args(["-c", QUESTION]).stderr(Stdio::null()).output();
+        let version = version(&String::from_utf8_lossy(&answer.ok()?.stdout))?;
+        (version >= least).then_some((name, version))
     })
 }
 
-/// Whether what an interpreter says of itself is good enough.
-fn is_new_enough(said: &str) -> bool {
+/// The interpreters that pyenv has.
+fn of_pyenv() -> Vec<OsString> {
+    let home = || env::home_dir().map(|home| home.join(".pyenv"));
+    let root = env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(home);
+    let versions = root.and_then(|root| fs::read_dir(root.join("versions")).ok());
+    let versions = versions.into_iter().flatten().filter_map(Result::ok);
+    let mut found: Vec<_> = versions.map(|it| it.path().join("bin/python3").into()).collect();
+    found.sort();
+    found
+}
+
+/// The version of an interpreter, as it says; `None` for one that is no CPython.
+fn version(said: &str) -> Option<Version> {
     let mut words = said.split_whitespace();
     let name = words.next();
     let mut number = || words.next().and_then(|word| word.parse::<u32>().ok());
-    let version = number().zip(number());
-    name == Some("cpython") && version.is_some_and(|version| version >= (3, 10))
+    number().zip(number()).filter(|_| name == Some("cpython"))
 }
 
 /// The folder with the programs of the virtual environment, made if it is not there or was made for
 /// something else. `None` if what it needs cannot be had.
-fn environment(interpreter: &OsString, out: &Path) -> Result<Option<PathBuf>, Failure> {
+fn environment(interpreter: &OsString, folder: &Path) -> Result<Option<PathBuf>, Failure> {
     let requirements = format!("{PACKAGE}/requirements.txt");
     let wanted = fs::read_to_string(project::root().join(&requirements))
         .map_err(|error| Failure::new(format!("{requirements}: {error}")))?;
     let wanted = format!("{}\n{wanted}", interpreter.to_string_lossy());
-    let (folder, stamp) = (out.join("environment"), out.join("environment.made"));
+    let stamp = folder.with_extension("made");
     let tools = folder.join("bin");
     if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(Some(tools));
@@ -198,17 +244,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interpreter_is_taken_if_it_is_cpython_and_new_enough() {
-        for (said, taken) in [
-            ("cpython 3 10\n", true),
-            ("cpython 4 0\n", true),
-            ("cpython 3 9\n", false),
-            ("pypy 3 11\n", false),
-            ("", false),
-            ("cpython three", false),
+    fn an_interpreter_says_its_version_if_it_is_cpython() {
+        for (said, known) in [
+            ("cpython 3 10\n", Some((3, 10))),
+            ("cpython 4 0\n", Some((4, 0))),
+            ("pypy 3 11\n", None),
+            ("", None),
+            ("cpython three", None),
         ] {
-            assert_eq!(is_new_enough(said), taken, "{said:?}");
+            assert_eq!(version(said), known, "{said:?}");
         }
+        assert!((3, 9) < OLDEST && OLDEST < AT_ONCE);
     }
 
     #[test]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("trunkline")
 
 F = TypeVar("F", bound="Callable[Concatenate[Task, ...], Any]")
+B = TypeVar("B", bound="Callable[[list[Task]], Any]")
 G = TypeVar("G", bound="Callable[Concatenate[Message, ...], Any]")
 
 _numbers = itertools.count(1)
@@ -49,6 +50,8 @@ def next_number() -> int:
 
 _ASYNC = 64
 _PLAIN = 8
+_BATCHES = 4
+_LARGEST_BATCH = 1024
 _MOST = 4096
 
 
@@ -191,6 +194,52 @@ class Agent(Sender):
         """
         return self._handler("event", pattern, concurrency, timeout, filter, group)
 
+    def batch(
+        self,
+        skill: str | None = None,
+        *,
+        topics: str | None = None,
+        size: int = 100,
+        linger: Span | None = None,
+        concurrency: int | None = None,
+        timeout: Span | None = None,
+        filter: str | None = None,  # noqa: A002
+        group: str | None = None,
+    ) -> Callable[[B], B]:
+        """Makes a function the handler of a skill, of topics or of messages, several at a time.
+
+        It gets a list of tasks and returns one result for each, in their order, or `None` if all
+        of them are done without an answer. A result that is an exception ends its delivery as if
+        it had been raised for it alone; what the handler raises ends all of them.
+
+        Args:
+            skill: The skill. Without it and without `topics`, what is sent to the agent itself.
+            topics: Topics of which it has the events, as for `on`.
+            size: How many it gets at most, 2 to 1024.
+            linger: How long fewer than that wait for more; by default not at all in process and
+                1 ms over the network.
+            concurrency: How many times the handler runs at once, 1 to 4096; 4 by default.
+            timeout: How long one attempt may take.
+            filter: Only the events that this CEL expression wants.
+            group: Share the events with the other members of this group.
+        """
+        if skill is not None and topics is not None:
+            raise UsageError("a handler of batches is for a skill or for topics; make two")
+        if topics is None and (filter is not None or group is not None):
+            raise UsageError("filter and group are for events; name their topics")
+        if not 2 <= size <= _LARGEST_BATCH:
+            raise InvalidError(f"size is {size}, the range is 2 to {_LARGEST_BATCH}")
+        kind = "event" if topics is not None else "message" if skill is None else "skill"
+        most = _BATCHES if concurrency is None else concurrency
+        more = (maybe(timeout), filter, group, size, maybe(linger))
+
+        def add(function: B) -> B:
+            on = "loop" if _is_async(function) else "threads"
+            self._add(function, on, kind, skill or topics or "", most, *more)
+            return function
+
+        return add
+
     def message(self, function: F) -> F:
         """Makes a function the handler of what is sent to the agent itself.
 
@@ -200,7 +249,7 @@ class Agent(Sender):
 
     def _handler(
         self,
-        kind: str,
+        kind: Literal["skill", "event", "message"],
         name: str,
         concurrency: int | None,
         timeout: Span | None,
@@ -222,7 +271,7 @@ class Agent(Sender):
         self,
         function: Callable[[Any], Any],
         on: Literal["loop", "threads", "processes"],
-        kind: str,
+        kind: Literal["skill", "event", "message"],
         name: str,
         most: int,
         *more: Any,
@@ -232,7 +281,7 @@ class Agent(Sender):
         if not 1 <= most <= _MOST:
             what = "processes" if on == "processes" else "concurrency"
             raise InvalidError(f"{what} is {most}, the range is 1 to {_MOST}")
-        self._handlers.append(Handler(function, on, kind, name, most, *more))
+        self._handlers.append(Handler(kind, name, most, *more, call=function, on=on))
 
     def _speaks(self) -> Speaks:
         task = at_work.get()
@@ -324,31 +373,44 @@ class Agent(Sender):
             Refused: As for `start`, or the session ended for another reason than that the broker
                 or an operator told the agent to leave.
         """
-        await self.start(target)
-        life = self._life
-        assert life is not None
         loop = asyncio.get_running_loop()
         told = asyncio.Event()
 
         def tell() -> None:
-            if told.is_set():
-                life.kill()
+            if told.is_set() and self._life is not None:
+                self._life.kill()
             told.set()
 
         watched: list[signal.Signals] = []
         if threading.current_thread() is threading.main_thread():
+            # Before it starts: its first delivery may come with the welcome.
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, tell)
                 watched.append(number)
         waiting = asyncio.ensure_future(told.wait())
+        starting = asyncio.ensure_future(self.start(target))
         try:
-            await asyncio.wait({waiting, life.over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+                return
+            starting.result()
+            await self._serve(waiting)
+        finally:
+            waiting.cancel()
+            starting.cancel()
+            for number in watched:
+                loop.remove_signal_handler(number)
+
+    async def _serve(self, told: asyncio.Future[Any]) -> None:
+        life = self._life
+        assert life is not None
+        try:
+            await asyncio.wait({told, life.over}, return_when=asyncio.FIRST_COMPLETED)
             await self.stop()
             how = await life.over
         finally:
-            waiting.cancel()
-            for number in watched:
-                loop.remove_signal_handler(number)
             if self._life is life:
                 life.kill()
                 self._life = None
@@ -402,12 +464,12 @@ class _Life:
         self.over = asyncio.ensure_future(self._watch())
 
     async def _begin(self) -> None:
-        loop, described = self._loop, [handler.described() for handler in self._handlers]
+        loop = self._loop
         host = self.client._speaks()
         # Deliveries may come before the runtime has said that it has started.
         loop.agents[self._number] = self._work
         self._agent = await loop.wait(
-            begun(_native.Agent.start, loop.native, host, self._number, *self._said, described)
+            begun(_native.Agent.start, loop.native, host, self._number, *self._said, self._handlers)
         )
 
     async def lose(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,14 +14,17 @@ from .errors import InvalidError, LoopError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_AT_ONCE = sys.version_info >= (3, 12)
+"""Whether tasks of asyncio can begin at once; if not, deliveries are taken in batches."""
+
 os.register_at_fork(after_in_child=_native.forked)
 
 
 class Works(Protocol):
     """Who handles the deliveries of an agent."""
 
-    def begin(self, place: int, job: int, delivery: _native.Delivery) -> None:
-        """A delivery has come for the handler at `place`."""
+    def begin(self, place: int, job: int, given: Any, /) -> None:
+        """A delivery has come for the handler at `place`, or a batch."""
         ...
 
     def call_off(self, job: int) -> None:
@@ -67,13 +71,9 @@ class Loop:
         for key in [key for key, loop in _loops.items() if loop is self]:
             del _loops[key]
 
-    def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether this is the bridge of `loop`."""
-        return self._of() is loop
-
     def drain(self) -> None:
         """Takes what the runtime has. Called on the loop."""
-        done, jobs, off = self.native.drain()
+        done, jobs, off = self.native.drain(self._begin if _AT_ONCE else None)
         for number, good, value in done:
             future = self._waiting.pop(number, None)
             if future is not None and not future.done():
@@ -81,22 +81,28 @@ class Loop:
                     future.set_result(value)
                 else:
                     future.set_exception(value)
-        for agent, place, job, delivery in jobs:
-            works = self.agents.get(agent)
-            if works is None:
-                delivery.give_up("release", "", None)
-            else:
-                works.begin(place, job, delivery)
+        for job in jobs:
+            self._begin(*job)
         for agent, job in off:
             works = self.agents.get(agent)
             if works is not None:
                 works.call_off(job)
 
+    def _begin(self, agent: int, place: int, job: int, given: Any) -> None:
+        works = self.agents.get(agent)
+        # What nobody takes goes back.
+        if works is not None:
+            works.begin(place, job, given)
+
     async def wait(self, started: Any) -> Any:
         """What a call comes to that was started: known by now, or told later by its number."""
         if started.__class__ is not int:
             return started
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if started & 1:
+            loop.call_soon(self.drain)
+            started ^= 1
         self._waiting[started] = future
         try:
             return await future
@@ -108,9 +114,15 @@ class Loop:
     def tell(self, started: Any, ends: Ends) -> None:
         """Tells `ends` what a call comes to that was started, at once if it is known by now."""
         if started.__class__ is int:
-            self._waiting[started] = ends
+            self.told(started & 1)
+            self._waiting[started & ~1] = ends
         else:
             ends.set_result(started)
+
+    def told(self, due: int) -> None:
+        """The runtime was told something, and said whether there is something for this loop."""
+        if due:
+            asyncio.get_running_loop().call_soon(self.drain)
 
     async def call(self, start: Callable[..., Any], *arguments: Any) -> Any:
         """Starts a call of the runtime on this loop and waits for what it comes to."""
@@ -142,6 +154,6 @@ def current() -> Loop:
             "`task.wait(...)`"
         ) from None
     known = _loops.get(id(loop))
-    if known is None or not known.is_of(loop):
+    if known is None or known._of() is not loop:
         known = _loops[id(loop)] = Loop(loop)
     return known

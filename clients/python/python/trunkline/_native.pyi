@@ -1,9 +1,11 @@
 """The native module: what `python/trunkline` is made on. Nothing of it is for users.
 
 What a call returns that takes a `Bridge` is either what it comes to or, if that is not known yet,
-an `int`: the number under which `Bridge.drain` will tell.
+an `int`: the number under which `Bridge.drain` will tell, whose lowest bit says that it is to be
+called soon.
 """
 
+from collections.abc import Callable
 from typing import Any, final
 
 VERSION: str
@@ -15,10 +17,10 @@ class Bridge:
     def __new__(cls) -> Bridge: ...
     def fileno(self) -> int: ...
     def drain(
-        self,
+        self, begin: Callable[[int, int, int, Delivery | Batch], None] | None
     ) -> tuple[
         list[tuple[int, bool, Any]],
-        list[tuple[int, int, int, Delivery]],
+        list[tuple[int, int, int, Delivery | Batch]],
         list[tuple[int, int]],
     ]: ...
     def forget(self, call: int) -> None: ...
@@ -43,6 +45,15 @@ class Host:
         to: str,
         data: bytes,
         content_type: str,
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
+    def speak_all(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        payloads: list[tuple[bytes, str]],
         said: dict[str, Any] | None,
         /,
     ) -> Any: ...
@@ -94,6 +105,15 @@ class Agent:
         said: dict[str, Any] | None,
         /,
     ) -> Any: ...
+    def speak_all(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        payloads: list[tuple[bytes, str]],
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
     def stop(self, bridge: Bridge) -> Any: ...
     def kill(self) -> None: ...
     def stats(self) -> dict[str, Any]: ...
@@ -126,6 +146,15 @@ class Delivery:
         said: dict[str, Any] | None,
         /,
     ) -> Any: ...
+    def speak_all(
+        self,
+        bridge: Bridge,
+        verb: str,
+        to: str,
+        payloads: list[tuple[bytes, str]],
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any: ...
     def progress(self, bridge: Bridge, percent: int, text: str) -> Any: ...
     def artifact(
         self,
@@ -136,9 +165,15 @@ class Delivery:
         append: bool,
         last: bool,
     ) -> Any: ...
-    def complete(self, data: bytes | None, content_type: str) -> None: ...
-    def pause(self, auth: bool, data: bytes | None, content_type: str) -> None: ...
-    def give_up(self, how: str, reason: str, after: float | None) -> None: ...
+    def complete(self, bridge: Bridge, data: bytes | None, content_type: str) -> bool: ...
+    def pause(self, bridge: Bridge, auth: bool, data: bytes | None, content_type: str) -> bool: ...
+    def give_up(self, bridge: Bridge, how: str, reason: str, after: float | None) -> bool: ...
+
+@final
+class Batch:
+    @property
+    def deliveries(self) -> list[Delivery]: ...
+    def complete(self, bridge: Bridge) -> bool: ...
 
 @final
 class Events:

@@ -8,11 +8,11 @@ from . import _tracing
 from ._loop import begun, current
 from ._payload import Payload, to_payload
 from ._spans import Span, seconds
-from ._values import Acceptance, Gathered, Reply
+from ._values import Acceptance, BatchOutcome, Gathered, Reply
 from .errors import InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from typing_extensions import Unpack
 
@@ -79,6 +79,14 @@ def _without_ttl(options: SendOptions) -> SendOptions:
     return options
 
 
+def _traced(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The options with the current span, unless they say another."""
+    traceparent = _tracing.current()
+    if traceparent is None or (told is not None and "traceparent" in told):
+        return told
+    return {**(told or {}), "traceparent": traceparent}
+
+
 class Speaks(Protocol):
     """The native part of a sender."""
 
@@ -95,6 +103,18 @@ class Speaks(Protocol):
         """Sends something."""
         ...
 
+    def speak_all(
+        self,
+        bridge: Any,
+        verb: str,
+        to: str,
+        payloads: list[tuple[bytes, str]],
+        said: dict[str, Any] | None,
+        /,
+    ) -> Any:
+        """Sends many things."""
+        ...
+
 
 class Sender:
     """What every sender can send."""
@@ -104,16 +124,26 @@ class Sender:
     def _speaks(self) -> Speaks:
         raise NotImplementedError
 
-    async def _speak(self, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
+    def _said(self, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
+        """Begins to say something: what it comes to, or what has to be waited for."""
         data, content_type = to_payload(value)
-        traceparent = _tracing.current()
-        if traceparent is not None and "traceparent" not in (told or {}):
-            told = {**(told or {}), "traceparent": traceparent}
-        loop, speaks = current(), self._speaks()
-        started = begun(speaks.speak, loop.native, verb, to, data, content_type, told)
-        if started.__class__ is not int:
-            return started
-        return await loop.wait(started)
+        native, speaks = current().native, self._speaks()
+        try:
+            return speaks.speak(native, verb, to, data, content_type, _traced(told))
+        except (TypeError, OverflowError, UnicodeError) as error:
+            raise InvalidError(str(error)) from error
+
+    async def _speak_all(
+        self, verb: str, to: str, payloads: Iterable[Any], options: SendOptions
+    ) -> BatchOutcome:
+        if options.get("key") is not None:
+            raise InvalidError("an idempotency key is for one message; send each under its own")
+        if isinstance(payloads, (str, bytes)):
+            raise InvalidError(f"payloads is a {type(payloads).__name__}; give a list of payloads")
+        data = [to_payload(payload) for payload in payloads]
+        loop, told = current(), _traced(said(options))
+        started = begun(self._speaks().speak_all, loop.native, verb, to, data, told)
+        return BatchOutcome(*await loop.wait(started))
 
     async def request(
         self,
@@ -139,7 +169,8 @@ class Sender:
             PayloadError: The payload cannot be sent.
         """
         told = said(_without_ttl(options), timeout)
-        return Reply(*await self._speak("request", to, payload, told))
+        reply = self._said("request", to, payload, told)
+        return Reply(*(await current().wait(reply) if reply.__class__ is int else reply))
 
     async def gather(
         self,
@@ -168,7 +199,9 @@ class Sender:
         told = said(_without_ttl(options), timeout)
         if wanted is not None:
             told = {**(told or {}), "wanted": wanted}
-        id_, complete, answers, missing = await self._speak("gather", to, payload, told)
+        id_, complete, answers, missing = await current().wait(
+            self._said("gather", to, payload, told)
+        )
         read = {agent: Payload(*answer) for agent, answer in answers.items()}
         return Gathered(id_, complete, read, missing)
 
@@ -188,7 +221,10 @@ class Sender:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        return Acceptance(*await self._speak("send", to, payload, said(options)))
+        accepted = self._said("send", to, payload, said(options))
+        return Acceptance(
+            *(await current().wait(accepted) if accepted.__class__ is int else accepted)
+        )
 
     async def send_and_wait(
         self,
@@ -211,7 +247,8 @@ class Sender:
             Unanswered: The task ended without an answer.
             PayloadError: The payload cannot be sent.
         """
-        return Reply(*await self._speak("wait", to, payload, said(options, timeout)))
+        told = said(options, timeout)
+        return Reply(*await current().wait(self._said("wait", to, payload, told)))
 
     async def publish(
         self, topic: str, payload: Any = None, **options: Unpack[SendOptions]
@@ -227,7 +264,7 @@ class Sender:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        return Acceptance(*await self._speak("tell", f"topic:{topic}", payload, said(options)))
+        return await self.tell(f"topic:{topic}", payload, **options)
 
     async def tell(
         self,
@@ -252,4 +289,37 @@ class Sender:
         told = said(options)
         if kind is not None:
             told = {**(told or {}), "kind": kind}
-        return Acceptance(*await self._speak("tell", to, payload, told))
+        accepted = self._said("tell", to, payload, told)
+        return Acceptance(
+            *(await current().wait(accepted) if accepted.__class__ is int else accepted)
+        )
+
+    async def send_all(
+        self, to: str, payloads: Iterable[Any], **options: Unpack[SendOptions]
+    ) -> BatchOutcome:
+        """Hands over many tasks at once, which costs each of them far less than `send`.
+
+        One that is refused does not hold up the others; the outcome says which.
+
+        Args:
+            to: As for `send`.
+            payloads: What to say, as for `send`.
+            **options: See `SendOptions`, the same for all. There is no `key`.
+
+        Raises:
+            Refused: The session has ended; some may have been accepted.
+            PayloadError: A payload cannot be sent; none was.
+        """
+        return await self._speak_all("send", to, payloads, options)
+
+    async def tell_all(
+        self, to: str, payloads: Iterable[Any], **options: Unpack[SendOptions]
+    ) -> BatchOutcome:
+        """Sends many one-way messages at once: what `send_all` is to `send`."""
+        return await self._speak_all("tell", to, payloads, options)
+
+    async def publish_all(
+        self, topic: str, payloads: Iterable[Any], **options: Unpack[SendOptions]
+    ) -> BatchOutcome:
+        """Publishes many events of a topic at once: what `send_all` is to `send`."""
+        return await self._speak_all("tell", f"topic:{topic}", payloads, options)

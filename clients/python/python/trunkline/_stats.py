@@ -179,6 +179,14 @@ class Stats:
     """How often a circuit breaker opened."""
     overran: int
     """Handlers ended because they ran longer than they may."""
+    turns: int
+    """Turns of the whole broker in which something was brought to its engine."""
+    operations: int
+    """Operations of sessions that these took in."""
+    hand_overs: int
+    """How often a session was handed all that there was for it."""
+    items: int
+    """Items that were handed over in these."""
     agents: int
     """Registered agents."""
     sessions: int

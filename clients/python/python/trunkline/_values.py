@@ -9,7 +9,7 @@ from ._listed import AttemptNote, History, to_history
 from ._payload import Payload
 
 if TYPE_CHECKING:
-    from .errors import Unanswered
+    from .errors import Refused, Unanswered
 
 TaskState: TypeAlias = Literal[
     "submitted",
@@ -48,6 +48,20 @@ class Acceptance:
     """How many were over their bound, so that it was dropped for them."""
     parked: int
     """How many of the inboxes nobody serves at the moment, so that it waits there."""
+
+
+@dataclass(slots=True)
+class BatchOutcome:
+    """What the broker said of many things that were sent at once."""
+
+    accepted: int
+    """How many it accepted."""
+    duplicates: int
+    """How many of those were repeats."""
+    dropped: int
+    """How many recipients were over their bound, so that something was dropped for them."""
+    refused: list[tuple[int, Refused]]
+    """What it refused: the place among what was sent, from 0, and why."""
 
 
 @dataclass(slots=True)

@@ -4,67 +4,78 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _tracing
+from . import _native, _tracing
 from ._ends import HandlerEnd, Said, reason_of, said_of
+from ._loop import current
 from ._payload import to_payload
 from ._processes import Processes
 from ._task import Task, at_work
+from .errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from . import _native
 
 log = logging.getLogger("trunkline")
 
 
 @dataclass(slots=True)
-class Handler:
+class Described:
+    """A handler as the runtime sees it, which reads these by their names."""
+
+    kind: Literal["skill", "event", "message"]
+    name: str
+    """Of its skill or topics."""
+    concurrency: int
+    timeout: float | None = None
+    filter: str | None = None
+    group: str | None = None
+    batch: int = 1
+    """How many deliveries it gets at once; from 2 on as a list."""
+    linger: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Handler(Described):
     """A handler of an agent."""
 
     call: Callable[[Any], Any]
     on: Literal["loop", "threads", "processes"]
     """Where it runs."""
-    kind: str
-    name: str
-    concurrency: int
-    timeout: float | None = None
-    filter: str | None = None
-    group: str | None = None
-
-    def described(self) -> tuple[Any, ...]:
-        """What the runtime has to know of it."""
-        return (
-            self.kind,
-            self.name,
-            self.concurrency,
-            self.timeout,
-            self.filter,
-            self.group,
-            # What happens to events that are too many is a setting of the agent's inbox.
-            False,
-        )
 
 
 class Work:
     """The deliveries of a running agent that are being handled."""
 
-    __slots__ = ("_context", "_handlers", "_jobs", "_loop", "_processes", "_threads", "id")
+    __slots__ = (
+        "_bridge",
+        "_context",
+        "_eager",
+        "_handlers",
+        "_jobs",
+        "_loop",
+        "_processes",
+        "_threads",
+        "id",
+    )
 
     def __init__(self, id: str, handlers: list[Handler]) -> None:  # noqa: A002
         """Takes up work on the loop that runs."""
         self.id = id
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
+        self._bridge = current()
         # Every handler starts from what was set where the agent was started.
         self._context = copy_context()
         self._jobs: dict[int, asyncio.Task[None]] = {}
+        # Begun at once, a handler that awaits nothing costs no turn of the loop.
+        self._eager = sys.version_info >= (3, 12) and self._loop.get_task_factory() is None
         # Who waits for a process has a thread as well.
         plain = sum(handler.concurrency for handler in handlers if handler.on != "loop")
         self._threads = ThreadPoolExecutor(max(plain, 1), f"trunkline-{id}")
@@ -74,10 +85,19 @@ class Work:
             if handler.on == "processes"
         }
 
-    def begin(self, place: int, job: int, delivery: _native.Delivery) -> None:
-        """A delivery has come for the handler at `place`."""
-        running = self._context.run(self._loop.create_task, self._handle(place, job, delivery))
-        # A loop whose tasks begin at once may be done with it already.
+    def begin(self, place: int, job: int, given: _native.Delivery | _native.Batch) -> None:
+        """A delivery has come for the handler at `place`, or a batch."""
+        if isinstance(given, _native.Batch):
+            work = self._handle_batch(self._handlers[place], job, given)
+        else:
+            work = self._handle(place, job, given)
+        if sys.version_info >= (3, 12) and self._eager:
+            running = asyncio.Task(
+                work, loop=self._loop, context=self._context.copy(), eager_start=True
+            )
+        else:
+            running = self._context.run(self._loop.create_task, work)
+        # One that began at once knows itself, and may be done with it already.
         if not running.done():
             self._jobs[job] = running
 
@@ -107,6 +127,9 @@ class Work:
 
     async def _handle(self, place: int, job: int, delivery: _native.Delivery) -> None:
         handler = self._handlers[place]
+        if self._eager:
+            self._jobs[job] = _this()
+        native, told = self._bridge.native, self._bridge.told
         task = Task(delivery, self._loop, self)
         at_work.set(task)
         _tracing.enter(delivery.traceparent)
@@ -120,30 +143,79 @@ class Work:
                 self._tell(handler, task, await self._processes[place].run(task.message()), None)
                 return
             if result is None:
-                delivery.complete(None, "")
+                told(delivery.complete(native, None, ""))
             else:
-                delivery.complete(*to_payload(result))
+                told(delivery.complete(native, *to_payload(result)))
         except asyncio.CancelledError:
             # Called off, the delivery has ended already, and this says nothing.
-            delivery.give_up("retry", "the handler was cancelled", None)
+            told(delivery.give_up(native, "retry", "the handler was cancelled", None))
             raise
         except Exception as error:
             self._tell(handler, task, said_of(error), error)
         except BaseException as error:
-            delivery.give_up("retry", reason_of(error), None)
+            told(delivery.give_up(native, "retry", reason_of(error), None))
             raise
         finally:
             self._jobs.pop(job, None)
 
+    async def _handle_batch(
+        self,
+        handler: Handler,
+        job: int,
+        batch: _native.Batch,
+    ) -> None:
+        if self._eager:
+            self._jobs[job] = _this()
+        native, told = self._bridge.native, self._bridge.told
+        deliveries = batch.deliveries
+        tasks = [Task(delivery, self._loop, self) for delivery in deliveries]
+        try:
+            if handler.on == "loop":
+                results = await handler.call(tasks)
+            else:
+                context, call = copy_context(), partial(handler.call, tasks)
+                results = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
+            if results is not None:
+                for task, result in zip(tasks, _one_each(results, tasks), strict=True):
+                    self._end(handler, task, result)
+            else:
+                told(batch.complete(native))
+        except asyncio.CancelledError:
+            for delivery in deliveries:
+                told(delivery.give_up(native, "retry", "the handler was cancelled", None))
+            raise
+        except Exception as error:
+            said = said_of(error)
+            for task in tasks:
+                self._tell(handler, task, said, error if task is tasks[0] else None)
+        except BaseException as error:
+            for delivery in deliveries:
+                told(delivery.give_up(native, "retry", reason_of(error), None))
+            raise
+        finally:
+            self._jobs.pop(job, None)
+
+    def _end(self, handler: Handler, task: Task, result: Any) -> None:
+        """Ends one delivery of a batch by what its handler said of it."""
+        error = result if isinstance(result, Exception) else None
+        if error is None:
+            try:
+                said: Said = "complete", None if result is None else to_payload(result)
+            except Exception as unsendable:
+                error, said = unsendable, said_of(unsendable)
+        else:
+            said = said_of(error)
+        self._tell(handler, task, said, error)
+
     def _tell(self, handler: Handler, task: Task, said: Said, error: Exception | None) -> None:
         """Tells the runtime how a delivery ends."""
-        delivery = task._delivery
+        delivery, native, told = task._delivery, self._bridge.native, self._bridge.told
         if said[0] == "complete":
-            delivery.complete(*(said[1] or (None, "")))
+            told(delivery.complete(native, *(said[1] or (None, ""))))
         elif said[0] == "pause":
-            delivery.pause(said[1], *said[2])
+            told(delivery.pause(native, said[1], *said[2]))
         else:
-            delivery.give_up(*said[1:])
+            told(delivery.give_up(native, *said[1:]))
             if error is not None and not isinstance(error, HandlerEnd):
                 log.warning(
                     "agent %s: the handler of %s %s raised at attempt %d of %s",
@@ -154,3 +226,26 @@ class Work:
                     task.id,
                     exc_info=error,
                 )
+
+
+def _this() -> asyncio.Task[Any]:
+    """The task of the event loop that runs here."""
+    this = asyncio.current_task()
+    assert this is not None
+    return this
+
+
+def _one_each(results: Any, tasks: list[Task]) -> list[Any]:
+    """The results of a batch, if there is one for each delivery."""
+    if not isinstance(results, (list, tuple)):
+        raise UsageError(
+            f"the handler of a batch returned a {type(results).__name__}; it returns a list with a "
+            "result for each delivery, or None"
+        )
+    known: list[Any] = list(results)  # pyright: ignore[reportUnknownArgumentType]
+    if len(known) != len(tasks):
+        raise UsageError(
+            f"the handler returned {len(known)} results for a batch of {len(tasks)}; it returns "
+            "one for each delivery, or None"
+        )
+    return known

@@ -48,6 +48,8 @@ pub(crate) struct Core {
     places: u32,
     /// Told when the book has become quiet or the session has ended.
     pub(super) quiet: Notify,
+    /// Told when the session has ended, which is not told with every answer.
+    pub(super) over: Notify,
     pub(crate) hub: Hub,
     pub(crate) watchers: Watchers,
     pub(crate) directory: Directory,
@@ -100,6 +102,7 @@ impl Core {
             room: Semaphore::new(places as usize),
             places,
             quiet: Notify::new(),
+            over: Notify::new(),
             hub: Hub::new(events),
             watchers: Watchers::default(),
             directory: Directory::default(),
@@ -373,9 +376,15 @@ impl Core {
         }
     }
 
-    /// Done when the book has become quiet or the session has ended since the call.
-    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.quiet.notified()
+    /// Waits until the session has ended, and says why.
+    pub(crate) async fn wait_over(&self) -> Refusal {
+        loop {
+            let over = self.over.notified();
+            if let Some(refusal) = self.closed() {
+                return refusal;
+            }
+            over.await;
+        }
     }
 
     /// Why the session has ended, if it has.

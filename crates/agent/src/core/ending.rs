@@ -10,7 +10,7 @@ impl Core {
     pub(super) async fn leave(&self, reason: &Refusal) {
         self.finish_work().await;
         loop {
-            let changed = self.changed();
+            let changed = self.quiet.notified();
             {
                 let book = self.book.lock();
                 if book.is_at_rest() || book.closed.is_some() {
@@ -61,6 +61,7 @@ impl Core {
             told.tell(self);
         }
         self.quiet.notify_waiters();
+        self.over.notify_waiters();
         self.hub.close(refusal);
         self.watchers.close(refusal);
         self.directory.close(refusal);

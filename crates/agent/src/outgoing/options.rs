@@ -5,8 +5,8 @@ use smol_str::SmolStr;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::{
-    Absent, ContextId, Durability, IdempotencyKey, MessageId, OrderingKey, Priority, Publish,
-    WallTime,
+    Absent, ContextId, Durability, IdempotencyKey, MessageId, OrderingKey, Payload, Priority,
+    Publish, WallTime,
 };
 
 impl<K> Outgoing<K> {
@@ -117,5 +117,17 @@ impl<K> Outgoing<K> {
     /// [`Schedule`](trunkline_types::Schedule).
     pub fn into_publish(self) -> Publish {
         self.publish
+    }
+
+    /// What would be sent, once for each of these payloads rather than its own, for
+    /// [`Session::publish_batch`](crate::Session::publish_batch).
+    pub fn into_publishes(self, payloads: impl IntoIterator<Item = Payload>) -> Vec<Arc<Publish>> {
+        let publishes = payloads.into_iter().map(|payload| {
+            let mut publish = self.publish.clone();
+            publish.envelope.id = self.sender.next_id();
+            publish.envelope.payload = payload;
+            Arc::new(publish)
+        });
+        publishes.collect()
     }
 }

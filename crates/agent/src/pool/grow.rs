@@ -105,7 +105,11 @@ impl Pool {
         queue.spawned = queue.spawned.wrapping_add(1);
         let cell = Arc::new(Cell::new(queue.spawned, self.elapsed_micros()));
         queue.cells.push(Arc::clone(&cell));
-        core.runtime.spawn(restart::supervise(Arc::clone(core), cell));
+        let worker = restart::supervise(Arc::clone(core), cell);
+        match &self.executor {
+            Some(executor) => executor(Box::pin(worker)),
+            None => drop(core.runtime.spawn(worker)),
+        }
     }
 
     /// A time in microseconds since the pool began, from 1.

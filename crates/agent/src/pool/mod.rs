@@ -4,6 +4,7 @@ mod attend;
 mod batches;
 mod cell;
 mod credit;
+mod executor;
 mod figures;
 mod grow;
 mod handlers;
@@ -19,6 +20,8 @@ mod sample;
 mod scale;
 mod worker;
 
+pub(crate) use executor::Executor;
+pub use executor::WorkerFuture;
 pub(crate) use handlers::Handlers;
 pub(crate) use queue::{Pool, PoolOptions};
 pub(crate) use running::{Loan, Running};

@@ -9,6 +9,7 @@
 
 use super::cell::{Cell, Tally};
 use super::credit::Granted;
+use super::executor::Executor;
 use super::grow::wait_for_lingering;
 use super::handlers::Handlers;
 use super::holding::release;
@@ -59,6 +60,8 @@ pub(crate) struct Pool {
     places: u32,
     pub(super) pace: Pace,
     connector: Arc<dyn Connector>,
+    /// Runs the workers; without it the session's runtime does.
+    pub(super) executor: Option<Executor>,
     /// Guards what waits and who is idle. Taken once a batch by the sink, once a handful by
     /// workers.
     pub(super) queue: Mutex<Queue>,
@@ -122,6 +125,7 @@ impl Pool {
         options: PoolOptions,
         mut handlers: Handlers,
         connector: Arc<dyn Connector>,
+        executor: Option<Executor>,
     ) -> Self {
         let plans = handlers.plan(options.linger);
         let used = if handlers.has_plain() { &plans[..] } else { &plans[1..] };
@@ -151,6 +155,7 @@ impl Pool {
             places,
             pace: Pace::new(),
             connector,
+            executor,
             queue: Mutex::new(queue),
             wake: Notify::new(),
             permits: Semaphore::new(options.most as usize),

@@ -3,7 +3,7 @@
 use super::Scenario;
 use crate::settings::Defaults;
 
-/// Agents with one worker each, where that can be changed.
+/// One at a time.
 const ONE: Option<u32> = Some(1);
 /// Most messages that a sender hands over in one piece.
 const PIECE: Option<u32> = Some(256);
@@ -18,7 +18,7 @@ const BASE: Defaults = Defaults {
     senders: Some(1),
     rate: None,
     batch: None,
-    workers: None,
+    workers: false,
     delay: None,
     copies: false,
     url: true,
@@ -29,9 +29,12 @@ impl Scenario {
     /// What a scenario is run with when nothing else is said.
     pub(crate) fn defaults(self) -> Defaults {
         match self {
-            Self::Inproc | Self::InprocAgents | Self::Oneway | Self::Fanout | Self::Durable => {
-                self.full()
-            }
+            Self::Inproc
+            | Self::InprocAgents
+            | Self::Oneway
+            | Self::Fanout
+            | Self::Durable
+            | Self::Deep => self.full(),
             Self::InprocRequest => Defaults { in_flight: ONE, url: false, ..BASE },
             Self::Request => Defaults { in_flight: ONE, ..BASE },
             Self::A2a => Defaults { in_flight: ONE, senders: None, ..BASE },
@@ -57,7 +60,7 @@ impl Scenario {
     /// over gRPC the CPU time per message does not depend on it, and it covers a few turns of the
     /// broker; on disk it covers several flushes.
     fn full(self) -> Defaults {
-        let full = Defaults { batch: PIECE, workers: ONE, ..BASE };
+        let full = Defaults { batch: PIECE, workers: true, ..BASE };
         match self {
             Self::Inproc => Defaults { in_flight: Some(512), topics: true, url: false, ..full },
             Self::InprocAgents => Defaults {
@@ -67,10 +70,21 @@ impl Scenario {
                 url: false,
                 ..full
             },
-            Self::Fanout => {
-                Defaults { in_flight: Some(8192), agents: 100, workers: None, copies: true, ..full }
-            }
+            Self::Fanout => Defaults {
+                in_flight: Some(8192),
+                agents: 100,
+                workers: false,
+                copies: true,
+                ..full
+            },
             Self::Durable => Defaults { in_flight: Some(8192), dir: true, ..full },
+            Self::Deep => Defaults {
+                in_flight: Some(100_000),
+                seconds: Some(3.0),
+                url: false,
+                dir: true,
+                ..full
+            },
             _ => Defaults { in_flight: Some(2048), topics: true, ..full },
         }
     }
@@ -84,16 +98,24 @@ impl Scenario {
                 Defaults { in_flight: Some(64), agents: 10, rate: Some(10), dir: true, ..paced }
             }
             Self::Held => {
-                Defaults { rate: Some(10_000), workers: ONE, seconds: Some(60.0), ..paced }
+                Defaults { rate: Some(10_000), workers: true, seconds: Some(60.0), ..paced }
             }
-            Self::Delay => Defaults { workers: ONE, delay: Some(10), ..paced },
-            Self::Failure => Defaults { workers: ONE, agents: 10, url: false, dir: true, ..paced },
+            Self::Delay => Defaults { workers: true, delay: Some(10), ..paced },
+            Self::Failure => Defaults { workers: true, agents: 10, url: false, dir: true, ..paced },
             Self::Soak => Defaults { seconds: Some(1_800.0), ..Self::Failure.paced() },
             Self::Chatter => {
                 Defaults { seconds: Some(60.0), agents: 100, rate: Some(10_000), ..many }
             }
-            Self::Stalled => Defaults { seconds: Some(2.0), agents: 1_000, rate: Some(10), ..many },
-            _ => Defaults { workers: ONE, ..paced },
+            Self::Stalled => Defaults {
+                seconds: Some(2.0),
+                agents: 1_000,
+                rate: Some(10),
+                count: Some(2_000),
+                url: false,
+                dir: true,
+                ..many
+            },
+            _ => Defaults { workers: true, ..paced },
         }
     }
 

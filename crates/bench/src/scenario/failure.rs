@@ -5,7 +5,7 @@
 
 use super::open::Talk;
 use crate::broker::client;
-use crate::load::{Checker, SKILL, agent_name, latency, start_agent, stop_agents};
+use crate::load::{Checker, SKILL, agent_name, described, latency, start_agent, stop_agents};
 use crate::observe::{Flow, Observed, histogram};
 use crate::pace::{Pace, Wait};
 use crate::proxy::Proxy;
@@ -15,7 +15,7 @@ use crate::{BenchError, BenchReport, progress};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use trunkline_agent::{Agent, Handler, HandlerFuture, Host, Task};
+use trunkline_agent::{Agent, Handler, HandlerFuture, Task};
 use trunkline_types::{Destination, Kind, PublishOptions};
 
 /// Most seconds until everything that was there when they were killed is done. For five of them
@@ -126,8 +126,7 @@ async fn mortal(
     name: &str,
     handler: Mortal,
 ) -> Result<Agent, BenchError> {
-    let workers = stage.config.workers.unwrap_or(1);
-    let agent = far.agent(name).workers(workers..=workers).skill(SKILL, handler).start().await;
+    let agent = described(far, &stage.config, name).skill(SKILL, handler).start().await;
     agent.map_err(BenchError::refused("cannot start an agent"))
 }
 

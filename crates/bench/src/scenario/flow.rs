@@ -3,7 +3,7 @@
 use super::open::addresses;
 use crate::broker::Target;
 use crate::load::{
-    Checker, Mix, PREFETCH, SKILL, Stop, agent_name, latency, start_agents, stop_agents,
+    Checker, Mix, SKILL, Stop, agent_name, described, latency, start_agents, stop_agents,
 };
 use crate::observe::{Observed, histogram};
 use crate::report::{LatencyMicros, Measures};
@@ -11,7 +11,7 @@ use crate::stage::{Meter, Phase, Stage};
 use crate::{BenchError, BenchReport, Scenario, disk};
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use trunkline_agent::{Agent, Host, Session};
+use trunkline_agent::{Agent, Session};
 use trunkline_types::{Destination, Kind, PublishOptions, Topic};
 
 /// What the events of a fan-out are about.
@@ -56,10 +56,9 @@ async fn about(
     topics: u32,
 ) -> Result<(Vec<Agent>, Arc<[Destination]>), BenchError> {
     let count = stage.config.agents;
-    let workers = stage.config.workers.unwrap_or(1);
     let mut agents = Vec::new();
     for number in 0..count {
-        let agent = host.agent(&agent_name(number)).workers(workers..=workers).prefetch(PREFETCH);
+        let agent = described(host, &stage.config, &agent_name(number));
         let own = (number..topics).step_by(count as usize);
         let agent = own.fold(agent, |agent, topic| {
             let pattern = format!("bench.{topic}.*");
@@ -84,7 +83,7 @@ pub(super) async fn fanout(stage: Stage) -> Result<BenchReport, BenchError> {
     for number in 0..stage.config.agents {
         let taken = Some(Arc::clone(&delay));
         let checker = Checker { copy: u64::from(number), ..stage.checker(taken, false) };
-        let agent = host.agent(&agent_name(number)).workers(1..=1).prefetch(PREFETCH);
+        let agent = described(&host, &stage.config, &agent_name(number));
         let agent = agent.on_event(TOPIC, checker).start().await;
         agents.push(agent.map_err(BenchError::refused("cannot start an agent"))?);
     }
@@ -155,7 +154,11 @@ async fn measure(
         .await
 }
 
-async fn keep_full(
+/// Has a sender on each session keep the window full until it is time to stop.
+///
+/// # Errors
+/// A session ends.
+pub(super) async fn keep_full(
     stage: &Stage,
     sessions: &[Session],
     mix: &Mix,

@@ -1,8 +1,8 @@
 //! What can be measured, with the defaults of each scenario.
 
 use super::{
-    a2a, accept, burst, chatter, failure, flow, idle, mix, open, reconnect, recovery, request,
-    soak, stalled, up,
+    a2a, accept, burst, chatter, deep, failure, flow, idle, mix, open, reconnect, recovery,
+    request, soak, stalled, up,
 };
 use crate::stage::Stage;
 use crate::{BenchError, BenchReport};
@@ -37,6 +37,8 @@ pub enum Scenario {
     Delay,
     /// Tasks over the network, synced: submitted, delivered and completed on disk.
     Durable,
+    /// The same from a deep queue, on disk and cleaned meanwhile, beside a short one in turns.
+    Deep,
     /// How long the acceptance of a synced task takes over the network.
     DurableAccept,
     /// Half of the agents are killed under load: how long until what they held is done by others.
@@ -57,7 +59,8 @@ pub enum Scenario {
     Idle,
     /// 10,000 agents, each with a connection of its own, come back to a broker that was killed.
     Reconnect,
-    /// Events for 1,000 agents, of which one hangs in every other turn: what that costs the rest.
+    /// Events for 1,000 agents, of which one hangs in every other turn while its inbox fills and
+    /// spills: what that costs the rest.
     Stalled,
 }
 
@@ -76,6 +79,7 @@ impl fmt::Display for Scenario {
             Self::Held => "held",
             Self::Delay => "delay",
             Self::Durable => "durable",
+            Self::Deep => "deep",
             Self::DurableAccept => "durable-accept",
             Self::Failure => "failure",
             Self::Recovery => "recovery",
@@ -114,7 +118,23 @@ impl Scenario {
 
     /// Whether its latency ends with the confirmed settlement.
     pub(crate) fn times_settlement(self) -> bool {
-        self == Self::Durable
+        matches!(self, Self::Durable | Self::Deep)
+    }
+
+    /// Whether it takes about a minute or longer with its defaults, so that few would run it again.
+    pub(crate) fn takes_long(self) -> bool {
+        matches!(
+            self,
+            Self::Held
+                | Self::Recovery
+                | Self::Waiting
+                | Self::Burst
+                | Self::Soak
+                | Self::Chatter
+                | Self::Idle
+                | Self::Reconnect
+                | Self::Stalled
+        )
     }
 
     /// Runs it.
@@ -133,6 +153,7 @@ impl Scenario {
             Self::InprocRequest | Self::Request => Box::pin(request::run(stage)).await,
             Self::A2a => Box::pin(a2a::run(stage)).await,
             Self::Durable => Box::pin(flow::durable(stage)).await,
+            Self::Deep => Box::pin(deep::run(stage)).await,
             Self::DurableAccept => Box::pin(accept::run(stage)).await,
             Self::Recovery | Self::Waiting => Box::pin(recovery::run(stage)).await,
             Self::Burst => Box::pin(burst::run(stage)).await,

@@ -2,13 +2,13 @@
 
 use super::flow::join;
 use crate::BenchError;
-use crate::load::{SKILL, agent_name};
+use crate::load::{SKILL, agent_name, described};
 use crate::observe::Observed;
 use crate::stage::Stage;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use trunkline_agent::{Agent, Host, Session};
+use trunkline_agent::{Agent, Session};
 use trunkline_types::{Destination, Kind, Publish};
 
 /// Starts agents, several at once, each on the host that it is given.
@@ -30,9 +30,10 @@ pub(super) async fn start(
             .map(|number| Ok((name(number), host()?)))
             .collect::<Result<Vec<_>, BenchError>>()?;
         let (agents, checker) = (Arc::clone(&agents), stage.checker(None, false));
+        let config = stage.config.clone();
         starters.spawn(async move {
             for (name, host) in hosts {
-                let agent = host.agent(&name).workers(1..=1).skill(SKILL, checker.clone());
+                let agent = described(&host, &config, &name).skill(SKILL, checker.clone());
                 let agent = agent.on_message(checker.clone()).start().await;
                 agents.lock().push(agent.map_err(BenchError::refused("cannot start an agent"))?);
             }

@@ -5,7 +5,7 @@
 use super::flow::{TOPIC, join};
 use super::open::addresses;
 use crate::ledger::Ledger;
-use crate::load::{Checker, Latency, SKILL, Stop, agent_name, latency, stop_agents};
+use crate::load::{Checker, Latency, SKILL, Stop, agent_name, described, latency, stop_agents};
 use crate::observe::{Note, Observed, histogram};
 use crate::pace::{Pace, Wait};
 use crate::report::{LatencyMicros, Measures};
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-use trunkline_agent::{Agent, Handler, HandlerFuture, Host, Session, Task};
+use trunkline_agent::{Agent, Handler, HandlerFuture, Session, Task};
 use trunkline_types::{Destination, Topic};
 
 /// How long the last answers may take.
@@ -68,7 +68,7 @@ async fn start(stage: &Stage, host: &Observed) -> Result<Vec<Agent>, BenchError>
     let mut agents = Vec::new();
     for number in 0..stage.config.agents {
         let mixed = || Mixed { checker: stage.checker(None, false), number: u64::from(number) };
-        let agent = host.agent(&agent_name(number)).workers(1..=1).skill(SKILL, mixed());
+        let agent = described(host, &stage.config, &agent_name(number)).skill(SKILL, mixed());
         let agent = agent.on_message(mixed()).on_event(TOPIC, mixed()).start().await;
         agents.push(agent.map_err(BenchError::refused("cannot start an agent"))?);
     }

@@ -2,7 +2,7 @@
 //! that it is there.
 
 use super::flow::join;
-use crate::load::{SKILL, agent_name, latency};
+use crate::load::{SKILL, agent_name, described, latency};
 use crate::observe::Note;
 use crate::report::{Goal, LatencyMicros, Measures};
 use crate::stage::{Meter, Stage};
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
-use trunkline_agent::{Agent, Host, Session};
+use trunkline_agent::{Agent, Session};
 use trunkline_types::{AgentFilter, Destination, Refusal, SkillName};
 
 /// All agents together, in seconds.
@@ -31,14 +31,13 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
             let mut registrars = JoinSet::new();
             let width = stage.config.in_flight.unwrap_or(1).min(count);
             for first in 0..width {
-                let (host, checker) = (host.clone(), stage.checker(None, false));
+                let (host, config) = (host.clone(), stage.config.clone());
+                let checker = stage.checker(None, false);
                 let (agents, spread) = (Arc::clone(&agents), Arc::clone(&spread));
                 registrars.spawn(async move {
                     for number in (first..count).step_by(width as usize) {
                         let begun = Instant::now();
-                        let agent = host
-                            .agent(&agent_name(number))
-                            .workers(1..=1)
+                        let agent = described(&host, &config, &agent_name(number))
                             .skill(SKILL, checker.clone())
                             .on_message(checker.clone())
                             .start()

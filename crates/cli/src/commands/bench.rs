@@ -39,19 +39,23 @@ pub(crate) struct BenchCommand {
 /// What is measured besides one scenario.
 #[derive(Subcommand, Debug)]
 enum Besides {
-    /// Run every scenario with its defaults, each in a process of its own: most of an hour.
+    /// Run every scenario with its defaults, each in a process of its own: about an hour.
     #[command(after_help = "\
 Examples:
   trunkline bench all
   trunkline bench all --json > before.json
   trunkline bench all --compare before.json
 
-None is left out. More than half of the time is soak's. What is no default, such as --transport
-grpc and --topics, is measured by naming the scenario.")]
+None is left out. Those that take seconds are run in rounds, of which the middle one is shown. Half
+of the time is soak's. What is no default, such as --transport grpc and --topics, is measured by
+naming the scenario.")]
     All {
         /// What an earlier run printed with --json: shows ratios to it
         #[arg(long, value_name = "FILE")]
         compare: Option<PathBuf>,
+        /// How often the scenarios that take seconds are run
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        rounds: u32,
     },
     /// Compare formats and compressions on your own data: size, and time to write and to read.
     #[command(after_help = "\
@@ -89,9 +93,9 @@ pub(crate) async fn run(args: BenchCommand, output: &Output) -> Result<(), CliEr
     descriptors::raise();
     let (reports, earlier) = match (args.besides, args.bench) {
         (Some(Besides::Serializers { file }), _) => return compare(file, output),
-        (Some(Besides::All { compare }), _) => {
+        (Some(Besides::All { compare, rounds }), _) => {
             let earlier = earlier(compare.as_deref())?;
-            (Box::pin(cli::all()).await.map_err(explain)?, earlier)
+            (Box::pin(cli::all(rounds)).await.map_err(explain)?, earlier)
         }
         (None, Some(bench)) => {
             let earlier = earlier(args.compare.as_deref())?;
@@ -192,6 +196,7 @@ fn explain(error: BenchError) -> CliError {
         error @ (BenchError::OptionOfOthers { .. }
         | BenchError::Range { .. }
         | BenchError::Topics { .. }
+        | BenchError::AtOnce { .. }
         | BenchError::DataSize { .. }
         | BenchError::Runs { .. }
         | BenchError::WhichTransport

@@ -94,6 +94,8 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
     row("publishes waiting outside", count(stats.waiting_outside));
     row("circuit breakers opened", count(stats.breakers_opened));
     row("handlers that ran too long", count(stats.overran));
+    row("operations in a turn of the engine", format!("{:.1}", stats.operations_per_turn()));
+    row("items in a batch to a session", format!("{:.1}", stats.items_per_hand_over()));
     row("inboxes", count(stats.inboxes_total));
     for (name, value) in counters(&stats.counters).into_iter().chain(gauges(&stats.gauges)) {
         row(&format!("entries {name}"), count(value));
@@ -103,6 +105,7 @@ pub(crate) fn stats_table(stats: &Stats) -> Table {
         row("log records written", count(records));
         row("log bytes written", size(bytes));
         row("log flushes", count(flushes));
+        row("log records in a flush", format!("{:.1}", log.records_per_flush()));
         row("log records recovered", count(recovered));
         row("log bytes carried forward", size(log.carried_bytes));
         row("log write amplification", format!("{} %", log.amplification_percent()));

@@ -1,6 +1,6 @@
 //! The demo and the benchmarks, small but whole.
 
-use crate::harness::{Broker, run, trunkline};
+use crate::harness::{Broker, Finished, run, trunkline};
 
 #[test]
 fn the_demo_loses_nothing_when_it_kills_a_worker() {
@@ -155,6 +155,114 @@ fn tasks_that_come_before_anybody_serves_them_are_all_completed() {
     assert_eq!(burst["sent"], 1, "{burst}");
     assert_eq!(goals(burst), [("% of a burst's memory kept after it", 25.0)]);
     assert!(burst["latency_us"]["max"].as_f64().unwrap() > 0.0, "{burst}");
+}
+
+/// What a report has seen besides rate and latency.
+fn figures(report: &serde_json::Value) -> Vec<(&str, f64)> {
+    let figures = report["figures"].as_array().unwrap().iter();
+    figures.map(|it| (it["what"].as_str().unwrap(), it["value"].as_f64().unwrap())).collect()
+}
+
+#[test]
+fn an_agent_that_hangs_spends_its_credit_and_has_an_inbox_that_fills_and_spills() {
+    let small = ["stalled", "--agents", "3", "--seconds", "0.05", "--rate", "40"];
+    let stalled = &counted(&[&small[..], &["--count", "1000"]].concat())[0];
+    // Two events for each agent and what it is sent alone, thirty times over.
+    assert_eq!(stalled["sent"], 30 * (2 * 3 + 1000), "{stalled}");
+    assert_eq!(
+        goals(stalled),
+        [("p99 while one hangs to p99 without, median of pairs of turns", 1.1)]
+    );
+    let [held, waiting, spilled, calm, hanging] = figures(stalled)[..] else { panic!("{stalled}") };
+    assert!(held.0.starts_with("held by the one that hangs") && held.1 >= 1.0, "{stalled}");
+    // It may hold what its credit says, and an eighth of the payloads may stay in memory.
+    assert!(waiting.0.starts_with("waiting for it") && waiting.1 >= 500.0, "{stalled}");
+    assert!(spilled.0.contains("on disk only") && spilled.1 >= 300.0, "{stalled}");
+    assert!(calm.1 > 0.0 && hanging.1 > 0.0, "{stalled}");
+    // One for which nothing waits has not been slow.
+    let few = [&small[..], &["--count", "1", "--json"]].concat();
+    let output = trunkline().arg("bench").args(few).output().unwrap();
+    assert_eq!(output.status.code(), Some(15), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["rate_per_s"], serde_json::Value::Null, "{report}");
+    assert!(report["disagreements"].to_string().contains("send it more with --count"), "{report}");
+}
+
+#[test]
+fn a_deep_queue_is_on_disk_while_it_is_worked_off_and_stands_beside_a_short_one() {
+    let deep = &counted(&["deep", "--in-flight", "4000", "--seconds", "0.2"])[0];
+    let figures = figures(deep);
+    let figure = |what: &str| figures.iter().find(|it| it.0.starts_with(what)).unwrap().1;
+    // An eighth of the payloads may stay in memory.
+    assert!(figure("payloads on disk only when work began") >= 3000.0, "{deep}");
+    assert!(figure("payloads read back") > 0.0, "{deep}");
+    assert!(figure("rate from a short queue in memory") > 0.0, "{deep}");
+    assert!(figure("rate of deep to short, least") > 0.0, "{deep}");
+    figure("segments given up by cleaning");
+    let goals: Vec<&str> = goals(deep).into_iter().map(|goal| goal.0).collect();
+    assert_eq!(goals, ["no payload was on disk only", "no segment was given up in some deep turn"]);
+    // All four turns are accounted for, the two that fill a queue first among them.
+    assert!(deep["sent"].as_u64().unwrap() > 2 * 4000, "{deep}");
+}
+
+#[test]
+fn what_has_many_connections_or_restarts_is_counted_too() {
+    let back = &counted(&["reconnect", "--agents", "3"])[0];
+    assert_eq!(back["sent"], 3, "{back}");
+    let [all, each] = goals(back)[..] else { panic!("{back}") };
+    assert_eq!(all, ("seconds until all are back", 30.0));
+    assert_eq!(each, ("connections made for each agent", 3.0));
+    let chatter = &counted(&["chatter", "--agents", "3", "--rate", "200", "--seconds", "0.2"])[0];
+    assert_eq!(chatter["sent"], 40, "{chatter}");
+    assert_eq!(goals(chatter), [("latency p95 in ms", 10.0)]);
+    let up = &counted(&["agents-up", "--agents", "3"])[0];
+    assert_eq!(up["sent"], 3, "{up}");
+    let limits = [("seconds until all are up", 1.0), ("registration p95 in ms", 10.0)];
+    assert_eq!(goals(up), limits);
+    let accept = &counted(&["durable-accept", "--count", "30", "--in-flight", "1,4"]);
+    for report in accept {
+        // A tenth of the count warms up.
+        assert_eq!(report["sent"], 27, "{report}");
+        assert!(report["disk"]["p50_us"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    let recovery = &counted(&["recovery", "--count", "2000"])[0];
+    assert_eq!(recovery["sent"], 2000, "{recovery}");
+    assert!(recovery["latency_us"]["max"].as_f64().unwrap() > 0.0, "{recovery}");
+}
+
+#[test]
+fn rounds_are_told_by_their_middle_one_and_nothing_is_set_that_nobody_asked_for() {
+    let run = ["oneway", "--seconds", "0.1", "--batch", "1,8"];
+    let plain = counted(&[&run[..], &["--rounds", "3"]].concat());
+    assert_eq!(plain.len(), 2);
+    for report in &plain {
+        let rate = &report["rounds"]["rate_per_s"];
+        assert_eq!(report["rounds"]["count"], 3, "{report}");
+        assert_eq!(rate["median"], report["rate_per_s"], "{report}");
+        assert!(rate["least"].as_f64() <= rate["most"].as_f64(), "{report}");
+        let config = &report["config"];
+        let room = (&config["tuned"], &config["prefetch"], &config["outstanding"]);
+        assert_eq!(room, (&false.into(), &256.into(), &8192.into()), "{report}");
+        assert!(config["workers"].is_null(), "{report}");
+    }
+    let tuned = &counted(&["oneway", "--seconds", "0.1", "--tuned"])[0];
+    let config = &tuned["config"];
+    assert_eq!((&config["prefetch"], &config["outstanding"]), (&2048.into(), &65536.into()));
+    let told = run_bench_fails(&["oneway", "--rounds", "26"]);
+    assert!(told.contains("--rounds is 26, the range is 1 to 25"), "{told}");
+    let told = run_bench_fails(&["all", "--rounds", "0"]);
+    assert!(told.contains("--rounds is 0, the range is 1 to 25"), "{told}");
+    // Large payloads have fewer in flight when nobody says how many, and never without end.
+    let large = &counted(&["inproc", "--seconds", "0.1", "--payload", "1048576"])[0];
+    assert_eq!(large["config"]["in_flight"], 32, "{large}");
+    let told = run_bench_fails(&["inproc", "--payload", "1048576", "--in-flight", "5000"]);
+    assert!(told.contains("are 5242880000 bytes at once, the most is 4294967296"), "{told}");
+}
+
+/// What a benchmark says that is refused for its options.
+fn run_bench_fails(arguments: &[&str]) -> String {
+    let finished = trunkline().arg("bench").args(arguments).output().unwrap();
+    Finished::from(finished).fails(2)
 }
 
 #[test]

@@ -148,6 +148,24 @@ fn the_directory_shows_who_is_there_and_the_figures_are_complete() {
         assert_eq!(stats[key], value, "{key}");
     }
     assert!(stats["log"]["flushes"].as_u64().unwrap() > 0);
+    // The publish and the settlement at least, each in some turn; the delivery and the answers to
+    // both, each in some batch.
+    for (many, times, each) in [
+        ("operations", "turns", "operations_per_turn"),
+        ("items", "hand_overs", "items_per_hand_over"),
+    ] {
+        let batches = &stats["batches"];
+        let count = |name: &str| batches[name].as_u64().unwrap();
+        assert!(count(many) >= 2 && count(times) > 0, "{stats}");
+        let expected = f64::from(u32::try_from(count(many)).unwrap())
+            / f64::from(u32::try_from(count(times)).unwrap());
+        assert!((batches[each].as_f64().unwrap() - expected).abs() < 1e-9, "{stats}");
+    }
+    let (log, table) = (&stats["log"], broker.run(["stats"]).ok());
+    assert!(log["records_per_flush"].as_f64().unwrap() > 0.0, "{log}");
+    for row in ["operations in a turn", "items in a batch to a session", "log records in a flush"] {
+        assert!(table.contains(row), "{row} in {table}");
+    }
     assert!(broker.run(["stats", "--inboxes"]).ok().contains("skill:echo"));
 
     agent.terminate();

@@ -137,4 +137,8 @@ stats!(
     epoch,
     uptime_ms,
     inboxes_total,
+    turns,
+    operations,
+    hand_overs,
+    items,
 );

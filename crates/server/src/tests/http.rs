@@ -54,6 +54,10 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
         "trunkline_dead_letters_indexed 19\n",
         "trunkline_keys_indexed 20\n",
         "trunkline_history_since_milliseconds 21\n",
+        "trunkline_turns_total 4\n",
+        "trunkline_operations_total 22\n",
+        "trunkline_hand_overs_total 8\n",
+        "trunkline_items_total 10\n",
         "trunkline_connections 1\n",
         "trunkline_entries_total{inbox=\"all\",end=\"settled\"} 0\n",
         "trunkline_entries_now{inbox=\"all\",place=\"waiting\"} 0\n",
@@ -82,6 +86,11 @@ async fn metrics_and_stats_show_what_the_broker_counted() {
     ] {
         assert_eq!(body[name], value, "{name}");
     }
+    let batches = &body["batches"];
+    assert_eq!(
+        (&batches["operations_per_turn"], &batches["items_per_hand_over"]),
+        (&5.5.into(), &1.25.into())
+    );
     assert_eq!(broker.figures_asked(), 2);
 }
 

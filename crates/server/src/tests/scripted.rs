@@ -166,6 +166,10 @@ impl Connector for ScriptedConnector {
                 dead_letters_indexed: 19,
                 keys_indexed: 20,
                 history_since_ms: 21,
+                turns: 4,
+                operations: 22,
+                hand_overs: 8,
+                items: 10,
                 ..Stats::default()
             };
             return Box::pin(std::future::ready(Ok(Answer::Stats(Box::new(stats)))));

@@ -18,6 +18,7 @@ from .. import _native
 from .._agent import next_number
 from .._client import Broker
 from .._loop import begun, current
+from .._work import Described
 from ..errors import ExpiredError, TrunklineError
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Carrier:
     async def start(self) -> None:
         """Takes up what was sent by now, and what will be."""
         self._loop.agents[self._number] = self
-        handlers = [("message", "", _IN_FLIGHT, None, None, None, False)]
+        handlers = [Described("message", "", _IN_FLIGHT)]
         start = _native.Agent.start
         self._agent = await self._loop.call(start, self._host, self._number, _POOL, {}, handlers)
 
@@ -224,7 +225,7 @@ class Carrier:
             return
         bundle.left -= 1
         if bundle.left == 0 and bundle.delivery is not None:
-            bundle.delivery.complete(None, "")
+            self._loop.told(bundle.delivery.complete(self._loop.native, None, ""))
 
     def came_back(self, bundle: Bundle) -> None:
         """The broker is done with a bundle."""
@@ -243,11 +244,11 @@ class Carrier:
         """A bundle has come to where it is handled."""
         bundle = self._on_the_way.get(int(delivery.payload[0]))
         if bundle is None:
-            delivery.complete(None, "")
+            self._loop.told(delivery.complete(self._loop.native, None, ""))
             return
         bundle.delivery = delivery
         if bundle.left == 0:
-            delivery.complete(None, "")
+            self._loop.told(delivery.complete(self._loop.native, None, ""))
         else:
             self._receiver.arrived(bundle.parcels)
 

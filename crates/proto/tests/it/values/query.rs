@@ -195,7 +195,7 @@ fn log_stats() -> impl Strategy<Value = LogStats> {
 prop_compose! {
     pub(crate) fn stats()(
         (counters, gauges) in (counters(), gauges()),
-        n in any::<[u64; 29]>(),
+        (n, batches) in any::<([u64; 29], [u64; 4])>(),
         inboxes in vec(inbox_stats(), 0..3),
         log in of(log_stats()),
         epoch in any::<u32>(),
@@ -228,6 +228,10 @@ prop_compose! {
             waiting_outside: n[19],
             breakers_opened: n[20],
             overran: n[21],
+            turns: batches[0],
+            operations: batches[1],
+            hand_overs: batches[2],
+            items: batches[3],
             agents: n[11],
             sessions: n[12],
             inboxes,

@@ -1,0 +1,1 @@
+"""Who is compared: a file for each, imported only where it is played."""
