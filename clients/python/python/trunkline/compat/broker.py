@@ -20,6 +20,7 @@ from .config import BrokerConfiguration
 from .directory import Directory
 from .messages import AgentIdentity, AgentMessage, MessageMetadata, MessagePriority, MessageType
 from .pool import Place, Pool, at_work
+from .requests import Requests, answer_within
 from .room import Room
 from .said import answer_of, topic_of
 from .stats import Counters, batches, worker_pool
@@ -77,7 +78,7 @@ class AgentMessageBroker(Directory):
         """What was accepted and has not ended."""
         self._room = Room(settings)
         self._drained: asyncio.Future[None] | None = None
-        self._pending: dict[str, Asked] = {}
+        self._requests = Requests()
         self._since: float | None = None
         self._start_time: datetime | None = None
         self._uptime = 0.0
@@ -142,8 +143,7 @@ class AgentMessageBroker(Directory):
         self._carrier = None
         for parcel in list(self._open):
             self._dead(parcel, _STOPPED)
-        for asked in self._pending.values():
-            asked.tell(Answer(None, _STOPPED))
+        self._requests.end(_STOPPED)
         if carrier is not None:
             await carrier.close()
 
@@ -204,30 +204,13 @@ class AgentMessageBroker(Directory):
 
     async def ask(self, message: AgentMessage, timeout: float | None = 30.0) -> Answer:
         """As `send_request`, and says why there is no answer."""
-        if not isinstance(message, AgentMessage) or not message.is_request():  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidError(f"{message} is no request; only a request is answered")
         if timeout is not None and not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
-        correlation = message.metadata.correlation_id
-        if correlation in self._pending:
-            raise InvalidError(f"a request with the correlation id '{correlation}' waits already")
-        loop = asyncio.get_running_loop()
-        asked = self._pending[correlation] = Asked(loop.create_future())
-        try:
+        with self._requests.asked(message) as asked:
             async with self._lent():
                 if not await self._send(message, asked):
                     return Answer(None, "it was not accepted")
-                timer = None
-                if timeout is not None:
-                    late = Answer(None, f"no answer within {timeout:g} s", timed_out=True)
-                    timer = loop.call_later(timeout, asked.tell, late)
-                try:
-                    answer = await asked.answer
-                finally:
-                    if timer is not None:
-                        timer.cancel()
-        finally:
-            del self._pending[correlation]
+                answer = await answer_within(asked, timeout)
         if answer.timed_out:
             self._counters.requests_timeout += 1
         return answer
@@ -246,7 +229,7 @@ class AgentMessageBroker(Directory):
             "topics": len(self._topics),
             "queue_size": self._room.waiting,
             "queue_utilization": self._room.waiting / self.config.max_queue_size,
-            "pending_requests": len(self._pending),
+            "pending_requests": len(self._requests),
             "dead_letters": len(self._letters),
             "dead_letter_queue_size": len(self._letters),
             "running": self._state in ("running", "stopping"),
@@ -271,8 +254,8 @@ class AgentMessageBroker(Directory):
         mine: list[Parcel] = []
         for parcel in parcels:
             message = parcel.message
-            waits = message.is_response() and self._pending.get(message.metadata.correlation_id)
-            if waits:
+            waits = self._requests.answered_by(message)
+            if waits is not None:
                 self._begin(parcel)
                 self._counters.messages_delivered += 1
                 waits.tell(Answer(message))
@@ -308,7 +291,7 @@ class AgentMessageBroker(Directory):
     def _may_speak(self, message: AgentMessage) -> bool:
         """Whether this is sent: while the broker stops, only by handlers, and to who waits."""
         if self._state == "stopping":
-            awaited = message.is_response() and message.metadata.correlation_id in self._pending
+            awaited = self._requests.answered_by(message) is not None
             return awaited or self._place() is not None
         return self._state != "stopped"
 
@@ -392,7 +375,7 @@ class AgentMessageBroker(Directory):
         return True
 
     async def _respond(self, answer: AgentMessage) -> None:
-        waits = self._pending.get(answer.metadata.correlation_id)
+        waits = self._requests.of(answer.metadata.correlation_id)
         if waits is not None:
             waits.tell(Answer(answer))
         elif answer.recipients[0].agent_id in self._agents:
