@@ -277,6 +277,28 @@ async def test_plain_handlers_meet_faults_at_their_end() -> None:
     assert (reply.text, attempts) == ("done", [1, 2])
 
 
+async def test_a_batch_meets_faults_as_a_whole() -> None:
+    agent, batches = trunkline.Agent("many"), list[list[str]]()
+    attempts: dict[str, list[int]] = {}
+
+    @agent.batch("work", size=4)
+    async def work(tasks: list[Task]) -> None:
+        batches.append([task.text for task in tasks])
+        for task in tasks:
+            attempts.setdefault(task.text, []).append(task.attempt)
+        await asyncio.sleep(0)
+
+    async with TestBroker(Faults(redelivery=1.0, most=1)) as broker:
+        sent = [await broker.send("skill:work", str(n)) for n in range(4)]
+        await agent.start(broker)
+        async with agent:
+            for one in sent:
+                await broker.hurry(broker.wait(one.id))
+        assert {it.what for it in broker.injected} == {"redelivery"}
+    assert len(attempts) == 4
+    assert [attempts[text] for text in batches[0]] == [[1, 2]] * len(batches[0])
+
+
 async def test_an_agent_that_lost_its_session_works_twice_and_does_not_know() -> None:
     agent, begun, go_on = trunkline.Agent("twice"), list[asyncio.Event](), asyncio.Event()
     ended: list[int] = []

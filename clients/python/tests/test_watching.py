@@ -95,6 +95,23 @@ async def test_a_call_within_a_handler_is_found(reports: Reports) -> None:
     assert "the handler of skill block" in reports.said[0]
 
 
+async def test_a_handler_of_batches_that_blocks_is_found(reports: Reports) -> None:
+    agent = trunkline.Agent("many")
+
+    @agent.batch("block", size=2)
+    async def block(tasks: list[Task]) -> None:
+        assert reports.wait(lambda said: len(said) == 1)
+
+    async with trunkline.Broker() as broker:
+        await agent.start(broker)
+        async with agent:
+            sent = await broker.send("skill:block")
+            await broker.wait(sent.id)
+            assert agent.stats().blocked == 1
+    assert "agent many: the handler of skill block" in reports.said[0]
+    assert sent.id in reports.said[0]
+
+
 async def test_what_else_keeps_the_loop_is_told_as_such(reports: Reports) -> None:
     agent, begun, end = trunkline.Agent("calm"), asyncio.Event(), asyncio.Event()
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _AWAITS = 8
 """Before which of the awaits of a handler its agent dies at the latest."""
 
+_LOSSES: tuple[Literal["crash"], Literal["redelivery"]] = ("crash", "redelivery")
+
 _TURNS = 20
 """For how many turns of the event loop a delivery is held back at most."""
 
@@ -41,9 +43,10 @@ class Fault:
 class Faults:
     """What happens to the handlers of agents, and how likely each is.
 
-    The same seed makes the same faults for the same payloads, in whatever order these come. What
-    cannot be told beforehand is the order in which an event loop runs handlers that run at once,
-    and at which real time.
+    What happens to one delivery of a batch happens to all of it. The same seed makes the same
+    faults for the same payloads, in whatever order these come. What cannot be told beforehand is
+    the order in which an event loop runs handlers that run at once, at which real time, and what
+    comes in one batch.
     """
 
     seed: int = 0
@@ -74,31 +77,32 @@ class Faults:
             return replace(handler, call=self._on_thread(handler))
         return handler
 
-    def _on_loop(self, handler: Handler) -> Callable[[Task], Any]:
-        async def call(task: Task) -> Any:
-            draw = self._draw(handler, task)
-            if draw.random() < self.delay:
-                self._note("delay", handler, task)
-                for _ in range(draw.randint(1, _TURNS)):
+    def _on_loop(self, handler: Handler) -> Callable[[Any], Any]:
+        async def call(given: Any) -> Any:
+            tasks = _all(given)
+            draws = [self._draw(handler, task) for task in tasks]
+            late = [draw for draw in draws if draw.random() < self.delay]
+            if late:
+                self._note("delay", handler, tasks[draws.index(late[0])])
+                for _ in range(late[0].randint(1, _TURNS)):
                     await asyncio.sleep(0)
-            if self._happens(draw, self.crash, task):
-                self._note("crash", handler, task)
-                await _Dying(handler.call(task), draw.randrange(_AWAITS))
+            if self._happens("crash", handler, tasks, draws):
+                await _Dying(handler.call(given), draws[0].randrange(_AWAITS))
                 raise _lost("the agent died while it handled this")
-            result = await handler.call(task)
-            if self._happens(draw, self.redelivery, task):
-                self._note("redelivery", handler, task)
+            result = await handler.call(given)
+            if self._happens("redelivery", handler, tasks, draws):
                 raise _lost("what the handler came to was lost")
             return result
 
         return call
 
-    def _on_thread(self, handler: Handler) -> Callable[[Task], Any]:
-        def call(task: Task) -> Any:
-            draw, result = self._draw(handler, task), handler.call(task)
-            for what, share in (("crash", self.crash), ("redelivery", self.redelivery)):
-                if self._happens(draw, share, task):
-                    self._note(what, handler, task)  # type: ignore[arg-type]
+    def _on_thread(self, handler: Handler) -> Callable[[Any], Any]:
+        def call(given: Any) -> Any:
+            tasks = _all(given)
+            draws = [self._draw(handler, task) for task in tasks]
+            result = handler.call(given)
+            for what in _LOSSES:
+                if self._happens(what, handler, tasks, draws):
                     raise _lost("what the handler came to was lost")
             return result
 
@@ -113,11 +117,21 @@ class Faults:
         nth = same.index(task.id)
         return Random(f"{self.seed}/{name}/{digest.hex()}/{nth}/{task.attempt}")
 
-    def _happens(self, draw: Random, share: float, task: Task) -> bool:
-        met = self._met.get(task.id, 0)
-        if draw.random() >= share or met >= self.most:
+    def _happens(
+        self,
+        what: Literal["crash", "redelivery"],
+        handler: Handler,
+        tasks: list[Task],
+        draws: list[Random],
+    ) -> bool:
+        """Whether this happens to a delivery, or to one of a batch and so to all of it."""
+        share = self.crash if what == "crash" else self.redelivery
+        hit = [task for task, draw in zip(tasks, draws, strict=True) if draw.random() < share]
+        if not hit or any(self._met.get(task.id, 0) >= self.most for task in tasks):
             return False
-        self._met[task.id] = met + 1
+        for task in tasks:
+            self._met[task.id] = self._met.get(task.id, 0) + 1
+        self._note(what, handler, hit[0])
         return True
 
     def _note(
@@ -151,6 +165,11 @@ class _Dying:
                 yield awaited
             except BaseException as thrown:
                 error = thrown
+
+
+def _all(given: Any) -> list[Task]:
+    """The deliveries that a handler was given: one, or those of a batch."""
+    return list(given) if isinstance(given, list) else [given]  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _name(handler: Handler) -> str:

@@ -138,6 +138,9 @@ def _handled(frame: FrameType | None) -> tuple[Work, Handler, Task] | None:
         if frame.f_code.co_filename == _work.__file__:
             names = frame.f_locals
             work, handler, task = names.get("self"), names.get("handler"), names.get("task")
+            if task is None and names.get("tasks"):
+                # Of a batch the first one is told.
+                task = names["tasks"][0]
             if isinstance(work, _work.Work) and handler is not None and isinstance(task, Task):
                 return work, handler, task
         frame = frame.f_back
