@@ -2,10 +2,11 @@
 
 use crate::bridge::Bridge;
 use crate::delivery::Delivery;
-use crate::handler::Ends;
+use crate::handler::{Begun, Ends};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use std::sync::Arc;
+use std::time::Instant;
 use trunkline_agent::Task;
 use trunkline_types::Outcome;
 
@@ -16,6 +17,7 @@ pub(crate) struct Batch {
     #[pyo3(get)]
     deliveries: Vec<Py<Delivery>>,
     open: Arc<Open>,
+    begun: Mutex<Begun>,
 }
 
 /// How the deliveries of a batch have ended so far.
@@ -30,7 +32,12 @@ struct Outcomes {
 }
 
 impl Batch {
-    pub(crate) fn new(py: Python<'_>, tasks: Vec<Task>, ends: Ends) -> PyResult<Self> {
+    pub(crate) fn new(
+        py: Python<'_>,
+        tasks: Vec<Task>,
+        ends: Ends,
+        begun: Begun,
+    ) -> PyResult<Self> {
         let left = tasks.len();
         let outcomes = Outcomes { known: vec![Outcome::Release; left], left, ends };
         let open = Arc::new(Open(Mutex::new(Some(outcomes))));
@@ -38,12 +45,20 @@ impl Batch {
             .into_iter()
             .enumerate()
             .map(|(place, task)| Py::new(py, Delivery::of_batch(task, Arc::clone(&open), place)));
-        Ok(Self { deliveries: deliveries.collect::<PyResult<_>>()?, open })
+        let deliveries = deliveries.collect::<PyResult<_>>()?;
+        Ok(Self { deliveries, open, begun: Mutex::new(begun) })
     }
 }
 
 #[pymethods]
 impl Batch {
+    /// Its handler begins now.
+    fn begin(&self) {
+        if let Some(begun) = self.begun.lock().take() {
+            let _ = begun.send(Instant::now());
+        }
+    }
+
     /// The work of all of them is done, without an answer. Tells whether the bridge is to be
     /// drained soon.
     fn complete(&self, py: Python<'_>, bridge: &Bridge) -> PyResult<bool> {

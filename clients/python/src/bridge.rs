@@ -26,6 +26,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trunkline_agent::WorkerFuture;
 
@@ -41,12 +42,17 @@ const TURN: usize = 1024;
 thread_local! {
     /// The bridge for which this thread does something, if it is the thread of its loop.
     static HERE: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
-    /// What begins the work on a delivery at once, while this thread drains its bridge.
-    static BEGIN: RefCell<Option<Py<PyAny>>> = const { RefCell::new(None) };
+    /// What begins the work on a delivery at once while this thread drains its bridge, and until
+    /// when.
+    static BEGIN: RefCell<Option<(Py<PyAny>, Instant)>> = const { RefCell::new(None) };
 }
 
 /// Most turns of workers within one drain.
 const ROUNDS: usize = 16;
+
+/// How long handlers are begun within one drain. What comes later waits for the next, so that the
+/// rest of the loop has its turn.
+const SPAN: Duration = Duration::from_millis(5);
 
 /// The bridge between an event loop and the runtime.
 #[pyclass(frozen, module = "trunkline._native")]
@@ -99,8 +105,10 @@ impl Job {
     fn described(self, py: Python<'_>) -> PyResult<(u64, usize, u64, Py<PyAny>)> {
         let Self { agent, handler, number, given } = self;
         let given = match given {
-            Given::One(task, end) => Delivery::alone(task, end).into_py_any(py)?,
-            Given::Several(tasks, ends) => Batch::new(py, tasks, ends)?.into_py_any(py)?,
+            Given::One(task, end, begun) => Delivery::alone(task, end, begun).into_py_any(py)?,
+            Given::Several(tasks, ends, begun) => {
+                Batch::new(py, tasks, ends, begun)?.into_py_any(py)?
+            }
         };
         Ok((agent, handler, number, given))
     }
@@ -114,6 +122,39 @@ struct Ready {
     jobs: Vec<Job>,
     /// The agents and the numbers of deliveries.
     called_off: Vec<(u64, u64)>,
+}
+
+/// The loop's thread at work for its bridge, however that ends.
+struct Here<'a>(&'a Shared);
+
+impl<'a> Here<'a> {
+    fn at(shared: &'a Shared) -> Self {
+        shared.busy.store(true, Ordering::Relaxed);
+        HERE.set(shared);
+        Self(shared)
+    }
+}
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        HERE.set(std::ptr::null());
+        self.0.busy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A drain that begins handlers at once, for as long as it lives.
+struct Beginning(Option<(Py<PyAny>, Instant)>);
+
+impl Beginning {
+    fn with(begin: Option<Py<PyAny>>) -> Self {
+        Self(BEGIN.replace(begin.map(|begin| (begin, Instant::now() + SPAN))))
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        BEGIN.set(self.0.take());
+    }
 }
 
 struct Waker {
@@ -180,13 +221,12 @@ impl Shared {
             // Within a drain, which goes on when this is done.
             return (what(), false);
         }
-        self.busy.store(true, Ordering::Relaxed);
-        HERE.set(self);
+        let here = Here::at(self);
         let done = what();
         if all {
             self.run_workers();
         }
-        HERE.set(std::ptr::null());
+        drop(here);
         (done, self.rest())
     }
 
@@ -195,7 +235,8 @@ impl Shared {
         let mut workers = std::mem::take(&mut *self.workers.lock());
         let any = !workers.is_empty();
         for worker in workers.drain(..) {
-            worker.run();
+            // What a worker does not catch itself is a mistake of the runtime, which ends it alone.
+            let _ = catch_unwind(AssertUnwindSafe(|| worker.run()));
         }
         // The room is used again.
         let mut next = self.workers.lock();
@@ -221,7 +262,10 @@ impl Shared {
             return self.push(Item::Job(job));
         }
         Python::attach(|py| {
-            let begin = BEGIN.with_borrow(|begin| begin.as_ref().map(|begin| begin.clone_ref(py)));
+            let begin = BEGIN.with_borrow(|begin| {
+                let (begin, until) = begin.as_ref()?;
+                (Instant::now() < *until).then(|| begin.clone_ref(py))
+            });
             let Some(begin) = begin else { return self.push(Item::Job(job)) };
             let called = job.described(py).and_then(|job| begin.bind(py).call1(job));
             if let Err(error) = called {
@@ -252,7 +296,7 @@ impl Shared {
     /// Takes what is ready, and what becomes ready by that.
     fn gather(self: &Arc<Self>) -> Ready {
         let mut ready = Ready::default();
-        let (mut items, mut taken) = (Vec::new(), 0);
+        let (mut items, mut taken, begun) = (Vec::new(), 0, Instant::now());
         for _ in 0..ROUNDS {
             self.take(&mut items);
             taken += items.len();
@@ -262,11 +306,14 @@ impl Shared {
                         let polled = self.poll(number);
                         ready.finished.extend(polled.map(|finish| (number, finish)));
                     }
+                    // One that was called off before it began never does.
+                    Item::Job(job) if job.given.is_over() => {}
                     Item::Job(job) => ready.jobs.push(job),
                     Item::CallOff { agent, job } => ready.called_off.push((agent, job)),
                 }
             }
-            if (!self.run_workers() && self.state.lock().queue.is_empty()) || taken >= TURN {
+            let nothing = !self.run_workers() && self.state.lock().queue.is_empty();
+            if nothing || taken >= TURN || begun.elapsed() >= SPAN {
                 break;
             }
         }
@@ -390,13 +437,13 @@ impl Bridge {
         let runtime = runtime::get(py)?;
         let shared = &*self.shared;
         let (done, jobs, off) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
-        let before = BEGIN.replace(begin);
+        let at_once = Beginning::with(begin);
         let (Ready { finished, jobs: given, called_off }, due) = py.detach(|| {
             shared.wake.clear();
             let _entered = runtime.enter();
             shared.at_work(false, || shared.gather())
         });
-        BEGIN.set(before);
+        drop(at_once);
         if due {
             shared.wake.wake();
         }
@@ -422,16 +469,6 @@ impl Bridge {
             let _entered = runtime.enter();
             let call = self.shared.calls.lock().remove(&call);
             drop(call);
-        });
-        Ok(())
-    }
-
-    /// The loop looks no more: calls are given up, and handlers give back what they were handed.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(runtime) = runtime::to_end(py)? else { return Ok(()) };
-        py.detach(|| {
-            let _entered = runtime.enter();
-            self.shared.close();
         });
         Ok(())
     }

@@ -3,13 +3,14 @@
 use crate::batch::Open;
 use crate::bridge::Bridge;
 use crate::fork::Guarded;
-use crate::handler::End;
+use crate::handler::{Begun, End};
 use crate::speaker::{self, Speaker};
 use crate::{errors, payload, settings, values};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use std::sync::Arc;
+use std::time::Instant;
 use trunkline_agent::{HandlerError, Task};
 use trunkline_types::{Outcome, PauseReason};
 
@@ -18,6 +19,7 @@ use trunkline_types::{Outcome, PauseReason};
 pub(crate) struct Delivery {
     task: Guarded<Task>,
     end: Mutex<Option<Told>>,
+    begun: Mutex<Begun>,
 }
 
 /// Where its end is told.
@@ -28,12 +30,17 @@ enum Told {
 }
 
 impl Delivery {
-    pub(crate) fn alone(task: Task, end: End) -> Self {
-        Self { task: Guarded::new(task), end: Mutex::new(Some(Told::Alone(end))) }
+    pub(crate) fn alone(task: Task, end: End, begun: Begun) -> Self {
+        Self::new(task, Told::Alone(end), begun)
     }
 
     pub(crate) fn of_batch(task: Task, batch: Arc<Open>, place: usize) -> Self {
-        Self { task: Guarded::new(task), end: Mutex::new(Some(Told::InBatch(batch, place))) }
+        Self::new(task, Told::InBatch(batch, place), None)
+    }
+
+    fn new(task: Task, told: Told, begun: Begun) -> Self {
+        let (end, begun) = (Mutex::new(Some(told)), Mutex::new(begun));
+        Self { task: Guarded::new(task), end, begun }
     }
 
     /// Tells how it ended, and whether there is something for the loop.
@@ -182,6 +189,14 @@ impl Delivery {
         bridge.start(data.py(), async move {
             speaker::nothing(task.artifact(&name, chunk, append, last).await)
         })
+    }
+
+    /// Its handler begins now.
+    fn begin(&self) {
+        if let Some(begun) = self.begun.lock().take() {
+            // Whoever called it off has told how it ended.
+            let _ = begun.send(Instant::now());
+        }
     }
 
     /// The work is done, with this answer or none. As what follows, it tells whether the bridge is

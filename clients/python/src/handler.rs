@@ -3,7 +3,7 @@
 use crate::bridge::{Item, Job, Shared};
 use std::future::Future;
 use std::sync::Weak;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use trunkline_agent::{BatchFuture, Handler, HandlerError, HandlerFuture, Intake, Task};
 use trunkline_types::Outcome;
@@ -16,8 +16,22 @@ pub(crate) type Ends = oneshot::Sender<Vec<Outcome>>;
 
 /// What a handler is given.
 pub(crate) enum Given {
-    One(Task, End),
-    Several(Vec<Task>, Ends),
+    One(Task, End, Begun),
+    Several(Vec<Task>, Ends, Begun),
+}
+
+/// Where it is told when Python has begun, from which on a timeout counts; not of interest to a
+/// handler without one.
+pub(crate) type Begun = Option<oneshot::Sender<Instant>>;
+
+impl Given {
+    /// Whether nobody waits for its end any longer.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::One(_, end, _) => end.is_closed(),
+            Self::Several(_, ends, _) => ends.is_closed(),
+        }
+    }
 }
 
 /// See the module.
@@ -40,14 +54,16 @@ pub(crate) struct PythonHandler {
 impl Handler for PythonHandler {
     fn handle(&self, task: Task) -> HandlerFuture {
         let (end, ended) = oneshot::channel();
-        let work = self.work(Given::One(task, end), ended);
+        let (begun, time) = self.timed();
+        let work = self.work(Given::One(task, end, begun), ended, time);
         Box::pin(async move { work.await.unwrap_or_else(|otherwise| otherwise) })
     }
 
     fn handle_batch(&self, tasks: Vec<Task>) -> BatchFuture {
         let count = tasks.len();
         let (end, ended) = oneshot::channel();
-        let work = self.work(Given::Several(tasks, end), ended);
+        let (begun, time) = self.timed();
+        let work = self.work(Given::Several(tasks, end, begun), ended, time);
         Box::pin(async move { work.await.unwrap_or_else(|otherwise| vec![otherwise; count]) })
     }
 
@@ -58,14 +74,22 @@ impl Handler for PythonHandler {
 }
 
 impl PythonHandler {
+    /// How Python tells that it has begun, if there is a timeout.
+    fn timed(&self) -> (Begun, Option<Began>) {
+        let Some(span) = self.timeout else { return (None, None) };
+        let (begun, at) = oneshot::channel();
+        (Some(begun), Some(Began { at, span }))
+    }
+
     /// Has the loop do the work. What comes of it, or how it ends otherwise.
     fn work<T>(
         &self,
         given: Given,
         ended: oneshot::Receiver<T>,
+        time: Option<Began>,
     ) -> impl Future<Output = Result<T, Outcome>> + use<T> {
-        let Self { bridge, agent, place, timeout, .. } = self;
-        let (bridge, agent, handler, timeout) = (bridge.clone(), *agent, *place, *timeout);
+        let Self { bridge, agent, place, .. } = self;
+        let (bridge, agent, handler) = (bridge.clone(), *agent, *place);
         async move {
             // A loop that is gone will never look; what it was to handle goes to somebody else.
             let Some(shared) = bridge.upgrade() else { return Err(Outcome::Release) };
@@ -77,18 +101,43 @@ impl PythonHandler {
             if !left {
                 return Err(Outcome::Release);
             }
-            let outcome = match timeout {
+            let outcome = match time {
                 None => ended.await,
-                Some(span) => match tokio::time::timeout(span, ended).await {
-                    Ok(outcome) => outcome,
-                    Err(_late) => {
-                        let reason = format!("the handler took longer than its timeout, {span:?}");
-                        return Err(HandlerError::retry(reason).into_outcome());
-                    }
-                },
+                Some(time) => time.in_time(ended).await?,
             };
             held.ended = true;
             outcome.map_err(|_gone| Outcome::Release)
+        }
+    }
+}
+
+/// When Python begins, and how long it may take from then on.
+struct Began {
+    at: oneshot::Receiver<Instant>,
+    span: Duration,
+}
+
+impl Began {
+    /// Waits for the end. What waits for a loop that is busy has not begun, and takes no time.
+    async fn in_time<T>(
+        self,
+        mut ended: oneshot::Receiver<T>,
+    ) -> Result<Result<T, oneshot::error::RecvError>, Outcome> {
+        let Self { at, span } = self;
+        let at = tokio::select! {
+            biased;
+            at = at => at,
+            outcome = &mut ended => return Ok(outcome),
+        };
+        // One that goes without a word ends its delivery by that.
+        let Ok(at) = at else { return Ok(ended.await) };
+        match tokio::time::timeout(span.saturating_sub(at.elapsed()), ended).await {
+            // A handler that held its thread so long is not in time because nobody could look.
+            Ok(outcome) if at.elapsed() <= span => Ok(outcome),
+            Ok(_) | Err(_) => {
+                let reason = format!("the handler took longer than its timeout, {span:?}");
+                Err(HandlerError::retry(reason).into_outcome())
+            }
         }
     }
 }

@@ -354,3 +354,76 @@ async def test_handlers_may_begin_at_once() -> None:
                 assert (await broker.request("skill:eager", text)).text == text
             assert agent._life is not None
             assert agent._life._work._jobs == {}
+
+
+async def test_a_loop_that_is_kept_busy_costs_waiting_work_no_attempt() -> None:
+    agent, attempts = trunkline.Agent("late"), list[int]()
+
+    @agent.task("late", timeout="200ms", concurrency=4)
+    async def late(task: Task) -> None:
+        attempts.append(task.attempt)
+
+    ids = list[str]()
+
+    async with trunkline.Broker() as broker:
+
+        async def send() -> None:
+            ids.extend([(await broker.send("skill:late")).id for _ in range(3)])
+
+        await agent.start(broker)
+        async with agent:
+            elsewhere = threading.Thread(target=lambda: asyncio.run(send()))
+            elsewhere.start()
+            # Something else than a handler.
+            time.sleep(0.5)  # noqa: ASYNC251
+            elsewhere.join()
+            for id in ids:  # noqa: A001
+                await broker.wait(id)
+    assert attempts == [1, 1, 1]
+
+
+async def test_a_handler_that_blocks_for_longer_than_its_timeout_is_late() -> None:
+    agent, attempts = trunkline.Agent("stone"), list[int]()
+
+    @agent.task("stone", timeout="100ms")
+    async def stone(task: Task) -> str:
+        attempts.append(task.attempt)
+        if task.attempt == 1:
+            time.sleep(0.3)  # noqa: ASYNC251
+        return "done"
+
+    async with trunkline.Broker() as broker:
+        await agent.start(broker)
+        async with agent:
+            assert (await broker.send_and_wait("skill:stone")).text == "done"
+    assert attempts == [1, 2]
+
+
+async def test_a_long_queue_leaves_the_loop_its_turns() -> None:
+    agent, handled, turns = trunkline.Agent("busy"), 0, 0
+    done = asyncio.Event()
+
+    @agent.message
+    async def message(_: Task) -> None:
+        nonlocal handled
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < 0.0002:
+            pass
+        handled += 1
+        if handled == 2000:
+            done.set()
+
+    async def turn() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with trunkline.Broker() as broker:
+        await agent.start(broker)
+        async with agent:
+            outcome = await broker.tell_all("agent:busy", ["x"] * 2000)
+            assert outcome.accepted == 2000
+            await turn()
+    # At 64 at a time, which is how often the handler runs at once, it would be about as many.
+    assert turns >= 10

@@ -180,6 +180,13 @@ async def test_misuse_of_batches_is_told(client: Client) -> None:
     for size in (0, 1, 1025):
         with pytest.raises(errors.InvalidError, match="the range is 2 to 1024"):
             agent.batch("x", size=size)
+
+    async def two(tasks: list[Task], more: str) -> None: ...
+
+    wrong: Any = two
+    with pytest.raises(errors.UsageError, match="nothing is known to give"):
+        agent.batch("x")(wrong)
+
     with pytest.raises(errors.UsageError, match="make two"):
         agent.batch("x", topics="y")
     with pytest.raises(errors.UsageError, match="name their topics"):

@@ -329,3 +329,43 @@ def test_every_refusal_and_failure_has_its_class() -> None:
     ends = "failed rejected expired dead-lettered canceled lost nobody-there left-out"
     assert {it.code for it in errors.Unanswered.__subclasses__()} == set(ends.split())
     assert all(issubclass(it, errors.TrunklineError) for it in errors.Refused.__subclasses__())
+
+
+FIVE: Any = 5
+HALF: Any = 1.5
+TEXT: Any = "x"
+LIST: Any = []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: trunkline.Agent("a", skills=FIVE), "give a list of texts"),
+        (lambda: trunkline.Agent("a", labels=FIVE), "give a dict of texts"),
+        (lambda: trunkline.Agent("a").task("s", concurrency=TEXT)(print), "the range is 1 to 4096"),
+        (lambda: trunkline.Agent("a").task("s", concurrency=HALF)(print), "the range is 1 to 4096"),
+        (lambda: trunkline.Agent("a").task("s", timeout=LIST)(print), "a span of time is seconds"),
+        (lambda: trunkline.Agent("a").task("s")(FIVE), "a handler is a function, not a int"),
+        (lambda: trunkline.Agent("a").task(FIVE)(print), "named by a str, not a int"),
+        (lambda: trunkline.Agent("a").batch(size=TEXT), "the range is 2 to 1024"),
+        (lambda: trunkline.connect(FIVE), "an address is a text"),
+        (lambda: trunkline.Broker(FIVE), "give the path of a directory"),
+        (lambda: trunkline.Broker(limits=FIVE), "give a dict of settings"),
+        (lambda: trunkline.Retry(after=LIST), "a span of time is seconds"),
+    ],
+)
+def test_what_has_the_wrong_type_is_named(wrong: Callable[[], Any], message: str) -> None:
+    with pytest.raises(errors.InvalidError, match=message):
+        wrong()
+
+
+async def test_what_is_sent_with_the_wrong_types_is_named(client: Client) -> None:
+    for sent, message in [
+        (client.send_all("skill:a", FIVE), "give a list"),
+        (client.send_all("skill:a", {"a": 1}), "give a list"),
+        (client.send("skill:a", headers=FIVE), "give a dict or a list of pairs"),
+        (client.send("skill:a", ttl=LIST), "a span of time is seconds"),
+        (idle().start(FIVE), "a Broker, a Client or an address"),
+    ]:
+        with pytest.raises(errors.InvalidError, match=message):
+            await sent

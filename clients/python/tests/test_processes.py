@@ -225,6 +225,52 @@ def test_it_works_under_uvloop(serve: Callable[..., str]) -> None:
     assert ran(program, "") == "y\n"
 
 
+def test_a_signal_stops_every_agent_of_a_loop_and_what_was_before_is_back() -> None:
+    program = """
+        import asyncio, os, signal, trunkline
+
+        async def main():
+            first, second = trunkline.Agent("a"), trunkline.Agent("b")
+            for agent in (first, second):
+                agent.message(lambda task: None)
+            before = signal.getsignal(signal.SIGINT)
+            async with trunkline.Broker() as broker:
+                running = [asyncio.ensure_future(it.serve(broker)) for it in (first, second)]
+                while len([it async for it in broker.agents()]) < 2:
+                    await asyncio.sleep(0)
+                os.kill(os.getpid(), signal.SIGTERM)
+                await asyncio.gather(*running)
+            assert signal.getsignal(signal.SIGINT) is before
+            print("both left")
+
+        asyncio.run(main())
+        """
+    assert ran(program) == "both left\n"
+
+
+def test_a_handler_that_exits_ends_the_program() -> None:
+    program = """
+        import asyncio, sys, trunkline
+
+        agent, broker = trunkline.Agent("a"), trunkline.Broker()
+
+        @agent.task("leave", concurrency=1)
+        async def leave(task):
+            print("attempt", task.attempt, flush=True)
+            sys.exit(7)
+
+        async def main():
+            await agent.start(broker)
+            await broker.request("skill:leave")
+
+        asyncio.run(main())
+        """
+    with python(program) as child:
+        said, _ = child.communicate(timeout=30)
+    # asyncio complains of a task that ended so, and ends the program as it was told.
+    assert (child.returncode, said) == (7, "attempt 1\n")
+
+
 def test_a_signal_ends_an_agent_that_is_still_starting() -> None:
     program = """
         import asyncio, os, signal, socket, trunkline

@@ -18,6 +18,10 @@ const INFERNO: &str = "inferno@0.12.8";
 /// Samples a second: no multiple of what a timer of the system does.
 const FREQUENCY: &str = "497";
 
+/// The share of all samples below which a frame is not drawn, in percent: a page of the
+/// documentation has to carry the graph.
+const NARROWEST: &str = "0.3";
+
 /// Runs a scenario under `perf` and draws it. Where `perf` is missing or may not, it says so and
 /// does nothing.
 ///
@@ -90,7 +94,8 @@ fn draw(scenario: &str, tools: &Path, data: &Path, graph: &Path) -> Result<(), F
     let folded = graph.with_extension("folded");
     written(collapse.arg(&stacks), &folded)?;
     let mut draw = Command::new(tools.join("inferno-flamegraph"));
-    draw.args(["--title", &format!("trunkline bench {scenario}")]).arg(&folded);
+    draw.args(["--title", &format!("trunkline bench {scenario}")]);
+    draw.args(["--minwidth", NARROWEST]).arg(&folded);
     written(&mut draw, graph)?;
     fs::remove_file(&stacks).map_err(|error| not_written(&stacks, &error))
 }

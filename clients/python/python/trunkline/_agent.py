@@ -7,15 +7,14 @@ import inspect
 import itertools
 import logging
 import os
-import signal
-import threading
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _native
 from ._client import Client, connect
-from ._declared import checked
+from ._declared import check_takes_tasks_only, checked
 from ._loop import begun, current
 from ._processes import Message, check_not_importing
+from ._signals import signals
 from ._spans import Span, maybe
 from ._speak import Sender, Speaks
 from ._stats import AgentStats, to_agent_stats
@@ -104,7 +103,7 @@ class Agent(Sender):
             "description": description,
             "types": _texts("types", types),
             "capabilities": _texts("capabilities", capabilities),
-            "labels": list((labels or {}).items()),
+            "labels": _pairs(labels or {}),
             "region": region,
             "version": version,
         }
@@ -227,13 +226,14 @@ class Agent(Sender):
             raise UsageError("a handler of batches is for a skill or for topics; make two")
         if topics is None and (filter is not None or group is not None):
             raise UsageError("filter and group are for events; name their topics")
-        if not 2 <= size <= _LARGEST_BATCH:
+        if not isinstance(size, int) or not 2 <= size <= _LARGEST_BATCH:
             raise InvalidError(f"size is {size}, the range is 2 to {_LARGEST_BATCH}")
         kind = "event" if topics is not None else "message" if skill is None else "skill"
         most = _BATCHES if concurrency is None else concurrency
         more = (maybe(timeout), filter, group, size, maybe(linger))
 
         def add(function: B) -> B:
+            check_takes_tasks_only(function, _names_around())
             on = "loop" if _is_async(function) else "threads"
             self._add(function, on, kind, skill or topics or "", most, *more)
             return function
@@ -278,7 +278,11 @@ class Agent(Sender):
     ) -> None:
         if self._life is not None:
             raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
-        if not 1 <= most <= _MOST:
+        if not callable(function):
+            raise InvalidError(f"a handler is a function, not a {type(function).__name__}")
+        if not isinstance(name, str):
+            raise InvalidError(f"what it handles is named by a str, not a {type(name).__name__}")
+        if not isinstance(most, int) or not 1 <= most <= _MOST:
             what = "processes" if on == "processes" else "concurrency"
             raise InvalidError(f"{what} is {most}, the range is 1 to {_MOST}")
         self._handlers.append(Handler(kind, name, most, *more, call=function, on=on))
@@ -315,6 +319,10 @@ class Agent(Sender):
             UsageError: It runs already.
         """
         check_not_importing()
+        if not isinstance(target, (str, Client)):
+            raise InvalidError(
+                f"an agent starts at a Broker, a Client or an address, not at {target!r}"
+            )
         if self._life is not None:
             raise UsageError(f"agent '{self.id}' runs already; stop it first")
         handled = {handler.name for handler in self._handlers if handler.kind == "skill"}
@@ -373,7 +381,6 @@ class Agent(Sender):
             Refused: As for `start`, or the session ended for another reason than that the broker
                 or an operator told the agent to leave.
         """
-        loop = asyncio.get_running_loop()
         told = asyncio.Event()
 
         def tell() -> None:
@@ -381,12 +388,9 @@ class Agent(Sender):
                 self._life.kill()
             told.set()
 
-        watched: list[signal.Signals] = []
-        if threading.current_thread() is threading.main_thread():
-            # Before it starts: its first delivery may come with the welcome.
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, tell)
-                watched.append(number)
+        # Before it starts: its first delivery may come with the welcome.
+        watched = signals()
+        watched.add(tell)
         waiting = asyncio.ensure_future(told.wait())
         starting = asyncio.ensure_future(self.start(target))
         try:
@@ -400,8 +404,7 @@ class Agent(Sender):
         finally:
             waiting.cancel()
             starting.cancel()
-            for number in watched:
-                loop.remove_signal_handler(number)
+            watched.remove(tell)
 
     async def _serve(self, told: asyncio.Future[Any]) -> None:
         life = self._life
@@ -552,4 +555,14 @@ def _names_around() -> dict[str, Any]:
 def _texts(what: str, texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         raise InvalidError(f"{what} is the text '{texts}'; give a list, such as [{texts!r}]")
-    return list(texts)
+    try:
+        return list(texts)
+    except TypeError:
+        raise InvalidError(f"{what} is {texts!r}; give a list of texts") from None
+
+
+def _pairs(labels: Mapping[str, str]) -> list[tuple[str, str]]:
+    try:
+        return list(labels.items())
+    except AttributeError:
+        raise InvalidError(f"labels is {labels!r}; give a dict of texts") from None

@@ -17,6 +17,7 @@ from ._spans import Span, seconds
 from ._speak import Sender
 from ._streams import Subscription, Watch
 from ._values import Reply
+from .errors import InvalidError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -166,6 +167,11 @@ class Broker(Client):
             InvalidError: There is no such setting, or it is out of its range.
             OpenError: The directory is in use, damaged, or of a newer version.
         """
+        for name, section in (("limits", limits), ("log", log)):
+            if section is not None and not isinstance(section, dict):
+                raise InvalidError(f"{name} is {section!r}; give a dict of settings")
+        if data is not None and not isinstance(data, (str, os.PathLike)):
+            raise InvalidError(f"data is {data!r}; give the path of a directory")
         sections = {
             "broker": plain(settings),
             "limits": plain(limits or {}),
@@ -216,5 +222,7 @@ def connect(
     Raises:
         InvalidError: The address or a setting is malformed.
     """
+    if not isinstance(address, str):
+        raise InvalidError(f"an address is a text such as 'localhost:7420', not {address!r}")
     url = address if "://" in address else f"http://{address}"
     return Client(begun(_native.Host.client, url, principal, tenant, transport))

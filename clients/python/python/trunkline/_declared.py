@@ -124,6 +124,19 @@ def checked(
     return call
 
 
+def check_takes_tasks_only(function: Callable[..., Any], names: Mapping[str, Any]) -> None:
+    """Checks that a handler of batches wants nothing but its tasks.
+
+    Raises:
+        UsageError: It has a parameter that declares its input.
+    """
+    if declared(function, names).takes is not None:
+        raise UsageError(
+            f"{function!r} declares its input, which is for handlers of one task; a handler of "
+            "batches reads each of its tasks by itself"
+        )
+
+
 def declared(
     function: Callable[..., Any],
     names: Mapping[str, Any],

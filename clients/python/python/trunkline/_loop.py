@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import weakref
@@ -13,6 +14,8 @@ from .errors import InvalidError, LoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger("trunkline")
 
 _AT_ONCE = sys.version_info >= (3, 12)
 """Whether tasks of asyncio can begin at once; if not, deliveries are taken in batches."""
@@ -77,10 +80,13 @@ class Loop:
         for number, good, value in done:
             future = self._waiting.pop(number, None)
             if future is not None and not future.done():
-                if good:
-                    future.set_result(value)
-                else:
-                    future.set_exception(value)
+                try:
+                    if good:
+                        future.set_result(value)
+                    else:
+                        future.set_exception(value)
+                except Exception:
+                    log.exception("what a call came to could not be told")
         for job in jobs:
             self._begin(*job)
         for agent, job in off:
@@ -92,7 +98,13 @@ class Loop:
         works = self.agents.get(agent)
         # What nobody takes goes back.
         if works is not None:
-            works.begin(place, job, given)
+            try:
+                works.begin(place, job, given)
+            except Exception:
+                log.exception("a delivery could not be begun and goes back")
+            except BaseException as error:
+                # It ends the loop, but not before everything else that is ready was told.
+                asyncio.get_running_loop().call_soon(_raise, error)
 
     async def wait(self, started: Any) -> Any:
         """What a call comes to that was started: known by now, or told later by its number."""
@@ -127,6 +139,10 @@ class Loop:
     async def call(self, start: Callable[..., Any], *arguments: Any) -> Any:
         """Starts a call of the runtime on this loop and waits for what it comes to."""
         return await self.wait(begun(start, self.native, *arguments))
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def begun(start: Callable[..., Any], *arguments: Any) -> Any:

@@ -29,6 +29,10 @@ def seconds(span: Span) -> float:
     """
     if isinstance(span, timedelta):
         span = span.total_seconds()
+    if not isinstance(span, (int, float, str)):
+        raise InvalidError(
+            f"a span of time is seconds, a timedelta or a text such as '10m', not {span!r}"
+        )
     if isinstance(span, str):
         if _WHOLE.fullmatch(span) is None:
             raise InvalidError(f"'{span}' is no span of time; one looks like 10m, 1h30m or 250ms")

@@ -67,7 +67,10 @@ def said(options: SendOptions, timeout: Span | None = None) -> dict[str, Any] | 
             told[name] = seconds(told[name])
     if "headers" in told:
         headers = told["headers"]
-        told["headers"] = list(headers.items()) if hasattr(headers, "items") else list(headers)
+        try:
+            told["headers"] = list(headers.items()) if hasattr(headers, "items") else list(headers)
+        except TypeError:
+            raise InvalidError(f"headers is {headers!r}; give a dict or a list of pairs") from None
     if timeout is not None:
         told["timeout"] = seconds(timeout)
     return told
@@ -138,8 +141,10 @@ class Sender:
     ) -> BatchOutcome:
         if options.get("key") is not None:
             raise InvalidError("an idempotency key is for one message; send each under its own")
-        if isinstance(payloads, (str, bytes)):
-            raise InvalidError(f"payloads is a {type(payloads).__name__}; give a list of payloads")
+        kind: type[Any] = type(payloads)
+        single = issubclass(kind, (str, bytes, bytearray, memoryview, dict, Payload))
+        if single or not hasattr(payloads, "__iter__"):
+            raise InvalidError(f"payloads is a {kind.__name__}; give a list of payloads")
         data = [to_payload(payload) for payload in payloads]
         loop, told = current(), _traced(said(options))
         started = begun(self._speaks().speak_all, loop.native, verb, to, data, told)

@@ -129,6 +129,8 @@ class Work:
         handler = self._handlers[place]
         if self._eager:
             self._jobs[job] = _this()
+        if handler.timeout is not None:
+            delivery.begin()
         native, told = self._bridge.native, self._bridge.told
         task = Task(delivery, self._loop, self)
         at_work.set(task)
@@ -166,6 +168,8 @@ class Work:
     ) -> None:
         if self._eager:
             self._jobs[job] = _this()
+        if handler.timeout is not None:
+            batch.begin()
         native, told = self._bridge.native, self._bridge.told
         deliveries = batch.deliveries
         tasks = [Task(delivery, self._loop, self) for delivery in deliveries]
