@@ -31,8 +31,25 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def ran(command: list[str], *path: Path, named: str | None = None) -> Ran:
-    environment = {**os.environ, "PATH": os.pathsep.join(map(str, path))}
+def alone(folder: Path) -> dict[str, str]:
+    """An environment in which the package has no binary beside its modules."""
+    package, own = Path(trunkline.__file__).parent, folder / "alone/trunkline"
+    own.mkdir(parents=True)
+    for part in package.iterdir():
+        if part.name != "trunkline":
+            (own / part.name).symlink_to(part)
+    environment = {**os.environ, "PYTHONPATH": str(own.parent)}
+    environment.pop("TRUNKLINE_BINARY", None)
+    return environment
+
+
+def ran(
+    command: list[str],
+    *path: Path,
+    named: str | None = None,
+    environment: dict[str, str] | None = None,
+) -> Ran:
+    environment = {**(environment or os.environ), "PATH": os.pathsep.join(map(str, path))}
     environment.pop("TRUNKLINE_BINARY", None)
     if named is not None:
         environment["TRUNKLINE_BINARY"] = named
@@ -67,8 +84,7 @@ def test_it_takes_the_place_of_python_with_every_argument(by: str, folder: Path)
     other = script(folder / "other/trunkline", "#!/bin/sh\nexit 8\n")
     places = [launcher.parent, again.parent, folder / "folder", folder / "plain"]
     path = os.pathsep.join(map(str, [*places, real.parent, other.parent]))
-    environment = {**os.environ, "PATH": path}
-    environment.pop("TRUNKLINE_BINARY", None)
+    environment = {**alone(folder), "PATH": path}
     command = [*(MODULE if by == "module" else [str(launcher)]), "serve", "a b", "--", ""]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -82,8 +98,9 @@ def test_it_takes_the_place_of_python_with_every_argument(by: str, folder: Path)
 def test_where_there_is_none_the_remedy_is_named(folder: Path) -> None:
     launcher = script(folder / "installed/trunkline", LAUNCHER)
     broken = script(folder / "broken", "neither a script nor a binary")
+    nothing = ran(MODULE, launcher.parent, environment=alone(folder))
     for told, words in [
-        (ran(MODULE, launcher.parent), ["cargo install --path crates/cli", "TRUNKLINE_BINARY"]),
+        (nothing, ["cargo install --path crates/cli", "TRUNKLINE_BINARY"]),
         (ran(MODULE, named=str(folder / "no")), [f"'{folder / 'no'}'", "no program"]),
         (ran(MODULE, named=str(folder)), ["no program"]),
         (ran(MODULE, named=str(launcher)), ["only looks for the binary itself"]),
