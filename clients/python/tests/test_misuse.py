@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trunkline
 from trunkline import _payload, errors
+from trunkline._loop import current
 from trunkline._spans import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from trunkline import Client, Task
 
@@ -369,3 +370,48 @@ async def test_what_is_sent_with_the_wrong_types_is_named(client: Client) -> Non
     ]:
         with pytest.raises(errors.InvalidError, match=message):
             await sent
+
+
+async def test_what_is_asked_with_the_wrong_types_is_named(client: Client) -> None:
+    async def first(listed: AsyncIterator[Any]) -> Any:
+        return await anext(listed)
+
+    for asked, message in [
+        (first(client.tasks(states=FIVE)), "states is 5; give a list of texts"),
+        (first(client.tasks(states=TEXT)), "states is the text 'x'; give a list"),
+        (first(client.tasks(limit=TEXT)), "limit is 'x', the least is 1"),
+        (first(client.tasks(except_agents=FIVE)), "except_agents is 5"),
+        (first(client.agents(labels=FIVE)), "labels is 5; give a dict"),
+        (client.redrive(FIVE), "a letter is a DeadLetterInfo or its id, not 5"),
+        (client.set_inbox("skill:a", bindings=FIVE), "bindings is 5; give a dict"),
+        (client.close(LIST), "a span of time is seconds")
+        if isinstance(client, trunkline.Broker)
+        else (client.redrive(HALF), "not 1.5"),
+    ]:
+        with pytest.raises(errors.InvalidError, match=message):
+            await asked
+
+
+async def test_one_who_cannot_be_told_keeps_no_answer_from_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Deaf:
+        def done(self) -> bool:
+            return False
+
+        def set_result(self, result: Any, /) -> None:
+            raise RuntimeError("deaf")
+
+        def set_exception(self, exception: Any, /) -> None:
+            raise RuntimeError("deaf")
+
+    async with trunkline.Broker() as broker:
+        agent = idle()
+        await agent.start(broker)
+        async with agent:
+            loop = current()
+            speak = broker._speaks().speak
+            loop.tell(speak(loop.native, "request", "skill:idle", b"", "", None), Deaf())
+            # Answered in the same turn of the loop.
+            await asyncio.wait_for(broker.request("skill:idle"), 20)
+    assert "what a call came to could not be told" in caplog.text

@@ -19,6 +19,7 @@ from ._spans import Span, maybe
 from ._speak import Sender, Speaks
 from ._stats import AgentStats, to_agent_stats
 from ._task import Task, at_work
+from ._texts import pairs, texts
 from ._watching import Watched
 from ._work import Handler, Work
 from .errors import ClosedError, DrainingError, InvalidError, LoopError, UsageError
@@ -97,13 +98,13 @@ class Agent(Sender):
             version: The version of its code.
         """
         self.id = id
-        self._skills = _texts("skills", skills)
+        self._skills = texts("skills", skills)
         self._card: dict[str, Any] = {
             "name": name,
             "description": description,
-            "types": _texts("types", types),
-            "capabilities": _texts("capabilities", capabilities),
-            "labels": _pairs(labels or {}),
+            "types": texts("types", types),
+            "capabilities": texts("capabilities", capabilities),
+            "labels": pairs("labels", labels or {}),
             "region": region,
             "version": version,
         }
@@ -550,19 +551,3 @@ def _names_around() -> dict[str, Any]:
     while frame is not None and frame.f_globals is globals():
         frame = frame.f_back
     return {} if frame is None else frame.f_locals
-
-
-def _texts(what: str, texts: Iterable[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise InvalidError(f"{what} is the text '{texts}'; give a list, such as [{texts!r}]")
-    try:
-        return list(texts)
-    except TypeError:
-        raise InvalidError(f"{what} is {texts!r}; give a list of texts") from None
-
-
-def _pairs(labels: Mapping[str, str]) -> list[tuple[str, str]]:
-    try:
-        return list(labels.items())
-    except AttributeError:
-        raise InvalidError(f"labels is {labels!r}; give a dict of texts") from None

@@ -18,6 +18,7 @@ from ._loop import current
 from ._spans import Moment, moment
 from ._stats import InboxInfo, Stats, to_inbox, to_stats
 from ._streams import AgentWatch
+from ._texts import pairs, texts
 from ._values import AgentInfo, TaskInfo, TaskState, to_agent, to_task
 from .errors import InvalidError
 
@@ -45,8 +46,8 @@ class Asks:
     async def _list(
         self, what: str, limit: int | None, wanted: dict[str, Any]
     ) -> AsyncIterator[dict[str, Any]]:
-        if limit is not None and limit < 1:
-            raise InvalidError(f"limit is {limit}, the least is 1")
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise InvalidError(f"limit is {limit!r}, the least is 1")
         wanted, left = _said(wanted), limit
         while True:
             wanted["limit"] = _PAGE if left is None else min(left, _PAGE)
@@ -102,7 +103,7 @@ class Asks:
             limit: At most so many.
         """
         wanted = {
-            "states": None if states is None else list(states),
+            "states": None if states is None else texts("states", states),
             "skill": skill,
             "agent": agent,
             "context": context,
@@ -110,7 +111,9 @@ class Asks:
             "since": moment(since),
             "until": moment(until),
             "changed_since": moment(changed_since),
-            "except_agents": None if except_agents is None else list(except_agents),
+            "except_agents": None
+            if except_agents is None
+            else texts("except_agents", except_agents),
             "by_change": by_change,
         }
         async for task in self._list("tasks", limit, wanted):
@@ -257,5 +260,5 @@ def _of_agents(
         "skill": skill,
         "type": type,
         "capability": capability,
-        "labels": None if labels is None else list(labels.items()),
+        "labels": None if labels is None else pairs("labels", labels),
     }

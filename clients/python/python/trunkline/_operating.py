@@ -9,6 +9,8 @@ from ._loop import current
 from ._payload import to_payload
 from ._spans import Span, maybe
 from ._speak import SendOptions, said
+from ._texts import pairs
+from .errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,7 +172,11 @@ class Operates:
             InvalidError: A setting is malformed.
             TooLargeError: One is out of range.
         """
-        bound = None if bindings is None else [(name, *label) for name, label in bindings.items()]
+        bound = (
+            None
+            if bindings is None
+            else [(name, *label) for name, label in pairs("bindings", bindings)]
+        )
         await self._operate(
             "set_inbox",
             address,
@@ -185,4 +191,8 @@ class Operates:
 
 
 def _address(letter: DeadLetterInfo | str, inbox: str | None) -> tuple[str, str | None]:
-    return (letter, inbox) if isinstance(letter, str) else (letter.id, letter.inbox)
+    if isinstance(letter, str):
+        return letter, inbox
+    if not isinstance(letter, DeadLetterInfo):
+        raise InvalidError(f"a letter is a DeadLetterInfo or its id, not {letter!r}")
+    return letter.id, letter.inbox
