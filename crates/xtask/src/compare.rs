@@ -52,11 +52,12 @@ pub(crate) fn run(asked: &Compare) -> Result<(), Failure> {
     let manifest = project::root().join("compare/Cargo.toml");
     let manifest = manifest.to_string_lossy();
     let build = ["build", "--release", "--locked", "--manifest-path", &manifest];
-    Program::cargo(&build).with(&["--target-dir".to_owned(), built.into_owned()]).run()?;
+    let build = Program::cargo(&build).env("CARGO_INCREMENTAL", "0");
+    build.with(&["--target-dir".to_owned(), built.into_owned()]).run()?;
     if asked.list {
         return program(&out, &["list"]).run();
     }
-    Program::cargo(&suite::BUILD).run()?;
+    suite::build_to_measure().run()?;
     let dir = asked.dir.clone().unwrap_or_else(|| out.join("data"));
     std::fs::create_dir_all(&dir)
         .map_err(|error| Failure::new(format!("cannot make {}: {error}", dir.display())))?;

@@ -41,7 +41,7 @@ pub(crate) fn run(scenario: &str, extra: &[String]) -> Result<(), Failure> {
         let root = tools.to_string_lossy();
         Program::cargo(&["install", "--quiet", "--locked", "--root", &root, INFERNO]).run()?;
     }
-    Program::cargo(&suite::BUILD).run()?;
+    suite::build_to_measure().run()?;
     let data = folder.join(scenario).with_extension("data");
     let trunkline = target.join("release/trunkline");
     let (data_name, trunkline) = (data.to_string_lossy(), trunkline.to_string_lossy());

@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::project;
-use crate::run::Program;
 use crate::suite;
 use plan::{Line, PLAN};
 
@@ -44,8 +43,8 @@ pub(crate) struct Measure {
     /// Only these parts
     #[arg(value_name = "PART")]
     parts: Vec<Section>,
-    /// How often each run with a mark is made
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// How often each run with a mark is made, 1 to 25
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=25))]
     rounds: u32,
     /// Print the commands instead
     #[arg(long)]
@@ -68,7 +67,7 @@ pub(crate) fn run(asked: &Measure) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    Program::cargo(&suite::BUILD).run()?;
+    suite::build_to_measure().run()?;
     let folder = target.join("measure");
     fs::create_dir_all(&folder).map_err(|error| not_written(&folder, &error))?;
     let begun = Instant::now();
