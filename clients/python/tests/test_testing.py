@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -275,6 +276,71 @@ async def test_plain_handlers_meet_faults_at_their_end() -> None:
             ("redelivery", "skill work", 1)
         ]
     assert (reply.text, attempts) == ("done", [1, 2])
+
+
+async def test_what_lost_its_session_is_done_twice_at_the_same_time() -> None:
+    agent, seen, met = trunkline.Agent("adrift"), list[str](), asyncio.Event()
+
+    @agent.task("work")
+    async def work(task: Task) -> str:
+        seen.append(f"began {task.attempt}")
+        if task.attempt == 1:
+            await met.wait()
+        else:
+            # Only a handler that still runs can have been met.
+            met.set()
+            await until(lambda: "ended 1" in seen)
+        seen.append(f"ended {task.attempt}")
+        return f"attempt {task.attempt}"
+
+    async with TestBroker(Faults(lost=1.0, most=1)) as broker:
+        await agent.start(broker)
+        async with agent:
+            reply = await broker.hurry(broker.send_and_wait("skill:work"))
+        assert [(it.what, it.attempt) for it in broker.injected] == [("lost", 1)]
+    assert reply.text == "attempt 2"
+    assert seen == ["began 1", "began 2", "ended 1", "ended 2"]
+
+
+async def test_a_plain_function_that_lost_its_session_goes_on_too() -> None:
+    agent, attempts, ended = trunkline.Agent("adrift"), list[int](), threading.Event()
+
+    @agent.task("work")
+    def work(task: Task) -> str:
+        attempts.append(task.attempt)
+        if task.attempt == 1:
+            ended.set()
+            raise ValueError("of which nobody hears")
+        assert ended.wait(PATIENCE)
+        return "done"
+
+    async with TestBroker(Faults(lost=1.0, most=1)) as broker:
+        await agent.start(broker)
+        async with agent:
+            reply = await broker.hurry(broker.send_and_wait("skill:work"))
+    assert (reply.text, sorted(attempts)) == ("done", [1, 2])
+
+
+async def test_a_broker_that_ends_cancels_what_lost_its_session() -> None:
+    agent, cancelled = trunkline.Agent("adrift"), list[int]()
+
+    @agent.task("work")
+    async def work(task: Task) -> str:
+        if task.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append(task.attempt)
+                raise
+        return "done"
+
+    async with TestBroker(Faults(lost=1.0, most=1)) as broker:
+        await agent.start(broker)
+        async with agent:
+            await broker.hurry(broker.send_and_wait("skill:work"))
+        assert cancelled == []
+    await asyncio.sleep(0)
+    assert cancelled == [1]
 
 
 async def test_a_batch_meets_faults_as_a_whole() -> None:

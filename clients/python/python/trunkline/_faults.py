@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hashlib
+import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._ends import Retry
 
@@ -19,7 +23,8 @@ if TYPE_CHECKING:
 _AWAITS = 8
 """Before which of the awaits of a handler its agent dies at the latest."""
 
-_LOSSES: tuple[Literal["crash"], Literal["redelivery"]] = ("crash", "redelivery")
+_Loss: TypeAlias = 'Literal["crash", "redelivery", "lost"]'
+"""What has the work come again."""
 
 _TURNS = 20
 """For how many turns of the event loop a delivery is held back at most."""
@@ -29,7 +34,7 @@ _TURNS = 20
 class Fault:
     """What happened to a delivery."""
 
-    what: Literal["crash", "redelivery", "delay"]
+    what: Literal["crash", "redelivery", "lost", "delay"]
     """Its kind, see `Faults`."""
     handler: str
     """The handler's kind and name, such as `skill review`."""
@@ -57,13 +62,21 @@ class Faults:
     at its end."""
     redelivery: float = 0.0
     """The handler ends, and what it came to is lost on its way, so that the work comes again."""
+    lost: float = 0.0
+    """The session is lost as the handler begins: the work comes again at once, while the handler
+    goes on and does not know, and what it comes to counts no longer. What else the agent holds is
+    left alone, other than with `TestBroker.lose`."""
     delay: float = 0.0
     """The handler begins late, so that others overtake it. Not for plain functions."""
     most: int = 2
-    """How many crashes and redeliveries a message meets at most; by default a task with the usual
-    three attempts does not end by faults alone."""
+    """How many crashes, redeliveries and lost sessions a message meets at most; by default a task
+    with the usual three attempts does not end by faults alone."""
     injected: list[Fault] = field(default_factory=list[Fault], repr=False)
     """What has happened so far."""
+    _adrift: set[asyncio.Future[Any]] = field(
+        default_factory=set["asyncio.Future[Any]"], init=False, repr=False
+    )
+    """Handlers that go on after their session was lost."""
     _met: dict[str, int] = field(default_factory=dict[str, int], init=False, repr=False)
     _same: dict[tuple[str, bytes], list[str]] = field(
         default_factory=dict[tuple[str, bytes], "list[str]"], init=False, repr=False
@@ -86,6 +99,13 @@ class Faults:
                 self._note("delay", handler, tasks[draws.index(late[0])])
                 for _ in range(late[0].randint(1, _TURNS)):
                     await asyncio.sleep(0)
+            if self._happens("lost", handler, tasks, draws):
+                adrift = asyncio.ensure_future(handler.call(given))
+                self._adrift.add(adrift)
+                adrift.add_done_callback(self._came_to)
+                # It begins before its work comes again.
+                await asyncio.sleep(0)
+                raise _lost("the session was lost")
             if self._happens("crash", handler, tasks, draws):
                 await _Dying(handler.call(given), draws[0].randrange(_AWAITS))
                 raise _lost("the agent died while it handled this")
@@ -100,13 +120,28 @@ class Faults:
         def call(given: Any) -> Any:
             tasks = _all(given)
             draws = [self._draw(handler, task) for task in tasks]
+            if self._happens("lost", handler, tasks, draws):
+                run = partial(contextvars.copy_context().run, _unasked, handler, given)
+                threading.Thread(target=run, name="trunkline-adrift", daemon=True).start()
+                raise _lost("the session was lost")
             result = handler.call(given)
-            for what in _LOSSES:
+            for what in ("crash", "redelivery"):
                 if self._happens(what, handler, tasks, draws):
                     raise _lost("what the handler came to was lost")
             return result
 
         return call
+
+    def _came_to(self, adrift: asyncio.Future[Any]) -> None:
+        """Nobody asks what such a handler came to."""
+        self._adrift.discard(adrift)
+        if not adrift.cancelled():
+            adrift.exception()
+
+    def end(self) -> None:
+        """Cancels the handlers that still go on after their session was lost."""
+        for adrift in self._adrift:
+            adrift.cancel()
 
     def _draw(self, handler: Handler, task: Task) -> Random:
         """What decides about a delivery: the seed, and what is the same in every run."""
@@ -119,13 +154,13 @@ class Faults:
 
     def _happens(
         self,
-        what: Literal["crash", "redelivery"],
+        what: _Loss,
         handler: Handler,
         tasks: list[Task],
         draws: list[Random],
     ) -> bool:
         """Whether this happens to a delivery, or to one of a batch and so to all of it."""
-        share = self.crash if what == "crash" else self.redelivery
+        share: float = getattr(self, what)
         hit = [task for task, draw in zip(tasks, draws, strict=True) if draw.random() < share]
         if not hit or any(self._met.get(task.id, 0) >= self.most for task in tasks):
             return False
@@ -134,9 +169,7 @@ class Faults:
         self._note(what, handler, hit[0])
         return True
 
-    def _note(
-        self, what: Literal["crash", "redelivery", "delay"], handler: Handler, task: Task
-    ) -> None:
+    def _note(self, what: _Loss | Literal["delay"], handler: Handler, task: Task) -> None:
         self.injected.append(Fault(what, _name(handler), task.attempt, task.data))
 
 
@@ -165,6 +198,12 @@ class _Dying:
                 yield awaited
             except BaseException as thrown:
                 error = thrown
+
+
+def _unasked(handler: Handler, given: Any) -> None:
+    """Runs a handler of which nobody asks what it came to."""
+    with suppress(Exception):
+        handler.call(given)
 
 
 def _all(given: Any) -> list[Task]:
