@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 import trunkline
+from conftest import PATIENCE
 from trunkline import _payload, errors
 from trunkline._loop import current
 from trunkline._spans import seconds
+from work import answer_nothing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -143,6 +145,84 @@ async def test_whatever_a_handler_raises_is_told(client: Client) -> None:
             await client.send_and_wait("agent:odd", "x", attempts=1)
         with pytest.raises(errors.DeadLetteredError, match="ValueError: x"):
             await client.send_and_wait("agent:odd", "y", attempts=1)
+
+
+async def test_a_handler_that_returns_nothing_where_an_answer_is_declared_fails(
+    client: Client,
+) -> None:
+    agent = trunkline.Agent("forgetful")
+
+    @agent.task("on-the-loop")
+    async def on_the_loop(_: Task) -> dict[str, int]:  # pyright: ignore[reportReturnType]
+        pass
+
+    @agent.task("on-a-thread")
+    def on_a_thread(_: Task) -> str | bytes:  # pyright: ignore[reportReturnType]
+        pass
+
+    agent.process("in-a-process", processes=1)(answer_nothing)
+
+    @agent.message
+    async def to_itself(_: Task) -> Annotated[str, "a verdict"]:  # pyright: ignore[reportReturnType]
+        pass
+
+    await agent.start(client)
+    async with agent:
+        for skill in ("skill:on-the-loop", "skill:on-a-thread", "skill:in-a-process"):
+            with pytest.raises(errors.FailedError, match="returned nothing"):
+                await client.request(skill)
+        with pytest.raises(errors.FailedError, match="the handler of message returned nothing"):
+            await client.request("agent:forgetful")
+
+
+async def test_a_handler_may_return_nothing_where_its_annotation_says_so(client: Client) -> None:
+    agent = trunkline.Agent("quiet")
+
+    async def unsaid(_: Task):
+        pass
+
+    async def none(_: Task) -> None:
+        pass
+
+    async def maybe(_: Task) -> dict[str, int] | None:
+        pass
+
+    async def maybe_in_letters(_: Task) -> "Optional[Unheard]":  # noqa: UP037, F821  # pyright: ignore
+        pass
+
+    async def anything(_: Task) -> Any:
+        pass
+
+    async def literal(_: Task) -> Literal["no", None]:
+        pass
+
+    async def wrapped(_: Task) -> Annotated[str | None, "a verdict"]:
+        pass
+
+    handlers: list[Callable[[Task], Any]] = [
+        unsaid,
+        none,
+        maybe,
+        maybe_in_letters,
+        anything,
+        literal,
+        wrapped,
+    ]
+    for handler in handlers:
+        agent.task(handler.__name__)(handler)
+
+    @agent.on("heard")
+    async def heard(_: Task) -> str:  # pyright: ignore[reportReturnType]
+        seen.set()
+
+    seen = asyncio.Event()
+    await agent.start(client)
+    async with agent:
+        for handler in handlers:
+            assert (await client.request(f"skill:{handler.__name__}")).data == b""
+        # Nobody asks for the answer to an event.
+        await client.publish("heard", "x")
+        await asyncio.wait_for(seen.wait(), PATIENCE)
 
 
 async def test_a_handler_cannot_wait_for_its_own_agent_to_stop(client: Client) -> None:

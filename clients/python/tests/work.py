@@ -33,3 +33,7 @@ def compute(message: trunkline.Message) -> object:
             time.sleep(0.001)
     answers = [answer.text for answer in message.messages]
     return {"pid": os.getpid(), "attempt": message.attempt, "answers": answers}
+
+
+def answer_nothing(_: trunkline.Message) -> str:  # pyright: ignore[reportReturnType]
+    """Forgets its answer."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _native
 from ._client import Client, connect
-from ._declared import check_takes_tasks_only, checked
+from ._declared import check_takes_tasks_only, checked, has_to_answer
 from ._loop import begun, current
 from ._processes import Message, check_not_importing
 from ._signals import signals
@@ -166,8 +166,10 @@ class Agent(Sender):
                 raise UsageError(
                     f"{function!r} is a coroutine function; a process takes a plain one"
                 )
-            call = checked(function, False, _names_around(), input_schema, output_schema)
-            self._add(call, "processes", "skill", skill, most, maybe(timeout))
+            names = _names_around()
+            call = checked(function, False, names, input_schema, output_schema)
+            answers = has_to_answer(function, names)
+            self._add(call, "processes", "skill", skill, most, maybe(timeout), answers=answers)
             return function
 
         return add
@@ -262,8 +264,12 @@ class Agent(Sender):
         def add(function: F) -> F:
             plain = not _is_async(function)
             most = (_PLAIN if plain else _ASYNC) if concurrency is None else concurrency
-            call = checked(function, not plain, _names_around(), *schemas)
-            self._add(call, "threads" if plain else "loop", kind, name, most, span, *subscription)
+            names = _names_around()
+            call = checked(function, not plain, names, *schemas)
+            on = "threads" if plain else "loop"
+            # Nobody asks for the answer to an event.
+            answers = kind != "event" and has_to_answer(function, names)
+            self._add(call, on, kind, name, most, span, *subscription, answers=answers)
             return function
 
         return add
@@ -276,6 +282,7 @@ class Agent(Sender):
         name: str,
         most: int,
         *more: Any,
+        answers: bool = False,
     ) -> None:
         if self._life is not None:
             raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
@@ -286,7 +293,9 @@ class Agent(Sender):
         if not isinstance(most, int) or not 1 <= most <= _MOST:
             what = "processes" if on == "processes" else "concurrency"
             raise InvalidError(f"{what} is {most}, the range is 1 to {_MOST}")
-        self._handlers.append(Handler(kind, name, most, *more, call=function, on=on))
+        self._handlers.append(
+            Handler(kind, name, most, *more, call=function, on=on, answers=answers)
+        )
 
     def _speaks(self) -> Speaks:
         task = at_work.get()

@@ -11,7 +11,8 @@ import inspect
 import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from ._ends import Fail, Reject
 from ._fitting import JsonSchema, Model, read
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from ._fitting import Schema
     from ._processes import Message
     from ._task import Task
+
+
+_NOTHING = (inspect.Signature.empty, type(None), object, Any)
+"""Annotations that leave room for `None`."""
 
 
 @dataclass(slots=True)
@@ -137,6 +142,15 @@ def check_takes_tasks_only(function: Callable[..., Any], names: Mapping[str, Any
         )
 
 
+def has_to_answer(function: Callable[..., Any], names: Mapping[str, Any]) -> bool:
+    """Whether the return annotation of a handler leaves no room for `None`."""
+    try:
+        returned = _signature(function).return_annotation
+    except (TypeError, ValueError):
+        return False
+    return not _may_be_none(_evaluated(returned, function, names))
+
+
 def declared(
     function: Callable[..., Any],
     names: Mapping[str, Any],
@@ -207,6 +221,22 @@ def _evaluated(annotation: Any, function: Callable[..., Any], names: Mapping[str
         return eval(annotation, dict(known), dict(names))
     except Exception:
         return None
+
+
+def _may_be_none(annotation: Any) -> bool:
+    """Whether an annotation leaves room for `None`, as one does that cannot be read."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _may_be_none(get_args(annotation)[0])
+    if origin is Union or origin is UnionType:
+        return any(_may_be_none(part) for part in get_args(annotation))
+    if origin is Literal:
+        return None in get_args(annotation)
+    if hasattr(annotation, "__value__"):
+        # A `type` statement's.
+        return _may_be_none(annotation.__value__)
+    known = annotation if origin is None else origin
+    return not isinstance(known, type) or known in _NOTHING
 
 
 def _has_model(annotation: Any) -> bool:

@@ -17,7 +17,7 @@ from ._loop import current
 from ._payload import to_payload
 from ._processes import Processes
 from ._task import Task, at_work
-from .errors import UsageError
+from .errors import PayloadError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,8 @@ class Handler(Described):
     call: Callable[[Any], Any]
     on: Literal["loop", "threads", "processes"]
     """Where it runs."""
+    answers: bool = False
+    """Whether it is declared to return something, so that `None` is a mistake."""
 
 
 class Work:
@@ -142,9 +144,14 @@ class Work:
                 context, call = copy_context(), partial(handler.call, task)
                 result = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
             else:
-                self._tell(handler, task, await self._processes[place].run(task.message()), None)
+                said = await self._processes[place].run(task.message())
+                if handler.answers and said == ("complete", None):
+                    raise _nothing(handler)
+                self._tell(handler, task, said, None)
                 return
             if result is None:
+                if handler.answers:
+                    raise _nothing(handler)
                 told(delivery.complete(native, None, ""))
             else:
                 told(delivery.complete(native, *to_payload(result)))
@@ -237,6 +244,15 @@ def _this() -> asyncio.Task[Any]:
     this = asyncio.current_task()
     assert this is not None
     return this
+
+
+def _nothing(handler: Handler) -> PayloadError:
+    """What is said of a handler that returned nothing where an answer is expected."""
+    return PayloadError(
+        f"the handler of {handler.kind} {handler.name}".rstrip()
+        + " returned nothing, and is declared to return an answer; return one, or declare "
+        "`| None` if none is meant"
+    )
 
 
 def _one_each(results: Any, tasks: list[Task]) -> list[Any]:
