@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -94,6 +95,35 @@ async def test_what_is_sent_carries_the_current_span(client: Client) -> None:
             sent = await client.send("skill:told")
         assert gathered.answers["tracer"].text == told(6)
         assert (await client.wait(sent.id)).text == told(6)
+
+
+async def test_a_batch_runs_within_the_span_that_all_of_it_came_from(client: Client) -> None:
+    agent, seen = trunkline.Agent("batches"), dict[str, list[str]]()
+
+    @agent.batch("work", size=2, linger="30s", concurrency=1)
+    async def work(tasks: list[Task]) -> list[str]:
+        key = "".join(sorted(task.text for task in tasks))
+        one_by_one: list[str] = []
+        for task in sorted(tasks, key=lambda it: it.text):
+            with task.traced():
+                one_by_one.append(here())
+        seen[key] = [here(), *one_by_one, here()]
+        return [here() for _ in tasks]
+
+    await agent.start(client)
+    async with agent:
+        for pair, senders in {"ab": (CALLER, CALLER), "cd": (CALLER, OTHER)}.items():
+            asked = (
+                client.request("skill:work", text, traceparent=sender)
+                for text, sender in zip(pair, senders, strict=True)
+            )
+            await asyncio.gather(*asked)
+        await asyncio.gather(*(client.request("skill:work", text) for text in "ef"))
+    assert seen == {
+        "ab": [f"{CALLER} True"] * 4,
+        "cd": ["none", f"{CALLER} True", f"{OTHER} True", "none"],
+        "ef": ["none"] * 4,
+    }
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -6,7 +6,7 @@ import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _msgpack
+from . import _msgpack, _tracing
 from ._loop import current
 from ._payload import Payload, from_json, to_payload
 from ._processes import Message
@@ -15,6 +15,7 @@ from .errors import InvalidError, LoopError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from contextlib import AbstractContextManager
 
     from . import _native
 
@@ -172,6 +173,14 @@ class Task(Sender):
             self.messages,
             self.traceparent,
         )
+
+    def traced(self) -> AbstractContextManager[None]:
+        """Has the span of the sender be OpenTelemetry's current one, for a handler of batches.
+
+        A handler of one task runs within it anyway. Without OpenTelemetry's API, or a span to
+        come from, it does nothing.
+        """
+        return _tracing.within(self.traceparent)
 
     async def progress(self, percent: int, text: str = "") -> None:
         """Says how far the work is. Of a delivery that is no task it says nothing.

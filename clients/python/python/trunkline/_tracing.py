@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _FIELD = "traceparent"
 
@@ -19,6 +23,21 @@ def enter(traceparent: str | None) -> None:
     if api is not None:
         context, propagator = api
         context.attach(propagator.extract({_FIELD: traceparent}))
+
+
+@contextmanager
+def within(traceparent: str | None) -> Generator[None, None, None]:
+    """Makes the span that a `traceparent` names the current one for a while, as `enter` does."""
+    api = None if traceparent is None else _api()
+    if api is None:
+        yield
+        return
+    context, propagator = api
+    token = context.attach(propagator.extract({_FIELD: traceparent}))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def current() -> str | None:

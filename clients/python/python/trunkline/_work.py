@@ -180,6 +180,9 @@ class Work:
         native, told = self._bridge.native, self._bridge.told
         deliveries = batch.deliveries
         tasks = [Task(delivery, self._loop, self) for delivery in deliveries]
+        first = deliveries[0].traceparent
+        if first is not None and all(it.traceparent == first for it in deliveries):
+            _tracing.enter(first)
         try:
             if handler.on == "loop":
                 results = await handler.call(tasks)
