@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections import deque
@@ -56,6 +57,9 @@ class Measured(Protocol):
     def get_stats(self) -> dict[str, Any]:
         """Its figures."""
         ...
+
+
+_COROUTINE: type[Any] = CoroutineType
 
 
 class _Worker:
@@ -116,10 +120,8 @@ class PlainBroker:
     async def stop(self) -> None:
         """Takes nothing new, sees what waits handled, and ends the workers."""
         self._open = False
-        try:
+        with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._queue.join(), 30.0)
-        except asyncio.TimeoutError:
-            pass
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -239,7 +241,7 @@ class PlainBroker:
             identity, handler = known
             try:
                 answer = handler(message)
-                if isinstance(answer, CoroutineType) or inspect.isawaitable(answer):
+                if isinstance(answer, _COROUTINE) or inspect.isawaitable(answer):
                     answer = await answer
             except Exception as error:
                 worker.errors += 1

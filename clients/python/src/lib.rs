@@ -16,7 +16,9 @@ mod figures;
 mod fork;
 mod handler;
 mod host;
+mod line;
 mod listed;
+mod mailbox;
 mod operating;
 mod options;
 mod payload;
@@ -41,6 +43,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<agent::Agent>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<delivery::Delivery>()?;
+    module.add_class::<mailbox::Mailbox>()?;
+    module.add_class::<mailbox::Letter>()?;
     module.add_class::<streams::Events>()?;
     module.add_class::<streams::Updates>()?;
     module.add_class::<streams::News>()?;

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from compat_tools import Doorman, asked, one_by_one, running, told, until, who
 from trunkline.compat import AgentMessage, AgentMessageBroker, BrokerConfiguration, MessagePriority
-from trunkline.compat.carrier import Carrier, Parcel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,13 +230,13 @@ async def test_what_fails_is_tried_again_as_often_as_is_set(attempts: int) -> No
 async def test_the_backoff_is_as_long_as_is_set_and_doubles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    delays, real = list[float](), Carrier.send_later
+    delays, real = list[float](), AgentMessageBroker._send_later
 
-    def send_later(carrier: Carrier, parcel: Parcel, remaining: float, delay: float) -> None:
-        delays.append(delay)
-        real(carrier, parcel, remaining, delay)
+    def send_later(broker: AgentMessageBroker, *sent: Any) -> None:
+        delays.append(sent[-1])
+        real(broker, *sent)
 
-    monkeypatch.setattr(Carrier, "send_later", send_later)
+    monkeypatch.setattr(AgentMessageBroker, "_send_later", send_later)
     async with running(one_by_one(retry_max_attempts=3, retry_backoff_ms=5)) as broker:
         broker.register_agent(A, fail)
         await broker.send_message(told(A, "x"))
@@ -343,8 +342,6 @@ async def test_what_is_more_urgent_is_handled_first() -> None:
             await broker.send_message(told(A, f"low {n}", priority=MessagePriority.LOW))
         for word in ("normal", "high", "urgent"):
             await broker.send_message(told(A, word, priority=MessagePriority[word.upper()]))
-        # One round trip through the broker, after which all of them have come.
-        await until(lambda: broker._pool is not None and broker._pool._live == 303)
         door.open.set()
         await until(lambda: len(door.seen) == 304)
     assert door.seen == ["held", "urgent", "high", "normal"] + [f"low {n}" for n in range(300)]

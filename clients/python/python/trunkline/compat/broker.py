@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import itertools
 import logging
+import math
 import time
 from collections import deque
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from .. import _native
 from .._ends import reason_of
 from ..errors import InvalidError, LoopError, UsageError
-from .carrier import Answer, Asked, Carrier, Parcel
 from .config import BrokerConfiguration
 from .directory import Directory
 from .messages import AgentIdentity, AgentMessage, MessageMetadata, MessagePriority, MessageType
-from .pool import Place, Pool, at_work
-from .requests import Requests, answer_within
+from .place import Place, at_work
+from .pool import Pool
+from .requests import Answer, Asked, Requests
 from .room import Room
 from .said import answer_of, topic_of
 from .stats import Counters, batches, worker_pool
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
 
 log = logging.getLogger("trunkline.compat")
 
@@ -34,6 +30,8 @@ _LETTERS = 10_000
 """Most dead letters that are kept; the oldest go first."""
 _MARGIN = 0.002
 """How many seconds of its time to live have to remain after the delay of what is tried again."""
+_AT_ONCE = 1e-9
+"""The delay of what is tried again without one, in seconds."""
 _STOPPED = "the broker was stopped"
 _FULL = "queue_full"
 
@@ -71,12 +69,13 @@ class AgentMessageBroker(Directory):
         self._letters: deque[tuple[AgentMessage, str]] = deque(maxlen=_LETTERS)
         self._counters = Counters()
         self._state: Literal["new", "running", "stopping", "stopped"] = "new"
-        self._carrier: Carrier | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._mailbox = self._empty()
+        self._room = Room(self._mailbox, settings.max_queue_size)
+        self._looks = False
+        """Whether what was sent is looked at when the turn of the loop is over."""
+        self._alarm: asyncio.TimerHandle | None = None
         self._pool: Pool | None = None
-        self._orders = itertools.count()
-        self._open: set[Parcel] = set()
-        """What was accepted and has not ended."""
-        self._room = Room(settings)
         self._drained: asyncio.Future[None] | None = None
         self._requests = Requests()
         self._since: float | None = None
@@ -92,15 +91,11 @@ class AgentMessageBroker(Directory):
         if self._state in ("running", "stopping"):
             log.warning("the broker runs already")
             return
-        carrier = self._carried()
-        self._pool = Pool(self.config, self._deliver, self._failed, carrier.hurry)
+        self._here()
+        self._pool = Pool(self.config, self._mailbox, self._agents, self._counters, self)
         self._state = "running"
         self._since, self._start_time = time.monotonic(), datetime.now()
-        try:
-            await carrier.start()
-        except BaseException:
-            await self._end("new")
-            raise
+        self._pool.turn()
 
     async def stop(self, timeout: float = 30.0) -> None:
         """Takes nothing new, sees everything that was accepted handled, and ends the workers.
@@ -117,7 +112,7 @@ class AgentMessageBroker(Directory):
         if self._state != "running" or pool is None:
             log.warning("the broker does not run")
             return
-        self._carried()
+        self._here()
         if self._place() is not None:
             raise UsageError(
                 "a handler that waits for its own broker to stop would wait for itself; begin it "
@@ -126,26 +121,32 @@ class AgentMessageBroker(Directory):
         self._state = "stopping"
         pool.hurry()
         try:
-            if self._open and pool.can_work():
+            if self._mailbox.open and pool.can_work():
                 self._drained = asyncio.get_running_loop().create_future()
+                pool.watched = True
                 await asyncio.wait({self._drained}, timeout=timeout)
         finally:
-            await self._end("stopped")
+            await self._end(pool)
 
-    async def _end(self, state: Literal["new", "stopped"]) -> None:
-        self._state = state
+    async def _end(self, pool: Pool) -> None:
+        self._state = "stopped"
         self._drained = None
         self._uptime = time.monotonic() - (self._since or time.monotonic())
         self._since = None
-        pool, carrier = self._pool, self._carrier
-        if pool is not None:
-            await pool.close()
-        self._carrier = None
-        for parcel in list(self._open):
-            self._dead(parcel, _STOPPED)
-        self._requests.end(_STOPPED)
-        if carrier is not None:
-            await carrier.close()
+        await pool.close()
+        mailbox, self._mailbox = self._mailbox, self._empty()
+        self._room = Room(self._mailbox, self.config.max_queue_size)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._loop = None
+        # A handler that does not end although it was cancelled is not waited for.
+        letters = [*pool.handling, *mailbox.clear()]
+        pool.handling.clear()
+        for letter in letters:
+            self._dead(letter.message, letter.asked, _STOPPED)
+        for asked in self._requests.all():
+            asked.tell(Answer(None, _STOPPED))
 
     async def send_message(self, message: AgentMessage) -> bool:
         """Sends a message to its recipients, to the subscribers of its topic, or to everybody.
@@ -206,11 +207,20 @@ class AgentMessageBroker(Directory):
         """As `send_request`, and says why there is no answer."""
         if timeout is not None and not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
-        with self._requests.asked(message) as asked:
-            async with self._lent():
-                if not await self._send(message, asked):
-                    return Answer(None, "it was not accepted")
-                answer = await answer_within(asked, timeout)
+        asked = self._requests.begin(message)
+        try:
+            place = self._place()
+            if place is None:
+                return await self._answer(message, asked, timeout)
+            async with place:
+                return await self._answer(message, asked, timeout)
+        finally:
+            self._requests.end(message)
+
+    async def _answer(self, message: AgentMessage, asked: Asked, timeout: float | None) -> Answer:
+        if not await self._send(message, asked):
+            return Answer(None, "it was not accepted")
+        answer = await asked.within(timeout)
         if answer.timed_out:
             self._counters.requests_timeout += 1
         return answer
@@ -227,8 +237,8 @@ class AgentMessageBroker(Directory):
             "registered_agents": len(self._agents),
             "subscriptions_active": sum(len(agents) for agents in self._topics.values()),
             "topics": len(self._topics),
-            "queue_size": self._room.waiting,
-            "queue_utilization": self._room.waiting / self.config.max_queue_size,
+            "queue_size": self._mailbox.waiting,
+            "queue_utilization": self._mailbox.waiting / self.config.max_queue_size,
             "pending_requests": len(self._requests),
             "dead_letters": len(self._letters),
             "dead_letter_queue_size": len(self._letters),
@@ -249,54 +259,76 @@ class AgentMessageBroker(Directory):
 
     # What follows is for the parts of the broker.
 
-    def arrived(self, parcels: list[Parcel]) -> None:
-        """These have come, and are for the workers unless somebody waits for them."""
-        mine: list[Parcel] = []
-        for parcel in parcels:
-            message = parcel.message
-            waits = self._requests.answered_by(message)
-            if waits is not None:
-                self._begin(parcel)
-                self._counters.messages_delivered += 1
-                waits.tell(Answer(message))
-                self._ended(parcel)
-            else:
-                mine.append(parcel)
-        if mine and self._pool is not None:
-            self._pool.arrived(mine)
+    def answered(
+        self, message: AgentMessage, agent: AgentIdentity, result: Any
+    ) -> AgentMessage | None:
+        """The handler of a request returned this. Returns what is to be sent for that."""
+        answer = answer_of(message, agent, result)
+        self._counters.messages_delivered += 1
+        if answer is None:
+            return None
+        waits = self._requests.of(answer.metadata.correlation_id)
+        if waits is None:
+            return answer if answer.recipients[0].agent_id in self._agents else None
+        waits.tell(Answer(answer))
+        return None
 
-    def is_busy(self) -> bool:
-        """Whether the workers have enough to do for now."""
-        return self._pool is not None and self._pool.is_busy()
+    def failed(self, letter: _native.Letter, error: BaseException) -> None:
+        """A handler failed: it is tried again, or given up."""
+        message, config = letter.message, self.config
+        about = message.metadata
+        remaining, tried = about.remaining(), about.retry_count
+        delay = config.retry_backoff_ms / 1000 * 2**tried
+        if self._state in ("new", "stopped"):
+            self._dead(message, letter.asked, _STOPPED)
+        elif isinstance(error, InvalidError) or tried >= config.retry_max_attempts:
+            self._dead(message, letter.asked, reason_of(error))
+        elif remaining <= delay + _MARGIN:
+            # It would be too late then.
+            self._dead(message, letter.asked, "expired", expired=True)
+        else:
+            self._counters.messages_retried += 1
+            message = replace(message, metadata=replace(about, retry_count=tried + 1))
+            self._send_later(message, letter, remaining, delay)
 
-    def lost(self, parcel: Parcel, reason: str, expired: bool) -> None:
-        """This one was not begun, and will not be."""
-        self._dead(parcel, reason, expired=expired)
+    def unknown(self, letter: _native.Letter) -> None:
+        """It is for nobody who is registered."""
+        self._dead(letter.message, letter.asked, f"agent '{letter.to}' is not registered")
 
-    def _carried(self) -> Carrier:
-        carrier = self._carrier
-        if carrier is None:
-            carrier = self._carrier = Carrier(self)
-        elif not carrier.is_on(asyncio.get_running_loop()):
+    def changed(self) -> None:
+        """A message was begun or has ended, and somebody waits for room or for the end of all."""
+        self._room.changed()
+        drained = self._drained
+        if drained is not None:
+            if not self._mailbox.open and not drained.done():
+                drained.set_result(None)
+        elif not self._room.waits and self._pool is not None:
+            self._pool.watched = False
+
+    def _expired(self, letter: _native.Letter) -> None:
+        self._dead(letter.message, letter.asked, "expired", expired=True)
+        if self._pool is not None and self._pool.watched:
+            self.changed()
+
+    def _empty(self) -> _native.Mailbox:
+        most, share = self.config.max_queue_size, self.config.queue_warning_threshold
+        return _native.Mailbox(max(1, math.ceil(share * most)), self._expired)
+
+    def _here(self) -> None:
+        """From now on it belongs to the event loop that runs, if it belongs to none."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
             raise LoopError("the broker is at work on another event loop; use it and stop it there")
-        return carrier
 
     def _place(self) -> Place | None:
         """The place of the handler of this broker that runs here."""
-        place = at_work.get()
-        if place is None or self._pool is None or not place.is_of(self._pool):
+        letter = at_work.get()
+        if letter is None or self._pool is None:
             return None
-        return place
-
-    def _may_speak(self, message: AgentMessage) -> bool:
-        """Whether this is sent: while the broker stops, only by handlers, and to who waits."""
-        if self._state == "stopping":
-            awaited = self._requests.answered_by(message) is not None
-            return awaited or self._place() is not None
-        return self._state != "stopped"
-
-    def _lent(self) -> AbstractAsyncContextManager[None]:
-        return self._place() or nullcontext()
+        runner = self._pool.handling.get(letter)
+        return None if runner is None else runner.lends()
 
     def _to(self, message: AgentMessage) -> list[str]:
         if message.recipients:
@@ -308,122 +340,111 @@ class AgentMessageBroker(Directory):
     async def _send(self, message: AgentMessage, asked: Asked | None) -> bool:
         if not isinstance(message, AgentMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"a message is an AgentMessage, not a {type(message).__name__}")
-        if not self._may_speak(message):
+        waits: Asked | None = None
+        about = message.metadata
+        if message.message_type is MessageType.RESPONSE:
+            waits = self._requests.of(about.correlation_id)
+        if self._state != "running" and not self._may_speak(waits):
             return self._refuse(message, _STOPPED)
-        carrier = self._carried()
-        to = self._to(message)
+        self._here()
+        remaining = about.remaining()
+        if waits is not None and remaining > 0:
+            self._counters.messages_sent += 1
+            self._counters.messages_delivered += 1
+            waits.tell(Answer(message))
+            return True
+        recipients = message.recipients
+        to = [recipients[0].agent_id] if len(recipients) == 1 else self._to(message)
         number = len(to)
-        if not self._room.is_there_for(number):
-            async with self._lent():
-                if not await self._room.wait_for(number):
-                    return self._refuse(message, _FULL)
-            if not self._may_speak(message):
+        if self._mailbox.waiting + number > self.config.max_queue_size:
+            if not await self._has_room(number):
+                return self._refuse(message, _FULL)
+            if self._state != "running" and not self._may_speak(waits):
                 return self._refuse(message, _STOPPED)
         self._counters.messages_sent += 1
         if asked is not None:
             asked.open = number
             if number == 0:
                 asked.tell(Answer(None, "nobody is registered"))
-        remaining = message.metadata.remaining()
+        urgency = about.priority.value
         for one in to:
-            parcel = Parcel(message, one, asked, next(self._orders))
-            self._take(parcel)
             if remaining > 0:
-                carrier.send(parcel, remaining)
+                told = self._mailbox.offer(message, one, asked, urgency, remaining, 0.0)
+                if told:
+                    self._noted(told)
+                pool = self._pool
+                if pool is not None and pool.idle:
+                    pool.came()
+                elif not self._looks:
+                    self._looks = True
+                    asyncio.get_running_loop().call_soon(self._look)
             else:
-                self._dead(parcel, "expired", expired=True)
+                self._dead(message, asked, "expired", expired=True)
         return True
+
+    async def _has_room(self, number: int) -> bool:
+        """Waits for room in the queue; a handler that does lends its place."""
+        pool = self._pool
+        if pool is not None:
+            pool.watched = True
+        place = self._place()
+        if place is None:
+            return await self._room.wait_for(number)
+        async with place:
+            return await self._room.wait_for(number)
+
+    def _may_speak(self, waits: Asked | None) -> bool:
+        """Whether it is sent: while the broker stops, only by handlers, and to who waits."""
+        if self._state == "stopping":
+            return waits is not None or self._place() is not None
+        return self._state != "stopped"
+
+    def _look(self) -> None:
+        """Sees to what was sent in this turn of the loop."""
+        self._looks = False
+        self._mailbox.ready()
+
+    def _noted(self, told: int) -> None:
+        if told & _native.Mailbox.EARLIER:
+            self._tick()
+        if told & _native.Mailbox.WARN:
+            most = self.config.max_queue_size
+            log.warning("%d messages wait, of %d that may", self._mailbox.waiting, most)
+
+    def _tick(self) -> None:
+        """Sees to what has expired and to what is due, and comes again for the next."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        after = self._mailbox.tick()
+        self._alarm = None
+        if after is not None and self._loop is not None:
+            self._alarm = self._loop.call_later(after, self._tick)
+        if self._pool is not None:
+            self._pool.turn()
+
+    def _send_later(
+        self, message: AgentMessage, letter: _native.Letter, remaining: float, delay: float
+    ) -> None:
+        """Sends a message again to one recipient, who has it after so many seconds."""
+        urgency = message.metadata.priority.value
+        delay = max(delay, _AT_ONCE)
+        self._noted(
+            self._mailbox.offer(message, letter.to, letter.asked, urgency, remaining, delay)
+        )
 
     def _refuse(self, message: AgentMessage, reason: str) -> bool:
         self._counters.messages_failed += 1
         self._letters.append((message, reason))
         return False
 
-    def _take(self, parcel: Parcel) -> None:
-        self._open.add(parcel)
-        self._room.take()
-
-    def _begin(self, parcel: Parcel) -> None:
-        """It waits no longer."""
-        parcel.begun = True
-        self._room.leave()
-
-    async def _deliver(self, parcel: Parcel) -> bool:
-        """Handles a message, and tells whether that went well."""
-        if parcel.message.metadata.is_expired():
-            self._dead(parcel, "expired", expired=True)
-            return True
-        self._begin(parcel)
-        known = self._agents.get(parcel.to)
-        if known is None:
-            self._dead(parcel, f"agent '{parcel.to}' is not registered")
-            return False
-        identity, handler = known
-        try:
-            result = handler(parcel.message)
-            if inspect.isawaitable(result):
-                result = await result
-            answer = answer_of(parcel.message, identity, result)
-        except Exception as error:
-            log.warning("the handler of '%s' failed", parcel.to, exc_info=error)
-            self._failed(parcel, error)
-            return False
-        self._counters.messages_delivered += 1
-        if answer is not None:
-            await self._respond(answer)
-        self._ended(parcel)
-        return True
-
-    async def _respond(self, answer: AgentMessage) -> None:
-        waits = self._requests.of(answer.metadata.correlation_id)
-        if waits is not None:
-            waits.tell(Answer(answer))
-        elif answer.recipients[0].agent_id in self._agents:
-            await self.send_message(answer)
-
-    def _failed(self, parcel: Parcel, error: BaseException) -> None:
-        """A handler failed: it is tried again, or given up."""
-        message, config = parcel.message, self.config
-        about = message.metadata
-        remaining, tried = about.remaining(), about.retry_count
-        delay = config.retry_backoff_ms / 1000 * 2**tried
-        carrier = self._carrier
-        if self._state in ("new", "stopped") or carrier is None:
-            self._dead(parcel, _STOPPED)
-        elif isinstance(error, InvalidError) or tried >= config.retry_max_attempts:
-            self._dead(parcel, reason_of(error))
-        elif remaining <= delay + _MARGIN:
-            # It would be too late then.
-            self._dead(parcel, "expired", expired=True)
-        else:
-            self._counters.messages_retried += 1
-            message = replace(message, metadata=replace(about, retry_count=tried + 1))
-            again = Parcel(message, parcel.to, parcel.answers, parcel.order)
-            self._take(again)
-            carrier.send_later(again, remaining, delay)
-            self._ended(parcel)
-
-    def _dead(self, parcel: Parcel, reason: str, *, expired: bool = False) -> None:
+    def _dead(
+        self, message: AgentMessage, asked: Asked | None, reason: str, *, expired: bool = False
+    ) -> None:
         """It becomes a dead letter."""
-        if parcel.ended:
-            return
-        if not parcel.begun:
-            self._begin(parcel)
         if expired:
             self._counters.messages_expired += 1
         else:
             self._counters.messages_failed += 1
-        self._letters.append((parcel.message, reason))
-        if parcel.answers is not None:
-            parcel.answers.failed(reason)
-        self._ended(parcel)
-
-    def _ended(self, parcel: Parcel) -> None:
-        parcel.ended = True
-        self._open.discard(parcel)
-        if self._pool is not None:
-            self._pool.forget(parcel)
-        if self._carrier is not None:
-            self._carrier.end(parcel)
-        if not self._open and self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._letters.append((message, reason))
+        if asked is not None:
+            asked.failed(reason)

@@ -3,37 +3,70 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import inspect
 import logging
 from collections import deque
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .messages import MessageType
+from .place import Runner, at_work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable
 
-    from .carrier import Parcel
+    from .._native import Letter, Mailbox
     from .config import BrokerConfiguration
+    from .messages import AgentIdentity, AgentMessage
+    from .stats import Counters
 
 log = logging.getLogger("trunkline.compat")
 
-_ENOUGH = 16
-"""From how many messages that are ready there is enough to do for now."""
+_COROUTINE: type[Any] = CoroutineType
+_IN_A_ROW = 64
+"""How many messages a runner handles until the rest of the loop has its turn."""
+
+
+class Ends(Protocol):
+    """What becomes of messages."""
+
+    def answered(
+        self, message: AgentMessage, agent: AgentIdentity, result: Any
+    ) -> AgentMessage | None:
+        """The handler of a request returned this. Returns what is to be sent for that."""
+        ...
+
+    def failed(self, letter: Letter, error: BaseException) -> None:
+        """The handler raised this."""
+        ...
+
+    def unknown(self, letter: Letter) -> None:
+        """It is for nobody who is registered."""
+        ...
+
+    def changed(self) -> None:
+        """A message was begun or has ended."""
+        ...
+
+    async def send_message(self, message: AgentMessage) -> bool:
+        """Sends a message."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """One worker: what it holds, and its figures."""
+    """One worker: what it may do, and its figures."""
 
     id: int
-    pending: deque[Parcel] = field(default_factory=deque["Parcel"])
-    """What it has taken and not begun."""
+    share: int = 0
+    """How many messages of its batch are left, which it takes when it begins them."""
     returning: deque[asyncio.Future[None]] = field(default_factory=deque["asyncio.Future[None]"])
     """Handlers that lent their place and want it back."""
     active: int = 0
-    """How many handlers are at work."""
+    """How many handlers are at work, or about to be."""
+    waking: bool = False
+    """Whether a runner was woken for it that has not begun."""
     idle: bool = True
     running: bool = True
     healthy: bool = True
@@ -58,94 +91,88 @@ class Worker:
         }
 
 
-class Place:
-    """Where a handler is at work, which it lends while it waits for an answer."""
-
-    __slots__ = ("_pool", "_requests", "ended", "held", "worker")
-
-    def __init__(self, pool: Pool, worker: Worker) -> None:
-        self._pool = pool
-        self.worker = worker
-        self._requests = 0
-        self.held = True
-        self.ended = False
-
-    def is_of(self, pool: Pool) -> bool:
-        """Whether it is a place of this pool, and its handler still at work."""
-        return self._pool is pool and not self.ended
-
-    async def __aenter__(self) -> None:
-        self._requests += 1
-        if self.held:
-            self.held = False
-            self._pool.left(self.worker)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._requests -= 1
-        # Who asks several at once has its place back with the last answer.
-        if self._requests == 0 and not self.ended:
-            await self._pool.back(self)
-            if self.ended and self.held:
-                # The handler has not waited for what it began.
-                self.held = False
-                self._pool.left(self.worker)
-
-
-at_work: ContextVar[Place | None] = ContextVar("trunkline_compat_place", default=None)
-"""The place of the handler that runs here."""
-
-
 class Pool:
-    """Gives what arrives to workers, the most urgent first."""
+    """Gives what is ready to workers.
+
+    A worker has a place for each message that it handles at once. Who is at work in a place is a
+    runner, a task that handles one message after the other; runners that have no place wait for
+    one.
+    """
 
     def __init__(
         self,
         config: BrokerConfiguration,
-        deliver: Callable[[Parcel], Coroutine[Any, Any, bool]],
-        failed: Callable[[Parcel, BaseException], None],
-        short: Callable[[], None],
+        mailbox: Mailbox,
+        agents: dict[str, tuple[AgentIdentity, Callable[[AgentMessage], Any]]],
+        counters: Counters,
+        ends: Ends,
     ) -> None:
         self._config = config
-        self._deliver = deliver
-        self._failed = failed
-        self._short = short
-        """Called when little is left to be handled."""
+        self._batching, self._size = config.enable_batching, config.batch
+        self._at_once = config.at_once
+        self._mailbox = mailbox
+        self._agents = agents
+        self._counters = counters
+        self._ends = ends
         self._loop = asyncio.get_running_loop()
-        self._ready: list[tuple[int, int, int, Parcel]] = []
-        self._count = itertools.count()
-        self._live = 0
         self.batched = 0
         """How many messages were taken in batches."""
+        self.watched = False
+        """Whether somebody wants to know of each message that is begun or ends."""
+        self.handling: dict[Letter, Runner] = {}
+        """What is at work."""
+        self._shared: int = 0
+        """How many messages are in the shares of workers."""
         self._linger: asyncio.TimerHandle | None = None
         self._due = not config.enable_batching
         self._hurrying = False
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._parked: list[asyncio.Future[Worker]] = []
         self.workers = [Worker(number) for number in range(config.num_workers)]
-        self._idle = deque(self.workers)
+        self.idle = deque(self.workers)
         self._health = self._loop.create_task(self._watch())
 
-    def arrived(self, parcels: Iterable[Parcel]) -> None:
-        """These are to be handled."""
-        for parcel in parcels:
-            if not parcel.ended:
-                self._push(parcel)
-        self._turn()
+    def came(self) -> None:
+        """One message came, and somebody is idle."""
+        if not self._batching:
+            worker = self.idle.popleft()
+            worker.idle = False
+            self._wake(worker)
+        elif self._linger is None or self._mailbox.waiting >= self._size:
+            self.turn()
 
-    def forget(self, parcel: Parcel) -> None:
-        """This one, which was not begun, has ended."""
-        if parcel.ready:
-            parcel.ready = False
-            self._live -= 1
+    def turn(self) -> None:
+        """Gives what is ready to who is idle, if it is enough or has waited long enough."""
+        if not self._batching:
+            for _ in range(min(self._mailbox.ready() if self.idle else 0, len(self.idle))):
+                self.came()
+            return
+        while self.idle and not self._closed:
+            number = self._mailbox.ready() - self._shared
+            if number <= 0:
+                return
+            if number < self._size and not (self._due or self._hurrying):
+                if self._linger is None:
+                    span = self._config.batch_timeout_ms / 1000
+                    self._linger = self._loop.call_later(span, self._lapsed)
+                return
+            worker = self.idle.popleft()
+            worker.idle = False
+            worker.share = min(number, self._size)
+            self._shared += worker.share
+            self._due = False
+            if self._linger is not None:
+                self._linger.cancel()
+                self._linger = None
+            worker.batches += 1
+            self.batched += worker.share
+            self._wake(worker)
 
     def hurry(self) -> None:
         """From now on nobody waits for a batch to become full."""
         self._hurrying = True
-        self._turn()
-
-    def is_busy(self) -> bool:
-        """Whether it has enough to do for now."""
-        return self._live >= _ENOUGH
+        self.turn()
 
     def can_work(self) -> bool:
         """Whether a worker is left."""
@@ -161,129 +188,185 @@ class Pool:
         await asyncio.wait({self._health, *self._tasks}, timeout=1.0)
 
     def left(self, worker: Worker) -> None:
-        """A handler no longer takes up its worker."""
+        """A place of a worker is free."""
+        if self._passed_on(worker):
+            return
         worker.active -= 1
-        self._fill(worker)
+        if self._closed or not worker.running:
+            return
+        if worker.share:
+            self._wake(worker)
+        elif worker.active == 0 and not worker.idle:
+            worker.idle = True
+            self.idle.append(worker)
+            self.turn()
 
-    async def back(self, place: Place) -> None:
+    async def back(self, worker: Worker) -> None:
         """A handler that lent its place waits until its worker has one for it again."""
-        worker = place.worker
         if self._closed:
             return
-        if worker.active < self._config.at_once:
-            self._take_up(worker)
-        else:
-            free: asyncio.Future[None] = self._loop.create_future()
-            worker.returning.append(free)
-            try:
-                await free
-            except asyncio.CancelledError:
-                if free.done() and not free.cancelled():
-                    # It was given the place in the same moment.
-                    self.left(worker)
-                raise
-        place.held = True
+        if worker.active < self._at_once:
+            worker.active += 1
+            if worker.idle:
+                worker.idle = False
+                self.idle.remove(worker)
+            return
+        free: asyncio.Future[None] = self._loop.create_future()
+        worker.returning.append(free)
+        try:
+            await free
+        except asyncio.CancelledError:
+            if free.done() and not free.cancelled():
+                # It was given the place in the same moment.
+                self.left(worker)
+            raise
 
-    def _push(self, parcel: Parcel) -> None:
-        urgency = -parcel.message.metadata.priority.value
-        heappush(self._ready, (urgency, parcel.order, next(self._count), parcel))
-        parcel.ready = True
-        self._live += 1
-
-    def _turn(self) -> None:
-        """Gives what is ready to who is idle, if it is enough or has waited long enough."""
-        while self._live and self._idle:
-            size = self._config.batch
-            if self._live < size and not (self._due or self._hurrying):
-                if self._linger is None:
-                    span = self._config.batch_timeout_ms / 1000
-                    self._linger = self._loop.call_later(span, self._lapsed)
-                return
-            if self._config.enable_batching:
-                self._due = False
-                if self._linger is not None:
-                    self._linger.cancel()
-                    self._linger = None
-            worker = self._idle.popleft()
-            worker.idle = False
-            while self._ready and len(worker.pending) < size:
-                parcel = heappop(self._ready)[3]
-                if parcel.ready:
-                    parcel.ready = False
-                    self._live -= 1
-                    worker.pending.append(parcel)
-            if self._config.enable_batching:
-                worker.batches += 1
-                self.batched += len(worker.pending)
-            if self._live < _ENOUGH:
-                self._short()
-            self._fill(worker)
+    def _passed_on(self, worker: Worker) -> bool:
+        """Whether somebody who wants a place back has it now."""
+        while worker.returning and not self._closed:
+            free = worker.returning.popleft()
+            if not free.done():
+                free.set_result(None)
+                return True
+        return False
 
     def _lapsed(self) -> None:
         self._linger = None
         self._due = True
-        self._turn()
+        self.turn()
 
-    def _fill(self, worker: Worker) -> None:
-        """Begins as much as the worker has places for."""
-        while worker.active < self._config.at_once and not self._closed:
-            if worker.returning:
-                free = worker.returning.popleft()
-                if not free.done():
-                    worker.active += 1
-                    free.set_result(None)
-            elif worker.pending:
-                parcel = worker.pending.popleft()
-                if not parcel.ended:
-                    worker.active += 1
-                    task = self._loop.create_task(self._work(worker, parcel))
-                    self._tasks.add(task)
-            else:
-                break
-        if worker.active == 0 and not worker.pending and worker.running and not worker.idle:
-            worker.idle = True
-            self._idle.append(worker)
-            self._turn()
-
-    def _take_up(self, worker: Worker) -> None:
+    def _wake(self, worker: Worker) -> None:
+        """Has a runner work in a place of the worker that is free."""
         worker.active += 1
-        if worker.idle:
-            worker.idle = False
-            self._idle.remove(worker)
+        worker.waking = True
+        while self._parked:
+            parked = self._parked.pop()
+            if not parked.done():
+                parked.set_result(worker)
+                return
+        task = self._loop.create_task(self._run(worker))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, worker: Worker, parcel: Parcel) -> None:
-        place = Place(self, worker)
-        at_work.set(place)
-        try:
-            if not await self._deliver(parcel):
-                worker.errors += 1
-        except BaseException as error:
-            if not self._closed:
-                worker.errors += 1
-                self._fell(worker, error)
-            self._failed(parcel, error)
-            if not isinstance(error, asyncio.CancelledError):
-                raise
-        finally:
-            task = asyncio.current_task()
-            if task is not None:
-                self._tasks.discard(task)
-            place.ended = True
-            worker.messages += 1
-            if place.held:
+    async def _run(self, worker: Worker) -> None:
+        """Handles messages in one place after the other."""
+        runner, in_a_row = Runner(self, worker), 0
+        take, ends, batching = self._mailbox.take, self._ends, self._batching
+        while True:
+            worker.waking = False
+            letter: Letter | None = None
+            keeps = True
+            while keeps:
+                if batching and not self._may_take(worker):
+                    break
+                letter = take(letter)
+                if self.watched:
+                    ends.changed()
+                if letter is None:
+                    break
+                keeps = await self._handle(runner, worker, letter)
+                in_a_row += 1
+                if in_a_row >= _IN_A_ROW:
+                    in_a_row = 0
+                    try:
+                        await asyncio.sleep(0)
+                    except asyncio.CancelledError:
+                        self._gone(worker if keeps else None, letter)
+                        raise
+            if letter is not None:
+                self._mailbox.end(letter)
+                if self.watched:
+                    ends.changed()
+            parked: asyncio.Future[Worker] = self._loop.create_future()
+            self._parked.append(parked)
+            if keeps:
                 self.left(worker)
+            try:
+                worker = runner.worker = await parked
+            except asyncio.CancelledError:
+                if parked.done() and not parked.cancelled():
+                    self.left(parked.result())
+                raise
 
-    def _fell(self, worker: Worker, error: BaseException) -> None:
-        """A handler ended in a way that takes its worker along."""
-        kind = type(error).__name__
-        if self._config.worker_restart_on_failure:
-            worker.restarts += 1
-            log.warning("worker %d failed (%s) and goes on", worker.id, kind)
-            return
-        log.error("worker %d failed (%s) and takes no more work", worker.id, kind)
-        worker.running = worker.healthy = False
-        pending, worker.pending = worker.pending, deque()
-        self.arrived(pending)
+    def _may_take(self, worker: Worker) -> bool:
+        """Whether the worker has messages of its batch left, of which one is to be taken now."""
+        if not worker.share:
+            return False
+        worker.share -= 1
+        self._shared -= 1
+        # The next runner takes part if this one has to wait in a handler.
+        if worker.share and worker.active < self._at_once and not worker.waking:
+            self._wake(worker)
+        return True
+
+    async def _handle(self, runner: Runner, worker: Worker, letter: Letter) -> bool:
+        """Handles a message, and tells whether the runner still has its place."""
+        message = letter.message
+        self.handling[letter] = runner
+        at_work.set(letter)
+        try:
+            known = self._agents.get(letter.to)
+            if known is None:
+                worker.errors += 1
+                self._ends.unknown(letter)
+            else:
+                result = known[1](message)
+                if isinstance(result, _COROUTINE) or inspect.isawaitable(result):
+                    result = await result
+                if result is None or message.message_type is not MessageType.REQUEST:
+                    self._counters.messages_delivered += 1
+                else:
+                    answer = self._ends.answered(message, known[0], result)
+                    if answer is not None:
+                        await self._ends.send_message(answer)
+        except Exception as error:
+            worker.errors += 1
+            log.warning("the handler of '%s' failed", letter.to, exc_info=error)
+            self._ends.failed(letter, error)
+        except BaseException as error:
+            self._fell(runner, worker, letter, error)
+            raise
+        finally:
+            self.handling.pop(letter, None)
+            worker.messages += 1
+        if runner.place is not None and not runner.ended():
+            return False
+        # A runner that has no place any longer waits for another one.
+        if worker.returning and self._passed_on(worker):
+            return False
+        if not worker.running:
+            self.left(worker)
+        return worker.running
+
+    def _fell(self, runner: Runner, worker: Worker, letter: Letter, error: BaseException) -> None:
+        """A handler ended in a way that takes its runner along, and maybe its worker."""
+        held = runner.ended()
+        if letter in self.handling:
+            self._ends.failed(letter, error)
+        if not self._closed:
+            worker.errors += 1
+            kind = type(error).__name__
+            if self._config.worker_restart_on_failure:
+                worker.restarts += 1
+                log.warning("worker %d failed (%s) and goes on", worker.id, kind)
+            else:
+                log.error("worker %d failed (%s) and takes no more work", worker.id, kind)
+                worker.running = worker.healthy = False
+                self._give_up_share(worker)
+        self._gone(worker if held else None, letter)
+
+    def _gone(self, worker: Worker | None, letter: Letter) -> None:
+        """A runner ends with what it handled last, and leaves its place, if it has one."""
+        self._mailbox.end(letter)
+        if self.watched:
+            self._ends.changed()
+        if worker is not None:
+            self.left(worker)
+
+    def _give_up_share(self, worker: Worker) -> None:
+        self._shared -= worker.share
+        worker.share = 0
+        self.turn()
 
     async def _watch(self) -> None:
         """Looks at the workers now and then."""

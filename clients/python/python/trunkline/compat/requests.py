@@ -3,31 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidError
-from .carrier import Answer, Asked
 from .messages import AgentMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Iterable
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came of a request: a response, or why there is none."""
+
+    response: AgentMessage | None
+    reason: str = ""
+    timed_out: bool = False
+
+
+class Asked:
+    """Somebody who waits for an answer."""
+
+    __slots__ = ("_answer", "_loop", "open")
+
+    def __init__(self) -> None:
+        """Waits on the loop that runs."""
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[Answer] = self._loop.create_future()
+        self.open = 0
+        """From how many it may still come."""
+
+    def tell(self, answer: Answer) -> None:
+        """This is it."""
+        if not self._answer.done():
+            self._answer.set_result(answer)
+
+    def failed(self, reason: str) -> None:
+        """One of those that were asked will not answer."""
+        self.open -= 1
+        if self.open == 0:
+            self.tell(Answer(None, reason))
+
+    async def within(self, timeout: float | None) -> Answer:
+        """The answer, or that there is none within so many seconds."""
+        if timeout is None or self._answer.done():
+            return await self._answer
+        timer = self._loop.call_later(timeout, self._late, timeout)
+        try:
+            return await self._answer
+        finally:
+            timer.cancel()
+
+    def _late(self, timeout: float) -> None:
+        self.tell(Answer(None, f"no answer within {timeout:g} s", timed_out=True))
 
 
 class Requests:
     """The requests that wait for an answer."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_waiting", "of")
 
     def __init__(self) -> None:
         """There are none yet."""
         self._waiting: dict[str, Asked] = {}
+        self.of = self._waiting.get
+        """Who waits under a correlation id."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @contextmanager
-    def asked(self, request: AgentMessage) -> Generator[Asked]:
+    def begin(self, request: AgentMessage) -> Asked:
         """Has a request wait.
 
         Raises:
@@ -38,33 +84,13 @@ class Requests:
         correlation = request.metadata.correlation_id
         if correlation in self._waiting:
             raise InvalidError(f"a request with the correlation id '{correlation}' waits already")
-        asked = self._waiting[correlation] = Asked(asyncio.get_running_loop().create_future())
-        try:
-            yield asked
-        finally:
-            del self._waiting[correlation]
+        asked = self._waiting[correlation] = Asked()
+        return asked
 
-    def of(self, correlation: str) -> Asked | None:
-        """Who waits under a correlation id."""
-        return self._waiting.get(correlation)
+    def end(self, request: AgentMessage) -> None:
+        """Nobody waits for its answer any longer."""
+        del self._waiting[request.metadata.correlation_id]
 
-    def answered_by(self, message: AgentMessage) -> Asked | None:
-        """Who waits for this message, if it is an answer."""
-        return self.of(message.metadata.correlation_id) if message.is_response() else None
-
-    def end(self, reason: str) -> None:
-        """None of them will be answered any longer."""
-        for asked in self._waiting.values():
-            asked.tell(Answer(None, reason))
-
-
-async def answer_within(asked: Asked, timeout: float | None) -> Answer:
-    """Waits for an answer, at most so many seconds."""
-    if timeout is None:
-        return await asked.answer
-    late = Answer(None, f"no answer within {timeout:g} s", timed_out=True)
-    timer = asyncio.get_running_loop().call_later(timeout, asked.tell, late)
-    try:
-        return await asked.answer
-    finally:
-        timer.cancel()
+    def all(self) -> Iterable[Asked]:
+        """Everybody who waits."""
+        return list(self._waiting.values())

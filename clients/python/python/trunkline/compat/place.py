@@ -1,0 +1,71 @@
+"""Where a handler is at work, and what it lends while it waits for an answer."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .._native import Letter
+    from .pool import Pool, Worker
+
+at_work: ContextVar[Letter | None] = ContextVar("trunkline_compat_letter", default=None)
+"""What is handled here. A task that a handler begins has it as well, and may outlive it."""
+
+
+class Runner:
+    """Who handles messages, one after the other."""
+
+    __slots__ = ("_pool", "place", "worker")
+
+    def __init__(self, pool: Pool, worker: Worker) -> None:
+        """Works for this worker."""
+        self._pool = pool
+        self.worker = worker
+        self.place: Place | None = None
+        """The place of the handler, once it was asked for."""
+
+    def lends(self) -> Place:
+        """The place of the handler that is at work."""
+        if self.place is None:
+            self.place = Place(self._pool, self.worker)
+        return self.place
+
+    def ended(self) -> bool:
+        """The handler has ended. Returns whether it still had its place."""
+        place, self.place = self.place, None
+        if place is None:
+            return True
+        place.ended = True
+        return place.held
+
+
+class Place:
+    """The place of one handler, which is lent within `async with`."""
+
+    __slots__ = ("_pool", "_requests", "_worker", "ended", "held")
+
+    def __init__(self, pool: Pool, worker: Worker) -> None:
+        """It is this worker's."""
+        self._pool = pool
+        self._worker = worker
+        self._requests = 0
+        self.held = True
+        self.ended = False
+
+    async def __aenter__(self) -> None:
+        self._requests += 1
+        if self.held:
+            self.held = False
+            self._pool.left(self._worker)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._requests -= 1
+        # Who asks several at once has its place back with the last answer.
+        if self._requests == 0 and not self.ended:
+            await self._pool.back(self._worker)
+            if self.ended:
+                # The handler has not waited for what it began.
+                self._pool.left(self._worker)
+            else:
+                self.held = True
