@@ -1,8 +1,10 @@
 //! What waits in front of the workers of one event loop, with an engine that decides about it.
 //!
 //! The engine is driven on the thread that calls, without a thread or a runtime of its own, and
-//! gets bare envelopes: what a message says never leaves Python. It delivers whatever is due at
-//! once, under a lease that lasts until the message has ended; the deliveries wait here, because
+//! gets bare envelopes: what a message says never leaves Python. What comes at about the same time,
+//! with the same priority and the same time to live, is one envelope, so that it costs little more
+//! than an engine's turn for all of it. The engine delivers whatever is due at once, under a lease
+//! that lasts until the last message of the envelope has ended; the deliveries wait here, because
 //! the drop-in promises that the most urgent goes first, where the engine lets none starve.
 
 use std::collections::{HashSet, VecDeque};
@@ -20,9 +22,12 @@ use trunkline_types::{
 
 const POOL: &str = "agent-message-broker";
 const CONNECTION: ConnectionKey = ConnectionKey(1);
-/// From how many operations on the engine is told at once. Fewer wait until somebody takes
-/// something or the turn of the loop is over.
+/// From how many operations on the engine is told before anything is taken.
 const FRAME: usize = 64;
+/// Most messages of one envelope.
+const BUNDLE: usize = 128;
+/// How far apart the ends of the times to live within one envelope may lie.
+const ALIKE: Duration = Duration::from_millis(10);
 /// The longest time to live that the engine knows.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// The shortest that it tells from none.
@@ -40,15 +45,15 @@ pub(crate) struct Line<T> {
     since: Instant,
     to: Destination,
     operations: Vec<Operation>,
-    /// How many of them publish.
-    unheard: usize,
     next_operation: u64,
     next_round: u64,
-    places: Vec<Place<T>>,
+    bundles: Vec<Bundle<T>>,
     free: Vec<usize>,
-    /// What was delivered and nobody has taken, by priority.
-    lanes: [VecDeque<usize>; Priority::ALL.len()],
-    /// How many wait: to be delivered, for the end of a delay, or to be taken.
+    /// What is gathered of each priority and the engine has not heard of.
+    gathering: [Option<usize>; LANES],
+    /// What was delivered and not all of which was taken, by priority.
+    lanes: [VecDeque<usize>; LANES],
+    /// How many messages wait: to be delivered, for the end of a delay, or to be taken.
     pub(crate) waiting: usize,
     /// How many of these may be taken.
     pub(crate) ready: usize,
@@ -56,26 +61,20 @@ pub(crate) struct Line<T> {
     pub(crate) open: usize,
 }
 
-#[derive(Debug)]
-struct Place<T> {
-    number: u64,
-    state: State<T>,
-    priority: Priority,
-    token: Option<Token>,
-    /// When its time to live ends, on the monotonic clock.
-    expires: Mono,
-}
+const LANES: usize = Priority::ALL.len();
 
+/// What one envelope stands for.
 #[derive(Debug)]
-enum State<T> {
-    /// The engine has it, or will be told.
-    Sent(T),
-    /// It is in a lane.
-    Ready(T),
-    Taken,
-    /// It ended while it was in a lane, or before it was delivered.
-    Over,
-    Free,
+struct Bundle<T> {
+    number: u64,
+    priority: Priority,
+    /// What nobody has taken, with the end of its time to live on the monotonic clock.
+    items: VecDeque<(T, Mono)>,
+    /// How many have not ended.
+    open: usize,
+    token: Option<Token>,
+    delivered: bool,
+    in_lane: bool,
 }
 
 /// What is put into a line.
@@ -109,12 +108,12 @@ impl<T> Line<T> {
             out: Output::default(),
             since: Instant::now(),
             to: Destination::agent(POOL)?,
-            operations: Vec::with_capacity(FRAME),
-            unheard: 0,
+            operations: Vec::new(),
             next_operation: 1,
             next_round: 0,
-            places: Vec::new(),
+            bundles: Vec::new(),
             free: Vec::new(),
+            gathering: [None; LANES],
             lanes: Default::default(),
             waiting: 0,
             ready: 0,
@@ -137,52 +136,58 @@ impl<T> Line<T> {
         Ok(line)
     }
 
-    /// Puts something that is made with its number at the end of its priority. Returns when its
-    /// time to live ends.
+    /// Puts something that is made with the number of its bundle at the end of its priority.
+    /// Returns when its time to live ends.
     pub(crate) fn put<E>(
         &mut self,
         about: About,
         make: impl FnOnce(u64) -> Result<T, E>,
     ) -> Result<Mono, E> {
-        let place = self.free.pop().unwrap_or_else(|| {
-            let place = self.places.len();
-            let (state, priority) = (State::Free, Priority::Normal);
-            self.places.push(Place { number: 0, state, priority, token: None, expires: Mono(0) });
-            place
-        });
-        self.next_round = self.next_round.wrapping_add(1);
-        let number = (self.next_round << 32 | place as u64) & NUMBERS;
-        let item = make(number).inspect_err(|_| self.free.push(place))?;
-        let ttl = about.ttl.clamp(SHORTEST, LONGEST);
         let expires = self.mono().after(about.ttl);
-        let state = State::Sent(item);
-        let priority = about.priority;
-        self.places[place] = Place { number, state, priority, token: None, expires };
+        let lane = about.priority as usize;
+        let open = self.gathering[lane].filter(|_| about.delay.is_none());
+        let fits = |bundle: &Bundle<T>| {
+            let first = bundle.items.front().map_or(0, |(_, at)| at.0);
+            bundle.items.len() < BUNDLE && Duration::from_nanos(first.abs_diff(expires.0)) <= ALIKE
+        };
+        let place = match open.filter(|&place| fits(&self.bundles[place])) {
+            Some(place) => place,
+            None => self.bundle(about.priority),
+        };
+        let item = match make(self.bundles[place].number) {
+            Ok(item) => item,
+            Err(error) => {
+                self.leave(place);
+                return Err(error);
+            }
+        };
+        let bundle = &mut self.bundles[place];
+        bundle.items.push_back((item, expires));
+        bundle.open += 1;
         self.waiting += 1;
         self.open += 1;
-        let Some(id) = id_of(number) else { return Ok(expires) };
-        // What is delayed may expire before anybody holds it, of which only a reply tells.
-        let kind = if about.delay.is_some() { Kind::Request } else { Kind::Event };
-        let mut envelope = Envelope::new(id, kind, self.to.clone(), Payload::default());
-        envelope.priority = priority;
-        envelope.ttl = Some(ttl);
-        let mut publish = Publish::new(envelope);
-        publish.options.durability = Some(Durability::Ephemeral);
-        publish.options.reply = about.delay.is_some();
-        publish.options.delay = about.delay.map(|delay| delay.min(LONGEST));
-        self.operations.push(Operation::Publish(Arc::new(publish)));
-        self.unheard += 1;
+        if about.delay.is_some() {
+            self.publish(place, about.delay);
+        } else if self.gathering[lane] != Some(place) {
+            if let Some(before) = self.gathering[lane].replace(place) {
+                self.publish(before, None);
+            }
+        }
         Ok(expires)
     }
 
     /// Tells the engine what it has not heard. Returns what it gives up.
     pub(crate) fn tell(&mut self) -> Vec<T> {
+        for lane in 0..LANES {
+            if let Some(place) = self.gathering[lane].take() {
+                self.publish(place, None);
+            }
+        }
         if self.operations.is_empty() {
             return Vec::new();
         }
         let now = self.now();
-        let operations = mem::replace(&mut self.operations, Vec::with_capacity(FRAME));
-        self.unheard = 0;
+        let operations = mem::take(&mut self.operations);
         let first = self.next_operation;
         self.next_operation += operations.len() as u64;
         let frame = ClientFrame::Operations { first, operations };
@@ -210,58 +215,49 @@ impl<T> Line<T> {
     pub(crate) fn take(&mut self) -> Option<(T, bool)> {
         loop {
             let lane = self.lanes.iter_mut().rev().find(|lane| !lane.is_empty())?;
-            let place = lane.pop_front()?;
-            let now = self.mono();
-            let row = &mut self.places[place];
-            match mem::replace(&mut row.state, State::Taken) {
-                State::Ready(item) => {
-                    self.ready -= 1;
-                    self.waiting -= 1;
-                    return Some((item, row.expires <= now));
-                }
-                _ => self.leave(place),
+            let place = *lane.front()?;
+            let bundle = &mut self.bundles[place];
+            let item = bundle.items.pop_front();
+            if bundle.items.is_empty() {
+                lane.pop_front();
+                bundle.in_lane = false;
             }
+            if let Some((item, expires)) = item {
+                self.ready -= 1;
+                self.waiting -= 1;
+                return Some((item, expires <= self.mono()));
+            }
+            self.settle_if_over(place);
         }
     }
 
     /// Whether the engine has not heard of something that was put in.
     pub(crate) fn has_unheard(&self) -> bool {
-        self.unheard > 0
+        self.gathering != [None; LANES] || self.operations.len() >= FRAME
     }
 
-    /// Whether as much waits to be told as goes at once.
-    pub(crate) fn has_frame(&self) -> bool {
-        self.operations.len() >= FRAME
-    }
-
-    /// What was taken has ended. Returns whether that is news.
-    pub(crate) fn end(&mut self, number: u64) -> bool {
-        let Some(place) = self.place_of(number) else { return false };
-        let row = &mut self.places[place];
-        if !matches!(row.state, State::Taken) {
-            return false;
+    /// What was taken and is of this bundle has ended.
+    pub(crate) fn end(&mut self, number: u64) {
+        if let Some(place) = self.place_of(number) {
+            self.bundles[place].open -= 1;
+            self.open -= 1;
+            self.settle_if_over(place);
         }
-        let token = row.token.take();
-        self.open -= 1;
-        self.leave(place);
-        self.settle(token);
-        true
     }
 
-    /// Gives up all that nobody has taken.
+    /// Gives up all that nobody has taken, in the order in which it came.
     pub(crate) fn clear(&mut self) -> Vec<T> {
+        let mut bundles: Vec<_> = self.bundles.iter_mut().collect();
+        bundles.sort_by_key(|bundle| bundle.number >> 32);
         let mut given = Vec::new();
-        for row in &mut self.places {
-            match mem::replace(&mut row.state, State::Over) {
-                State::Sent(item) | State::Ready(item) => given.push((row.number, item)),
-                state => row.state = state,
-            }
+        for bundle in bundles {
+            bundle.open -= bundle.items.len();
+            given.extend(bundle.items.drain(..).map(|(item, _)| item));
         }
         self.open -= given.len();
         self.waiting = 0;
         self.ready = 0;
-        given.sort_by_key(|(number, _)| *number >> 32);
-        given.into_iter().map(|(_, item)| item).collect()
+        given
     }
 
     fn perform(&mut self) -> Vec<T> {
@@ -278,8 +274,9 @@ impl<T> Line<T> {
                     called_off.insert(token);
                 }
                 SessionItem::Reply(reply) if reply.result.is_err() => {
-                    let place = self.place_of(number_of(reply.request));
-                    given.extend(place.and_then(|place| self.give_up(place)));
+                    if let Some(place) = self.place_of(number_of(reply.request)) {
+                        self.give_up(place, &mut given);
+                    }
                 }
                 _ => {}
             }
@@ -287,9 +284,9 @@ impl<T> Line<T> {
         self.out.effects = effects;
         self.out.clear();
         if !called_off.is_empty() {
-            for place in 0..self.places.len() {
-                if self.places[place].token.is_some_and(|token| called_off.contains(&token)) {
-                    given.extend(self.give_up(place));
+            for place in 0..self.bundles.len() {
+                if self.bundles[place].token.is_some_and(|token| called_off.contains(&token)) {
+                    self.give_up(place, &mut given);
                 }
             }
         }
@@ -297,65 +294,100 @@ impl<T> Line<T> {
     }
 
     fn delivered(&mut self, number: u64, token: Token) {
-        let place = self.place_of(number);
-        let Some(place) = place else { return self.settle(Some(token)) };
-        let row = &mut self.places[place];
-        match mem::replace(&mut row.state, State::Over) {
-            State::Sent(item) => {
-                row.state = State::Ready(item);
-                row.token = Some(token);
-                self.lanes[row.priority as usize].push_back(place);
-                self.ready += 1;
-            }
-            State::Over => {
-                self.leave(place);
-                self.settle(Some(token));
-            }
-            state => row.state = state,
+        let Some(place) = self.place_of(number) else { return };
+        let bundle = &mut self.bundles[place];
+        bundle.token = Some(token);
+        bundle.delivered = true;
+        if !bundle.items.is_empty() {
+            self.ready += bundle.items.len();
+            bundle.in_lane = true;
+            self.lanes[bundle.priority as usize].push_back(place);
         }
+        self.settle_if_over(place);
     }
 
-    /// The engine has given it up; who has taken it goes on.
-    fn give_up(&mut self, place: usize) -> Option<T> {
-        let row = &mut self.places[place];
-        match mem::replace(&mut row.state, State::Over) {
-            State::Ready(item) => {
-                self.ready -= 1;
-                self.waiting -= 1;
-                self.open -= 1;
-                Some(item)
-            }
-            State::Sent(item) => {
-                self.waiting -= 1;
-                self.open -= 1;
-                self.leave(place);
-                Some(item)
-            }
-            state => {
-                row.state = state;
-                None
-            }
+    /// The engine has given a bundle up; who has taken something of it goes on.
+    fn give_up(&mut self, place: usize, given: &mut Vec<T>) {
+        let bundle = &mut self.bundles[place];
+        let number = bundle.items.len();
+        given.extend(bundle.items.drain(..).map(|(item, _)| item));
+        bundle.open -= number;
+        bundle.token = None;
+        if bundle.delivered {
+            self.ready -= number;
         }
+        bundle.delivered = true;
+        self.waiting -= number;
+        self.open -= number;
+        self.settle_if_over(place);
     }
 
-    fn settle(&mut self, token: Option<Token>) {
-        if let Some(token) = token {
+    /// A new bundle, of which the engine has not heard.
+    fn bundle(&mut self, priority: Priority) -> usize {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.bundles.push(Bundle {
+                number: 0,
+                priority,
+                items: VecDeque::new(),
+                open: 0,
+                token: None,
+                delivered: false,
+                in_lane: false,
+            });
+            self.bundles.len() - 1
+        });
+        self.next_round = self.next_round.wrapping_add(1);
+        let bundle = &mut self.bundles[place];
+        bundle.number = (self.next_round << 32 | place as u64) & NUMBERS;
+        bundle.priority = priority;
+        place
+    }
+
+    /// Has the engine hear of a bundle.
+    fn publish(&mut self, place: usize, delay: Option<Duration>) {
+        let now = self.mono();
+        let bundle = &self.bundles[place];
+        let Some(id) = id_of(bundle.number) else { return };
+        let last = bundle.items.iter().map(|(_, expires)| expires.0).max().unwrap_or_default();
+        let ttl = Duration::from_nanos(last.saturating_sub(now.0)).clamp(SHORTEST, LONGEST);
+        // What is delayed may expire before anybody holds it, of which only a reply tells.
+        let kind = if delay.is_some() { Kind::Request } else { Kind::Event };
+        let mut envelope = Envelope::new(id, kind, self.to.clone(), Payload::default());
+        envelope.priority = bundle.priority;
+        envelope.ttl = Some(ttl);
+        let mut publish = Publish::new(envelope);
+        publish.options.durability = Some(Durability::Ephemeral);
+        publish.options.reply = delay.is_some();
+        publish.options.delay = delay.map(|delay| delay.min(LONGEST));
+        self.operations.push(Operation::Publish(Arc::new(publish)));
+    }
+
+    /// If a bundle was delivered and all of it has ended, so has its envelope.
+    fn settle_if_over(&mut self, place: usize) {
+        let bundle = &mut self.bundles[place];
+        if bundle.open > 0 || !bundle.delivered || bundle.in_lane {
+            return;
+        }
+        if let Some(token) = bundle.token.take() {
             let outcome = Outcome::Complete { reply: None };
             self.operations.push(Operation::Settle(Settle { token, outcome }));
         }
+        self.leave(place);
     }
 
+    /// The place is free, if nothing is of its bundle.
     fn leave(&mut self, place: usize) {
-        let row = &mut self.places[place];
-        row.state = State::Free;
-        row.token = None;
-        row.number = 0;
-        self.free.push(place);
+        let bundle = &mut self.bundles[place];
+        if bundle.open == 0 {
+            bundle.number = 0;
+            bundle.delivered = false;
+            self.free.push(place);
+        }
     }
 
     fn place_of(&self, number: u64) -> Option<usize> {
         let place = usize::try_from(number & PLACES).ok()?;
-        (self.places.get(place)?.number == number).then_some(place)
+        (self.bundles.get(place)?.number == number).then_some(place)
     }
 
     pub(crate) fn mono(&self) -> Mono {

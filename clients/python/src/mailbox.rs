@@ -51,7 +51,7 @@ impl Mailbox {
 impl Inner {
     /// The next one that is not too late; those that are come out besides, as ended.
     fn take(&mut self, lost: &mut Vec<Py<Letter>>) -> Option<Py<Letter>> {
-        if self.line.has_unheard() || self.line.has_frame() {
+        if self.line.has_unheard() {
             lost.extend(self.line.tell());
         }
         while let Some((letter, late)) = self.line.take() {
@@ -114,11 +114,6 @@ impl Mailbox {
         if !inner.warned && inner.line.waiting >= inner.threshold {
             inner.warned = true;
             told |= Self::WARN;
-        }
-        if inner.line.has_frame() {
-            let lost = inner.line.tell();
-            drop(inner);
-            self.tell_lost(py, lost)?;
         }
         Ok(told)
     }

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from asyncio import get_running_loop
 from collections import deque
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -25,6 +26,7 @@ from .said import answer_of, topic_of
 from .stats import Counters, batches, worker_pool
 
 log = logging.getLogger("trunkline.compat")
+now = datetime.now
 
 _LETTERS = 10_000
 """Most dead letters that are kept; the oldest go first."""
@@ -32,6 +34,7 @@ _MARGIN = 0.002
 """How many seconds of its time to live have to remain after the delay of what is tried again."""
 _AT_ONCE = 1e-9
 """The delay of what is tried again without one, in seconds."""
+_RESPONSE = MessageType.RESPONSE
 _STOPPED = "the broker was stopped"
 _FULL = "queue_full"
 
@@ -70,6 +73,7 @@ class AgentMessageBroker(Directory):
         self._counters = Counters()
         self._state: Literal["new", "running", "stopping", "stopped"] = "new"
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._most = settings.max_queue_size
         self._mailbox = self._empty()
         self._room = Room(self._mailbox, settings.max_queue_size)
         self._looks = False
@@ -95,6 +99,7 @@ class AgentMessageBroker(Directory):
         self._pool = Pool(self.config, self._mailbox, self._agents, self._counters, self)
         self._state = "running"
         self._since, self._start_time = time.monotonic(), datetime.now()
+        self._pool.watched = bool(self._room.waits)
         self._pool.turn()
 
     async def stop(self, timeout: float = 30.0) -> None:
@@ -141,9 +146,7 @@ class AgentMessageBroker(Directory):
             self._alarm = None
         self._loop = None
         # A handler that does not end although it was cancelled is not waited for.
-        letters = [*pool.handling, *mailbox.clear()]
-        pool.handling.clear()
-        for letter in letters:
+        for letter in [*pool.abandoned(), *mailbox.clear()]:
             self._dead(letter.message, letter.asked, _STOPPED)
         for asked in self._requests.all():
             asked.tell(Answer(None, _STOPPED))
@@ -162,7 +165,8 @@ class AgentMessageBroker(Directory):
             InvalidError: It is no `AgentMessage`.
             LoopError: The broker is at work on another event loop.
         """
-        return await self._send(message, None)
+        accepted = self._post(message, None)
+        return await self._wait_and_post(message, None) if accepted is None else accepted
 
     async def send_request(
         self, message: AgentMessage, timeout: float | None = 30.0
@@ -218,7 +222,10 @@ class AgentMessageBroker(Directory):
             self._requests.end(message)
 
     async def _answer(self, message: AgentMessage, asked: Asked, timeout: float | None) -> Answer:
-        if not await self._send(message, asked):
+        accepted = self._post(message, asked)
+        if accepted is None:
+            accepted = await self._wait_and_post(message, asked)
+        if not accepted:
             return Answer(None, "it was not accepted")
         answer = await asked.within(timeout)
         if answer.timed_out:
@@ -324,69 +331,74 @@ class AgentMessageBroker(Directory):
 
     def _place(self) -> Place | None:
         """The place of the handler of this broker that runs here."""
-        letter = at_work.get()
-        if letter is None or self._pool is None:
+        here = at_work.get()
+        if here is None:
             return None
-        runner = self._pool.handling.get(letter)
-        return None if runner is None else runner.lends()
+        letter, runner = here
+        return runner.lends() if runner.letter is letter and runner.is_of(self._pool) else None
 
-    def _to(self, message: AgentMessage) -> list[str]:
+    def _to(self, message: AgentMessage) -> list[AgentIdentity]:
         if message.recipients:
-            return [recipient.agent_id for recipient in message.recipients]
+            return message.recipients
         if message.is_event() and (topic := topic_of(message.payload)) is not None:
-            return sorted(self.get_subscribers(topic))
-        return list(self._agents)
+            return [self._agents[one][0] for one in sorted(self.get_subscribers(topic))]
+        return [identity for identity, _ in self._agents.values()]
 
-    async def _send(self, message: AgentMessage, asked: Asked | None) -> bool:
+    def _post(
+        self, message: AgentMessage, asked: Asked | None, *, has_room: bool = False
+    ) -> bool | None:
+        """Sends a message and tells whether it was accepted; `None` if there is no room."""
         if not isinstance(message, AgentMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"a message is an AgentMessage, not a {type(message).__name__}")
-        waits: Asked | None = None
-        about = message.metadata
-        if message.message_type is MessageType.RESPONSE:
+        about, waits = message.metadata, None
+        if message.message_type is _RESPONSE:
             waits = self._requests.of(about.correlation_id)
         if self._state != "running" and not self._may_speak(waits):
             return self._refuse(message, _STOPPED)
-        self._here()
-        remaining = about.remaining()
+        if self._loop is not get_running_loop():
+            self._here()
+        stamp = about.timestamp
+        remaining = about.ttl_seconds - (now(stamp.tzinfo) - stamp).total_seconds()
         if waits is not None and remaining > 0:
             self._counters.messages_sent += 1
             self._counters.messages_delivered += 1
             waits.tell(Answer(message))
             return True
-        recipients = message.recipients
-        to = [recipients[0].agent_id] if len(recipients) == 1 else self._to(message)
-        number = len(to)
-        if self._mailbox.waiting + number > self.config.max_queue_size:
-            if not await self._has_room(number):
-                return self._refuse(message, _FULL)
-            if self._state != "running" and not self._may_speak(waits):
-                return self._refuse(message, _STOPPED)
+        mailbox, recipients = self._mailbox, message.recipients
+        to = recipients if len(recipients) == 1 else self._to(message)
+        if mailbox.waiting + len(to) > self._most and not has_room:
+            return None
         self._counters.messages_sent += 1
         if asked is not None:
-            asked.open = number
-            if number == 0:
+            asked.open = len(to)
+            if not to:
                 asked.tell(Answer(None, "nobody is registered"))
-        urgency = about.priority.value
-        for one in to:
-            if remaining > 0:
-                told = self._mailbox.offer(message, one, asked, urgency, remaining, 0.0)
-                if told:
-                    self._noted(told)
-                pool = self._pool
-                if pool is not None and pool.idle:
-                    pool.came()
-                elif not self._looks:
-                    self._looks = True
-                    asyncio.get_running_loop().call_soon(self._look)
-            else:
+        if remaining <= 0:
+            for _ in to:
                 self._dead(message, asked, "expired", expired=True)
+            return True
+        urgency, pool = about.priority.value, self._pool
+        for one in to:
+            told = mailbox.offer(message, one.agent_id, asked, urgency, remaining, 0.0)
+            if told:
+                self._noted(told)
+            if pool is not None and pool.idle:
+                pool.came()
+            elif not self._looks:
+                self._looks = True
+                get_running_loop().call_soon(self._look)
         return True
+
+    async def _wait_and_post(self, message: AgentMessage, asked: Asked | None) -> bool:
+        """The same for a message for which there was no room, which waits for it."""
+        if not await self._has_room(len(self._to(message))):
+            return self._refuse(message, _FULL)
+        return bool(self._post(message, asked, has_room=True))
 
     async def _has_room(self, number: int) -> bool:
         """Waits for room in the queue; a handler that does lends its place."""
-        pool = self._pool
-        if pool is not None:
-            pool.watched = True
+        if self._pool is not None:
+            self._pool.watched = True
         place = self._place()
         if place is None:
             return await self._room.wait_for(number)

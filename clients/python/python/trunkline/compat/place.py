@@ -9,21 +9,27 @@ if TYPE_CHECKING:
     from .._native import Letter
     from .pool import Pool, Worker
 
-at_work: ContextVar[Letter | None] = ContextVar("trunkline_compat_letter", default=None)
-"""What is handled here. A task that a handler begins has it as well, and may outlive it."""
+at_work: ContextVar[tuple[Letter, Runner] | None] = ContextVar("trunkline_compat", default=None)
+"""What is handled here, and by whom. A task that a handler begins may outlive that."""
 
 
 class Runner:
     """Who handles messages, one after the other."""
 
-    __slots__ = ("_pool", "place", "worker")
+    __slots__ = ("_pool", "letter", "place", "worker")
 
     def __init__(self, pool: Pool, worker: Worker) -> None:
         """Works for this worker."""
         self._pool = pool
         self.worker = worker
+        self.letter: Letter | None = None
+        """What it handles."""
         self.place: Place | None = None
         """The place of the handler, once it was asked for."""
+
+    def is_of(self, pool: Pool | None) -> bool:
+        """Whether it is one of this pool."""
+        return self._pool is pool
 
     def lends(self) -> Place:
         """The place of the handler that is at work."""

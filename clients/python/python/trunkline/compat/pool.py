@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections import deque
 from dataclasses import dataclass, field
+from inspect import isawaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trunkline.compat")
 
+_REQUEST = MessageType.REQUEST
 _COROUTINE: type[Any] = CoroutineType
 _IN_A_ROW = 64
 """How many messages a runner handles until the rest of the loop has its turn."""
@@ -119,8 +120,7 @@ class Pool:
         """How many messages were taken in batches."""
         self.watched = False
         """Whether somebody wants to know of each message that is begun or ends."""
-        self.handling: dict[Letter, Runner] = {}
-        """What is at work."""
+        self._runners: set[Runner] = set()
         self._shared: int = 0
         """How many messages are in the shares of workers."""
         self._linger: asyncio.TimerHandle | None = None
@@ -187,6 +187,15 @@ class Pool:
             task.cancel()
         await asyncio.wait({self._health, *self._tasks}, timeout=1.0)
 
+    def abandoned(self) -> list[Letter]:
+        """What is still at work, to be waited for no longer."""
+        letters: list[Letter] = []
+        for runner in self._runners:
+            if runner.letter is not None:
+                letters.append(runner.letter)
+                runner.letter = None
+        return letters
+
     def left(self, worker: Worker) -> None:
         """A place of a worker is free."""
         if self._passed_on(worker):
@@ -249,44 +258,81 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, worker: Worker) -> None:
-        """Handles messages in one place after the other."""
-        runner, in_a_row = Runner(self, worker), 0
-        take, ends, batching = self._mailbox.take, self._ends, self._batching
+        """Has a runner work for as long as the pool is there."""
+        runner = Runner(self, worker)
+        self._runners.add(runner)
+        try:
+            while True:
+                keeps = await self._work(runner, runner.worker)
+                parked: asyncio.Future[Worker] = self._loop.create_future()
+                self._parked.append(parked)
+                if keeps:
+                    self.left(runner.worker)
+                try:
+                    runner.worker = await parked
+                except asyncio.CancelledError:
+                    if parked.done() and not parked.cancelled():
+                        self.left(parked.result())
+                    raise
+        finally:
+            self._runners.discard(runner)
+
+    async def _work(self, runner: Runner, worker: Worker) -> bool:
+        """Handles messages in one place after the other, and tells whether it still has it."""
+        take, ends, agents, counters = self._mailbox.take, self._ends, self._agents, self._counters
+        worker.waking = False
+        letter: Letter | None = None
+        in_a_row = 0
         while True:
-            worker.waking = False
-            letter: Letter | None = None
-            keeps = True
-            while keeps:
-                if batching and not self._may_take(worker):
-                    break
-                letter = take(letter)
-                if self.watched:
-                    ends.changed()
-                if letter is None:
-                    break
-                keeps = await self._handle(runner, worker, letter)
-                in_a_row += 1
-                if in_a_row >= _IN_A_ROW:
-                    in_a_row = 0
-                    try:
-                        await asyncio.sleep(0)
-                    except asyncio.CancelledError:
-                        self._gone(worker if keeps else None, letter)
-                        raise
-            if letter is not None:
-                self._mailbox.end(letter)
-                if self.watched:
-                    ends.changed()
-            parked: asyncio.Future[Worker] = self._loop.create_future()
-            self._parked.append(parked)
-            if keeps:
-                self.left(worker)
+            if self._batching and not self._may_take(worker):
+                self._ended(letter)
+                return True
+            letter = take(letter)
+            if self.watched:
+                ends.changed()
+            if letter is None:
+                if worker.share:
+                    self._give_up_share(worker)
+                return True
+            message = letter.message
+            runner.letter = letter
+            at_work.set((letter, runner))
             try:
-                worker = runner.worker = await parked
-            except asyncio.CancelledError:
-                if parked.done() and not parked.cancelled():
-                    self.left(parked.result())
+                known = agents.get(letter.to)
+                if known is None:
+                    worker.errors += 1
+                    ends.unknown(letter)
+                else:
+                    result = known[1](message)
+                    if isinstance(result, _COROUTINE) or isawaitable(result):
+                        result = await result
+                    if result is None or message.message_type is not _REQUEST:
+                        counters.messages_delivered += 1
+                    else:
+                        answer = ends.answered(message, known[0], result)
+                        if answer is not None:
+                            await ends.send_message(answer)
+            except Exception as error:
+                self._raised(worker, letter, error)
+            except BaseException as error:
+                self._fell(runner, worker, letter, error)
                 raise
+            runner.letter = None
+            worker.messages += 1
+            if (runner.place is not None or worker.returning or not worker.running) and (
+                not runner.ended() or self._loses_place(worker)
+            ):
+                self._ended(letter)
+                return False
+            in_a_row += 1
+            if in_a_row >= _IN_A_ROW:
+                in_a_row = 0
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    self._ended(letter)
+                    self.left(worker)
+                    raise
 
     def _may_take(self, worker: Worker) -> bool:
         """Whether the worker has messages of its batch left, of which one is to be taken now."""
@@ -299,49 +345,17 @@ class Pool:
             self._wake(worker)
         return True
 
-    async def _handle(self, runner: Runner, worker: Worker, letter: Letter) -> bool:
-        """Handles a message, and tells whether the runner still has its place."""
-        message = letter.message
-        self.handling[letter] = runner
-        at_work.set(letter)
-        try:
-            known = self._agents.get(letter.to)
-            if known is None:
-                worker.errors += 1
-                self._ends.unknown(letter)
-            else:
-                result = known[1](message)
-                if isinstance(result, _COROUTINE) or inspect.isawaitable(result):
-                    result = await result
-                if result is None or message.message_type is not MessageType.REQUEST:
-                    self._counters.messages_delivered += 1
-                else:
-                    answer = self._ends.answered(message, known[0], result)
-                    if answer is not None:
-                        await self._ends.send_message(answer)
-        except Exception as error:
-            worker.errors += 1
-            log.warning("the handler of '%s' failed", letter.to, exc_info=error)
-            self._ends.failed(letter, error)
-        except BaseException as error:
-            self._fell(runner, worker, letter, error)
-            raise
-        finally:
-            self.handling.pop(letter, None)
-            worker.messages += 1
-        if runner.place is not None and not runner.ended():
-            return False
-        # A runner that has no place any longer waits for another one.
-        if worker.returning and self._passed_on(worker):
-            return False
-        if not worker.running:
-            self.left(worker)
-        return worker.running
+    def _raised(self, worker: Worker, letter: Letter, error: Exception) -> None:
+        worker.errors += 1
+        log.warning("the handler of '%s' failed", letter.to, exc_info=error)
+        self._ends.failed(letter, error)
 
     def _fell(self, runner: Runner, worker: Worker, letter: Letter, error: BaseException) -> None:
         """A handler ended in a way that takes its runner along, and maybe its worker."""
+        worker.messages += 1
         held = runner.ended()
-        if letter in self.handling:
+        if runner.letter is letter:
+            runner.letter = None
             self._ends.failed(letter, error)
         if not self._closed:
             worker.errors += 1
@@ -353,15 +367,24 @@ class Pool:
                 log.error("worker %d failed (%s) and takes no more work", worker.id, kind)
                 worker.running = worker.healthy = False
                 self._give_up_share(worker)
-        self._gone(worker if held else None, letter)
-
-    def _gone(self, worker: Worker | None, letter: Letter) -> None:
-        """A runner ends with what it handled last, and leaves its place, if it has one."""
-        self._mailbox.end(letter)
-        if self.watched:
-            self._ends.changed()
-        if worker is not None:
+        self._ended(letter)
+        if held:
             self.left(worker)
+
+    def _loses_place(self, worker: Worker) -> bool:
+        """Whether a place goes to somebody else or away when its handler has ended."""
+        if worker.returning and self._passed_on(worker):
+            return True
+        if not worker.running:
+            self.left(worker)
+        return not worker.running
+
+    def _ended(self, letter: Letter | None) -> None:
+        """This was handled, and nothing else is taken at the same time."""
+        if letter is not None:
+            self._mailbox.end(letter)
+            if self.watched:
+                self._ends.changed()
 
     def _give_up_share(self, worker: Worker) -> None:
         self._shared -= worker.share
