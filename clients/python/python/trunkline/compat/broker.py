@@ -148,8 +148,7 @@ class AgentMessageBroker(Directory):
         # A handler that does not end although it was cancelled is not waited for.
         for letter in [*pool.abandoned(), *mailbox.clear()]:
             self._dead(letter.message, letter.asked, _STOPPED)
-        for asked in self._requests.all():
-            asked.tell(Answer(None, _STOPPED))
+        self._requests.close(_STOPPED)
 
     async def send_message(self, message: AgentMessage) -> bool:
         """Sends a message to its recipients, to the subscribers of its topic, or to everybody.
@@ -187,7 +186,8 @@ class AgentMessageBroker(Directory):
                 `ValueError` as well.
             LoopError: The broker is at work on another event loop.
         """
-        return (await self.ask(message, timeout)).response
+        answer = await self._asked(message, timeout)
+        return answer if isinstance(answer, AgentMessage) else None
 
     async def publish_event(
         self,
@@ -209,28 +209,8 @@ class AgentMessageBroker(Directory):
 
     async def ask(self, message: AgentMessage, timeout: float | None = 30.0) -> Answer:
         """As `send_request`, and says why there is no answer."""
-        if timeout is not None and not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
-        asked = self._requests.begin(message)
-        try:
-            place = self._place()
-            if place is None:
-                return await self._answer(message, asked, timeout)
-            async with place:
-                return await self._answer(message, asked, timeout)
-        finally:
-            self._requests.end(message)
-
-    async def _answer(self, message: AgentMessage, asked: Asked, timeout: float | None) -> Answer:
-        accepted = self._post(message, asked)
-        if accepted is None:
-            accepted = await self._wait_and_post(message, asked)
-        if not accepted:
-            return Answer(None, "it was not accepted")
-        answer = await asked.within(timeout)
-        if answer.timed_out:
-            self._counters.requests_timeout += 1
-        return answer
+        answer = await self._asked(message, timeout)
+        return Answer(answer) if isinstance(answer, AgentMessage) else answer
 
     def get_stats(self) -> dict[str, Any]:
         """The figures of the broker."""
@@ -264,6 +244,33 @@ class AgentMessageBroker(Directory):
         """Forgets the dead letters."""
         self._letters.clear()
 
+    async def _asked(self, message: AgentMessage, timeout: float | None) -> AgentMessage | Answer:
+        if timeout is not None and not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
+        asked = self._requests.begin(message)
+        try:
+            if at_work.get() is not None and (place := self._place()) is not None:
+                async with place:
+                    return await self._answer(message, asked, timeout)
+            return await self._answer(message, asked, timeout)
+        finally:
+            self._requests.end(message)
+
+    async def _answer(
+        self, message: AgentMessage, asked: Asked, timeout: float | None
+    ) -> AgentMessage | Answer:
+        accepted = self._post(message, asked)
+        if accepted is None:
+            accepted = await self._wait_and_post(message, asked)
+        if not accepted:
+            return Answer(None, "it was not accepted")
+        if timeout is not None:
+            self._requests.limit(message, asked, timeout)
+        answer = await asked.answer
+        if isinstance(answer, Answer) and answer.timed_out:
+            self._counters.requests_timeout += 1
+        return answer
+
     # What follows is for the parts of the broker.
 
     def answered(
@@ -277,7 +284,7 @@ class AgentMessageBroker(Directory):
         waits = self._requests.of(answer.metadata.correlation_id)
         if waits is None:
             return answer if answer.recipients[0].agent_id in self._agents else None
-        waits.tell(Answer(answer))
+        waits.tell(answer)
         return None
 
     def failed(self, letter: _native.Letter, error: BaseException) -> None:
@@ -362,7 +369,7 @@ class AgentMessageBroker(Directory):
         if waits is not None and remaining > 0:
             self._counters.messages_sent += 1
             self._counters.messages_delivered += 1
-            waits.tell(Answer(message))
+            waits.tell(message)
             return True
         mailbox, recipients = self._mailbox, message.recipients
         to = recipients if len(recipients) == 1 else self._to(message)

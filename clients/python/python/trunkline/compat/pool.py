@@ -267,7 +267,7 @@ class Pool:
                 parked: asyncio.Future[Worker] = self._loop.create_future()
                 self._parked.append(parked)
                 if keeps:
-                    self.left(runner.worker)
+                    self._rest(runner.worker)
                 try:
                     runner.worker = await parked
                 except asyncio.CancelledError:
@@ -333,6 +333,14 @@ class Pool:
                     self._ended(letter)
                     self.left(worker)
                     raise
+
+    def _rest(self, worker: Worker) -> None:
+        """A runner that found nothing to take leaves its place."""
+        if self._batching or worker.returning or worker.active > 1:
+            self.left(worker)
+        else:
+            worker.active, worker.idle = 0, True
+            self.idle.append(worker)
 
     def _may_take(self, worker: Worker) -> bool:
         """Whether the worker has messages of its batch left, of which one is to be taken now."""

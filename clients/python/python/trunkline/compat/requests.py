@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from heapq import heapify, heappop, heappush
 
 from ..errors import InvalidError
 from .messages import AgentMessage
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+_SPARE = 1024
+"""How many times of requests that were answered are kept at least."""
 
 
 @dataclass(slots=True)
@@ -25,19 +26,20 @@ class Answer:
 class Asked:
     """Somebody who waits for an answer."""
 
-    __slots__ = ("_answer", "_loop", "open")
+    __slots__ = ("answer", "number", "open")
 
-    def __init__(self) -> None:
-        """Waits on the loop that runs."""
-        self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[Answer] = self._loop.create_future()
-        self.open = 0
+    def __init__(self, answer: asyncio.Future[AgentMessage | Answer]) -> None:
+        """Waits in this future, for a response or for why there is none."""
+        self.answer = answer
+        self.number = 0
+        """Which of the requests that wait for a limited time it is."""
+        self.open = 1
         """From how many it may still come."""
 
-    def tell(self, answer: Answer) -> None:
+    def tell(self, answer: AgentMessage | Answer) -> None:
         """This is it."""
-        if not self._answer.done():
-            self._answer.set_result(answer)
+        if not self.answer.done():
+            self.answer.set_result(answer)
 
     def failed(self, reason: str) -> None:
         """One of those that were asked will not answer."""
@@ -45,28 +47,22 @@ class Asked:
         if self.open == 0:
             self.tell(Answer(None, reason))
 
-    async def within(self, timeout: float | None) -> Answer:
-        """The answer, or that there is none within so many seconds."""
-        if timeout is None or self._answer.done():
-            return await self._answer
-        timer = self._loop.call_later(timeout, self._late, timeout)
-        try:
-            return await self._answer
-        finally:
-            timer.cancel()
-
-    def _late(self, timeout: float) -> None:
-        self.tell(Answer(None, f"no answer within {timeout:g} s", timed_out=True))
-
 
 class Requests:
-    """The requests that wait for an answer."""
+    """The requests that wait for an answer, and the times at which they wait no longer.
 
-    __slots__ = ("_waiting", "of")
+    One timer of the loop serves all of them: most are answered long before their time is over, and
+    a timer for each costs more than all else about waiting.
+    """
+
+    __slots__ = ("_count", "_timer", "_times", "_waiting", "of")
 
     def __init__(self) -> None:
         """There are none yet."""
         self._waiting: dict[str, Asked] = {}
+        self._times: list[tuple[float, int, str, float]] = []
+        self._count = itertools.count(1)
+        self._timer: asyncio.TimerHandle | None = None
         self.of = self._waiting.get
         """Who waits under a correlation id."""
 
@@ -84,13 +80,56 @@ class Requests:
         correlation = request.metadata.correlation_id
         if correlation in self._waiting:
             raise InvalidError(f"a request with the correlation id '{correlation}' waits already")
-        asked = self._waiting[correlation] = Asked()
+        asked = self._waiting[correlation] = Asked(asyncio.get_running_loop().create_future())
         return asked
+
+    def limit(self, request: AgentMessage, asked: Asked, timeout: float) -> None:
+        """Has it wait for so many seconds from now at most."""
+        loop = asyncio.get_running_loop()
+        times = self._times
+        if len(times) > _SPARE + 2 * len(self._waiting):
+            times[:] = [one for one in times if self._still(one[2], one[1]) is not None]
+            heapify(times)
+        at = loop.time() + timeout
+        number = asked.number = next(self._count)
+        heappush(times, (at, number, request.metadata.correlation_id, timeout))
+        if self._timer is None or at < self._timer.when():
+            self._wake(loop, at)
+
+    def _still(self, correlation: str, number: int) -> Asked | None:
+        """Who waits under the id, if it is the one of this number."""
+        asked = self._waiting.get(correlation)
+        return asked if asked is not None and asked.number == number else None
 
     def end(self, request: AgentMessage) -> None:
         """Nobody waits for its answer any longer."""
         del self._waiting[request.metadata.correlation_id]
 
-    def all(self) -> Iterable[Asked]:
-        """Everybody who waits."""
-        return list(self._waiting.values())
+    def close(self, reason: str) -> None:
+        """None of them will be answered any longer."""
+        for asked in self._waiting.values():
+            asked.tell(Answer(None, reason))
+        self._times.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(at, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tells those whose time is over, and comes again for the next."""
+        self._timer = None
+        now, times = loop.time(), self._times
+        while times:
+            at, number, correlation, timeout = times[0]
+            asked = self._still(correlation, number)
+            if asked is not None:
+                if at > now:
+                    break
+                asked.tell(Answer(None, f"no answer within {timeout:g} s", timed_out=True))
+            heappop(times)
+        if times:
+            self._wake(loop, times[0][0])
