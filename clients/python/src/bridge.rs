@@ -33,6 +33,8 @@ use trunkline_agent::WorkerFuture;
 /// What a call comes to, made into a Python object on the loop's thread.
 pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 
+type List<'py> = Bound<'py, PyList>;
+
 type Call = Pin<Box<dyn Future<Output = Finish> + Send>>;
 
 /// Most of what has become ready that is handed over before other callbacks of the loop have
@@ -213,11 +215,16 @@ impl Shared {
         worker.schedule();
     }
 
+    /// Whether this is the loop's thread, at work.
+    fn is_here(&self) -> bool {
+        std::ptr::eq(HERE.get(), self)
+    }
+
     /// Does something on the loop's thread, on behalf of Python, and then what that made ready for
     /// workers if `all` is said. Tells besides whether there is something for the loop, which is
     /// not woken for it.
     fn at_work<T>(&self, all: bool, what: impl FnOnce() -> T) -> (T, bool) {
-        if std::ptr::eq(HERE.get(), self) {
+        if self.is_here() {
             // Within a drain, which goes on when this is done.
             return (what(), false);
         }
@@ -249,6 +256,11 @@ impl Shared {
     /// Has the loop told of something that ended, and the workers who waited for it go on.
     pub(crate) fn told(&self, py: Python<'_>, what: impl FnOnce() + Send) -> PyResult<bool> {
         let runtime = runtime::get(py)?;
+        if self.is_here() {
+            // The drain within which this is goes on with them.
+            what();
+            return Ok(false);
+        }
         Ok(py.detach(|| {
             let _entered = runtime.enter();
             self.at_work(true, what).1
@@ -258,7 +270,7 @@ impl Shared {
     /// Begins the work on a delivery if this thread can do so at once, or leaves it to the loop.
     /// Tells whether the loop will ever look.
     pub(crate) fn begin(&self, job: Job) -> bool {
-        if !std::ptr::eq(HERE.get(), self) {
+        if !self.is_here() {
             return self.push(Item::Job(job));
         }
         Python::attach(|py| {
@@ -427,39 +439,33 @@ impl Bridge {
         self.shared.wake.descriptor()
     }
 
-    /// What calls have come to, deliveries to be handled, and those to be called off: three lists.
-    /// Deliveries that come to workers here are given to `begin` instead, if there is one.
+    /// What calls have come to, deliveries to be handled, and those to be called off: three lists;
+    /// and whether this is to be called again soon. Deliveries that come to workers here are given
+    /// to `begin` instead, if there is one. `woken` says that the descriptor could be read.
     fn drain<'py>(
         &self,
         py: Python<'py>,
         begin: Option<Py<PyAny>>,
-    ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>)> {
+        woken: bool,
+    ) -> PyResult<(List<'py>, List<'py>, List<'py>, bool)> {
         let runtime = runtime::get(py)?;
         let shared = &*self.shared;
-        let (done, jobs, off) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
-        let at_once = Beginning::with(begin);
-        let (Ready { finished, jobs: given, called_off }, due) = py.detach(|| {
+        if woken {
             shared.wake.clear();
-            let _entered = runtime.enter();
-            shared.at_work(false, || shared.gather())
-        });
-        drop(at_once);
-        if due {
+        }
+        let at_once = Beginning::with(begin);
+        // With the interpreter's lock, because the handlers that begin here take it each time. What
+        // other threads of Python wait for comes as they run.
+        let entered = runtime.enter();
+        let (ready, due) = shared.at_work(false, || shared.gather());
+        drop((entered, at_once));
+        let lists = listed(py, ready);
+        if due && lists.is_err() {
+            // Whoever is told of the error does not come back by itself.
             shared.wake.wake();
         }
-        for (number, finish) in finished {
-            match finish(py) {
-                Ok(value) => done.append((number, true, value))?,
-                Err(error) => done.append((number, false, error.into_value(py)))?,
-            }
-        }
-        for job in given {
-            jobs.append(job.described(py)?)?;
-        }
-        for one in called_off {
-            off.append(one)?;
-        }
-        Ok((done, jobs, off))
+        let (done, jobs, off) = lists?;
+        Ok((done, jobs, off, due))
     }
 
     /// Nobody waits for a call any longer.
@@ -472,4 +478,22 @@ impl Bridge {
         });
         Ok(())
     }
+}
+
+/// What there is for Python as it takes it.
+fn listed(py: Python<'_>, ready: Ready) -> PyResult<(List<'_>, List<'_>, List<'_>)> {
+    let (done, jobs, off) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
+    for (number, finish) in ready.finished {
+        match finish(py) {
+            Ok(value) => done.append((number, true, value))?,
+            Err(error) => done.append((number, false, error.into_value(py)))?,
+        }
+    }
+    for job in ready.jobs {
+        jobs.append(job.described(py)?)?;
+    }
+    for one in ready.called_off {
+        off.append(one)?;
+    }
+    Ok((done, jobs, off))
 }

@@ -68,6 +68,16 @@ impl Delivery {
     }
 
     #[getter]
+    fn data<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.task.payload().data)
+    }
+
+    #[getter]
+    fn content_type(&self) -> &str {
+        self.task.payload().content_type.as_str()
+    }
+
+    #[getter]
     fn id(&self) -> String {
         self.task.id().to_string()
     }

@@ -63,7 +63,7 @@ class Loop:
         self.agents: dict[int, Works] = {}
         self.native = _native.Bridge()
         try:
-            loop.add_reader(self.native.fileno(), self.drain)
+            loop.add_reader(self.native.fileno(), self.drain, True)
         except NotImplementedError:
             raise LoopError(
                 f"a {type(loop).__name__} watches no file descriptors; use asyncio's selector "
@@ -74,9 +74,11 @@ class Loop:
         for key in [key for key, loop in _loops.items() if loop is self]:
             del _loops[key]
 
-    def drain(self) -> None:
-        """Takes what the runtime has. Called on the loop."""
-        done, jobs, off = self.native.drain(self._begin if _AT_ONCE else None)
+    def drain(self, woken: bool = False) -> None:
+        """Takes what the runtime has. Called on the loop; `woken` if that was woken for it."""
+        done, jobs, off, due = self.native.drain(self._begin if _AT_ONCE else None, woken)
+        if due:
+            asyncio.get_running_loop().call_soon(self.drain)
         for number, good, value in done:
             future = self._waiting.pop(number, None)
             if future is not None and not future.done():

@@ -20,11 +20,12 @@ class Bridge:
     def __new__(cls) -> Bridge: ...
     def fileno(self) -> int: ...
     def drain(
-        self, begin: Callable[[int, int, int, Delivery | Batch], None] | None
+        self, begin: Callable[[int, int, int, Delivery | Batch], None] | None, woken: bool, /
     ) -> tuple[
         list[tuple[int, bool, Any]],
         list[tuple[int, int, int, Delivery | Batch]],
         list[tuple[int, int]],
+        bool,
     ]: ...
     def forget(self, call: int) -> None: ...
 
@@ -124,6 +125,8 @@ class Agent:
 @final
 class Delivery:
     payload: tuple[bytes, str]
+    data: bytes
+    content_type: str
     id: str
     kind: str
     headers: list[tuple[str, str]]

@@ -32,7 +32,7 @@ class Task(Sender):
     delivery may use its place, so that agents can ask each other in a circle.
     """
 
-    __slots__ = ("_data", "_delivery", "_loop", "_of", "_type")
+    __slots__ = ("_data", "_delivery", "_loop", "_of")
 
     def __init__(
         self, delivery: _native.Delivery, loop: asyncio.AbstractEventLoop, of: object
@@ -41,7 +41,7 @@ class Task(Sender):
         self._delivery = delivery
         self._loop = loop
         self._of = of
-        self._data, self._type = delivery.payload
+        self._data = delivery.data
 
     def _speaks(self) -> _native.Delivery:
         return self._delivery
@@ -63,7 +63,7 @@ class Task(Sender):
     @property
     def content_type(self) -> str:
         """The media type of what was said; empty when nothing is said of it."""
-        return self._type
+        return self._delivery.content_type
 
     @property
     def text(self) -> str:
@@ -163,7 +163,7 @@ class Task(Sender):
         """What was sent, without a way to the broker: it can go to another process."""
         return Message(
             self._data,
-            self._type,
+            self.content_type,
             self.id,
             self.headers,
             self.context,

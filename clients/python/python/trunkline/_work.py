@@ -20,9 +20,12 @@ from ._task import Task, at_work
 from .errors import PayloadError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 log = logging.getLogger("trunkline")
+
+_task: Any = asyncio.Task
+"""With whatever this version of Python can be told of a task."""
 
 
 @dataclass(slots=True)
@@ -56,13 +59,17 @@ class Work:
     """The deliveries of a running agent that are being handled."""
 
     __slots__ = (
+        "_beginning",
         "_bridge",
         "_context",
         "_eager",
         "_handlers",
         "_jobs",
         "_loop",
+        "_native",
+        "_plain",
         "_processes",
+        "_steps",
         "_threads",
         "id",
     )
@@ -73,43 +80,62 @@ class Work:
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
         self._bridge = current()
+        self._native = self._bridge.native
         # Every handler starts from what was set where the agent was started.
         self._context = copy_context()
         self._jobs: dict[int, asyncio.Task[None]] = {}
+        # What is in its first step, begun at once and not known by its task yet.
+        self._beginning: Coroutine[Any, Any, None] | None = None
         # Begun at once, a handler that awaits nothing costs no turn of the loop.
-        self._eager = sys.version_info >= (3, 12) and self._loop.get_task_factory() is None
+        plain = self._loop.get_task_factory() is None
+        self._eager = sys.version_info >= (3, 12) and plain
+        self._plain = sys.version_info >= (3, 11) and plain
+        self._steps = [self._step(handler) for handler in handlers]
         # Who waits for a process has a thread as well.
-        plain = sum(handler.concurrency for handler in handlers if handler.on != "loop")
-        self._threads = ThreadPoolExecutor(max(plain, 1), f"trunkline-{id}")
+        threads = sum(handler.concurrency for handler in handlers if handler.on != "loop")
+        self._threads = ThreadPoolExecutor(max(threads, 1), f"trunkline-{id}")
         self._processes = {
             place: Processes(handler.call, self._threads)
             for place, handler in enumerate(handlers)
             if handler.on == "processes"
         }
 
+    def _step(self, handler: Handler) -> Callable[[int, int, Any], Coroutine[Any, Any, None]]:
+        """What handles a delivery for a handler, or a batch."""
+        if handler.batch > 1:
+            return self._handle_batch
+        return self._handle if handler.on == "loop" else self._handle_elsewhere
+
     def begin(self, place: int, job: int, given: _native.Delivery | _native.Batch) -> None:
         """A delivery has come for the handler at `place`, or a batch."""
-        if isinstance(given, _native.Batch):
-            work = self._handle_batch(self._handlers[place], job, given)
-        else:
-            work = self._handle(place, job, given)
-        if sys.version_info >= (3, 12) and self._eager:
-            running = asyncio.Task(
-                work, loop=self._loop, context=self._context.copy(), eager_start=True
-            )
+        work = self._steps[place](place, job, given)
+        if self._eager:
+            self._beginning = work
+            try:
+                running = _task(
+                    work, loop=self._loop, context=self._context.copy(), eager_start=True
+                )
+            finally:
+                self._beginning = None
+        elif self._plain:
+            running = _task(work, loop=self._loop, context=self._context.copy())
         else:
             running = self._context.run(self._loop.create_task, work)
-        # One that began at once knows itself, and may be done with it already.
+        # One that began at once may be done with it already.
         if not running.done():
             self._jobs[job] = running
 
     def is_busy(self) -> bool:
         """Whether anything is being handled."""
-        return bool(self._jobs)
+        return self._beginning is not None or bool(self._jobs)
 
     def is_handler(self, running: asyncio.Task[Any] | None) -> bool:
         """Whether a handler runs as this task of the event loop."""
-        return running is not None and running in self._jobs.values()
+        if running is None:
+            return False
+        return running in self._jobs.values() or (
+            self._beginning is not None and running.get_coro() is self._beginning
+        )
 
     def call_off(self, job: int) -> None:
         """A delivery is no longer to be handled."""
@@ -129,55 +155,66 @@ class Work:
 
     async def _handle(self, place: int, job: int, delivery: _native.Delivery) -> None:
         handler = self._handlers[place]
-        if self._eager:
-            self._jobs[job] = _this()
         if handler.timeout is not None:
             delivery.begin()
-        native, told = self._bridge.native, self._bridge.told
+        task = Task(delivery, self._loop, self)
+        at_work.set(task)
+        traceparent = delivery.traceparent
+        if traceparent is not None:
+            _tracing.enter(traceparent)
+        try:
+            result = await handler.call(task)
+            if result is None:
+                if handler.answers:
+                    raise _nothing(handler)
+                due = delivery.complete(self._native, None, "")
+            else:
+                due = delivery.complete(self._native, *to_payload(result))
+            if due:
+                self._bridge.told(due)
+        except BaseException as error:
+            self._raised(handler, task, error)
+        finally:
+            self._jobs.pop(job, None)
+
+    async def _handle_elsewhere(self, place: int, job: int, delivery: _native.Delivery) -> None:
+        handler = self._handlers[place]
+        if handler.timeout is not None:
+            delivery.begin()
         task = Task(delivery, self._loop, self)
         at_work.set(task)
         _tracing.enter(delivery.traceparent)
         try:
-            if handler.on == "loop":
-                result = await handler.call(task)
-            elif handler.on == "threads":
+            if handler.on == "threads":
                 context, call = copy_context(), partial(handler.call, task)
                 result = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
+                said: Said = "complete", None if result is None else to_payload(result)
             else:
                 said = await self._processes[place].run(task.message())
-                if handler.answers and said == ("complete", None):
-                    raise _nothing(handler)
-                self._tell(handler, task, said, None)
-                return
-            if result is None:
-                if handler.answers:
-                    raise _nothing(handler)
-                told(delivery.complete(native, None, ""))
-            else:
-                told(delivery.complete(native, *to_payload(result)))
-        except asyncio.CancelledError:
-            # Called off, the delivery has ended already, and this says nothing.
-            told(delivery.give_up(native, "retry", "the handler was cancelled", None))
-            raise
-        except Exception as error:
-            self._tell(handler, task, said_of(error), error)
+            if handler.answers and said == ("complete", None):
+                raise _nothing(handler)
+            self._tell(handler, task, said, None)
         except BaseException as error:
-            told(delivery.give_up(native, "retry", reason_of(error), None))
-            raise
+            self._raised(handler, task, error)
         finally:
             self._jobs.pop(job, None)
 
-    async def _handle_batch(
-        self,
-        handler: Handler,
-        job: int,
-        batch: _native.Batch,
-    ) -> None:
-        if self._eager:
-            self._jobs[job] = _this()
+    def _raised(self, handler: Handler, task: Task, error: BaseException) -> None:
+        """Ends a delivery by what its handler raised; raises what is not for us to catch."""
+        if isinstance(error, Exception):
+            self._tell(handler, task, said_of(error), error)
+            return
+        # Called off, the delivery has ended already, and this says nothing.
+        called_off = isinstance(error, asyncio.CancelledError)
+        reason = "the handler was cancelled" if called_off else reason_of(error)
+        self._bridge.told(task._delivery.give_up(self._native, "retry", reason, None))
+        raise error
+
+    async def _handle_batch(self, place: int, job: int, batch: _native.Batch) -> None:
+        handler = self._handlers[place]
         if handler.timeout is not None:
             batch.begin()
-        native, told = self._bridge.native, self._bridge.told
+        native, told = self._native, self._bridge.told
         deliveries = batch.deliveries
         tasks = [Task(delivery, self._loop, self) for delivery in deliveries]
         first = deliveries[0].traceparent
@@ -223,7 +260,7 @@ class Work:
 
     def _tell(self, handler: Handler, task: Task, said: Said, error: Exception | None) -> None:
         """Tells the runtime how a delivery ends."""
-        delivery, native, told = task._delivery, self._bridge.native, self._bridge.told
+        delivery, native, told = task._delivery, self._native, self._bridge.told
         if said[0] == "complete":
             told(delivery.complete(native, *(said[1] or (None, ""))))
         elif said[0] == "pause":
@@ -240,13 +277,6 @@ class Work:
                     task.id,
                     exc_info=error,
                 )
-
-
-def _this() -> asyncio.Task[Any]:
-    """The task of the event loop that runs here."""
-    this = asyncio.current_task()
-    assert this is not None
-    return this
 
 
 def _nothing(handler: Handler) -> PayloadError:
