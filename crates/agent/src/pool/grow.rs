@@ -32,7 +32,8 @@ impl Pool {
             let awaiting = self.awaiting.load(Ordering::Relaxed);
             queue.alive - queue.idle <= awaiting || sure || self.is_stuck()
         } else {
-            let more = active < self.wanted(queue);
+            // Those that always stay are wanted without a look at what each is doing.
+            let more = active < self.options.least.max(1) || active < self.wanted(queue);
             if !more {
                 // Should a handler take longer than was to be expected, others take over.
                 self.ask_for_review(core);
