@@ -6,7 +6,7 @@ use crate::handler::PythonHandler;
 use crate::host::{self, Host};
 use crate::settings::{seconds, unknown};
 use crate::speaker::{self, Speaker};
-use crate::{errors, figures, runtime};
+use crate::{errors, figures, runtime, spoken};
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -113,9 +113,12 @@ impl Agent {
         // has a worker that costs next to nothing.
         let workers = workers.clamp(1, MOST_WORKERS);
         let mut builder = builder.workers(workers..=workers);
-        // Whole batches are worth a thread of their own, which works while Python does.
-        if !host.is_remote() && !batches {
-            let (shared, runtime) = (Arc::downgrade(&bridge.shared), runtime::get(py)?.handle());
+        // Whole batches in process are worth a thread of their own, which works while Python does.
+        let runtime = runtime::get(py)?.handle();
+        if host.is_remote() {
+            builder = builder.executor(|worker| spoken::drive(worker, runtime));
+        } else if !batches {
+            let shared = Arc::downgrade(&bridge.shared);
             builder = builder.executor(move |worker| {
                 // A loop that is gone has nobody to run it, and nothing to handle.
                 if let Some(shared) = shared.upgrade() {

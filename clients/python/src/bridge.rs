@@ -12,7 +12,7 @@ use crate::delivery::Delivery;
 use crate::fork::Guarded;
 use crate::handler::Given;
 use crate::wake::Wake;
-use crate::{errors, runtime};
+use crate::{errors, runtime, spoken};
 use async_task::Runnable;
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     workers: Mutex<Vec<Runnable>>,
     /// Whether the loop's thread looks at the queue by itself before it rests.
     busy: AtomicBool,
+    /// Whether what is said next is taken for something that comes alone.
+    quiet: AtomicBool,
 }
 
 #[derive(Default)]
@@ -263,14 +265,15 @@ impl Shared {
         }
         Ok(py.detach(|| {
             let _entered = runtime.enter();
-            self.at_work(true, what).1
+            self.at_work(true, || self.said(what)).1
         }))
     }
 
     /// Begins the work on a delivery if this thread can do so at once, or leaves it to the loop.
     /// Tells whether the loop will ever look.
     pub(crate) fn begin(&self, job: Job) -> bool {
-        if !self.is_here() {
+        // Only a drain begins handlers, and has the interpreter's lock: nobody waits for that here.
+        if !self.is_here() || BEGIN.with_borrow(Option::is_none) {
             return self.push(Item::Job(job));
         }
         Python::attach(|py| {
@@ -305,6 +308,19 @@ impl Shared {
         due
     }
 
+    /// Says something on behalf of Python. What comes alone is written by this thread: what is the
+    /// first since the loop took at most one thing from the runtime.
+    fn said<T>(&self, what: impl FnOnce() -> T) -> T {
+        if !self.quiet.load(Ordering::Relaxed) {
+            return what();
+        }
+        let (done, drove) = spoken::here(what);
+        if drove {
+            self.quiet.store(false, Ordering::Relaxed);
+        }
+        done
+    }
+
     /// Takes what is ready, and what becomes ready by that.
     fn gather(self: &Arc<Self>) -> Ready {
         let mut ready = Ready::default();
@@ -312,6 +328,7 @@ impl Shared {
         for _ in 0..ROUNDS {
             self.take(&mut items);
             taken += items.len();
+            self.quiet.store(taken <= 1, Ordering::Relaxed);
             for item in items.drain(..) {
                 match item {
                     Item::Poll(number) => {
@@ -397,7 +414,7 @@ impl Bridge {
             // What one call makes ready for others of this loop wakes it once, afterwards. That may
             // be this very call, which is found then.
             shared.at_work(false, || {
-                let polled = poll_caught(&mut call, &waker);
+                let polled = shared.said(|| poll_caught(&mut call, &waker));
                 if polled.is_none() {
                     shared.calls.lock().insert(number, (call, waker));
                 }
@@ -430,6 +447,7 @@ impl Bridge {
             next: AtomicU64::new(2),
             workers: Mutex::default(),
             busy: AtomicBool::new(false),
+            quiet: AtomicBool::new(true),
         };
         Ok(Self { shared: Guarded::new(Arc::new(shared)) })
     }

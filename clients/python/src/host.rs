@@ -5,7 +5,7 @@ use crate::fork::Guarded;
 use crate::settings::{parsed, seconds};
 use crate::speaker::{self, Speaker};
 use crate::streams::{Events, News, Updates};
-use crate::{asking, errors, operating, options, payload, runtime, tuning};
+use crate::{asking, errors, operating, options, payload, runtime, spoken, tuning};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -93,7 +93,7 @@ impl Host {
         tenant: Option<&str>,
         transport: &str,
     ) -> PyResult<Self> {
-        runtime::get(py)?;
+        let runtime = runtime::get(py)?.handle();
         let mut config = ClientConfig::new(url);
         config.principal = principal;
         if let Some(tenant) = tenant {
@@ -101,7 +101,8 @@ impl Host {
         }
         config.transport = parsed(py, transport)?;
         let client = Client::new(&config).map_err(|refusal| errors::refused(py, &refusal))?;
-        let connector: Arc<dyn Connector> = Arc::new(client);
+        let connector: Arc<dyn Connector> =
+            Arc::new(client.executor(|session| spoken::drive(session, runtime)));
         Ok(Self {
             connector: Guarded::new(connector),
             broker: Guarded::new(None),

@@ -25,6 +25,7 @@ mod payload;
 mod runtime;
 mod settings;
 mod speaker;
+mod spoken;
 mod streams;
 mod tuning;
 mod values;

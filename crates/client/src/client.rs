@@ -9,11 +9,18 @@ use trunkline_proto::v1;
 use trunkline_types::session::{BoxFuture, Companion, Connected, Connector, Hello, Sink};
 use trunkline_types::{A2aAgent, A2aAgentSettings, AgentId, Answer, Query, Refusal};
 
+/// A session, for an executor of its own; see [`Client::executor`].
+pub type SessionFuture = BoxFuture<'static, ()>;
+
+/// Takes a session and sees to it that it is polled.
+pub(crate) type Executor = Arc<dyn Fn(SessionFuture) + Send + Sync>;
+
 /// A way to a broker elsewhere. Cheap to clone; clones share the connection for queries, while
 /// every session has one of its own.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    executor: Executor,
 }
 
 struct Inner {
@@ -35,7 +42,15 @@ impl Client {
         let dialer = Dialer::new(config)?;
         let policy = Policy::new(config);
         let (calls, companion) = (OnceLock::new(), Companion::default());
-        Ok(Self { inner: Arc::new(Inner { dialer, policy, calls, companion }) })
+        let executor: Executor = Arc::new(|session| drop(tokio::spawn(session)));
+        Ok(Self { inner: Arc::new(Inner { dialer, policy, calls, companion }), executor })
+    }
+
+    /// The same, with its sessions driven by `executor` rather than as tasks of the tokio runtime in
+    /// which they are opened. It is called within that runtime, in which they must be polled.
+    #[must_use]
+    pub fn executor(self, executor: impl Fn(SessionFuture) + Send + Sync + 'static) -> Self {
+        Self { executor: Arc::new(executor), ..self }
     }
 
     /// Where the broker listens.
@@ -89,7 +104,8 @@ impl Connector for Client {
         let Inner { dialer, policy, .. } = &*self.inner;
         Box::pin(async move {
             let calls = self.calls().clone();
-            session::open(dialer.clone(), calls, policy.clone(), hello, sink).await
+            let executor = &self.executor;
+            session::open(dialer.clone(), calls, policy.clone(), executor, hello, sink).await
         })
     }
 

@@ -14,5 +14,5 @@ mod framed;
 mod query;
 mod session;
 
-pub use client::Client;
+pub use client::{Client, SessionFuture};
 pub use config::{ClientConfig, Transport};

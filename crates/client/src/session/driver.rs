@@ -1,5 +1,6 @@
 //! The task of a session: reads what the broker says, tells the sink, and reconnects.
 
+use crate::client::Executor;
 use crate::dialer::{Answers, Calls, Dialer};
 use crate::failure;
 use crate::session::connection::Remote;
@@ -23,7 +24,7 @@ use trunkline_types::{MessageId, Refusal, RefusalCode};
 /// How long the broker may take to end the stream after a goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Opens a session and starts its task.
+/// Opens a session and has `executor` drive it.
 ///
 /// # Errors
 /// A [`Refusal`]: the broker's, or that it is not there.
@@ -31,6 +32,7 @@ pub(crate) async fn open(
     dialer: Dialer,
     calls: Calls,
     policy: Policy,
+    executor: &Executor,
     hello: Hello,
     sink: Arc<dyn Sink>,
 ) -> Result<Connected, Refusal> {
@@ -40,7 +42,7 @@ pub(crate) async fn open(
     let (stream, welcome) = driver.first().await?;
     driver.shared.change(|state| state.open(&welcome));
     let connection = Arc::new(Remote::new(driver.shared.clone()));
-    tokio::spawn(async move { driver.run(stream).await });
+    executor(Box::pin(driver.run(stream)));
     Ok(Connected { connection, welcome })
 }
 
