@@ -16,7 +16,8 @@ use std::time::Duration;
 use trunkline_content::Compression;
 use trunkline_types::session::{Connector, Subscription};
 use trunkline_types::{
-    AgentCard, AgentId, NameError, Refusal, RefusalCode, SkillName, TopicPattern,
+    AgentCard, AgentId, JsonSchema, NameError, Refusal, RefusalCode, SkillName, SkillSchemas,
+    TopicPattern,
 };
 
 /// Describes an agent: its card, its handlers, its workers.
@@ -112,6 +113,25 @@ impl AgentBuilder {
                 self.handlers.add_skill(skill.clone(), Arc::new(handler));
                 self.card(|card| card.skills.push(skill))
             }
+            Err(error) => {
+                self.mistake.get_or_insert(error);
+                self
+            }
+        }
+    }
+
+    /// Publishes in the directory what the work of one of its skills has to fit and what its answers
+    /// fit, for whoever wants to send it work. Neither is looked at by the broker or the runtime:
+    /// what comes is for the handler to check. Up to `limits.schema_bytes` each,
+    /// `limits.card_schema_bytes` together.
+    pub fn schemas(
+        mut self,
+        skill: &str,
+        input: Option<JsonSchema>,
+        output: Option<JsonSchema>,
+    ) -> Self {
+        match SkillName::new(skill) {
+            Ok(skill) => self.card(|card| card.schemas.push(SkillSchemas { skill, input, output })),
             Err(error) => {
                 self.mistake.get_or_insert(error);
                 self

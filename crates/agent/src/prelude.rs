@@ -5,6 +5,6 @@ pub use crate::{
     Reply, RequestError, Session, Task,
 };
 pub use trunkline_types::{
-    AgentId, Destination, Durability, Kind, MessageId, Name, Payload, Priority, SkillName, Topic,
-    TopicPattern,
+    AgentId, Destination, Durability, JsonSchema, Kind, MessageId, Name, Payload, Priority,
+    SkillName, Topic, TopicPattern,
 };

@@ -2,7 +2,7 @@
 
 use trunkline_agent::prelude::*;
 use trunkline_broker::{Broker, BrokerConfig};
-use trunkline_types::{AgentFilter, Presence};
+use trunkline_types::{AgentFilter, Presence, SkillSchemas};
 
 async fn nothing(_: Task) -> HandlerResult<()> {
     Ok(())
@@ -21,6 +21,7 @@ async fn each_part_of_a_card_is_in_the_directory() {
         .region("eu")
         .version("7")
         .skill("bill", nothing)
+        .schemas("bill", Some(r#"{"type":"object"}"#.parse().unwrap()), None)
         .start()
         .await
         .unwrap();
@@ -35,6 +36,9 @@ async fn each_part_of_a_card_is_in_the_directory() {
     assert_eq!(card.labels, [("tier".into(), "gold".into())]);
     assert_eq!((&*card.region, &*card.version), ("eu", "7"));
     assert_eq!(card.skills, ["bill".parse().unwrap()]);
+    let input = Some(r#"{"type":"object"}"#.parse().unwrap());
+    let bill = SkillSchemas { skill: "bill".parse().unwrap(), input, output: None };
+    assert_eq!(card.schemas, [bill]);
     agent.stop().await;
 }
 

@@ -3,7 +3,7 @@
 use crate::options_peer::{Peer, broker, hello, message, task};
 use std::sync::Arc;
 use std::time::Duration;
-use trunkline_agent::Host;
+use trunkline_agent::{HandlerResult, Host, Task};
 use trunkline_broker::Broker;
 use trunkline_types::session::{Operation, Subscription};
 use trunkline_types::{Kind, Limits, Outcome, Payload, Publish, Refusal, RefusalCode};
@@ -113,6 +113,25 @@ async fn a_card_has_no_more_entries_than_are_set() {
     let refusal = Peer::open(&broker, greeting).await.err().unwrap();
     told(&refusal, "number of skills 2, the limit is 1");
     Peer::open(&broker, hello(2, Some("a"))).await.unwrap();
+}
+
+async fn nothing(_: Task) -> HandlerResult<()> {
+    Ok(())
+}
+
+#[tokio::test]
+async fn schemas_are_no_larger_than_is_set() {
+    let (broker, _client) =
+        limited(|limits| (limits.schema_bytes, limits.card_schema_bytes) = (4, 6)).await;
+    let schema = |text: &str| Some(text.parse().unwrap());
+    let start = async |input, output| {
+        let agent = broker.agent("a").skill("s", nothing).schemas("s", input, output);
+        agent.start().await
+    };
+    start(schema("{  }"), schema("{}")).await.unwrap().stop().await;
+    told(&start(schema("{   }"), None).await.err().unwrap(), "raise limits.schema_bytes");
+    let together = start(schema("{  }"), schema("{ }")).await.err().unwrap();
+    told(&together, "raise limits.card_schema_bytes");
 }
 
 #[tokio::test]

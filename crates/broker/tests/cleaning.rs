@@ -18,7 +18,7 @@ fn config(store: Store) -> BrokerConfig {
     let limits = &mut config.engine.limits;
     limits.payload_bytes = 1 << 16;
     (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
-    limits.reason_bytes = 1 << 10;
+    (limits.reason_bytes, limits.card_schema_bytes) = (1 << 10, 1 << 10);
     config.engine.logged_copies = 16;
     config.engine.clean_min_bytes = 4 << 20;
     config.engine.ended_tasks = 50;

@@ -14,7 +14,10 @@ use trunkline_broker::{
 use trunkline_engine::Record;
 use trunkline_log::{Directory, Location, Log, Storage};
 use trunkline_types::session::Connector;
-use trunkline_types::{Answer, InboxSettings, MessageId, Outcome, PauseReason, Query, TaskState};
+use trunkline_types::{
+    AgentCard, AgentFilter, AgentInfo, Answer, InboxSettings, MessageId, Outcome, PauseReason,
+    Query, SkillSchemas, TaskState,
+};
 
 async fn close(broker: Broker) {
     broker.drain(Duration::from_secs(10)).await;
@@ -38,6 +41,14 @@ fn records(data: &Path) -> Vec<(u8, Location)> {
     })
     .unwrap();
     found
+}
+
+/// The only agent that there is.
+async fn agent(broker: &Broker) -> AgentInfo {
+    let query = Query::Agents(AgentFilter::default());
+    let Answer::Agents(page) = broker.query(query).await.unwrap() else { panic!("agents") };
+    let [agent] = <[_; 1]>::try_from(page.agents).unwrap();
+    agent
 }
 
 /// Damages a record.
@@ -245,6 +256,11 @@ fn format_3(data: &Path) {
     kept(data, "format-3", 13..=15, 68 << 10);
 }
 
+/// The same of format 4, after cleaning had said again what waits and who is registered.
+fn format_4(data: &Path) {
+    kept(data, "format-4", 11..=13, 64 << 10);
+}
+
 /// A directory whose files are kept without the zeros at their ends.
 fn kept(data: &Path, name: &str, segments: RangeInclusive<u64>, length: u64) {
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name), data);
@@ -268,7 +284,7 @@ async fn a_data_directory_of_format_2_opens_and_is_brought_up_to_date() {
         // Two tasks were done, one became a dead letter, two wait and one is not due yet.
         assert_eq!(found.messages_accepted, 6, "{found:?}");
         assert_eq!((found.tasks_open, found.tasks_completed, found.dead_letters), (3, 2, 1));
-        assert_eq!(format(), "trunkline-log 4\n");
+        assert_eq!(format(), "trunkline-log 5\n");
         close(broker).await;
     }
     assert!(check(&data).is_sound());
@@ -291,8 +307,46 @@ async fn a_data_directory_of_format_3_opens_with_what_cleaning_had_said_again() 
         assert_eq!(inbox.settings, limited);
         close(broker).await;
         let format = fs::read_to_string(data.join("FORMAT")).unwrap();
-        assert_eq!(format, "trunkline-log 4\n");
+        assert_eq!(format, "trunkline-log 5\n");
     }
+    assert!(check(&data).is_sound());
+}
+
+#[tokio::test]
+async fn a_data_directory_of_format_4_opens_with_its_agent_which_may_then_declare_schemas() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    format_4(&data);
+    let tags: Vec<_> = records(&data).into_iter().map(|(tag, _)| tag).collect();
+    assert!(tags.contains(&68) && tags.contains(&77), "an agent and an inbox were said again");
+    assert!(check(&data).is_sound());
+    let mut wanted = AgentCard {
+        description: "Works.".into(),
+        types: vec!["coder".into()],
+        labels: vec![("tier".into(), "gold".into())],
+        region: "eu".into(),
+        version: "7".into(),
+        ..card("ann", "work")
+    };
+    for _ in 0..2 {
+        let broker = Broker::open(at(&data)).await.unwrap();
+        assert_eq!(stats(&broker).await.tasks_open, 2);
+        let ann = agent(&broker).await;
+        assert_eq!((&ann.card, ann.control.weight), (&wanted, 7));
+        let inbox = Query::Inbox("agent:ann".parse().unwrap());
+        let Answer::Inbox(inbox) = broker.query(inbox).await.unwrap() else { panic!("an inbox") };
+        assert_eq!(inbox.settings.ttl, Some(Duration::from_hours(30 * 24)));
+        wanted.schemas = vec![SkillSchemas {
+            skill: "work".parse().unwrap(),
+            input: Some(r#"{"type":"array"}"#.parse().unwrap()),
+            output: None,
+        }];
+        drop(Peer::open(&broker, hello(1, Some(wanted.clone()))).await.unwrap());
+        close(broker).await;
+        let format = fs::read_to_string(data.join("FORMAT")).unwrap();
+        assert_eq!(format, "trunkline-log 5\n");
+    }
+    assert!(records(&data).iter().any(|(tag, _)| *tag == 25), "a record with schemas");
     assert!(check(&data).is_sound());
 }
 
@@ -301,9 +355,9 @@ async fn a_data_directory_of_a_newer_format_is_refused_untouched() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
     format_2(&data);
-    fs::write(data.join("FORMAT"), "trunkline-log 5\n").unwrap();
+    fs::write(data.join("FORMAT"), "trunkline-log 6\n").unwrap();
     let error = Broker::open(at(&data)).await.unwrap_err().to_string();
-    assert!(error.contains("has log format 5, this version reads up to 4"), "{error}");
+    assert!(error.contains("has log format 6, this version reads up to 5"), "{error}");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 3, "not even a lock");
 }
 

@@ -3,13 +3,14 @@
 use crate::world::{World, config};
 use std::time::Duration;
 use trunkline_engine::{
-    Carried, CarriedEntry, CarriedLease, CarriedMarks, CarriedTally, CarriedTask, CarriedToken,
-    EntryId, KeyRow, Part, PartOf, Record,
+    AgentRecord, Carried, CarriedEntry, CarriedLease, CarriedMarks, CarriedTally, CarriedTask,
+    CarriedToken, EntryId, KeyRow, Part, PartOf, Record,
 };
 use trunkline_types::session::Subscription;
 use trunkline_types::{
-    ArtifactChunk, AttemptNote, Counters, Epoch, InboxSettings, Kind, MessageId, Partition,
-    Payload, Sequence, SessionId, TaskEvent, TaskEventBody, TaskState, Token, WallTime,
+    AgentCard, AgentControl, ArtifactChunk, AttemptNote, Counters, Epoch, InboxSettings, Kind,
+    MessageId, Partition, Payload, Sequence, SessionId, SkillSchemas, TaskEvent, TaskEventBody,
+    TaskState, Token, WallTime,
 };
 
 fn event(number: u64, body: TaskEventBody) -> Part {
@@ -24,6 +25,17 @@ fn fading_inbox() -> Carried {
         inbox: Some("skill:s".parse().unwrap()),
         settings: Box::new(settings),
         counters: Counters::default(),
+    }
+}
+
+/// An agent, whose card may have schemas: those have a kind of their own.
+fn registered(schemas: Vec<SkillSchemas>) -> Carried {
+    let card = AgentCard { schemas, ..AgentCard::new("a".parse().unwrap()) };
+    let (tenant, owner) = ("default".parse().unwrap(), "me".to_owned());
+    Carried::Agent {
+        record: AgentRecord { tenant, owner, card, at: WallTime(3) },
+        control: AgentControl { weight: 7, draining: true, healthy: true },
+        subscriptions: 2,
     }
 }
 
@@ -100,6 +112,12 @@ fn samples() -> Vec<Carried> {
                 Part::Result(payload),
             ],
         },
+        registered(Vec::new()),
+        registered(vec![SkillSchemas {
+            skill: "s".parse().unwrap(),
+            input: Some("{}".parse().unwrap()),
+            output: Some(r#"{"type":"array"}"#.parse().unwrap()),
+        }]),
         Carried::Subscribed {
             tenant: tenant(),
             agent: "a".parse().unwrap(),

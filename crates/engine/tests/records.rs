@@ -9,9 +9,9 @@ use trunkline_engine::{
 use trunkline_types::session::Subscription;
 use trunkline_types::{
     Absent, AgentCard, AgentControl, AgentId, ArtifactChunk, AttemptNote, Binding, Destination,
-    Durability, Envelope, Epoch, InboxAddress, InboxSettings, Kind, MessageId, Partition,
-    PauseReason, Payload, Priority, Publish, PublishOptions, Routing, Schedule, SessionId,
-    SkillName, TenantId, Token, TopicPattern, WallTime, WhenFull,
+    Durability, Envelope, Epoch, InboxAddress, InboxSettings, JsonSchema, Kind, MessageId,
+    Partition, PauseReason, Payload, Priority, Publish, PublishOptions, Routing, Schedule,
+    SessionId, SkillName, SkillSchemas, TenantId, Token, TopicPattern, WallTime, WhenFull,
 };
 
 fn name() -> impl Strategy<Value = String> {
@@ -139,15 +139,28 @@ fn end() -> impl Strategy<Value = End> {
     ]
 }
 
+fn schema() -> impl Strategy<Value = Option<JsonSchema>> {
+    let text = "[a-zäöü ]{0,30}".prop_map(|text| format!(r#"{{"title":"{text}"}}"#));
+    proptest::option::of(text.prop_map(|text| text.parse().unwrap()))
+}
+
 fn card() -> impl Strategy<Value = AgentCard> {
-    (agent_id(), text(), proptest::collection::vec(name(), 0..4), text()).prop_map(
-        |(id, name, skills, region)| {
+    let schemas = proptest::collection::vec((name(), schema(), schema()), 0..3);
+    (agent_id(), text(), proptest::collection::vec(name(), 0..4), schemas, text()).prop_map(
+        |(id, name, skills, schemas, region)| {
             let mut card = AgentCard::new(id);
             card.description = format!("what {name} does");
             card.types = vec![name.as_str().into()];
             card.capabilities = vec!["a".into(), "b".into()];
             card.labels = vec![(region.as_str().into(), name.as_str().into())];
             card.skills = skills.into_iter().map(|text| text.parse().unwrap()).collect();
+            card.schemas = schemas
+                .into_iter()
+                .map(|(skill, input, output)| {
+                    let skill = skill.parse().unwrap();
+                    SkillSchemas { skill, input, output }
+                })
+                .collect();
             card.region = region.into();
             card.version = "1.2.3".into();
             card.name = name;
@@ -396,4 +409,28 @@ fn a_number_of_more_than_64_bits_is_refused_and_not_cut() {
         let error = begun(last).unwrap_err().to_string();
         assert!(error.contains("more than 64 bits"), "{error}");
     }
+}
+
+#[test]
+fn only_a_card_with_schemas_has_the_kind_of_record_that_is_for_them() {
+    let agent = |schemas: Vec<SkillSchemas>| {
+        let card = AgentCard { schemas, ..AgentCard::new("a".parse().unwrap()) };
+        let (tenant, owner) = (TenantId::default(), "me".to_owned());
+        Record::Agent(Box::new(AgentRecord { tenant, owner, card, at: WallTime(7) }))
+    };
+    let body = |record: &Record| {
+        let mut body = Vec::new();
+        record.encode(&mut body);
+        body
+    };
+    let (skill, input) = ("s".parse().unwrap(), Some("{}".parse().unwrap()));
+    let (bare, with) =
+        (agent(Vec::new()), agent(vec![SkillSchemas { skill, input, output: None }]));
+    assert_eq!((bare.tag(), with.tag()), (2, 25));
+    // What one without schemas says is what it said before there were any.
+    assert_eq!(body(&with), [&body(&bare)[..], b"\x01\x01s\x01\x02{}\x00"].concat());
+    assert!(Record::decode(25, &[&body(&bare)[..], b"\x00"].concat()).is_err());
+    let no_schema = [&body(&bare)[..], b"\x01\x01s\x01\x02[]\x00"].concat();
+    let error = Record::decode(25, &no_schema).unwrap_err().to_string();
+    assert!(error.contains("input schema is malformed"), "{error}");
 }

@@ -7,7 +7,7 @@ use crc_fast::{CrcAlgorithm, Digest, crc32_iscsi, crc64_nvme};
 use std::io::{self, Read};
 
 /// The format this version writes, and the highest it reads.
-pub(crate) const FORMAT_VERSION: u32 = 4;
+pub(crate) const FORMAT_VERSION: u32 = 5;
 /// The oldest format this version reads. Format 3 added the flag of carried records and changed
 /// nothing else, so that what 2 wrote reads as it is.
 pub(crate) const OLDEST_FORMAT: u32 = 2;

@@ -37,7 +37,7 @@ fn a_log_in_a_directory_comes_back() {
                 let id = fs::read_to_string(entry.path()).unwrap();
                 assert_eq!(id.trim(), std::process::id().to_string());
             }
-            "FORMAT" => assert_eq!(fs::read_to_string(entry.path()).unwrap(), "trunkline-log 4\n"),
+            "FORMAT" => assert_eq!(fs::read_to_string(entry.path()).unwrap(), "trunkline-log 5\n"),
             _ => assert_eq!(entry.metadata().unwrap().len(), SEGMENT, "{name}"),
         }
     }
@@ -84,12 +84,12 @@ fn a_second_owner_is_told_who_has_it_and_what_to_do() {
 #[test]
 fn a_newer_format_is_refused_and_nothing_is_touched() {
     let home = TempDir::new().unwrap();
-    fs::write(home.path().join("FORMAT"), "trunkline-log 5\n").unwrap();
+    fs::write(home.path().join("FORMAT"), "trunkline-log 6\n").unwrap();
     let error = Directory::open(home.path()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "{} has log format 5, this version reads up to 4: \
+            "{} has log format 6, this version reads up to 5: \
              use the newer version, or another data directory",
             home.path().join("FORMAT").display()
         )
@@ -165,7 +165,7 @@ fn a_directory_of_the_format_before_opens_and_says_so_only_once_it_is_written_to
     assert_eq!(fs::read_to_string(&format).unwrap(), "trunkline-log 2\n");
     let opened = open_with(directory(home.path()), config()).unwrap();
     assert_prefix(&opened.records, 10, 100);
-    assert_eq!(fs::read_to_string(&format).unwrap(), "trunkline-log 4\n");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "trunkline-log 5\n");
     opened.log.close().unwrap();
     assert_prefix(&open_with(directory(home.path()), config()).unwrap().records, 10, 100);
 }

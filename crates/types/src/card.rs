@@ -1,8 +1,11 @@
 //! Agent cards and presence.
 
 use crate::kind::{UnknownWord, words};
-use crate::{AgentId, InboxAddress, Limits, Refusal, RefusalCode, SkillName, WallTime};
+use crate::{
+    AgentId, InboxAddress, Limits, Refusal, RefusalCode, SkillName, SkillSchemas, WallTime,
+};
 use smol_str::SmolStr;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,6 +22,8 @@ pub struct AgentCard {
     pub types: Vec<SmolStr>,
     /// The skills it offers: it competes for the work of each.
     pub skills: Vec<SkillName>,
+    /// The schemas of those skills for which it declares any, each once.
+    pub schemas: Vec<SkillSchemas>,
     /// What it can do besides, for lookup.
     pub capabilities: Vec<SmolStr>,
     /// Free key-value pairs for lookup.
@@ -38,6 +43,7 @@ impl AgentCard {
             description: String::new(),
             types: Vec::new(),
             skills: Vec::new(),
+            schemas: Vec::new(),
             capabilities: Vec::new(),
             labels: Vec::new(),
             region: SmolStr::default(),
@@ -76,6 +82,54 @@ impl AgentCard {
         for (what, text) in [("name bytes", &self.name), ("description bytes", &self.description)] {
             if text.len() > limits.reason_bytes {
                 return too_large(what, text.len(), limits.reason_bytes);
+            }
+        }
+        self.check_schemas(limits)
+    }
+
+    fn check_schemas(&self, limits: &Limits) -> Result<(), Refusal> {
+        let refused =
+            |code, what| Err(Refusal::new(code, format!("agent card of '{}': {what}", self.id)));
+        if self.schemas.is_empty() {
+            return Ok(());
+        }
+        let mut all = 0;
+        let mut left: BTreeSet<_> = self.skills.iter().collect();
+        for SkillSchemas { skill, input, output } in &self.schemas {
+            let what = if !left.remove(skill) {
+                if self.skills.contains(skill) {
+                    "for the second time; declare them once"
+                } else {
+                    "which is none of its skills; offer it"
+                }
+            } else if input.is_none() && output.is_none() {
+                "without one for input or output; leave it out"
+            } else {
+                ""
+            };
+            if !what.is_empty() {
+                let what = format!("it declares schemas for '{skill}', {what}");
+                return refused(RefusalCode::Invalid, what);
+            }
+            for (of, schema) in [("input", input), ("output", output)] {
+                let size = schema.as_ref().map_or(0, |schema| schema.as_str().len());
+                if size > limits.schema_bytes {
+                    let limit = limits.schema_bytes;
+                    let what = format!(
+                        "the {of} schema of skill '{skill}' has {size} bytes, the limit is {limit}; \
+                         shorten it or raise limits.schema_bytes"
+                    );
+                    return refused(RefusalCode::TooLarge, what);
+                }
+                all += size;
+                if all > limits.card_schema_bytes {
+                    let limit = limits.card_schema_bytes;
+                    let what = format!(
+                        "its schemas up to the {of} of skill '{skill}' have {all} bytes, the limit \
+                         is {limit}; shorten them or raise limits.card_schema_bytes"
+                    );
+                    return refused(RefusalCode::TooLarge, what);
+                }
             }
         }
         Ok(())
@@ -233,4 +287,67 @@ pub struct AgentInfo {
     pub control: AgentControl,
     /// Its circuit breakers that are not closed or have counted failures.
     pub breakers: Vec<BreakerInfo>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::JsonSchema;
+
+    fn schema(bytes: usize) -> Option<JsonSchema> {
+        Some(format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8)).parse().unwrap())
+    }
+
+    fn card(schemas: &[(&str, Option<JsonSchema>, Option<JsonSchema>)]) -> AgentCard {
+        let mut card = AgentCard::new("ann".parse().unwrap());
+        card.skills = ["sew", "cut"].map(|name| name.parse().unwrap()).into();
+        card.schemas = schemas
+            .iter()
+            .cloned()
+            .map(|(skill, input, output)| {
+                let skill = skill.parse().unwrap();
+                SkillSchemas { skill, input, output }
+            })
+            .collect();
+        card
+    }
+
+    #[test]
+    fn a_schema_and_all_of_a_card_together_are_bounded_and_the_refusal_says_by_what() {
+        let limits = Limits { schema_bytes: 20, card_schema_bytes: 50, ..Limits::default() };
+        let check = |schemas: &[_]| card(schemas).check(&limits);
+        check(&[("sew", schema(20), schema(20)), ("cut", None, schema(10))]).unwrap();
+        let refusal = check(&[("sew", schema(20), schema(21))]).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::TooLarge);
+        assert_eq!(
+            refusal.message,
+            "agent card of 'ann': the output schema of skill 'sew' has 21 bytes, the limit is 20; \
+             shorten it or raise limits.schema_bytes"
+        );
+        let refusal =
+            check(&[("sew", schema(20), schema(20)), ("cut", schema(11), None)]).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::TooLarge);
+        assert_eq!(
+            refusal.message,
+            "agent card of 'ann': its schemas up to the input of skill 'cut' have 51 bytes, the \
+             limit is 50; shorten them or raise limits.card_schema_bytes"
+        );
+    }
+
+    #[test]
+    fn schemas_are_of_skills_that_the_card_has_and_each_is_declared_once() {
+        let check = |schemas: &[_]| card(schemas).check(&Limits::default());
+        for (schemas, message) in [
+            (vec![("iron", schema(9), None)], "'iron', which is none of its skills; offer it"),
+            (
+                vec![("sew", schema(9), None), ("sew", None, schema(9))],
+                "'sew', for the second time; declare them once",
+            ),
+            (vec![("sew", None, None)], "'sew', without one for input or output; leave it out"),
+        ] {
+            let refusal = check(&schemas).unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::Invalid);
+            assert!(refusal.message.contains(message), "{}", refusal.message);
+        }
+    }
 }

@@ -33,6 +33,7 @@ mod publish;
 mod query;
 mod refusal;
 mod schedule;
+mod schema;
 pub mod session;
 mod settle;
 mod stats;
@@ -70,6 +71,7 @@ pub use query::{
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use schedule::{DUE_HEADER, SCHEDULE_HEADER, Schedule, ScheduleInfo};
+pub use schema::{JsonSchema, JsonSchemaError, SkillSchemas};
 pub use settle::{AttemptNote, Failure, FailureCode, Outcome, PauseReason, Settle};
 pub use stats::{Counters, Gauges, InboxStats, LogStats, Stats};
 pub use task::{

@@ -19,6 +19,11 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Most skills, types, capabilities or labels in one agent card, each. Default 256.
     pub card_entries: usize,
+    /// Largest JSON Schema that an agent declares for the input or the output of a skill, in bytes.
+    /// Default 64 KiB, at most 1 MiB; with 0 none is taken.
+    pub schema_bytes: usize,
+    /// Most bytes of all schemas in one agent card together. Default 256 KiB.
+    pub card_schema_bytes: usize,
     /// Most deliveries one session may hold. Default 4,096.
     pub credit: u32,
     /// Longest time to live, delay or retry delay. Default 365 days.
@@ -40,6 +45,8 @@ impl Default for Limits {
             operations_per_frame: 4096,
             subscriptions: 1024,
             card_entries: 256,
+            schema_bytes: 64 << 10,
+            card_schema_bytes: 256 << 10,
             credit: 4096,
             longest_span: Duration::from_hours(365 * 24),
             attempts: 100,

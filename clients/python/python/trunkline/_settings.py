@@ -148,6 +148,10 @@ class LimitSettings(TypedDict, total=False):
     """Most subscriptions of one agent or session."""
     card_entries: int
     """Most skills, types, capabilities or labels of one agent, each."""
+    schema_bytes: Size
+    """Largest JSON Schema that an agent declares; with 0 none is taken."""
+    card_schema_bytes: Size
+    """Most bytes of all schemas that one agent declares."""
     credit: int
     """Most deliveries that one session may hold."""
     longest_span: Span

@@ -11,6 +11,9 @@ const MOST_PAYLOAD: usize = 8 << 20;
 /// What the address of an inbox needs in a record at most: its kind, a name, their length.
 const ADDRESS: usize = 8 + 128 + 4;
 
+/// What the schemas of a skill need in a record at most besides their texts: its name, lengths.
+const SCHEMAS: usize = 128 + 16;
+
 /// What a record needs besides its parts.
 const RECORD_REST: usize = 4 << 10;
 
@@ -123,17 +126,21 @@ fn check_record(engine: &EngineConfig, log: &LogConfig) -> Result<(), String> {
         + limits.headers * limits.header_bytes
         + limits.destinations * 128
         + limits.reason_bytes;
-    let card = limits.card_entries * 4 * limits.header_bytes + 2 * limits.reason_bytes;
+    let card = limits.card_entries * (4 * limits.header_bytes + SCHEMAS)
+        + limits.card_schema_bytes
+        + 2 * limits.reason_bytes;
     let needed = envelope.max(card) + RECORD_REST;
     if needed > log.max_body_bytes {
         return Err(format!(
             "log.max_body_bytes is {}, but the limits on envelopes and cards (payload_bytes {}, \
-             headers {}, card_entries {} and others) and on the inboxes that a logged envelope goes \
-             to (logged_copies {}) need {needed}; raise the one or lower the others",
+             headers {}, card_entries {}, card_schema_bytes {} and others) and on the inboxes that \
+             a logged envelope goes to (logged_copies {}) need {needed}; raise the one or lower the \
+             others",
             log.max_body_bytes,
             limits.payload_bytes,
             limits.headers,
             limits.card_entries,
+            limits.card_schema_bytes,
             engine.logged_copies
         ));
     }
@@ -169,6 +176,7 @@ mod tests {
             (refused(|it| it.logged_copies = 0), "logged_copies is 0"),
             (refused(|it| it.logged_copies = 200_000), "(logged_copies 200000) need 29"),
             (refused(|it| it.limits.payload_bytes = 9 << 20), "the limit is 8388608"),
+            (refused(|it| it.limits.card_schema_bytes = 17 << 20), "card_schema_bytes 17825792"),
             (refused(|it| it.limits.headers = 20_000), "log.max_body_bytes is 16777216, but"),
         ] {
             assert!(text.contains(message), "{text}\n{message}");

@@ -42,7 +42,7 @@ fn small(mut config: BrokerConfig) -> BrokerConfig {
     let limits = &mut config.engine.limits;
     limits.payload_bytes = 1 << 13;
     (limits.headers, limits.destinations, limits.card_entries) = (4, 16, 4);
-    limits.reason_bytes = 1 << 10;
+    (limits.reason_bytes, limits.card_schema_bytes) = (1 << 10, 1 << 10);
     config.engine.logged_copies = 16;
     config
 }

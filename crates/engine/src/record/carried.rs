@@ -314,6 +314,7 @@ impl Carried {
             Self::Ended(_) => 65,
             Self::Parts { .. } => 66,
             Self::Letter(_) => 67,
+            Self::Agent { record, .. } if record.has_schemas() => 78,
             Self::Agent { .. } => 68,
             Self::Subscribed { .. } => 69,
             Self::Inbox { settings, .. } if settings.ttl.is_some() => 77,

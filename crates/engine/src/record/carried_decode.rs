@@ -40,8 +40,8 @@ pub(super) fn decode(tag: u8, read: &mut Read<'_>) -> Result<Carried> {
             parts: read.small("parts")?,
             publish: publish(read)?,
         }),
-        68 => Carried::Agent {
-            record: agent(read)?,
+        68 | 78 => Carried::Agent {
+            record: agent(read, tag == 78)?,
             control: AgentControl {
                 weight: read.small("weight")?,
                 draining: read.flag("draining")?,

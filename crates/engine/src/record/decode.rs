@@ -10,7 +10,7 @@ use trunkline_types::session::Subscription;
 use trunkline_types::{
     Absent, AgentCard, AgentControl, ArtifactChunk, AttemptNote, Binding, Durability, Envelope,
     Epoch, InboxSettings, Kind, MessageId, PauseReason, Priority, Publish, PublishOptions, Routing,
-    Schedule, SessionId, Token, WhenFull,
+    Schedule, SessionId, SkillSchemas, Token, WhenFull,
 };
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -31,7 +31,7 @@ impl Record {
 fn decode(tag: u8, read: &mut Read<'_>) -> Result<Record> {
     Ok(match tag {
         1 => Record::Boot { epoch: Epoch(read.small("epoch")?), at: read.time("time")? },
-        2 => Record::Agent(Box::new(agent(read)?)),
+        2 | 25 => Record::Agent(Box::new(agent(read, tag == 25)?)),
         3 => Record::Subscribed {
             tenant: read.parse("tenant")?,
             agent: read.parse("agent")?,
@@ -161,8 +161,8 @@ pub(super) fn token(read: &mut Read<'_>) -> Result<Token> {
     Ok(Token { epoch: Epoch(read.small("epoch")?), counter: read.number("token")? })
 }
 
-pub(super) fn agent(read: &mut Read<'_>) -> Result<AgentRecord> {
-    Ok(AgentRecord {
+pub(super) fn agent(read: &mut Read<'_>, has_schemas: bool) -> Result<AgentRecord> {
+    let mut record = AgentRecord {
         tenant: read.parse("tenant")?,
         owner: read.text("owner")?.to_owned(),
         card: AgentCard {
@@ -171,6 +171,7 @@ pub(super) fn agent(read: &mut Read<'_>) -> Result<AgentRecord> {
             description: read.text("description")?.to_owned(),
             types: read.list("types", |read| Ok(read.text("type")?.into()))?,
             skills: read.list("skills", |read| read.parse("skill"))?,
+            schemas: Vec::new(),
             capabilities: read.list("capabilities", |read| Ok(read.text("capability")?.into()))?,
             labels: read.list("labels", |read| {
                 Ok((read.text("label")?.into(), read.text("label value")?.into()))
@@ -179,6 +180,22 @@ pub(super) fn agent(read: &mut Read<'_>) -> Result<AgentRecord> {
             version: read.text("version")?.into(),
         },
         at: read.time("time")?,
+    };
+    if has_schemas {
+        record.card.schemas = read.list("schemas", skill_schemas)?;
+        if record.card.schemas.is_empty() {
+            let problem = "there are none in a record that is for them".into();
+            return Err(DecodeError::Field { field: "schemas", problem });
+        }
+    }
+    Ok(record)
+}
+
+fn skill_schemas(read: &mut Read<'_>) -> Result<SkillSchemas> {
+    Ok(SkillSchemas {
+        skill: read.parse("skill")?,
+        input: read.option("input schema", |read| read.parse("input schema"))?,
+        output: read.option("output schema", |read| read.parse("output schema"))?,
     })
 }
 

@@ -6,7 +6,7 @@ use super::kinds::{AcceptedRecord, AgentRecord, End, Record, ReturnedRecord, Sch
 use trunkline_types::session::Subscription;
 use trunkline_types::{
     Absent, AgentCard, AgentControl, AttemptNote, Binding, Destination, Durability, Envelope,
-    InboxAddress, InboxSettings, Publish, PublishOptions, Schedule, Token,
+    InboxAddress, InboxSettings, Publish, PublishOptions, Schedule, SkillSchemas, Token,
 };
 
 impl Record {
@@ -180,12 +180,23 @@ fn scheduled(out: &mut Vec<u8>, record: &ScheduledRecord) {
     envelope(out, &publish.envelope);
 }
 
+/// Schemas stand at the end, and only in records of the tags that are for that.
 pub(super) fn agent(out: &mut Vec<u8>, record: &AgentRecord) {
     let AgentRecord { tenant, owner, card, at } = record;
     out.text(tenant.as_str());
     out.text(owner);
-    let AgentCard { id, name, description, types, skills, capabilities, labels, region, version } =
-        card;
+    let AgentCard {
+        id,
+        name,
+        description,
+        types,
+        skills,
+        schemas,
+        capabilities,
+        labels,
+        region,
+        version,
+    } = card;
     out.text(id.as_str());
     out.text(name);
     out.text(description);
@@ -199,6 +210,14 @@ pub(super) fn agent(out: &mut Vec<u8>, record: &AgentRecord) {
     out.text(region);
     out.text(version);
     out.time(*at);
+    if !schemas.is_empty() {
+        out.list(schemas, |out, SkillSchemas { skill, input, output }| {
+            out.text(skill.as_str());
+            for schema in [input, output] {
+                out.option(schema.as_ref(), |out, schema| out.text(schema.as_str()));
+            }
+        });
+    }
 }
 
 fn accepted(out: &mut Vec<u8>, record: &AcceptedRecord) {

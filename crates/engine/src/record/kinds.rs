@@ -273,6 +273,13 @@ pub struct AgentRecord {
     pub at: WallTime,
 }
 
+impl AgentRecord {
+    /// Whether its card has schemas, for which its kinds of record have tags of their own.
+    pub(super) const fn has_schemas(&self) -> bool {
+        !self.card.schemas.is_empty()
+    }
+}
+
 /// An envelope was accepted.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AcceptedRecord {
@@ -357,6 +364,7 @@ impl Record {
     pub const fn tag(&self) -> u8 {
         match self {
             Self::Boot { .. } => 1,
+            Self::Agent(record) if record.has_schemas() => 25,
             Self::Agent(_) => 2,
             Self::Subscribed { .. } => 3,
             Self::Unsubscribed { .. } => 4,

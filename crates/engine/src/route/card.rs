@@ -2,7 +2,7 @@
 //! away, and most say little.
 
 use smol_str::SmolStr;
-use trunkline_types::{AgentCard, AgentFilter, AgentId, SkillName};
+use trunkline_types::{AgentCard, AgentFilter, AgentId, SkillName, SkillSchemas};
 
 /// The card of an agent, without its id.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ struct Rest {
     capabilities: Vec<SmolStr>,
     region: SmolStr,
     version: SmolStr,
+    schemas: Box<[SkillSchemas]>,
 }
 
 /// What filters look at.
@@ -42,12 +43,13 @@ impl Card {
             description,
             types,
             skills,
+            schemas,
             capabilities,
             labels,
             region,
             version,
         } = card;
-        let rest = Rest { name, capabilities, region, version };
+        let rest = Rest { name, capabilities, region, version, schemas: schemas.into() };
         Self {
             description: description.into(),
             skills: skills.into(),
@@ -71,6 +73,7 @@ impl Card {
             card.capabilities.clone_from(&rest.capabilities);
             card.region.clone_from(&rest.region);
             card.version.clone_from(&rest.version);
+            card.schemas = rest.schemas.to_vec();
         }
         card
     }
@@ -115,6 +118,11 @@ mod tests {
             description: "echoes".into(),
             types: vec!["reader".into()],
             skills: vec!["echo".parse().unwrap()],
+            schemas: vec![SkillSchemas {
+                skill: "echo".parse().unwrap(),
+                input: Some("{}".parse().unwrap()),
+                output: None,
+            }],
             capabilities: vec!["refunds".into()],
             labels: vec![("tier".into(), "gold".into())],
             region: "north".into(),

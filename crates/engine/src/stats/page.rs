@@ -6,7 +6,7 @@
 
 use trunkline_types::{
     AgentCard, AgentInfo, AttemptNote, DeadLetter, Destination, Envelope, Payload, Refusal,
-    RefusalCode, Schedule, ScheduleInfo, TaskSnapshot,
+    RefusalCode, Schedule, ScheduleInfo, SkillSchemas, TaskSnapshot,
 };
 
 /// How many entries a page has when nobody says.
@@ -93,12 +93,21 @@ pub(crate) fn schedule(info: &ScheduleInfo) -> usize {
 
 /// What an agent weighs.
 pub(crate) fn agent(agent: &AgentInfo) -> usize {
-    let AgentCard { name, description, types, skills, capabilities, labels, .. } = &agent.card;
+    let AgentCard { name, description, types, skills, schemas, capabilities, labels, .. } =
+        &agent.card;
     let texts = types.iter().chain(capabilities).map(|text| text.len() + 4);
     let skills = skills.iter().map(|skill| skill.as_str().len() + 4);
     let labels = labels.iter().map(|(key, value)| key.len() + value.len() + 8);
     let breakers = agent.breakers.len() * 160;
-    name.len() + description.len() + breakers + texts.chain(skills).chain(labels).sum::<usize>()
+    let texts: usize = texts.chain(skills).chain(labels).sum();
+    let schemas: usize = schemas.iter().map(skill_schemas).sum();
+    name.len() + description.len() + breakers + texts + schemas
+}
+
+fn skill_schemas(of: &SkillSchemas) -> usize {
+    let SkillSchemas { skill, input, output } = of;
+    let schemas = [input, output].into_iter().flatten();
+    skill.as_str().len() + 16 + schemas.map(|schema| schema.as_str().len()).sum::<usize>()
 }
 
 fn envelope(envelope: &Envelope) -> usize {

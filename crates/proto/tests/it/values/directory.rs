@@ -6,7 +6,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use trunkline_types::{
     AgentCard, AgentChange, AgentControl, AgentEvent, AgentFilter, AgentInfo, AgentNews, AgentPage,
-    BreakerInfo, BreakerState, Presence,
+    BreakerInfo, BreakerState, JsonSchema, Presence, SkillSchemas,
 };
 
 prop_compose! {
@@ -15,12 +15,37 @@ prop_compose! {
         (name, description) in (text(), text()),
         types in vec(small(), 0..3),
         skills in vec(skill(), 0..3),
+        schemas in vec(skill_schemas(), 0..3),
         capabilities in vec(small(), 0..3),
         labels in labels(),
         (region, version) in (small(), small()),
     ) -> AgentCard {
-        AgentCard { id, name, description, types, skills, capabilities, labels, region, version }
+        AgentCard {
+            id,
+            name,
+            description,
+            types,
+            skills,
+            schemas,
+            capabilities,
+            labels,
+            region,
+            version,
+        }
     }
+}
+
+prop_compose! {
+    fn skill_schemas()(
+        skill in skill(),
+        (input, output) in (of(schema()), of(schema())),
+    ) -> SkillSchemas {
+        SkillSchemas { skill, input, output }
+    }
+}
+
+fn schema() -> impl Strategy<Value = JsonSchema> {
+    "[^\\p{C}\"\\\\]{0,20}".prop_map(|text| format!("{{\"title\":\"{text}\"}}").parse().unwrap())
 }
 
 prop_compose! {

@@ -115,7 +115,7 @@ prop_compose! {
 
 prop_compose! {
     fn limits()(
-        sizes in any::<[u32; 8]>(),
+        sizes in any::<[u32; 10]>(),
         credit in any::<u32>(),
         longest_span in span(),
         attempts in any::<u32>(),
@@ -129,6 +129,8 @@ prop_compose! {
             operations_per_frame: size(4).max(1),
             subscriptions: size(5),
             card_entries: size(6),
+            schema_bytes: size(8),
+            card_schema_bytes: size(9),
             credit,
             longest_span,
             attempts,
