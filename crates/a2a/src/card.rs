@@ -8,11 +8,11 @@ use crate::is_own;
 use crate::wire::{
     self, AgentCapabilities, AgentExtension, AgentInterface, AgentSkill, Struct, part::Content,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use smol_str::SmolStr;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use trunkline_types::{AgentCard, AgentInfo, TenantId};
+use trunkline_types::{AgentCard, AgentInfo, SkillSchemas, TenantId};
 
 /// The label that names the media types which an agent takes, parted by commas. Others are
 /// refused; without it everything is taken.
@@ -27,6 +27,8 @@ const EXTENSIONS: &str = "a2a-extensions";
 const ANY: [&str; 3] = ["text/plain", "application/json", "*/*"];
 /// What the extended card says besides the public one.
 const DIRECTORY: &str = "urn:trunkline:directory:v1";
+/// What a card says of what the work of its skills has to fit and what comes of it.
+pub(crate) const SKILL_SCHEMAS: &str = "urn:trunkline:skill-schemas:v1";
 /// The version of the protocol.
 pub(crate) const PROTOCOL: &str = "1.0";
 /// The version before it, which is spoken too.
@@ -174,6 +176,29 @@ fn directory(params: Value) -> AgentExtension {
     }
 }
 
+/// The schemas that an agent declares, by skill: a skill of the standard has no place for them.
+fn skill_schemas(card: &AgentCard) -> Option<AgentExtension> {
+    if card.schemas.is_empty() {
+        return None;
+    }
+    let of = |SkillSchemas { skill, input, output }: &SkillSchemas| {
+        let parts = [("input", input), ("output", output)].into_iter();
+        let read = parts.filter_map(|(name, schema)| {
+            // What is no JSON object is no schema, and is not in a card.
+            let schema: Value = serde_json::from_str(schema.as_ref()?.as_str()).ok()?;
+            Some((name.to_owned(), schema))
+        });
+        (skill.to_string(), Value::Object(read.collect()))
+    };
+    let skills = card.schemas.iter().map(of).collect();
+    Some(AgentExtension {
+        uri: SKILL_SCHEMAS.to_owned(),
+        description: "JSON Schemas of what skills take and give".to_owned(),
+        required: false,
+        params: Some(Struct(Map::from_iter([("skills".to_owned(), Value::Object(skills))]))),
+    })
+}
+
 fn skill(name: &str, description: &str, tags: Vec<String>) -> AgentSkill {
     AgentSkill {
         id: name.to_owned(),
@@ -239,6 +264,7 @@ pub(crate) fn of_agent(
         let named = label(card, name).into_iter().map(str::to_owned);
         extensions.extend(named.map(|uri| AgentExtension { uri, required, ..Default::default() }));
     }
+    extensions.extend(skill_schemas(card));
     if extended {
         let labels =
             card.labels.iter().map(|(name, value)| (name.to_string(), json!(value.as_str())));

@@ -1,6 +1,6 @@
 //! The card of an agent elsewhere: what is mirrored of it, and by which interface it is called.
 
-use crate::card::{EARLIER, PROTOCOL};
+use crate::card::{EARLIER, PROTOCOL, SKILL_SCHEMAS};
 use crate::wire::AgentSkill;
 use serde_json::{Map, Value};
 
@@ -124,7 +124,8 @@ impl DownstreamCard {
             let Some(uri) = extension["uri"].as_str() else { continue };
             if extension["required"] == Value::Bool(true) {
                 required_extensions.push(uri.to_owned());
-            } else {
+            } else if uri != SKILL_SCHEMAS {
+                // Without the schemas, which are not mirrored, it says nothing.
                 others.push(uri.to_owned());
             }
         }
@@ -341,6 +342,7 @@ mod tests {
             ],
             "capabilities": {"streaming": true, "extensions": [
                 {"uri": "urn:a", "required": true}, {"uri": "urn:b"},
+                {"uri": SKILL_SCHEMAS, "params": {"skills": {}}},
             ]},
             "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
             "skills": [{"id": "count", "name": "Count", "description": "x", "tags": ["n", "m"]},

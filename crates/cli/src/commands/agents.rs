@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use smol_str::SmolStr;
 use trunkline_types::{
     AgentChange, AgentControl, AgentFilter, AgentId, AgentInfo, AgentPage, BreakerInfo,
-    BreakerState, Presence, SkillName,
+    BreakerState, Presence, SkillName, SkillSchemas,
 };
 
 /// What `agents` takes.
@@ -292,6 +292,13 @@ pub(super) fn state(agent: &AgentInfo) -> String {
     if agent.control.healthy { presence.to_string() } else { format!("{presence}, unhealthy") }
 }
 
+/// Which schemas a skill has. What they say is for programs.
+fn schemas(SkillSchemas { skill, input, output }: &SkillSchemas) -> String {
+    let parts = [("input", input), ("output", output)].into_iter();
+    let known: Vec<_> = parts.filter(|(_, schema)| schema.is_some()).map(|(of, _)| of).collect();
+    format!("{skill} ({})", known.join(" and "))
+}
+
 fn show(agent: &AgentInfo, output: &Output) -> Result<(), CliError> {
     if output.is_json() {
         return output.value(&output::agent(agent));
@@ -315,6 +322,7 @@ fn show(agent: &AgentInfo, output: &Output) -> Result<(), CliError> {
         ("description", card.description.clone()),
         ("types", joined(card.types.iter())),
         ("skills", joined(card.skills.iter())),
+        ("schemas", joined(card.schemas.iter().map(schemas))),
         ("capabilities", joined(card.capabilities.iter())),
         ("labels", joined(labels)),
         ("region", card.region.to_string()),

@@ -9,8 +9,9 @@ use trunkline_types::session::NumberRange;
 use trunkline_types::{
     AgentControl, AgentInfo, AgentNews, ArtifactChunk, AttemptNote, Binding, BreakerInfo,
     ContextSnapshot, CopyStatus, DeadLetter, Destination, Encoding, Envelope, Failure, Gathered,
-    GatheredPart, History, HistoryMessage, InboxInfo, InboxSettings, Kind, MessageStatus, Payload,
-    Routing, Schedule, ScheduleInfo, TaskEvent, TaskEventBody, TaskSnapshot, TaskUpdate, WhenFull,
+    GatheredPart, History, HistoryMessage, InboxInfo, InboxSettings, JsonSchema, Kind,
+    MessageStatus, Payload, Routing, Schedule, ScheduleInfo, SkillSchemas, TaskEvent,
+    TaskEventBody, TaskSnapshot, TaskUpdate, WhenFull,
 };
 
 /// The most that a payload may become when its compression is undone to be shown.
@@ -234,6 +235,7 @@ pub(crate) fn agent(agent: &AgentInfo) -> Value {
         "description": card.description,
         "types": texts(&card.types),
         "skills": card.skills.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "schemas": card.schemas.iter().map(skill_schemas).collect::<Map<_, _>>(),
         "capabilities": texts(&card.capabilities),
         "labels": headers(&card.labels),
         "region": card.region.as_str(),
@@ -250,6 +252,16 @@ pub(crate) fn agent(agent: &AgentInfo) -> Value {
         "healthy": healthy,
         "breakers": breakers.iter().map(breaker).collect::<Value>(),
     })
+}
+
+/// The schemas of a skill by its name. One that is not declared is `null`.
+fn skill_schemas(of: &SkillSchemas) -> (String, Value) {
+    let SkillSchemas { skill, input, output } = of;
+    let read = |schema: &Option<JsonSchema>| {
+        // What is no JSON is no schema, and is not in a card.
+        schema.as_ref().map(|schema| serde_json::from_str::<Value>(schema.as_str()).ok())
+    };
+    (skill.to_string(), json!({ "input": read(input), "output": read(output) }))
 }
 
 /// News of the directory. With another snapshot than before, who was there is told anew.

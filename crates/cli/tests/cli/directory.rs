@@ -1,7 +1,9 @@
 //! The directory: who is there, what is set about agents, and how inboxes are run.
 
 use crate::harness::{Broker, until};
-use serde_json::Value;
+use serde_json::{Value, json};
+use trunkline_agent::{HandlerResult, Host, Task};
+use trunkline_client::{Client, ClientConfig};
 
 /// The ids that `agents list` gives with these options.
 fn listed<const N: usize>(broker: &Broker, options: [&str; N]) -> Vec<String> {
@@ -40,6 +42,35 @@ fn every_filter_of_the_list_chooses() {
         (listed(&broker, ["--presence", "offline"]) == ["bob"]).then_some(())
     });
     assert_eq!(listed(&broker, ["--presence", "ready"]), ["ann"]);
+}
+
+#[test]
+fn what_skills_take_and_give_is_shown_and_outlives_a_kill() {
+    async fn nothing(_: Task) -> HandlerResult<()> {
+        Ok(())
+    }
+    let mut broker = Broker::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let url = format!("http://{}", broker.address());
+    runtime.block_on(async {
+        let client = Client::new(&ClientConfig::new(url)).unwrap();
+        let agent = client.agent("typed").skill("count", nothing).skill("plain", nothing);
+        let agent = agent.skill("sum", nothing).schemas("sum", None, Some("{}".parse().unwrap()));
+        let (input, output) = (r#"{"type":"array"}"#, r#"{"minimum":0.5,"type":"number"}"#);
+        let (input, output) = (input.parse().unwrap(), output.parse().unwrap());
+        agent.schemas("count", Some(input), Some(output)).start().await.unwrap().stop().await;
+    });
+    let shown = broker.run(["agents", "get", "typed"]).ok();
+    assert!(shown.contains("sum (output), count (input and output)"), "{shown}");
+    let expected = json!({
+        "count": {"input": {"type": "array"}, "output": {"minimum": 0.5, "type": "number"}},
+        "sum": {"input": null, "output": {}},
+    });
+    assert_eq!(agent(&broker, "typed")["schemas"], expected);
+    broker.kill();
+    broker.restart();
+    let listed = broker.run(["agents", "list", "--json"]).json();
+    assert_eq!(listed[0]["schemas"], expected);
 }
 
 #[test]

@@ -15,6 +15,7 @@ headers = 4
 header_bytes = 1024
 destinations = 4
 card_entries = 4
+card_schema_bytes = '1KiB'
 reason_bytes = '1KiB'
 [broker]
 logged_copies = 16

@@ -4,7 +4,10 @@ use super::bench::{Bench, always};
 use super::grpc::v1;
 use serde_json::{Value, json};
 use trunkline_a2a::wire::a2a_service_client::A2aServiceClient;
-use trunkline_a2a::wire::{Message, Part, Role, SendMessageRequest, part, send_message_response};
+use trunkline_a2a::wire::{
+    GetExtendedAgentCardRequest, Message, Part, Role, SendMessageRequest, part,
+    send_message_response,
+};
 use trunkline_agent::Host;
 use trunkline_types::Principal;
 
@@ -159,6 +162,50 @@ async fn the_extended_card_says_what_the_directory_knows_besides() {
     assert!(public["capabilities"].get("extensions").is_none());
     let card = bench.rpc("GetExtendedAgentCard", json!({})).await;
     assert_eq!(card["result"]["name"], "helper");
+    drop(agent);
+}
+
+#[tokio::test]
+async fn what_skills_take_and_give_is_an_extension_of_the_card_in_every_binding() {
+    let bench = Bench::start().await;
+    // As deep as a schema may be.
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(28), "}".repeat(28));
+    let agent = bench.broker.agent("typed").skill("count", always).skill("sum", always);
+    let agent = agent
+        .skill("plain", always)
+        .schemas("count", Some(r#"{"type":"array"}"#.parse().unwrap()), Some(deep.parse().unwrap()))
+        .schemas("sum", None, Some(r#"{"type":"integer"}"#.parse().unwrap()))
+        .start()
+        .await
+        .unwrap();
+    let deep: Value = serde_json::from_str(&deep).unwrap();
+    let expected = json!({
+        "uri": "urn:trunkline:skill-schemas:v1",
+        "description": "JSON Schemas of what skills take and give",
+        "params": {"skills": {
+            "count": {"input": {"type": "array"}, "output": deep},
+            "sum": {"output": {"type": "integer"}},
+        }},
+    });
+    let card = bench.raw("GET", &format!("/agents/typed{CARD}"), &[], "").await.json();
+    assert_eq!(card["capabilities"]["extensions"], json!([expected]));
+    let card = bench.rest("GET", "/agents/typed/extendedAgentCard", &json!(null)).await.json();
+    assert_eq!(card["capabilities"]["extensions"][0], expected);
+
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", bench.address));
+    let mut client = A2aServiceClient::new(channel.unwrap().connect().await.unwrap());
+    let request = GetExtendedAgentCardRequest { tenant: "agents/typed".to_owned() };
+    let card = client.get_extended_agent_card(v1(request)).await.unwrap().into_inner();
+    let extension = &card.capabilities.unwrap().extensions[0];
+    let params = serde_json::to_value(&extension.params).unwrap();
+    // Numbers are doubles there.
+    assert_eq!(params["skills"]["count"]["input"], json!({"type": "array"}));
+
+    // Who offers a skill besides may take something else.
+    for path in [CARD.to_owned(), format!("/agents/helper{CARD}")] {
+        let card = bench.raw("GET", &path, &[], "").await.json();
+        assert!(card["capabilities"].get("extensions").is_none(), "{path}");
+    }
     drop(agent);
 }
 
