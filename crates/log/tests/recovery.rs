@@ -397,12 +397,12 @@ fn a_cut_or_newer_segment_is_refused() {
         assert!(matches!(error, OpenError::Corrupt { segment: 2, .. }), "{length}: {error}");
     }
     let mut newer = bytes;
-    newer[16] = 5;
+    newer[16] = 6;
     let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &newer[16..4096]);
     newer[8..16].copy_from_slice(&sum.to_le_bytes());
     disk.write_file(&segment(2), newer);
     let error = try_open(&disk).err().unwrap();
-    assert!(matches!(error, OpenError::NewerFormat { found: 5, supported: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 6, supported: 5, .. }), "{error}");
 }
 
 #[test]
