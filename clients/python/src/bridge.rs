@@ -12,7 +12,7 @@ use crate::delivery::Delivery;
 use crate::fork::Guarded;
 use crate::handler::Given;
 use crate::wake::Wake;
-use crate::{errors, runtime, spoken};
+use crate::{errors, guard, runtime, spoken};
 use async_task::Runnable;
 use parking_lot::Mutex;
 use pyo3::IntoPyObjectExt;
@@ -21,11 +21,9 @@ use pyo3::types::PyList;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use trunkline_agent::WorkerFuture;
@@ -245,7 +243,7 @@ impl Shared {
         let any = !workers.is_empty();
         for worker in workers.drain(..) {
             // What a worker does not catch itself is a mistake of the runtime, which ends it alone.
-            let _ = catch_unwind(AssertUnwindSafe(|| worker.run()));
+            let _ = guard::caught(|| worker.run());
         }
         // The room is used again.
         let mut next = self.workers.lock();
@@ -352,7 +350,7 @@ impl Shared {
     /// Polls a call once.
     fn poll(self: &Arc<Self>, number: u64) -> Option<Finish> {
         let (mut call, waker) = self.calls.lock().remove(&number)?;
-        let polled = poll_caught(&mut call, &waker);
+        let polled = poll(&mut call, &waker);
         if polled.is_none() {
             self.calls.lock().insert(number, (call, waker));
         }
@@ -383,16 +381,15 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-fn poll_caught(call: &mut Call, waker: &std::task::Waker) -> Option<Finish> {
-    let mut context = Context::from_waker(waker);
-    match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut context))) {
-        Ok(Poll::Pending) => None,
-        Ok(Poll::Ready(finish)) => Some(finish),
-        Err(_) => Some(Box::new(|py| {
+/// Polls a call once. One that panics comes to an exception of ours.
+fn poll(call: &mut Call, waker: &std::task::Waker) -> Option<Finish> {
+    let finish = guard::poll_caught(call.as_mut(), waker)?;
+    Some(finish.unwrap_or_else(|guard::Panicked| {
+        Box::new(|py| {
             let message = "the runtime failed within itself; what was asked for may have been done";
             Err(errors::of_kind(py, "InternalError", message))
-        })),
-    }
+        })
+    }))
 }
 
 impl Bridge {
@@ -414,7 +411,7 @@ impl Bridge {
             // What one call makes ready for others of this loop wakes it once, afterwards. That may
             // be this very call, which is found then.
             shared.at_work(false, || {
-                let polled = shared.said(|| poll_caught(&mut call, &waker));
+                let polled = shared.said(|| poll(&mut call, &waker));
                 if polled.is_none() {
                     shared.calls.lock().insert(number, (call, waker));
                 }

@@ -14,6 +14,7 @@ mod delivery;
 mod errors;
 mod figures;
 mod fork;
+mod guard;
 mod handler;
 mod host;
 mod line;

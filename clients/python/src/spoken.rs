@@ -6,10 +6,10 @@
 //! drives them itself, see [`here`]. What comes in bursts is left to the runtime, which gathers it
 //! while Python goes on.
 
+use crate::guard;
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use tokio::runtime::Handle;
@@ -91,7 +91,7 @@ impl Spoken {
     /// for it.
     fn drive_here(self: &Arc<Self>) {
         let Some(mut driven) = self.driven.try_lock() else { return self.wake_task() };
-        let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut driven)));
+        let polled = guard::caught(|| self.poll(&mut driven));
         if polled.is_err() {
             // A mistake of the runtime, which ends it alone, as it would a task.
             *driven = None;
