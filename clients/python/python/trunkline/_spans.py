@@ -27,6 +27,8 @@ def seconds(span: Span) -> float:
     Raises:
         InvalidError: It is none, or negative.
     """
+    if span.__class__ is float and 0 <= span <= _MOST:  # pyright: ignore[reportOperatorIssue]
+        return span  # pyright: ignore[reportReturnType]
     if isinstance(span, timedelta):
         span = span.total_seconds()
     if not isinstance(span, (int, float, str)):

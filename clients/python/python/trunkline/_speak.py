@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from . import _tracing
-from ._loop import begun, current
+from ._loop import Loop, begun, current
 from ._payload import Payload, to_payload
 from ._spans import Span, seconds
 from ._values import Acceptance, BatchOutcome, Gathered, Reply
@@ -59,8 +59,8 @@ _SPANS = ("ttl", "delay", "max_run")
 
 def said(options: SendOptions, timeout: Span | None = None) -> dict[str, Any] | None:
     """The options as the runtime takes them."""
-    if not options and timeout is None:
-        return None
+    if not options:
+        return None if timeout is None else {"timeout": seconds(timeout)}
     told: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for name in _SPANS:
         if name in told:
@@ -127,12 +127,14 @@ class Sender:
     def _speaks(self) -> Speaks:
         raise NotImplementedError
 
-    def _said(self, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
+    def _said(self, loop: Loop, verb: str, to: str, value: Any, told: dict[str, Any] | None) -> Any:
         """Begins to say something: what it comes to, or what has to be waited for."""
         data, content_type = to_payload(value)
-        native, speaks = current().native, self._speaks()
+        speaks = self._speaks()
+        if _tracing.is_imported():
+            told = _traced(told)
         try:
-            return speaks.speak(native, verb, to, data, content_type, _traced(told))
+            return speaks.speak(loop.native, verb, to, data, content_type, told)
         except (TypeError, OverflowError, UnicodeError) as error:
             raise InvalidError(str(error)) from error
 
@@ -173,9 +175,9 @@ class Sender:
             Unanswered: It was accepted and ended without an answer.
             PayloadError: The payload cannot be sent.
         """
-        told = said(_without_ttl(options), timeout)
-        reply = self._said("request", to, payload, told)
-        return Reply(*(await current().wait(reply) if reply.__class__ is int else reply))
+        told, loop = said(_without_ttl(options) if options else options, timeout), current()
+        reply = self._said(loop, "request", to, payload, told)
+        return Reply(*(await loop.wait(reply) if reply.__class__ is int else reply))
 
     async def gather(
         self,
@@ -204,8 +206,9 @@ class Sender:
         told = said(_without_ttl(options), timeout)
         if wanted is not None:
             told = {**(told or {}), "wanted": wanted}
-        id_, complete, answers, missing = await current().wait(
-            self._said("gather", to, payload, told)
+        loop = current()
+        id_, complete, answers, missing = await loop.wait(
+            self._said(loop, "gather", to, payload, told)
         )
         read = {agent: Payload(*answer) for agent, answer in answers.items()}
         return Gathered(id_, complete, read, missing)
@@ -226,10 +229,9 @@ class Sender:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        accepted = self._said("send", to, payload, said(options))
-        return Acceptance(
-            *(await current().wait(accepted) if accepted.__class__ is int else accepted)
-        )
+        loop = current()
+        accepted = self._said(loop, "send", to, payload, said(options))
+        return Acceptance(*(await loop.wait(accepted) if accepted.__class__ is int else accepted))
 
     async def send_and_wait(
         self,
@@ -253,7 +255,8 @@ class Sender:
             PayloadError: The payload cannot be sent.
         """
         told = said(options, timeout)
-        return Reply(*await current().wait(self._said("wait", to, payload, told)))
+        loop = current()
+        return Reply(*await loop.wait(self._said(loop, "wait", to, payload, told)))
 
     async def publish(
         self, topic: str, payload: Any = None, **options: Unpack[SendOptions]
@@ -294,10 +297,9 @@ class Sender:
         told = said(options)
         if kind is not None:
             told = {**(told or {}), "kind": kind}
-        accepted = self._said("tell", to, payload, told)
-        return Acceptance(
-            *(await current().wait(accepted) if accepted.__class__ is int else accepted)
-        )
+        loop = current()
+        accepted = self._said(loop, "tell", to, payload, told)
+        return Acceptance(*(await loop.wait(accepted) if accepted.__class__ is int else accepted))
 
     async def send_all(
         self, to: str, payloads: Iterable[Any], **options: Unpack[SendOptions]

@@ -40,10 +40,14 @@ def within(traceparent: str | None) -> Generator[None, None, None]:
         context.detach(token)
 
 
+def is_imported() -> bool:
+    """Whether there may be a current span: who has not imported the API has none."""
+    return "opentelemetry.trace" in sys.modules
+
+
 def current() -> str | None:
     """The `traceparent` of the current span; `None` if there is none."""
-    # Who has not imported it has no span.
-    if "opentelemetry.trace" not in sys.modules:
+    if not is_imported():
         return None
     api = _api()
     if api is None:
