@@ -248,28 +248,25 @@ class AgentMessageBroker(Directory):
         if timeout is not None and not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
         asked = self._requests.begin(message)
+        place = self._place()
+        if place is not None:
+            place.lend()
         try:
-            if at_work.get() is not None and (place := self._place()) is not None:
-                async with place:
-                    return await self._answer(message, asked, timeout)
-            return await self._answer(message, asked, timeout)
+            accepted = self._post(message, asked)
+            if accepted is None:
+                accepted = await self._wait_and_post(message, asked)
+            if not accepted:
+                return Answer(None, "it was not accepted")
+            if timeout is not None:
+                self._requests.limit(message, asked, timeout)
+            answer = await asked.answer
+            if isinstance(answer, Answer) and answer.timed_out:
+                self._counters.requests_timeout += 1
+            return answer
         finally:
             self._requests.end(message)
-
-    async def _answer(
-        self, message: AgentMessage, asked: Asked, timeout: float | None
-    ) -> AgentMessage | Answer:
-        accepted = self._post(message, asked)
-        if accepted is None:
-            accepted = await self._wait_and_post(message, asked)
-        if not accepted:
-            return Answer(None, "it was not accepted")
-        if timeout is not None:
-            self._requests.limit(message, asked, timeout)
-        answer = await asked.answer
-        if isinstance(answer, Answer) and answer.timed_out:
-            self._counters.requests_timeout += 1
-        return answer
+            if place is not None:
+                await place.regain()
 
     # What follows is for the parts of the broker.
 
@@ -407,10 +404,13 @@ class AgentMessageBroker(Directory):
         if self._pool is not None:
             self._pool.watched = True
         place = self._place()
-        if place is None:
+        if place is not None:
+            place.lend()
+        try:
             return await self._room.wait_for(number)
-        async with place:
-            return await self._room.wait_for(number)
+        finally:
+            if place is not None:
+                await place.regain()
 
     def _may_speak(self, waits: Asked | None) -> bool:
         """Whether it is sent: while the broker stops, only by handlers, and to who waits."""

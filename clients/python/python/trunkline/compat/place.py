@@ -47,7 +47,7 @@ class Runner:
 
 
 class Place:
-    """The place of one handler, which is lent within `async with`."""
+    """The place of one handler, which is lent between `lend` and `regain`."""
 
     __slots__ = ("_pool", "_requests", "_worker", "ended", "held")
 
@@ -59,13 +59,15 @@ class Place:
         self.held = True
         self.ended = False
 
-    async def __aenter__(self) -> None:
+    def lend(self) -> None:
+        """Somebody else may have it."""
         self._requests += 1
         if self.held:
             self.held = False
             self._pool.left(self._worker)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def regain(self) -> None:
+        """Waits until the handler has it again."""
         self._requests -= 1
         # Who asks several at once has its place back with the last answer.
         if self._requests == 0 and not self.ended:
