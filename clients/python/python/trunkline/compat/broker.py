@@ -381,7 +381,8 @@ class AgentMessageBroker(Directory):
             for _ in to:
                 self._dead(message, asked, "expired", expired=True)
             return True
-        urgency, pool = about.priority.value, self._pool
+        # On Python 3.11 the property `value` takes longer than the engine does.
+        urgency, pool = about.priority._value_, self._pool
         for one in to:
             told = mailbox.offer(message, one.agent_id, asked, urgency, remaining, 0.0)
             if told:
