@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use trunkline_agent::{AgentBuilder, AgentStats, Host as _, Profile, Session};
-use trunkline_types::Refusal;
+use trunkline_types::{JsonSchema, Refusal};
 use trunkline_types::session::Subscription;
 
 /// Most handlers of an agent that run at once.
@@ -239,6 +239,9 @@ impl Drop for Line {
     }
 }
 
+/// The schemas of a skill, as texts.
+type Schemas = (String, Option<String>, Option<String>);
+
 fn described(mut builder: AgentBuilder, card: &Bound<'_, PyDict>) -> PyResult<AgentBuilder> {
     for (name, value) in card.iter() {
         builder = match name.cast::<PyString>()?.to_cow()?.as_ref() {
@@ -256,6 +259,20 @@ fn described(mut builder: AgentBuilder, card: &Bound<'_, PyDict>) -> PyResult<Ag
                 .extract::<Vec<(String, String)>>()?
                 .into_iter()
                 .fold(builder, |builder, (key, value)| builder.label(key, value)),
+            "schemas" => value.extract::<Vec<Schemas>>()?.into_iter().try_fold(
+                builder,
+                |builder, (skill, input, output)| {
+                    let read = |of: &str, text: Option<String>| {
+                        let read = text.map(JsonSchema::new).transpose();
+                        read.map_err(|error| {
+                            let message = format!("the {of} of skill '{skill}': {error}");
+                            errors::invalid(card.py(), message)
+                        })
+                    };
+                    let (input, output) = (read("input", input)?, read("output", output)?);
+                    Ok::<_, PyErr>(builder.schemas(&skill, input, output))
+                },
+            )?,
             name => return Err(unknown(card.py(), name)),
         };
     }

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use trunkline_agent::{Acceptance, BatchOutcome, Event, Reply};
 use trunkline_types::{
-    AgentInfo, BreakerInfo, Envelope, Gathered, GatheredPart, TaskEvent, TaskEventBody,
-    TaskSnapshot, TaskUpdate, WallTime,
+    AgentInfo, BreakerInfo, Envelope, Gathered, GatheredPart, JsonSchema, SkillSchemas, TaskEvent,
+    TaskEventBody, TaskSnapshot, TaskUpdate, WallTime,
 };
 
 /// Seconds since the Unix epoch.
@@ -117,6 +117,12 @@ pub(crate) fn agent<'py>(py: Python<'py>, agent: &AgentInfo) -> PyResult<Bound<'
         "skills",
         card.skills.iter().map(trunkline_types::SkillName::as_str).collect::<Vec<_>>(),
     )?;
+    let schemas = PyDict::new(py);
+    for SkillSchemas { skill, input, output } in &card.schemas {
+        let text = |schema: &Option<JsonSchema>| schema.as_ref().map(ToString::to_string);
+        schemas.set_item(skill.as_str(), (text(input), text(output)))?;
+    }
+    said.set_item("schemas", schemas)?;
     said.set_item("capabilities", texts(&card.capabilities))?;
     let labels = PyDict::new(py);
     for (name, value) in &card.labels {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -286,3 +287,126 @@ async def test_events_and_messages_are_parsed_as_well(client: Client) -> None:
         with pytest.raises(errors.RejectedError, match=r"the input does not fit .*size"):
             await client.send_and_wait("agent:listener", {"size": "x"})
     assert sorted(got) == [1, 2]
+
+
+async def shown(client: Client, agent: Agent) -> dict[str, trunkline.SkillSchemas]:
+    async with await started(agent, client):
+        [info] = [info async for info in client.agents(id=agent.id)]
+        return info.schemas
+
+
+async def test_what_handlers_declare_is_in_the_agents_card(client: Client) -> None:
+    agent = reviewer()
+
+    @agent.task("count", input_schema=NUMBER, output_schema=TEXT)
+    async def count_up(task: Task) -> Any:
+        return task.json
+
+    @agent.task("silent")
+    async def silent(task: Task) -> None:
+        assert task.attempt == 1
+
+    agent.process("make")(make)
+
+    @agent.on("made.>")
+    async def made(task: Task, order: Order) -> None:
+        assert task.attempt == order.size
+
+    schemas = await shown(client, agent)
+    assert set(schemas) == {"review", "plain", "odd", "count", "make"}
+    assert schemas["review"] == trunkline.SkillSchemas(
+        Diff.model_json_schema(), Verdict.model_json_schema(mode="serialization")
+    )
+    # By the names that are sent.
+    takes = schemas["review"].input
+    assert takes is not None
+    assert set(takes["properties"]) == {"parts", "by"}
+    assert schemas["plain"].input == takes
+    plain = schemas["plain"].output
+    assert plain is not None
+    assert {"type": "null"} in plain["anyOf"]
+    assert schemas["odd"] == trunkline.SkillSchemas(None, schemas["review"].output)
+    assert schemas["count"] == trunkline.SkillSchemas(NUMBER, TEXT)
+    assert schemas["make"] == trunkline.SkillSchemas(
+        Order.model_json_schema(), Made.model_json_schema()
+    )
+
+
+class Odd(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+
+    name: str = "ü"
+    kept: set[object] = {object()}
+
+
+class Nothing(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+
+    path: re.Match[str] | None = None
+
+
+async def test_what_has_no_schema_is_not_in_the_card_and_checked_all_the_same(
+    client: Client, recwarn: pytest.WarningsRecorder
+) -> None:
+    agent = trunkline.Agent("odd")
+
+    @agent.task("odd")
+    async def odd(task: Task, value: Odd) -> str:
+        assert task.attempt == 1
+        return value.name
+
+    @agent.task("nothing")
+    async def nothing(task: Task, value: Nothing) -> str:
+        assert task.attempt == 1
+        return str(value.path)
+
+    schemas = await shown(client, agent)
+    assert set(schemas) == {"odd"}
+    takes = schemas["odd"].input
+    assert takes is not None
+    # A default that is no JSON is left out of it.
+    assert "default" not in takes["properties"]["kept"]
+    assert takes["properties"]["name"]["default"] == "ü"
+    assert not [it for it in recwarn if "JSON" in str(it.message)]
+    async with await started(agent, client):
+        assert (await client.send_and_wait("skill:nothing", {})).text == "None"
+        with pytest.raises(errors.RejectedError, match="path"):
+            await client.send_and_wait("skill:nothing", {"path": 1})
+
+
+async def test_a_schema_that_is_over_the_limit_is_refused_with_what_to_do(folder: Path) -> None:
+    agent = trunkline.Agent("counter")
+
+    @agent.task("count", input_schema=NUMBER)
+    async def count_up(task: Task) -> Any:
+        return task.json
+
+    async with trunkline.Broker(limits={"schema_bytes": 40}) as broker:
+        with pytest.raises(errors.TooLargeError) as refused:
+            await agent.start(broker)
+    told = str(refused.value)
+    assert "the input schema of skill 'count' has" in told
+    assert "the limit is 40; shorten it or raise limits.schema_bytes" in told
+    async with trunkline.Broker(folder) as broker:
+        before = await shown(broker, agent)
+    async with trunkline.Broker(folder) as broker:
+        [info] = [info async for info in broker.agents()]
+    assert info.presence == "offline"
+    assert info.schemas == before == {"count": trunkline.SkillSchemas(NUMBER, None)}
+
+
+async def test_a_schema_that_is_no_json_or_nested_too_deep_is_refused(client: Client) -> None:
+    for schema in ({"const": {1, 2}}, {"const": float("nan")}, {"title": "\ud800"}):
+        with pytest.raises(errors.InvalidError, match="input_schema is no JSON Schema"):
+            trunkline.Agent("a").task("a", input_schema=schema)(one)
+    deep: Any = {}
+    for _ in range(28):
+        deep = {"const": deep}
+    agent = trunkline.Agent("deep")
+    agent.task("deep", output_schema=deep)(one)
+    with pytest.raises(errors.InvalidError, match=r"output of skill 'deep'.*deeper than 28"):
+        await agent.start(client)
+
+
+async def one(task: Task) -> int:
+    return task.attempt

@@ -204,6 +204,7 @@ async def test_the_log_is_as_was_set(folder: Path) -> None:
         "headers": 1,
         "header_bytes": 64,
         "card_entries": 8,
+        "card_schema_bytes": "1KiB",
     }
     log: trunkline.LogSettings = {"segment_bytes": "128KiB", "max_body_bytes": "100KiB"}
     async with trunkline.Broker(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _native
 from ._client import Client, connect
-from ._declared import check_takes_tasks_only, checked, has_to_answer
+from ._declared import Declared, check_takes_tasks_only, checked
 from ._loop import begun, current
 from ._processes import Message, check_not_importing
 from ._signals import signals
@@ -166,10 +166,8 @@ class Agent(Sender):
                 raise UsageError(
                     f"{function!r} is a coroutine function; a process takes a plain one"
                 )
-            names = _names_around()
-            call = checked(function, False, names, input_schema, output_schema)
-            answers = has_to_answer(function, names)
-            self._add(call, "processes", "skill", skill, most, maybe(timeout), answers=answers)
+            call, known = checked(function, False, _names_around(), input_schema, output_schema)
+            self._add(call, known, "processes", "skill", skill, most, maybe(timeout))
             return function
 
         return add
@@ -238,7 +236,7 @@ class Agent(Sender):
         def add(function: B) -> B:
             check_takes_tasks_only(function, _names_around())
             on = "loop" if _is_async(function) else "threads"
-            self._add(function, on, kind, skill or topics or "", most, *more)
+            self._add(function, Declared(), on, kind, skill or topics or "", most, *more)
             return function
 
         return add
@@ -264,12 +262,9 @@ class Agent(Sender):
         def add(function: F) -> F:
             plain = not _is_async(function)
             most = (_PLAIN if plain else _ASYNC) if concurrency is None else concurrency
-            names = _names_around()
-            call = checked(function, not plain, names, *schemas)
+            call, known = checked(function, not plain, _names_around(), *schemas)
             on = "threads" if plain else "loop"
-            # Nobody asks for the answer to an event.
-            answers = kind != "event" and has_to_answer(function, names)
-            self._add(call, on, kind, name, most, span, *subscription, answers=answers)
+            self._add(call, known, on, kind, name, most, span, *subscription)
             return function
 
         return add
@@ -277,12 +272,12 @@ class Agent(Sender):
     def _add(
         self,
         function: Callable[[Any], Any],
+        known: Declared,
         on: Literal["loop", "threads", "processes"],
         kind: Literal["skill", "event", "message"],
         name: str,
         most: int,
         *more: Any,
-        answers: bool = False,
     ) -> None:
         if self._life is not None:
             raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
@@ -294,7 +289,7 @@ class Agent(Sender):
             what = "processes" if on == "processes" else "concurrency"
             raise InvalidError(f"{what} is {most}, the range is 1 to {_MOST}")
         self._handlers.append(
-            Handler(kind, name, most, *more, call=function, on=on, answers=answers)
+            Handler(kind, name, most, *more, call=function, on=on, declared=known)
         )
 
     def _speaks(self) -> Speaks:
@@ -345,10 +340,16 @@ class Agent(Sender):
         life = _Life(self.id, self._handlers, target)
         self._life = life
         try:
-            await life.start(self.id, self._card)
+            await life.start(self.id, {**self._card, "schemas": self._schemas()})
         except BaseException:
             self._life = None
             raise
+
+    def _schemas(self) -> list[tuple[str, str | None, str | None]]:
+        """What its card says that the handlers of skills take and give."""
+        skills = [handler for handler in self._handlers if handler.kind == "skill"]
+        known = [(handler.name, *handler.declared.published()) for handler in skills]
+        return [(name, takes, gives) for name, takes, gives in known if takes or gives]
 
     async def stop(self) -> None:
         """Takes no new work, finishes what it holds, sees it settled, and leaves.

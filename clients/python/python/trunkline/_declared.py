@@ -38,11 +38,21 @@ class Declared:
     """The name of the parameter that gets the input."""
     takes: Model | JsonSchema | None = None
     gives: Model | JsonSchema | None = None
+    answers: bool = False
+    """Whether the return annotation leaves no room for `None`."""
 
     @property
     def anything(self) -> bool:
         """Whether there is something to check."""
         return self.takes is not None or self.gives is not None
+
+    def published(self) -> tuple[str | None, str | None]:
+        """The JSON Schemas of input and output, as texts, for the agent's card."""
+        takes, gives = self.takes, self.gives
+        return (
+            None if takes is None else takes.published("validation"),
+            None if gives is None else gives.published("serialization"),
+        )
 
     def taken(self, task: Task | Message) -> dict[str, Any]:
         """What the handler gets besides its task.
@@ -103,8 +113,8 @@ def checked(
     is_async: bool,
     names: Mapping[str, Any],
     *schemas: Schema | None,
-) -> Callable[..., Any]:
-    """The handler with the checks that it declares; itself if it declares none.
+) -> tuple[Callable[..., Any], Declared]:
+    """The handler with the checks that it declares, itself if it declares none; and what it does.
 
     Args:
         function: The handler.
@@ -119,14 +129,14 @@ def checked(
     """
     known = declared(function, names, *schemas)
     if not known.anything:
-        return function
+        return function, known
     if not is_async:
-        return Checked.of(function, known, *schemas)
+        return Checked.of(function, known, *schemas), known
 
     async def call(task: Task) -> Any:
         return known.given(await function(task, **known.taken(task)))
 
-    return call
+    return call, known
 
 
 def check_takes_tasks_only(function: Callable[..., Any], names: Mapping[str, Any]) -> None:
@@ -140,15 +150,6 @@ def check_takes_tasks_only(function: Callable[..., Any], names: Mapping[str, Any
             f"{function!r} declares its input, which is for handlers of one task; a handler of "
             "batches reads each of its tasks by itself"
         )
-
-
-def has_to_answer(function: Callable[..., Any], names: Mapping[str, Any]) -> bool:
-    """Whether the return annotation of a handler leaves no room for `None`."""
-    try:
-        returned = _signature(function).return_annotation
-    except (TypeError, ValueError):
-        return False
-    return not _may_be_none(_evaluated(returned, function, names))
 
 
 def declared(
@@ -189,6 +190,7 @@ def declared(
                 "checkers, or give it a default"
             )
     returned = _evaluated(signature.return_annotation, function, names)
+    known.answers = not _may_be_none(returned)
     if _has_model(returned):
         if known.gives is not None:
             raise UsageError(

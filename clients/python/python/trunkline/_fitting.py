@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from . import _msgpack
 from ._optional import needed
@@ -30,6 +31,19 @@ class Model:
         self._adapter: Any = pydantic.TypeAdapter(annotation)
         self._error: Any = pydantic.ValidationError
         self._name = getattr(annotation, "__name__", None) or str(annotation)
+
+    def published(self, mode: Literal["validation", "serialization"]) -> str | None:
+        """The JSON Schema of what is taken or given; `None` if pydantic has none for it."""
+        pydantic = needed("a model", "pydantic")
+
+        class Quiet(pydantic.json_schema.GenerateJsonSchema):
+            # A default that is no JSON is left out, which is nothing to warn of.
+            ignored_warning_kinds = frozenset({"skipped-choice", "non-serializable-default"})
+
+        try:
+            return _text(self._adapter.json_schema(mode=mode, schema_generator=Quiet))
+        except (pydantic.errors.PydanticUserError, TypeError, ValueError):
+            return None
 
     def parsed(self, value: Json | Any) -> Any:
         """What the handler gets.
@@ -81,11 +95,19 @@ class JsonSchema:
         except jsonschema.SchemaError as error:
             where = ".".join(map(str, error.absolute_path)) or "the whole"
             raise InvalidError(f"{what} is no JSON Schema: {where}: {error.message}") from None
+        try:
+            self._text = _text(schema)
+        except (TypeError, ValueError) as error:
+            raise InvalidError(f"{what} is no JSON Schema: it is no JSON: {error}") from None
         # What a schema refers to is not fetched from anywhere.
         registry = needed(f"{what}=", "jsonschema_specifications").REGISTRY
         self._unknown: Any = needed(f"{what}=", "referencing").exceptions.Unresolvable
         self._validator: Any = kind(schema, registry=registry)
         self._name = str(schema.get("title", "its schema"))
+
+    def published(self, _mode: Literal["validation", "serialization"]) -> str:
+        """The schema."""
+        return self._text
 
     def parsed(self, value: Json | Any) -> Any:
         """What the handler gets.
@@ -144,6 +166,16 @@ def read(data: bytes, content_type: str) -> Json | Any:
     if not data:
         return None
     return _msgpack.unpacked(data) if _msgpack.is_msgpack(content_type) else Json(data)
+
+
+def _text(schema: Schema) -> str:
+    """A schema as text, the same for the same schema."""
+    text = json.dumps(
+        schema, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    )
+    # Texts of Python may hold what Unicode has no bytes for.
+    text.encode()
+    return text
 
 
 def _faults(name: str, faults: Iterable[tuple[Iterable[Any], str]], count: int) -> str:

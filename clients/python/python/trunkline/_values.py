@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -154,6 +155,8 @@ class AgentInfo:
     """What kinds of agent it is."""
     skills: list[str]
     """The skills that it offers."""
+    schemas: dict[str, SkillSchemas]
+    """What the work of those skills has to fit that declare it, and what comes of it."""
     capabilities: list[str]
     """What it can do besides."""
     labels: dict[str, str]
@@ -184,6 +187,16 @@ class AgentInfo:
     """Whether it is fit for work, as far as was said by `set_agent`."""
     breakers: list[BreakerInfo]
     """Its circuit breakers that are not closed or have counted failures."""
+
+
+@dataclass(slots=True)
+class SkillSchemas:
+    """The JSON Schemas that an agent declares for one of its skills."""
+
+    input: dict[str, Any] | None
+    """What its work has to fit; `None` if nothing is declared."""
+    output: dict[str, Any] | None
+    """What its answers fit; `None` if nothing is declared."""
 
 
 @dataclass(slots=True)
@@ -312,4 +325,11 @@ def to_task(said: dict[str, Any]) -> TaskInfo:
 def to_agent(said: dict[str, Any]) -> AgentInfo:
     """An agent from what the runtime said."""
     said["breakers"] = [BreakerInfo(*breaker) for breaker in said["breakers"]]
+    said["schemas"] = {skill: _schemas(*texts) for skill, texts in said["schemas"].items()}
     return AgentInfo(**said)
+
+
+def _schemas(takes: str | None, gives: str | None) -> SkillSchemas:
+    return SkillSchemas(
+        None if takes is None else json.loads(takes), None if gives is None else json.loads(gives)
+    )

@@ -22,6 +22,8 @@ from .errors import PayloadError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from ._declared import Declared
+
 log = logging.getLogger("trunkline")
 
 _task: Any = asyncio.Task
@@ -51,8 +53,13 @@ class Handler(Described):
     call: Callable[[Any], Any]
     on: Literal["loop", "threads", "processes"]
     """Where it runs."""
-    answers: bool = False
-    """Whether it is declared to return something, so that `None` is a mistake."""
+    declared: Declared
+    """What it declares of its input and output."""
+
+    @property
+    def has_to_answer(self) -> bool:
+        """Whether to return nothing is a mistake. Nobody asks for the answer to an event."""
+        return self.declared.answers and self.kind != "event"
 
 
 class Work:
@@ -165,7 +172,7 @@ class Work:
         try:
             result = await handler.call(task)
             if result is None:
-                if handler.answers:
+                if handler.has_to_answer:
                     raise _nothing(handler)
                 due = delivery.complete(self._native, None, "")
             else:
@@ -191,7 +198,7 @@ class Work:
                 said: Said = "complete", None if result is None else to_payload(result)
             else:
                 said = await self._processes[place].run(task.message())
-            if handler.answers and said == ("complete", None):
+            if handler.has_to_answer and said == ("complete", None):
                 raise _nothing(handler)
             self._tell(handler, task, said, None)
         except BaseException as error:
