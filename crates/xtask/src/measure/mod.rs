@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::project;
 use crate::suite;
-use plan::{Line, PLAN};
+use plan::{APART, Line, PLAN};
 
 /// A part of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,6 +65,7 @@ pub(crate) fn run(asked: &Measure) -> Result<(), Failure> {
         for line in lines {
             println!("{}", shown(line, asked.rounds));
         }
+        println!("# half an hour, by itself: trunkline bench {APART}");
         return Ok(());
     }
     suite::build_to_measure().run()?;
@@ -95,6 +96,7 @@ pub(crate) fn run(asked: &Measure) -> Result<(), Failure> {
     }
     print!("\n{}", table::machine(&all));
     println!("measure: {} s; kept in {}", begun.elapsed().as_secs(), folder.display());
+    println!("not in it, because it takes half an hour: trunkline bench {APART}");
     if silent.is_empty() {
         return Ok(());
     }
@@ -146,12 +148,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_has_a_mark_is_run_in_rounds_and_as_many_as_are_asked_for() {
+    fn every_scenario_has_its_line_and_only_what_has_a_mark_is_run_in_rounds() {
         for line in PLAN {
             let text = shown(line, 7);
             assert!(text.starts_with("trunkline bench "), "{text}");
             assert_eq!(text.ends_with(" --rounds 7"), line.in_rounds, "{text}");
             assert!(!line.in_rounds || line.section == Section::Marks, "{text}");
+        }
+        // Every scenario of the document has its line.
+        let document = std::fs::read_to_string(project::root().join("docs/benchmarks.md")).unwrap();
+        let (_, rest) = document.split_once("\n## The scenarios\n").unwrap();
+        let (table, _) = rest.split_once("\nAll take `--payload BYTES`").unwrap();
+        let names = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let names: Vec<&str> = names.collect();
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            let is_planned = PLAN.iter().any(|line| line.command.split(' ').next() == Some(name));
+            assert_eq!(is_planned, name != APART, "{name}");
         }
         for section in Section::value_variants() {
             assert!(PLAN.iter().any(|line| line.section == *section), "{section:?}");

@@ -30,7 +30,7 @@ const fn classic(command: &'static str) -> Line {
     Line { section: Classic, command, in_rounds: false }
 }
 
-/// Every benchmark.
+/// Every benchmark but [`APART`].
 pub(super) const PLAN: &[Line] = &[
     mark("inproc --seconds 2"),
     mark("inproc --seconds 2 --tuned --workers 1"),
@@ -44,6 +44,7 @@ pub(super) const PLAN: &[Line] = &[
     mark("durable --seconds 2 --tuned --workers 1"),
     mark("durable-accept --transport framed,grpc --seconds 2"),
     once("idle --transport framed,grpc --seconds 5"),
+    once("recovery"),
     once("waiting"),
     once("reconnect"),
     growth("inproc --agents 1,10,100,1000,10000,100000 --in-flight 2048 --seconds 1"),
@@ -59,6 +60,7 @@ pub(super) const PLAN: &[Line] = &[
     classic("durable --batch 1,10,50,100 --seconds 2"),
     classic("durable-accept --in-flight 1,16,64 --seconds 2"),
     classic("request --in-flight 50,100,200,500,1000 --seconds 2"),
+    classic("a2a --seconds 2"),
     classic("latency --seconds 5"),
     classic("held"),
     classic("delay"),
@@ -69,3 +71,7 @@ pub(super) const PLAN: &[Line] = &[
     classic("stalled"),
     classic("burst"),
 ];
+
+/// The benchmark that is a command of its own: half an hour, of which a shorter time says nothing,
+/// because within minutes memory moves by more than it may grow in an hour.
+pub(super) const APART: &str = "soak";

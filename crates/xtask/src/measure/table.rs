@@ -34,7 +34,8 @@ pub(super) fn rows(command: &str, reports: &[Value]) -> String {
 
 /// The machine that they are of, and how busy it was.
 pub(super) fn machine(reports: &[Value]) -> String {
-    let Some(first) = reports.first() else { return String::new() };
+    let told = reports.iter().find(|report| report["machine"].is_object());
+    let Some(first) = told else { return String::new() };
     let machine = &first["machine"];
     let word = |name: &str| machine[name].as_str().unwrap_or("unknown").to_owned();
     let loads = reports.iter().filter_map(|report| report["machine"]["load_average"].as_f64());
@@ -65,7 +66,11 @@ fn plain(value: &Value) -> String {
 
 fn rate(report: &Value) -> String {
     let Some(rate) = report["rate_per_s"].as_f64() else {
-        return format!("no figure: {}", report["disagreements"]);
+        let why = report["error"].as_str().map(str::to_owned);
+        return format!(
+            "no figure: {}",
+            why.unwrap_or_else(|| report["disagreements"].to_string())
+        );
     };
     let spread = &report["rounds"]["rate_per_s"];
     match (spread["median"].as_f64(), spread["least"].as_f64(), spread["most"].as_f64()) {
@@ -116,8 +121,19 @@ fn besides(report: &Value) -> String {
     }
     for figure in list("figures") {
         let value = figure["value"].as_f64().unwrap_or(0.0);
-        let shown = if value.fract() == 0.0 { grouped(value) } else { format!("{value:.3}") };
-        parts.push(format!("{}: {shown}", plain(&figure["what"])));
+        let number = |value: f64| match value.fract() {
+            0.0 => grouped(value),
+            _ => format!("{value:.3}"),
+        };
+        let rounds = &figure["rounds"];
+        let spread = match (rounds["least"].as_f64(), rounds["most"].as_f64()) {
+            (Some(least), Some(most)) => format!(" ({}–{})", number(least), number(most)),
+            _ => String::new(),
+        };
+        parts.push(format!("{}: {}{spread}", plain(&figure["what"]), number(value)));
+    }
+    if let Some(refusals) = report["sent_again"].as_f64().filter(|refusals| *refusals > 0.0) {
+        parts.push(format!("refused until later, and sent again: {}", grouped(refusals)));
     }
     if let Some(p50) = report["disk"]["p50_us"].as_f64() {
         parts.push(format!("disk alone p50 {}", span(p50)));
@@ -174,7 +190,12 @@ mod tests {
             "p50_us": { "median": 11.0 }, "p99_us": { "median": 12.0 }
         });
         second["goals"] = json!([{ "what": "cost", "limit": 3.0, "value": 4.0, "met": false }]);
-        second["figures"] = json!([{ "what": "spilled", "value": 1500.0 }]);
+        let spread = json!({ "median": 0.5, "least": 0.25, "most": 1.0 });
+        second["figures"] = json!([
+            { "what": "spilled", "value": 1500.0 },
+            { "what": "ratio", "value": 0.5, "rounds": spread },
+        ]);
+        second["sent_again"] = json!(1200);
         let text = rows("trunkline bench x", &[report(1), second]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
@@ -186,7 +207,10 @@ mod tests {
             lines[1].starts_with("|  | in_flight 64 | 2,000/s (1,000–3,000) | 11.0 µs · 12.0 µs")
         );
         assert!(
-            lines[1].ends_with("cost: 4.000 < 3.0 **missed**; spilled: 1,500 |"),
+            lines[1].ends_with(
+                "cost: 4.000 < 3.0 **missed**; spilled: 1,500; ratio: 0.500 (0.250–1); \
+                 refused until later, and sent again: 1,200 |"
+            ),
             "{}",
             lines[1]
         );
@@ -200,6 +224,10 @@ mod tests {
         let silent = json!({ "rate_per_s": null, "disagreements": ["sent 2, settled 1"] });
         let text = rows("trunkline bench x", &[silent]);
         assert!(text.contains("no figure: [\"sent 2, settled 1\"]"), "{text}");
+        // One of several that came to nothing is told apart from those that did not.
+        let failed = json!({ "config": { "in_flight": 7 }, "pass": false, "error": "it is gone" });
+        let text = rows("trunkline bench x", &[report(1), failed]);
+        assert!(text.lines().nth(1).unwrap().contains("in_flight 7 | no figure: it is gone |"));
     }
 
     #[test]
