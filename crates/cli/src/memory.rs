@@ -5,8 +5,10 @@
 //! what the burst took.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -15,28 +17,36 @@ use tokio::task::JoinSet;
 const LOOK: Duration = Duration::from_secs(1);
 /// Who takes less of a processor between two looks is at rest.
 const REST: Duration = Duration::from_millis(20);
+/// How often it is tried until every worker has given back, once the process has come to rest. Where
+/// others take the processors, a worker may be too late for the first times.
+const TRIES: u32 = 10;
 /// How long a worker waits for the others, so that none does the part of two. Nothing else is done
 /// meanwhile, which is why it is short.
 const TOGETHER: Duration = Duration::from_millis(2);
 
 /// Gives memory back whenever the process comes to rest, for as long as it is polled.
 pub(crate) async fn give_back_at_rest() {
-    let (mut spent, mut was_busy) = (processor_time(), false);
+    let (mut spent, mut tries) = (processor_time(), 0);
+    let mut done = HashSet::new();
     let mut looks = tokio::time::interval(LOOK);
     loop {
         looks.tick().await;
         let now = processor_time();
-        let is_busy = now.saturating_sub(spent) > REST;
-        if was_busy && !is_busy {
-            give_back().await;
+        if now.saturating_sub(spent) > REST {
+            tries = TRIES;
+            done.clear();
+        } else if tries > 0 {
+            let workers = give_back(&mut done).await;
+            tries = if done.len() < workers { tries - 1 } else { 0 };
         }
         // What giving back has taken is no work.
-        (spent, was_busy) = (processor_time(), is_busy);
+        spent = processor_time();
     }
 }
 
-/// Has every worker of the runtime give back what it keeps, as none can do that for another.
-async fn give_back() {
+/// Has every worker of the runtime give back what it keeps, as none can do that for another, and
+/// notes which have. Tells how many there are: one that does not wake up in time is left out.
+async fn give_back(done: &mut HashSet<ThreadId>) -> usize {
     let workers = Handle::current().metrics().num_workers();
     let arrived = Arc::new(AtomicUsize::new(0));
     let mut parts = JoinSet::new();
@@ -47,11 +57,13 @@ async fn give_back() {
             arrived.fetch_add(1, Ordering::Relaxed);
             let until = Instant::now() + TOGETHER;
             while arrived.load(Ordering::Relaxed) < workers && Instant::now() < until {
-                std::thread::yield_now();
+                thread::yield_now();
             }
+            thread::current().id()
         });
     }
-    parts.join_all().await;
+    done.extend(parts.join_all().await);
+    workers
 }
 
 /// Gives back what this thread keeps.
@@ -64,4 +76,30 @@ fn collect() {
 /// What this process has taken of all processors since its start.
 fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_worker_that_was_too_late_is_not_taken_for_one_that_has_given_back() {
+        let (begun, begins) = mpsc::channel();
+        let (go_on, wait) = mpsc::channel::<()>();
+        let busy = tokio::spawn(async move {
+            begun.send(()).unwrap();
+            // Fails when it is let go.
+            let _ = wait.recv();
+        });
+        begins.recv().unwrap();
+        let mut done = HashSet::new();
+        assert_eq!(give_back(&mut done).await, 2);
+        assert_eq!(done.len(), 1);
+        drop(go_on);
+        busy.await.unwrap();
+        while done.len() < 2 {
+            give_back(&mut done).await;
+        }
+    }
 }
