@@ -115,17 +115,55 @@ impl BenchArgs {
     }
 }
 
+/// What the runs of one command came to.
+#[derive(Debug, Default)]
+pub struct Runs {
+    /// The reports of those that came to one, in the order of the options' lists.
+    pub reports: Vec<BenchReport>,
+    /// Those that did not.
+    pub failed: Vec<FailedRun>,
+}
+
+impl Runs {
+    /// All of them as JSON objects. One that failed has no figures, `pass` is false, and `error`
+    /// says why.
+    pub fn to_json(&self) -> Vec<Value> {
+        let reports = self.reports.iter().map(BenchReport::to_json);
+        reports.chain(self.failed.iter().map(FailedRun::to_json)).collect()
+    }
+}
+
+/// A run that did not come to a report.
+#[derive(Debug)]
+pub struct FailedRun {
+    /// Of which scenario.
+    pub scenario: Scenario,
+    /// What it was run with.
+    pub config: Config,
+    /// Why there is no report.
+    pub error: BenchError,
+}
+
+impl FailedRun {
+    fn to_json(&self) -> Value {
+        let Self { scenario, config, error } = self;
+        let error = error.to_string();
+        json!({ "scenario": scenario, "config": config, "pass": false, "error": error })
+    }
+}
+
 /// Runs a scenario, telling on standard error how far it is: once, or once for each combination of
 /// the numbers that its options list. Except for the scenarios in process and with `url`, each run
-/// starts this very program again with `serve` as the broker.
+/// starts this very program again with `serve` as the broker. A run that does not come to a report
+/// is told too and not made again, and the others go on.
 ///
 /// # Errors
-/// [`BenchError`] if one does not come to a report. Counts that do not agree are in the report,
-/// see [`BenchReport::passed`].
+/// [`BenchError`] if none comes to a report: that of the first. Counts that do not agree are in the
+/// report, see [`BenchReport::passed`].
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub async fn run(args: BenchArgs) -> Result<Vec<BenchReport>, BenchError> {
+pub async fn run(args: BenchArgs) -> Result<Runs, BenchError> {
     let scenario = args.scenario;
     // All of them first: a number out of its range is no end after hours.
     let configs: Vec<Config> = plan::runs(&args)?
@@ -134,11 +172,12 @@ pub async fn run(args: BenchArgs) -> Result<Vec<BenchReport>, BenchError> {
         .collect::<Result<_, _>>()?;
     let rounds = rounds::check(args.rounds.unwrap_or(1))?;
     let all = async {
-        let mut played = vec![Vec::new(); configs.len()];
+        let mut played: Vec<_> = configs.iter().map(|_| Ok(Vec::new())).collect();
         // Every run once before any is made again, so that what the machine does meanwhile
         // hits all alike.
         for round in 1..=rounds {
-            for (number, (config, reports)) in (1..).zip(configs.iter().zip(&mut played)) {
+            for (number, (config, runs)) in (1..).zip(configs.iter().zip(&mut played)) {
+                let Ok(reports) = runs else { continue };
                 let run = match configs.len() {
                     1 => String::new(),
                     count => format!(", {number} of {count}"),
@@ -149,10 +188,29 @@ pub async fn run(args: BenchArgs) -> Result<Vec<BenchReport>, BenchError> {
                 };
                 progress::tell(&format!("bench {scenario}{run}{again}"));
                 let stage = Stage::new(scenario, config.clone());
-                reports.push(Box::pin(scenario.run(stage)).await?);
+                match Box::pin(scenario.run(stage)).await {
+                    Ok(report) => reports.push(report),
+                    Err(error) => {
+                        if configs.len() > 1 {
+                            progress::tell(&format!("  it came to nothing: {error}"));
+                        }
+                        *runs = Err(error);
+                    }
+                }
             }
         }
-        Ok(played.into_iter().filter_map(rounds::combine).collect())
+        let mut done = Runs::default();
+        for (config, runs) in configs.iter().zip(played) {
+            let config = config.clone();
+            match runs {
+                Ok(reports) => done.reports.extend(rounds::combine(reports)),
+                Err(error) => done.failed.push(FailedRun { scenario, config, error }),
+            }
+        }
+        if done.reports.is_empty() && !done.failed.is_empty() {
+            return Err(done.failed.swap_remove(0).error);
+        }
+        Ok(done)
     };
     or_interrupted(all).await
 }

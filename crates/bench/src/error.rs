@@ -63,6 +63,23 @@ pub enum BenchError {
         /// The most that is allowed.
         most: u64,
     },
+    /// What waits at first is all there may be.
+    #[error(
+        "--count is {count}, but as many as --in-flight says, {in_flight}, wait before any work \
+         begins; name a larger --count or a smaller --in-flight"
+    )]
+    NothingToDo {
+        /// Most messages.
+        count: u64,
+        /// How many wait at first.
+        in_flight: u32,
+    },
+    /// A broker is too far for a way that is made before it.
+    #[error(
+        "--url is '{0}', but delay makes the way longer to a broker on 127.0.0.1 only; start one \
+         there or leave --url out"
+    )]
+    NotHere(String),
     /// A figure says which transport it is of.
     #[error("--transport is auto, which may be either; name framed or grpc")]
     WhichTransport,

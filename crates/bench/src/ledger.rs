@@ -11,7 +11,7 @@ use std::ops::{Range, Sub};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use trunkline_agent::BatchOutcome;
-use trunkline_types::{Counters, Gauges};
+use trunkline_types::{Counters, Gauges, Refusal};
 
 /// See the module.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Ledger {
     seen: Seen,
     accepted: AtomicU64,
     refused: AtomicU64,
+    again: AtomicU64,
     refusal: OnceLock<String>,
 }
 
@@ -29,8 +30,11 @@ pub(crate) struct Counts {
     pub(crate) sent: u64,
     /// Accepted by it.
     pub(crate) accepted: u64,
-    /// Refused by it.
+    /// Refused by it, for good.
     pub(crate) refused: u64,
+    /// Refused by it until later, and sent again then: what is counted is a refusal, so that one
+    /// message may count several times.
+    pub(crate) again: u64,
     /// Different payloads seen whole at a handler.
     pub(crate) handled: u64,
     /// Payloads seen again.
@@ -52,6 +56,7 @@ impl Ledger {
             seen: Seen::new(run, size),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            again: AtomicU64::new(0),
             refusal: OnceLock::new(),
         }
     }
@@ -86,16 +91,22 @@ impl Ledger {
         self.seen.below(limit)
     }
 
-    /// A batch of publishes was answered, each of them for so many agents. Returns how many
-    /// deliveries were refused.
-    pub(crate) fn answered(&self, outcome: &BatchOutcome, copies: u32) -> usize {
+    /// A batch of publishes was answered, each of them for so many agents: counts what was accepted
+    /// of it, and nothing of what was refused.
+    pub(crate) fn answered(&self, outcome: &BatchOutcome, copies: u32) {
         self.accepted.fetch_add(outcome.accepted * u64::from(copies), Ordering::Relaxed);
-        for (_, refusal) in &outcome.refused {
-            for _ in 0..copies {
-                self.note_refusal(refusal.to_string());
-            }
+    }
+
+    /// A publish for so many agents was refused.
+    pub(crate) fn note_refusals(&self, copies: u32, refusal: &Refusal) {
+        for _ in 0..copies {
+            self.note_refusal(refusal.to_string());
         }
-        outcome.refused.len() * copies as usize
+    }
+
+    /// A publish for so many agents was refused until later, and is sent again then.
+    pub(crate) fn note_again(&self, copies: u32) {
+        self.again.fetch_add(u64::from(copies), Ordering::Relaxed);
     }
 
     /// One publish was accepted, for so many recipients.
@@ -127,6 +138,7 @@ impl Ledger {
             sent: self.sent(),
             accepted: self.accepted.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            again: self.again.load(Ordering::Relaxed),
             handled,
             doubled,
             corrupt,
@@ -145,6 +157,7 @@ impl Sub for Counts {
             sent: self.sent - before.sent,
             accepted: self.accepted - before.accepted,
             refused: self.refused - before.refused,
+            again: self.again - before.again,
             handled: self.handled - before.handled,
             doubled: self.doubled - before.doubled,
             corrupt: self.corrupt - before.corrupt,

@@ -10,8 +10,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::SemaphorePermit;
-use trunkline_agent::{Agent, AgentBuilder, Handler, HandlerFuture, Host, Session, Task, Ticket};
-use trunkline_types::{Destination, Kind, Outcome, Publish, PublishOptions};
+use trunkline_agent::{
+    Agent, AgentBuilder, BatchOutcome, Handler, HandlerFuture, Host, Session, Task, Ticket,
+};
+use trunkline_types::{Destination, Kind, Outcome, Publish, PublishOptions, Refusal};
 
 /// The name of the agent with this number.
 pub(crate) fn agent_name(number: u32) -> String {
@@ -165,10 +167,37 @@ pub(crate) struct Sender {
     pub(crate) clock: Clock,
     pub(crate) mix: Mix,
     /// Batches whose acceptance is not yet seen, in order.
-    pub(crate) tickets: VecDeque<Ticket>,
+    pieces: VecDeque<Piece>,
+    /// What the broker had no room for and wants to be sent again later.
+    refused: Vec<Arc<Publish>>,
+    /// When it wants that.
+    again_at: Instant,
+    /// Since when it had room for nothing.
+    stuck_since: Option<Instant>,
+}
+
+/// A batch that is on its way.
+#[derive(Debug)]
+struct Piece {
+    ticket: Ticket,
+    publishes: Vec<Arc<Publish>>,
 }
 
 impl Sender {
+    /// One that has sent nothing yet.
+    pub(crate) fn new(session: Session, ledger: Arc<Ledger>, clock: Clock, mix: Mix) -> Self {
+        Self {
+            session,
+            ledger,
+            clock,
+            mix,
+            pieces: VecDeque::new(),
+            refused: Vec::new(),
+            again_at: Instant::now(),
+            stuck_since: None,
+        }
+    }
+
     /// Keeps the flow's window full until it is time to stop, then waits for the acceptances.
     ///
     /// # Errors
@@ -205,31 +234,32 @@ impl Sender {
     }
 
     /// Room for a batch; `None` when the time is up. Meanwhile acceptances are looked at, because
-    /// a refused publish will never be settled.
+    /// a refused publish is not settled before it is sent again, if ever.
     async fn permits<'f>(
         &mut self,
         flow: &'f Flow,
         until: Instant,
     ) -> Result<Option<SemaphorePermit<'f>>, BenchError> {
-        if let Ok(permits) = flow.window.try_acquire_many(self.mix.room()) {
-            return Ok(Some(permits));
-        }
-        let wait = async {
-            loop {
-                let Some(ticket) = self.tickets.front_mut() else {
-                    return Ok(flow.window.acquire_many(self.mix.room()).await.ok());
-                };
-                tokio::select! {
-                    biased;
-                    permits = flow.window.acquire_many(self.mix.room()) => return Ok(permits.ok()),
-                    outcome = ticket => {
-                        self.tickets.pop_front();
-                        self.answered(outcome, flow)?;
+        loop {
+            self.send_again().await?;
+            if let Ok(permits) = flow.window.try_acquire_many(self.mix.room()) {
+                return Ok(Some(permits));
+            }
+            // Nothing else may be given up half done: what is sent would be sent once more.
+            let wait = flow.window.acquire_many(self.mix.room());
+            let wait = tokio::time::timeout_at(until.into(), wait);
+            let room = |permits: Result<Result<_, _>, _>| Ok(permits.ok().and_then(Result::ok));
+            let Some(piece) = self.pieces.front_mut() else { return room(wait.await) };
+            tokio::select! {
+                biased;
+                permits = wait => return room(permits),
+                outcome = &mut piece.ticket => {
+                    if let Some(Piece { publishes, .. }) = self.pieces.pop_front() {
+                        self.answered(outcome, &publishes, flow)?;
                     }
                 }
             }
-        };
-        tokio::time::timeout_at(until.into(), wait).await.unwrap_or(Ok(None))
+        }
     }
 
     /// Sends one batch. Returns how many deliveries it makes; none when the count is reached.
@@ -252,32 +282,77 @@ impl Sender {
                 Arc::new(Publish { envelope, options: options.clone() })
             })
             .collect();
-        let ticket = self.session.publish_batch(publishes).await;
-        self.tickets.push_back(ticket.map_err(BenchError::refused("cannot send a batch"))?);
+        self.send_piece(publishes).await?;
         Ok(sent)
     }
 
-    /// Waits for acceptances until at most so many batches are without.
-    async fn accepted(&mut self, pieces: usize, flow: &Flow) -> Result<(), BenchError> {
-        while self.tickets.len() > pieces {
-            let Some(ticket) = self.tickets.pop_front() else { break };
-            let outcome = tokio::time::timeout(PATIENCE, ticket).await;
-            let late = |_| BenchError::Late {
-                what: "the acceptance of a batch".to_owned(),
-                limit: PATIENCE,
-            };
-            self.answered(outcome.map_err(late)?, flow)?;
-        }
+    async fn send_piece(&mut self, publishes: Vec<Arc<Publish>>) -> Result<(), BenchError> {
+        let ticket = self.session.publish_batch(publishes.iter().cloned()).await;
+        let ticket = ticket.map_err(BenchError::refused("cannot send a batch"))?;
+        self.pieces.push_back(Piece { ticket, publishes });
         Ok(())
     }
 
+    /// Sends what was refused again, when that is wanted; nothing new is sent before.
+    async fn send_again(&mut self) -> Result<(), BenchError> {
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep_until(self.again_at.into()).await;
+        let publishes = std::mem::take(&mut self.refused);
+        self.send_piece(publishes).await
+    }
+
+    /// Waits for acceptances until at most so many batches are without, and nothing is left that
+    /// was refused and is to be sent again.
+    async fn accepted(&mut self, pieces: usize, flow: &Flow) -> Result<(), BenchError> {
+        loop {
+            while self.pieces.len() > pieces {
+                let Some(Piece { ticket, publishes }) = self.pieces.pop_front() else { break };
+                let outcome = tokio::time::timeout(PATIENCE, ticket).await;
+                let late = |_| BenchError::Late {
+                    what: "the acceptance of a batch".to_owned(),
+                    limit: PATIENCE,
+                };
+                self.answered(outcome.map_err(late)?, &publishes, flow)?;
+            }
+            if self.refused.is_empty() {
+                return Ok(());
+            }
+            self.send_again().await?;
+        }
+    }
+
+    /// Takes in the answer to a batch. What is refused with a hint when to come back is kept until
+    /// then, unless nothing was accepted for so long that more of it would be no use.
     fn answered(
-        &self,
-        outcome: Result<trunkline_agent::BatchOutcome, trunkline_types::Refusal>,
+        &mut self,
+        outcome: Result<BatchOutcome, Refusal>,
+        publishes: &[Arc<Publish>],
         flow: &Flow,
     ) -> Result<(), BenchError> {
         let outcome = outcome.map_err(BenchError::refused("a batch was not answered"))?;
-        flow.window.add_permits(self.ledger.answered(&outcome, self.mix.copies));
+        let now = Instant::now();
+        if outcome.accepted > 0 {
+            self.stuck_since = None;
+        }
+        let is_stuck = self.stuck_since.is_some_and(|since| now - since > PATIENCE);
+        let copies = self.mix.copies;
+        self.ledger.answered(&outcome, copies);
+        for (place, refusal) in outcome.refused {
+            match refusal.retry_after {
+                Some(hint) if !is_stuck => {
+                    self.stuck_since.get_or_insert(now);
+                    self.again_at = self.again_at.max(now + hint);
+                    self.refused.push(Arc::clone(&publishes[place]));
+                    self.ledger.note_again(copies);
+                }
+                _ => {
+                    self.ledger.note_refusals(copies, &refusal);
+                    flow.window.add_permits(copies as usize);
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -289,6 +364,7 @@ mod tests {
     use crate::broker::Target;
     use crate::plan::Wanted;
     use crate::stage::Stage;
+    use trunkline_broker::{Broker, BrokerConfig};
 
     /// The workers of an agent with three of them, and the batches in which it took 100 messages
     /// that were sent at once.
@@ -311,6 +387,41 @@ mod tests {
         assert!(stage.flow.reach(100, PATIENCE).await);
         let stats = agents[0].stats();
         (stats.workers.len(), stats.workers.iter().map(|worker| worker.batches).sum())
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_until_later_is_sent_again_then_and_counts_as_sent_once() {
+        let wanted = Wanted { batch: Some(10), ..Wanted::default() };
+        let config = Config::new(Scenario::Inproc, &wanted).unwrap();
+        let stage = Stage::new(Scenario::Inproc, config);
+        let mut broker = BrokerConfig::ephemeral();
+        broker.engine.inbox_ephemeral = 4;
+        broker.engine.full_hint = Duration::from_millis(1);
+        let broker = Broker::open(broker).await.unwrap();
+        let host = Observed::new(Arc::new(broker), Arc::clone(&stage.flow));
+        let sessions = stage.sessions(&host).await.unwrap();
+        let mix = Mix {
+            targets: Arc::new([Destination::agent(&agent_name(0)).unwrap()]),
+            kind: Kind::Event,
+            options: PublishOptions::default(),
+            batch: 10,
+            copies: 1,
+        };
+        let mut sender = stage.senders(&sessions, &mix).remove(0);
+        let come = async {
+            // Nobody takes any of them before most were refused.
+            while stage.ledger.counts().again < 6 {
+                tokio::task::yield_now().await;
+            }
+            start_agents(&host, &stage.config, None, &stage.checker(None, false)).await
+        };
+        let (sent, agents) = tokio::join!(sender.fill(&stage.flow, 30, 2), come);
+        sent.unwrap();
+        assert!(stage.flow.reach(30, PATIENCE).await);
+        let counts = stage.ledger.counts();
+        assert_eq!((counts.sent, counts.accepted, counts.handled), (30, 30, 30));
+        assert_eq!((counts.refused, counts.doubled), (0, 0));
+        assert_eq!(agents.unwrap().len(), 1);
     }
 
     #[tokio::test]

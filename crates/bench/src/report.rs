@@ -2,7 +2,7 @@
 
 use crate::machine::Machine;
 use crate::observe::{Note, histogram};
-use crate::rounds::Rounds;
+use crate::rounds::{Rounds, Spread};
 use crate::{Config, Scenario};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -21,6 +21,9 @@ pub struct BenchReport {
     pub dead: u64,
     /// Messages whose time to live ended.
     pub expired: u64,
+    /// Refusals with a hint when to come back, after which the load sent the same again. Such a
+    /// message is sent once by the count of `sent`.
+    pub sent_again: u64,
     /// How long it took, from the first message until the last one was settled.
     pub seconds: f64,
     /// What was done per second; `None` if the counts do not agree.
@@ -120,12 +123,15 @@ pub struct Figure {
     pub what: String,
     /// How much.
     pub value: f64,
+    /// What it was in each of several rounds; then `value` is their median.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<Spread>,
 }
 
 impl Figure {
     /// A figure with what it is of.
     pub(crate) fn new(what: impl Into<String>, value: f64) -> Self {
-        Self { what: what.into(), value }
+        Self { what: what.into(), value, rounds: None }
     }
 
     /// The same of a count.
@@ -135,7 +141,16 @@ impl Figure {
     }
 
     fn shown(&self) -> String {
-        if self.value.fract() == 0.0 { grouped(self.value) } else { format!("{:.3}", self.value) }
+        let shown = |value: f64| match value.fract() {
+            0.0 => grouped(value),
+            _ => format!("{value:.3}"),
+        };
+        match self.rounds {
+            None => shown(self.value),
+            Some(Spread { median, least, most }) => {
+                format!("median {}, {} to {}", shown(median), shown(least), shown(most))
+            }
+        }
     }
 }
 
@@ -150,13 +165,23 @@ pub struct Goal {
     pub value: Option<f64>,
     /// Whether it was below.
     pub met: bool,
+    /// Whether it must be below in every round, because it tells of something that may never
+    /// happen; otherwise the median of the rounds must be.
+    #[serde(skip)]
+    pub(crate) in_every_round: bool,
 }
 
 impl Goal {
     /// A value that must be below a limit.
     pub(crate) fn below(what: &str, value: Option<f64>, limit: f64) -> Self {
         let met = value.is_some_and(|value| value < limit);
-        Self { what: what.to_owned(), limit, value, met }
+        Self { what: what.to_owned(), limit, value, met, in_every_round: false }
+    }
+
+    /// The same goal of which no round may miss it.
+    #[must_use]
+    pub(crate) fn in_every_round(self) -> Self {
+        Self { in_every_round: true, ..self }
     }
 }
 
@@ -225,7 +250,7 @@ impl BenchReport {
         for figure in &self.figures {
             row(&figure.what, figure.shown());
         }
-        for Goal { what, limit, value, met } in &self.goals {
+        for Goal { what, limit, value, met, .. } in &self.goals {
             let value = value.map_or("unknown".to_owned(), |value| format!("{value:.3}"));
             let verdict = if *met { "met" } else { "MISSED" };
             row(what, format!("{value}, to be below {limit}: {verdict}"));
@@ -238,6 +263,10 @@ impl BenchReport {
             ("expired", self.expired),
         ] {
             row(what, grouped(count as f64));
+        }
+        #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        if self.sent_again > 0 {
+            row("refused until later, and sent again", grouped(self.sent_again as f64));
         }
         row("seconds", format!("{:.3}", self.seconds));
         let cpu = |seconds: Option<f64>| seconds.map_or("–".to_owned(), |s| format!("{s:.2} s"));

@@ -1,6 +1,6 @@
 //! One run made several times: the report of the middle one, and how far the others are from it.
 
-use crate::report::{Goal, grouped, span};
+use crate::report::{Figure, Goal, grouped, span};
 use crate::{BenchError, BenchReport};
 use serde::Serialize;
 
@@ -72,9 +72,10 @@ pub(crate) fn check(rounds: u32) -> Result<u32, BenchError> {
     Err(BenchError::Range { option: "rounds", value, least, most })
 }
 
-/// The report of one run that was made so many times: that of the round with the middle rate. It has
-/// passed if the counts of every round agree and the median of each goal's values meets it. `None`
-/// of no report.
+/// The report of one run that was made so many times: that of the round with the middle rate, but for
+/// its figures, which are the medians of those of all rounds with the least and the most. It has
+/// passed if the counts of every round agree and each goal is met: by the median of its values, or by
+/// the worst where it tells of something that may never happen. `None` of no report.
 pub(crate) fn combine(mut reports: Vec<BenchReport>) -> Option<BenchReport> {
     if reports.len() < 2 {
         return reports.pop();
@@ -88,6 +89,7 @@ pub(crate) fn combine(mut reports: Vec<BenchReport>) -> Option<BenchReport> {
         p50_us: whole(|report| report.latency_us.map(|latency| latency.p50)),
         p99_us: whole(|report| report.latency_us.map(|latency| latency.p99)),
     };
+    let figures = figures(&reports);
     let goals: Vec<Goal> = (0..reports[0].goals.len()).map(|at| goal(&reports, at)).collect();
     let told = (1..).zip(&reports).flat_map(|(round, report)| {
         report.disagreements.iter().map(move |text| format!("round {round}: {text}"))
@@ -105,17 +107,33 @@ pub(crate) fn combine(mut reports: Vec<BenchReport>) -> Option<BenchReport> {
     middle.pass = disagreements.is_empty();
     middle.disagreements = disagreements;
     middle.rounds = Some(rounds);
+    middle.figures = figures;
     Some(middle.with_goals(goals))
 }
 
-/// A goal over all rounds: the median of its values, unknown if that of one is.
+/// The figures that every round has, each with what it was in all of them.
+fn figures(reports: &[BenchReport]) -> Vec<Figure> {
+    let of = |report: &BenchReport, what: &str| {
+        report.figures.iter().find(|figure| figure.what == what).map(|figure| figure.value)
+    };
+    let figures = reports[0].figures.iter().filter_map(|Figure { what, .. }| {
+        let values: Option<Vec<f64>> = reports.iter().map(|report| of(report, what)).collect();
+        let spread = Spread::of(values?)?;
+        Some(Figure { rounds: Some(spread), ..Figure::new(what, spread.median) })
+    });
+    figures.collect()
+}
+
+/// A goal over all rounds: the median of its values, or the worst where no round may miss it;
+/// unknown if that of one is.
 fn goal(reports: &[BenchReport], at: usize) -> Goal {
     let goals = reports.iter().filter_map(|report| report.goals.get(at));
     let values: Option<Vec<f64>> = goals.map(|goal| goal.value).collect();
     let whole = values.filter(|values| values.len() == reports.len());
-    let median = whole.and_then(Spread::of).map(|spread| spread.median);
-    let Goal { what, limit, .. } = &reports[0].goals[at];
-    Goal::below(what, median, *limit)
+    let spread = whole.and_then(Spread::of);
+    let Goal { what, limit, in_every_round, .. } = &reports[0].goals[at];
+    let value = spread.map(|spread| if *in_every_round { spread.most } else { spread.median });
+    Goal { in_every_round: *in_every_round, ..Goal::below(what, value, *limit) }
 }
 
 #[cfg(test)]
@@ -158,6 +176,40 @@ mod tests {
         // What is not met in the middle is not met.
         let rounds = vec![report(Some(1.0), 99.0), report(Some(2.0), 98.0)];
         assert!(!combine(rounds).unwrap().passed());
+    }
+
+    #[tokio::test]
+    async fn what_may_never_happen_is_missed_where_one_round_missed_it() {
+        let never = |value| {
+            let goal = Goal::below("it happened", Some(value), 1.0).in_every_round();
+            report(Some(1.0), 1.0).with_goals(vec![goal])
+        };
+        let combined = combine(vec![never(0.0), never(1.0), never(0.0)]).unwrap();
+        assert_eq!((combined.goals[0].value, combined.passed()), (Some(1.0), false));
+        assert!(combine(vec![never(0.0), never(0.0)]).unwrap().passed());
+    }
+
+    #[tokio::test]
+    async fn figures_are_the_medians_of_all_rounds_with_their_spread() {
+        let seen = |rate, values: &[(&str, f64)]| {
+            let mut report = report(Some(rate), 1.0);
+            report.figures =
+                values.iter().map(|(what, value)| Figure::new(*what, *value)).collect();
+            report
+        };
+        let rounds = vec![
+            seen(2.0, &[("ratio", 0.5), ("once", 1.0)]),
+            seen(1.0, &[("ratio", 0.9)]),
+            seen(3.0, &[("ratio", 0.8), ("once", 1.0)]),
+        ];
+        let combined = combine(rounds).unwrap();
+        assert_eq!(combined.rate_per_s, Some(2.0));
+        let spread = Spread { median: 0.8, least: 0.5, most: 0.9 };
+        // What one round does not tell is known of none.
+        let ratio = Figure { rounds: Some(spread), ..Figure::new("ratio", 0.8) };
+        assert_eq!(combined.figures, [ratio]);
+        let rows = combined.rows();
+        assert!(rows.iter().any(|row| row.1 == "median 0.800, 0.500 to 0.900"), "{rows:?}");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What a scenario is run with: the defaults of each, what may be changed, and the ranges.
 
 use crate::plan::Wanted;
+use crate::scenario::deep::short_of;
 use crate::seen::MOST;
 use crate::{BenchError, Scenario, payload};
 use serde::{Serialize, Serializer};
@@ -12,6 +13,9 @@ use trunkline_client::Transport;
 /// Most bytes of payloads in flight when nobody says how many messages: half of what an inbox holds
 /// in memory when nothing is said.
 const WINDOW: usize = 32 << 20;
+/// The same where each is on its way to the broker's disk: half of what may be so before new work is
+/// refused, when nothing is said.
+const TO_DISK: usize = 16 << 20;
 /// Most bytes of payloads in flight at all.
 const AT_ONCE: u64 = 4 << 30;
 /// How many deliveries a tuned agent holds ready: enough for the windows used here.
@@ -86,12 +90,22 @@ impl Config {
     pub(crate) fn new(scenario: Scenario, args: &Wanted) -> Result<Self, BenchError> {
         let defaults = scenario.defaults();
         let options = Options { scenario, takes: &defaults };
+        let url = options.applies("url", args.url.clone(), defaults.url)?;
+        if let Some(url) = &url {
+            options.beside_url(args, url)?;
+        }
         let usual = Some(defaults.payload);
         let payload = options.number("payload", args.payload, usual, payload::LEAST, 8 << 20)?;
         let payload = payload.unwrap_or(defaults.payload);
         let senders = options.number("senders", args.senders, defaults.senders, 1, 256)?;
         let agents = options
-            .number("agents", args.agents, Some(defaults.agents), 1, 100_000)?
+            .number(
+                "agents",
+                args.agents,
+                Some(defaults.agents),
+                scenario.fewest_agents(),
+                100_000,
+            )?
             .unwrap_or(defaults.agents);
         let topics = options.applies("topics", args.topics, defaults.topics)?;
         // So that each agent has one, and none more than it may subscribe to.
@@ -103,16 +117,23 @@ impl Config {
         // Each message takes room for each of its copies.
         let copies = if defaults.copies { agents } else { 1 };
         // Larger payloads have fewer in flight unless somebody says how many.
-        let fitting = u32::try_from(WINDOW / payload).unwrap_or(u32::MAX);
+        let window = if scenario == Scenario::Durable { TO_DISK } else { WINDOW };
+        let fitting = u32::try_from(window / payload).unwrap_or(u32::MAX);
         let fitting = fitting.max(copies.saturating_mul(2 * senders.unwrap_or(1)));
         let usual = defaults.in_flight.map(|usual| usual.min(fitting));
-        let in_flight = options.number("in-flight", args.in_flight, usual, 1, 1 << 20)?;
+        let least = scenario.least_in_flight(senders.unwrap_or(1));
+        let in_flight = options.number("in-flight", args.in_flight, usual, least, 1 << 20)?;
         let bytes = u64::from(in_flight.unwrap_or(1) / copies) * payload as u64;
         if bytes > AT_ONCE {
             let in_flight = in_flight.unwrap_or(1);
             return Err(BenchError::AtOnce { in_flight, payload, bytes, most: AT_ONCE });
         }
-        let room = in_flight.unwrap_or(1) / senders.unwrap_or(1);
+        // Where turns with fewer in flight alternate with others, both hand over the same pieces.
+        let smallest = in_flight.map(|in_flight| match scenario {
+            Scenario::Deep => short_of(in_flight),
+            _ => in_flight,
+        });
+        let room = smallest.unwrap_or(1) / senders.unwrap_or(1);
         if in_flight.is_some() && room < copies {
             let least = u64::from(copies) * u64::from(senders.unwrap_or(1));
             return Err(out_of_range("in-flight", in_flight.unwrap_or(0), least, 1 << 20));
@@ -121,7 +142,12 @@ impl Config {
         let share = (room / copies / 2).max(1);
         let usual = defaults.batch.map(|usual| usual.min(share));
         let batch = options.number("batch", args.batch, usual, 1, most)?;
-        let url = options.applies("url", args.url.clone(), defaults.url)?;
+        let count = options.number("count", args.count, defaults.count, 1, MOST)?;
+        if let (Scenario::Deep, Some(count), Some(in_flight)) = (scenario, count, in_flight)
+            && count <= u64::from(in_flight)
+        {
+            return Err(BenchError::NothingToDo { count, in_flight });
+        }
         // A broker that is there already has its data where it has it.
         let dir = match (&url, options.applies("dir", args.dir.clone(), defaults.dir)?) {
             (None, dir) if defaults.dir => Some(dir.unwrap_or_else(disk)),
@@ -145,7 +171,7 @@ impl Config {
             in_flight,
             payload,
             seconds: options.number("seconds", args.seconds, defaults.seconds, 0.05, 86_400.0)?,
-            count: options.number("count", args.count, defaults.count, 1, MOST)?,
+            count,
             agents,
             topics,
             senders,
@@ -189,7 +215,8 @@ pub(crate) struct Defaults {
 }
 
 impl Defaults {
-    fn names(&self, scenario: Scenario) -> String {
+    /// Its options but for some, as a user types them.
+    fn names(&self, scenario: Scenario, without: &[&str]) -> String {
         let names = [
             ("in-flight", self.in_flight.is_some()),
             ("payload", true),
@@ -209,7 +236,7 @@ impl Defaults {
         ];
         let names: Vec<String> = names
             .into_iter()
-            .filter(|(_, applies)| *applies)
+            .filter(|(name, applies)| *applies && !without.contains(name))
             .map(|(name, _)| format!("--{name}"))
             .collect();
         names.join(", ")
@@ -238,10 +265,33 @@ impl Options<'_> {
             return Err(BenchError::OptionOfOthers {
                 option,
                 scenario,
-                takes: self.takes.names(self.scenario),
+                takes: self.takes.names(self.scenario, &[]),
             });
         }
         Ok(given)
+    }
+
+    /// Refuses what says nothing to a broker that is there already.
+    fn beside_url(&self, args: &Wanted, url: &str) -> Result<(), BenchError> {
+        let given = match self.scenario {
+            // Any server will do, with agents of its own, and only messages go to it.
+            Scenario::A2a => vec![
+                ("agents", args.agents.is_some()),
+                ("tuned", args.tuned),
+                ("transport", args.transport.is_some()),
+            ],
+            _ => vec![("dir", args.dir.is_some())],
+        };
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            let without: Vec<&str> = given.iter().map(|(option, _)| *option).collect();
+            let scenario = format!("{} with --url", self.scenario);
+            let takes = self.takes.names(self.scenario, &without);
+            return Err(BenchError::OptionOfOthers { option, scenario, takes });
+        }
+        match self.scenario {
+            Scenario::Delay if !is_here(url) => Err(BenchError::NotHere(url.to_owned())),
+            _ => Ok(()),
+        }
     }
 
     fn number<T: PartialOrd + Display + Copy>(
@@ -277,9 +327,105 @@ fn out_of_range(
     }
 }
 
+/// Whether a URL is of this machine's loopback.
+fn is_here(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', ':']).next().unwrap_or_default();
+    matches!(host, "127.0.0.1" | "localhost")
+}
+
 /// Where a disk is likely: the place for temporary files unless that is in memory, otherwise the
 /// current directory.
 fn disk() -> PathBuf {
     let temporary = std::env::temp_dir();
     if crate::disk::is_in_memory(&temporary) { PathBuf::from(".") } else { temporary }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal(scenario: Scenario, wanted: Wanted) -> String {
+        Config::new(scenario, &wanted).unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn what_says_nothing_to_a_server_that_is_there_is_refused_by_name() {
+        let there = || Wanted { url: Some("http://127.0.0.1:1/".to_owned()), ..Wanted::default() };
+        for (option, wanted) in [
+            ("tuned", Wanted { tuned: true, ..there() }),
+            ("agents", Wanted { agents: Some(1), ..there() }),
+            ("transport", Wanted { transport: Some(Transport::Grpc), ..there() }),
+        ] {
+            let told = refusal(Scenario::A2a, wanted).await;
+            let takes = "--in-flight, --payload, --seconds, --count, --url";
+            let expected =
+                format!("--{option} does not apply to a2a with --url, which takes {takes}");
+            assert_eq!(told, expected);
+        }
+        let told = refusal(Scenario::Durable, Wanted { dir: Some(".".into()), ..there() }).await;
+        assert!(told.starts_with("--dir does not apply to durable with --url, which"), "{told}");
+        assert!(!told.ends_with("--dir"), "{told}");
+        // Each of them does something where nothing is there before.
+        for wanted in [
+            Wanted { tuned: true, ..Wanted::default() },
+            Wanted { agents: Some(2), ..Wanted::default() },
+            Wanted { transport: Some(Transport::Grpc), ..Wanted::default() },
+        ] {
+            Config::new(Scenario::A2a, &wanted).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_longer_way_is_made_to_a_broker_on_this_machine_only() {
+        let at = |url: &str| Wanted { url: Some(url.to_owned()), ..Wanted::default() };
+        for url in ["http://127.0.0.1:7420", "http://localhost:7420/"] {
+            Config::new(Scenario::Delay, &at(url)).unwrap();
+        }
+        let told = refusal(Scenario::Delay, at("http://10.0.0.7:7420")).await;
+        assert!(told.starts_with("--url is 'http://10.0.0.7:7420', but delay"), "{told}");
+        Config::new(Scenario::Oneway, &at("http://10.0.0.7:7420")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_deep_queue_leaves_something_to_do_and_has_the_pieces_of_the_short_one() {
+        let depth = |in_flight, count| Wanted { in_flight, count, ..Wanted::default() };
+        let told = refusal(Scenario::Deep, depth(Some(4000), Some(4000))).await;
+        assert!(
+            told.starts_with("--count is 4000, but as many as --in-flight says, 4000"),
+            "{told}"
+        );
+        let told = refusal(Scenario::Deep, depth(None, Some(9))).await;
+        assert!(
+            told.starts_with("--count is 9, but as many as --in-flight says, 100000"),
+            "{told}"
+        );
+        Config::new(Scenario::Deep, &depth(Some(4000), Some(4001))).unwrap();
+        let told = refusal(Scenario::Deep, depth(Some(7), None)).await;
+        assert_eq!(told, "--in-flight is 7, the range is 8 to 1048576");
+        // 125 in flight in the turns that are not deep.
+        let config = Config::new(Scenario::Deep, &depth(Some(1000), None)).unwrap();
+        assert_eq!(config.batch, Some(62));
+        let wanted = Wanted { batch: Some(126), ..depth(Some(1000), None) };
+        assert_eq!(refusal(Scenario::Deep, wanted).await, "--batch is 126, the range is 1 to 125");
+    }
+
+    #[tokio::test]
+    async fn a_number_that_would_not_be_kept_to_is_refused() {
+        let few = || Wanted { agents: Some(1), ..Wanted::default() };
+        for scenario in [Scenario::Failure, Scenario::Stalled] {
+            let told = refusal(scenario, few()).await;
+            assert_eq!(told, "--agents is 1, the range is 2 to 100000");
+        }
+        let told = refusal(Scenario::Mix, Wanted { in_flight: Some(2), ..Wanted::default() }).await;
+        assert_eq!(told, "--in-flight is 2, the range is 3 to 1048576");
+    }
+
+    #[tokio::test]
+    async fn what_goes_to_disk_has_half_of_what_may_be_on_its_way_there() {
+        let large = || Wanted { payload: Some(1 << 20), ..Wanted::default() };
+        let in_flight = |scenario| Config::new(scenario, &large()).unwrap().in_flight;
+        assert_eq!(in_flight(Scenario::Durable), Some(16));
+        assert_eq!(in_flight(Scenario::Oneway), Some(32));
+    }
 }

@@ -11,7 +11,6 @@ use crate::progress::Progress;
 use crate::report::{BenchReport, CpuSeconds, Goal, LatencyMicros, Measures};
 use crate::{BenchError, Config, Scenario};
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -165,12 +164,8 @@ impl Stage {
 
     /// Senders that send in batches, one on each session.
     pub(crate) fn senders(&self, sessions: &[Session], mix: &Mix) -> Vec<Sender> {
-        let sender = |session: &Session| Sender {
-            session: session.clone(),
-            ledger: Arc::clone(&self.ledger),
-            clock: self.clock,
-            mix: mix.clone(),
-            tickets: VecDeque::new(),
+        let sender = |session: &Session| {
+            Sender::new(session.clone(), Arc::clone(&self.ledger), self.clock, mix.clone())
         };
         sessions.iter().map(sender).collect()
     }
@@ -262,6 +257,7 @@ impl Stage {
             settled: counts.accepted,
             dead: 0,
             expired: 0,
+            sent_again: counts.again,
             seconds,
             rate_per_s: agrees.then_some(rate),
             latency_us: latency.filter(|_| agrees),
@@ -307,6 +303,7 @@ impl Stage {
             settled: counts.confirmed,
             dead: broker.dead_lettered,
             expired: broker.expired,
+            sent_again: counts.again,
             seconds: *seconds,
             rate_per_s: agrees.then_some(rate),
             latency_us: latency.filter(|_| agrees),

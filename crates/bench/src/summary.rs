@@ -1,13 +1,16 @@
 //! Several reports in one table, and reports beside those of an earlier run.
 
-use crate::BenchError;
 use crate::report::{grouped, span};
+use crate::{BenchError, Scenario};
+use clap::ValueEnum;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What of a configuration says where or how long something ran, not what was done.
-const ASIDE: [&str; 5] = ["dir", "url", "load_threads", "seconds", "count"];
+/// What of a configuration says where something ran, not what was done.
+const ASIDE: [&str; 3] = ["dir", "url", "load_threads"];
+/// What says for how long, but in scenarios where it is the work itself.
+const BOUNDS: [&str; 2] = ["seconds", "count"];
 
 /// What was counted, as a report has it and as a column is called.
 const COUNTS: [(&str, &str); 4] =
@@ -71,8 +74,13 @@ impl Earlier {
 
 /// What of its configuration makes a run another one.
 fn work(report: &Value) -> Vec<(&String, &Value)> {
+    let scenario =
+        report["scenario"].as_str().and_then(|name| Scenario::from_str(name, false).ok());
+    let own = scenario.map_or(&[][..], Scenario::work);
+    let is_aside =
+        |name: &str| ASIDE.contains(&name) || (BOUNDS.contains(&name) && !own.contains(&name));
     let config = report["config"].as_object().into_iter().flatten();
-    config.filter(|(name, _)| !ASIDE.contains(&name.as_str())).collect()
+    config.filter(|(name, _)| !is_aside(name)).collect()
 }
 
 fn figure(report: &Value, path: &[&str]) -> Option<f64> {
@@ -199,6 +207,29 @@ mod tests {
         assert_eq!(values(&silent)[0], "unknown");
         let alone = earlier(&report("oneway", 1, 50.0));
         assert_eq!(alone.ratios(&report("oneway", 1, 100.0))[0].1, "2.000");
+    }
+
+    #[test]
+    fn a_bound_is_no_other_work_and_how_much_there_is_to_do_is() {
+        let counted = |scenario: &str, count: u32, seconds: f64| {
+            let mut report = report(scenario, 1, 100.0);
+            report["config"]["count"] = count.into();
+            report["config"]["seconds"] = seconds.into();
+            report
+        };
+        let is_like = |scenario: &str, then: (u32, f64), now: (u32, f64)| {
+            let then = earlier(&counted(scenario, then.0, then.1));
+            then.ratios(&counted(scenario, now.0, now.1)).len() == 3
+        };
+        for scenario in ["recovery", "waiting", "burst", "stalled"] {
+            assert!(is_like(scenario, (5, 1.0), (5, 1.0)), "{scenario}");
+            assert!(!is_like(scenario, (5, 1.0), (6, 1.0)), "{scenario}");
+        }
+        // What one is sent alone comes evenly within that time.
+        assert!(!is_like("stalled", (5, 1.0), (5, 2.0)));
+        for scenario in ["durable", "oneway"] {
+            assert!(is_like(scenario, (5, 1.0), (6, 2.0)), "{scenario}");
+        }
     }
 
     #[test]

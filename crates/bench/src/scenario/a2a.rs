@@ -74,13 +74,6 @@ async fn behind_the_broker(stage: &Stage) -> Result<BenchReport, BenchError> {
 
 /// A server that is there already, of which only the answers are known.
 async fn elsewhere(stage: &Stage, endpoint: &Endpoint) -> Result<BenchReport, BenchError> {
-    if stage.config.agents != 1 {
-        return Err(BenchError::OptionOfOthers {
-            option: "agents",
-            scenario: "a2a with --url".to_owned(),
-            takes: "--in-flight, --payload, --seconds, --count".to_owned(),
-        });
-    }
     let load = Load::open(stage, endpoint, Arc::new([endpoint.path().to_owned()])).await?;
     load.run(How::Blocking, stage.warm_up()).await?;
     let mut reports = Vec::new();

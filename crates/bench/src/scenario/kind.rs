@@ -121,6 +121,33 @@ impl Scenario {
         matches!(self, Self::Durable | Self::Deep)
     }
 
+    /// The fewest agents of which some do what it is about: where one half dies, or one hangs, others
+    /// live.
+    pub(crate) fn fewest_agents(self) -> u32 {
+        if matches!(self, Self::Failure | Self::Stalled) { 2 } else { 1 }
+    }
+
+    /// The fewest messages in flight that so many senders can have.
+    pub(crate) fn least_in_flight(self, senders: u32) -> u32 {
+        match self {
+            // One for each in the turns that are not deep.
+            Self::Deep => deep::DEEPER * senders,
+            // A caller of each kind.
+            Self::Mix => 3,
+            _ => 1,
+        }
+    }
+
+    /// Which of the options that bound a run elsewhere say here how much there is to do, so that a
+    /// run with another number is other work.
+    pub(crate) fn work(self) -> &'static [&'static str] {
+        match self {
+            Self::Recovery | Self::Waiting | Self::Burst => &["count"],
+            Self::Stalled => &["count", "seconds"],
+            _ => &[],
+        }
+    }
+
     /// Whether it takes about a minute or longer with its defaults, so that few would run it again.
     pub(crate) fn takes_long(self) -> bool {
         matches!(

@@ -61,6 +61,8 @@ pub(super) async fn address(stage: &Stage, session: &Session) -> Result<(), Benc
         publishes.collect::<Result<_, _>>().map_err(|error| BenchError::Load(error.to_string()))?;
     let ticket = session.publish_batch(publishes).await;
     let outcome = ticket.map_err(BenchError::refused("cannot send"))?.await;
-    stage.ledger.answered(&outcome.map_err(BenchError::refused("a batch was not answered"))?, 1);
+    let outcome = outcome.map_err(BenchError::refused("a batch was not answered"))?;
+    stage.ledger.answered(&outcome, 1);
+    outcome.refused.iter().for_each(|(_, why)| stage.ledger.note_refusals(1, why));
     Ok(())
 }

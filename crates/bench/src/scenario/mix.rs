@@ -98,8 +98,7 @@ async fn send(
     let topic = Topic::new(TOPIC).map_err(|error| BenchError::Load(error.to_string()))?;
     let kinds = [What::Requests(addresses), What::Tasks, What::Events(topic)];
     let broadcasts = What::Broadcasts(stage.config.rate.unwrap_or(1));
-    let callers =
-        kinds.into_iter().cycle().take(stage.config.in_flight.unwrap_or(1).max(3) as usize);
+    let callers = kinds.into_iter().cycle().take(stage.config.in_flight.unwrap_or(3) as usize);
     let mut parts = JoinSet::new();
     for (number, what) in std::iter::once(broadcasts).chain(callers).enumerate() {
         let caller = Caller {

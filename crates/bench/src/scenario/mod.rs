@@ -4,7 +4,7 @@ mod a2a;
 mod accept;
 mod burst;
 mod chatter;
-mod deep;
+pub(crate) mod deep;
 mod defaults;
 mod failure;
 mod flow;

@@ -217,6 +217,8 @@ impl Talk {
             let outcome =
                 ticket.await.map_err(BenchError::refused("a message was not answered"))?;
             self.ledger.answered(&outcome, 1);
+            // It is due once: whoever came back later would not keep to the clock.
+            outcome.refused.iter().for_each(|(_, why)| self.ledger.note_refusals(1, why));
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     let growth = growth(second).filter(|_| report.pass);
     Ok(report.with_goals(vec![
         Goal::below("growth of memory in the second half, % an hour", growth, GROWTH),
-        Goal::below("descriptors more than in the first half", more, DESCRIPTORS),
+        Goal::below("descriptors more than in the first half", more, DESCRIPTORS).in_every_round(),
     ]))
 }
 

@@ -12,6 +12,7 @@ use crate::load::{Checker, Latency, agent_name, described, latency, stop_agents}
 use crate::observe::{Observed, histogram};
 use crate::pace::{Pace, Wait};
 use crate::report::{Figure, Goal, LatencyMicros, Measures};
+use crate::rounds::Spread;
 use crate::stage::{Meter, Stage};
 use crate::{BenchError, BenchReport};
 use std::sync::Arc;
@@ -166,18 +167,20 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         ("p99 of the others in ms while none hangs, median of turns", calms),
         ("p99 of the others in ms while one hangs, median of turns", hangings),
     ] {
-        report.figures.extend(median(values).map(|value| Figure::new(what, value)));
+        report.figures.extend(Spread::of(values).map(|it| Figure::new(what, it.median)));
     }
     let whole = report.pass && ratios.len() == TURNS as usize / 2;
-    let ratio = median(ratios).filter(|_| whole);
+    let ratio = Spread::of(ratios).filter(|_| whole);
+    for (what, value) in [
+        ("p99 while one hangs to p99 without, least of the pairs", ratio.map(|it| it.least)),
+        ("p99 while one hangs to p99 without, most of the pairs", ratio.map(|it| it.most)),
+    ] {
+        report.figures.extend(value.map(|value| Figure::new(what, value)));
+    }
+    let ratio = ratio.map(|it| it.median);
     stop_agents(agents).await;
     let what = "p99 while one hangs to p99 without, median of pairs of turns";
     Ok(report.with_goals(vec![Goal::below(what, ratio, RATIO)]))
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 /// Starts the agents; the first one is the one that hangs, and its times are not taken.

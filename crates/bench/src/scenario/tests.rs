@@ -35,9 +35,9 @@ fn check(report: &BenchReport) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_process_one_way_settles_all_that_is_sent() {
-    check(&run(short(Scenario::Inproc)).await.unwrap()[0]);
+    check(&run(short(Scenario::Inproc)).await.unwrap().reports[0]);
     let many = BenchArgs { agents: vec![10], senders: Some(3), ..short(Scenario::Inproc) };
-    check(&run(many).await.unwrap()[0]);
+    check(&run(many).await.unwrap().reports[0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +45,7 @@ async fn events_about_many_topics_go_to_those_who_have_them_by_a_pattern() {
     for batch in [1, 7] {
         let topics = BenchArgs { agents: vec![3], topics: vec![10], ..short(Scenario::Inproc) };
         let args = BenchArgs { batch: vec![batch], ..topics };
-        let report = &run(args).await.unwrap()[0];
+        let report = &run(args).await.unwrap().reports[0];
         check(report);
         assert_eq!(report.config.topics, Some(10));
     }
@@ -57,9 +57,9 @@ async fn events_about_many_topics_go_to_those_who_have_them_by_a_pattern() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_process_requests_are_answered_one_or_many_at_a_time() {
-    check(&run(short(Scenario::InprocRequest)).await.unwrap()[0]);
+    check(&run(short(Scenario::InprocRequest)).await.unwrap().reports[0]);
     let many = BenchArgs { in_flight: vec![16], ..short(Scenario::InprocRequest) };
-    check(&run(many).await.unwrap()[0]);
+    check(&run(many).await.unwrap().reports[0]);
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_broker_that_is_not_there_is_an_error_that_names_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_of_each_number_with_pieces_and_workers_as_they_are_named() {
     let args = BenchArgs { batch: vec![1, 7], workers: vec![1, 3], ..short(Scenario::Inproc) };
-    let reports = run(args).await.unwrap();
+    let reports = run(args).await.unwrap().reports;
     reports.iter().for_each(check);
     let config = |report: &BenchReport| {
         let config = &report.config;
@@ -85,7 +85,7 @@ async fn a_run_of_each_number_with_pieces_and_workers_as_they_are_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_agents_in_process_settle_all_that_four_senders_send() {
-    let reports = run(short(Scenario::InprocAgents)).await.unwrap();
+    let reports = run(short(Scenario::InprocAgents)).await.unwrap().reports;
     check(&reports[0]);
     assert_eq!((reports[0].config.agents, reports[0].config.senders), (1_000, Some(4)));
 }

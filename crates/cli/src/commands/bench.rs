@@ -99,11 +99,11 @@ pub(crate) async fn run(args: BenchCommand, output: &Output) -> Result<(), CliEr
         }
         (None, Some(bench)) => {
             let earlier = earlier(args.compare.as_deref())?;
-            let reports = Box::pin(cli::run(bench)).await.map_err(explain)?;
-            if let [report] = reports.as_slice() {
+            let runs = Box::pin(cli::run(bench)).await.map_err(explain)?;
+            if let ([report], []) = (&runs.reports[..], &runs.failed[..]) {
                 return one(report, earlier.as_ref(), output);
             }
-            (reports.iter().map(BenchReport::to_json).collect(), earlier)
+            (runs.to_json(), earlier)
         }
         (None, None) => return Err(CliError::usage("no scenario; see `trunkline bench --help`")),
     };
@@ -146,7 +146,9 @@ fn several(reports: &[Value], earlier: Option<&Earlier>, output: &Output) -> Res
     match reports.iter().filter(|report| report["pass"] != true).count() {
         0 => Ok(()),
         failed => {
-            let message = format!("{failed} of {} runs did not pass", reports.len());
+            let mut message = format!("{failed} of {} runs did not pass", reports.len());
+            let first = reports.iter().find_map(|report| report["error"].as_str());
+            first.iter().for_each(|why| message += &format!("; the first error: {why}"));
             Err(CliError::new(Exit::Mismatch, message))
         }
     }
@@ -197,6 +199,8 @@ fn explain(error: BenchError) -> CliError {
         | BenchError::Range { .. }
         | BenchError::Topics { .. }
         | BenchError::AtOnce { .. }
+        | BenchError::NothingToDo { .. }
+        | BenchError::NotHere(_)
         | BenchError::DataSize { .. }
         | BenchError::Runs { .. }
         | BenchError::WhichTransport
