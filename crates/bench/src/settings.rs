@@ -345,7 +345,7 @@ fn disk() -> PathBuf {
 mod tests {
     use super::*;
 
-    async fn refusal(scenario: Scenario, wanted: Wanted) -> String {
+    fn refusal(scenario: Scenario, wanted: Wanted) -> String {
         Config::new(scenario, &wanted).unwrap_err().to_string()
     }
 
@@ -357,13 +357,13 @@ mod tests {
             ("agents", Wanted { agents: Some(1), ..there() }),
             ("transport", Wanted { transport: Some(Transport::Grpc), ..there() }),
         ] {
-            let told = refusal(Scenario::A2a, wanted).await;
+            let told = refusal(Scenario::A2a, wanted);
             let takes = "--in-flight, --payload, --seconds, --count, --url";
             let expected =
                 format!("--{option} does not apply to a2a with --url, which takes {takes}");
             assert_eq!(told, expected);
         }
-        let told = refusal(Scenario::Durable, Wanted { dir: Some(".".into()), ..there() }).await;
+        let told = refusal(Scenario::Durable, Wanted { dir: Some(".".into()), ..there() });
         assert!(told.starts_with("--dir does not apply to durable with --url, which"), "{told}");
         assert!(!told.ends_with("--dir"), "{told}");
         // Each of them does something where nothing is there before.
@@ -382,7 +382,7 @@ mod tests {
         for url in ["http://127.0.0.1:7420", "http://localhost:7420/"] {
             Config::new(Scenario::Delay, &at(url)).unwrap();
         }
-        let told = refusal(Scenario::Delay, at("http://10.0.0.7:7420")).await;
+        let told = refusal(Scenario::Delay, at("http://10.0.0.7:7420"));
         assert!(told.starts_with("--url is 'http://10.0.0.7:7420', but delay"), "{told}");
         Config::new(Scenario::Oneway, &at("http://10.0.0.7:7420")).unwrap();
     }
@@ -390,34 +390,34 @@ mod tests {
     #[tokio::test]
     async fn a_deep_queue_leaves_something_to_do_and_has_the_pieces_of_the_short_one() {
         let depth = |in_flight, count| Wanted { in_flight, count, ..Wanted::default() };
-        let told = refusal(Scenario::Deep, depth(Some(4000), Some(4000))).await;
+        let told = refusal(Scenario::Deep, depth(Some(4000), Some(4000)));
         assert!(
             told.starts_with("--count is 4000, but as many as --in-flight says, 4000"),
             "{told}"
         );
-        let told = refusal(Scenario::Deep, depth(None, Some(9))).await;
+        let told = refusal(Scenario::Deep, depth(None, Some(9)));
         assert!(
             told.starts_with("--count is 9, but as many as --in-flight says, 100000"),
             "{told}"
         );
         Config::new(Scenario::Deep, &depth(Some(4000), Some(4001))).unwrap();
-        let told = refusal(Scenario::Deep, depth(Some(7), None)).await;
+        let told = refusal(Scenario::Deep, depth(Some(7), None));
         assert_eq!(told, "--in-flight is 7, the range is 8 to 1048576");
         // 125 in flight in the turns that are not deep.
         let config = Config::new(Scenario::Deep, &depth(Some(1000), None)).unwrap();
         assert_eq!(config.batch, Some(62));
         let wanted = Wanted { batch: Some(126), ..depth(Some(1000), None) };
-        assert_eq!(refusal(Scenario::Deep, wanted).await, "--batch is 126, the range is 1 to 125");
+        assert_eq!(refusal(Scenario::Deep, wanted), "--batch is 126, the range is 1 to 125");
     }
 
     #[tokio::test]
     async fn a_number_that_would_not_be_kept_to_is_refused() {
         let few = || Wanted { agents: Some(1), ..Wanted::default() };
         for scenario in [Scenario::Failure, Scenario::Stalled] {
-            let told = refusal(scenario, few()).await;
+            let told = refusal(scenario, few());
             assert_eq!(told, "--agents is 1, the range is 2 to 100000");
         }
-        let told = refusal(Scenario::Mix, Wanted { in_flight: Some(2), ..Wanted::default() }).await;
+        let told = refusal(Scenario::Mix, Wanted { in_flight: Some(2), ..Wanted::default() });
         assert_eq!(told, "--in-flight is 2, the range is 3 to 1048576");
     }
 

@@ -4,7 +4,7 @@
 
 use super::flow::tasks;
 use crate::load::{SKILL, start_agents, stop_agents};
-use crate::report::{Goal, LatencyMicros, Measures};
+use crate::report::{Figure, Goal, LatencyMicros, Measures};
 use crate::stage::{Meter, Stage};
 use crate::{BenchError, BenchReport, clock, disk, progress};
 use std::time::{Duration, Instant};
@@ -62,6 +62,16 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     };
     let mut report = stage.report(&target, &phase, phase.counts.confirmed, spread, measures);
     report.disk = Some(limit);
+    // While it is completed more may be taken than when all of it waits, as what is ended waits for
+    // its index: then more is kept, too.
+    for (what, bytes) in [
+        ("MiB of memory before the burst", before),
+        ("MiB of memory when all of it waited", full),
+        ("MiB of memory at most", target.peak_rss_bytes()),
+        ("MiB of memory after it", after),
+    ] {
+        report.figures.extend(bytes.map(|bytes| Figure::count(what, bytes >> 20)));
+    }
     let kept = kept(before, full, after).filter(|_| report.pass);
     Ok(report.with_goals(vec![Goal::below("% of a burst's memory kept after it", kept, KEPT)]))
 }

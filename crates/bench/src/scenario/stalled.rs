@@ -163,24 +163,28 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         }
         report.figures.push(Figure::count(what, count));
     }
-    for (what, values) in [
-        ("p99 of the others in ms while none hangs, median of turns", calms),
-        ("p99 of the others in ms while one hangs, median of turns", hangings),
-    ] {
-        report.figures.extend(Spread::of(values).map(|it| Figure::new(what, it.median)));
-    }
     let whole = report.pass && ratios.len() == TURNS as usize / 2;
     let ratio = Spread::of(ratios).filter(|_| whole);
-    for (what, value) in [
-        ("p99 while one hangs to p99 without, least of the pairs", ratio.map(|it| it.least)),
-        ("p99 while one hangs to p99 without, most of the pairs", ratio.map(|it| it.most)),
-    ] {
-        report.figures.extend(value.map(|value| Figure::new(what, value)));
-    }
+    report.figures.extend(figures(Spread::of(calms), Spread::of(hangings), ratio));
     let ratio = ratio.map(|it| it.median);
     stop_agents(agents).await;
     let what = "p99 while one hangs to p99 without, median of pairs of turns";
     Ok(report.with_goals(vec![Goal::below(what, ratio, RATIO)]))
+}
+
+/// What was seen of the 99th percentiles, in milliseconds, and of their ratios.
+fn figures(
+    calm: Option<Spread>,
+    hanging: Option<Spread>,
+    ratio: Option<Spread>,
+) -> impl Iterator<Item = Figure> {
+    let figures = [
+        ("p99 of the others in ms while none hangs, median of turns", calm.map(|it| it.median)),
+        ("p99 of the others in ms while one hangs, median of turns", hanging.map(|it| it.median)),
+        ("p99 while one hangs to p99 without, least of the pairs", ratio.map(|it| it.least)),
+        ("p99 while one hangs to p99 without, most of the pairs", ratio.map(|it| it.most)),
+    ];
+    figures.into_iter().filter_map(|(what, value)| Some(Figure::new(what, value?)))
 }
 
 /// Starts the agents; the first one is the one that hangs, and its times are not taken.

@@ -154,6 +154,9 @@ fn tasks_that_come_before_anybody_serves_them_are_all_completed() {
     let burst = &counted(&["burst", "--count", "1"])[0];
     assert_eq!(burst["sent"], 1, "{burst}");
     assert_eq!(goals(burst), [("% of a burst's memory kept after it", 25.0)]);
+    let [before, full, most, after] = figures(burst)[..] else { panic!("{burst}") };
+    assert!(before.0.ends_with("before the burst") && after.0.ends_with("after it"), "{burst}");
+    assert!([before, full, most, after].iter().all(|figure| figure.1 > 0.0), "{burst}");
     assert!(burst["latency_us"]["max"].as_f64().unwrap() > 0.0, "{burst}");
 }
 
