@@ -345,6 +345,7 @@ fn disk() -> PathBuf {
 mod tests {
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "made where it is called")]
     fn refusal(scenario: Scenario, wanted: Wanted) -> String {
         Config::new(scenario, &wanted).unwrap_err().to_string()
     }
