@@ -4,7 +4,8 @@
 //! Python asks for. It owns the threads of the async runtime and the futures that an event loop
 //! waits for. It refuses to hold Python objects on threads that are not Python's, so that none of
 //! its threads ever waits for the interpreter's lock. Everything that users see is in
-//! `python/trunkline`. Read `bridge` first, then `host` and `agent`.
+//! `python/trunkline`. Read `bridge` first, then `host` and `agent`; `mailbox`, of the drop-in broker,
+//! stands by itself.
 
 mod agent;
 mod asking;

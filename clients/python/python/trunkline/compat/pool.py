@@ -314,6 +314,9 @@ class Pool:
                             await ends.send_message(answer)
             except Exception as error:
                 self._raised(worker, letter, error)
+            except GeneratorExit:
+                # The loop is gone, and with it all that could be done.
+                raise
             except BaseException as error:
                 self._fell(runner, worker, letter, error)
                 raise

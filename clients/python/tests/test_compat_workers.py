@@ -1,0 +1,118 @@
+"""What the workers of the drop-in broker take when, and what becomes of their places."""
+
+from __future__ import annotations
+
+import asyncio
+
+from compat_tools import Doorman, MessagePriority, asked, one_by_one, running, told, until, who
+from trunkline.compat import AgentMessage, AgentMessageBroker, BrokerConfiguration
+
+A, B, C = who("a"), who("b"), who("c")
+
+
+async def test_what_is_urgent_overtakes_a_batch_that_was_begun() -> None:
+    config = BrokerConfiguration(1, batch_size=3, delivery_parallelism=1, batch_timeout_ms=10)
+    async with running(config) as broker:
+        door = Doorman()
+        broker.register_agent(A, door)
+        for n in range(3):
+            await broker.send_message(told(A, str(n)))
+        await until(lambda: door.inside == 1)
+        await broker.send_message(told(A, "urgent", priority=MessagePriority.URGENT))
+        door.open.set()
+        await until(lambda: len(door.seen) == 4)
+    assert door.seen == ["0", "urgent", "1", "2"]
+
+
+async def test_what_is_left_of_a_batch_expires_while_its_worker_is_held_up() -> None:
+    config = BrokerConfiguration(1, batch_size=2, delivery_parallelism=1)
+    async with running(config) as broker:
+        door = Doorman()
+        broker.register_agent(A, door)
+        await broker.send_message(told(A, "held"))
+        await broker.send_message(told(A, "late", ttl_seconds=0.05))
+        await until(lambda: broker.get_stats()["messages_expired"] == 1)
+        assert (door.inside, broker.get_stats()["queue_size"]) == (1, 0)
+        door.open.set()
+        # What the batch has left of its share is nobody's loss.
+        for n in range(2):
+            await broker.send_message(told(A, str(n)))
+        await until(lambda: len(door.seen) == 3)
+    assert door.seen == ["held", "0", "1"]
+
+
+async def test_a_task_that_outlives_its_handler_lends_nobody_elses_place() -> None:
+    async with running(one_by_one()) as broker:
+        door, go = Doorman(), asyncio.Event()
+        begun: list[asyncio.Task[AgentMessage | None]] = []
+
+        async def late() -> AgentMessage | None:
+            await go.wait()
+            return await broker.send_request(asked(B, "b"))
+
+        def begin(_: AgentMessage) -> None:
+            begun.append(asyncio.create_task(late()))
+
+        handled = list[str]()
+        broker.register_agent(A, begin)
+        broker.register_agent(B, lambda message: handled.append("b") or {})
+        broker.register_agent(C, door)
+        await broker.send_message(told(A, "a"))
+        await broker.send_message(told(C, "c"))
+        await until(lambda: door.inside == 1)
+        go.set()
+        await until(lambda: broker.get_stats()["pending_requests"] == 1)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert handled == []
+        door.open.set()
+        assert await begun[0] is not None
+
+
+async def test_a_handler_that_cancels_its_own_task_takes_no_worker_along() -> None:
+    async with running(one_by_one(retry_max_attempts=0)) as broker:
+
+        async def cancel(_: AgentMessage) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+        seen = list[AgentMessage]()
+        broker.register_agent(A, cancel)
+        broker.register_agent(B, seen.append)
+        for agent in (A, B, A, A, B):
+            await broker.send_message(told(agent, "x"))
+        await until(lambda: len(seen) == 2)
+
+
+def test_a_loop_that_ends_without_stopping_its_broker_ends() -> None:
+    async def main() -> AgentMessageBroker:
+        broker = AgentMessageBroker(BrokerConfiguration(2, enable_batching=False))
+        await broker.start()
+        door = Doorman()
+        broker.register_agent(A, door)
+        for n in range(3):
+            await broker.send_message(told(A, str(n)))
+        await until(lambda: door.inside == 2)
+        return broker
+
+    assert asyncio.run(main()).get_stats()["running"]
+
+
+async def test_requests_wait_each_for_its_own_time() -> None:
+    async with running(one_by_one(num_workers=4)) as broker:
+        door, over = Doorman(), list[str]()
+        broker.register_agent(A, door)
+
+        async def ask(word: str, timeout: float | None) -> AgentMessage | None:
+            response = await broker.send_request(asked(A, word), timeout)
+            over.append(word)
+            return response
+
+        spans = {"never": None, "long": 0.06, "short": 0.01, "hour": 3600.0}
+        asking = [asyncio.create_task(ask(word, span)) for word, span in spans.items()]
+        await until(lambda: len(over) == 2)
+        assert (over, broker.get_stats()["requests_timeout"]) == (["short", "long"], 2)
+        door.open.set()
+        answers = await asyncio.gather(*asking)
+        assert [answer is None for answer in answers] == [False, True, True, False]
