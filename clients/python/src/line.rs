@@ -168,10 +168,10 @@ impl<T> Line<T> {
         self.open += 1;
         if about.delay.is_some() {
             self.publish(place, about.delay);
-        } else if self.gathering[lane] != Some(place) {
-            if let Some(before) = self.gathering[lane].replace(place) {
-                self.publish(before, None);
-            }
+        } else if let Some(before) = self.gathering[lane].replace(place)
+            && before != place
+        {
+            self.publish(before, None);
         }
         Ok(expires)
     }

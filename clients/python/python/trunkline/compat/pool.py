@@ -282,9 +282,9 @@ class Pool:
         take, ends, agents, counters = self._mailbox.take, self._ends, self._agents, self._counters
         worker.waking = False
         letter: Letter | None = None
-        in_a_row = 0
+        in_a_row, batching = 0, self._batching
         while True:
-            if self._batching and not self._may_take(worker):
+            if batching and not self._may_take(worker):
                 self._ended(letter)
                 return True
             letter = take(letter)
