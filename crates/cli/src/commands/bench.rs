@@ -146,9 +146,9 @@ fn several(reports: &[Value], earlier: Option<&Earlier>, output: &Output) -> Res
     match reports.iter().filter(|report| report["pass"] != true).count() {
         0 => Ok(()),
         failed => {
-            let mut message = format!("{failed} of {} runs did not pass", reports.len());
             let first = reports.iter().find_map(|report| report["error"].as_str());
-            first.iter().for_each(|why| message += &format!("; the first error: {why}"));
+            let why = first.map_or_else(String::new, |why| format!("; the first error: {why}"));
+            let message = format!("{failed} of {} runs did not pass{why}", reports.len());
             Err(CliError::new(Exit::Mismatch, message))
         }
     }

@@ -156,7 +156,7 @@ mod tests {
             assert!(!line.in_rounds || line.section == Section::Marks, "{text}");
         }
         // Every scenario of the document has its line.
-        let document = std::fs::read_to_string(project::root().join("docs/benchmarks.md")).unwrap();
+        let document = fs::read_to_string(project::root().join("docs/benchmarks.md")).unwrap();
         let (_, rest) = document.split_once("\n## The scenarios\n").unwrap();
         let (table, _) = rest.split_once("\nAll take `--payload BYTES`").unwrap();
         let names = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
