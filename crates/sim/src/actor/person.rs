@@ -5,7 +5,8 @@ use crate::plan::Plan;
 use std::collections::{BTreeMap, VecDeque};
 use trunkline_types::session::{Delivery, Operation, Subscription};
 use trunkline_types::{
-    AgentCard, AgentId, MessageId, SessionId, SkillName, Token, TopicPattern, WhenFull,
+    AgentCard, AgentId, MessageId, SessionId, SkillName, SkillSchemas, Token, TopicPattern,
+    WhenFull,
 };
 
 /// How an actor is connected.
@@ -168,6 +169,10 @@ fn card(name: usize, plan: &Plan) -> AgentCard {
         vec!["tin".into(), if name.is_multiple_of(3) { "gold" } else { "own" }.into()];
     if (plan.seed >> (name % 8)) & 1 == 1 || plan.agents == 1 {
         card.skills.push(skill(1));
+    }
+    if name % 3 == 1 {
+        let schema = format!(r#"{{"title":"a{name}"}}"#).parse().expect("it is an object");
+        card.schemas = vec![SkillSchemas { skill: skill(0), input: Some(schema), output: None }];
     }
     card
 }
