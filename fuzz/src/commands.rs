@@ -11,7 +11,7 @@ use trunkline_types::{
     Absent, AgentCard, AgentChange, AgentFilter, ArtifactChunk, DeadLetterFilter, Destination,
     Durability, Envelope, Gather, GatherRule, InboxChange, Kind, MessageId, Outcome, Partition,
     PauseReason, Payload, Priority, Progress, Publish, Query, Routing, Schedule, ScheduleFilter,
-    SessionId, Settle, TaskFilter, Token, WallTime, WhenFull,
+    SessionId, Settle, SkillSchemas, TaskFilter, Token, WallTime, WhenFull,
 };
 
 /// The agents of the sessions: two sessions of one agent, another agent, and two callers.
@@ -147,6 +147,10 @@ impl Run<'_> {
         let card = AGENTS[at].map(|id| {
             let mut card = AgentCard::new(id.parse().expect("it is a name"));
             card.skills.push("s".parse().expect("it is a name"));
+            if id == "b" {
+                let (skill, input) = ("s".parse().expect("a name"), "{}".parse().expect("JSON"));
+                card.schemas.push(SkillSchemas { skill, input: Some(input), output: None });
+            }
             card
         });
         let deliveries = u32::from(self.bytes.next() % 8);
