@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The most bytes that the text of a schema may have.
 const MOST_BYTES: usize = 1 << 20;
 /// How deep a schema may be nested: so deep that readers of Protobuf, which take 100 messages one
-/// within the other, can still read it in a card of Agent2Agent, where a level is three of them.
+/// within the other, can still read it in a card of A2A, where a level is three of them.
 const MOST_DEPTH: usize = 28;
 
 /// A JSON Schema as text, which is a JSON object. Whether it is a schema that makes sense is for
