@@ -119,8 +119,8 @@ pub(crate) fn agent<'py>(py: Python<'py>, agent: &AgentInfo) -> PyResult<Bound<'
     )?;
     let schemas = PyDict::new(py);
     for SkillSchemas { skill, input, output } in &card.schemas {
-        let text = |schema: &Option<JsonSchema>| schema.as_ref().map(ToString::to_string);
-        schemas.set_item(skill.as_str(), (text(input), text(output)))?;
+        let text = |schema: Option<&JsonSchema>| schema.map(ToString::to_string);
+        schemas.set_item(skill.as_str(), (text(input.as_ref()), text(output.as_ref())))?;
     }
     said.set_item("schemas", schemas)?;
     said.set_item("capabilities", texts(&card.capabilities))?;

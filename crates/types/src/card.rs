@@ -294,6 +294,7 @@ mod tests {
     use super::*;
     use crate::JsonSchema;
 
+    #[allow(clippy::unnecessary_wraps, reason = "it is one that may be absent")]
     fn schema(bytes: usize) -> Option<JsonSchema> {
         Some(format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8)).parse().unwrap())
     }

@@ -257,11 +257,11 @@ pub(crate) fn agent(agent: &AgentInfo) -> Value {
 /// The schemas of a skill by its name. One that is not declared is `null`.
 fn skill_schemas(of: &SkillSchemas) -> (String, Value) {
     let SkillSchemas { skill, input, output } = of;
-    let read = |schema: &Option<JsonSchema>| {
+    let read = |schema: Option<&JsonSchema>| {
         // What is no JSON is no schema, and is not in a card.
-        schema.as_ref().map(|schema| serde_json::from_str::<Value>(schema.as_str()).ok())
+        schema.and_then(|schema| serde_json::from_str::<Value>(schema.as_str()).ok())
     };
-    (skill.to_string(), json!({ "input": read(input), "output": read(output) }))
+    (skill.to_string(), json!({ "input": read(input.as_ref()), "output": read(output.as_ref()) }))
 }
 
 /// News of the directory. With another snapshot than before, who was there is told anew.
