@@ -15,8 +15,8 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use trunkline_agent::{AgentBuilder, AgentStats, Host as _, Profile, Session};
-use trunkline_types::{JsonSchema, Refusal};
 use trunkline_types::session::Subscription;
+use trunkline_types::{JsonSchema, Refusal};
 
 /// Most handlers of an agent that run at once.
 const MOST_WORKERS: u32 = 4096;

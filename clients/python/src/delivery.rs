@@ -8,7 +8,7 @@ use crate::speaker::{self, Speaker};
 use crate::{errors, payload, settings, values};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use std::sync::Arc;
 use std::time::Instant;
 use trunkline_agent::{HandlerError, Task};
@@ -62,11 +62,6 @@ impl Delivery {
 
 #[pymethods]
 impl Delivery {
-    #[getter]
-    fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        payload::given(py, self.task.payload())
-    }
-
     #[getter]
     fn data<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.task.payload().data)

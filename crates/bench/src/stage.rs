@@ -30,6 +30,8 @@ pub(crate) struct Stage {
     pub(crate) clock: Clock,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) flow: Arc<Flow>,
+    /// Which counts did not agree when it warmed up.
+    cold: Mutex<Vec<String>>,
 }
 
 /// What a phase came to.
@@ -80,7 +82,7 @@ impl Stage {
         let clock = Clock::new();
         let ledger = Arc::new(Ledger::new(fastrand::u64(..), config.payload));
         let flow = Flow::new(clock, config.in_flight.unwrap_or(0), scenario.times_settlement());
-        Self { scenario, config, clock, ledger, flow }
+        Self { scenario, config, clock, ledger, flow, cold: Mutex::default() }
     }
 
     /// The broker that the settings name: the one at the URL, otherwise one in a process of its
@@ -224,6 +226,13 @@ impl Stage {
         Ok(Phase { counts: self.counts() - counts, broker, left: after.gauges, seconds, cpu })
     }
 
+    /// Takes what warming up came to: its counts must agree like those that are measured, and what
+    /// does not is told by the report.
+    pub(crate) fn warmed(&self, phase: &Phase) {
+        let found = disagreements(&phase.counts, &phase.broker, &phase.left, self.ledger.refusal());
+        self.cold.lock().extend(found.into_iter().map(|text| format!("warming up: {text}")));
+    }
+
     /// Waits until all that was ever accepted is settled; what is not by then is missing in the
     /// counts. The patience begins anew with every settlement.
     pub(crate) async fn all_settled(&self) {
@@ -246,7 +255,8 @@ impl Stage {
         latency: Option<LatencyMicros>,
         measures: Measures,
     ) -> BenchReport {
-        let disagreements = unanswered(&counts, self.ledger.refusal());
+        let mut disagreements = self.cold.lock().clone();
+        disagreements.extend(unanswered(&counts, self.ledger.refusal()));
         let agrees = disagreements.is_empty();
         let seconds = span.as_secs_f64();
         #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
@@ -293,7 +303,8 @@ impl Stage {
         measures: Measures,
     ) -> BenchReport {
         let Phase { counts, broker, left, seconds, cpu } = phase;
-        let disagreements = disagreements(counts, broker, left, self.ledger.refusal());
+        let found = disagreements(counts, broker, left, self.ledger.refusal());
+        let disagreements = [self.cold.lock().clone(), found].concat();
         let agrees = disagreements.is_empty();
         #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let rate = done as f64 / seconds;
@@ -349,5 +360,30 @@ fn minus(after: &Counters, before: &Counters) -> Counters {
         dropped: after.dropped - before.dropped,
         lost: after.lost - before.lost,
         redeliveries: after.redeliveries - before.redeliveries,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Wanted;
+
+    #[tokio::test]
+    async fn what_warming_up_lost_leaves_no_figure() {
+        let config = Config::new(Scenario::Inproc, &Wanted::default()).unwrap();
+        let stage = Stage::new(Scenario::Inproc, config);
+        let measures = Measures { rate: "settled", latency: "none" };
+        let report = || {
+            let span = Duration::from_secs(1);
+            stage.report_elsewhere(Counts::default(), span, None, measures)
+        };
+        assert!(report().pass && report().rate_per_s.is_some());
+        let counts = Counts { sent: 2, accepted: 2, ..Counts::default() };
+        let cpu = CpuSeconds { broker: None, load: None };
+        let (broker, left) = (Counters::default(), Gauges::default());
+        stage.warmed(&Phase { counts, broker, left, seconds: 1.0, cpu });
+        assert!(!report().pass && report().rate_per_s.is_none());
+        let told = report().disagreements;
+        assert!(told[0].starts_with("warming up: "), "{told:?}");
     }
 }

@@ -39,10 +39,17 @@ fn registered(schemas: Vec<SkillSchemas>) -> Carried {
     }
 }
 
+fn schemas() -> SkillSchemas {
+    SkillSchemas {
+        skill: "s".parse().unwrap(),
+        input: Some("{}".parse().unwrap()),
+        output: Some(r#"{"type":"array"}"#.parse().unwrap()),
+    }
+}
+
 /// One of each kind, with every optional field filled.
 fn samples() -> Vec<Carried> {
-    let mut world = World::new(config());
-    let mut publish = world.message(Kind::Request, "skill:s");
+    let mut publish = World::new(config()).message(Kind::Request, "skill:s");
     publish.options.task = true;
     let payload = Payload::from("text");
     let (tenant, agent) = ("default".parse().unwrap(), "a".parse().unwrap());
@@ -113,11 +120,7 @@ fn samples() -> Vec<Carried> {
             ],
         },
         registered(Vec::new()),
-        registered(vec![SkillSchemas {
-            skill: "s".parse().unwrap(),
-            input: Some("{}".parse().unwrap()),
-            output: Some(r#"{"type":"array"}"#.parse().unwrap()),
-        }]),
+        registered(vec![schemas()]),
         Carried::Subscribed {
             tenant: tenant(),
             agent: "a".parse().unwrap(),

@@ -49,9 +49,10 @@ async fn behind_the_broker(stage: &Stage) -> Result<BenchReport, BenchError> {
     let paths: Arc<[String]> =
         (0..stage.config.agents).map(|number| format!("/agents/{}", agent_name(number))).collect();
     let load = Load::open(stage, &root, paths).await?;
-    stage
+    let warm_up = stage
         .phase(&target, async |_: &Meter<'_>| load.run(How::Blocking, stage.warm_up()).await)
         .await?;
+    stage.warmed(&warm_up);
     load.forget();
     let phase = {
         let _progress = stage.progress("measuring");
@@ -103,6 +104,9 @@ fn once_more(stage: &Stage) -> Stop {
 fn add_streams(report: &mut BenchReport, streams: BenchReport) {
     report.first_event_us = streams.latency_us;
     report.pass &= streams.pass;
+    if !streams.disagreements.is_empty() {
+        (report.rate_per_s, report.latency_us) = (None, None);
+    }
     let told = streams.disagreements.into_iter().map(|text| format!("streams: {text}"));
     report.disagreements.extend(told);
 }

@@ -29,7 +29,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
             })
             .await
     };
-    round(stage.warm_up()).await?;
+    stage.warmed(&round(stage.warm_up()).await?);
     *spread.lock() = histogram();
     progress::tell("  submitting one after another");
     let phase = round(stage.stop()).await?;

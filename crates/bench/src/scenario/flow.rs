@@ -146,7 +146,7 @@ async fn measure(
     let warm_up = stage.phase(target, async |_: &Meter<'_>| {
         keep_full(stage, &sessions, mix, stage.warm_up()).await
     });
-    warm_up.await?;
+    stage.warmed(&warm_up.await?);
     forget();
     let _progress = stage.progress("measuring");
     stage

@@ -49,7 +49,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         let meter = async |_: &Meter<'_>| send(&stage, &sessions, &spread, stop).await;
         stage.phase(&target, meter).await
     };
-    round(stage.warm_up()).await?;
+    stage.warmed(&round(stage.warm_up()).await?);
     *spread.lock() = histogram();
     let phase = {
         let _progress = stage.progress("measuring");

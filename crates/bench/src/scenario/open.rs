@@ -68,7 +68,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
             })
             .await
     };
-    round((seconds / 4.0).min(1.0)).await?;
+    stage.warmed(&round((seconds / 4.0).min(1.0)).await?);
     *spread.lock() = histogram();
     let phase = {
         let _progress = stage.progress("measuring");

@@ -33,7 +33,8 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     let sessions = stage.sessions(&host).await?;
     let spread = latency();
     let callers = |stop| ask(&stage, &sessions, &targets, &spread, stop);
-    stage.phase(&target, async |_: &Meter<'_>| callers(stage.warm_up()).await).await?;
+    let warm_up = stage.phase(&target, async |_: &Meter<'_>| callers(stage.warm_up()).await);
+    stage.warmed(&warm_up.await?);
     *spread.lock() = histogram();
     let phase = {
         let _progress = stage.progress("measuring");
