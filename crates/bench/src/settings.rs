@@ -120,9 +120,14 @@ impl Config {
         let window = if scenario == Scenario::Durable { TO_DISK } else { WINDOW };
         let fitting = u32::try_from(window / payload).unwrap_or(u32::MAX);
         let fitting = fitting.max(copies.saturating_mul(2 * senders.unwrap_or(1)));
-        let usual = defaults.in_flight.map(|usual| usual.min(fitting));
+        // Where it is agents that come at once there are no more than there are.
+        let most = match scenario {
+            Scenario::AgentsUp | Scenario::Idle | Scenario::Reconnect => agents,
+            _ => 1 << 20,
+        };
+        let usual = defaults.in_flight.map(|usual| usual.min(fitting).min(most));
         let least = scenario.least_in_flight(senders.unwrap_or(1));
-        let in_flight = options.number("in-flight", args.in_flight, usual, least, 1 << 20)?;
+        let in_flight = options.number("in-flight", args.in_flight, usual, least, most)?;
         let bytes = u64::from(in_flight.unwrap_or(1) / copies) * payload as u64;
         if bytes > AT_ONCE {
             let in_flight = in_flight.unwrap_or(1);
@@ -420,6 +425,12 @@ mod tests {
         }
         let told = refusal(Scenario::Mix, Wanted { in_flight: Some(2), ..Wanted::default() });
         assert_eq!(told, "--in-flight is 2, the range is 3 to 1048576");
+        for scenario in [Scenario::AgentsUp, Scenario::Idle, Scenario::Reconnect] {
+            let wanted = |in_flight| Wanted { agents: Some(2), in_flight, ..Wanted::default() };
+            assert_eq!(Config::new(scenario, &wanted(None)).unwrap().in_flight, Some(2));
+            let told = refusal(scenario, wanted(Some(3)));
+            assert_eq!(told, "--in-flight is 3, the range is 1 to 2");
+        }
     }
 
     #[tokio::test]

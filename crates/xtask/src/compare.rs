@@ -23,7 +23,7 @@ pub(crate) struct Compare {
     #[arg(value_name = "ROW")]
     rows: Vec<String>,
     /// Print the names of the rows instead
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["rows", "rounds", "seconds", "dir", "json"])]
     list: bool,
     /// How often each side has its turn
     #[arg(long, value_name = "N", default_value_t = ROUNDS)]

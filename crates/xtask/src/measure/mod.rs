@@ -16,6 +16,9 @@ use crate::project;
 use crate::suite;
 use plan::{APART, Line, PLAN};
 
+/// How often each run with a mark is made when nothing is said.
+const ROUNDS: u32 = 3;
+
 /// A part of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Section {
@@ -43,9 +46,9 @@ pub(crate) struct Measure {
     /// Only these parts
     #[arg(value_name = "PART")]
     parts: Vec<Section>,
-    /// How often each run with a mark is made, 1 to 25
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=25))]
-    rounds: u32,
+    /// How often each run with a mark is made, 1 to 25; 3 if not said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=25))]
+    rounds: Option<u32>,
     /// Print the commands instead
     #[arg(long)]
     list: bool,
@@ -61,9 +64,13 @@ pub(crate) fn run(asked: &Measure) -> Result<(), Failure> {
     let target = project::target_dir()?;
     let parts = if asked.parts.is_empty() { Section::value_variants() } else { &asked.parts };
     let lines: Vec<&Line> = PLAN.iter().filter(|line| parts.contains(&line.section)).collect();
+    if asked.rounds.is_some() && !lines.iter().any(|line| line.in_rounds) {
+        return Err(Failure::new("--rounds is for `marks`; the other parts are run once"));
+    }
+    let rounds = asked.rounds.unwrap_or(ROUNDS);
     if asked.list {
         for line in lines {
-            println!("{}", shown(line, asked.rounds));
+            println!("{}", shown(line, rounds));
         }
         println!("# half an hour, by itself: trunkline bench {APART}");
         return Ok(());
@@ -75,10 +82,10 @@ pub(crate) fn run(asked: &Measure) -> Result<(), Failure> {
     let (mut text, mut all, mut silent) = (String::new(), Vec::new(), Vec::new());
     let mut section = None;
     for (number, line) in (1..).zip(&lines) {
-        let command = shown(line, asked.rounds);
+        let command = shown(line, rounds);
         let seconds = begun.elapsed().as_secs();
         eprintln!("measure {number} of {}, {seconds} s: {command}", lines.len());
-        let reports = reports(&target, line, asked.rounds)?;
+        let reports = reports(&target, line, rounds)?;
         let mut piece = String::new();
         if section.replace(line.section) != Some(line.section) {
             piece = ["\n## ", line.section.title(), "\n\n", table::HEAD].concat();
