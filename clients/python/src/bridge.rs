@@ -271,7 +271,7 @@ impl Shared {
     /// Tells whether the loop will ever look.
     pub(crate) fn begin(&self, job: Job) -> bool {
         // Only a drain begins handlers, and has the interpreter's lock: nobody waits for that here.
-        if !self.is_here() || BEGIN.with_borrow(Option::is_none) {
+        if !self.is_here() || BEGIN.with_borrow(Option::is_none) || spoken::is_here() {
             return self.push(Item::Job(job));
         }
         Python::attach(|py| {
@@ -505,7 +505,11 @@ fn listed(py: Python<'_>, ready: Ready) -> PyResult<(List<'_>, List<'_>, List<'_
         }
     }
     for job in ready.jobs {
-        jobs.append(job.described(py)?)?;
+        match job.described(py) {
+            Ok(job) => jobs.append(job)?,
+            // What it was to handle goes back, and nobody else waits in vain for it.
+            Err(error) => error.write_unraisable(py, None),
+        }
     }
     for one in ready.called_off {
         off.append(one)?;

@@ -1,9 +1,10 @@
 //! What waits in front of the workers of one event loop, with an engine that decides about it.
 //!
 //! The engine is driven on the thread that calls, without a thread or a runtime of its own, and
-//! gets bare envelopes: what a message says never leaves Python. What comes at about the same time,
-//! with the same priority and the same time to live, is one envelope, so that it costs little more
-//! than an engine's turn for all of it. The engine delivers whatever is due at once, under a lease
+//! gets bare envelopes: what a message says never leaves Python. What comes at about the same time
+//! with the same priority is one envelope, so that it costs little more than an engine's turn for all
+//! of it. It lives for as long as the longest of them; what ends before that is looked for here. The
+//! engine delivers whatever is due at once, under a lease
 //! that lasts until the last message of the envelope has ended; the deliveries wait here, because
 //! the drop-in promises that the most urgent goes first, where the engine lets none starve.
 
@@ -26,8 +27,10 @@ const CONNECTION: ConnectionKey = ConnectionKey(1);
 const FRAME: usize = 64;
 /// Most messages of one envelope.
 const BUNDLE: usize = 128;
-/// How far apart the ends of the times to live within one envelope may lie.
-const ALIKE: Duration = Duration::from_millis(10);
+/// How long it is at least between two looks for messages whose time to live has ended, and how much
+/// longer for each that waits.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOK_AT_ONE: Duration = Duration::from_nanos(200);
 /// The longest time to live that the engine knows.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// The shortest that it tells from none.
@@ -45,6 +48,8 @@ pub(crate) struct Line<T> {
     since: Instant,
     to: Destination,
     operations: Vec<Operation>,
+    /// Of which bundle each operation of the frame at hand is; 0 of an end.
+    asked: Vec<u64>,
     next_operation: u64,
     next_round: u64,
     bundles: Vec<Bundle<T>>,
@@ -59,6 +64,8 @@ pub(crate) struct Line<T> {
     pub(crate) ready: usize,
     /// How many have not ended.
     pub(crate) open: usize,
+    /// Before this no time to live ends of what waits.
+    earliest: Option<Mono>,
 }
 
 const LANES: usize = Priority::ALL.len();
@@ -96,7 +103,11 @@ impl<T> Line<T> {
             inbox_ephemeral: u32::MAX,
             inbox_ephemeral_bytes: u64::MAX,
             session_bytes: u64::MAX,
-            limits: Limits { credit: u32::MAX, ..Limits::default() },
+            limits: Limits {
+                credit: u32::MAX,
+                operations_per_frame: usize::MAX,
+                ..Limits::default()
+            },
             lease: LONGEST,
             breaker_failures: 0,
             dead_letters: 1,
@@ -109,6 +120,7 @@ impl<T> Line<T> {
             since: Instant::now(),
             to: Destination::agent(POOL)?,
             operations: Vec::new(),
+            asked: Vec::new(),
             next_operation: 1,
             next_round: 0,
             bundles: Vec::new(),
@@ -118,6 +130,7 @@ impl<T> Line<T> {
             waiting: 0,
             ready: 0,
             open: 0,
+            earliest: None,
         };
         let now = line.now();
         line.engine.start(now, &mut line.out);
@@ -146,11 +159,8 @@ impl<T> Line<T> {
         let expires = self.mono().after(about.ttl);
         let lane = about.priority as usize;
         let open = self.gathering[lane].filter(|_| about.delay.is_none());
-        let fits = |bundle: &Bundle<T>| {
-            let first = bundle.items.front().map_or(0, |(_, at)| at.0);
-            bundle.items.len() < BUNDLE && Duration::from_nanos(first.abs_diff(expires.0)) <= ALIKE
-        };
-        let place = match open.filter(|&place| fits(&self.bundles[place])) {
+        let has_room = |place: &usize| self.bundles[*place].items.len() < BUNDLE;
+        let place = match open.filter(has_room) {
             Some(place) => place,
             None => self.bundle(about.priority),
         };
@@ -166,6 +176,7 @@ impl<T> Line<T> {
         bundle.open += 1;
         self.waiting += 1;
         self.open += 1;
+        self.earliest = Some(self.earliest.map_or(expires, |earliest| earliest.min(expires)));
         if about.delay.is_some() {
             self.publish(place, about.delay);
         } else if let Some(before) = self.gathering[lane].replace(place)
@@ -190,6 +201,11 @@ impl<T> Line<T> {
         let operations = mem::take(&mut self.operations);
         let first = self.next_operation;
         self.next_operation += operations.len() as u64;
+        self.asked.clear();
+        self.asked.extend(operations.iter().map(|operation| match operation {
+            Operation::Publish(publish) => number_of(publish.envelope.id),
+            _ => 0,
+        }));
         let frame = ClientFrame::Operations { first, operations };
         let command = Command::Frame { connection: CONNECTION, frame, verdicts: Verdicts::new() };
         self.engine.handle(now, command, &mut self.out);
@@ -200,7 +216,11 @@ impl<T> Line<T> {
     pub(crate) fn tick(&mut self) -> Vec<T> {
         let now = self.now();
         self.engine.tick(now, &mut self.out);
-        self.perform()
+        let mut given = self.perform();
+        if self.earliest.is_some_and(|earliest| earliest <= now.mono) {
+            given.extend(self.sweep(now.mono));
+        }
+        given
     }
 
     /// How long until the engine has to be asked again.
@@ -208,7 +228,9 @@ impl<T> Line<T> {
         let (now, deadline) = (self.now(), self.engine.deadline());
         let mono = deadline.mono.map(|at| Duration::from_nanos(at.0.saturating_sub(now.mono.0)));
         let wall = deadline.wall.map(|at| at.since(now.wall));
-        mono.into_iter().chain(wall).min()
+        let ends = self.earliest.filter(|_| self.waiting > 0);
+        let ends = ends.map(|at| Duration::from_nanos(at.0.saturating_sub(now.mono.0)));
+        mono.into_iter().chain(wall).chain(ends).min()
     }
 
     /// Takes the most urgent one, and tells whether it came too late.
@@ -260,6 +282,39 @@ impl<T> Line<T> {
         given
     }
 
+    /// Gives up what waits and whose time to live has ended, in the order in which it came.
+    fn sweep(&mut self, now: Mono) -> Vec<T> {
+        let mut places: Vec<_> = (0..self.bundles.len()).collect();
+        places.retain(|&place| !self.bundles[place].items.is_empty());
+        places.sort_by_key(|&place| self.bundles[place].number >> 32);
+        let (mut given, mut earliest) = (Vec::new(), None::<Mono>);
+        for place in places {
+            let bundle = &mut self.bundles[place];
+            let before = bundle.items.len();
+            for (item, expires) in mem::take(&mut bundle.items) {
+                if expires <= now {
+                    given.push(item);
+                } else {
+                    earliest = Some(earliest.map_or(expires, |earliest| earliest.min(expires)));
+                    bundle.items.push_back((item, expires));
+                }
+            }
+            let gone = before - bundle.items.len();
+            bundle.open -= gone;
+            if bundle.delivered {
+                self.ready -= gone;
+            }
+            self.waiting -= gone;
+            self.open -= gone;
+            self.settle_if_over(place);
+        }
+        // So that many that end one after another are not looked at for each.
+        let waiting = u32::try_from(self.waiting).unwrap_or(u32::MAX);
+        let next = now.after(LOOK + LOOK_AT_ONE * waiting);
+        self.earliest = earliest.map(|earliest| earliest.max(next));
+        given
+    }
+
     fn perform(&mut self) -> Vec<T> {
         let mut given = Vec::new();
         let mut called_off = HashSet::new();
@@ -272,6 +327,14 @@ impl<T> Line<T> {
                 }
                 SessionItem::Cancel { token, .. } => {
                     called_off.insert(token);
+                }
+                SessionItem::Refused { operation, .. } => {
+                    let asked = operation
+                        .checked_sub(self.next_operation - self.asked.len() as u64)
+                        .and_then(|index| self.asked.get(usize::try_from(index).ok()?).copied());
+                    if let Some(place) = asked.and_then(|number| self.place_of(number)) {
+                        self.give_up(place, &mut given);
+                    }
                 }
                 SessionItem::Reply(reply) if reply.result.is_err() => {
                     if let Some(place) = self.place_of(number_of(reply.request)) {

@@ -41,8 +41,18 @@ pub(crate) fn drive(driven: WorkerFuture, runtime: &Handle) {
     }));
 }
 
+/// Whether this thread drives what it wakes by itself, further up. Handlers must not begin then: what
+/// drives is locked, and would be asked to drive itself.
+pub(crate) fn is_here() -> bool {
+    WOKEN.with_borrow(Option::is_some)
+}
+
 /// Does something, and then drives what it has woken. Tells whether there was any of that.
 pub(crate) fn here<T>(what: impl FnOnce() -> T) -> (T, bool) {
+    if is_here() {
+        // It is driven further up.
+        return (what(), false);
+    }
     let _woken = Collecting::begin();
     let (done, mut drove) = (what(), false);
     for _ in 0..TURNS {

@@ -279,3 +279,39 @@ async def test_a_second_signal_ends_an_agent_at_once_and_its_work_goes_back(
         async with other:
             reply = await asyncio.wait_for(client.wait(sent.id), PATIENCE)
         assert (reply.text, reply.agent) == ("work", "other")
+
+
+async def test_agents_in_process_and_over_the_network_share_a_loop(
+    serve: Callable[..., str],
+) -> None:
+    address, here, there, told = serve(), trunkline.Agent("here"), trunkline.Agent("there"), 0
+    third = echo("third")
+
+    @here.task("ask")
+    async def ask(task: Task) -> str:
+        # Begun by the loop itself, it speaks over the other's session.
+        return (await there.request("skill:echo", task.text)).text
+
+    @there.task("tell")
+    async def tell(task: Task) -> str:
+        await task.tell("agent:there", "x")
+        return task.text
+
+    @there.message
+    async def hear(_: Task) -> None:
+        nonlocal told
+        told += 1
+
+    async with trunkline.Broker() as local, trunkline.connect(address) as remote:
+        await here.start(local)
+        await there.start(address)
+        await third.start(address)
+
+        async def one(number: int) -> None:
+            for _ in range(100):
+                assert (await local.request("skill:ask", str(number))).text == str(number)
+                assert (await remote.request("skill:tell", str(number))).text == str(number)
+
+        async with here, there, third:
+            await asyncio.wait_for(asyncio.gather(*(one(number) for number in range(4))), PATIENCE)
+        assert told == 400

@@ -201,6 +201,10 @@ def test_declarations_that_cannot_work_are_named() -> None:
         agent.task("a", output_schema=NUMBER)(both)
     with pytest.raises(errors.InvalidError, match="input_schema is no JSON Schema: type: 'x' is"):
         agent.task("a", input_schema={"type": "x"})(fine)
+    strange: list[Any] = [True, 7, [], {"$schema": 5}, {1: 2}]
+    for schema in strange:
+        with pytest.raises(errors.InvalidError, match="input_schema is no JSON Schema: "):
+            agent.task("a", input_schema=schema)(fine)
     with pytest.raises(errors.UsageError, match="a process takes a plain one"):
         agent.process("a")(process)
 

@@ -164,15 +164,19 @@ async def test_a_handler_that_returns_nothing_where_an_answer_is_declared_fails(
 
     @agent.message
     async def to_itself(_: Task) -> Annotated[str, "a verdict"]:  # pyright: ignore[reportReturnType]
-        pass
+        heard.set()
+
+    heard = asyncio.Event()
 
     await agent.start(client)
     async with agent:
         for skill in ("skill:on-the-loop", "skill:on-a-thread", "skill:in-a-process"):
             with pytest.raises(errors.FailedError, match="returned nothing"):
                 await client.request(skill)
-        with pytest.raises(errors.FailedError, match="the handler of message returned nothing"):
-            await client.request("agent:forgetful")
+        # Who is only told something has no answer to miss.
+        await client.tell("agent:forgetful", "x")
+        await asyncio.wait_for(heard.wait(), PATIENCE)
+        assert agent.stats().failed == 3
 
 
 async def test_a_handler_may_return_nothing_where_its_annotation_says_so(client: Client) -> None:

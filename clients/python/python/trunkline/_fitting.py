@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -13,7 +14,7 @@ from ._payload import Payload, from_json, json_payload
 from .errors import InvalidError, PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 Schema: TypeAlias = "Mapping[str, Any]"
 """A JSON Schema."""
@@ -79,6 +80,14 @@ class Model:
         return _faults(self._name, ((it["loc"], it["msg"]) for it in faults), len(faults))
 
 
+def _is_named(schema: Any) -> bool:
+    """Whether something is a dictionary with texts as keys, and as what `$schema` names."""
+    if not isinstance(schema, Mapping):
+        return False
+    known: Mapping[Any, Any] = schema  # pyright: ignore[reportUnknownVariableType]
+    return all(isinstance(key, str) for key in known) and isinstance(known.get("$schema", ""), str)
+
+
 class JsonSchema:
     """A JSON Schema."""
 
@@ -88,6 +97,11 @@ class JsonSchema:
         Raises:
             InvalidError: It is none.
         """
+        if not _is_named(schema):
+            raise InvalidError(
+                f"{what} is no JSON Schema: {schema!r:.100}; it is a dictionary with texts as "
+                "keys, and what `$schema` names is a text"
+            )
         jsonschema = needed(f"{what}=", "jsonschema")
         kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
         try:

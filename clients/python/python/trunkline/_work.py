@@ -58,8 +58,8 @@ class Handler(Described):
 
     @property
     def has_to_answer(self) -> bool:
-        """Whether to return nothing is a mistake. Nobody asks for the answer to an event."""
-        return self.declared.answers and self.kind != "event"
+        """Whether to return nothing is a mistake. Not of events and messages: who tells asks not."""
+        return self.declared.answers and self.kind == "skill"
 
 
 class Work:
