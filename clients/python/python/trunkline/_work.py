@@ -58,7 +58,7 @@ class Handler(Described):
 
     @property
     def has_to_answer(self) -> bool:
-        """Whether to return nothing is a mistake. Not of events and messages: who tells asks not."""
+        """Whether to return nothing is a mistake, as it is not of events and messages."""
         return self.declared.answers and self.kind == "skill"
 
 
