@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import math
 import time
@@ -286,21 +287,14 @@ class AgentMessageBroker(Directory):
 
     def failed(self, letter: _native.Letter, error: BaseException) -> None:
         """A handler failed: it is tried again, or given up."""
-        message, config = letter.message, self.config
-        about = message.metadata
-        remaining, tried = about.remaining(), about.retry_count
-        delay = config.retry_backoff_ms / 1000 * 2**tried
-        if self._state in ("new", "stopped"):
-            self._dead(message, letter.asked, _STOPPED)
-        elif isinstance(error, InvalidError) or tried >= config.retry_max_attempts:
-            self._dead(message, letter.asked, reason_of(error))
-        elif remaining <= delay + _MARGIN:
-            # It would be too late then.
-            self._dead(message, letter.asked, "expired", expired=True)
-        else:
-            self._counters.messages_retried += 1
-            message = replace(message, metadata=replace(about, retry_count=tried + 1))
-            self._send_later(message, letter, remaining, delay)
+        try:
+            self._give_up_or_send_later(letter, error)
+        except BaseException as other:
+            # A handler may have left anything in a message, and an exception of a user may fail
+            # to say what it is. Neither is to cost the message.
+            self._dead(letter.message, letter.asked, type(error).__name__)
+            if not isinstance(other, Exception):
+                raise
 
     def unknown(self, letter: _native.Letter) -> None:
         """It is for nobody who is registered."""
@@ -441,6 +435,27 @@ class AgentMessageBroker(Directory):
             self._alarm = self._loop.call_later(after, self._tick)
         if self._pool is not None:
             self._pool.turn()
+
+    def _give_up_or_send_later(self, letter: _native.Letter, error: BaseException) -> None:
+        message, config = letter.message, self.config
+        about = message.metadata
+        tried = about.retry_count
+        if self._state in ("new", "stopped"):
+            self._dead(message, letter.asked, _STOPPED)
+            return
+        if isinstance(error, InvalidError) or tried >= config.retry_max_attempts:
+            self._dead(message, letter.asked, reason_of(error))
+            return
+        remaining, delay = about.remaining(), config.retry_backoff_ms / 1000 * 2**tried
+        if remaining <= delay + _MARGIN:
+            # It would be too late then.
+            self._dead(message, letter.asked, "expired", expired=True)
+            return
+        # Made anew, a message of a class with a constructor of its own could not be.
+        again, again.metadata = copy.copy(message), copy.copy(about)
+        again.metadata.retry_count = tried + 1
+        self._send_later(again, letter, remaining, delay)
+        self._counters.messages_retried += 1
 
     def _send_later(
         self, message: AgentMessage, letter: _native.Letter, remaining: float, delay: float

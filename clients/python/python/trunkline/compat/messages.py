@@ -115,6 +115,10 @@ class MessageMetadata:
         _check("priority", self.priority, MessagePriority)
         if not isinstance(self.ttl_seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
             _check("ttl_seconds", self.ttl_seconds, float)
+        if not isinstance(self.retry_count, int) or self.retry_count < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(
+                f"retry_count is {self.retry_count!r}, it is a whole number from 0 on"
+            )
 
     def remaining(self) -> float:
         """How many seconds of its time to live remain; none from 0 on."""

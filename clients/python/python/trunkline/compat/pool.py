@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass, field
@@ -313,7 +314,11 @@ class Pool:
                         if answer is not None:
                             await ends.send_message(answer)
             except Exception as error:
-                self._raised(worker, letter, error)
+                try:
+                    self._raised(runner, worker, letter, error)
+                except BaseException as other:
+                    self._fell(runner, worker, letter, other)
+                    raise
             except GeneratorExit:
                 # The loop is gone, and with it all that could be done.
                 raise
@@ -356,18 +361,29 @@ class Pool:
             self._wake(worker)
         return True
 
-    def _raised(self, worker: Worker, letter: Letter, error: Exception) -> None:
+    def _raised(self, runner: Runner, worker: Worker, letter: Letter, error: Exception) -> None:
         worker.errors += 1
-        log.warning("the handler of '%s' failed", letter.to, exc_info=error)
+        runner.letter = None
+        # A logger may have a filter that fails.
+        with contextlib.suppress(Exception):
+            log.warning("the handler of '%s' failed", letter.to, exc_info=error)
         self._ends.failed(letter, error)
 
     def _fell(self, runner: Runner, worker: Worker, letter: Letter, error: BaseException) -> None:
         """A handler ended in a way that takes its runner along, and maybe its worker."""
         worker.messages += 1
         held = runner.ended()
-        if runner.letter is letter:
-            runner.letter = None
-            self._ends.failed(letter, error)
+        try:
+            if runner.letter is letter:
+                runner.letter = None
+                self._ends.failed(letter, error)
+        finally:
+            self._gives_up(worker, letter, error, held=held)
+
+    def _gives_up(
+        self, worker: Worker, letter: Letter, error: BaseException, *, held: bool
+    ) -> None:
+        """A runner is gone: its place is free, and its worker goes on or does not."""
         if not self._closed:
             worker.errors += 1
             kind = type(error).__name__
