@@ -139,12 +139,12 @@ class AgentMessageBroker(Directory):
         self._drained = None
         self._uptime = time.monotonic() - (self._since or time.monotonic())
         self._since = None
+        self._sleep()
         await pool.close()
+        # What handlers said meanwhile may have set it again.
+        self._sleep()
         mailbox, self._mailbox = self._mailbox, self._empty()
         self._room = Room(self._mailbox, self.config.max_queue_size)
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
         self._loop = None
         # A handler that does not end although it was cancelled is not waited for.
         for letter in [*pool.abandoned(), *mailbox.clear()]:
@@ -425,12 +425,16 @@ class AgentMessageBroker(Directory):
             most = self.config.max_queue_size
             log.warning("%d messages wait, of %d that may", self._mailbox.waiting, most)
 
-    def _tick(self) -> None:
-        """Sees to what has expired and to what is due, and comes again for the next."""
+    def _sleep(self) -> None:
+        """Sees to nothing more."""
         if self._alarm is not None:
             self._alarm.cancel()
+            self._alarm = None
+
+    def _tick(self) -> None:
+        """Sees to what has expired and to what is due, and comes again for the next."""
+        self._sleep()
         after = self._mailbox.tick()
-        self._alarm = None
         if after is not None and self._loop is not None:
             self._alarm = self._loop.call_later(after, self._tick)
         if self._pool is not None:

@@ -180,8 +180,10 @@ class Pool:
         return any(worker.running for worker in self.workers)
 
     async def close(self) -> None:
-        """Cancels what is at work."""
+        """Cancels what is at work; nothing more is begun."""
         self._closed = True
+        # So there is nobody whom `came` or `turn` could wake.
+        self.idle.clear()
         if self._linger is not None:
             self._linger.cancel()
         for task in (self._health, *self._tasks):
@@ -265,6 +267,11 @@ class Pool:
         try:
             while True:
                 keeps = await self._work(runner, runner.worker)
+                if self._closed:
+                    # Its handler has ended in spite of being cancelled.
+                    if keeps:
+                        self.left(runner.worker)
+                    return
                 parked: asyncio.Future[Worker] = self._loop.create_future()
                 self._parked.append(parked)
                 if keeps:
@@ -285,7 +292,7 @@ class Pool:
         letter: Letter | None = None
         in_a_row, batching = 0, self._batching
         while True:
-            if batching and not self._may_take(worker):
+            if self._closed or (batching and not self._may_take(worker)):
                 self._ended(letter)
                 return True
             letter = take(letter)
@@ -307,6 +314,9 @@ class Pool:
                     result = known[1](message)
                     if isinstance(result, _COROUTINE) or isawaitable(result):
                         result = await result
+                        if runner.letter is not letter:
+                            # Nobody waited for it, and it is a dead letter.
+                            return runner.ended()
                     if result is None or message.message_type is not _REQUEST:
                         counters.messages_delivered += 1
                     else:
@@ -362,6 +372,8 @@ class Pool:
         return True
 
     def _raised(self, runner: Runner, worker: Worker, letter: Letter, error: Exception) -> None:
+        if runner.letter is not letter:
+            return
         worker.errors += 1
         runner.letter = None
         # A logger may have a filter that fails.
