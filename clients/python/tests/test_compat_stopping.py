@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from compat_tools import one_by_one, told, until, who
+import pytest
+from compat_tools import Doorman, one_by_one, told, until, who
+from conftest import PATIENCE
+from trunkline import errors
 from trunkline.compat import AgentMessageBroker, BrokerConfiguration
 
 if TYPE_CHECKING:
@@ -93,3 +96,108 @@ async def test_what_is_due_while_handlers_are_cancelled_is_not_tried_again() -> 
     await until(lambda: not others())
     assert tried == [0]
     assert [reason for _, reason in broker.get_dead_letters()] == [STOPPED] * 2
+
+
+async def test_who_starts_it_while_it_stops_has_it_started_afterwards() -> None:
+    for held in (False, True):
+        broker = AgentMessageBroker(one_by_one())
+        await broker.start()
+        door = Doorman()
+        broker.register_agent(A, door)
+        if held:
+            await broker.send_message(told(A, "before"))
+            await until(lambda door=door: door.inside == 1)
+        stopping = asyncio.create_task(broker.stop())
+        starting = asyncio.create_task(broker.start())
+        await asyncio.sleep(0)
+        door.open.set()
+        await asyncio.gather(stopping, starting)
+        assert broker.get_stats()["running"]
+        assert await broker.send_message(told(A, "after"))
+        await until(lambda door=door: door.seen[-1:] == ["after"])
+        await broker.stop()
+        assert broker.get_dead_letters() == []
+
+
+async def test_who_stops_it_while_it_stops_waits_for_that() -> None:
+    broker = AgentMessageBroker(one_by_one())
+    await broker.start()
+    door, ended = Doorman(), list[str]()
+
+    async def handle(message: AgentMessage) -> None:
+        await door(message)
+        ended.append("handler")
+
+    async def stop(word: str, timeout: float) -> None:
+        await broker.stop(timeout)
+        ended.append(word)
+
+    broker.register_agent(A, handle)
+    await broker.send_message(told(A, "x"))
+    await until(lambda: door.inside == 1)
+    stopping = [asyncio.create_task(stop(word, 30)) for word in ("first", "second")]
+    await asyncio.sleep(0.01)
+    assert ended == []
+    # Who gives up waiting for it leaves it to the other.
+    stopping.append(asyncio.create_task(broker.stop()))
+    await asyncio.sleep(0)
+    stopping.pop().cancel()
+    door.open.set()
+    await asyncio.gather(*stopping)
+    assert ended == ["handler", "first", "second"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_it_stops_when_its_last_worker_does(at_once: int) -> None:
+    config = one_by_one(worker_restart_on_failure=False, retry_max_attempts=0)
+    if at_once == 2:
+        config = BrokerConfiguration(
+            1, batch_size=2, worker_restart_on_failure=False, retry_max_attempts=0
+        )
+    broker = AgentMessageBroker(config)
+    await broker.start()
+    door, kept = Doorman(), Doorman()
+
+    async def fall(message: AgentMessage) -> None:
+        await door(message)
+        raise asyncio.CancelledError
+
+    broker.register_agent(A, fall)
+    broker.register_agent(B, kept)
+    await broker.send_message(told(A, "x"))
+    for _ in range(3):
+        await broker.send_message(told(B, "y"))
+    await until(lambda: door.inside + kept.inside == at_once)
+    stopping = asyncio.create_task(broker.stop(timeout=3600))
+    await asyncio.sleep(0)
+    door.open.set()
+    if at_once == 2:
+        # What is at work is waited for.
+        await until(lambda: len(broker.get_dead_letters()) == 1)
+        assert broker.get_stats()["running"]
+        kept.open.set()
+    await asyncio.wait_for(stopping, PATIENCE)
+    reasons = [reason for _, reason in broker.get_dead_letters()]
+    assert reasons == ["CancelledError", *[STOPPED] * (4 - at_once)]
+
+
+async def test_a_handler_may_have_its_broker_stopped_by_a_task() -> None:
+    broker = AgentMessageBroker(one_by_one())
+    await broker.start()
+    begun, refused = list[asyncio.Task[None]](), list[Exception]()
+
+    async def handle(_: AgentMessage) -> None:
+        begun.append(asyncio.create_task(broker.stop()))
+        await asyncio.sleep(0)
+        for call in (broker.start, broker.stop):
+            try:
+                await call()
+            except errors.UsageError as error:
+                refused.append(error)
+
+    broker.register_agent(A, handle)
+    await broker.send_message(told(A, "x"))
+    await until(lambda: bool(begun))
+    await begun[0]
+    assert [str(error).count("create_task") for error in refused] == [1, 1]
+    assert (broker.get_stats()["running"], broker.get_dead_letters()) == (False, [])

@@ -72,7 +72,9 @@ class AgentMessageBroker(Directory):
         self.config = settings
         self._letters: deque[tuple[AgentMessage, str]] = deque(maxlen=_LETTERS)
         self._counters = Counters()
-        self._state: Literal["new", "running", "stopping", "stopped"] = "new"
+        self._state: Literal["new", "running", "stopping", "closing", "stopped"] = "new"
+        self._over: asyncio.Future[None] | None = None
+        """Who waits for the end of `stop`, while it is at it."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._most = settings.max_queue_size
         self._mailbox = self._empty()
@@ -88,12 +90,15 @@ class AgentMessageBroker(Directory):
         self._uptime = 0.0
 
     async def start(self) -> None:
-        """Starts the workers. Starting one that runs does no harm.
+        """Starts the workers. Starting one that runs does no harm; one that stops is waited for.
 
         Raises:
             LoopError: It has messages of another event loop.
+            UsageError: One of its own handlers calls it while it stops, and would wait for itself.
         """
-        if self._state in ("running", "stopping"):
+        while self._over is not None:
+            await self._until_stopped()
+        if self._state == "running":
             log.warning("the broker runs already")
             return
         self._here()
@@ -106,6 +111,8 @@ class AgentMessageBroker(Directory):
     async def stop(self, timeout: float = 30.0) -> None:
         """Takes nothing new, sees everything that was accepted handled, and ends the workers.
 
+        One that stops already is waited for, as long as the first call said.
+
         Args:
             timeout: After so many seconds, handlers that are still at work are cancelled, and what
                 was not handled becomes dead letters.
@@ -114,20 +121,19 @@ class AgentMessageBroker(Directory):
             LoopError: It runs on another event loop.
             UsageError: One of its own handlers calls it, and would wait for itself.
         """
+        if self._over is not None:
+            await self._until_stopped()
+            return
         pool = self._pool
         if self._state != "running" or pool is None:
             log.warning("the broker does not run")
             return
-        self._here()
-        if self._place() is not None:
-            raise UsageError(
-                "a handler that waits for its own broker to stop would wait for itself; begin it "
-                "elsewhere: `asyncio.create_task(broker.stop())`"
-            )
+        self._not_for_itself()
         self._state = "stopping"
+        self._over = asyncio.get_running_loop().create_future()
         pool.hurry()
         try:
-            if self._mailbox.open and pool.can_work():
+            if self._mailbox.open and not pool.is_spent():
                 self._drained = asyncio.get_running_loop().create_future()
                 pool.watched = True
                 await asyncio.wait({self._drained}, timeout=timeout)
@@ -135,12 +141,37 @@ class AgentMessageBroker(Directory):
             await self._end(pool)
 
     async def _end(self, pool: Pool) -> None:
-        self._state = "stopped"
+        self._state = "closing"
         self._drained = None
         self._uptime = time.monotonic() - (self._since or time.monotonic())
         self._since = None
         self._sleep()
-        await pool.close()
+        try:
+            await pool.close()
+        finally:
+            self._ended(pool)
+
+    async def _until_stopped(self) -> None:
+        """Waits for a call of `stop` that has begun."""
+        self._not_for_itself()
+        if self._over is not None:
+            await asyncio.wait({self._over})
+
+    def _not_for_itself(self) -> None:
+        self._here()
+        here = at_work.get()
+        if here is not None and here[1].is_at_work_for(self._pool):
+            raise UsageError(
+                "a handler that waits for its own broker to stop would wait for itself; begin it "
+                "elsewhere: `asyncio.create_task(broker.stop())`"
+            )
+
+    def _ended(self, pool: Pool) -> None:
+        """The workers have ended, or are waited for no longer."""
+        self._state = "stopped"
+        over, self._over = self._over, None
+        if over is not None:
+            over.set_result(None)
         # What handlers said meanwhile may have set it again.
         self._sleep()
         mailbox, self._mailbox = self._mailbox, self._empty()
@@ -305,7 +336,8 @@ class AgentMessageBroker(Directory):
         self._room.changed()
         drained = self._drained
         if drained is not None:
-            if not self._mailbox.open and not drained.done():
+            spent = not self._mailbox.open or (self._pool is not None and self._pool.is_spent())
+            if spent and not drained.done():
                 drained.set_result(None)
         elif not self._room.waits and self._pool is not None:
             self._pool.watched = False
@@ -411,7 +443,7 @@ class AgentMessageBroker(Directory):
         """Whether it is sent: while the broker stops, only by handlers, and to who waits."""
         if self._state == "stopping":
             return waits is not None or self._place() is not None
-        return self._state != "stopped"
+        return self._state == "new"
 
     def _look(self) -> None:
         """Sees to what was sent in this turn of the loop."""
@@ -444,7 +476,7 @@ class AgentMessageBroker(Directory):
         message, config = letter.message, self.config
         about = message.metadata
         tried = about.retry_count
-        if self._state in ("new", "stopped"):
+        if self._state not in ("running", "stopping"):
             self._dead(message, letter.asked, _STOPPED)
             return
         if isinstance(error, InvalidError) or tried >= config.retry_max_attempts:

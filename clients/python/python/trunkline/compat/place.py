@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,12 @@ at_work: ContextVar[tuple[Letter, Runner] | None] = ContextVar("trunkline_compat
 class Runner:
     """Who handles messages, one after the other."""
 
-    __slots__ = ("_pool", "letter", "place", "worker")
+    __slots__ = ("_pool", "_task", "letter", "place", "worker")
 
-    def __init__(self, pool: Pool, worker: Worker) -> None:
-        """Works for this worker."""
+    def __init__(self, pool: Pool, worker: Worker, task: asyncio.Task[None] | None) -> None:
+        """Works for this worker, in this task."""
         self._pool = pool
+        self._task = task
         self.worker = worker
         self.letter: Letter | None = None
         """What it handles."""
@@ -30,6 +32,10 @@ class Runner:
     def is_of(self, pool: Pool | None) -> bool:
         """Whether it is one of this pool."""
         return self._pool is pool
+
+    def is_at_work_for(self, pool: Pool | None) -> bool:
+        """Whether this is its task, not one that a handler has begun, and of this pool."""
+        return self._pool is pool and asyncio.current_task() is self._task
 
     def lends(self) -> Place:
         """The place of the handler that is at work."""

@@ -132,6 +132,8 @@ class Pool:
         self._parked: list[asyncio.Future[Worker]] = []
         self.workers = [Worker(number) for number in range(config.num_workers)]
         self.idle = deque(self.workers)
+        self._left = len(self.workers)
+        """How many workers take more work."""
         self._health = self._loop.create_task(self._watch())
 
     def came(self) -> None:
@@ -175,9 +177,9 @@ class Pool:
         self._hurrying = True
         self.turn()
 
-    def can_work(self) -> bool:
-        """Whether a worker is left."""
-        return any(worker.running for worker in self.workers)
+    def is_spent(self) -> bool:
+        """Whether no worker is left, and nothing is at work."""
+        return self._left == 0 and not any(worker.active for worker in self.workers)
 
     async def close(self) -> None:
         """Cancels what is at work; nothing more is begun."""
@@ -262,7 +264,7 @@ class Pool:
 
     async def _run(self, worker: Worker) -> None:
         """Has a runner work for as long as the pool is there."""
-        runner = Runner(self, worker)
+        runner = Runner(self, worker, asyncio.current_task())
         self._runners.add(runner)
         try:
             while True:
@@ -404,11 +406,13 @@ class Pool:
                 log.warning("worker %d failed (%s) and goes on", worker.id, kind)
             else:
                 log.error("worker %d failed (%s) and takes no more work", worker.id, kind)
+                self._left -= worker.running
                 worker.running = worker.healthy = False
                 self._give_up_share(worker)
-        self._ended(letter)
         if held:
             self.left(worker)
+        # Last, as it may be what the end of all waits for.
+        self._ended(letter)
 
     def _loses_place(self, worker: Worker) -> bool:
         """Whether a place goes to somebody else or away when its handler has ended."""
