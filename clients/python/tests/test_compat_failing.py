@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from compat_tools import ME, one_by_one, running, told, until, who
+from compat_tools import ME, asked, one_by_one, running, told, until, who
 from trunkline import errors
 from trunkline.compat import AgentMessage, MessageMetadata, MessageType
 
@@ -120,3 +120,25 @@ async def test_what_is_tried_again_is_of_its_class() -> None:
 def test_a_count_of_attempts_is_a_whole_number(count: Any) -> None:
     with pytest.raises(errors.InvalidError, match="retry_count is"):
         MessageMetadata(retry_count=count)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_response_to_nobody_is_refused_at_once(waits: bool) -> None:
+    async with running(one_by_one(retry_backoff_ms=1)) as broker:
+
+        def answer(message: AgentMessage) -> AgentMessage:
+            response = message.create_response(A, {"a": 1})
+            response.recipients = []
+            return response
+
+        broker.register_agent(A, answer)
+        if waits:
+            # Who waits for it is known without them.
+            response = await broker.send_request(asked(A))
+            assert response is not None
+        else:
+            await broker.send_message(asked(A))
+            await until(lambda: len(broker.get_dead_letters()) == 1)
+            assert "without recipients" in broker.get_dead_letters()[0][1]
+        stats = broker.get_stats()
+        assert (stats["messages_delivered"], stats["messages_retried"]) == (int(waits), 0)

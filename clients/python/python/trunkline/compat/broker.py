@@ -307,14 +307,20 @@ class AgentMessageBroker(Directory):
     ) -> AgentMessage | None:
         """The handler of a request returned this. Returns what is to be sent for that."""
         answer = answer_of(message, agent, result)
+        waits = None
+        if answer is not None:
+            waits = self._requests.of(answer.metadata.correlation_id)
+            if waits is None and not answer.recipients:
+                raise InvalidError(
+                    f"the handler of '{agent.agent_id}' returned a response without recipients for "
+                    "a request that nobody waits for; make it by `message.create_response`"
+                )
         self._counters.messages_delivered += 1
-        if answer is None:
+        if waits is not None and answer is not None:
+            waits.tell(answer)
             return None
-        waits = self._requests.of(answer.metadata.correlation_id)
-        if waits is None:
-            return answer if answer.recipients[0].agent_id in self._agents else None
-        waits.tell(answer)
-        return None
+        known = answer is not None and answer.recipients[0].agent_id in self._agents
+        return answer if known else None
 
     def failed(self, letter: _native.Letter, error: BaseException) -> None:
         """A handler failed: it is tried again, or given up."""
