@@ -201,3 +201,50 @@ async def test_a_handler_may_have_its_broker_stopped_by_a_task() -> None:
     await begun[0]
     assert [str(error).count("create_task") for error in refused] == [1, 1]
     assert (broker.get_stats()["running"], broker.get_dead_letters()) == (False, [])
+
+
+def test_a_loop_that_has_ended_counts_as_a_broker_that_was_stopped() -> None:
+    broker = AgentMessageBroker(one_by_one())
+    seen = list[str]()
+    broker.register_agent(A, lambda message: seen.append(message.payload["word"]))
+
+    async def leave(*, start: bool) -> None:
+        if start:
+            await broker.start()
+        else:
+            # Nobody sees to it any more.
+            await broker.send_message(told(A, "left"))
+
+    async def whole(word: str) -> None:
+        await broker.start()
+        assert await broker.send_message(told(A, word))
+        await until(lambda: seen[-1:] == [word])
+        await broker.stop()
+
+    asyncio.run(leave(start=False))
+    asyncio.run(whole("1"))
+    asyncio.run(leave(start=True))
+    assert not broker.get_stats()["running"]
+    asyncio.run(broker.stop())
+    asyncio.run(whole("2"))
+    asyncio.run(leave(start=True))
+    asyncio.run(whole("3"))
+    asyncio.run(leave(start=True))
+    assert not asyncio.run(broker.send_message(told(A, "refused")))
+    asyncio.run(whole("4"))
+    assert seen == ["1", "2", "3", "4"]
+    letters = [(one.payload["word"], reason) for one, reason in broker.get_dead_letters()]
+    assert letters == [("left", STOPPED), ("refused", STOPPED)]
+
+
+def test_a_loop_that_still_runs_keeps_its_broker() -> None:
+    broker = AgentMessageBroker(one_by_one())
+    first = asyncio.new_event_loop()
+    first.run_until_complete(broker.start())
+    for call in (broker.start, broker.stop):
+        with pytest.raises(errors.LoopError, match="another event loop"):
+            asyncio.run(call())
+    assert broker.get_stats()["running"]
+    first.run_until_complete(broker.stop())
+    first.close()
+    asyncio.run(broker.start())

@@ -96,7 +96,10 @@ def test_a_loop_that_ends_without_stopping_its_broker_ends() -> None:
         await until(lambda: door.inside == 2)
         return broker
 
-    assert asyncio.run(main()).get_stats()["running"]
+    broker = asyncio.run(main())
+    assert not broker.get_stats()["running"]
+    reasons = [reason for _, reason in broker.get_dead_letters()]
+    assert reasons == ["the broker was stopped"] * 3
 
 
 async def test_requests_wait_each_for_its_own_time() -> None:

@@ -96,12 +96,14 @@ class AgentMessageBroker(Directory):
             LoopError: It has messages of another event loop.
             UsageError: One of its own handlers calls it while it stops, and would wait for itself.
         """
+        self._see_to_its_loop()
         while self._over is not None:
             await self._until_stopped()
+        self._here()
         if self._state == "running":
             log.warning("the broker runs already")
             return
-        self._here()
+        self._loop = get_running_loop()
         self._pool = Pool(self.config, self._mailbox, self._agents, self._counters, self)
         self._state = "running"
         self._since, self._start_time = time.monotonic(), datetime.now()
@@ -121,6 +123,7 @@ class AgentMessageBroker(Directory):
             LoopError: It runs on another event loop.
             UsageError: One of its own handlers calls it, and would wait for itself.
         """
+        self._see_to_its_loop()
         if self._over is not None:
             await self._until_stopped()
             return
@@ -172,15 +175,21 @@ class AgentMessageBroker(Directory):
         over, self._over = self._over, None
         if over is not None:
             over.set_result(None)
-        # What handlers said meanwhile may have set it again.
+        self._give_up(pool)
+        self._requests.close(_STOPPED)
+
+    def _give_up(self, pool: Pool | None, *, tell: bool = True) -> None:
+        """Makes dead letters of all that has not ended, and belongs to no loop."""
+        # What handlers said while they were cancelled may have set it again.
         self._sleep()
+        self._looks = False
         mailbox, self._mailbox = self._mailbox, self._empty()
         self._room = Room(self._mailbox, self.config.max_queue_size)
         self._loop = None
         # A handler that does not end although it was cancelled is not waited for.
-        for letter in [*pool.abandoned(), *mailbox.clear()]:
-            self._dead(letter.message, letter.asked, _STOPPED)
-        self._requests.close(_STOPPED)
+        at_work = [] if pool is None else pool.abandoned()
+        for letter in [*at_work, *mailbox.clear()]:
+            self._dead(letter.message, letter.asked if tell else None, _STOPPED)
 
     async def send_message(self, message: AgentMessage) -> bool:
         """Sends a message to its recipients, to the subscribers of its topic, or to everybody.
@@ -246,6 +255,7 @@ class AgentMessageBroker(Directory):
 
     def get_stats(self) -> dict[str, Any]:
         """The figures of the broker."""
+        self._see_to_its_loop()
         now, since = time.monotonic(), self._since
         workers = self._pool.workers if self._pool is not None else []
         batched = self._pool.batched if self._pool is not None else 0
@@ -270,6 +280,7 @@ class AgentMessageBroker(Directory):
 
     def get_dead_letters(self) -> list[tuple[AgentMessage, str]]:
         """What was not handled and why, oldest first; the latest 10,000 are kept."""
+        self._see_to_its_loop()
         return list(self._letters)
 
     def clear_dead_letters(self) -> None:
@@ -359,11 +370,25 @@ class AgentMessageBroker(Directory):
 
     def _here(self) -> None:
         """From now on it belongs to the event loop that runs, if it belongs to none."""
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
+        self._see_to_its_loop()
         if self._loop is None:
-            self._loop = loop
+            # One that was stopped is free until it is started.
+            self._loop = None if self._state == "stopped" else loop
         elif self._loop is not loop:
             raise LoopError("the broker is at work on another event loop; use it and stop it there")
+
+    def _see_to_its_loop(self) -> None:
+        """If its event loop has ended, it counts as stopped."""
+        if self._loop is None or not self._loop.is_closed():
+            return
+        # On that loop nobody waits any longer, and futures cannot be told.
+        self._requests = Requests()
+        self._over = self._drained = None
+        if self._state != "new":
+            self._uptime = time.monotonic() - (self._since or time.monotonic())
+            self._since, self._state = None, "stopped"
+        self._give_up(self._pool, tell=False)
 
     def _place(self) -> Place | None:
         """The place of the handler of this broker that runs here."""
@@ -389,10 +414,10 @@ class AgentMessageBroker(Directory):
         about, waits = message.metadata, None
         if message.message_type is _RESPONSE:
             waits = self._requests.of(about.correlation_id)
-        if self._state != "running" and not self._may_speak(waits):
-            return self._refuse(message, _STOPPED)
         if self._loop is not get_running_loop():
             self._here()
+        if self._state != "running" and not self._may_speak(waits):
+            return self._refuse(message, _STOPPED)
         stamp = about.timestamp
         remaining = about.ttl_seconds - (now(stamp.tzinfo) - stamp).total_seconds()
         if waits is not None and remaining > 0:

@@ -194,6 +194,7 @@ class Pool:
 
     def abandoned(self) -> list[Letter]:
         """What is still at work, to be waited for no longer."""
+        self._closed = True
         letters: list[Letter] = []
         for runner in self._runners:
             if runner.letter is not None:

@@ -103,7 +103,7 @@ class Requests:
 
     def end(self, request: AgentMessage) -> None:
         """Nobody waits for its answer any longer."""
-        del self._waiting[request.metadata.correlation_id]
+        self._waiting.pop(request.metadata.correlation_id, None)
 
     def close(self, reason: str) -> None:
         """None of them will be answered any longer."""
