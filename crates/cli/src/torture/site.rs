@@ -31,7 +31,7 @@ const SETTINGS: [(&str, &str); 6] = [
 ];
 
 /// What makes a broker clean, spill and use its index under the little that is sent here.
-const SMALL: [(&str, &str); 6] = [
+const SMALL: [(&str, &str); 7] = [
     ("TRUNKLINE_LOG__SEGMENT_BYTES", "1280KiB"),
     ("TRUNKLINE_LOG__MAX_BODY_BYTES", "1200KiB"),
     ("TRUNKLINE_LIMITS__CARD_SCHEMA_BYTES", "64KiB"),
