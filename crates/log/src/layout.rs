@@ -400,7 +400,7 @@ mod tests {
         let (bytes, sum) = header.encode();
         assert_eq!(&bytes[..8], b"TRNKLOG\0");
         assert_eq!(bytes[8..16], sum.to_le_bytes());
-        assert_eq!(bytes[16..24], [4, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[16..24], [5, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[24..32], [3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[32..40], [0, 0, 1, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[40..48], [8, 7, 6, 5, 4, 3, 2, 1]);
