@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
+import pytest
 from compat_tools import Doorman, MessagePriority, asked, one_by_one, running, told, until, who
 from trunkline.compat import AgentMessage, AgentMessageBroker, BrokerConfiguration
 
-A, B, C = who("a"), who("b"), who("c")
+A, B, C, D = who("a"), who("b"), who("c"), who("d")
 
 
 async def test_what_is_urgent_overtakes_a_batch_that_was_begun() -> None:
@@ -119,3 +121,50 @@ async def test_requests_wait_each_for_its_own_time() -> None:
         door.open.set()
         answers = await asyncio.gather(*asking)
         assert [answer is None for answer in answers] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancelled", "answered", "twice"])
+async def test_who_waits_no_longer_has_its_place_at_once(how: str) -> None:
+    async with running(one_by_one()) as broker:
+        door, over = Doorman(), list[bool]()
+
+        async def ask(message: AgentMessage) -> None:
+            request = asked(B if how == "answered" else C, "ask")
+            if how == "cancelled":
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(broker.send_request(request, None), 0.02)
+            else:
+                answer = await broker.send_request(request, 0.02)
+                assert (answer is not None) == (how == "answered")
+            if how == "twice":
+                assert await broker.send_request(asked(C, "again"), 0.02) is None
+            over.append(door.open.is_set())
+
+        async def hold(message: AgentMessage) -> None:
+            await door(message)
+
+        async def answer_and_hold(message: AgentMessage) -> None:
+            await broker.send_message(message.create_response(B, {}))
+            await door(message)
+
+        broker.register_agent(A, ask)
+        broker.register_agent(B, answer_and_hold if how == "answered" else hold)
+        broker.register_agent(C, lambda _: None)
+        await broker.send_message(told(A, "x"))
+        if how != "answered":
+            await broker.send_message(told(B, "y"))
+        await until(lambda: len(over) == 1)
+        assert (over, door.inside) == ([False], 1)
+        # There are no more places than before.
+        other = Doorman()
+        broker.register_agent(D, other)
+        for _ in range(3):
+            await broker.send_message(told(D, "z"))
+        door.open.set()
+        await until(lambda: other.inside == 1)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert other.most == 1
+        other.open.set()
+    assert broker.get_stats()["worker_pool"]["worker_details"][0]["active"] == 0
+    assert broker.get_dead_letters() == []

@@ -213,7 +213,8 @@ class AgentMessageBroker(Directory):
     ) -> AgentMessage | None:
         """Sends a request and waits for the answer.
 
-        A handler that waits for one lends its place in the pool meanwhile.
+        A handler that waits for one lends its place in the pool meanwhile. It has it back with the
+        answer, or when the time is over, even if whoever borrowed it is still at work then.
 
         Args:
             message: The request. Of several recipients the first answer counts.
@@ -294,22 +295,27 @@ class AgentMessageBroker(Directory):
         place = self._place()
         if place is not None:
             place.lend()
+        # When to have the place back, at the latest: at once for who does not wait any longer.
+        until: float | None = 0.0
         try:
             accepted = self._post(message, asked)
             if accepted is None:
                 accepted = await self._wait_and_post(message, asked)
             if not accepted:
                 return Answer(None, "it was not accepted")
+            end = None
             if timeout is not None:
                 self._requests.limit(message, asked, timeout)
+                end = get_running_loop().time() + timeout
             answer = await asked.answer
+            until = end
             if isinstance(answer, Answer) and answer.timed_out:
                 self._counters.requests_timeout += 1
             return answer
         finally:
             self._requests.end(message)
             if place is not None:
-                await place.regain()
+                await place.regain(until)
 
     # What follows is for the parts of the broker.
 
@@ -464,11 +470,13 @@ class AgentMessageBroker(Directory):
         place = self._place()
         if place is not None:
             place.lend()
+        has_room = False
         try:
-            return await self._room.wait_for(number)
+            has_room = await self._room.wait_for(number)
         finally:
             if place is not None:
-                await place.regain()
+                await place.regain(None if has_room else 0.0)
+        return has_room
 
     def _may_speak(self, waits: Asked | None) -> bool:
         """Whether it is sent: while the broker stops, only by handlers, and to who waits."""

@@ -72,14 +72,23 @@ class Place:
             self.held = False
             self._pool.left(self._worker)
 
-    async def regain(self) -> None:
-        """Waits until the handler has it again."""
+    async def regain(self, until: float | None) -> None:
+        """Waits until the handler has it again, or does by this time of the loop anyway."""
         self._requests -= 1
         # Who asks several at once has its place back with the last answer.
-        if self._requests == 0 and not self.ended:
-            await self._pool.back(self._worker)
-            if self.ended:
-                # The handler has not waited for what it began.
+        if self._requests or self.ended:
+            return
+        free = self._pool.back(self._worker)
+        try:
+            if free is not None:
+                within = None if until is None else until - asyncio.get_running_loop().time()
+                if within is None or within > 0:
+                    await asyncio.wait({free}, timeout=within)
+        finally:
+            # Who waits no longer has a place beyond those that there are. The next one that is
+            # free makes up for it, as it stays promised.
+            if self.ended or self._requests:
+                # The handler has not waited for what it began, or waits for something else by now.
                 self._pool.left(self._worker)
             else:
                 self.held = True

@@ -216,25 +216,19 @@ class Pool:
             self.idle.append(worker)
             self.turn()
 
-    async def back(self, worker: Worker) -> None:
-        """A handler that lent its place waits until its worker has one for it again."""
+    def back(self, worker: Worker) -> asyncio.Future[None] | None:
+        """A handler that lent its place has one of its worker now, or when this is done."""
         if self._closed:
-            return
+            return None
         if worker.active < self._at_once:
             worker.active += 1
             if worker.idle:
                 worker.idle = False
                 self.idle.remove(worker)
-            return
+            return None
         free: asyncio.Future[None] = self._loop.create_future()
         worker.returning.append(free)
-        try:
-            await free
-        except asyncio.CancelledError:
-            if free.done() and not free.cancelled():
-                # It was given the place in the same moment.
-                self.left(worker)
-            raise
+        return free
 
     def _passed_on(self, worker: Worker) -> bool:
         """Whether somebody who wants a place back has it now."""
