@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from compat_tools import ME, asked, one_by_one, running, told, until, who
 from trunkline import errors
-from trunkline.compat import AgentMessage, MessageMetadata, MessageType
+from trunkline.compat import (
+    AgentMessage,
+    AgentMessageBroker,
+    AgentSupervisor,
+    MessageMetadata,
+    MessageType,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,3 +148,91 @@ async def test_a_response_to_nobody_is_refused_at_once(waits: bool) -> None:
             assert "without recipients" in broker.get_dead_letters()[0][1]
         stats = broker.get_stats()
         assert (stats["messages_delivered"], stats["messages_retried"]) == (int(waits), 0)
+
+
+def changed(name: str, value: Any, *, metadata: bool = False) -> AgentMessage:
+    message = told(A, "x")
+    setattr(message.metadata if metadata else message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "match"),
+    [
+        (lambda: "x", "message"),
+        (lambda: changed("priority", 3, metadata=True), "priority is a int"),
+        (lambda: changed("ttl_seconds", "1", metadata=True), "ttl_seconds is a str"),
+        (lambda: changed("timestamp", 1.0, metadata=True), "timestamp is a float"),
+        (lambda: changed("metadata", None), "metadata is a NoneType"),
+        (lambda: changed("recipients", None), "recipients is a NoneType"),
+        (lambda: changed("recipients", ["a"]), "a recipient is a str"),
+        (lambda: changed("recipients", [A, "a"]), "a recipient is a str"),
+        (lambda: told(A, "x", correlation_id=[]), "correlation_id is a list"),
+    ],
+)
+async def test_what_is_no_message_is_refused_before_anything_is_sent(
+    message: Callable[[], Any], match: str
+) -> None:
+    async with running(one_by_one()) as broker:
+        seen = list[AgentMessage]()
+        broker.register_agent(A, seen.append)
+        with pytest.raises(errors.InvalidError, match=match):
+            await broker.send_message(message())
+        with pytest.raises(errors.InvalidError):
+            await broker.send_request(message())
+        stats = broker.get_stats()
+        assert (stats["messages_sent"], stats["pending_requests"]) == (0, 0)
+    assert seen == []
+
+
+async def test_a_response_that_is_none_is_refused() -> None:
+    async with running(one_by_one()) as broker:
+        response = asked(A).create_response(A, {})
+        response.metadata.correlation_id = []  # pyright: ignore[reportAttributeAccessIssue]
+        with pytest.raises(errors.InvalidError, match="correlation_id"):
+            await broker.send_message(response)
+
+
+async def test_topics_and_times_are_what_they_have_to_be() -> None:
+    broker = AgentMessageBroker(one_by_one())
+    await broker.start()
+    broker.register_agent(A, lambda _: {})
+    topic: Any = []
+    for call in (broker.subscribe, broker.unsubscribe):
+        with pytest.raises(errors.InvalidError, match="a topic is a list"):
+            call("a", topic)
+    with pytest.raises(errors.InvalidError, match="a topic is a list"):
+        await broker.publish_event(topic, ME, {})
+    for timeout in ("x", float("nan")):
+        with pytest.raises(errors.InvalidError, match="timeout is"):
+            await broker.stop(timeout)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(errors.InvalidError, match="timeout is"):
+            await broker.send_request(asked(A), timeout)  # pyright: ignore[reportArgumentType]
+    assert broker.get_stats()["running"]
+    await broker.stop(None)
+    assert not broker.get_stats()["running"]
+
+
+async def test_a_supervisor_bears_queries_and_answers_that_are_none() -> None:
+    async with running(one_by_one()) as broker:
+        nothing: Any = None
+        broker.register_agent(A, lambda message: message.create_response(A, nothing))
+        broker.register_agent(B, lambda _: {"b": 1})
+        supervisor = AgentSupervisor(broker, ME)
+        gathering = await supervisor.scatter([A, B], {})
+        assert gathering.completed == {"b": {"b": 1}}
+        assert gathering.failed == {"a": "it answered a NoneType, not a dict"}
+        with pytest.raises(errors.InvalidError, match="a query is a dict"):
+            await supervisor.scatter([A], nothing)
+
+
+async def test_a_handler_that_changes_the_id_of_a_request_leaves_nobody_waiting() -> None:
+    async with running(one_by_one()) as broker:
+
+        def change(message: AgentMessage) -> dict[str, Any]:
+            message.metadata.correlation_id = "other"
+            return {}
+
+        broker.register_agent(A, change)
+        assert await broker.send_request(asked(A), timeout=0.01) is None
+        assert broker.get_stats()["pending_requests"] == 0

@@ -18,12 +18,19 @@ from .._ends import reason_of
 from ..errors import InvalidError, LoopError, UsageError
 from .config import BrokerConfiguration
 from .directory import Directory
-from .messages import AgentIdentity, AgentMessage, MessageMetadata, MessagePriority, MessageType
+from .messages import (
+    AgentIdentity,
+    AgentMessage,
+    MessageMetadata,
+    MessagePriority,
+    MessageType,
+    check_message,
+)
 from .place import Place, at_work
 from .pool import Pool
 from .requests import Answer, Asked, Requests
 from .room import Room
-from .said import answer_of, topic_of
+from .said import answer_of, check_timeout, topic_of
 from .stats import Counters, batches, worker_pool
 
 log = logging.getLogger("trunkline.compat")
@@ -110,19 +117,21 @@ class AgentMessageBroker(Directory):
         self._pool.watched = bool(self._room.waits)
         self._pool.turn()
 
-    async def stop(self, timeout: float = 30.0) -> None:
+    async def stop(self, timeout: float | None = 30.0) -> None:
         """Takes nothing new, sees everything that was accepted handled, and ends the workers.
 
         One that stops already is waited for, as long as the first call said.
 
         Args:
             timeout: After so many seconds, handlers that are still at work are cancelled, and what
-                was not handled becomes dead letters.
+                was not handled becomes dead letters; never, if it is `None`.
 
         Raises:
+            InvalidError: The timeout is no number of seconds.
             LoopError: It runs on another event loop.
             UsageError: One of its own handlers calls it, and would wait for itself.
         """
+        check_timeout(timeout)
         self._see_to_its_loop()
         if self._over is not None:
             await self._until_stopped()
@@ -289,8 +298,7 @@ class AgentMessageBroker(Directory):
         self._letters.clear()
 
     async def _asked(self, message: AgentMessage, timeout: float | None) -> AgentMessage | Answer:
-        if timeout is not None and not isinstance(timeout, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
+        check_timeout(timeout)
         asked = self._requests.begin(message)
         place = self._place()
         if place is not None:
@@ -305,7 +313,7 @@ class AgentMessageBroker(Directory):
                 return Answer(None, "it was not accepted")
             end = None
             if timeout is not None:
-                self._requests.limit(message, asked, timeout)
+                self._requests.limit(asked, timeout)
                 end = get_running_loop().time() + timeout
             answer = await asked.answer
             until = end
@@ -313,7 +321,7 @@ class AgentMessageBroker(Directory):
                 self._counters.requests_timeout += 1
             return answer
         finally:
-            self._requests.end(message)
+            self._requests.end(asked)
             if place is not None:
                 await place.regain(until)
 
@@ -416,23 +424,33 @@ class AgentMessageBroker(Directory):
     ) -> bool | None:
         """Sends a message and tells whether it was accepted; `None` if there is no room."""
         if not isinstance(message, AgentMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidError(f"a message is an AgentMessage, not a {type(message).__name__}")
-        about, waits = message.metadata, None
-        if message.message_type is _RESPONSE:
-            waits = self._requests.of(about.correlation_id)
+            check_message(message)
+        try:
+            about, waits = message.metadata, None
+            if message.message_type is _RESPONSE:
+                waits = self._requests.of(about.correlation_id)
+            stamp, recipients = about.timestamp, message.recipients
+            remaining = about.ttl_seconds - (now(stamp.tzinfo) - stamp).total_seconds()
+            # On Python 3.11 the property `value` takes longer than the engine does.
+            urgency = about.priority._value_
+            if len(recipients) == 1:
+                to = (recipients[0].agent_id,)
+            else:
+                to = [one.agent_id for one in self._to(message)]
+        except (AttributeError, TypeError):
+            # Looked at beforehand, it would cost each message that is well.
+            check_message(message)
+            raise
         if self._loop is not get_running_loop():
             self._here()
         if self._state != "running" and not self._may_speak(waits):
             return self._refuse(message, _STOPPED)
-        stamp = about.timestamp
-        remaining = about.ttl_seconds - (now(stamp.tzinfo) - stamp).total_seconds()
         if waits is not None and remaining > 0:
             self._counters.messages_sent += 1
             self._counters.messages_delivered += 1
             waits.tell(message)
             return True
-        mailbox, recipients = self._mailbox, message.recipients
-        to = recipients if len(recipients) == 1 else self._to(message)
+        mailbox = self._mailbox
         if mailbox.waiting + len(to) > self._most and not has_room:
             return None
         self._counters.messages_sent += 1
@@ -444,10 +462,9 @@ class AgentMessageBroker(Directory):
             for _ in to:
                 self._dead(message, asked, "expired", expired=True)
             return True
-        # On Python 3.11 the property `value` takes longer than the engine does.
-        urgency, pool = about.priority._value_, self._pool
+        pool = self._pool
         for one in to:
-            told = mailbox.offer(message, one.agent_id, asked, urgency, remaining, 0.0)
+            told = mailbox.offer(message, one, asked, urgency, remaining, 0.0)
             if told:
                 self._noted(told)
             if pool is not None and pool.idle:

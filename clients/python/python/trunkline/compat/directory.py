@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidError
-from .messages import AgentIdentity
+from .messages import AgentIdentity, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,10 +72,12 @@ class Directory:
         """
         if agent_id not in self._agents:
             raise InvalidError(f"agent '{agent_id}' is not registered; register it first")
+        check_key("a topic", topic)
         self._topics.setdefault(topic, set()).add(agent_id)
 
     def unsubscribe(self, agent_id: str, topic: str) -> None:
         """Has an agent get the events of a topic no longer."""
+        check_key("a topic", topic)
         subscribers = self._topics.get(topic, set())
         subscribers.discard(agent_id)
         if not subscribers:
@@ -83,4 +85,5 @@ class Directory:
 
     def get_subscribers(self, topic: str) -> set[str]:
         """The ids of the agents that get the events of a topic."""
+        check_key("a topic", topic)
         return set(self._topics.get(topic, ()))

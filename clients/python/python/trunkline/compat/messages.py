@@ -119,6 +119,7 @@ class MessageMetadata:
             raise InvalidError(
                 f"retry_count is {self.retry_count!r}, it is a whole number from 0 on"
             )
+        check_key("correlation_id", self.correlation_id)
 
     def remaining(self) -> float:
         """How many seconds of its time to live remain; none from 0 on."""
@@ -182,6 +183,7 @@ class AgentMessage:
         _check("recipients", self.recipients, list)
         for recipient in self.recipients:
             _check("a recipient", recipient, AgentIdentity)
+        _check("metadata", self.metadata, MessageMetadata)
 
     def __str__(self) -> str:
         whom = ", ".join(recipient.agent_id for recipient in self.recipients) or "everybody"
@@ -313,6 +315,31 @@ def create_context_share_message(
     """What one agent knows, for another."""
     payload = {"context_type": context_type, "context_data": context_data}
     return AgentMessage(sender, [recipient], MessageType.CONTEXT_SHARE, payload)
+
+
+def check_message(message: object) -> None:
+    """Looks at a message as it is now, which its user may have changed.
+
+    Raises:
+        InvalidError: It is none, or a part of it is of the wrong type.
+    """
+    _check("a message", message, AgentMessage)
+    if isinstance(message, AgentMessage):
+        AgentMessage.__post_init__(message)
+        MessageMetadata.__post_init__(message.metadata)
+
+
+def check_key(what: str, value: object) -> None:
+    """Sees that things can be found by this.
+
+    Raises:
+        InvalidError: It has no hash.
+    """
+    try:
+        hash(value)
+    except TypeError as error:
+        kind = type(value).__name__
+        raise InvalidError(f"{what} is a {kind}, by which nothing is found; use a str") from error
 
 
 def _check(what: str, value: object, kind: type) -> None:

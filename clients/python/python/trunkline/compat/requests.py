@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from ..errors import InvalidError
-from .messages import AgentMessage
+from .messages import AgentMessage, check_message
 
 _SPARE = 1024
 """How many times of requests that were answered are kept at least."""
@@ -26,11 +26,13 @@ class Answer:
 class Asked:
     """Somebody who waits for an answer."""
 
-    __slots__ = ("answer", "number", "open")
+    __slots__ = ("answer", "correlation", "number", "open")
 
-    def __init__(self, answer: asyncio.Future[AgentMessage | Answer]) -> None:
+    def __init__(self, answer: asyncio.Future[AgentMessage | Answer], correlation: str) -> None:
         """Waits in this future, for a response or for why there is none."""
         self.answer = answer
+        self.correlation = correlation
+        """The id under which it waits, whatever becomes of that in the message."""
         self.number = 0
         """Which of the requests that wait for a limited time it is."""
         self.open = 1
@@ -76,14 +78,22 @@ class Requests:
             InvalidError: It is none, or one with its correlation id waits already.
         """
         if not isinstance(request, AgentMessage) or not request.is_request():  # pyright: ignore[reportUnnecessaryIsInstance]
+            check_message(request)
             raise InvalidError(f"{request} is no request; only a request is answered")
-        correlation = request.metadata.correlation_id
-        if correlation in self._waiting:
+        try:
+            correlation = request.metadata.correlation_id
+            waits = correlation in self._waiting
+        except (AttributeError, TypeError):
+            check_message(request)
+            raise
+        if waits:
             raise InvalidError(f"a request with the correlation id '{correlation}' waits already")
-        asked = self._waiting[correlation] = Asked(asyncio.get_running_loop().create_future())
+        asked = self._waiting[correlation] = Asked(
+            asyncio.get_running_loop().create_future(), correlation
+        )
         return asked
 
-    def limit(self, request: AgentMessage, asked: Asked, timeout: float) -> None:
+    def limit(self, asked: Asked, timeout: float) -> None:
         """Has it wait for so many seconds from now at most."""
         loop = asyncio.get_running_loop()
         times = self._times
@@ -92,7 +102,7 @@ class Requests:
             heapify(times)
         at = loop.time() + timeout
         number = asked.number = next(self._count)
-        heappush(times, (at, number, request.metadata.correlation_id, timeout))
+        heappush(times, (at, number, asked.correlation, timeout))
         if self._timer is None or at < self._timer.when():
             self._wake(loop, at)
 
@@ -101,9 +111,9 @@ class Requests:
         asked = self._waiting.get(correlation)
         return asked if asked is not None and asked.number == number else None
 
-    def end(self, request: AgentMessage) -> None:
+    def end(self, asked: Asked) -> None:
         """Nobody waits for its answer any longer."""
-        self._waiting.pop(request.metadata.correlation_id, None)
+        self._waiting.pop(asked.correlation, None)
 
     def close(self, reason: str) -> None:
         """None of them will be answered any longer."""

@@ -8,6 +8,17 @@ from ..errors import InvalidError
 from .messages import AgentIdentity, AgentMessage
 
 
+def check_timeout(timeout: object) -> None:
+    """Sees that it is a number of seconds, or `None`.
+
+    Raises:
+        InvalidError: It is something else.
+    """
+    # What is not equal to itself is no number.
+    if timeout is not None and (not isinstance(timeout, (int, float)) or timeout != timeout):
+        raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
+
+
 def topic_of(payload: object) -> str | None:
     """The topic that the payload of an event names."""
     topic: object = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]

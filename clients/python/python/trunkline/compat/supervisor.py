@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InvalidError
 from .messages import (
     AgentIdentity,
     MessagePriority,
@@ -61,7 +62,12 @@ class AgentSupervisor:
             query: What to ask them.
             timeout: How many seconds to wait. What has come by then is what there is.
             priority: How urgent it is.
+
+        Raises:
+            InvalidError: The query is no dictionary.
         """
+        if not isinstance(query, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"a query is a dict, not a {type(query).__name__}")
         requests = [
             create_request_message(self.identity, agent, query, priority) for agent in agents
         ]
@@ -69,8 +75,11 @@ class AgentSupervisor:
         gathering = Gathering()
         for agent, answer in zip(agents, answers, strict=True):
             if answer.response is not None:
-                payload = answer.response.payload
-                if payload.get("status") == "failed" and "error" in payload:
+                payload: object = answer.response.payload
+                if not isinstance(payload, dict):
+                    kind = type(payload).__name__
+                    gathering.failed[agent.agent_id] = f"it answered a {kind}, not a dict"
+                elif payload.get("status") == "failed" and "error" in payload:
                     # So the agents of the mixin say that a handler raised.
                     gathering.failed[agent.agent_id] = str(payload["error"])
                 else:
