@@ -83,7 +83,6 @@ class AgentMessageBroker(Directory):
         self._over: asyncio.Future[None] | None = None
         """Who waits for the end of `stop`, while it is at it."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._most = settings.max_queue_size
         self._mailbox = self._empty()
         self._room = Room(self._mailbox, settings.max_queue_size)
         self._looks = False
@@ -451,7 +450,7 @@ class AgentMessageBroker(Directory):
             waits.tell(message)
             return True
         mailbox = self._mailbox
-        if mailbox.waiting + len(to) > self._most and not has_room:
+        if mailbox.waiting + len(to) > self._room.limit and not has_room:
             return None
         self._counters.messages_sent += 1
         if asked is not None:
