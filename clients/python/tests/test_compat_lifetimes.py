@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from compat_tools import Doorman, asked, one_by_one, running, told, until, who
 from trunkline.compat import BrokerConfiguration
 
 if TYPE_CHECKING:
-    from trunkline.compat import AgentMessage
+    from collections.abc import AsyncGenerator
+
+    from trunkline.compat import AgentMessage, AgentMessageBroker
 
 WORKER = who("worker")
+
+
+@contextlib.asynccontextmanager
+async def held_up() -> AsyncGenerator[tuple[AgentMessageBroker, Doorman]]:
+    """A broker whose only worker has a message that goes on when the door opens."""
+    door = Doorman()
+    async with running(one_by_one()) as broker:
+        broker.register_agent(WORKER, door)
+        await broker.send_message(told(WORKER, "first"))
+        await until(lambda: door.inside == 1)
+        yield broker, door
 
 
 async def test_more_than_a_frame_with_different_times_to_live_is_all_handled() -> None:
@@ -64,11 +78,7 @@ async def test_thousands_of_requests_at_once_are_all_answered() -> None:
 
 
 async def test_what_lives_shorter_expires_among_what_lives_longer() -> None:
-    door = Doorman()
-    async with running(one_by_one()) as broker:
-        broker.register_agent(WORKER, door)
-        await broker.send_message(told(WORKER, "first"))
-        await until(lambda: door.inside == 1)
+    async with held_up() as (broker, door):
         for number in range(6):
             ttl = 0.05 if number % 3 == 1 else 300
             await broker.send_message(told(WORKER, str(number), ttl_seconds=ttl))
@@ -83,11 +93,7 @@ async def test_what_lives_shorter_expires_among_what_lives_longer() -> None:
 
 
 async def test_what_expires_is_let_go_of_one_after_another() -> None:
-    door = Doorman()
-    async with running(one_by_one()) as broker:
-        broker.register_agent(WORKER, door)
-        await broker.send_message(told(WORKER, "first"))
-        await until(lambda: door.inside == 1)
+    async with held_up() as (broker, door):
         for number in range(300):
             ttl = 0.01 + 0.001 * (number % 100)
             await broker.send_message(told(WORKER, str(number), ttl_seconds=ttl))

@@ -23,8 +23,8 @@ const PLANTED_SEEDS: u32 = 5000;
 /// Builds what users run. In release, as everything here, so that the dependencies are built once.
 pub(crate) const BUILD: [&str; 5] = ["build", "--release", "--locked", "-p", "trunkline-cli"];
 
-/// The build of the binary for what is measured: an incremental one costs up to twice the processor
-/// time, whatever the environment says.
+/// The build of the binary for what is measured, whatever the environment says: an incremental one
+/// takes some 7 % more instructions.
 pub(crate) fn build_to_measure() -> Program {
     Program::cargo(&BUILD).env("CARGO_INCREMENTAL", "0")
 }
