@@ -21,9 +21,26 @@ const FILES: &[&str] = &[
     "trunkline/v1/task.proto",
 ];
 
-/// The fields that carry publishes by the million: read and written without a generated struct.
-const CARRIERS: &[(&str, &str)] =
-    &[("Operation", "publish"), ("Delivery", "publish"), ("EventDelivery", "publish")];
+/// The fields that are carried by the million, and the types of our own that read and write them
+/// without a generated struct.
+const CARRIERS: &[(&str, &str, &str)] = &[
+    ("Operation", "publish", "Carried"),
+    ("Delivery", "publish", "Carried"),
+    ("EventDelivery", "publish", "Carried"),
+    ("Delivery", "inbox", "CarriedInbox"),
+];
+
+/// What few operations and items are and what needs more room than the others, which would else
+/// take as much and be moved as often.
+const LARGE: &[&str] = &[
+    "Operation.operation.update",
+    "Operation.operation.redrive",
+    "Operation.operation.set_inbox",
+    "Operation.operation.set_schedule",
+    "Operation.operation.watch_agents",
+    "SessionItem.item.task",
+    "SessionItem.item.agent",
+];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     let sources = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -36,6 +53,10 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     // Payloads and ids stay slices of the frame that they came in.
     config.bytes(["."]);
     config.extern_path(".trunkline.v1.Carried", "crate::Carried");
+    config.extern_path(".trunkline.v1.CarriedInbox", "crate::CarriedInbox");
+    for field in LARGE {
+        config.boxed(format!(".trunkline.v1.{field}"));
+    }
     // The shorthand that would dial is left out: its name is the one of the call `Connect`.
     tonic_prost_build::configure()
         .build_transport(false)
@@ -52,8 +73,11 @@ fn redirect_carriers(descriptors: &mut FileDescriptorSet) {
         for message in &mut file.message_type {
             let name = message.name().to_owned();
             for field in &mut message.field {
-                if CARRIERS.contains(&(name.as_str(), field.name())) {
-                    field.type_name = Some(".trunkline.v1.Carried".to_owned());
+                let carrier = CARRIERS.iter().find(|(message, carrying, _)| {
+                    (*message, *carrying) == (name.as_str(), field.name())
+                });
+                if let Some((_, _, carried)) = carrier {
+                    field.type_name = Some(format!(".trunkline.v1.{carried}"));
                     redirected += 1;
                 }
             }
@@ -67,11 +91,13 @@ fn redirect_carriers(descriptors: &mut FileDescriptorSet) {
                 r#type: Some(Type::into(kind)),
                 ..FieldDescriptorProto::default()
             };
-            file.message_type.push(DescriptorProto {
-                name: Some("Carried".to_owned()),
-                field: vec![field("text", 1, Type::String), field("real", 2, Type::Double)],
-                ..DescriptorProto::default()
-            });
+            for carried in ["Carried", "CarriedInbox"] {
+                file.message_type.push(DescriptorProto {
+                    name: Some(carried.to_owned()),
+                    field: vec![field("text", 1, Type::String), field("real", 2, Type::Double)],
+                    ..DescriptorProto::default()
+                });
+            }
         }
     }
     assert_eq!(redirected, CARRIERS.len(), "a carrying field has another name in the sources");

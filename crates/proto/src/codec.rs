@@ -4,6 +4,7 @@
 //! by step for what is larger. Most streams are idle most of the time, so here a stream keeps
 //! little, and what a message needs is reserved at once.
 
+use bytes::BufMut;
 use prost::Message;
 use std::marker::PhantomData;
 use tonic::Status;
@@ -53,8 +54,11 @@ impl<T: Message> Encoder for FrameEncoder<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(item.encoded_len());
-        item.encode_raw(buffer);
+        // By way of a slice, which is written in place; the buffer is asked for room with every byte.
+        let mut bytes = vec![0; item.encoded_len()];
+        item.encode_raw(&mut bytes.as_mut_slice());
+        buffer.reserve(bytes.len());
+        buffer.put_slice(&bytes);
         Ok(())
     }
 

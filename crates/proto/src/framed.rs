@@ -86,7 +86,10 @@ pub fn put(kind: Kind, message: &impl Message, out: &mut BytesMut) {
     out.put_u8(kind.tag());
     // A frame is bounded by `FRAME_BYTES`, far below; the receiver refuses what is not.
     out.put_u32(u32::try_from(bytes).unwrap_or(u32::MAX));
-    message.encode_raw(out);
+    let body = out.len();
+    out.resize(body + bytes, 0);
+    // Into a slice, which is written in place; a `BytesMut` is asked for room with every byte.
+    message.encode_raw(&mut &mut out[body..]);
 }
 
 /// Appends a piece without a body.

@@ -6,10 +6,12 @@
 //! says: the first broken rule is kept and told when the publish is taken out.
 
 mod faults;
+mod inbox;
 mod read;
 mod write;
 
 use self::faults::Faults;
+pub use self::inbox::CarriedInbox;
 use crate::decode::required;
 use crate::{DecodeError, v1};
 use bytes::{Buf, BufMut};

@@ -98,7 +98,7 @@ fn cut_short() -> Broken {
 }
 
 /// Reads a text.
-fn text<R>(
+pub(super) fn text<R>(
     field: &'static str,
     wire_type: WireType,
     buf: &mut impl Buf,
@@ -126,7 +126,7 @@ fn small_text(
 }
 
 /// Puts what was read in its place, or takes note why it is wrong.
-fn set<T>(
+pub(super) fn set<T>(
     place: &mut T,
     faults: &mut Faults,
     field: &'static str,

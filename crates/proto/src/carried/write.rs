@@ -37,7 +37,7 @@ pub(super) fn publish(publish: &Publish, envelope_len: Option<usize>, buf: &mut 
 }
 
 /// Where fields go.
-trait Out {
+pub(super) trait Out {
     fn varint(&mut self, tag: u32, value: u64);
     fn bytes(&mut self, tag: u32, bytes: &[u8]);
     /// The head of a message of known length, whose fields follow.
@@ -57,7 +57,7 @@ trait Out {
 }
 
 /// Counts what writing would take.
-struct Count(usize);
+pub(super) struct Count(pub(super) usize);
 
 fn count(walk: impl FnOnce(&mut Count)) -> usize {
     let mut out = Count(0);
@@ -80,7 +80,7 @@ impl Out for Count {
     }
 }
 
-struct Write<'a, B>(&'a mut B);
+pub(super) struct Write<'a, B>(pub(super) &'a mut B);
 
 impl<B: BufMut> Out for Write<'_, B> {
     fn varint(&mut self, tag: u32, value: u64) {
