@@ -21,26 +21,9 @@ const FILES: &[&str] = &[
     "trunkline/v1/task.proto",
 ];
 
-/// The fields that are carried by the million, and the types of our own that read and write them
-/// without a generated struct.
-const CARRIERS: &[(&str, &str, &str)] = &[
-    ("Operation", "publish", "Carried"),
-    ("Delivery", "publish", "Carried"),
-    ("EventDelivery", "publish", "Carried"),
-    ("Delivery", "inbox", "CarriedInbox"),
-];
-
-/// What few operations and items are and what needs more room than the others, which would else
-/// take as much and be moved as often.
-const LARGE: &[&str] = &[
-    "Operation.operation.update",
-    "Operation.operation.redrive",
-    "Operation.operation.set_inbox",
-    "Operation.operation.set_schedule",
-    "Operation.operation.watch_agents",
-    "SessionItem.item.task",
-    "SessionItem.item.agent",
-];
+/// The fields of which frames carry millions, and the types of our own that read and write them.
+const CARRIERS: &[(&str, &str, &str)] =
+    &[("Operations", "operations", "CarriedOperation"), ("ServerFrame", "items", "CarriedItem")];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     let sources = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -52,10 +35,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     let mut config = prost_build::Config::new();
     // Payloads and ids stay slices of the frame that they came in.
     config.bytes(["."]);
-    config.extern_path(".trunkline.v1.Carried", "crate::Carried");
-    config.extern_path(".trunkline.v1.CarriedInbox", "crate::CarriedInbox");
-    for field in LARGE {
-        config.boxed(format!(".trunkline.v1.{field}"));
+    for (_, _, carried) in CARRIERS {
+        config.extern_path(format!(".trunkline.v1.{carried}"), format!("crate::{carried}"));
     }
     // The shorthand that would dial is left out: its name is the one of the call `Connect`.
     tonic_prost_build::configure()
@@ -82,8 +63,8 @@ fn redirect_carriers(descriptors: &mut FileDescriptorSet) {
                 }
             }
         }
-        if file.name() == "trunkline/v1/envelope.proto" {
-            // Its fields tell the generator that the type is neither `Copy` nor `Eq`.
+        if file.name() == "trunkline/v1/session.proto" {
+            // Their fields tell the generator that the types are neither `Copy` nor `Eq`.
             let field = |name: &str, number, kind| FieldDescriptorProto {
                 name: Some(name.to_owned()),
                 number: Some(number),
@@ -91,9 +72,9 @@ fn redirect_carriers(descriptors: &mut FileDescriptorSet) {
                 r#type: Some(Type::into(kind)),
                 ..FieldDescriptorProto::default()
             };
-            for carried in ["Carried", "CarriedInbox"] {
+            for (_, _, carried) in CARRIERS {
                 file.message_type.push(DescriptorProto {
-                    name: Some(carried.to_owned()),
+                    name: Some((*carried).to_owned()),
                     field: vec![field("text", 1, Type::String), field("real", 2, Type::Double)],
                     ..DescriptorProto::default()
                 });

@@ -3,10 +3,10 @@
 //! [`Link`] is the stream of what the broker says, and polling it also writes what the session
 //! has to say, so that one task drives both directions.
 
+use crate::parts::Parts;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
-use prost::Message;
-use std::collections::VecDeque;
+use prost::{DecodeError, Message};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -22,11 +22,6 @@ use trunkline_proto::{FRAME_BYTES, v1};
 
 /// How large an idle connection's buffer may stay.
 const KEPT: usize = 4 << 10;
-
-/// In how many parts a frame is handed on at most.
-const PARTS: usize = 4;
-/// How many items a part has at least: each is a write of its own.
-const PART: usize = 16;
 
 /// How many frames are read before something is said, if they come without a pause.
 const FRAMES_PER_TURN: usize = 32;
@@ -44,40 +39,6 @@ pub(crate) struct Link<F> {
     /// Whether others had their turn since there was nothing more to read.
     let_others: bool,
     life: Life,
-}
-
-/// A frame that is handed on in parts, so that what the first ones lead to is on its way while the
-/// others are worked on. Otherwise broker and client take turns, and each waits for the other.
-#[derive(Default)]
-struct Parts {
-    rest: VecDeque<v1::SessionItem>,
-    /// How many items each has.
-    size: usize,
-}
-
-impl Parts {
-    /// The first part of a frame.
-    fn first(&mut self, mut frame: v1::ServerFrame) -> v1::ServerFrame {
-        self.size = frame.items.len().div_ceil(PARTS).max(PART);
-        if frame.items.len() > self.size {
-            self.rest = frame.items.split_off(self.size).into();
-        }
-        frame
-    }
-
-    fn has_more(&self) -> bool {
-        !self.rest.is_empty()
-    }
-
-    /// The part after that.
-    fn next(&mut self) -> v1::ServerFrame {
-        let items = self.rest.drain(..self.size.min(self.rest.len())).collect();
-        if self.rest.is_empty() {
-            // A connection that does nothing keeps nothing.
-            self.rest = VecDeque::new();
-        }
-        v1::ServerFrame { items, ..v1::ServerFrame::default() }
-    }
 }
 
 /// Whether the broker lives, as far as can be told.
@@ -234,7 +195,7 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
             }
             // What was said to this before counts, whether or not this can be said.
             let _ = this.say(context);
-            return Poll::Ready(Some(Ok(this.parts.next())));
+            return Poll::Ready(Some(decoded(this.parts.next())));
         }
         loop {
             let said = this.poll_piece(context);
@@ -245,15 +206,12 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
                         // What was said to this before counts, whether or not this can be said.
                         let _ = this.say(context);
                     }
-                    match v1::ServerFrame::decode(body) {
-                        Ok(frame) => Some(Ok(this.parts.first(frame))),
-                        Err(error) => Some(Err(Status::internal(error.to_string()))),
-                    }
+                    Some(decoded(this.parts.first(body)))
                 }
                 Poll::Ready(Some(Ok((Kind::Ended, body)))) => match v1::Ended::decode(body) {
                     Ok(ended) if ended.code == 0 => None,
                     Ok(ended) => Some(Err(framed::status(ended))),
-                    Err(error) => Some(Err(Status::internal(error.to_string()))),
+                    Err(error) => Some(Err(undecoded(&error))),
                 },
                 Poll::Ready(Some(Ok((Kind::Pong, _)))) => continue,
                 Poll::Ready(Some(Ok((kind, _)))) => {
@@ -280,33 +238,14 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
     }
 }
 
-fn broken(error: &io::Error) -> Status {
-    Status::unavailable(format!("the connection broke: {error}"))
+fn decoded(frame: Bytes) -> Result<v1::ServerFrame, Status> {
+    v1::ServerFrame::decode(frame).map_err(|error| undecoded(&error))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn undecoded(error: &DecodeError) -> Status {
+    Status::internal(error.to_string())
+}
 
-    fn frame(items: u64) -> v1::ServerFrame {
-        let items = (0..items).map(|operation| v1::Accepted { operation, ..Default::default() });
-        let items = items.map(|accepted| v1::SessionItem {
-            item: Some(v1::session_item::Item::Accepted(accepted)),
-        });
-        v1::ServerFrame { items: items.collect(), ..v1::ServerFrame::default() }
-    }
-
-    #[test]
-    fn a_frame_comes_in_parts_and_whole() {
-        for (items, parts) in [(0, 1), (16, 1), (17, 2), (64, 4), (65, 4), (1000, 4)] {
-            let (whole, mut known) = (frame(items), Parts::default());
-            let mut came = vec![known.first(whole.clone())];
-            while known.has_more() {
-                came.push(known.next());
-            }
-            assert_eq!(came.len(), parts, "{items}");
-            let came: Vec<_> = came.into_iter().flat_map(|part| part.items).collect();
-            assert_eq!(came, whole.items);
-        }
-    }
+fn broken(error: &io::Error) -> Status {
+    Status::unavailable(format!("the connection broke: {error}"))
 }

@@ -11,6 +11,7 @@ mod config;
 mod dialer;
 mod failure;
 mod framed;
+mod parts;
 mod query;
 mod session;
 

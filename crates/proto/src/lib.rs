@@ -18,6 +18,6 @@ pub mod status;
 pub mod v1;
 
 pub use bounds::{FRAME_BYTES, FRAME_FULL_BYTES, TEXT_BYTES, check_operation};
-pub use carried::{Carried, CarriedInbox};
+pub use carried::{Carried, CarriedItem, CarriedOperation, Carry};
 pub use convert::server_frame;
 pub use decode::DecodeError;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Status;
-use trunkline_proto::{DecodeError, v1};
+use trunkline_proto::{CarriedItem, DecodeError, v1};
 use trunkline_types::session::{Connected, Hello, SessionItem, Sink, Welcome};
 use trunkline_types::{MessageId, Refusal, RefusalCode};
 
@@ -65,7 +65,7 @@ struct Driver {
 struct Incoming {
     stream: Answers,
     /// Items that came along with the welcome.
-    first: Vec<v1::SessionItem>,
+    first: Vec<CarriedItem>,
 }
 
 /// What a session's task waits for.
@@ -162,11 +162,7 @@ impl Driver {
     }
 
     /// Takes in the items of a frame and tells the sink.
-    fn take_in(
-        &mut self,
-        frame: Vec<v1::SessionItem>,
-        items: &mut Vec<SessionItem>,
-    ) -> Option<End> {
+    fn take_in(&mut self, frame: Vec<CarriedItem>, items: &mut Vec<SessionItem>) -> Option<End> {
         for item in frame {
             match SessionItem::try_from(item) {
                 Ok(item) => items.push(item),

@@ -216,7 +216,7 @@ async fn a_frame_that_cannot_be_read_breaks_the_connection_and_not_the_session()
     assert_eq!(ear.reconnected().await, welcome());
     assert_eq!(conversation.hear_operations(1, 1).await, [send(1)]);
     let mut frame = trunkline_proto::server_frame(&mut vec![delivery(1)]);
-    frame.items.iter_mut().for_each(|item| item.item = None);
+    frame.items.iter_mut().for_each(|item| *item = trunkline_proto::CarriedItem::default());
     conversation.say_frame(frame);
 
     let conversation = broker.accept().await;

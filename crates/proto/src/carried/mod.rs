@@ -1,95 +1,136 @@
-//! A publish on its way: written straight from the vocabulary and read straight into it.
+//! Operations and items on their way: what frames carry by the million is written straight from the
+//! vocabulary and read straight into it.
 //!
-//! On the wire it is a `trunkline.v1.Publish` like any other. Operations and deliveries carry one
-//! each, millions of them, so here the generated struct in between is left out: with it, each
-//! would cost a handful of allocations in either direction. Reading never fails for what a field
-//! says: the first broken rule is kept and told when the publish is taken out.
+//! On the wire they are a `trunkline.v1.Operation` and a `trunkline.v1.SessionItem` like any other.
+//! The generated structs in between would cost each of them a dozen allocations and copies. They
+//! are there for the rest: what is rare, what an encoder wrote in another way than they all do, and
+//! what breaks a rule, so that there is one place that says which.
 
-mod faults;
-mod inbox;
+mod item;
+mod operation;
 mod read;
 mod write;
 
-use self::faults::Faults;
-pub use self::inbox::CarriedInbox;
-use crate::decode::required;
-use crate::{DecodeError, v1};
-use bytes::{Buf, BufMut};
+use self::read::varint;
+use self::write::{Count, Out, Write};
+use crate::DecodeError;
+use bytes::{Buf, BufMut, Bytes};
+use prost::Message;
 use prost::encoding::{DecodeContext, WireType};
-use std::sync::Arc;
-use trunkline_types::{Destination, Publish};
+use std::fmt::Debug;
+use std::ops::Range;
+use trunkline_types::session::{Operation, SessionItem};
 
-/// A publish as operations and deliveries carry it. Made from an [`Arc`] of the vocabulary's
-/// publish, and turned back into one.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Carried {
-    publish: Option<Arc<Publish>>,
-    envelope: Part,
-    seen: Seen,
-    faults: Faults,
+/// An operation as frames carry it.
+pub type CarriedOperation = Carried<Operation>;
+
+/// An item as frames carry it.
+pub type CarriedItem = Carried<SessionItem>;
+
+/// What frames carry. Made from the vocabulary's value, and turned back into one.
+#[derive(Clone, Debug)]
+pub struct Carried<T: Carry> {
+    state: State<T>,
+    /// How many bytes it takes, if that was asked already: encoding asks at every level of nesting.
+    length: Option<usize>,
 }
 
-/// What is known of the envelope.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Part {
-    /// It is not there.
-    #[default]
-    Missing,
-    /// It was read, and nobody has asked for its length.
-    Read,
-    /// It is there, and encodes to so many bytes: encoding asks at every level of nesting.
-    Measured(usize),
+#[derive(Clone, PartialEq, Debug)]
+enum State<T: Carry> {
+    Nothing,
+    Own(T),
+    Wire(Box<T::Wire>),
 }
 
-/// Which of the fields without a default are there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Seen {
-    id: bool,
-    kind: bool,
-    destination: bool,
+/// A value that frames carry.
+pub trait Carry: Clone + PartialEq + Debug + Send + Sync + Sized {
+    /// What is generated for it.
+    type Wire: Message + Default + Clone + PartialEq + Debug + From<Self>;
+
+    /// Reads the field of this number, which is all that a message of it has, and tells where in it
+    /// the payload's data are. `None` if that is for the generated code to do.
+    #[doc(hidden)]
+    fn read(tag: u32, body: &[u8], data: &mut Range<usize>) -> Option<Self>;
+
+    /// Puts the payload in its place.
+    #[doc(hidden)]
+    fn set_data(&mut self, data: Bytes);
+
+    /// Writes all of it, or says that this is for the generated code to do.
+    #[doc(hidden)]
+    fn write(&self, out: &mut impl Out) -> bool;
 }
 
-impl From<Arc<Publish>> for Carried {
-    fn from(publish: Arc<Publish>) -> Self {
-        let envelope = Part::Measured(write::envelope_len(&publish.envelope));
-        let seen = Seen { id: true, kind: true, destination: true };
-        Self { publish: Some(publish), envelope, seen, faults: Faults::default() }
+impl<T: Carry> From<T> for Carried<T> {
+    fn from(own: T) -> Self {
+        let mut count = Count::default();
+        if own.write(&mut count) {
+            Self { state: State::Own(own), length: Some(count.bytes()) }
+        } else {
+            Self { state: State::Wire(Box::new(own.into())), length: None }
+        }
     }
 }
 
-impl TryFrom<Carried> for Arc<Publish> {
+impl<T: Carry> Carried<T>
+where
+    T: TryFrom<T::Wire, Error = DecodeError>,
+{
+    /// The value.
+    ///
+    /// # Errors
+    /// A [`DecodeError`]: a field breaks a rule of the protocol.
+    pub fn into_own(self) -> Result<T, DecodeError> {
+        match self.state {
+            State::Own(own) => Ok(own),
+            State::Wire(wire) => (*wire).try_into(),
+            State::Nothing => T::Wire::default().try_into(),
+        }
+    }
+}
+
+impl TryFrom<CarriedOperation> for Operation {
     type Error = DecodeError;
-    fn try_from(carried: Carried) -> Result<Self, DecodeError> {
-        let Carried { publish, envelope, seen, faults } = carried;
-        faults.into_result()?;
-        required("publish.envelope", (envelope != Part::Missing).then_some(()))?;
-        required("envelope.id", seen.id.then_some(()))?;
-        required("envelope.kind", seen.kind.then_some(()))?;
-        required("envelope.destination", seen.destination.then_some(()))?;
-        let publish = required("publish.envelope", publish)?;
-        if let Destination::Agents(ids) = &publish.envelope.destination
-            && ids.is_empty()
-        {
-            return Err(DecodeError::new("destination.agents", "empty", "name an agent"));
-        }
-        Ok(publish)
+    fn try_from(carried: CarriedOperation) -> Result<Self, DecodeError> {
+        carried.into_own()
     }
 }
 
-impl Carried {
-    fn envelope_len(&self, publish: &Publish) -> Option<usize> {
-        match self.envelope {
-            Part::Missing => None,
-            Part::Read => Some(write::envelope_len(&publish.envelope)),
-            Part::Measured(len) => Some(len),
-        }
+impl TryFrom<CarriedItem> for SessionItem {
+    type Error = DecodeError;
+    fn try_from(carried: CarriedItem) -> Result<Self, DecodeError> {
+        carried.into_own()
     }
 }
 
-impl prost::Message for Carried {
+impl<T: Carry> Carried<T> {
+    /// Reads a field where it lies, if all of it is there, and leaves its payload a slice of the
+    /// frame.
+    fn read(&mut self, tag: u32, buf: &mut impl Buf) -> Option<()> {
+        let chunk = buf.chunk();
+        let (length, head) = varint(chunk)?;
+        let end = head.checked_add(usize::try_from(length).ok()?)?;
+        let mut data = 0..0;
+        self.state = State::Own(T::read(tag, chunk.get(head..end)?, &mut data)?);
+        if data.is_empty() {
+            buf.advance(end);
+        } else if let State::Own(own) = &mut self.state {
+            buf.advance(head + data.start);
+            own.set_data(buf.copy_to_bytes(data.len()));
+            buf.advance(end - head - data.end);
+        }
+        Some(())
+    }
+}
+
+impl<T: Carry> Message for Carried<T> {
     fn encode_raw(&self, buf: &mut impl BufMut) {
-        if let Some(publish) = &self.publish {
-            write::publish(publish, self.envelope_len(publish), buf);
+        match &self.state {
+            State::Nothing => {}
+            State::Own(own) => {
+                own.write(&mut Write(buf));
+            }
+            State::Wire(wire) => wire.encode_raw(buf),
         }
     }
 
@@ -100,12 +141,33 @@ impl prost::Message for Carried {
         buf: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), prost::DecodeError> {
-        read::field(self, tag, wire_type, buf, context)
+        if matches!(self.state, State::Nothing)
+            && wire_type == WireType::LengthDelimited
+            && self.read(tag, buf).is_some()
+        {
+            return Ok(());
+        }
+        let mut wire = match std::mem::take(self).state {
+            State::Nothing => Box::default(),
+            State::Own(own) => Box::new(own.into()),
+            State::Wire(wire) => wire,
+        };
+        let merged = wire.merge_field(tag, wire_type, buf, context);
+        self.state = State::Wire(wire);
+        merged
     }
 
     fn encoded_len(&self) -> usize {
-        let len = |publish: &Arc<Publish>| write::publish_len(publish, self.envelope_len(publish));
-        self.publish.as_ref().map_or(0, len)
+        match (&self.state, self.length) {
+            (_, Some(length)) => length,
+            (State::Nothing, None) => 0,
+            (State::Own(own), None) => {
+                let mut count = Count::default();
+                own.write(&mut count);
+                count.bytes()
+            }
+            (State::Wire(wire), None) => wire.encoded_len(),
+        }
     }
 
     fn clear(&mut self) {
@@ -113,9 +175,73 @@ impl prost::Message for Carried {
     }
 }
 
-/// For whoever wants to look at the fields one by one.
-impl From<&Carried> for v1::Publish {
-    fn from(carried: &Carried) -> Self {
-        carried.publish.as_deref().map(Into::into).unwrap_or_default()
+impl<T: Carry> Default for Carried<T> {
+    fn default() -> Self {
+        Self { state: State::Nothing, length: None }
+    }
+}
+
+impl<T: Carry> PartialEq for Carried<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.state == other.state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunkline_types::session::{Delivery, EventDelivery, Reply};
+    use trunkline_types::{
+        Destination, Envelope, Epoch, InboxAddress, Kind, MessageId, Outcome, Partition, Payload,
+        Publish, Settle, Token, WallTime,
+    };
+
+    /// Whether a value goes to the wire and comes from it without the generated code.
+    fn is_by_hand<T: Carry>(value: T) -> bool {
+        let carried = Carried::from(value);
+        let read = Carried::<T>::decode(Bytes::from(carried.encode_to_vec())).unwrap();
+        assert_eq!(read, carried);
+        matches!((read.state, carried.state), (State::Own(_), State::Own(_)))
+    }
+
+    #[test]
+    fn what_every_message_takes_is_done_by_hand() {
+        let id = MessageId::from_parts(1, Partition(0), 1);
+        let payload = Payload::new("text/plain", "said");
+        let to = Destination::agent("a").unwrap();
+        let envelope = Envelope::new(id, Kind::Request, to, payload.clone());
+        let publish = std::sync::Arc::new(Publish::new(envelope));
+        let token = Token { epoch: Epoch(1), counter: 7 };
+        let completed = |reply| Outcome::Complete { reply };
+        for operation in [
+            Operation::Publish(publish.clone()),
+            Operation::Settle(Settle { token, outcome: completed(None) }),
+            Operation::Settle(Settle { token, outcome: completed(Some(payload.clone())) }),
+        ] {
+            assert!(is_by_hand(operation.clone()), "{operation:?}");
+        }
+        let delivery = Delivery {
+            token,
+            publish: publish.clone(),
+            inbox: InboxAddress::Agent("a".parse().unwrap()),
+            attempt: 1,
+            accepted_at: WallTime(1),
+            expires_at: Some(WallTime(2)),
+            backlog: 3,
+            backlog_age: std::time::Duration::from_millis(4),
+            messages: Vec::new(),
+            number: 5,
+            missed: Vec::new(),
+            max_run: None,
+        };
+        for item in [
+            SessionItem::Done { first: 1, last: 2 },
+            SessionItem::Delivery(delivery),
+            SessionItem::Event(EventDelivery { number: 1, publish, missed: 0 }),
+            SessionItem::Reply(Reply { request: id, agent: None, result: Ok(payload) }),
+        ] {
+            assert!(is_by_hand(item.clone()), "{item:?}");
+        }
+        assert!(!is_by_hand(SessionItem::Drain { reason: "why".to_owned() }));
     }
 }

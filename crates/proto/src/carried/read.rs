@@ -1,357 +1,271 @@
-//! Reads a publish, field by field, as protobuf wants it: fields in any order, the last of
-//! several counts, unknown ones are skipped.
+//! Reads messages where they lie, as encoders write them: fields in the order of their numbers, each
+//! once, numbers no longer than they need be. Whatever else protobuf allows, and whatever breaks a
+//! rule, is `None` here and left to the generated code.
 
-use super::faults::{Fault, Faults};
-use super::{Carried, Part, Seen};
 use crate::convert::words;
-use crate::decode::{message_id, name, text_within};
-use crate::{DecodeError, v1};
-use bytes::{Buf, Bytes};
-use prost::encoding::{
-    self, DecodeContext, WireType, check_wire_type, decode_key, decode_varint, merge_loop,
-    skip_field,
-};
+use crate::decode::{message_id, text_within};
 use smol_str::SmolStr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use trunkline_types::{
-    AgentId, Destination, Envelope, Kind, MessageId, Partition, Payload, Publish, PublishOptions,
-    TenantId, Topic, WallTime,
+    Destination, Encoding, Envelope, Epoch, MessageId, Name, Payload, Priority, Publish,
+    PublishOptions, TenantId, Token, Topic, WallTime,
 };
 
-/// A field cannot even be cut out of the frame.
-type Broken = prost::DecodeError;
+/// How a number is written.
+pub(super) const VARINT: u8 = 0;
+/// How eight bytes are written.
+const FIXED64: u8 = 1;
+/// How what has a length is written.
+pub(super) const LEN: u8 = 2;
+/// How four bytes are written.
+const FIXED32: u8 = 5;
 
-/// Reads a field of a publish.
-pub(super) fn field(
-    carried: &mut Carried,
-    tag: u32,
-    wire_type: WireType,
-    buf: &mut impl Buf,
-    context: DecodeContext,
-) -> Result<(), Broken> {
-    let Carried { publish, envelope, seen, faults } = carried;
-    let publish = Arc::make_mut(publish.get_or_insert_with(|| Arc::new(blank())));
-    match tag {
-        1 => {
-            let mut reader = EnvelopeReader { envelope: &mut publish.envelope, seen, faults };
-            fields(wire_type, buf, context, |tag, wire_type, buf, context| {
-                reader.field(tag, wire_type, buf, context)
-            })?;
-            *envelope = Part::Read;
-            Ok(())
+/// The one field here that may come several times: the headers of an envelope.
+const HEADERS: u32 = 15;
+
+/// A number at the beginning of some bytes, and how many it takes.
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (at, &byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            let is_short = at == 0 || byte != 0;
+            let fits = at < 9 || byte == 1;
+            return (is_short && fits).then_some((value, at + 1));
         }
-        2 => {
-            let options = &mut publish.options;
-            fields(wire_type, buf, context, |tag, wire_type, buf, context| {
-                option(options, faults, tag, wire_type, buf, context)
-            })
+    }
+    None
+}
+
+/// The fields of a message that are not read yet.
+pub(super) struct Fields<'a> {
+    rest: &'a [u8],
+    /// How many bytes of the outermost message lie before the rest.
+    before: usize,
+    /// The number of the field before.
+    last: u32,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, before: 0, last: 0 }
+    }
+
+    /// The number of the next field and how it is written; the inner `None` at the end.
+    pub(super) fn key(&mut self) -> Option<Option<(u32, u8)>> {
+        if self.rest.is_empty() {
+            return Some(None);
         }
-        _ => skip_field(wire_type, tag, buf, context),
+        let key = self.small()?;
+        let number = key >> 3;
+        if number < self.last || (number == self.last && number != HEADERS) {
+            return None;
+        }
+        self.last = number;
+        Some(Some((number, (key & 7) as u8)))
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        self.before += count;
+        Some(taken)
+    }
+
+    pub(super) fn varint(&mut self) -> Option<u64> {
+        let (value, bytes) = varint(self.rest)?;
+        self.take(bytes)?;
+        Some(value)
+    }
+
+    /// A number of 32 bits.
+    pub(super) fn small(&mut self) -> Option<u32> {
+        u32::try_from(self.varint()?).ok()
+    }
+
+    /// The number of an enum.
+    fn number(&mut self) -> Option<i32> {
+        i32::try_from(self.varint()?).ok()
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.varint()?).ok()?;
+        self.take(length)
+    }
+
+    /// Where the bytes that come next are.
+    fn place(&mut self) -> Option<Range<usize>> {
+        let length = self.bytes()?.len();
+        Some(self.before - length..self.before)
+    }
+
+    pub(super) fn message(&mut self) -> Option<Self> {
+        let rest = self.bytes()?;
+        Some(Self { rest, before: self.before - rest.len(), last: 0 })
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    fn small_text(&mut self) -> Option<SmolStr> {
+        let text = self.text()?;
+        text_within("", text.len()).ok()?;
+        Some(SmolStr::new(text))
+    }
+
+    pub(super) fn name<N: Name>(&mut self) -> Option<N> {
+        self.text()?.parse().ok()
+    }
+
+    fn id(&mut self) -> Option<MessageId> {
+        message_id("", self.bytes()?).ok()
     }
 }
 
-/// What a publish is before anything is read.
-fn blank() -> Publish {
-    let id = MessageId::from_parts(0, Partition(0), 0);
-    Publish::new(Envelope::new(id, Kind::Request, Destination::All, Payload::default()))
-}
-
-/// Reads the fields of a message.
-fn fields<B: Buf>(
-    wire_type: WireType,
-    buf: &mut B,
-    context: DecodeContext,
-    mut field: impl FnMut(u32, WireType, &mut B, DecodeContext) -> Result<(), Broken>,
-) -> Result<(), Broken> {
-    check_wire_type(WireType::LengthDelimited, wire_type)?;
-    merge_loop(&mut (), buf, context, |(), buf, context| {
-        let (tag, wire_type) = decode_key(buf)?;
-        field(tag, wire_type, buf, context)
-    })
-}
-
-/// Reads bytes where they are, without a copy if the frame is in one piece.
-fn bytes<R>(
-    wire_type: WireType,
-    buf: &mut impl Buf,
-    read: impl FnOnce(&[u8]) -> R,
-) -> Result<R, Broken> {
-    check_wire_type(WireType::LengthDelimited, wire_type)?;
-    let len = decode_varint(buf)?;
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    if let Some(bytes) = buf.chunk().get(..len) {
-        let result = read(bytes);
-        buf.advance(len);
-        return Ok(result);
+pub(super) fn token(mut fields: Fields<'_>) -> Option<Token> {
+    let mut token = Token::default();
+    while let Some(key) = fields.key()? {
+        match key {
+            (1, FIXED32) => token.epoch = Epoch(u32::from_le_bytes(fields.array()?)),
+            (2, FIXED64) => token.counter = u64::from_le_bytes(fields.array()?),
+            _ => return None,
+        }
     }
-    if len > buf.remaining() {
-        return Err(cut_short());
+    Some(token)
+}
+
+/// A payload without its data, of which it tells where they are.
+pub(super) fn payload(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Payload> {
+    let mut payload = Payload::default();
+    while let Some(key) = fields.key()? {
+        match key {
+            (1, LEN) => payload.content_type = fields.small_text()?,
+            (2, LEN) => *data = fields.place()?,
+            (3, VARINT) => payload.encoding = encoding(fields.number()?)?,
+            _ => return None,
+        }
     }
-    Ok(read(&buf.copy_to_bytes(len)))
+    Some(payload)
 }
 
-/// The error of a frame that ends within a field.
-fn cut_short() -> Broken {
-    let cut = skip_field(WireType::ThirtyTwoBit, 1, &mut Bytes::new(), DecodeContext::default());
-    cut.expect_err("nothing has no four bytes")
+fn encoding(number: i32) -> Option<Encoding> {
+    words::encoding("", number).ok()
 }
 
-/// Reads a text.
-pub(super) fn text<R>(
-    field: &'static str,
-    wire_type: WireType,
-    buf: &mut impl Buf,
-    read: impl FnOnce(&str) -> Result<R, DecodeError>,
-) -> Result<Result<R, Fault>, Broken> {
-    bytes(wire_type, buf, |bytes| match std::str::from_utf8(bytes) {
-        Ok(text) => read(text).map_err(Fault::Rule),
-        Err(error) => Err(Fault::NoText(DecodeError::new(
-            field,
-            format_args!("'{}'", String::from_utf8_lossy(bytes)),
-            format!("a text must be UTF-8: {error}"),
-        ))),
-    })
-}
-
-fn small_text(
-    field: &'static str,
-    wire_type: WireType,
-    buf: &mut impl Buf,
-) -> Result<Result<SmolStr, Fault>, Broken> {
-    text(field, wire_type, buf, |text| {
-        text_within(field, text.len())?;
-        Ok(SmolStr::new(text))
-    })
-}
-
-/// Puts what was read in its place, or takes note why it is wrong.
-pub(super) fn set<T>(
-    place: &mut T,
-    faults: &mut Faults,
-    field: &'static str,
-    result: Result<T, impl Into<Fault>>,
-) {
-    match result {
-        Ok(value) => {
-            faults.forgive(field);
-            *place = value;
+/// A publish whose payload is still without its data.
+pub(super) fn publish(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Arc<Publish>> {
+    let (mut carried, mut options) = (None, PublishOptions::default());
+    while let Some(key) = fields.key()? {
+        match key {
+            (1, LEN) => carried = Some(envelope(fields.message()?, data)?),
+            (2, LEN) => options = publish_options(fields.message()?)?,
+            _ => return None,
         }
-        Err(fault) => faults.add(fault.into()),
     }
+    Some(Arc::new(Publish { envelope: carried?, options }))
 }
 
-fn number(wire_type: WireType, buf: &mut impl Buf) -> Result<i32, Broken> {
-    let mut number = 0;
-    encoding::int32::merge(wire_type, &mut number, buf, DecodeContext::default())?;
-    Ok(number)
-}
-
-fn varint(wire_type: WireType, buf: &mut impl Buf) -> Result<u64, Broken> {
-    check_wire_type(WireType::Varint, wire_type)?;
-    decode_varint(buf)
-}
-
-struct EnvelopeReader<'a> {
-    envelope: &'a mut Envelope,
-    seen: &'a mut Seen,
-    faults: &'a mut Faults,
-}
-
-impl EnvelopeReader<'_> {
-    fn field<B: Buf>(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut B,
-        context: DecodeContext,
-    ) -> Result<(), Broken> {
-        let Self { envelope, seen, faults } = self;
-        macro_rules! optional_name {
-            ($place:ident, $field:literal) => {{
-                let result = text($field, wire_type, buf, |text| name($field, text))?;
-                set(&mut envelope.$place, faults, $field, result.map(Some));
-            }};
-        }
-        macro_rules! optional_id {
-            ($place:ident, $field:literal) => {{
-                let result = bytes(wire_type, buf, |bytes| message_id($field, bytes))?;
-                set(&mut envelope.$place, faults, $field, result.map(Some));
-            }};
-        }
-        match tag {
-            1 => {
-                let result = bytes(wire_type, buf, |bytes| message_id("envelope.id", bytes))?;
-                set(&mut envelope.id, faults, "envelope.id", result);
-                seen.id = true;
-            }
-            2 => {
-                let result = text("envelope.tenant", wire_type, buf, |text| match text {
-                    "" => Ok(TenantId::default()),
-                    text => name("envelope.tenant", text),
-                })?;
-                set(&mut envelope.tenant, faults, "envelope.tenant", result);
-            }
-            3 => {
-                let result = words::kind("envelope.kind", number(wire_type, buf)?);
-                set(&mut envelope.kind, faults, "envelope.kind", result);
-                seen.kind = true;
-            }
-            4 => optional_name!(source, "envelope.source"),
-            5 => {
-                let place = &mut envelope.destination;
-                fields(wire_type, buf, context, |tag, wire_type, buf, context| {
-                    destination(place, seen, faults, tag, wire_type, buf, context)
-                })?;
-            }
-            6 => {
-                let result = words::priority("envelope.priority", number(wire_type, buf)?);
-                set(&mut envelope.priority, faults, "envelope.priority", result);
-            }
-            7 => envelope.ttl = Some(Duration::from_millis(varint(wire_type, buf)?)),
-            8 => optional_name!(ordering_key, "envelope.ordering_key"),
-            9 => optional_name!(idempotency_key, "envelope.idempotency_key"),
-            10 => optional_id!(correlation_id, "envelope.correlation_id"),
-            11 => optional_id!(causation_id, "envelope.causation_id"),
-            12 => optional_id!(root_id, "envelope.root_id"),
-            13 => optional_name!(context_id, "envelope.context_id"),
-            14 => {
-                let result = small_text("envelope.traceparent", wire_type, buf)?;
-                let result = result.map(|text| Some(text.as_str().into()));
-                set(&mut envelope.traceparent, faults, "envelope.traceparent", result);
-            }
-            15 => {
-                let mut header = (SmolStr::default(), SmolStr::default());
-                let mut wrong = Faults::default();
-                fields(wire_type, buf, context, |tag, wire_type, buf, context| {
-                    let (place, field) = match tag {
-                        1 => (&mut header.0, "header.name"),
-                        2 => (&mut header.1, "header.value"),
-                        _ => return skip_field(wire_type, tag, buf, context),
-                    };
-                    set(place, &mut wrong, field, small_text(field, wire_type, buf)?);
-                    Ok(())
-                })?;
-                faults.absorb(wrong);
-                envelope.headers.push(header);
-            }
-            16 => {
-                let payload = &mut envelope.payload;
-                fields(wire_type, buf, context, |tag, wire_type, buf, context| match tag {
-                    1 => {
-                        let result = small_text("payload.content_type", wire_type, buf)?;
-                        set(&mut payload.content_type, faults, "payload.content_type", result);
-                        Ok(())
-                    }
-                    2 => encoding::bytes::merge(wire_type, &mut payload.data, buf, context),
-                    3 => {
-                        let result = words::encoding("payload.encoding", number(wire_type, buf)?);
-                        set(&mut payload.encoding, faults, "payload.encoding", result);
-                        Ok(())
-                    }
-                    _ => skip_field(wire_type, tag, buf, context),
-                })?;
-            }
-            17 => {
-                let field = "envelope.redriven_from";
-                let id = bytes(wire_type, buf, |bytes| message_id(field, bytes))?;
-                set(&mut envelope.redriven_from, faults, field, id.map(|id| Some(Box::new(id))));
-            }
-            _ => skip_field(wire_type, tag, buf, context)?,
-        }
-        Ok(())
-    }
-}
-
-fn destination<B: Buf>(
-    place: &mut Destination,
-    seen: &mut Seen,
-    faults: &mut Faults,
-    tag: u32,
-    wire_type: WireType,
-    buf: &mut B,
-    context: DecodeContext,
-) -> Result<(), Broken> {
-    let result = match tag {
-        1 => text("destination.agent", wire_type, buf, |text| {
-            name("destination.agent", text).map(Destination::Agent)
-        })?,
-        2 => text("destination.skill", wire_type, buf, |text| {
-            name("destination.skill", text).map(Destination::Skill)
-        })?,
-        3 => text("destination.topic", wire_type, buf, |text| {
-            Topic::new(text)
-                .map(Destination::Topic)
-                .map_err(|error| DecodeError::name("destination.topic", text, &error))
-        })?,
-        4 => {
-            fields(wire_type, buf, context, |tag, wire_type, buf, context| {
-                skip_field(wire_type, tag, buf, context)
-            })?;
-            Ok(Destination::All)
-        }
-        // A list that comes in pieces is all of them together, and wrong if one of them is.
-        5 => {
-            let mut list = v1::AgentList::default();
-            encoding::message::merge(wire_type, &mut list, buf, context)?;
-            let ids = list.ids.iter().map(|id| name("destination.agents", id));
-            let ids: Result<Vec<AgentId>, _> = ids.collect();
-            match (ids, &mut *place) {
-                (Ok(_), _) if faults.has("destination.agents") => return Ok(()),
-                (Ok(more), Destination::Agents(ids)) if !faults.has("destination.") => {
-                    ids.extend(more);
-                    return Ok(());
+fn envelope(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Envelope> {
+    let (mut id, mut tenant, mut kind) = (None, TenantId::default(), None);
+    let (mut source, mut to, mut priority, mut ttl) = (None, None, Priority::Normal, None);
+    let (mut ordering_key, mut idempotency_key) = (None, None);
+    let (mut correlation_id, mut causation_id, mut root_id) = (None, None, None);
+    let (mut context_id, mut traceparent, mut headers) = (None, None, Vec::new());
+    let (mut carried, mut redriven_from) = (Payload::default(), None);
+    while let Some(key) = fields.key()? {
+        match key {
+            (1, LEN) => id = Some(fields.id()?),
+            (2, LEN) => {
+                let text = fields.text()?;
+                if !text.is_empty() {
+                    tenant = text.parse().ok()?;
                 }
-                (ids, _) => ids.map(Destination::Agents).map_err(Fault::Rule),
             }
+            (3, VARINT) => kind = words::kind("", fields.number()?).ok(),
+            (4, LEN) => source = Some(fields.name()?),
+            (5, LEN) => to = Some(destination(fields.message()?)?),
+            (6, VARINT) => priority = words::priority("", fields.number()?).ok()?,
+            (7, VARINT) => ttl = Some(Duration::from_millis(fields.varint()?)),
+            (8, LEN) => ordering_key = Some(fields.name()?),
+            (9, LEN) => idempotency_key = Some(fields.name()?),
+            (10, LEN) => correlation_id = Some(fields.id()?),
+            (11, LEN) => causation_id = Some(fields.id()?),
+            (12, LEN) => root_id = Some(fields.id()?),
+            (13, LEN) => context_id = Some(fields.name()?),
+            (14, LEN) => traceparent = Some(fields.small_text()?.as_str().into()),
+            (HEADERS, LEN) => headers.push(header(fields.message()?)?),
+            (16, LEN) => carried = payload(fields.message()?, data)?,
+            (17, LEN) => redriven_from = Some(Box::new(fields.id()?)),
+            _ => return None,
         }
-        _ => return skip_field(wire_type, tag, buf, context),
-    };
-    // Whatever kind of destination comes last counts.
-    if result.is_err() {
-        faults.forgive("destination.");
     }
-    set(place, faults, "destination.", result);
-    seen.destination = true;
-    Ok(())
+    Some(Envelope {
+        id: id?,
+        tenant,
+        kind: kind?,
+        source,
+        destination: to?,
+        priority,
+        ttl,
+        ordering_key,
+        idempotency_key,
+        correlation_id,
+        causation_id,
+        root_id,
+        redriven_from,
+        context_id,
+        traceparent,
+        headers,
+        payload: carried,
+    })
 }
 
-fn option(
-    options: &mut PublishOptions,
-    faults: &mut Faults,
-    tag: u32,
-    wire_type: WireType,
-    buf: &mut impl Buf,
-    context: DecodeContext,
-) -> Result<(), Broken> {
-    match tag {
-        1 => options.task = varint(wire_type, buf)? != 0,
-        2 => options.reply = varint(wire_type, buf)? != 0,
-        3 => {
-            let number = number(wire_type, buf)?;
-            let result = words::durability("publish_options.durability", number);
-            set(&mut options.durability, faults, "publish_options.durability", result);
+fn header(mut fields: Fields<'_>) -> Option<(SmolStr, SmolStr)> {
+    let mut header = (SmolStr::default(), SmolStr::default());
+    while let Some(key) = fields.key()? {
+        match key {
+            (1, LEN) => header.0 = fields.small_text()?,
+            (2, LEN) => header.1 = fields.small_text()?,
+            _ => return None,
         }
-        4 => {
-            let mut attempts = 0;
-            encoding::uint32::merge(wire_type, &mut attempts, buf, context)?;
-            options.attempts = Some(attempts);
-        }
-        5 => options.delay = Some(Duration::from_millis(varint(wire_type, buf)?)),
-        6 => {
-            let result = words::absent("publish_options.absent", number(wire_type, buf)?);
-            set(&mut options.absent, faults, "publish_options.absent", result);
-        }
-        7 => options.not_before = Some(WallTime(varint(wire_type, buf)?)),
-        8 => options.max_run = Some(Duration::from_millis(varint(wire_type, buf)?)),
-        9 => {
-            // Few publishes have one, so the generated struct does. It is merged into what an
-            // earlier field said.
-            let mut gather = options.gather.map(v1::Gather::from).unwrap_or_default();
-            encoding::message::merge(wire_type, &mut gather, buf, context)?;
-            options.gather = Some(gather.into());
-        }
-        _ => return skip_field(wire_type, tag, buf, context),
     }
-    Ok(())
+    Some(header)
+}
+
+/// A destination but for a list of agents.
+fn destination(mut fields: Fields<'_>) -> Option<Destination> {
+    let destination = match fields.key()?? {
+        (1, LEN) => Destination::Agent(fields.name()?),
+        (2, LEN) => Destination::Skill(fields.name()?),
+        (3, LEN) => Destination::Topic(Topic::new(fields.text()?).ok()?),
+        (4, LEN) if fields.bytes()?.is_empty() => Destination::All,
+        _ => return None,
+    };
+    fields.key()?.is_none().then_some(destination)
+}
+
+/// Options but for gathering.
+fn publish_options(mut fields: Fields<'_>) -> Option<PublishOptions> {
+    let mut options = PublishOptions::default();
+    while let Some(key) = fields.key()? {
+        match key {
+            (1, VARINT) => options.task = fields.varint()? != 0,
+            (2, VARINT) => options.reply = fields.varint()? != 0,
+            (3, VARINT) => options.durability = words::durability("", fields.number()?).ok()?,
+            (4, VARINT) => options.attempts = Some(fields.small()?),
+            (5, VARINT) => options.delay = Some(Duration::from_millis(fields.varint()?)),
+            (6, VARINT) => options.absent = words::absent("", fields.number()?).ok()?,
+            (7, VARINT) => options.not_before = Some(WallTime(fields.varint()?)),
+            (8, VARINT) => options.max_run = Some(Duration::from_millis(fields.varint()?)),
+            _ => return None,
+        }
+    }
+    Some(options)
 }

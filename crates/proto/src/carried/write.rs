@@ -1,4 +1,4 @@
-//! Writes a publish. Lengths are found by the same walk that writes, so the two cannot differ.
+//! Writes what is carried. Lengths are found by the same walk that writes, so the two cannot differ.
 
 use crate::convert::words;
 use crate::decode::millis;
@@ -7,62 +7,70 @@ use bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use trunkline_types::{
     AgentId, ContextId, Destination, Encoding, Envelope, Gather, GatherRule, IdempotencyKey,
-    OrderingKey, Payload, Publish, PublishOptions, TenantId,
+    OrderingKey, Payload, Publish, PublishOptions, TenantId, Token,
 };
 
-/// The length of the encoded envelope.
-pub(super) fn envelope_len(envelope: &Envelope) -> usize {
-    count(|out| write_envelope(envelope, out))
-}
-
-/// The length of the encoded publish whose envelope, if there is one, takes `envelope_len`.
-pub(super) fn publish_len(publish: &Publish, envelope_len: Option<usize>) -> usize {
-    let head = |out: &mut Count| {
-        if let Some(len) = envelope_len {
-            out.message(1, len);
-        }
-        write_options(&publish.options, out);
-    };
-    count(head) + envelope_len.unwrap_or(0)
-}
-
-/// Writes the publish whose envelope, if there is one, takes `envelope_len`.
-pub(super) fn publish(publish: &Publish, envelope_len: Option<usize>, buf: &mut impl BufMut) {
-    let mut out = Write(buf);
-    if let Some(len) = envelope_len {
-        out.message(1, len);
-        write_envelope(&publish.envelope, &mut out);
-    }
-    write_options(&publish.options, &mut out);
-}
-
 /// Where fields go.
-pub(super) trait Out {
+pub trait Out {
+    /// A number, also if it is 0.
     fn varint(&mut self, tag: u32, value: u64);
+    /// A number of four bytes.
+    fn fixed32(&mut self, tag: u32, value: u32);
+    /// A number of eight bytes.
+    fn fixed64(&mut self, tag: u32, value: u64);
+    /// Bytes with their length.
     fn bytes(&mut self, tag: u32, bytes: &[u8]);
     /// The head of a message of known length, whose fields follow.
-    fn message(&mut self, tag: u32, len: usize);
+    fn message(&mut self, tag: u32, length: usize);
+    /// Whether fields of so many bytes need not follow.
+    fn skips(&mut self, length: usize) -> bool;
 
+    /// A number that is not written if it is 0.
+    fn number(&mut self, tag: u32, value: u64) {
+        if value != 0 {
+            self.varint(tag, value);
+        }
+    }
+
+    /// A text that may be absent.
     fn text(&mut self, tag: u32, text: Option<&str>) {
         if let Some(text) = text {
             self.bytes(tag, text.as_bytes());
         }
     }
 
+    /// A flag.
     fn flag(&mut self, tag: u32, flag: bool) {
-        if flag {
-            self.varint(tag, 1);
-        }
+        self.number(tag, flag.into());
     }
 }
 
-/// Counts what writing would take.
-pub(super) struct Count(pub(super) usize);
+/// A message, by what writes its fields, which is done twice: first to find out how long they are.
+macro_rules! nested {
+    ($out:expr, $tag:expr, |$into:ident| $write:expr) => {{
+        let length = {
+            let mut count = Count::default();
+            let $into = &mut count;
+            $write;
+            count.bytes()
+        };
+        $out.message($tag, length);
+        if !$out.skips(length) {
+            let $into = &mut *$out;
+            $write;
+        }
+    }};
+}
+pub(super) use nested;
 
-fn count(walk: impl FnOnce(&mut Count)) -> usize {
-    let mut out = Count(0);
-    walk(&mut out);
-    out.0
+/// Counts what writing would take.
+#[derive(Default)]
+pub(super) struct Count(usize);
+
+impl Count {
+    pub(super) fn bytes(&self) -> usize {
+        self.0
+    }
 }
 
 impl Out for Count {
@@ -70,13 +78,26 @@ impl Out for Count {
         self.0 += key_len(tag) + encoded_len_varint(value);
     }
 
+    fn fixed32(&mut self, tag: u32, _value: u32) {
+        self.0 += key_len(tag) + 4;
+    }
+
+    fn fixed64(&mut self, tag: u32, _value: u64) {
+        self.0 += key_len(tag) + 8;
+    }
+
     fn bytes(&mut self, tag: u32, bytes: &[u8]) {
         self.message(tag, bytes.len());
         self.0 += bytes.len();
     }
 
-    fn message(&mut self, tag: u32, len: usize) {
-        self.0 += key_len(tag) + encoded_len_varint(len as u64);
+    fn message(&mut self, tag: u32, length: usize) {
+        self.0 += key_len(tag) + encoded_len_varint(length as u64);
+    }
+
+    fn skips(&mut self, length: usize) -> bool {
+        self.0 += length;
+        true
     }
 }
 
@@ -88,15 +109,67 @@ impl<B: BufMut> Out for Write<'_, B> {
         encode_varint(value, self.0);
     }
 
+    fn fixed32(&mut self, tag: u32, value: u32) {
+        encode_key(tag, WireType::ThirtyTwoBit, self.0);
+        self.0.put_u32_le(value);
+    }
+
+    fn fixed64(&mut self, tag: u32, value: u64) {
+        encode_key(tag, WireType::SixtyFourBit, self.0);
+        self.0.put_u64_le(value);
+    }
+
     fn bytes(&mut self, tag: u32, bytes: &[u8]) {
         self.message(tag, bytes.len());
         self.0.put_slice(bytes);
     }
 
-    fn message(&mut self, tag: u32, len: usize) {
+    fn message(&mut self, tag: u32, length: usize) {
         encode_key(tag, WireType::LengthDelimited, self.0);
-        encode_varint(len as u64, self.0);
+        encode_varint(length as u64, self.0);
     }
+
+    fn skips(&mut self, _length: usize) -> bool {
+        false
+    }
+}
+
+/// How long the parts of a publish are whose length is written before them.
+pub(super) struct PublishLengths {
+    envelope: usize,
+    publish: usize,
+}
+
+impl PublishLengths {
+    pub(super) fn of(publish: &Publish) -> Self {
+        let mut count = Count::default();
+        write_envelope(&publish.envelope, &mut count);
+        let envelope = count.bytes();
+        count.message(1, envelope);
+        write_options(&publish.options, &mut count);
+        Self { envelope, publish: count.bytes() }
+    }
+
+    /// Writes the publish of which these are the lengths.
+    pub(super) fn write(&self, tag: u32, publish: &Publish, out: &mut impl Out) {
+        out.message(tag, self.publish);
+        if !out.skips(self.publish) {
+            out.message(1, self.envelope);
+            write_envelope(&publish.envelope, out);
+            write_options(&publish.options, out);
+        }
+    }
+}
+
+pub(super) fn write_token(token: Token, out: &mut impl Out) {
+    nested!(out, 1, |out| {
+        if token.epoch.0 != 0 {
+            out.fixed32(1, token.epoch.0);
+        }
+        if token.counter != 0 {
+            out.fixed64(2, token.counter);
+        }
+    });
 }
 
 fn write_envelope(envelope: &Envelope, out: &mut impl Out) {
@@ -125,8 +198,7 @@ fn write_envelope(envelope: &Envelope, out: &mut impl Out) {
     }
     out.varint(3, kind.number().into());
     out.text(4, source.as_ref().map(AgentId::as_str));
-    out.message(5, count(|out| write_destination(destination, out)));
-    write_destination(destination, out);
+    nested!(out, 5, |out| write_destination(destination, out));
     out.varint(6, number(v1::Priority::from(*priority) as i32));
     if let Some(ttl) = ttl {
         out.varint(7, millis(*ttl));
@@ -141,11 +213,9 @@ fn write_envelope(envelope: &Envelope, out: &mut impl Out) {
     out.text(13, context_id.as_ref().map(ContextId::as_str));
     out.text(14, traceparent.as_deref());
     for (name, value) in headers {
-        out.message(15, count(|out| write_pair(name, value.as_bytes(), out)));
-        write_pair(name, value.as_bytes(), out);
+        nested!(out, 15, |out| write_pair(name, value.as_bytes(), out));
     }
-    out.message(16, count(|out| write_payload(payload, out)));
-    write_payload(payload, out);
+    nested!(out, 16, |out| write_payload(payload, out));
     if let Some(id) = redriven_from {
         out.bytes(17, &id.to_bytes());
     }
@@ -159,7 +229,10 @@ fn write_pair(text: &str, bytes: &[u8], out: &mut impl Out) {
     }
 }
 
-fn write_payload(Payload { content_type, encoding, data }: &Payload, out: &mut impl Out) {
+pub(super) fn write_payload(
+    Payload { content_type, encoding, data }: &Payload,
+    out: &mut impl Out,
+) {
     write_pair(content_type, data, out);
     if *encoding != Encoding::Identity {
         out.varint(3, number(words::encoding_number(*encoding)));
@@ -173,8 +246,7 @@ fn write_destination(destination: &Destination, out: &mut impl Out) {
         Destination::Topic(topic) => out.bytes(3, topic.as_str().as_bytes()),
         Destination::All => out.message(4, 0),
         Destination::Agents(ids) => {
-            out.message(5, count(|out| write_ids(ids, out)));
-            write_ids(ids, out);
+            nested!(out, 5, |out| write_ids(ids, out));
         }
     }
 }
@@ -187,8 +259,7 @@ fn write_ids(ids: &[AgentId], out: &mut impl Out) {
 
 fn write_options(options: &PublishOptions, out: &mut impl Out) {
     if *options != PublishOptions::default() {
-        out.message(2, count(|out| write_option_fields(options, out)));
-        write_option_fields(options, out);
+        nested!(out, 2, |out| write_option_fields(options, out));
     }
 }
 
@@ -225,8 +296,7 @@ fn write_option_fields(options: &PublishOptions, out: &mut impl Out) {
         out.varint(8, millis(*max_run));
     }
     if let Some(gather) = gather {
-        out.message(9, count(|out| write_gather(*gather, out)));
-        write_gather(*gather, out);
+        nested!(out, 9, |out| write_gather(*gather, out));
     }
 }
 

@@ -136,9 +136,9 @@ impl TryFrom<v1::Cancel> for Operation {
 impl From<Operation> for v1::Operation {
     fn from(operation: Operation) -> Self {
         let operation = match operation {
-            Operation::Publish(publish) => Wire::Publish(publish.into()),
+            Operation::Publish(publish) => Wire::Publish((&*publish).into()),
             Operation::Settle(settle) => Wire::Settle(settle.into()),
-            Operation::Update(update) => Wire::Update(Box::new(update.into())),
+            Operation::Update(update) => Wire::Update(update.into()),
             Operation::Subscribe(subscription) => Wire::Subscribe(subscription.into()),
             Operation::Unsubscribe(subscription) => Wire::Unsubscribe(subscription.into()),
             Operation::Watch { task, after } => {
@@ -151,18 +151,16 @@ impl From<Operation> for v1::Operation {
             Operation::Continue { task, payload } => {
                 Wire::Continue(v1::Continue { task: id_bytes(task), payload: Some(payload.into()) })
             }
-            Operation::Redrive(redrive) => Wire::Redrive(Box::new((*redrive).into())),
+            Operation::Redrive(redrive) => Wire::Redrive((*redrive).into()),
             Operation::Purge(letter) => Wire::Purge(letter.into()),
             Operation::SetAgent { agent, change } => Wire::SetAgent((agent, change).into()),
             Operation::Unregister { agent } => {
                 Wire::Unregister(v1::Unregister { agent: agent.to_string() })
             }
-            Operation::SetInbox { inbox, change } => {
-                Wire::SetInbox(Box::new((inbox, *change).into()))
-            }
-            Operation::SetSchedule(schedule) => Wire::SetSchedule(Box::new((*schedule).into())),
+            Operation::SetInbox { inbox, change } => Wire::SetInbox((inbox, *change).into()),
+            Operation::SetSchedule(schedule) => Wire::SetSchedule((*schedule).into()),
             Operation::RemoveSchedule { name } => Wire::RemoveSchedule(name.into()),
-            Operation::WatchAgents(filter) => Wire::WatchAgents(Box::new((*filter).into())),
+            Operation::WatchAgents(filter) => Wire::WatchAgents((*filter).into()),
             Operation::UnwatchAgents => Wire::UnwatchAgents(v1::Nothing {}),
         };
         Self { operation: Some(operation) }
@@ -175,7 +173,7 @@ impl TryFrom<v1::Operation> for Operation {
         Ok(match required("operation.operation", operation.operation)? {
             Wire::Publish(publish) => Self::Publish(publish.try_into()?),
             Wire::Settle(settle) => Self::Settle(settle.try_into()?),
-            Wire::Update(update) => Self::Update((*update).try_into()?),
+            Wire::Update(update) => Self::Update(update.try_into()?),
             Wire::Subscribe(subscription) => Self::Subscribe(subscription.try_into()?),
             Wire::Unsubscribe(subscription) => Self::Unsubscribe(subscription.try_into()?),
             Wire::Watch(v1::Watch { task, after }) => {
@@ -189,14 +187,14 @@ impl TryFrom<v1::Operation> for Operation {
                 task: message_id("continue.task", &task)?,
                 payload: payload(said)?,
             },
-            Wire::Redrive(redrive) => Self::Redrive(Box::new((*redrive).try_into()?)),
+            Wire::Redrive(redrive) => Self::Redrive(Box::new(redrive.try_into()?)),
             Wire::Purge(letter) => Self::Purge(letter.try_into()?),
             Wire::SetAgent(set) => set.try_into()?,
             Wire::Unregister(unregister) => unregister.try_into()?,
-            Wire::SetInbox(set) => (*set).try_into()?,
-            Wire::SetSchedule(schedule) => Self::SetSchedule(Box::new((*schedule).try_into()?)),
+            Wire::SetInbox(set) => set.try_into()?,
+            Wire::SetSchedule(schedule) => Self::SetSchedule(Box::new(schedule.try_into()?)),
             Wire::RemoveSchedule(remove) => remove.try_into()?,
-            Wire::WatchAgents(watch) => Self::WatchAgents(Box::new((*watch).try_into()?)),
+            Wire::WatchAgents(watch) => Self::WatchAgents(Box::new(watch.try_into()?)),
             Wire::UnwatchAgents(v1::Nothing {}) => Self::UnwatchAgents,
         })
     }

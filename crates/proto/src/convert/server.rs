@@ -186,7 +186,7 @@ impl From<Delivery> for v1::Delivery {
         } = delivery;
         Self {
             token: Some(token.into()),
-            publish: Some(publish.into()),
+            publish: Some((&*publish).into()),
             inbox: Some(inbox.into()),
             attempt,
             accepted_at_ms: accepted_at.0,
@@ -223,7 +223,7 @@ impl TryFrom<v1::Delivery> for Delivery {
 
 impl From<EventDelivery> for v1::EventDelivery {
     fn from(EventDelivery { number, publish, missed }: EventDelivery) -> Self {
-        Self { number, publish: Some(publish.into()), missed }
+        Self { number, publish: Some((&*publish).into()), missed }
     }
 }
 
@@ -275,15 +275,14 @@ impl From<SessionItem> for v1::SessionItem {
             SessionItem::Event(event) => Item::Event(event.into()),
             SessionItem::Reply(reply) => Item::Reply(reply.into()),
             SessionItem::Task { task, update } => {
-                let news = v1::TaskNews { task: id_bytes(task), update: Some(update.into()) };
-                Item::Task(Box::new(news))
+                Item::Task(v1::TaskNews { task: id_bytes(task), update: Some(update.into()) })
             }
             SessionItem::Cancel { token, reason } => {
                 Item::Cancel(v1::Revoke { token: Some(token.into()), reason })
             }
             SessionItem::Gathered(gathered) => Item::Gathered(gathered.into()),
             SessionItem::Pressure(pressure) => Item::Pressure(pressure.into()),
-            SessionItem::Agent(news) => Item::Agent(Box::new((*news).into())),
+            SessionItem::Agent(news) => Item::Agent((*news).into()),
             SessionItem::Drain { reason } => Item::Drain(v1::Drain { reason }),
             SessionItem::GoAway { reason, reconnect } => {
                 Item::GoAway(v1::GoAway { reason, reconnect })
@@ -313,9 +312,9 @@ impl TryFrom<v1::SessionItem> for SessionItem {
             Item::Delivery(delivery) => Self::Delivery(delivery.try_into()?),
             Item::Event(event) => Self::Event(event.try_into()?),
             Item::Reply(reply) => Self::Reply(reply.try_into()?),
-            Item::Task(news) => Self::Task {
-                task: message_id("task_news.task", &news.task)?,
-                update: required("task_news.update", news.update)?.try_into()?,
+            Item::Task(v1::TaskNews { task, update }) => Self::Task {
+                task: message_id("task_news.task", &task)?,
+                update: required("task_news.update", update)?.try_into()?,
             },
             Item::Cancel(v1::Revoke { token, reason }) => Self::Cancel {
                 token: required("revoke.token", token)?.into(),
@@ -323,7 +322,7 @@ impl TryFrom<v1::SessionItem> for SessionItem {
             },
             Item::Gathered(gathered) => Self::Gathered(gathered.try_into()?),
             Item::Pressure(pressure) => Self::Pressure(pressure.try_into()?),
-            Item::Agent(news) => Self::Agent(Box::new((*news).try_into()?)),
+            Item::Agent(news) => Self::Agent(Box::new(news.try_into()?)),
             Item::Drain(v1::Drain { reason }) => {
                 Self::Drain { reason: text("drain.reason", reason)? }
             }

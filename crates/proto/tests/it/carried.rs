@@ -5,121 +5,183 @@ use bytes::{Buf, Bytes};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use prost::Message;
+use std::fmt::Debug;
 use std::sync::Arc;
-use trunkline_proto::{Carried, CarriedInbox, DecodeError, v1};
+use trunkline_proto::{Carried, CarriedItem, CarriedOperation, Carry, DecodeError, v1};
+use trunkline_types::session::{Operation, SessionItem};
 use trunkline_types::{
-    Destination, Encoding, Envelope, Gather, GatherRule, InboxAddress, Kind, MessageId, Partition,
-    Payload, Publish, PublishOptions,
+    Destination, Encoding, Envelope, Gather, GatherRule, Kind, MessageId, Partition, Payload,
+    Publish, PublishOptions,
 };
 
-/// The publish in these bytes according to the generated code, and by hand; `None` if it is none.
-fn both(bytes: &[u8]) -> [Option<Publish>; 2] {
-    let generated = v1::Publish::decode(bytes).ok().and_then(|wire| Publish::try_from(wire).ok());
-    let carried = Carried::decode(bytes).ok().and_then(|wire| Arc::try_from(wire).ok());
-    [generated, carried.map(Arc::unwrap_or_clone)]
+/// What these bytes are, or why they are nothing good; `None` if no message can be cut out of them.
+type Read<T> = Option<Result<T, DecodeError>>;
+
+/// The value in these bytes according to the generated code, and by hand.
+fn both<T: Carry>(bytes: &[u8]) -> [Read<T>; 2]
+where
+    T: TryFrom<T::Wire, Error = DecodeError>,
+{
+    let bytes = Bytes::copy_from_slice(bytes);
+    let carried = Carried::<T>::decode(bytes.clone()).ok().map(Carried::into_own);
+    [T::Wire::decode(bytes).ok().map(T::try_from), carried]
+}
+
+fn wire<T: Carry>(value: &T) -> Vec<u8> {
+    T::Wire::from(value.clone()).encode_to_vec()
+}
+
+fn each_reads_what_the_other_writes<T: Carry>(value: &T) -> Result<(), TestCaseError>
+where
+    T: TryFrom<T::Wire, Error = DecodeError>,
+{
+    let carried = Carried::from(value.clone());
+    let bytes = carried.encode_to_vec();
+    prop_assert_eq!(&bytes, &wire(value));
+    prop_assert_eq!(bytes.len(), carried.encoded_len());
+    prop_assert_eq!(both(&bytes), [Some(Ok(value.clone())), Some(Ok(value.clone()))]);
+    let read = Carried::<T>::decode(bytes.as_slice()).unwrap();
+    prop_assert_eq!(read.encoded_len(), bytes.len());
+    prop_assert_eq!(read.encode_to_vec(), bytes);
+    Ok(())
+}
+
+fn in_pieces<T: Carry>(value: T, at: usize) -> Result<(), TestCaseError>
+where
+    T: TryFrom<T::Wire, Error = DecodeError> + Debug,
+{
+    let bytes = Bytes::from(wire(&value));
+    let (head, tail) = bytes.split_at(at % bytes.len());
+    let read = Carried::<T>::decode(head.chain(tail)).unwrap();
+    prop_assert_eq!(read.into_own(), Ok(value));
+    Ok(())
+}
+
+/// A few bytes replaced, and perhaps the end cut off.
+#[derive(Debug, Clone)]
+struct Damage {
+    bytes: Vec<(prop::sample::Index, u8)>,
+    end: Option<prop::sample::Index>,
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let byte = (any::<prop::sample::Index>(), any::<u8>());
+    (vec(byte, 1..3), any::<Option<prop::sample::Index>>())
+        .prop_map(|(bytes, end)| Damage { bytes, end })
+}
+
+fn both_take_it_the_same<T: Carry>(mut bytes: Vec<u8>, damage: &Damage) -> Result<(), TestCaseError>
+where
+    T: TryFrom<T::Wire, Error = DecodeError>,
+{
+    for (at, byte) in &damage.bytes {
+        let at = at.index(bytes.len());
+        bytes[at] = *byte;
+    }
+    if let Some(end) = damage.end {
+        bytes.truncate(end.index(bytes.len()));
+    }
+    let [generated, carried] = both::<T>(&bytes);
+    prop_assert_eq!(generated, carried);
+    Ok(())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn each_reads_what_the_other_writes(publish in values::publish()) {
-        let generated = v1::Publish::from(&publish);
-        let carried = Carried::from(Arc::new(publish.clone()));
-        prop_assert_eq!(v1::Publish::from(&carried), generated.clone());
-        let bytes = carried.encode_to_vec();
-        prop_assert_eq!(bytes.len(), carried.encoded_len());
-        for bytes in [bytes, generated.encode_to_vec()] {
-            prop_assert_eq!(both(&bytes), [Some(publish.clone()), Some(publish.clone())]);
-            let read = Carried::decode(bytes.as_slice()).unwrap();
-            prop_assert_eq!(read.encode_to_vec().len(), read.encoded_len());
-        }
+    fn operations_are_the_same_in_both(operation in values::operation()) {
+        each_reads_what_the_other_writes(&operation)?;
     }
 
     #[test]
-    fn a_frame_in_pieces_reads_like_one_in_one(publish in values::publish(), at in 0_usize..4096) {
-        let bytes = Bytes::from(v1::Publish::from(&publish).encode_to_vec());
-        let (head, tail) = bytes.split_at(at % bytes.len());
-        let read = Carried::decode(head.chain(tail)).unwrap();
-        prop_assert_eq!(Arc::try_from(read), Ok(Arc::new(publish)));
+    fn items_are_the_same_in_both(item in values::item()) {
+        each_reads_what_the_other_writes(&item)?;
     }
 
     #[test]
-    fn both_refuse_the_same(
+    fn a_publish_is_the_same_in_both(publish in values::publish()) {
+        each_reads_what_the_other_writes(&Operation::Publish(Arc::new(publish)))?;
+    }
+
+    #[test]
+    fn a_frame_in_pieces_reads_like_one_in_one(
         publish in values::publish(),
-        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..3),
-        cut in any::<prop::sample::Index>(),
-        whole in any::<bool>(),
+        item in values::item(),
+        at in 0_usize..4096,
     ) {
-        let mut bytes = v1::Publish::from(&publish).encode_to_vec();
-        for (at, byte) in damage {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        if !whole {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        let [generated, carried] = both(&bytes);
-        prop_assert_eq!(generated, carried);
+        in_pieces(Operation::Publish(Arc::new(publish)), at)?;
+        in_pieces(item, at)?;
+    }
+
+    #[test]
+    fn damaged_operations_are_taken_the_same(
+        operation in prop_oneof![
+            values::operation(),
+            values::publish().prop_map(|publish| Operation::Publish(Arc::new(publish))),
+        ],
+        damage in damage(),
+    ) {
+        both_take_it_the_same::<Operation>(wire(&operation), &damage)?;
+    }
+
+    #[test]
+    fn damaged_items_are_taken_the_same(item in values::item(), damage in damage()) {
+        both_take_it_the_same::<SessionItem>(wire(&item), &damage)?;
     }
 }
 
-/// Every byte of some publishes replaced by what makes another field of it, or the same field
-/// again: a later value puts an earlier one right in both.
-#[test]
-fn both_read_the_same_where_a_field_comes_again() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
+/// Every byte of some messages replaced by what makes another field of it, or the same field again.
+fn both_read_the_same_where_a_field_comes_again<T: Carry>(values: impl Strategy<Value = T>)
+where
+    T: TryFrom<T::Wire, Error = DecodeError>,
+{
+    let mut runner = TestRunner::deterministic();
     for _ in 0..40 {
-        let publish = values::publish().new_tree(&mut runner).unwrap().current();
-        let bytes = v1::Publish::from(&publish).encode_to_vec();
+        let bytes = wire(&values.new_tree(&mut runner).unwrap().current());
         for at in 0..bytes.len().min(300) {
-            for key in (2..=138).step_by(8) {
+            for key in (2..=138).step_by(8).chain([0, 1, 8, 127, 128, 255]) {
                 let mut bytes = bytes.clone();
                 bytes[at] = key;
-                let [generated, carried] = both(&bytes);
+                let [generated, carried] = both::<T>(&bytes);
                 assert_eq!(generated, carried, "byte {at} is {key}");
             }
         }
     }
 }
 
-/// The inbox in these bytes, or why it is none, according to the generated code, and by hand.
-fn both_inboxes(bytes: &[u8]) -> [Option<Result<InboxAddress, DecodeError>>; 2] {
-    [
-        v1::InboxAddress::decode(bytes).ok().map(InboxAddress::try_from),
-        CarriedInbox::decode(bytes).ok().map(InboxAddress::try_from),
-    ]
+#[test]
+fn fields_that_come_again_are_read_the_same() {
+    both_read_the_same_where_a_field_comes_again(values::operation());
+    both_read_the_same_where_a_field_comes_again(
+        values::publish().prop_map(|publish| Operation::Publish(Arc::new(publish))),
+    );
+    both_read_the_same_where_a_field_comes_again(values::item());
 }
 
-proptest! {
-    #[test]
-    fn an_inbox_is_read_and_written_like_the_generated_one(
-        inboxes in vec(values::inbox(), 1..3),
-        damage in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
-    ) {
-        let mut bytes = Vec::new();
-        for inbox in &inboxes {
-            let generated = v1::InboxAddress::from(inbox.clone()).encode_to_vec();
-            let carried = CarriedInbox::from(inbox.clone());
-            prop_assert_eq!(carried.encode_to_vec(), generated.clone());
-            prop_assert_eq!(carried.encoded_len(), generated.len());
-            bytes.extend(generated);
-        }
-        let last = inboxes.last().cloned().map(Ok);
-        prop_assert_eq!(both_inboxes(&bytes), [last.clone(), last]);
-        if let Some((at, byte)) = damage {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            let [generated, carried] = both_inboxes(&bytes);
-            // What is no text the generated code cannot even cut out of the frame.
-            if generated.is_some() {
-                prop_assert_eq!(generated, carried);
-            } else {
-                prop_assert!(carried.is_none_or(|read| read.is_err()));
-            }
-        }
+/// Two values one after the other in the bytes of one.
+fn merged_as_protobuf_wants_it<T: Carry>(values: &impl Strategy<Value = T>)
+where
+    T: TryFrom<T::Wire, Error = DecodeError>,
+{
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..200 {
+        let mut value = || wire(&values.new_tree(&mut runner).unwrap().current());
+        let [generated, carried] = both::<T>(&[value(), value()].concat());
+        assert!(generated.is_some());
+        assert_eq!(generated, carried);
     }
+}
+
+#[test]
+fn values_that_come_twice_are_merged_as_protobuf_wants_it() {
+    merged_as_protobuf_wants_it(&values::operation());
+    merged_as_protobuf_wants_it(
+        &values::publish().prop_map(|publish| Operation::Publish(Arc::new(publish))),
+    );
+    merged_as_protobuf_wants_it(&values::item());
 }
 
 #[test]
@@ -128,10 +190,12 @@ fn what_is_not_said_costs_nothing() {
     let to = Destination::skill("s").unwrap();
     let mut publish =
         Publish::new(Envelope::new(id, Kind::Request, to, Payload::new("", vec![7; 9])));
-    let len = |publish: &Publish| Carried::from(Arc::new(publish.clone())).encoded_len();
+    let len = |publish: &Publish| {
+        CarriedOperation::from(Operation::Publish(Arc::new(publish.clone()))).encoded_len()
+    };
     // Each with its key and, where it may be of any length, that: the id, the kind, the
-    // destination, the priority, the payload, and the envelope around them.
-    let plain = (2 + 16) + 2 + (2 + 3) + 2 + (3 + 2 + 9) + 2;
+    // destination, the priority, the payload, and the envelope and the publish around them.
+    let plain = (2 + 16) + 2 + (2 + 3) + 2 + (3 + 2 + 9) + 2 + 2;
     assert_eq!(len(&publish), plain);
     publish.options.task = true;
     assert_eq!(len(&publish), plain + 4, "the options and what they say");
@@ -141,13 +205,15 @@ fn what_is_not_said_costs_nothing() {
 
 #[test]
 fn a_gathering_in_pieces_is_one() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut runner = TestRunner::deterministic();
     let mut publish = values::publish().new_tree(&mut runner).unwrap().current();
     publish.options = PublishOptions::default();
-    let mut bytes = v1::Publish::from(&publish).encode_to_vec();
+    let operation =
+        |publish| v1::Operation { operation: Some(v1::operation::Operation::Publish(publish)) };
+    let mut bytes = operation(v1::Publish::from(&publish)).encode_to_vec();
     let gather = |gather| {
         let options = v1::PublishOptions { gather: Some(gather), ..Default::default() };
-        v1::Publish { envelope: None, options: Some(options) }.encode_to_vec()
+        operation(v1::Publish { envelope: None, options: Some(options) }).encode_to_vec()
     };
     bytes.extend(gather(v1::Gather { reply_bytes: Some(77), ..Default::default() }));
     bytes.extend(gather(v1::Gather {
@@ -155,75 +221,29 @@ fn a_gathering_in_pieces_is_one() {
         ..Default::default()
     }));
     publish.options.gather = Some(Gather { rule: GatherRule::Quorum(3), reply_bytes: 77 });
-    assert_eq!(both(&bytes), [Some(publish.clone()), Some(publish)]);
+    let whole = Some(Ok(Operation::Publish(Arc::new(publish))));
+    assert_eq!(both(&bytes), [whole.clone(), whole]);
     let unsaid = Gather::from(v1::Gather::default());
     assert_eq!(unsaid, Gather::new(GatherRule::All), "everybody, within the default bound");
 }
 
 #[test]
-fn fields_that_come_twice_are_merged_as_protobuf_wants_it() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    for _ in 0..200 {
-        let mut bytes = Vec::new();
-        for _ in 0..2 {
-            let publish = values::publish().new_tree(&mut runner).unwrap().current();
-            v1::Publish::from(&publish).encode(&mut bytes).unwrap();
-        }
-        let [generated, carried] = both(&bytes);
-        assert!(generated.is_some());
-        assert_eq!(generated, carried);
-    }
+fn a_payload_is_a_slice_of_its_frame() {
+    let id = MessageId::from_parts(1, Partition(0), 1);
+    let to = Destination::skill("s").unwrap();
+    let payload = Payload::new("", vec![7; 900]);
+    let publish = Publish::new(Envelope::new(id, Kind::Event, to, payload));
+    let frame = Bytes::from(wire(&Operation::Publish(Arc::new(publish))));
+    let read = CarriedOperation::decode(frame.clone()).unwrap().into_own().unwrap();
+    let Operation::Publish(publish) = read else { panic!("{read:?}") };
+    let data = &publish.envelope.payload.data;
+    assert!(frame.as_ptr_range().contains(&data.as_ptr()), "it was copied");
 }
 
 #[test]
-fn a_broken_rule_is_told_as_the_generated_path_tells_it() {
-    let wire = |change: fn(&mut v1::Envelope)| {
-        let mut runner = proptest::test_runner::TestRunner::deterministic();
-        let publish = values::publish().new_tree(&mut runner).unwrap().current();
-        let mut wire = v1::Publish::from(&publish);
-        change(wire.envelope.as_mut().unwrap());
-        wire
-    };
-    let changes: [fn(&mut v1::Envelope); 15] = [
-        |e| e.id = Bytes::new(),
-        |e| e.id = Bytes::from_static(&[1; 16]),
-        |e| e.kind = 0,
-        |e| e.kind = -1,
-        |e| e.priority = 77,
-        |e| e.tenant = "a b".into(),
-        |e| e.source = Some(String::new()),
-        |e| e.destination = None,
-        |e| e.destination = Some(v1::Destination { to: None }),
-        |e| {
-            e.destination =
-                Some(v1::Destination { to: Some(v1::destination::To::Topic("a..b".into())) });
-        },
-        |e| e.root_id = Some(Bytes::from_static(&[1; 3])),
-        |e| e.traceparent = Some("t".repeat(trunkline_proto::TEXT_BYTES + 1)),
-        |e| e.redriven_from = Some(Bytes::from_static(&[1; 3])),
-        |e| e.payload.as_mut().unwrap().encoding = 5,
-        |e| e.payload.as_mut().unwrap().encoding = -1,
-    ];
-    for (index, change) in changes.into_iter().enumerate() {
-        let wire = wire(change);
-        let read = Carried::decode(wire.encode_to_vec().as_slice()).unwrap();
-        let by_hand = Arc::<Publish>::try_from(read).unwrap_err();
-        let generated = Publish::try_from(wire).unwrap_err();
-        // An absent field has no value to show.
-        if generated.field != "envelope.id"
-            && generated.field != "envelope.kind"
-            && generated.field != "destination.to"
-        {
-            assert_eq!(by_hand, generated, "change {index}");
-        }
-        let field = generated.field.replace("destination.to", "envelope.destination");
-        assert!([field.as_str(), generated.field].contains(&by_hand.field), "change {index}");
-    }
-    let missing = Carried::decode(&[][..]).unwrap();
-    let error = Arc::<Publish>::try_from(missing).unwrap_err();
-    assert_eq!(error.to_string(), "publish.envelope is missing; it is required");
-    let mut latin = v1::Publish::from(&Carried::default()).encode_to_vec();
-    latin.extend([0x0a, 3, 0x22, 1, 0xff]);
-    let error = Arc::<Publish>::try_from(Carried::decode(latin.as_slice()).unwrap()).unwrap_err();
-    assert!(error.to_string().starts_with("envelope.source is '\u{fffd}'; a text must be UTF-8"));
+fn nothing_is_no_operation_and_no_item() {
+    let error = CarriedOperation::default().into_own().unwrap_err();
+    assert_eq!(error.to_string(), "operation.operation is missing; it is required");
+    let error = CarriedItem::default().into_own().unwrap_err();
+    assert_eq!(error.to_string(), "session_item.item is missing; it is required");
 }

@@ -172,33 +172,33 @@ fn fields_of_what_operators_say_and_are_told() {
         (subscription(|s| s.group = Some(String::new())), "subscription.group is ''; group"),
         (subscription(|s| s.when_full = 4), "subscription.when_full is 4; it must be"),
         (options(|o| o.absent = 4), "publish_options.absent is 4; it must be a number of"),
-        (operation(Wire::Redrive(Box::default())), "redrive.letter is missing"),
+        (operation(Wire::Redrive(v1::Redrive::default())), "redrive.letter is missing"),
         (operation(Wire::Purge(v1::LetterAddress::default())), "letter_address.id is 0 bytes"),
         (operation(Wire::SetAgent(v1::SetAgent::default())), "set_agent.agent is ''"),
         (operation(Wire::Unregister(v1::Unregister::default())), "unregister.agent is ''"),
-        (operation(Wire::SetInbox(Box::default())), "set_inbox.inbox is missing"),
+        (operation(Wire::SetInbox(v1::SetInbox::default())), "set_inbox.inbox is missing"),
         (
-            operation(Wire::SetInbox(Box::new(v1::SetInbox {
+            operation(Wire::SetInbox(v1::SetInbox {
                 inbox: Some(inbox.clone()),
                 change: Some(v1::InboxChange { routing: 6, ..Default::default() }),
-            }))),
+            })),
             "inbox_change.routing is 6; it must be a number of trunkline.v1.Routing",
         ),
-        (operation(Wire::SetSchedule(Box::default())), "schedule.name is ''"),
+        (operation(Wire::SetSchedule(v1::Schedule::default())), "schedule.name is ''"),
         (
-            operation(Wire::SetSchedule(Box::new(v1::Schedule {
+            operation(Wire::SetSchedule(v1::Schedule {
                 name: "n".into(),
                 cron: long,
                 ..Default::default()
-            }))),
+            })),
             "schedule.cron is 65537 bytes long",
         ),
         (operation(Wire::RemoveSchedule(v1::RemoveSchedule::default())), "remove_schedule.name"),
         (
-            operation(Wire::WatchAgents(Box::new(v1::WatchAgents {
+            operation(Wire::WatchAgents(v1::WatchAgents {
                 id: Some("a b".into()),
                 ..Default::default()
-            }))),
+            })),
             "watch_agents.id is 'a b'",
         ),
         (
@@ -206,7 +206,7 @@ fn fields_of_what_operators_say_and_are_told() {
             "pressure.percent is 256; the range is 0 to 255",
         ),
         (item(Item::Pressure(v1::Pressure::default())), "pressure.inbox is missing"),
-        (item(Item::Agent(Box::default())), "agent_news.event is not said"),
+        (item(Item::Agent(v1::AgentNews::default())), "agent_news.event is not said"),
         (
             item(Item::Gathered(v1::Gathered {
                 request: id.into(),

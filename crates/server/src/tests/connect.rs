@@ -7,7 +7,7 @@ use std::time::Duration;
 use tonic::Code;
 use tonic_types::StatusExt;
 use trunkline_proto::metadata::PRINCIPAL;
-use trunkline_proto::v1;
+use trunkline_proto::{CarriedItem, v1};
 use trunkline_types::session::{ClientFrame, Credit, EventDelivery, Hello, SessionItem};
 use trunkline_types::{
     AgentCard, Destination, Envelope, Kind, MessageId, Partition, Payload, Principal, Publish,
@@ -41,7 +41,7 @@ async fn frames_reach_the_broker_and_items_come_back_in_order() {
 
     seen.tell([done(1, 1), done(2, 2)]);
     let frame = soon(session.next()).await.unwrap().unwrap();
-    let expected: Vec<v1::SessionItem> = vec![done(1, 1).into(), done(2, 2).into()];
+    let expected: Vec<CarriedItem> = vec![done(1, 1).into(), done(2, 2).into()];
     assert_eq!(frame.items, expected);
 }
 

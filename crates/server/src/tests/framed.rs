@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
 use trunkline_proto::framed::{self, Kind, PREFACE, Pieces, put, put_empty};
-use trunkline_proto::v1;
+use trunkline_proto::{CarriedItem, v1};
 use trunkline_types::Principal;
 use trunkline_types::session::{ClientFrame, SessionItem};
 
@@ -104,7 +104,7 @@ async fn frames_reach_the_broker_over_a_plain_stream_and_items_come_back() {
     wire.frame(operations(1, 2)).await;
     assert_eq!(soon(seen.frame()).await, operations(1, 2));
     seen.tell([SessionItem::Done { first: 1, last: 2 }]);
-    let expected: Vec<v1::SessionItem> = vec![SessionItem::Done { first: 1, last: 2 }.into()];
+    let expected: Vec<CarriedItem> = vec![SessionItem::Done { first: 1, last: 2 }.into()];
     assert_eq!(wire.said().await.items, expected);
 
     wire.frame(ClientFrame::Goodbye).await;
