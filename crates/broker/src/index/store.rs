@@ -107,7 +107,8 @@ impl Unopened {
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     pub(crate) keys: Vec<Row>,
-    pub(crate) tasks: Vec<EndedTask>,
+    #[allow(clippy::vec_box, reason = "they are large and come in boxes")]
+    pub(crate) tasks: Vec<Box<EndedTask>>,
     pub(crate) letters: Vec<DiedLetter>,
     pub(crate) cleared: Vec<ClearedLetter>,
 }
@@ -122,7 +123,7 @@ impl Entries {
 
     pub(crate) fn push_past(&mut self, past: Past) {
         match past {
-            Past::Ended(task) => self.tasks.push(*task),
+            Past::Ended(task) => self.tasks.push(task),
             Past::Died(letter) => self.letters.push(*letter),
             Past::Cleared(cleared) => self.cleared.push(*cleared),
         }
@@ -241,7 +242,7 @@ impl Store {
     ) -> Result<(), Error> {
         let hash = |row: &Row| (self.hashes.of(&row.tenant, &row.key), row.place);
         self.filter.add(entries.keys.iter().map(hash));
-        self.change(|transaction, hashes| {
+        self.take_in(|transaction, hashes| {
             tasks::insert(transaction, hashes, &entries.tasks)?;
             letters::insert(transaction, hashes, &entries.letters, &entries.cleared)?;
             keys::insert(transaction, hashes, &entries.keys)?;
@@ -266,7 +267,7 @@ impl Store {
 
     /// Takes ended tasks and dead letters in ahead of what it goes through.
     pub(crate) fn take_early(&mut self, entries: &Entries) -> Result<(), Error> {
-        self.change(|transaction, hashes| {
+        self.take_in(|transaction, hashes| {
             tasks::insert(transaction, hashes, &entries.tasks)?;
             letters::insert(transaction, hashes, &entries.letters, &entries.cleared)
         })
@@ -331,6 +332,19 @@ impl Store {
         transaction.commit()?;
         self.version = VERSION;
         Ok(done)
+    }
+
+    /// The same for one that takes many rows with a statement. What it needs to undo such a statement
+    /// SQLite has in memory then, and not in a file. It is little, while what sorting keeps there
+    /// without a bound may be as much as there is, so that nothing else is done like that.
+    fn take_in<T>(
+        &mut self,
+        how: impl FnOnce(&Connection, Hashes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.connection.execute_batch("PRAGMA temp_store = MEMORY")?;
+        let done = self.change(how);
+        self.connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
+        done
     }
 
     /// Deletes the oldest keys whose window was over at a time, at most so many; how many it were.
