@@ -45,7 +45,7 @@ pub(super) const THERE: OpenFlags =
 /// How a connection works: readers beside the writer, and no flush but when the write-ahead log
 /// is folded in, for what a crash takes is read from the log again.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-    PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8192;
+    PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096;
     PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;
     PRAGMA journal_size_limit = 8388608;";
 
@@ -386,8 +386,8 @@ impl Store {
 
     pub(super) fn create(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let connection = Connection::open(path)?;
-        // So that room can be given back. It must be said before anything is in the file.
-        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+        // The latter so that room can be given back. Both must be said before anything is in the file.
+        connection.execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL")?;
         connection.execute_batch(PRAGMAS)?;
         cache_statements(&connection);
         let hashes = Hashes { seed: fastrand::u64(..) };
