@@ -266,6 +266,17 @@ fn of_many_tasks_at_once_each_is_there_and_counted_once_whatever_was_there_befor
     assert!(holds(check), "the indexes have what the table has");
 }
 
+/// SQLite passes over both in silence if they are said too late.
+#[test]
+fn a_new_index_has_pages_of_8_kib_and_can_give_room_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = worker(folder.path());
+    let size = "PRAGMA page_size";
+    let size = worker.store.connection().query_row(size, [], |row| row.get::<_, u32>(0));
+    assert_eq!(size, Ok(8192));
+    assert_eq!(worker.store.gives_back(), Ok(true));
+}
+
 /// An index of so many tasks, and a disk that has hardly any room left for it.
 fn full(folder: &std::path::Path, tasks: u64) -> Worker {
     let mut worker = worker(folder);
