@@ -317,9 +317,10 @@ impl Core {
             if let Some(index) = &self.threads.index
                 && let Some(row) = row_of(sequence, &record, self.key_window)
             {
+                // What is over goes in all at once, but for the order of places.
+                index_past(Some(index), &mut self.past, Sequence(sequence.0.saturating_sub(1)));
                 index.feed().push(Entry::Key(row));
             }
-            index_past(self.threads.index.as_ref(), &mut self.past, sequence);
             let write = |body: &mut Vec<u8>| Record::encode(&record, body);
             let (partition, tag, before) = (self.partition, record.tag(), self.batch.bytes());
             let result = if record.is_carried() {
@@ -456,10 +457,14 @@ impl Core {
 /// Hands what was over up to a place to the index, in the order of places with what else it is to
 /// have. Without an index it is forgotten when it leaves the engine's memory.
 fn index_past(index: Option<&IndexThread>, past: &mut VecDeque<Past>, through: Sequence) {
-    while let Some(past) = past.pop_front_if(|past| past.place() <= through) {
-        if let Some(index) = index {
-            index.feed().push(Entry::Past(past));
-        }
+    let is_over = |past: &mut Past| past.place() <= through;
+    if past.front_mut().is_none_or(|past| !is_over(past)) {
+        return;
+    }
+    let over = std::iter::from_fn(|| past.pop_front_if(is_over)).map(Entry::Past);
+    match index {
+        Some(index) => index.feed().push_all(over),
+        None => over.for_each(drop),
     }
 }
 

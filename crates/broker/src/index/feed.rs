@@ -75,7 +75,7 @@ impl Suspicion {
 #[derive(Debug, Default)]
 struct State {
     /// In the order of their places.
-    rows: VecDeque<Entry>,
+    rows: VecDeque<Waiting>,
     /// Bytes of the tasks and letters among them.
     bytes: u64,
     /// How long tasks and letters are kept.
@@ -96,6 +96,19 @@ struct State {
     /// Whether nobody takes rows any longer. The log has them: the index is made up for at the
     /// next start, and until then keys stay in the engine's memory.
     given_up: bool,
+}
+
+/// An entry that waits, with its bytes, so that none is looked at again while others want to add theirs.
+#[derive(Debug)]
+struct Waiting {
+    entry: Entry,
+    bytes: u64,
+}
+
+impl Waiting {
+    fn place(&self) -> Sequence {
+        self.entry.place()
+    }
 }
 
 /// How long ended tasks and dead letters are kept on disk.
@@ -132,21 +145,29 @@ pub(super) struct Taken {
 impl Feed {
     /// Takes what a record tells that was decided upon, unless the index was given up.
     pub(crate) fn push(&self, entry: Entry) {
+        self.push_all([entry]);
+    }
+
+    /// Takes several at once, likewise.
+    pub(crate) fn push_all(&self, entries: impl IntoIterator<Item = Entry>) {
         let mut state = self.state.lock();
         if state.given_up {
-            return;
+            // Whoever hands them over is to be rid of them.
+            drop(state);
+            return entries.into_iter().for_each(drop);
         }
-        state.bytes += entry.bytes();
-        state.rows.push_back(entry);
+        for entry in entries {
+            let bytes = entry.bytes();
+            state.bytes += bytes;
+            state.rows.push_back(Waiting { entry, bytes });
+        }
         self.look_at(state.bytes);
     }
 
     /// Takes what is over by records that may lie before those of what waits.
     pub(crate) fn push_earlier(&self, past: Vec<Past>) {
-        for past in past {
-            self.push(Entry::Past(past));
-        }
-        self.state.lock().rows.make_contiguous().sort_by_key(Entry::place);
+        self.push_all(past.into_iter().map(Entry::Past));
+        self.state.lock().rows.make_contiguous().sort_by_key(Waiting::place);
     }
 
     /// Whether too much waits for new work to be taken in.
@@ -322,16 +343,16 @@ impl Feed {
         state.told = Some((retention, state.short));
         let (mut entries, mut through, mut bytes) = (Entries::default(), synced, 0);
         while state.ready() {
-            let next = state.rows.front().map(Entry::place);
+            let next = state.rows.front().map(Waiting::place);
             // One record may tell of several.
             if (entries.len() >= BATCH || bytes >= BATCH_BYTES) && next > Some(through) {
                 self.look_at(state.bytes);
                 return Some(Taken { entries, through, retention });
             }
-            let Some(entry) = state.rows.pop_front() else { break };
+            let Some(Waiting { entry, bytes: more }) = state.rows.pop_front() else { break };
             through = entry.place();
-            bytes += entry.bytes();
-            state.bytes = state.bytes.saturating_sub(entry.bytes());
+            bytes += more;
+            state.bytes = state.bytes.saturating_sub(more);
             entries.push(entry);
         }
         self.look_at(state.bytes);
@@ -387,7 +408,7 @@ impl State {
     }
 
     fn ready(&self) -> bool {
-        self.rows.front().is_some_and(|entry| entry.place() <= self.synced)
+        self.rows.front().is_some_and(|waiting| waiting.place() <= self.synced)
     }
 }
 

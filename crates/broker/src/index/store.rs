@@ -45,7 +45,7 @@ pub(super) const THERE: OpenFlags =
 /// How a connection works: readers beside the writer, and no flush but when the write-ahead log
 /// is folded in, for what a crash takes is read from the log again.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-    PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8192;
+    PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096;
     PRAGMA mmap_size = 268435456; PRAGMA busy_timeout = 5000;
     PRAGMA journal_size_limit = 8388608;";
 
@@ -107,7 +107,8 @@ impl Unopened {
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     pub(crate) keys: Vec<Row>,
-    pub(crate) tasks: Vec<EndedTask>,
+    #[allow(clippy::vec_box, reason = "they are large and come in boxes")]
+    pub(crate) tasks: Vec<Box<EndedTask>>,
     pub(crate) letters: Vec<DiedLetter>,
     pub(crate) cleared: Vec<ClearedLetter>,
 }
@@ -122,7 +123,7 @@ impl Entries {
 
     pub(crate) fn push_past(&mut self, past: Past) {
         match past {
-            Past::Ended(task) => self.tasks.push(*task),
+            Past::Ended(task) => self.tasks.push(task),
             Past::Died(letter) => self.letters.push(*letter),
             Past::Cleared(cleared) => self.cleared.push(*cleared),
         }
@@ -241,7 +242,7 @@ impl Store {
     ) -> Result<(), Error> {
         let hash = |row: &Row| (self.hashes.of(&row.tenant, &row.key), row.place);
         self.filter.add(entries.keys.iter().map(hash));
-        self.change(|transaction, hashes| {
+        self.take_in(|transaction, hashes| {
             tasks::insert(transaction, hashes, &entries.tasks)?;
             letters::insert(transaction, hashes, &entries.letters, &entries.cleared)?;
             keys::insert(transaction, hashes, &entries.keys)?;
@@ -266,7 +267,7 @@ impl Store {
 
     /// Takes ended tasks and dead letters in ahead of what it goes through.
     pub(crate) fn take_early(&mut self, entries: &Entries) -> Result<(), Error> {
-        self.change(|transaction, hashes| {
+        self.take_in(|transaction, hashes| {
             tasks::insert(transaction, hashes, &entries.tasks)?;
             letters::insert(transaction, hashes, &entries.letters, &entries.cleared)
         })
@@ -333,6 +334,19 @@ impl Store {
         Ok(done)
     }
 
+    /// The same for one that takes many rows with a statement. What it needs to undo such a statement
+    /// SQLite has in memory then, and not in a file. It is little, while what sorting keeps there
+    /// without a bound may be as much as there is, so that nothing else is done like that.
+    fn take_in<T>(
+        &mut self,
+        how: impl FnOnce(&Connection, Hashes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.connection.execute_batch("PRAGMA temp_store = MEMORY")?;
+        let done = self.change(how);
+        self.connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
+        done
+    }
+
     /// Deletes the oldest keys whose window was over at a time, at most so many; how many it were.
     /// Rows that are bad stay and are put with the others.
     pub(crate) fn expire(
@@ -372,8 +386,8 @@ impl Store {
 
     pub(super) fn create(path: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let connection = Connection::open(path)?;
-        // So that room can be given back. It must be said before anything is in the file.
-        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+        // The latter so that room can be given back. Both must be said before anything is in the file.
+        connection.execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL")?;
         connection.execute_batch(PRAGMAS)?;
         cache_statements(&connection);
         let hashes = Hashes { seed: fastrand::u64(..) };

@@ -3,7 +3,10 @@
 use crate::index::seal::Part;
 use crate::index::store::{Hashes, signed, unsigned};
 use crate::index::table::{Counted, Sums, Table, astray};
-use rusqlite::{Connection, Error, OptionalExtension, params};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params, params_from_iter};
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
 use trunkline_engine::{EndedTask, Outcomes};
 use trunkline_types::{Destination, MessageId, Sequence, TaskState, TenantId};
 
@@ -50,61 +53,145 @@ pub(super) enum Name {
 
 /// Takes ended tasks in, those of one commit. A task that is there already stays; one of the same
 /// id or the same place that is another task goes.
-pub(super) fn insert(
+pub(super) fn insert<T: Borrow<EndedTask>>(
     connection: &Connection,
     hashes: Hashes,
-    tasks: &[EndedTask],
+    tasks: &[T],
 ) -> Result<(), Error> {
-    const INSERT: &str = "INSERT OR IGNORE INTO tasks VALUES
-        (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     const TIMES: &str = "UPDATE task_times SET ahead = max(ahead, ?1), behind = max(behind, ?2)";
-    let mut insert = connection.prepare_cached(INSERT)?;
-    let (mut head, mut rest) = (Vec::new(), Vec::new());
     let (mut ahead, mut behind) = (0, 0);
     let mut sums = Sums::of(TASKS);
-    for ended in tasks {
-        let place = ended.place;
-        let Columns { id, tenant, state, skill, agent, sent_to, context, root, ended: at } =
-            Columns::of(hashes, ended);
-        Part::TaskHead.seal(place, &mut head, |out| ended.encode_head(out));
-        Part::TaskRest.seal(place, &mut rest, |out| ended.encode_rest(out));
-        let values = params![
-            signed(place.0),
-            id,
-            tenant,
-            state,
-            skill,
-            agent,
-            sent_to,
-            context,
-            root,
-            at,
-            head,
-            rest,
-        ];
-        if insert.execute(values)? == 0 {
-            if is_there(connection, place, &id)? {
-                continue;
-            }
-            sums.subtract(connection, "NOT INDEXED WHERE place = ?1", &[&signed(place.0)])?;
-            let same = "INDEXED BY tasks_by_id WHERE tenant = ?1 AND id = ?2";
-            sums.subtract(connection, same, &[&tenant, &id])?;
-            insert.execute(values)?;
+    let mut rows = Vec::new();
+    for tasks in tasks.chunks(TOGETHER) {
+        rows.resize_with(tasks.len(), Row::default);
+        for (row, ended) in rows.iter_mut().zip(tasks) {
+            let ended = ended.borrow();
+            row.say(hashes, ended);
+            let (made, accepted) = (ended.task.id.millis(), ended.task.created_at.0);
+            ahead = ahead.max(made.saturating_sub(accepted));
+            behind = behind.max(accepted.saturating_sub(made));
         }
-        sums.add(tenant, (head.len() + rest.len()) as u64);
-        sums.add_agents([agent, sent_to], state);
-        let (made, accepted) = (ended.task.id.millis(), ended.task.created_at.0);
-        ahead = ahead.max(made.saturating_sub(accepted));
-        behind = behind.max(accepted.saturating_sub(made));
+        let is_one = rows.len() == TOGETHER && are_close(&rows);
+        let done = if is_one { insert_new(connection, &rows)? } else { 0 };
+        rows[..done].iter().for_each(|row| row.count(&mut sums));
+        for row in &rows[done..] {
+            insert_one(connection, row, &mut sums)?;
+        }
     }
     sums.keep(connection)?;
     connection.prepare_cached(TIMES)?.execute([signed(ahead), signed(behind)])?;
     Ok(())
 }
 
+/// How many rows one statement takes where there are as many, and how many marks they may have in all.
+/// It opens the table and all of its indexes once, and finds the ends of those where it has left
+/// them; but each page that is changed and was there before it is copied, so that it can be undone.
+const TOGETHER: usize = 64;
+const MARKS: usize = TOGETHER / 4;
+
+/// Whether rows go to few pages of the indexes: those of one mark lie together.
+fn are_close(rows: &[Row]) -> bool {
+    let (mut last, mut marks) = (None, BTreeSet::new());
+    rows.iter().all(|row| {
+        let of = row.columns.marks();
+        if last.replace(of) != Some(of) {
+            marks.extend(of.into_iter().flatten());
+        }
+        marks.len() <= MARKS
+    })
+}
+
+/// Takes rows in with one statement, up to the first that is not new; how many it were. It keeps what
+/// it has done then.
+fn insert_new(connection: &Connection, rows: &[Row]) -> Result<usize, Error> {
+    const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let insert = format!("INSERT OR FAIL INTO tasks VALUES {}", vec![ROW; rows.len()].join(", "));
+    let mut insert = connection.prepare_cached(&insert)?;
+    let mut next = 1..;
+    for row in rows {
+        for (value, place) in row.values().into_iter().zip(&mut next) {
+            insert.raw_bind_parameter(place, value)?;
+        }
+    }
+    match insert.raw_execute() {
+        Ok(done) => Ok(done),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            Ok(usize::try_from(connection.changes()).unwrap_or(0))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a row in that may be there already.
+fn insert_one(connection: &Connection, row: &Row, sums: &mut Sums) -> Result<(), Error> {
+    const INSERT: &str = "INSERT OR IGNORE INTO tasks VALUES
+        (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    let mut insert = connection.prepare_cached(INSERT)?;
+    let Row { place, columns: Columns { id, tenant, .. }, .. } = row;
+    if insert.execute(params_from_iter(row.values()))? == 0 {
+        if is_there(connection, *place, id)? {
+            return Ok(());
+        }
+        sums.subtract(connection, "NOT INDEXED WHERE place = ?1", &[&signed(place.0)])?;
+        let same = "INDEXED BY tasks_by_id WHERE tenant = ?1 AND id = ?2";
+        sums.subtract(connection, same, &[tenant, id])?;
+        insert.execute(params_from_iter(row.values()))?;
+    }
+    row.count(sums);
+    Ok(())
+}
+
+/// A row of the table.
+#[derive(Default)]
+struct Row {
+    place: Sequence,
+    columns: Columns,
+    head: Vec<u8>,
+    rest: Vec<u8>,
+}
+
+impl Row {
+    /// Becomes that of a task, in the memory that it has.
+    fn say(&mut self, hashes: Hashes, ended: &EndedTask) {
+        let Self { place, columns, head, rest } = self;
+        (*place, *columns) = (ended.place, Columns::of(hashes, ended));
+        Part::TaskHead.seal(*place, head, |out| ended.encode_head(out));
+        Part::TaskRest.seal(*place, rest, |out| ended.encode_rest(out));
+    }
+
+    /// What is in each column.
+    fn values(&self) -> [ToSqlOutput<'_>; 12] {
+        let Self { place, columns, head, rest } = self;
+        let Columns { id, tenant, state, skill, agent, sent_to, context, root, ended } = columns;
+        let number = |number: i64| ToSqlOutput::Owned(number.into());
+        let mark = |mark: Option<i64>| ToSqlOutput::Owned(mark.into());
+        let blob = |bytes| ToSqlOutput::Borrowed(ValueRef::Blob(bytes));
+        [
+            number(signed(place.0)),
+            blob(id),
+            number(*tenant),
+            number(i64::from(*state)),
+            mark(*skill),
+            mark(*agent),
+            mark(*sent_to),
+            mark(*context),
+            mark(*root),
+            number(*ended),
+            blob(head),
+            blob(rest),
+        ]
+    }
+
+    fn count(&self, sums: &mut Sums) {
+        let Columns { tenant, agent, sent_to, state, .. } = self.columns;
+        sums.add(tenant, (self.head.len() + self.rest.len()) as u64);
+        sums.add_agents([agent, sent_to], state);
+    }
+}
+
 /// What the columns of a row say again of the task in it, for the indexes and for the deletion of
 /// what is past its time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Columns {
     id: [u8; 16],
     tenant: i64,
@@ -143,6 +230,12 @@ impl Columns {
                 .map(|root| mark(Name::Root, &root.to_string())),
             ended: signed(task.updated_at.0),
         }
+    }
+
+    /// What stands for names in them.
+    fn marks(&self) -> [Option<i64>; 6] {
+        let Self { tenant, skill, agent, sent_to, context, root, .. } = *self;
+        [Some(tenant), skill, agent, sent_to, context, root]
     }
 
     /// What they are in a row, from its third column on. `None` if they are none.

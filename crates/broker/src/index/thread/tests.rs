@@ -235,9 +235,46 @@ fn ended(place: u64) -> trunkline_engine::EndedTask {
 }
 
 fn history(places: std::ops::RangeInclusive<u64>) -> Taken {
-    let entries = Entries { tasks: places.clone().map(ended).collect(), ..Entries::default() };
+    let entries =
+        Entries { tasks: places.clone().map(ended).map(Box::new).collect(), ..Entries::default() };
     let through = Sequence(*places.end());
     Taken { entries, through, retention: Retention::default() }
+}
+
+#[test]
+fn of_many_tasks_at_once_each_is_there_and_counted_once_whatever_was_there_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = worker(folder.path());
+    worker.commit(&history(1..=100), None).unwrap();
+    // Of these 61 are there already; one has the id of another and one its place, which go.
+    let mut more = history(40..=400);
+    more.entries.tasks[300].task.id = MessageId::from_parts(7, Partition(0), 7);
+    more.entries.tasks[10].task.id = MessageId::from_parts(9000, Partition(0), 9000);
+    worker.commit(&more, None).unwrap();
+    assert_eq!(places(&worker), (399, 1, 400));
+    let holds = |what: &str| {
+        worker.store.connection().query_row(what, [], |row| row.get::<_, bool>(0)).unwrap()
+    };
+    assert!(holds("SELECT count(*) = 0 FROM tasks WHERE place = 7"), "the later one has its id");
+    assert!(TASKS.sums_are_sound(worker.store.connection()).unwrap());
+    assert!(holds(
+        "SELECT tasks = count AND bytes = size FROM task_sums,
+            (SELECT count(*) AS count, sum(length(head) + length(rest) + 200) AS size FROM tasks)"
+    ));
+    assert!(holds("SELECT tasks = 399 FROM task_counts"));
+    let check = "SELECT integrity_check = 'ok' FROM pragma_integrity_check";
+    assert!(holds(check), "the indexes have what the table has");
+}
+
+/// SQLite passes over both in silence if they are said too late.
+#[test]
+fn a_new_index_has_pages_of_8_kib_and_can_give_room_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = worker(folder.path());
+    let size = "PRAGMA page_size";
+    let size = worker.store.connection().query_row(size, [], |row| row.get::<_, u32>(0));
+    assert_eq!(size, Ok(8192));
+    assert_eq!(worker.store.gives_back(), Ok(true));
 }
 
 /// An index of so many tasks, and a disk that has hardly any room left for it.
