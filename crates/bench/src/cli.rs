@@ -80,7 +80,7 @@ pub struct BenchArgs {
     /// Where the data directory is made, on a disk [default: the place for temporary files]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// A setting of the broker that is started, such as log.pending_bytes=1MiB; again for another
+    /// A setting of the broker that is started, such as `log.pending_bytes=1MiB`; again for another
     /// one. What is not named has its default, whatever the environment says
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,

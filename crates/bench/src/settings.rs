@@ -158,29 +158,13 @@ impl Config {
         let share = (room / copies / 2).max(1);
         let usual = defaults.batch.map(|usual| usual.min(share));
         let batch = options.number("batch", args.batch, usual, 1, most)?;
-        let count = options.number("count", args.count, defaults.count, 1, MOST)?;
-        // Where it only bounds, it does so if somebody says it: a fast run has all its seconds.
-        let is_work = scenario.work().contains(&"count");
-        let count = count.filter(|_| is_work || args.count.is_some());
-        if let (Scenario::Deep, Some(count), Some(in_flight)) = (scenario, count, in_flight)
-            && count <= u64::from(in_flight)
-        {
-            return Err(BenchError::NothingToDo { count, in_flight });
-        }
+        let count = options.count(args, in_flight)?;
         // A broker that is there already has its data where it has it.
         let dir = match (&url, options.applies("dir", args.dir.clone(), defaults.dir)?) {
             (None, dir) if defaults.dir => Some(dir.unwrap_or_else(disk)),
             (_, dir) => dir,
         };
-        let set = options.applies(
-            "set",
-            Some(&args.set).filter(|set| !set.is_empty()),
-            scenario.is_remote(),
-        )?;
-        let set = set.cloned().unwrap_or_default();
-        if let Some(wrong) = set.iter().find(|text| setting(text).is_none()) {
-            return Err(BenchError::Setting(wrong.clone()));
-        }
+        let set = options.set(args)?;
         let transport = options.applies("transport", args.transport, scenario.is_remote())?;
         let transport = scenario.is_remote().then(|| transport.unwrap_or(Transport::Framed));
         if transport == Some(Transport::Auto) {
@@ -322,6 +306,30 @@ impl Options<'_> {
         match self.scenario {
             Scenario::Delay if !is_here(url) => Err(BenchError::NotHere(url.to_owned())),
             _ => Ok(()),
+        }
+    }
+
+    /// How many messages there are at most. Where that only bounds a run it does so if somebody says it,
+    /// so that a fast one has all its seconds.
+    fn count(&self, args: &Wanted, in_flight: Option<u32>) -> Result<Option<u64>, BenchError> {
+        let count = self.number("count", args.count, self.takes.count, 1, MOST)?;
+        let is_work = self.scenario.work().contains(&"count");
+        let count = count.filter(|_| is_work || args.count.is_some());
+        match (self.scenario, count, in_flight) {
+            (Scenario::Deep, Some(count), Some(in_flight)) if count <= u64::from(in_flight) => {
+                Err(BenchError::NothingToDo { count, in_flight })
+            }
+            _ => Ok(count),
+        }
+    }
+
+    /// The settings of a broker that is started.
+    fn set(&self, args: &Wanted) -> Result<Vec<String>, BenchError> {
+        let given = Some(args.set.clone()).filter(|set| !set.is_empty());
+        let set = self.applies("set", given, self.scenario.is_remote())?.unwrap_or_default();
+        match set.iter().find(|text| setting(text).is_none()) {
+            Some(wrong) => Err(BenchError::Setting(wrong.clone())),
+            None => Ok(set),
         }
     }
 
