@@ -27,6 +27,8 @@ pub(crate) struct Table {
     /// The rivals that came from packages, with their versions.
     rivals: Vec<String>,
     machine: String,
+    /// The system that ran there: the same machine may have another one tomorrow.
+    kernel: String,
     seconds: f64,
     rows: Vec<Outcome>,
 }
@@ -35,7 +37,7 @@ impl Table {
     /// The table of what was played on this machine.
     pub(crate) fn new(played: Played, build: String, seconds: f64) -> Self {
         let Played { outcomes: rows, rivals } = played;
-        Self { build, rivals, machine: machine(), seconds, rows }
+        Self { build, rivals, machine: machine(), kernel: kernel(), seconds, rows }
     }
 
     /// How many rows came to nothing although their rival was there.
@@ -49,8 +51,9 @@ impl Table {
     }
 
     /// Puts the table between the markers of a document. Rows of an earlier run that this one did
-    /// not play stay, if they were of the same machine and as long; each says of which build it is.
-    /// Figures are not replaced by the word that a rival is not to be had.
+    /// not play stay as they are if they were of the same machine: each says of how many rounds, of how
+    /// long turns, and of which build it is. Figures are not replaced by the word that a rival is not to
+    /// be had.
     ///
     /// # Errors
     /// The document cannot be read or written, or has no markers.
@@ -81,14 +84,15 @@ impl Table {
 
     /// What has to be the same for rows to stand in one table.
     fn conditions(&self) -> String {
-        format!("{}; each turn {} s.", self.machine, self.seconds)
+        format!("{};", self.machine)
     }
 
     fn with(&self, lines: Vec<String>) -> String {
         let mut text = format!(
-            "{}\n\n| row | work | Trunkline | rival | ratio | spread | rounds | build |\n\
+            "{} the last run on {}.\n\n| row | work | Trunkline | rival | ratio | spread | rounds | build |\n\
              |---|---|---|---|---|---|---|---|\n",
-            self.conditions()
+            self.conditions(),
+            self.kernel
         );
         for line in lines {
             let _ = writeln!(text, "{line}");
@@ -97,11 +101,11 @@ impl Table {
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {
-        self.rows.iter().map(|outcome| line(outcome, &self.build))
+        self.rows.iter().map(|outcome| line(outcome, self.seconds, &self.build))
     }
 }
 
-fn line(outcome: &Outcome, build: &str) -> String {
+fn line(outcome: &Outcome, seconds: f64, build: &str) -> String {
     let Outcome { row, work, figure, result } = outcome;
     let shown = |value: f64| match figure {
         Figure::PerSecond => format!("{}/s", thousands(value)),
@@ -109,7 +113,7 @@ fn line(outcome: &Outcome, build: &str) -> String {
     };
     let cells = match result {
         Verdict::Measured(it) => format!(
-            "{} | {} | **{:.2}** | {:.2}–{:.2} | {} | {build}",
+            "{} | {} | **{:.2}** | {:.2}–{:.2} | {} of {seconds} s | {build}",
             shown(it.trunkline),
             shown(it.rival),
             it.times,
@@ -161,13 +165,13 @@ fn machine() -> String {
         Some(line.split_once(':')?.1.trim().to_owned())
     });
     let cores = thread::available_parallelism().map_or(1, usize::from);
+    format!("{}, {cores} cores", model.as_deref().unwrap_or("unknown processor"))
+}
+
+/// The system and its release.
+fn kernel() -> String {
     let system = rustix::system::uname();
-    format!(
-        "{}, {cores} cores, {} {}",
-        model.as_deref().unwrap_or("unknown processor"),
-        system.sysname().to_string_lossy(),
-        system.release().to_string_lossy()
-    )
+    format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy())
 }
 
 #[cfg(test)]
@@ -176,8 +180,8 @@ mod tests {
     use crate::row::{Rival, Transport, Work};
 
     fn table(machine: &str, rows: Vec<Outcome>) -> Table {
-        let (build, rivals) = ("abc123".to_owned(), Vec::new());
-        Table { build, rivals, machine: machine.to_owned(), seconds: 4.0, rows }
+        let (build, kernel, rivals) = ("abc123".to_owned(), "Linux 6".to_owned(), Vec::new());
+        Table { build, rivals, machine: machine.to_owned(), kernel, seconds: 4.0, rows }
     }
 
     fn row(work: Work) -> Row {
@@ -199,13 +203,22 @@ mod tests {
         let rows: Vec<_> = first.lines().filter_map(name).collect();
         assert_eq!(rows, ["oneway/nats", "fanout/nats"]);
         assert!(
-            first.contains("| 2,000,000/s | 1,000,000/s | **2.00** | 2.00–2.00 | 1 | abc123 |")
+            first.contains(
+                "| 2,000,000/s | 1,000,000/s | **2.00** | 2.00–2.00 | 1 of 4 s | abc123 |"
+            )
         );
         assert!(first.starts_with("# Doc\n") && first.ends_with(&format!("{END}\nmore\n")));
         let again = table("here", vec![nats(Work::Fanout, &[(3.0, 1.0)])]);
         let second = again.within(&first).unwrap();
         assert!(second.contains("**3.00**") && second.contains("**2.00**"), "{second}");
         assert!(!second.contains("**1.00**"), "{second}");
+        // Nor does it say of others how long their turns were, or of which build they are.
+        let mut later = table("here", vec![nats(Work::Fanout, &[(5.0, 1.0)])]);
+        (later.seconds, later.build) = (1.5, "def456".to_owned());
+        later.kernel = "Linux 7".to_owned();
+        let mixed = later.within(&second).unwrap();
+        assert!(mixed.contains("**5.00** | 5.00–5.00 | 1 of 1.5 s | def456 |"), "{mixed}");
+        assert!(mixed.contains("**2.00** | 2.00–2.00 | 1 of 4 s | abc123 |"), "{mixed}");
         // What cannot be played again keeps its figures.
         let gone = vec![Outcome::skipped(row(Work::Oneway), "no network")];
         let third = table("here", gone).within(&second).unwrap();

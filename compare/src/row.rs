@@ -13,6 +13,9 @@ pub(crate) enum Work {
     Request(u32),
     /// Each message to a hundred receivers.
     Fanout,
+    /// The same, where Trunkline's receivers are subscriptions of sessions: they hold no lease, and
+    /// acknowledge what they have taken together.
+    FanoutSessions,
     /// Kept, delivered, completed.
     Durable,
     /// Kept, one after another.
@@ -104,7 +107,8 @@ impl Row {
         let works = [Work::Oneway, Work::Agents, Work::Request(1), Work::Request(64)];
         add(&works, &[Rival::Kameo, Rival::Ractor, Rival::Channel], &own);
         let requests = [1, 64, 256].map(Work::Request);
-        add(&[&[Work::Oneway][..], &requests, &[Work::Fanout]].concat(), &[Rival::Nats], &both);
+        let fanouts = [Work::Fanout, Work::FanoutSessions];
+        add(&[&[Work::Oneway][..], &requests, &fanouts].concat(), &[Rival::Nats], &both);
         let grpc = [Transport::Grpc];
         add(&[Work::Oneway], &[Rival::Tonic(Call::Stream)], &grpc);
         add(&requests, &[Rival::Tonic(Call::Unary), Rival::Tonic(Call::Stream)], &grpc);
@@ -145,6 +149,7 @@ impl Row {
             Work::Oneway => "oneway".to_owned(),
             Work::Request(many) => format!("request-{many}"),
             Work::Fanout => "fanout".to_owned(),
+            Work::FanoutSessions => "fanout-sessions".to_owned(),
             Work::Durable => "durable".to_owned(),
             Work::Accept => "durable-accept".to_owned(),
         }
@@ -162,6 +167,7 @@ impl Row {
             Work::Agents => format!("one way to {RECEIVERS} from {SENDERS} senders, {place}"),
             Work::Request(many) => format!("request and reply, {many} in flight, {place}"),
             Work::Fanout => format!("one to {COPIES}, {place}"),
+            Work::FanoutSessions => format!("one to {COPIES} sessions, {place}"),
             Work::Durable => format!("durable: submitted, delivered, completed, {place}"),
             Work::Accept => format!("durable: accepted, one in flight, {place}"),
         }
@@ -184,6 +190,7 @@ impl Row {
             (Work::Request(_), true) => &["inproc-request"],
             (Work::Request(_), false) => &["request"],
             (Work::Fanout, _) => &["fanout"],
+            (Work::FanoutSessions, _) => &["fanout-sessions"],
             (Work::Durable, _) => &["durable"],
             (Work::Accept, _) => &["durable-accept"],
         };

@@ -1,4 +1,4 @@
-//! Says which commit the binary is built from, for `--version`.
+//! Says which commit the binary is built from, for `--version` and the reports of `bench`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,9 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
     let root = Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../..");
-    let version = match commit(&root) {
+    let commit = commit(&root);
+    println!("cargo::rustc-env=BUILT_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    let version = match commit {
         Some(commit) => {
             let branch = git(&root, &["symbolic-ref", "--quiet", "HEAD"]);
             let moves = MOVES.into_iter().chain(branch.as_deref());

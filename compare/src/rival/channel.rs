@@ -49,6 +49,10 @@ async fn oneway(load: &Arc<Load>, receivers: u32, senders: u32, seconds: f64) ->
             parts.spawn(async move {
                 let mut next = first as usize;
                 while Instant::now() < until {
+                    // Of one, its room is the window.
+                    if receivers > 1 {
+                        load.room(BATCH).await;
+                    }
                     for payload in load.make(BATCH) {
                         ends[next % ends.len()].send(payload).await?;
                         next += senders as usize;

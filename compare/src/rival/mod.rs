@@ -21,7 +21,7 @@ use crate::row::{Rival, Row, Work};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages in flight in process, as in Trunkline's benchmark.
 const WINDOW_HERE: u32 = 512;
-/// The same with many receivers.
+/// The same with many receivers, all together: the rooms of so many would hold far more.
 const WINDOW_AGENTS: u32 = 2048;
 /// Room of each receiver where there are many: what kameo gives when nothing is said.
 const ROOM: usize = 64;
@@ -42,7 +42,7 @@ pub(crate) async fn turn(row: Row, port: u16, seconds: f64) -> Result<Turn> {
         Work::Agents => WINDOW_AGENTS,
         _ if row.rival.is_in_process() => WINDOW_HERE,
         Work::Durable | Work::Accept => WINDOW_DURABLE,
-        Work::Fanout => WINDOW_FANOUT,
+        Work::Fanout | Work::FanoutSessions => WINDOW_FANOUT,
         _ => WINDOW_ONEWAY,
     };
     let load = Load::new(window);

@@ -20,7 +20,7 @@ pub(super) async fn turn(work: Work, load: &Arc<Load>, port: u16, seconds: f64) 
     let (near, far) = (connect(port).await?, connect(port).await?);
     match work {
         Work::Oneway => oneway(load, &near, &far, 1, seconds).await,
-        Work::Fanout => oneway(load, &near, &far, COPIES, seconds).await,
+        Work::Fanout | Work::FanoutSessions => oneway(load, &near, &far, COPIES, seconds).await,
         Work::Request(many) => request(load, &near, far, many, seconds).await,
         other => not_done(other),
     }

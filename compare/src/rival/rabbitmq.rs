@@ -1,6 +1,7 @@
 //! `RabbitMQ`: a durable queue, persistent messages, confirms that are waited for many at a time,
 //! and a consumer that acknowledges as many at a time as are there. Acknowledgements are not
-//! confirmed; at the end the queue is asked whether anything is left.
+//! confirmed; at the end the consumer's channel is closed, which gives back what it has not
+//! acknowledged, and the queue is asked whether anything is left: it counts what waits only.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,10 +37,11 @@ pub(super) async fn turn(work: Work, load: &Arc<Load>, port: u16, seconds: f64) 
     consumer.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let turn = match work {
         Work::Durable => {
-            let taking = tokio::spawn(take(Arc::clone(load), consumer));
+            let taking = tokio::spawn(take(Arc::clone(load), consumer.clone()));
             let submit = async |until| submit(load, &publisher, until).await;
             let turn = load.measure(seconds, submit).await?;
             taking.abort();
+            consumer.close(200, "done".into()).await?;
             turn
         }
         Work::Accept => {
@@ -142,7 +144,7 @@ async fn take(load: Arc<Load>, channel: Channel) -> Result<()> {
     bail!("the consumer has ended")
 }
 
-/// Checks that nothing is left.
+/// Checks that nothing is left, once nobody consumes.
 async fn is_empty(channel: &Channel) -> Result<()> {
     let late = Instant::now() + PATIENCE;
     loop {

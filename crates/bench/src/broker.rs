@@ -3,6 +3,7 @@
 use crate::machine::Process;
 use crate::{BenchError, Scenario};
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,8 +26,22 @@ const CONNECTIONS: &str = "trunkline_connections_accepted_total ";
 /// How often a running broker is looked at.
 const WATCH: Duration = Duration::from_millis(200);
 
+/// What the variables of the environment begin with that a broker takes settings from.
+const PREFIX: &str = "TRUNKLINE_";
+
 /// A setting of a broker as its environment names it, and the value.
-pub(crate) type Setting = (&'static str, String);
+pub(crate) type Setting = (Cow<'static, str>, String);
+
+/// The setting that a text such as `log.pending_bytes=1MiB` says; `None` if it says none.
+pub(crate) fn setting(text: &str) -> Option<Setting> {
+    let (name, value) = text.split_once('=')?;
+    let (section, key) = name.split_once('.')?;
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|it| it.is_ascii_lowercase() || it == b'_')
+    };
+    let variable = format!("{PREFIX}{section}__{key}").to_ascii_uppercase();
+    (is_word(section) && is_word(key)).then(|| (variable.into(), value.to_owned()))
+}
 
 /// The most bytes of payloads that wait in memory, see `broker.payload_memory`.
 pub(crate) const PAYLOAD_MEMORY: &str = "TRUNKLINE_BROKER__PAYLOAD_MEMORY";
@@ -39,6 +54,8 @@ pub(crate) struct Target {
     serving: Option<Serving>,
     place: Place,
     transport: Transport,
+    /// The settings of its process, which another one in its place is to have too.
+    settings: Vec<Setting>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +78,7 @@ impl Target {
             serving: None,
             place: Place::Here,
             transport: Transport::Auto,
+            settings: Vec::new(),
         })
     }
 
@@ -71,30 +89,27 @@ impl Target {
     pub(crate) fn elsewhere(url: &str, transport: Transport) -> Result<Self, BenchError> {
         let connector = client(url, transport)?;
         let url = Some(url.to_owned());
-        Ok(Self { connector, url, serving: None, place: Place::Elsewhere, transport })
+        Ok(Self {
+            connector,
+            url,
+            serving: None,
+            place: Place::Elsewhere,
+            transport,
+            settings: Vec::new(),
+        })
     }
 
-    /// A broker in a process of its own, in memory or with a data directory.
+    /// A broker in a process of its own, in memory or with a data directory. What its settings do not
+    /// say has its default, whatever the environment says.
     ///
     /// # Errors
     /// It does not start.
     pub(crate) async fn child(
         data: Option<&Path>,
         transport: Transport,
+        settings: Vec<Setting>,
     ) -> Result<Self, BenchError> {
-        Self::child_at(data, 0, transport, &[]).await
-    }
-
-    /// The same with a data directory and settings of its own.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub(crate) async fn child_with(
-        data: &Path,
-        transport: Transport,
-        settings: &[Setting],
-    ) -> Result<Self, BenchError> {
-        Self::child_at(Some(data), 0, transport, settings).await
+        Self::child_at(data, 0, transport, settings).await
     }
 
     /// The same on a port that is kept: a broker after it can have it too, because no outgoing
@@ -105,20 +120,22 @@ impl Target {
     pub(crate) async fn child_on_kept_port(
         data: &Path,
         transport: Transport,
+        settings: Vec<Setting>,
     ) -> Result<Self, BenchError> {
-        Self::child_at(Some(data), kept_port()?, transport, &[]).await
+        Self::child_at(Some(data), kept_port()?, transport, settings).await
     }
 
     async fn child_at(
         data: Option<&Path>,
         port: u16,
         transport: Transport,
-        settings: &[Setting],
+        settings: Vec<Setting>,
     ) -> Result<Self, BenchError> {
-        let serving = Serving::start(data, port, settings).await?;
+        let serving = Serving::start(data, port, &settings).await?;
         let connector = client(&serving.url, transport)?;
         let url = Some(serving.url.clone());
-        Ok(Self { connector, url, serving: Some(serving), place: Place::Child, transport })
+        let (serving, place) = (Some(serving), Place::Child);
+        Ok(Self { connector, url, serving, place, transport, settings })
     }
 
     /// Kills its process and starts another on the same data and port. Returns once that one is
@@ -129,7 +146,7 @@ impl Target {
     pub(crate) async fn restart(&mut self, data: &Path) -> Result<(), BenchError> {
         let port = self.serving.take().and_then(|serving| port_of(&serving.url));
         let port = port.ok_or_else(|| BenchError::Load("the broker has no process".into()))?;
-        self.serving = Some(Serving::start(Some(data), port, &[]).await?);
+        self.serving = Some(Serving::start(Some(data), port, &self.settings).await?);
         Ok(())
     }
 
@@ -278,7 +295,13 @@ impl Serving {
             Some(directory) => command.arg("--data").arg(directory),
             None => command.arg("--ephemeral"),
         };
-        command.envs(settings.iter().map(|(name, value)| (*name, value)));
+        // Settings of whoever runs the benchmark are not this broker's.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(PREFIX) {
+                command.env_remove(name);
+            }
+        }
+        command.envs(settings.iter().map(|(name, value)| (&**name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let begun = Instant::now();
         let child = command
@@ -390,6 +413,15 @@ async fn get(port: u16, path: &str) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_is_told_to_the_broker_by_its_environment() {
+        let told = ("TRUNKLINE_LOG__PENDING_BYTES".into(), "1=MiB".to_owned());
+        assert_eq!(setting("log.pending_bytes=1=MiB"), Some(told));
+        for text in ["log.pending_bytes", "pending_bytes=1", ".x=1", "log.=1", "log.a.b=1", ""] {
+            assert_eq!(setting(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_port_is_read_alone_or_behind_an_address_once_it_is_wholly_written() {

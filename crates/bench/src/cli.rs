@@ -12,6 +12,9 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use trunkline_client::Transport;
 
+/// The commit of a build of which nobody says it.
+pub(crate) const UNKNOWN: &str = "unknown";
+
 /// Measures this build on this machine. Every message is delivered, handled, settled, confirmed
 /// and counted; if the counts do not agree there is no rate.
 ///
@@ -77,6 +80,13 @@ pub struct BenchArgs {
     /// Where the data directory is made, on a disk [default: the place for temporary files]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// A setting of the broker that is started, such as `log.pending_bytes=1MiB`; again for another
+    /// one. What is not named has its default, whatever the environment says
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The commit that this program was built from, which reports tell.
+    #[arg(skip = UNKNOWN)]
+    pub commit: &'static str,
 }
 
 impl BenchArgs {
@@ -111,6 +121,8 @@ impl BenchArgs {
             transport: Vec::new(),
             url: None,
             dir: None,
+            set: Vec::new(),
+            commit: UNKNOWN,
         }
     }
 }
@@ -203,7 +215,10 @@ pub async fn run(args: BenchArgs) -> Result<Runs, BenchError> {
         for (config, runs) in configs.iter().zip(played) {
             let config = config.clone();
             match runs {
-                Ok(reports) => done.reports.extend(rounds::combine(reports)),
+                Ok(reports) => {
+                    let report = rounds::combine(reports);
+                    done.reports.extend(report.map(|it| BenchReport { commit: args.commit, ..it }));
+                }
                 Err(error) => done.failed.push(FailedRun { scenario, config, error }),
             }
         }

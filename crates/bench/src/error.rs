@@ -80,6 +80,11 @@ pub enum BenchError {
          there or leave --url out"
     )]
     NotHere(String),
+    /// A setting of the broker is not written as one.
+    #[error(
+        "--set is '{0}', but a setting is written SECTION.KEY=VALUE, such as log.pending_bytes=1MiB"
+    )]
+    Setting(String),
     /// A figure says which transport it is of.
     #[error("--transport is auto, which may be either; name framed or grpc")]
     WhichTransport,

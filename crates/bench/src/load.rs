@@ -45,9 +45,14 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Checks a payload, of which this is the copy with that number.
+    /// Checks the payload of a message, of which this is the copy with that number.
     pub(crate) fn see(&self, task: &Task, copy: u64) {
-        let stamp = self.ledger.see(&task.payload().data, copy);
+        self.see_payload(&task.payload().data, copy);
+    }
+
+    /// Checks a payload, of which this is the copy with that number.
+    pub(crate) fn see_payload(&self, payload: &[u8], copy: u64) {
+        let stamp = self.ledger.see(payload, copy);
         if let (Some(stamp), Some(latency)) = (stamp, &self.latency) {
             latency.lock().note(self.clock.nanos().saturating_sub(stamp.at));
         }

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::payload::Stamp;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,11 +18,7 @@ use trunkline_types::session::{
     BoxFuture, ClientFrame, Connected, Connection, Connector, Delivery, Hello, Operation,
     SessionItem, Sink, Welcome,
 };
-use trunkline_types::{Answer, Query, Refusal, Token};
-
-/// How many tokens of a session are remembered with the time of their payload. Twice what a
-/// session may hold.
-const TOKENS: usize = 8192;
+use trunkline_types::{AgentId, Answer, Query, Refusal, Token};
 
 /// What is known of the flow of messages through all observed agents.
 pub(crate) struct Flow {
@@ -34,8 +30,8 @@ pub(crate) struct Flow {
     reached: Notify,
     /// A permit for each message that may still be sent; confirmations give them back.
     pub(crate) window: Semaphore,
-    /// When sessions were welcomed again after their connection broke.
-    returns: Mutex<Vec<u64>>,
+    /// Which agents were welcomed again after their connection broke.
+    returns: Mutex<Returns>,
     /// How long from sending to confirmation, if that is wanted.
     latency: Option<Mutex<Histogram<u64>>>,
 }
@@ -56,7 +52,7 @@ impl Flow {
             wanted: AtomicU64::new(u64::MAX),
             reached: Notify::new(),
             window: Semaphore::new(in_flight as usize),
-            returns: Mutex::new(Vec::new()),
+            returns: Mutex::default(),
             latency: timed.then(|| Mutex::new(histogram())),
         })
     }
@@ -91,14 +87,14 @@ impl Flow {
         Some(std::mem::replace(&mut *latency.lock(), histogram()))
     }
 
-    /// When sessions came back since the last call, in nanoseconds on the load's clock.
-    pub(crate) fn take_returns(&self) -> Vec<u64> {
+    /// Which agents came back since the last call.
+    pub(crate) fn take_returns(&self) -> Returns {
         std::mem::take(&mut *self.returns.lock())
     }
 
-    /// How many sessions came back since then.
+    /// How many agents came back since then, each counted once.
     pub(crate) fn returned(&self) -> u64 {
-        self.returns.lock().len() as u64
+        self.returns.lock().agents()
     }
 
     /// Takes in what another flow, which is at its end, has counted.
@@ -107,12 +103,45 @@ impl Flow {
         self.confirm(ended.confirmed());
     }
 
-    fn confirm(&self, count: u64) {
+    /// Takes in that so many are settled: as the broker confirmed, or, where it confirms nothing, as
+    /// its own count is to say in the end.
+    pub(crate) fn confirm(&self, count: u64) {
         let now = self.confirmed.fetch_add(count, Ordering::SeqCst) + count;
         self.window.add_permits(usize::try_from(count).unwrap_or(usize::MAX));
         if now >= self.wanted.load(Ordering::SeqCst) {
             self.reached.notify_one();
         }
+    }
+}
+
+/// Agents that were welcomed again after their connection broke.
+#[derive(Debug, Default)]
+pub(crate) struct Returns {
+    /// When each was for the last time, in nanoseconds on the load's clock: before, it had gone once
+    /// more.
+    last: BTreeMap<AgentId, u64>,
+    all: u64,
+}
+
+impl Returns {
+    /// How many agents that were.
+    pub(crate) fn agents(&self) -> u64 {
+        self.last.len() as u64
+    }
+
+    /// How often one of them was, so that an agent may count several times.
+    pub(crate) fn all(&self) -> u64 {
+        self.all
+    }
+
+    /// When each agent was for the last time.
+    pub(crate) fn times(&self) -> impl Iterator<Item = u64> + '_ {
+        self.last.values().copied()
+    }
+
+    fn note(&mut self, agent: &AgentId, now: u64) {
+        self.last.insert(agent.clone(), now);
+        self.all += 1;
     }
 }
 
@@ -160,11 +189,10 @@ impl Connector for Observed {
         hello: Hello,
         sink: Arc<dyn Sink>,
     ) -> BoxFuture<'_, Result<Connected, Refusal>> {
-        if hello.card.is_none() {
-            return self.inner.connect(hello, sink);
-        }
+        let Some(card) = &hello.card else { return self.inner.connect(hello, sink) };
         let line = Arc::new(Line {
             flow: Arc::clone(&self.flow),
+            agent: card.id.clone(),
             book: Mutex::new(Book::new(hello.next_operation, self.flow.latency.is_some())),
         });
         let sink = Arc::new(ObservedSink { inner: sink, line: Arc::clone(&line) });
@@ -183,6 +211,7 @@ impl Connector for Observed {
 /// What the two directions of one session share.
 struct Line {
     flow: Arc<Flow>,
+    agent: AgentId,
     /// Taken once a frame in each direction.
     book: Mutex<Book>,
 }
@@ -191,8 +220,9 @@ struct Line {
 struct Book {
     first: u64,
     operations: VecDeque<Entry>,
-    /// When the payloads of the deliveries held were sent, by token; empty if nobody wants it.
-    sent_at: Box<[(Token, u64)]>,
+    /// When the payloads of the deliveries held were sent, if somebody wants it: of all that are
+    /// held, which are at most as many as the session's credit says.
+    sent_at: Option<HashMap<Token, u64>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -205,21 +235,14 @@ enum Entry {
 
 impl Book {
     fn new(first: u64, timed: bool) -> Self {
-        let tokens = if timed { TOKENS } else { 0 };
-        let sent_at = vec![(Token::default(), 0); tokens].into_boxed_slice();
-        Self { first, operations: VecDeque::new(), sent_at }
+        Self { first, operations: VecDeque::new(), sent_at: timed.then(HashMap::new) }
     }
 
-    fn place(&self, token: Token) -> Option<usize> {
-        let tokens = self.sent_at.len() as u64;
-        usize::try_from(token.counter.checked_rem(tokens)?).ok()
-    }
-
-    fn delivered(&mut self, delivery: &Delivery) {
-        if let Some(at) = self.place(delivery.token)
-            && let Some(stamp) = Stamp::peek(&delivery.publish.envelope.payload.data)
+    fn delivered(&mut self, token: Token, payload: &[u8]) {
+        if let Some(sent_at) = &mut self.sent_at
+            && let Some(stamp) = Stamp::peek(payload)
         {
-            self.sent_at[at] = (delivery.token, stamp.at);
+            sent_at.insert(token, stamp.at);
         }
     }
 
@@ -227,8 +250,8 @@ impl Book {
         for operation in operations {
             let entry = match operation {
                 Operation::Settle(settle) => {
-                    let found = self.place(settle.token).map(|at| self.sent_at[at]);
-                    Entry::Settle(found.filter(|it| it.0 == settle.token).map(|it| it.1))
+                    let sent_at = self.sent_at.as_mut();
+                    Entry::Settle(sent_at.and_then(|sent_at| sent_at.remove(&settle.token)))
                 }
                 _ => Entry::Other,
             };
@@ -276,7 +299,7 @@ struct ObservedSink {
 
 impl Sink for ObservedSink {
     fn accept(&self, items: &mut Vec<SessionItem>) {
-        let Line { flow, book } = &*self.line;
+        let Line { flow, book, .. } = &*self.line;
         let (mut confirmed, mut refused) = (0, 0);
         {
             let mut book = book.lock();
@@ -297,7 +320,9 @@ impl Sink for ObservedSink {
                     SessionItem::Refused { operation, .. } => {
                         book.answer(*operation, *operation, |_| refused += 1);
                     }
-                    SessionItem::Delivery(delivery) => book.delivered(delivery),
+                    SessionItem::Delivery(Delivery { token, publish, .. }) => {
+                        book.delivered(*token, &publish.envelope.payload.data);
+                    }
                     _ => {}
                 }
             }
@@ -310,8 +335,8 @@ impl Sink for ObservedSink {
     }
 
     fn reconnected(&self, welcome: &Welcome) {
-        let now = self.line.flow.clock.nanos();
-        self.line.flow.returns.lock().push(now);
+        let Line { flow, agent, .. } = &*self.line;
+        flow.returns.lock().note(agent, flow.clock.nanos());
         self.inner.reconnected(welcome);
     }
 }
@@ -322,8 +347,12 @@ mod tests {
     use trunkline_types::{Outcome, Settle};
 
     fn settle() -> Operation {
+        settle_of(Token::default())
+    }
+
+    fn settle_of(token: Token) -> Operation {
         let outcome = Outcome::Complete { reply: None };
-        Operation::Settle(Settle { token: Token::default(), outcome })
+        Operation::Settle(Settle { token, outcome })
     }
 
     fn other() -> Operation {
@@ -348,6 +377,33 @@ mod tests {
         book.sent(&[settle()]);
         book.answer(5, 5, |_| count += 1);
         assert_eq!(count, 4);
+    }
+
+    #[test]
+    fn whatever_is_held_has_its_time_however_far_apart_the_tokens_are() {
+        let mut book = Book::new(1, true);
+        let tokens =
+            (0..40_u32).map(|number| Token { counter: u64::from(number) << 9, ..Token::default() });
+        for (at, token) in (1..).zip(tokens.clone()) {
+            let payload = Stamp { run: 1, number: 2, at }.payload(64);
+            book.delivered(token, &payload);
+        }
+        book.sent(&tokens.map(settle_of).collect::<Vec<_>>());
+        let mut times = Vec::new();
+        book.answer(1, 40, |sent_at| times.push(sent_at));
+        assert_eq!(times, (1..=40).map(Some).collect::<Vec<_>>());
+        assert!(book.sent_at.unwrap().is_empty(), "what is not held is not kept");
+    }
+
+    #[test]
+    fn an_agent_that_came_back_twice_is_one_that_is_back_since_the_last_time() {
+        let agent = |name: &str| AgentId::new(name).unwrap();
+        let mut returns = Returns::default();
+        for (name, at) in [("one", 10), ("two", 20), ("one", 30)] {
+            returns.note(&agent(name), at);
+        }
+        assert_eq!((returns.agents(), returns.all()), (2, 3));
+        assert_eq!(returns.times().collect::<Vec<_>>(), [30, 20]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(crate) struct Wanted {
     pub(crate) transport: Option<Transport>,
     pub(crate) url: Option<String>,
     pub(crate) dir: Option<PathBuf>,
+    pub(crate) set: Vec<String>,
 }
 
 /// The runs of a command, in the order of the lists, the first list outermost.
@@ -53,6 +54,9 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
         transport,
         url,
         dir,
+        set,
+        // Whoever runs them tells it.
+        commit: _,
     } = args;
     let or_usual = |given: &[u32], usual: &[u32]| match given {
         [] => usual.to_vec(),
@@ -65,6 +69,7 @@ pub(crate) fn runs(args: &BenchArgs) -> Result<Vec<Wanted>, BenchError> {
         tuned: *tuned,
         url: url.clone(),
         dir: dir.clone(),
+        set: set.clone(),
         ..Wanted::default()
     };
     let runs = vec![first];

@@ -65,6 +65,9 @@ pub struct BenchReport {
     pub(crate) machine: Machine,
     /// The version of Trunkline.
     pub version: &'static str,
+    /// The commit that the load was built from, and the broker with it if it was started for this;
+    /// `unknown` if whoever built it did not say.
+    pub commit: &'static str,
 }
 
 /// What the figures of a scenario mean.
@@ -176,6 +179,12 @@ impl Goal {
     pub(crate) fn below(what: &str, value: Option<f64>, limit: f64) -> Self {
         let met = value.is_some_and(|value| value < limit);
         Self { what: what.to_owned(), limit, value, met, in_every_round: false }
+    }
+
+    /// The same goal of which it is not known what was reached.
+    #[must_use]
+    pub(crate) fn unknown(self) -> Self {
+        Self { value: None, met: false, ..self }
     }
 
     /// The same goal of which no round may miss it.
@@ -295,7 +304,7 @@ impl BenchReport {
         machine.push(kernel.clone());
         machine.extend(load_average.map(|load| format!("load average {load}")));
         row("machine", machine.join(", "));
-        row("version", self.version.to_owned());
+        row("version", format!("{}, commit {}", self.version, self.commit));
         rows
     }
 }

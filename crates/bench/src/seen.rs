@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many numbers one piece of the bitmap holds.
 const PIECE: u64 = 1 << 20;
 /// How many pieces there may be.
-const PIECES: u64 = 1 << 10;
+const PIECES: u64 = 1 << 14;
 /// Most messages of one run.
 pub(crate) const MOST: u64 = PIECE * PIECES;
 

@@ -1,5 +1,6 @@
 //! What a scenario is run with: the defaults of each, what may be changed, and the ranges.
 
+use crate::broker::setting;
 use crate::plan::Wanted;
 use crate::scenario::deep::short_of;
 use crate::seen::MOST;
@@ -23,6 +24,11 @@ const PREFETCH: u32 = 2048;
 /// How many operations of a tuned session may be without an answer.
 const OUTSTANDING: u32 = 1 << 16;
 
+/// Most deliveries to one session's subscriptions that may be on their way: fewer than a broker keeps
+/// for it before it drops some when nothing is said, because those that are taken count there until
+/// they are acknowledged.
+const FOR_A_SESSION: u32 = 8192;
+
 /// Most patterns of one agent, as a broker has it when nothing is said.
 const SUBSCRIPTIONS: u32 = 1024;
 
@@ -37,7 +43,7 @@ pub struct Config {
     /// For how long load is offered, after warming up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Most messages, warming up included.
+    /// Most messages, warming up included, where somebody says how many; or how many there are to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// Agents that handle them.
@@ -78,6 +84,9 @@ pub struct Config {
     /// Where the data directory was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
+    /// Settings of the broker that are not its defaults, as they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
     /// Threads of the load.
     pub load_threads: usize,
 }
@@ -120,9 +129,11 @@ impl Config {
         let window = if scenario == Scenario::Durable { TO_DISK } else { WINDOW };
         let fitting = u32::try_from(window / payload).unwrap_or(u32::MAX);
         let fitting = fitting.max(copies.saturating_mul(2 * senders.unwrap_or(1)));
-        // Where it is agents that come at once there are no more than there are.
+        // Where it is agents that come at once there are no more than there are, and what a session is
+        // not to miss has to wait for it.
         let most = match scenario {
             Scenario::AgentsUp | Scenario::Idle | Scenario::Reconnect => agents,
+            Scenario::FanoutSessions => agents.saturating_mul(FOR_A_SESSION).min(1 << 20),
             _ => 1 << 20,
         };
         let usual = defaults.in_flight.map(|usual| usual.min(fitting).min(most));
@@ -147,17 +158,13 @@ impl Config {
         let share = (room / copies / 2).max(1);
         let usual = defaults.batch.map(|usual| usual.min(share));
         let batch = options.number("batch", args.batch, usual, 1, most)?;
-        let count = options.number("count", args.count, defaults.count, 1, MOST)?;
-        if let (Scenario::Deep, Some(count), Some(in_flight)) = (scenario, count, in_flight)
-            && count <= u64::from(in_flight)
-        {
-            return Err(BenchError::NothingToDo { count, in_flight });
-        }
+        let count = options.count(args, in_flight)?;
         // A broker that is there already has its data where it has it.
         let dir = match (&url, options.applies("dir", args.dir.clone(), defaults.dir)?) {
             (None, dir) if defaults.dir => Some(dir.unwrap_or_else(disk)),
             (_, dir) => dir,
         };
+        let set = options.set(args)?;
         let transport = options.applies("transport", args.transport, scenario.is_remote())?;
         let transport = scenario.is_remote().then(|| transport.unwrap_or(Transport::Framed));
         if transport == Some(Transport::Auto) {
@@ -191,6 +198,7 @@ impl Config {
             transport,
             url,
             dir,
+            set,
             load_threads: tokio::runtime::Handle::current().metrics().num_workers(),
         })
     }
@@ -238,6 +246,7 @@ impl Defaults {
             ("transport", scenario.is_remote()),
             ("url", self.url),
             ("dir", self.dir),
+            ("set", scenario.is_remote()),
         ];
         let names: Vec<String> = names
             .into_iter()
@@ -284,8 +293,9 @@ impl Options<'_> {
                 ("agents", args.agents.is_some()),
                 ("tuned", args.tuned),
                 ("transport", args.transport.is_some()),
+                ("set", !args.set.is_empty()),
             ],
-            _ => vec![("dir", args.dir.is_some())],
+            _ => vec![("dir", args.dir.is_some()), ("set", !args.set.is_empty())],
         };
         if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
             let without: Vec<&str> = given.iter().map(|(option, _)| *option).collect();
@@ -296,6 +306,30 @@ impl Options<'_> {
         match self.scenario {
             Scenario::Delay if !is_here(url) => Err(BenchError::NotHere(url.to_owned())),
             _ => Ok(()),
+        }
+    }
+
+    /// How many messages there are at most. Where that only bounds a run it does so if somebody says it,
+    /// so that a fast one has all its seconds.
+    fn count(&self, args: &Wanted, in_flight: Option<u32>) -> Result<Option<u64>, BenchError> {
+        let count = self.number("count", args.count, self.takes.count, 1, MOST)?;
+        let is_work = self.scenario.work().contains(&"count");
+        let count = count.filter(|_| is_work || args.count.is_some());
+        match (self.scenario, count, in_flight) {
+            (Scenario::Deep, Some(count), Some(in_flight)) if count <= u64::from(in_flight) => {
+                Err(BenchError::NothingToDo { count, in_flight })
+            }
+            _ => Ok(count),
+        }
+    }
+
+    /// The settings of a broker that is started.
+    fn set(&self, args: &Wanted) -> Result<Vec<String>, BenchError> {
+        let given = Some(args.set.clone()).filter(|set| !set.is_empty());
+        let set = self.applies("set", given, self.scenario.is_remote())?.unwrap_or_default();
+        match set.iter().find(|text| setting(text).is_none()) {
+            Some(wrong) => Err(BenchError::Setting(wrong.clone())),
+            None => Ok(set),
         }
     }
 
@@ -362,6 +396,7 @@ mod tests {
             ("tuned", Wanted { tuned: true, ..there() }),
             ("agents", Wanted { agents: Some(1), ..there() }),
             ("transport", Wanted { transport: Some(Transport::Grpc), ..there() }),
+            ("set", Wanted { set: vec!["a.b=1".to_owned()], ..there() }),
         ] {
             let told = refusal(Scenario::A2a, wanted);
             let takes = "--in-flight, --payload, --seconds, --count, --url";
@@ -414,6 +449,43 @@ mod tests {
         assert_eq!(config.batch, Some(62));
         let wanted = Wanted { batch: Some(126), ..depth(Some(1000), None) };
         assert_eq!(refusal(Scenario::Deep, wanted), "--batch is 126, the range is 1 to 125");
+    }
+
+    #[tokio::test]
+    async fn a_setting_is_for_a_broker_that_is_started_and_is_written_as_one() {
+        let with = |text: &str| Wanted { set: vec![text.to_owned()], ..Wanted::default() };
+        let config = Config::new(Scenario::Oneway, &with("broker.lease=1m")).unwrap();
+        assert_eq!(config.set, ["broker.lease=1m"]);
+        let told = refusal(Scenario::Oneway, with("lease=1m"));
+        assert!(
+            told.starts_with("--set is 'lease=1m', but a setting is written SECTION."),
+            "{told}"
+        );
+        let told = refusal(Scenario::Inproc, with("broker.lease=1m"));
+        assert!(told.starts_with("--set does not apply to inproc, which takes "), "{told}");
+    }
+
+    #[tokio::test]
+    async fn only_who_says_a_count_has_a_run_end_before_its_seconds() {
+        let count = |scenario, seconds, count| {
+            let wanted = Wanted { seconds, count, ..Wanted::default() };
+            Config::new(scenario, &wanted).unwrap().count
+        };
+        for seconds in [None, Some(600.0)] {
+            assert_eq!(count(Scenario::Inproc, seconds, None), None);
+            assert_eq!(count(Scenario::Durable, seconds, Some(5)), Some(5));
+            // Here it is the work.
+            assert_eq!(count(Scenario::Stalled, seconds, None), Some(2_000));
+        }
+        assert_eq!(count(Scenario::Recovery, None, None), Some(1_000_000));
+    }
+
+    #[tokio::test]
+    async fn no_more_are_on_their_way_to_a_session_than_wait_for_it() {
+        let wanted = |in_flight| Wanted { agents: Some(2), in_flight, ..Wanted::default() };
+        Config::new(Scenario::FanoutSessions, &wanted(Some(16_384))).unwrap();
+        let told = refusal(Scenario::FanoutSessions, wanted(Some(16_385)));
+        assert_eq!(told, "--in-flight is 16385, the range is 1 to 16384");
     }
 
     #[tokio::test]

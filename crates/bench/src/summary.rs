@@ -150,7 +150,12 @@ pub fn common(reports: &[Value]) -> Vec<(&'static str, String)> {
         let upto = if most > least { format!(" to {most}") } else { String::new() };
         format!("load average {least}{upto}")
     }));
-    let version = first["version"].as_str().unwrap_or_default().to_owned();
+    let version = first["version"].as_str().unwrap_or_default();
+    let version = match first["commit"].as_str() {
+        Some(commit) => format!("{version}, commit {commit}"),
+        // Reports of before have none.
+        None => version.to_owned(),
+    };
     vec![("machine", parts.join(", ")), ("version", version)]
 }
 
@@ -289,5 +294,8 @@ mod tests {
         let expected = [("machine", machine.to_owned()), ("version", "1.2.3".to_owned())];
         assert_eq!(common(&reports), expected);
         assert!(common(&reports[1..2])[0].1.ends_with(", load average 0.5"));
+        let mut built = report("oneway", 1, 0.5);
+        built["commit"] = json!("abc123");
+        assert_eq!(common(&[built])[1].1, "1.2.3, commit abc123");
     }
 }

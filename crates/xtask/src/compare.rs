@@ -19,11 +19,12 @@ const DOCUMENT: &str = "docs/benchmarks.md";
 /// What is asked of a comparison.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compare {
-    /// Only these rows: by a name such as `durable/redis-always`, or by either half of it
+    /// Only these rows: by a name such as `durable/redis-always`, or by either half of it. Rows of
+    /// earlier runs stay as they are
     #[arg(value_name = "ROW")]
     rows: Vec<String>,
     /// Print the names of the rows instead
-    #[arg(long, conflicts_with_all = ["rows", "rounds", "seconds", "dir", "json"])]
+    #[arg(long, conflicts_with_all = ["rows", "rounds", "seconds", "dir", "json", "keep"])]
     list: bool,
     /// How often each side has its turn
     #[arg(long, value_name = "N", default_value_t = ROUNDS)]
@@ -38,9 +39,32 @@ pub(crate) struct Compare {
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
+    /// Keep the rows in the document although the rounds are fewer or shorter than when nothing is
+    /// said; otherwise such a run is a trial, which leaves the document as it is
+    #[arg(long)]
+    keep: bool,
 }
 
-/// Builds both sides, compares them, and keeps the table in the document.
+impl Compare {
+    /// Whether the document's table is to have what comes of it.
+    fn is_kept(&self) -> bool {
+        self.keep || (self.rounds >= ROUNDS && self.seconds >= SECONDS)
+    }
+
+    /// What became of the document's table.
+    fn told(&self) -> String {
+        let Self { rounds, seconds, .. } = self;
+        if self.is_kept() {
+            return format!("compare: the rows are kept in {DOCUMENT}");
+        }
+        format!(
+            "compare: a trial, {DOCUMENT} is as it was: {rounds} rounds of {seconds} s, and its rows \
+             are of {ROUNDS} of {SECONDS} s or more; keep them all the same with --keep"
+        )
+    }
+}
+
+/// Builds both sides, compares them, and keeps the rows in the document unless it is a trial.
 ///
 /// # Errors
 /// When a build fails or a row comes to no figure: with its exit code.
@@ -61,7 +85,9 @@ pub(crate) fn run(asked: &Compare) -> Result<(), Failure> {
     let dir = asked.dir.clone().unwrap_or_else(|| out.join("data"));
     std::fs::create_dir_all(&dir)
         .map_err(|error| Failure::new(format!("cannot make {}: {error}", dir.display())))?;
-    program(&out, &["run"]).with(&arguments(asked, &target, &dir)).run()
+    let ended = program(&out, &["run"]).with(&arguments(asked, &target, &dir)).run();
+    eprintln!("{}", asked.told());
+    ended
 }
 
 fn program(out: &Path, args: &[&str]) -> Program {
@@ -69,7 +95,7 @@ fn program(out: &Path, args: &[&str]) -> Program {
 }
 
 fn arguments(asked: &Compare, target: &Path, dir: &Path) -> Vec<String> {
-    let Compare { rows, list: _, rounds, seconds, dir: _, json } = asked;
+    let Compare { rows, list: _, rounds, seconds, dir: _, json, keep: _ } = asked;
     let shown = |path: &Path| path.to_string_lossy().into_owned();
     let mut arguments = vec![
         "--trunkline".to_owned(),
@@ -78,11 +104,12 @@ fn arguments(asked: &Compare, target: &Path, dir: &Path) -> Vec<String> {
         shown(&target.join("rivals")),
         "--dir".to_owned(),
         shown(dir),
-        "--write".to_owned(),
-        shown(&project::root().join(DOCUMENT)),
         format!("--rounds={rounds}"),
         format!("--seconds={seconds}"),
     ];
+    if asked.is_kept() {
+        arguments.extend(["--write".to_owned(), shown(&project::root().join(DOCUMENT))]);
+    }
     arguments.extend(json.then(|| "--json".to_owned()));
     arguments.push("--".to_owned());
     arguments.extend(rows.iter().cloned());
@@ -102,6 +129,7 @@ mod tests {
             seconds: 0.5,
             dir: None,
             json: true,
+            keep: false,
         };
         let (out, dir) = (Path::new("out"), Path::new("disk"));
         let text = arguments(&asked, out, dir).join(" ");
@@ -112,6 +140,31 @@ mod tests {
         assert!(text.ends_with(" --rounds=5 --seconds=0.5 --json -- nats"), "{text}");
         let plain = arguments(&Compare { json: false, ..asked }, out, dir).join(" ");
         assert!(!plain.contains("--json"), "{plain}");
+    }
+
+    #[test]
+    fn a_trial_leaves_the_document_as_it_is_unless_it_is_to_be_kept() {
+        let asked = |rounds, seconds, keep| Compare {
+            rows: Vec::new(),
+            list: false,
+            rounds,
+            seconds,
+            dir: None,
+            json: false,
+            keep,
+        };
+        for (rounds, seconds, keep, is_kept) in [
+            (ROUNDS, SECONDS, false, true),
+            (ROUNDS + 2, SECONDS + 1.0, false, true),
+            (1, SECONDS, false, false),
+            (ROUNDS, 1.0, false, false),
+            (1, 1.0, true, true),
+        ] {
+            let asked = asked(rounds, seconds, keep);
+            let text = arguments(&asked, Path::new("out"), Path::new("disk")).join(" ");
+            assert_eq!(text.contains("--write"), is_kept, "{text}");
+            assert_eq!(asked.told().contains("a trial"), !is_kept, "{}", asked.told());
+        }
     }
 
     #[test]

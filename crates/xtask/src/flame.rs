@@ -18,6 +18,9 @@ const INFERNO: &str = "inferno@0.12.8";
 /// Samples a second: no multiple of what a timer of the system does.
 const FREQUENCY: &str = "497";
 
+/// Options that say for how long a benchmark runs, or where.
+const ASIDE: [&str; 5] = ["--seconds", "--count", "--rounds", "--dir", "--url"];
+
 /// The share of all samples below which a frame is not drawn, in percent: a page of the
 /// documentation has to carry the graph.
 const NARROWEST: &str = "0.3";
@@ -42,19 +45,39 @@ pub(crate) fn run(scenario: &str, extra: &[String]) -> Result<(), Failure> {
         Program::cargo(&["install", "--quiet", "--locked", "--root", &root, INFERNO]).run()?;
     }
     suite::build_to_measure().run()?;
-    let data = folder.join(scenario).with_extension("data");
+    let name = name(scenario, extra);
+    let data = folder.join(format!("{name}.data"));
     let trunkline = target.join("release/trunkline");
     let (data_name, trunkline) = (data.to_string_lossy(), trunkline.to_string_lossy());
     // The frames of a release build have no pointers to follow, so that each stack is taken whole.
     let record = ["record", "--quiet", "--freq", FREQUENCY, "--call-graph", "dwarf,16384"];
     let rest = ["--output", &data_name, "--", &trunkline, "bench", scenario];
     Program::new("perf", &[&record[..], &rest[..]].concat()).with(extra).run()?;
-    let graph = folder.join(scenario).with_extension("svg");
-    draw(scenario, &tools.join("bin"), &data, &graph)?;
+    let graph = folder.join(format!("{name}.svg"));
+    let title = [&[format!("trunkline bench {scenario}")], extra].concat().join(" ");
+    draw(&title, &tools.join("bin"), &data, &graph)?;
     // It is large, and drawn now.
     fs::remove_file(&data).map_err(|error| not_written(&data, &error))?;
     println!("flame: {}", graph.display());
     Ok(())
+}
+
+/// What the files of a graph are called: the scenario, and with what options it was made. For how long
+/// it ran, and where, makes no other graph.
+fn name(scenario: &str, extra: &[String]) -> String {
+    let mut name = scenario.to_owned();
+    let pieces = |part: &String| if part.starts_with("--") { 2 } else { 1 };
+    let mut parts = extra.iter().flat_map(|part| part.splitn(pieces(part), '='));
+    while let Some(part) = parts.next() {
+        if ASIDE.contains(&part) {
+            parts.next();
+            continue;
+        }
+        let plain = |it: char| if it.is_ascii_alphanumeric() { it } else { '-' };
+        let plain: String = part.chars().map(plain).collect();
+        name = format!("{name}-{}", plain.trim_start_matches('-'));
+    }
+    name
 }
 
 /// What there is to say where no samples can be taken, which is passed over but in `CI`.
@@ -65,7 +88,7 @@ fn without_samples(why: &str, in_ci: bool) -> Result<(), Failure> {
              (kernel.perf_event_paranoid), or unset CI to go on without a graph"
         )));
     }
-    println!("flame: skipped: {why}");
+    eprintln!("flame: skipped: {why}");
     Ok(())
 }
 
@@ -85,7 +108,7 @@ fn may_sample(probe: &Path) -> Result<(), String> {
     Err(format!("perf may not take samples here; it said: {}", first.trim()))
 }
 
-fn draw(scenario: &str, tools: &Path, data: &Path, graph: &Path) -> Result<(), Failure> {
+fn draw(title: &str, tools: &Path, data: &Path, graph: &Path) -> Result<(), Failure> {
     let mut script = Command::new("perf");
     script.args(["script", "--no-inline", "--input"]).arg(data);
     let stacks = graph.with_extension("stacks");
@@ -94,7 +117,7 @@ fn draw(scenario: &str, tools: &Path, data: &Path, graph: &Path) -> Result<(), F
     let folded = graph.with_extension("folded");
     written(collapse.arg(&stacks), &folded)?;
     let mut draw = Command::new(tools.join("inferno-flamegraph"));
-    draw.args(["--title", &format!("trunkline bench {scenario}")]);
+    draw.args(["--title", title]);
     draw.args(["--minwidth", NARROWEST]).arg(&folded);
     written(&mut draw, graph)?;
     fs::remove_file(&stacks).map_err(|error| not_written(&stacks, &error))
@@ -125,6 +148,18 @@ mod tests {
         assert!(without_samples("perf is away", false).is_ok());
         let failure = without_samples("perf is away", true).unwrap_err();
         assert!(failure.message.starts_with("perf is away; with CI set"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_graph_is_called_by_what_it_was_made_of() {
+        let named = |extra: &[&str]| {
+            let extra: Vec<String> = extra.iter().map(|&part| part.to_owned()).collect();
+            name("request", &extra)
+        };
+        assert_eq!(named(&[]), "request");
+        assert_eq!(named(&["--seconds", "2", "--in-flight", "64"]), "request-in-flight-64");
+        assert_eq!(named(&["--transport=grpc", "--seconds=2"]), "request-transport-grpc");
+        assert_eq!(named(&["--tuned", "--set", "log.x=1"]), "request-tuned-set-log-x-1");
     }
 
     #[test]

@@ -65,12 +65,11 @@ enum Verdict {
 ///
 /// # Errors
 /// When a cycle does not build or run, or takes more than the tolerance above what is kept; with `CI`
-/// set, where nothing is passed over, also when there is no valgrind, or nothing is kept of this
-/// compiler.
+/// set, where nothing is passed over, also when this is another platform than the kept figures are of,
+/// there is no valgrind, or nothing is kept of this compiler.
 pub(crate) fn run(update: bool) -> Result<(), Failure> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        println!("instructions: skipped: the kept figures are of x86_64 Linux");
-        return Ok(());
+        return elsewhere(in_ci());
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
         return without_valgrind(in_ci());
@@ -97,6 +96,20 @@ fn in_ci() -> bool {
     env::var_os("CI").is_some()
 }
 
+/// What there is to say on another platform than the kept figures are of, which is passed over but in
+/// `CI`.
+fn elsewhere(in_ci: bool) -> Result<(), Failure> {
+    if in_ci {
+        return Err(Failure::new(
+            "the kept figures are of x86_64 Linux, which this is not, and with CI set nothing is \
+             skipped: nobody would see that messages take more than before; run it there, or unset CI \
+             to go on without counting",
+        ));
+    }
+    eprintln!("instructions: skipped: the kept figures are of x86_64 Linux, which this is not");
+    Ok(())
+}
+
 /// What there is to say where there is no valgrind, which is passed over but in `CI`.
 fn without_valgrind(in_ci: bool) -> Result<(), Failure> {
     if in_ci {
@@ -106,7 +119,7 @@ fn without_valgrind(in_ci: bool) -> Result<(), Failure> {
              package can be had, unset CI to go on without counting",
         ));
     }
-    println!("instructions: skipped: valgrind is not installed");
+    eprintln!("instructions: skipped: valgrind is not installed");
     Ok(())
 }
 
@@ -310,6 +323,13 @@ mod tests {
         assert!(without_valgrind(false).is_ok());
         let failure = without_valgrind(true).unwrap_err();
         assert!(failure.message.starts_with("valgrind is not installed"), "{}", failure.message);
+    }
+
+    #[test]
+    fn on_another_platform_only_ci_fails_and_says_which_is_meant() {
+        assert!(elsewhere(false).is_ok());
+        let failure = elsewhere(true).unwrap_err();
+        assert!(failure.message.contains("x86_64 Linux"), "{}", failure.message);
     }
 
     #[test]

@@ -76,12 +76,12 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     Ok(report.with_goals(vec![Goal::below("% of a burst's memory kept after it", kept, KEPT)]))
 }
 
-/// How many hundredths of what the burst took are still taken after it.
+/// How many hundredths of what the burst took are still taken after it; below zero where it is less
+/// than before.
 fn kept(before: Option<u64>, full: Option<u64>, after: Option<u64>) -> Option<f64> {
-    let (before, full, after) = (before?, full?, after?);
     #[allow(clippy::cast_precision_loss, reason = "bytes are far below 2^52")]
-    let share = |part: u64, whole: u64| part as f64 / whole as f64 * 100.0;
-    (full > before).then(|| share(after.saturating_sub(before), full - before))
+    let [before, full, after] = [before?, full?, after?].map(|bytes| bytes as f64);
+    (full > before).then(|| (after - before) / (full - before) * 100.0)
 }
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_a_share_of_what_the_burst_took() {
         assert_eq!(kept(Some(100), Some(300), Some(150)), Some(25.0));
-        assert_eq!(kept(Some(100), Some(300), Some(90)), Some(0.0));
+        assert_eq!(kept(Some(100), Some(300), Some(90)), Some(-5.0));
         // One that took nothing says nothing.
         assert_eq!(kept(Some(100), Some(100), Some(100)), None);
         assert_eq!(kept(None, Some(300), Some(150)), None);

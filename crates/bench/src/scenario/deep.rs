@@ -141,8 +141,8 @@ async fn play(stage: &Stage, is_deep: bool) -> Result<Turn, BenchError> {
 /// The settings of a broker: the same of every turn, and less memory than the payloads of a queue
 /// take that is to be on disk, if it is.
 fn settings(spilling: Option<u64>) -> Vec<Setting> {
-    let small = SMALL.into_iter().map(|(name, value)| (name, value.to_owned()));
-    let memory = spilling.map(|bytes| (PAYLOAD_MEMORY, (bytes / IN_MEMORY).to_string()));
+    let small = SMALL.into_iter().map(|(name, value)| (name.into(), value.to_owned()));
+    let memory = spilling.map(|bytes| (PAYLOAD_MEMORY.into(), (bytes / IN_MEMORY).to_string()));
     small.chain(memory).collect()
 }
 
@@ -285,7 +285,7 @@ mod tests {
     fn what_turns_differ_in_is_the_memory_of_payloads() {
         let (short, deep) = (settings(None), settings(Some(800)));
         assert_eq!(deep[..short.len()], short);
-        assert_eq!(deep[short.len()..], [(PAYLOAD_MEMORY, "100".to_owned())]);
+        assert_eq!(deep[short.len()..], [(PAYLOAD_MEMORY.into(), "100".to_owned())]);
         assert!(short.iter().any(|(name, _)| *name == "TRUNKLINE_LOG__SEGMENT_BYTES"));
     }
 }

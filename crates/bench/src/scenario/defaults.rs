@@ -33,6 +33,7 @@ impl Scenario {
             | Self::InprocAgents
             | Self::Oneway
             | Self::Fanout
+            | Self::FanoutSessions
             | Self::Durable
             | Self::Deep => self.full(),
             Self::InprocRequest => Defaults { in_flight: ONE, url: false, ..BASE },
@@ -70,7 +71,7 @@ impl Scenario {
                 url: false,
                 ..full
             },
-            Self::Fanout => Defaults {
+            Self::Fanout | Self::FanoutSessions => Defaults {
                 in_flight: Some(8192),
                 agents: 100,
                 workers: false,

@@ -2,7 +2,7 @@
 
 use super::{
     a2a, accept, burst, chatter, deep, failure, flow, idle, mix, open, reconnect, recovery,
-    request, soak, stalled, up,
+    request, sessions, soak, stalled, up,
 };
 use crate::stage::Stage;
 use crate::{BenchError, BenchReport};
@@ -27,6 +27,8 @@ pub enum Scenario {
     A2a,
     /// Each event to a hundred agents over the network, in memory.
     Fanout,
+    /// Each event to the subscriptions of a hundred sessions, which acknowledge what they took together.
+    FanoutSessions,
     /// Requests, events, broadcasts and tasks at the same time over the network.
     Mix,
     /// How long messages take at a given rate, whether or not earlier ones have arrived.
@@ -74,6 +76,7 @@ impl fmt::Display for Scenario {
             Self::Request => "request",
             Self::A2a => "a2a",
             Self::Fanout => "fanout",
+            Self::FanoutSessions => "fanout-sessions",
             Self::Mix => "mix",
             Self::Latency => "latency",
             Self::Held => "held",
@@ -174,6 +177,7 @@ impl Scenario {
                 Box::pin(flow::ephemeral(stage)).await
             }
             Self::Fanout => Box::pin(flow::fanout(stage)).await,
+            Self::FanoutSessions => Box::pin(sessions::fanout(stage)).await,
             Self::Mix => Box::pin(mix::run(stage)).await,
             Self::Latency | Self::Held | Self::Delay => Box::pin(open::run(stage)).await,
             Self::Failure => Box::pin(failure::run(stage)).await,

@@ -16,6 +16,7 @@ mod open;
 mod reconnect;
 mod recovery;
 mod request;
+mod sessions;
 mod soak;
 mod stalled;
 #[cfg(test)]

@@ -5,11 +5,10 @@
 //! busiest second.
 
 use super::many::{address, start};
-use crate::broker::Target;
 use crate::load::{agent_name, stop_agents};
-use crate::observe::{Note, Observed, histogram};
+use crate::observe::{Note, Observed, Returns, histogram};
 use crate::progress::Progress;
-use crate::report::{Goal, LatencyMicros, Measures};
+use crate::report::{Figure, Goal, LatencyMicros, Measures};
 use crate::stage::{Meter, Stage};
 use crate::{BenchError, BenchReport, progress};
 use std::sync::Arc;
@@ -29,7 +28,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     let Some(data) = stage.data_directory()? else {
         return Err(BenchError::NotDurable(stage.scenario.to_string()));
     };
-    let mut target = Target::child_on_kept_port(data.path(), stage.transport()).await?;
+    let mut target = stage.on_kept_port(data.path()).await?;
     progress::tell(&format!("  connecting {count} agents"));
     let own = || Ok(Observed::new(target.connect()?, Arc::clone(&stage.flow)));
     let agents = start(&stage, agent_name, count, own).await?;
@@ -50,7 +49,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     stop_agents(agents).await;
 
     let mut spread = histogram();
-    let waits: Vec<u64> = back.iter().map(|at| at.saturating_sub(ready)).collect();
+    let waits: Vec<u64> = back.times().map(|at| at.saturating_sub(ready)).collect();
     for wait in &waits {
         spread.note(*wait);
     }
@@ -66,18 +65,19 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
         report.rate_per_s = None;
         report.latency_us = None;
     }
-    let agrees = report.pass;
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let each = made as f64 / f64::from(count);
+    report.figures =
+        vec![Figure::count("returns, of which each agent's last one counts", back.all())];
     Ok(report.with_goals(vec![
-        Goal::below("seconds until all are back", agrees.then_some(phase.seconds), ALL),
+        Goal::below("seconds until all are back", Some(phase.seconds), ALL),
         Goal::below("connections made for each agent", Some(each), CONNECTIONS),
     ]))
 }
 
 /// Waits until all agents are back, or for as long as that may take at most. Returns when each
 /// came.
-async fn come_back(stage: &Stage) -> Vec<u64> {
+async fn come_back(stage: &Stage) -> Returns {
     let flow = Arc::clone(&stage.flow);
     let _progress = Progress::start("coming back", "agents", move || flow.returned());
     let all = async {

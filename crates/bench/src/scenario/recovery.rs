@@ -107,7 +107,7 @@ async fn fill(stage: &Stage, data: &Path, count: u64) -> Result<Costs, BenchErro
     // It answers, so it is done with what came before.
     target.stats().await?;
     #[allow(clippy::cast_precision_loss, reason = "bytes and counts are far below 2^52")]
-    let each = |after: u64, before: u64| after.saturating_sub(before) as f64 / count as f64;
+    let each = |after: u64, before: u64| (after as f64 - before as f64) / count as f64;
     let memory = target.rss_bytes().zip(memory).map(|(after, before)| each(after, before));
     Ok(Costs { memory, disk: each(on_disk(data)?, disk) })
 }

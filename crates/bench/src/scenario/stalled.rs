@@ -80,7 +80,7 @@ pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
     let data = stage.data_directory()?;
     let own = stage.config.count.unwrap_or(1);
     let in_memory = own * stage.config.payload as u64 / IN_MEMORY;
-    let settings = [(PAYLOAD_MEMORY, in_memory.to_string())];
+    let settings = [(PAYLOAD_MEMORY.into(), in_memory.to_string())];
     let path = data.as_ref().map(tempfile::TempDir::path);
     let target = stage.durable_with(path, &settings).await?;
     let spread = latency();

@@ -99,6 +99,7 @@ pub(crate) async fn run(args: BenchCommand, output: &Output) -> Result<(), CliEr
         }
         (None, Some(bench)) => {
             let earlier = earlier(args.compare.as_deref())?;
+            let bench = cli::BenchArgs { commit: env!("BUILT_COMMIT"), ..bench };
             let runs = Box::pin(cli::run(bench)).await.map_err(explain)?;
             if let ([report], []) = (&runs.reports[..], &runs.failed[..]) {
                 return one(report, earlier.as_ref(), output);
@@ -203,6 +204,7 @@ fn explain(error: BenchError) -> CliError {
         | BenchError::NotHere(_)
         | BenchError::DataSize { .. }
         | BenchError::Runs { .. }
+        | BenchError::Setting(_)
         | BenchError::WhichTransport
         | BenchError::Earlier { .. }
         | BenchError::NotDurable(_)

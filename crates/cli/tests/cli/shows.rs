@@ -19,7 +19,7 @@ fn the_demo_loses_nothing_when_it_kills_a_worker() {
 
 #[test]
 fn a_benchmark_over_the_network_prints_what_scripts_rely_on() {
-    for scenario in ["oneway", "request", "fanout", "mix", "durable"] {
+    for scenario in ["oneway", "request", "fanout", "fanout-sessions", "mix", "durable"] {
         let report = run(["bench", scenario, "--seconds", "0.2", "--json"]).json();
         for key in [
             "scenario",
@@ -222,6 +222,8 @@ fn a_deep_queue_is_on_disk_while_it_is_worked_off_and_stands_beside_a_short_one(
 fn what_has_many_connections_or_restarts_is_counted_too() {
     let back = &counted(&["reconnect", "--agents", "3"])[0];
     assert_eq!(back["sent"], 3, "{back}");
+    let [(what, returns)] = figures(back)[..] else { panic!("{back}") };
+    assert!(what.starts_with("returns") && returns >= 3.0, "{back}");
     let [all, each] = goals(back)[..] else { panic!("{back}") };
     assert_eq!(all, ("seconds until all are back", 30.0));
     assert_eq!(each, ("connections made for each agent", 3.0));
@@ -295,8 +297,8 @@ fn a_run_that_comes_to_nothing_leaves_the_others_their_figures() {
 fn a_durable_load_comes_back_when_the_disk_is_behind() {
     // Less than one piece of the load is as far behind as the disk may be.
     let finished = trunkline()
-        .env("TRUNKLINE_LOG__PENDING_BYTES", "65536")
         .args(["bench", "durable", "--payload", "65536", "--seconds", "0.3", "--json"])
+        .args(["--set", "log.pending_bytes=65536"])
         .output()
         .unwrap();
     assert!(finished.status.success(), "{finished:?}");
@@ -304,6 +306,29 @@ fn a_durable_load_comes_back_when_the_disk_is_behind() {
     assert_eq!(report["sent"], report["settled"], "{report}");
     assert!(report["rate_per_s"].as_f64().unwrap() > 0.0, "{report}");
     assert!(report["sent_again"].is_u64(), "{report}");
+    assert_eq!(report["config"]["set"], serde_json::json!(["log.pending_bytes=65536"]));
+}
+
+#[test]
+fn a_broker_under_test_has_only_the_settings_that_it_is_started_with() {
+    // It would not start with it, nor with what is asked for.
+    let bench = |more: &[&str]| {
+        let mut command = trunkline();
+        command.env("TRUNKLINE_BROKER__LEASE", "1ms");
+        command.args(["bench", "oneway", "--seconds", "0.1", "--json"]).args(more);
+        command.output().unwrap()
+    };
+    let finished = bench(&[]);
+    assert!(finished.status.success(), "{finished:?}");
+    let report: serde_json::Value = serde_json::from_slice(&finished.stdout).unwrap();
+    let version = run(["--version"]).ok();
+    let commit =
+        version.trim().split_once(" (").map_or("unknown", |(_, it)| it.trim_end_matches(')'));
+    assert_eq!(report["commit"], commit, "{version}");
+    let told = String::from_utf8(bench(&["--set", "broker.lease=2ms"]).stderr).unwrap();
+    assert!(told.contains("broker.lease is 2ms, the range is "), "{told}");
+    let told = run_bench_fails(&["oneway", "--set", "lease=1m"]);
+    assert!(told.contains("--set is 'lease=1m', but a setting is written"), "{told}");
 }
 
 /// What a benchmark says that is refused for its options.

@@ -40,6 +40,7 @@ pub(super) const PLAN: &[Line] = &[
     mark("oneway --seconds 2 --tuned --workers 1"),
     mark("request --in-flight 1,64,256 --transport framed,grpc --seconds 2"),
     mark("fanout --transport framed,grpc --seconds 2"),
+    mark("fanout-sessions --transport framed,grpc --seconds 2"),
     mark("durable --transport framed,grpc --seconds 2"),
     mark("durable --seconds 2 --tuned --workers 1"),
     once("durable --seconds 60"),

@@ -8,6 +8,10 @@ pub(super) const HEAD: &str = "\
 |---|---|---|---|---|---|---|
 ";
 
+/// Scenarios whose messages are due at times set beforehand: of these every percentile says something
+/// of its own, where those of a full window mostly tell how long the queue is.
+const OPEN: [&str; 7] = ["latency", "held", "delay", "failure", "soak", "chatter", "stalled"];
+
 /// What of a configuration says nothing of the work.
 const ASIDE: [&str; 4] = ["dir", "load_threads", "seconds", "count"];
 
@@ -41,11 +45,13 @@ pub(super) fn machine(reports: &[Value]) -> String {
     let loads = reports.iter().filter_map(|report| report["machine"]["load_average"].as_f64());
     let most = loads.fold(0.0, f64::max);
     let cores = machine["cores"].as_u64().unwrap_or(0);
+    let of = |name: &str| first[name].as_str().unwrap_or("unknown");
     format!(
-        "{}, {cores} cores, {}; version {}; load average at most {most}.\n",
+        "{}, {cores} cores, {}; version {}, commit {}; load average at most {most}.\n",
         word("cpu"),
         word("kernel"),
-        first["version"].as_str().unwrap_or("unknown")
+        of("version"),
+        of("commit")
     )
 }
 
@@ -113,7 +119,7 @@ fn memory(report: &Value) -> String {
 /// What else a report has: goals, figures, limits of the machine.
 fn besides(report: &Value) -> String {
     let list = |name: &str| report[name].as_array().cloned().unwrap_or_default();
-    let mut parts = Vec::new();
+    let mut parts: Vec<String> = further(report).into_iter().collect();
     for goal in list("goals") {
         let value = goal["value"].as_f64().map_or("unknown".to_owned(), |it| format!("{it:.3}"));
         let verdict = if goal["met"] == true { "met" } else { "**missed**" };
@@ -142,6 +148,13 @@ fn besides(report: &Value) -> String {
         parts.push(format!("wire alone p50 {}", span(p50)));
     }
     parts.join("; ")
+}
+
+/// The percentiles of an open loop that have no column.
+fn further(report: &Value) -> Option<String> {
+    let is_open = OPEN.iter().any(|name| report["scenario"] == *name);
+    let at = |name: &str| report["latency_us"][name].as_f64().filter(|_| is_open);
+    Some(format!("p95 {}, p99.9 {}", span(at("p95")?), span(at("p999")?)))
 }
 
 fn grouped(number: f64) -> String {
@@ -177,7 +190,7 @@ mod tests {
             "cpu_s": { "broker": 2.0, "load": 3.0 },
             "peak_rss_bytes": 3_u64 << 20,
             "machine": { "cpu": "Abacus", "cores": 2, "kernel": "Linux 6", "load_average": 0.5 },
-            "version": "1.2.3"
+            "version": "1.2.3", "commit": "abc123"
         })
     }
 
@@ -219,6 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn an_open_loop_has_all_its_percentiles() {
+        let mut open = report(1);
+        open["latency_us"] = json!({ "p50": 10.0, "p95": 20.0, "p99": 2500.0, "p999": 9000.0 });
+        for (scenario, is_told) in [("latency", true), ("stalled", true), ("oneway", false)] {
+            open["scenario"] = json!(scenario);
+            let text = rows("trunkline bench x", &[open.clone()]);
+            assert!(text.contains("| 10.0 µs · 2.50 ms |"), "{text}");
+            assert_eq!(text.contains("| p95 20.0 µs, p99.9 9.00 ms |"), is_told, "{text}");
+        }
+    }
+
+    #[test]
     fn what_came_to_nothing_has_a_row_that_says_so() {
         assert!(rows("trunkline bench x", &[]).contains("no figure"));
         let silent = json!({ "rate_per_s": null, "disagreements": ["sent 2, settled 1"] });
@@ -235,6 +260,9 @@ mod tests {
         let mut busy = report(1);
         busy["machine"]["load_average"] = json!(2.5);
         let text = machine(&[report(1), busy]);
-        assert_eq!(text, "Abacus, 2 cores, Linux 6; version 1.2.3; load average at most 2.5.\n");
+        assert_eq!(
+            text,
+            "Abacus, 2 cores, Linux 6; version 1.2.3, commit abc123; load average at most 2.5.\n"
+        );
     }
 }
