@@ -186,6 +186,11 @@ class Pool:
         self._closed = True
         # So there is nobody whom `came` or `turn` could wake.
         self.idle.clear()
+        for worker in self.workers:
+            # A task that a handler has begun is not cancelled with it, and waits for nothing.
+            worker.active += len(worker.returning)
+            while worker.returning:
+                worker.returning.popleft().set_result(None)
         if self._linger is not None:
             self._linger.cancel()
         for task in (self._health, *self._tasks):
@@ -219,6 +224,7 @@ class Pool:
     def back(self, worker: Worker) -> asyncio.Future[None] | None:
         """A handler that lent its place has one of its worker now, or when this is done."""
         if self._closed:
+            worker.active += 1
             return None
         if worker.active < self._at_once:
             worker.active += 1
@@ -232,12 +238,10 @@ class Pool:
 
     def _passed_on(self, worker: Worker) -> bool:
         """Whether somebody who wants a place back has it now."""
-        while worker.returning and not self._closed:
-            free = worker.returning.popleft()
-            if not free.done():
-                free.set_result(None)
-                return True
-        return False
+        if not worker.returning:
+            return False
+        worker.returning.popleft().set_result(None)
+        return True
 
     def _lapsed(self) -> None:
         self._linger = None

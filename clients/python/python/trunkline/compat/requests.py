@@ -57,7 +57,7 @@ class Requests:
     a timer for each costs more than all else about waiting.
     """
 
-    __slots__ = ("_count", "_timer", "_times", "_waiting", "of")
+    __slots__ = ("_count", "_timer", "_times", "_waiting", "_wakes_at", "of")
 
     def __init__(self) -> None:
         """There are none yet."""
@@ -65,6 +65,8 @@ class Requests:
         self._times: list[tuple[float, int, str, float]] = []
         self._count = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
+        """When the timer is due, which a handle of uvloop for at once does not tell."""
         self.of = self._waiting.get
         """Who waits under a correlation id."""
 
@@ -103,7 +105,7 @@ class Requests:
         at = loop.time() + timeout
         number = asked.number = next(self._count)
         heappush(times, (at, number, asked.correlation, timeout))
-        if self._timer is None or at < self._timer.when():
+        if self._timer is None or at < self._wakes_at:
             self._wake(loop, at)
 
     def _still(self, correlation: str, number: int) -> Asked | None:
@@ -127,7 +129,7 @@ class Requests:
     def _wake(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(at, self._look, loop)
+        self._timer, self._wakes_at = loop.call_at(at, self._look, loop), at
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tells those whose time is over, and comes again for the next."""
