@@ -18,6 +18,7 @@ from .._ends import reason_of
 from ..errors import InvalidError, LoopError, UsageError
 from .config import BrokerConfiguration
 from .directory import Directory
+from .fork import known
 from .messages import (
     AgentIdentity,
     AgentMessage,
@@ -71,6 +72,9 @@ class AgentMessageBroker(Directory):
             InvalidError: A setting is out of its range.
         """
         super().__init__()
+        if config is not None and not isinstance(config, BrokerConfiguration):  # pyright: ignore[reportUnnecessaryIsInstance]
+            kind = type(config).__name__
+            raise InvalidError(f"config is a {kind}, it has to be a BrokerConfiguration")
         settings = replace(config or BrokerConfiguration())
         if max_queue_size is not None:
             settings = replace(settings, max_queue_size=max_queue_size)
@@ -94,11 +98,13 @@ class AgentMessageBroker(Directory):
         self._since: float | None = None
         self._start_time: datetime | None = None
         self._uptime = 0.0
+        known.add(self)
 
     async def start(self) -> None:
         """Starts the workers. Starting one that runs does no harm; one that stops is waited for.
 
         Raises:
+            InvalidError: Its settings were changed, and one is out of its range.
             LoopError: It has messages of another event loop.
             UsageError: One of its own handlers calls it while it stops, and would wait for itself.
         """
@@ -109,6 +115,7 @@ class AgentMessageBroker(Directory):
         if self._state == "running":
             log.warning("the broker runs already")
             return
+        BrokerConfiguration.__post_init__(self.config)
         self._loop = get_running_loop()
         self._pool = Pool(self.config, self._mailbox, self._agents, self._counters, self)
         self._state = "running"
@@ -247,7 +254,7 @@ class AgentMessageBroker(Directory):
         priority: MessagePriority = MessagePriority.NORMAL,
     ) -> None:
         """Publishes an event; subscribers find `{"topic": topic, "data": payload}` in it."""
-        known = [self._agents[one][0] for one in sorted(self.get_subscribers(topic))]
+        known = self._subscribed(topic)
         if known:
             content, metadata = (
                 {"topic": topic, "data": payload},
@@ -298,6 +305,8 @@ class AgentMessageBroker(Directory):
 
     async def _asked(self, message: AgentMessage, timeout: float | None) -> AgentMessage | Answer:
         check_timeout(timeout)
+        # Before anything is lent: a thread of a handler has its context, and a loop of its own.
+        self._here()
         asked = self._requests.begin(message)
         place = self._place()
         if place is not None:
@@ -327,13 +336,16 @@ class AgentMessageBroker(Directory):
     # What follows is for the parts of the broker.
 
     def answered(
-        self, message: AgentMessage, agent: AgentIdentity, result: Any
+        self, letter: _native.Letter, agent: AgentIdentity, result: Any
     ) -> AgentMessage | None:
         """The handler of a request returned this. Returns what is to be sent for that."""
-        answer = answer_of(message, agent, result)
-        waits = None
+        answer = answer_of(letter.message, agent, result)
+        waits: Asked | None = None
         if answer is not None:
             waits = self._requests.of(answer.metadata.correlation_id)
+            if waits is None and letter.asked is not None and answer.is_response():
+                # The handler has changed that id, or passes on what another has answered.
+                waits = self._requests.of(letter.asked.correlation)
             if waits is None and not answer.recipients:
                 raise InvalidError(
                     f"the handler of '{agent.agent_id}' returned a response without recipients for "
@@ -343,7 +355,9 @@ class AgentMessageBroker(Directory):
         if waits is not None and answer is not None:
             waits.tell(answer)
             return None
-        known = answer is not None and answer.recipients[0].agent_id in self._agents
+        known = answer is not None and any(
+            one.agent_id in self._agents for one in answer.recipients
+        )
         return answer if known else None
 
     def failed(self, letter: _native.Letter, error: BaseException) -> None:
@@ -383,8 +397,11 @@ class AgentMessageBroker(Directory):
 
     def _here(self) -> None:
         """From now on it belongs to the event loop that runs, if it belongs to none."""
-        loop = get_running_loop()
         self._see_to_its_loop()
+        try:
+            loop = get_running_loop()
+        except RuntimeError:
+            raise LoopError("no event loop runs here; call this from a coroutine") from None
         if self._loop is None:
             # One that was stopped is free until it is started.
             self._loop = None if self._state == "stopped" else loop
@@ -415,7 +432,7 @@ class AgentMessageBroker(Directory):
         if message.recipients:
             return message.recipients
         if message.is_event() and (topic := topic_of(message.payload)) is not None:
-            return [self._agents[one][0] for one in sorted(self.get_subscribers(topic))]
+            return self._subscribed(topic)
         return [identity for identity, _ in self._agents.values()]
 
     def _post(
@@ -428,6 +445,8 @@ class AgentMessageBroker(Directory):
             about, waits = message.metadata, None
             if message.message_type is _RESPONSE:
                 waits = self._requests.of(about.correlation_id)
+                if waits is None and about.reply_to is not None:
+                    waits = self._requests.of_id(about.reply_to)
             stamp, recipients = about.timestamp, message.recipients
             remaining = about.ttl_seconds - (now(stamp.tzinfo) - stamp).total_seconds()
             # On Python 3.11 the property `value` takes longer than the engine does.
@@ -436,11 +455,16 @@ class AgentMessageBroker(Directory):
                 to = (recipients[0].agent_id,)
             else:
                 to = [one.agent_id for one in self._to(message)]
-        except (AttributeError, TypeError):
+            elsewhere = self._loop is not get_running_loop()
+        except (AttributeError, TypeError, OverflowError):
             # Looked at beforehand, it would cost each message that is well.
             check_message(message)
             raise
-        if self._loop is not get_running_loop():
+        except RuntimeError:
+            # No loop runs.
+            self._here()
+            raise
+        if elsewhere:
             self._here()
         if self._state != "running" and not self._may_speak(waits):
             return self._refuse(message, _STOPPED)

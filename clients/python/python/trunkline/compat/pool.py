@@ -33,9 +33,7 @@ _IN_A_ROW = 64
 class Ends(Protocol):
     """What becomes of messages."""
 
-    def answered(
-        self, message: AgentMessage, agent: AgentIdentity, result: Any
-    ) -> AgentMessage | None:
+    def answered(self, letter: Letter, agent: AgentIdentity, result: Any) -> AgentMessage | None:
         """The handler of a request returned this. Returns what is to be sent for that."""
         ...
 
@@ -200,6 +198,8 @@ class Pool:
     def abandoned(self) -> list[Letter]:
         """What is still at work, to be waited for no longer."""
         self._closed = True
+        for worker in self.workers:
+            worker.returning.clear()
         letters: list[Letter] = []
         for runner in self._runners:
             if runner.letter is not None:
@@ -321,7 +321,7 @@ class Pool:
                     if result is None or message.message_type is not _REQUEST:
                         counters.messages_delivered += 1
                     else:
-                        answer = ends.answered(message, known[0], result)
+                        answer = ends.answered(letter, known[0], result)
                         if answer is not None:
                             await ends.send_message(answer)
             except Exception as error:
@@ -330,10 +330,10 @@ class Pool:
                 except BaseException as other:
                     self._fell(runner, worker, letter, other)
                     raise
-            except GeneratorExit:
-                # The loop is gone, and with it all that could be done.
-                raise
             except BaseException as error:
+                if isinstance(error, GeneratorExit) and not runner.is_running():
+                    # The loop is gone, and with it all that could be done.
+                    raise
                 self._fell(runner, worker, letter, error)
                 raise
             runner.letter = None

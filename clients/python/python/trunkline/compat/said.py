@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InvalidError
-from .messages import AgentIdentity, AgentMessage
+from .messages import AgentIdentity, AgentMessage, check_seconds
 
 
 def check_timeout(timeout: object) -> None:
@@ -17,6 +17,8 @@ def check_timeout(timeout: object) -> None:
     # What is not equal to itself is no number.
     if timeout is not None and (not isinstance(timeout, (int, float)) or timeout != timeout):
         raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
+    if timeout is not None:
+        check_seconds("timeout", timeout)
 
 
 def topic_of(payload: object) -> str | None:
