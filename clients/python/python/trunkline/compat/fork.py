@@ -9,9 +9,9 @@ from weakref import WeakSet
 from ..errors import ForkError
 
 if TYPE_CHECKING:
-    from .broker import AgentMessageBroker
+    from .waiting import Waiting
 
-known: WeakSet[AgentMessageBroker] = WeakSet()
+known: WeakSet[Waiting] = WeakSet()
 """Every broker there is."""
 
 
