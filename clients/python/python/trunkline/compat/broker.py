@@ -104,7 +104,12 @@ class AgentMessageBroker(Life):
     async def _asked(self, message: AgentMessage, timeout: float | None) -> AgentMessage | Answer:
         check_timeout(timeout)
         # Before anything is lent: a thread of a handler has its context, and a loop of its own.
-        self._here()
+        try:
+            elsewhere = self._loop is not get_running_loop()
+        except RuntimeError:
+            elsewhere = True
+        if elsewhere:
+            self._here()
         asked = self._requests.begin(message)
         place = self._place()
         if place is not None:

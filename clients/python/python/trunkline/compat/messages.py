@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+LARGE = 1e300
+"""What is within this on both sides is a number of seconds without a closer look."""
+
+
 class MessageType(Enum):
     """What a message is for."""
 
@@ -124,8 +128,9 @@ class MessageMetadata:
     def __post_init__(self) -> None:
         _check("timestamp", self.timestamp, datetime)
         _check("priority", self.priority, MessagePriority)
-        if not isinstance(self.ttl_seconds, float):
-            check_seconds("ttl_seconds", self.ttl_seconds)
+        ttl = self.ttl_seconds
+        if not isinstance(ttl, (int, float)) or not -LARGE < ttl < LARGE:  # pyright: ignore[reportUnnecessaryIsInstance]
+            check_seconds("ttl_seconds", ttl)
         if not isinstance(self.retry_count, int) or self.retry_count < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(
                 f"retry_count is {self.retry_count!r}, it is a whole number from 0 on"

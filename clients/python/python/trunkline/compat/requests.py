@@ -125,8 +125,10 @@ class Requests:
     def end(self, asked: Asked) -> None:
         """Nobody waits for its answer any longer."""
         self._waiting.pop(asked.correlation, None)
-        if self._by_id.get(asked.id) is asked:
-            del self._by_id[asked.id]
+        other = self._by_id.pop(asked.id, asked)
+        if other is not asked:
+            # Another message of this id waits.
+            self._by_id[asked.id] = other
 
     def close(self, reason: str) -> None:
         """None of them will be answered any longer."""
