@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0
 """How many seconds anything may take that is awaited; a machine at work needs some."""
+
+
+def complaints(errors: str) -> str:
+    """What a program in development mode said on its errors but how long a step of its loop took.
+
+    That says only how busy the machine is.
+    """
+    return re.sub(r"^Executing .* took [0-9.]+ seconds\n", "", errors, flags=re.MULTILINE)
 
 
 program = ""

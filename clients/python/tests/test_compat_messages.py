@@ -111,7 +111,9 @@ def test_a_message_of_the_wrong_parts_is_refused(change: dict[str, Any]) -> None
     assert isinstance(caught.value, trunkline.TrunklineError)
 
 
-@pytest.mark.parametrize("change", [{"priority": 2}, {"ttl_seconds": "5"}, {"timestamp": "now"}])
+@pytest.mark.parametrize(
+    "change", [{"priority": 2}, {"ttl_seconds": "5"}, {"timestamp": "now"}, {"headers": None}]
+)
 def test_metadata_of_the_wrong_parts_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(trunkline.errors.InvalidError, match=rf"{next(iter(change))} is a"):
         MessageMetadata(**change)
@@ -123,6 +125,12 @@ def test_what_is_no_message_says_why() -> None:
     with pytest.raises(ValueError, match="has no 'sender'"):
         AgentMessage.from_dict({})
     message = told(YOU, "a")
-    message.payload["thing"] = object()
-    with pytest.raises(ValueError, match="cannot be written as JSON"):
-        message.to_json()
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"deep": deep}
+    for thing in (object(), deep):
+        message.payload["thing"] = thing
+        with pytest.raises(ValueError, match="cannot be written as JSON"):
+            message.to_json()
+    with pytest.raises(ValueError, match="not a message"):
+        AgentMessage.from_json("[" * 100_000)

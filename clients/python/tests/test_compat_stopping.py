@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
-from compat_tools import Doorman, one_by_one, told, until, who
+from compat_tools import Doorman, asked, one_by_one, told, until, who
 from conftest import PATIENCE
 from trunkline import errors
-from trunkline.compat import AgentMessageBroker, BrokerConfiguration
+from trunkline.compat import AgentMessage, AgentMessageBroker, BrokerConfiguration
 
-if TYPE_CHECKING:
-    from trunkline.compat import AgentMessage
-
-A, B = who("a"), who("b")
+A, B, C = who("a"), who("b"), who("c")
 STOPPED = "the broker was stopped"
 
 
@@ -248,3 +244,28 @@ def test_a_loop_that_still_runs_keeps_its_broker() -> None:
     first.run_until_complete(broker.stop())
     first.close()
     asyncio.run(broker.start())
+
+
+async def test_who_wants_a_place_back_is_not_left_waiting() -> None:
+    broker = AgentMessageBroker(one_by_one())
+    await broker.start()
+    borrower, asking = Doorman(), list[asyncio.Task[AgentMessage | None]]()
+
+    async def ask(_: AgentMessage) -> None:
+        # What a handler begins is not cancelled with it.
+        asking.append(asyncio.create_task(broker.send_request(asked(B), timeout=None)))
+        await asyncio.sleep(0)
+        await broker.send_message(told(C, "borrows the place"))
+        await asyncio.shield(asking[0])
+
+    broker.register_agent(A, ask)
+    broker.register_agent(B, lambda _: {"b": 1})
+    broker.register_agent(C, borrower)
+    await broker.send_message(told(A, "x"))
+    await until(lambda: borrower.inside == 1)
+    await broker.stop(timeout=0)
+    answer = await asyncio.wait_for(asking[0], PATIENCE)
+    assert answer is not None
+    assert answer.payload == {"b": 1}
+    await until(lambda: not others())
+    assert broker.get_stats()["worker_pool"]["worker_details"][0]["active"] == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import complaints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ def ran(program: str, *arguments: str) -> str:
             child.kill()
             raise
     assert child.returncode == 0, errors
-    assert errors == ""
+    assert complaints(errors) == ""
     return said
 
 
@@ -123,6 +124,62 @@ def test_a_child_of_a_fork_is_told_and_does_not_hang() -> None:
                 else:
                     raise AssertionError("nothing was raised")
             del broker, agent
+            sys.stdout.flush()
+            os._exit(0)
+        """
+    )
+    assert said == "parent is well\n"
+
+
+def test_a_child_of_a_fork_is_told_that_its_drop_in_broker_is_not_there() -> None:
+    said = ran(
+        """
+        import asyncio, os, sys, warnings
+        from trunkline import errors
+        from trunkline.compat import *
+
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", ResourceWarning)
+        broker, me = AgentMessageBroker(), AgentIdentity("a", "t", "A")
+        broker.register_agent(me, lambda message: {"pid": os.getpid()})
+
+        async def ask(one):
+            return (await one.send_request(create_request_message(me, me, {}))).payload["pid"]
+
+        def refused(call):
+            try:
+                call()
+            except errors.ForkError as error:
+                assert "spawn" in str(error)
+            else:
+                raise AssertionError("nothing was raised")
+
+        async def main():
+            await broker.start()
+            child = os.fork()
+            if child == 0:
+                return
+            _, status = os.waitpid(child, 0)
+            assert status == 0, status
+            assert await ask(broker) == os.getpid()
+            await broker.stop()
+            print("parent is well")
+
+        async def anew():
+            other = AgentMessageBroker()
+            other.register_agent(me, lambda message: {"pid": os.getpid()})
+            await other.start()
+            assert await ask(other) == os.getpid()
+            await other.stop()
+
+        parent, loop = os.getpid(), asyncio.new_event_loop()
+        loop.run_until_complete(main())
+        if os.getpid() != parent:
+            for one in (asyncio.run, loop.run_until_complete):
+                for call in (lambda: ask(broker), broker.start, broker.stop):
+                    refused(lambda: one(call()))
+            refused(broker.get_stats)
+            asyncio.run(anew())
             sys.stdout.flush()
             os._exit(0)
         """
@@ -341,7 +398,7 @@ def test_the_research_team_reports_what_it_finds(
         done = subprocess.run(
             command, input=answer, capture_output=True, text=True, timeout=60, check=False
         )
-        return done.returncode, done.stdout, done.stderr
+        return done.returncode, done.stdout, complaints(done.stderr)
 
     code, said, errors = report("a lease and tokens", "", "--yes")
     assert (code, errors) == (0, "")

@@ -11,7 +11,7 @@ import pytest
 import trunkline
 import work
 from opentelemetry import trace
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 if TYPE_CHECKING:
     from trunkline import Client, Task
@@ -124,6 +124,55 @@ async def test_a_batch_runs_within_the_span_that_all_of_it_came_from(client: Cli
         "cd": ["none", f"{CALLER} True", f"{OTHER} True", "none"],
         "ef": ["none"] * 4,
     }
+
+
+def stated(*members: tuple[str, str]) -> NonRecordingSpan:
+    """A span of the caller's trace with a state."""
+    about = SpanContext(TRACE, 7, False, TraceFlags(1), TraceState(list(members)))
+    return NonRecordingSpan(about)
+
+
+async def test_the_state_of_a_trace_goes_along_as_a_header(client: Client) -> None:
+    agent, batches = trunkline.Agent("states"), list[list[str]]()
+
+    def state(_: Task) -> str:
+        return trace.get_current_span().get_span_context().trace_state.to_header()
+
+    @agent.task("loop")
+    async def on_loop(task: Task) -> list[str | None]:
+        # What a handler sends is known to be of the same trace.
+        passed_on = (await task.request("skill:thread")).text
+        return [state(task), task.header("tracestate"), passed_on]
+
+    @agent.batch("batch", size=2)
+    async def batch(tasks: list[Task]) -> None:
+        with tasks[0].traced():
+            batches.append([state(task) for task in tasks])
+
+    agent.task("thread")(state)
+    agent.process("process", processes=1)(work.compute)
+    await agent.start(client)
+    async with agent:
+        with trace.use_span(stated(("a", "1"), ("b", "2"))):
+            assert (await client.request("skill:loop")).json == ["a=1,b=2"] * 3
+            told = await client.request("skill:loop", headers={"x": "y"})
+            assert told.json == ["a=1,b=2"] * 3
+            # The sender's own word counts, and a state without its span says nothing.
+            told = await client.request("skill:thread", headers=[("Tracestate", "c=3")])
+            assert told.text == "c=3"
+            assert (await client.request("skill:thread", traceparent=OTHER)).text == ""
+            assert (await client.request("skill:process", "state")).text == "a=1,b=2"
+            await client.request("skill:batch")
+            outcome = await client.tell_all("skill:thread", ["x"])
+        assert batches == [["a=1,b=2"]]
+        assert outcome.accepted == 1
+        with trace.use_span(span(5)):
+            assert (await client.request("skill:thread")).text == ""
+        # As much of it as everybody carries; the oldest goes first.
+        long = [(str(n), "x" * 200) for n in "abc"]
+        with trace.use_span(stated(*long)):
+            cut = (await client.request("skill:thread")).text
+        assert cut == f"a={'x' * 200},b={'x' * 200}"
 
 
 @pytest.mark.parametrize("there", [True, False])

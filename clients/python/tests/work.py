@@ -23,6 +23,8 @@ def compute(message: trunkline.Message) -> object:
         raise trunkline.InputRequired("which?")
     if word == "trace":
         return f"{trace.get_current_span().get_span_context().trace_id:x}"
+    if word == "state":
+        return trace.get_current_span().get_span_context().trace_state.to_header()
     if word == "object":
         return object()
     if word.startswith("meet "):

@@ -64,8 +64,10 @@ class Faults:
     """The handler ends, and what it came to is lost on its way, so that the work comes again."""
     lost: float = 0.0
     """The session is lost as the handler begins: the work comes again at once, while the handler
-    goes on and does not know, and what it comes to counts no longer. What else the agent holds is
-    left alone, other than with `TestBroker.lose`."""
+    goes on and does not know, and what it comes to counts no longer. Other than with
+    `TestBroker.lose`, what else the agent holds is left alone, the reason of the attempt says that
+    it was a fault, circuit breakers and the agent's figures count it as a retry, and its session
+    still takes what the handler sends."""
     delay: float = 0.0
     """The handler begins late, so that others overtake it. Not for plain functions."""
     most: int = 2

@@ -153,7 +153,7 @@ def check_not_importing() -> None:
 
 
 def _called(call: Callable[[Message], Any], message: Message) -> Any:
-    _tracing.enter(message.traceparent)
+    _tracing.enter(message)
     return call(message)
 
 

@@ -41,7 +41,8 @@ class SendOptions(TypedDict, total=False):
     correlation: str
     """The id of the message that it answers."""
     traceparent: str
-    """The W3C `traceparent` to carry along; by default that of OpenTelemetry's current span."""
+    """The W3C `traceparent` to carry along; by default that of OpenTelemetry's current span, with
+    its `tracestate` as a header of that name."""
     delay: Span
     """Deliver it not before this long after its acceptance."""
     max_run: Span
@@ -80,14 +81,6 @@ def _without_ttl(options: SendOptions) -> SendOptions:
     if options.get("ttl") is not None:
         raise InvalidError("the time to live of a request is its timeout; say `timeout` instead")
     return options
-
-
-def _traced(told: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The options with the current span, unless they say another."""
-    traceparent = _tracing.current()
-    if traceparent is None or (told is not None and "traceparent" in told):
-        return told
-    return {**(told or {}), "traceparent": traceparent}
 
 
 class Speaks(Protocol):
@@ -132,7 +125,7 @@ class Sender:
         data, content_type = to_payload(value)
         speaks = self._speaks()
         if _tracing.is_imported():
-            told = _traced(told)
+            told = _tracing.traced(told)
         try:
             return speaks.speak(loop.native, verb, to, data, content_type, told)
         except (TypeError, OverflowError, UnicodeError) as error:
@@ -148,7 +141,7 @@ class Sender:
         if single or not hasattr(payloads, "__iter__"):
             raise InvalidError(f"payloads is a {kind.__name__}; give a list of payloads")
         data = [to_payload(payload) for payload in payloads]
-        loop, told = current(), _traced(said(options))
+        loop, told = current(), _tracing.traced(said(options))
         started = begun(self._speaks().speak_all, loop.native, verb, to, data, told)
         return BatchOutcome(*await loop.wait(started))
 

@@ -180,7 +180,7 @@ class Task(Sender):
         A handler of one task runs within it anyway. Without OpenTelemetry's API, or a span to
         come from, it does nothing.
         """
-        return _tracing.within(self.traceparent)
+        return _tracing.within(self)
 
     async def progress(self, percent: int, text: str = "") -> None:
         """Says how far the work is. Of a delivery that is no task it says nothing.

@@ -166,9 +166,8 @@ class Work:
             delivery.begin()
         task = Task(delivery, self._loop, self)
         at_work.set(task)
-        traceparent = delivery.traceparent
-        if traceparent is not None:
-            _tracing.enter(traceparent)
+        if delivery.traceparent is not None:
+            _tracing.enter(delivery)
         try:
             result = await handler.call(task)
             if result is None:
@@ -190,7 +189,7 @@ class Work:
             delivery.begin()
         task = Task(delivery, self._loop, self)
         at_work.set(task)
-        _tracing.enter(delivery.traceparent)
+        _tracing.enter(delivery)
         try:
             if handler.on == "threads":
                 context, call = copy_context(), partial(handler.call, task)
@@ -226,7 +225,7 @@ class Work:
         tasks = [Task(delivery, self._loop, self) for delivery in deliveries]
         first = deliveries[0].traceparent
         if first is not None and all(it.traceparent == first for it in deliveries):
-            _tracing.enter(first)
+            _tracing.enter(deliveries[0])
         try:
             if handler.on == "loop":
                 results = await handler.call(tasks)

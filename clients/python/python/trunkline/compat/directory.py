@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +41,18 @@ class Directory:
             raise InvalidError(f"an identity is an AgentIdentity, not a {type(identity).__name__}")
         if not callable(handler):
             raise InvalidError(f"the handler of '{identity.agent_id}' cannot be called")
+        if _yields(handler) or _yields(getattr(handler, "__call__", None)):  # noqa: B004
+            raise InvalidError(
+                f"the handler of '{identity.agent_id}' yields, so that calling it runs nothing of "
+                "it; return the answer instead"
+            )
         if identity.agent_id in self._agents:
             log.warning("agent '%s' is registered anew", identity.agent_id)
         self._agents[identity.agent_id] = (identity, handler)
 
     def unregister_agent(self, agent_id: str) -> None:
         """Forgets an agent and its subscriptions. What waits for it becomes dead letters."""
+        check_key("an agent_id", agent_id)
         if self._agents.pop(agent_id, None) is None:
             log.warning("agent '%s' is not registered", agent_id)
         for topic in list(self._topics):
@@ -53,6 +60,7 @@ class Directory:
 
     def get_agent(self, agent_id: str) -> AgentIdentity | None:
         """The agent of this id, if it is registered."""
+        check_key("an agent_id", agent_id)
         known = self._agents.get(agent_id)
         return None if known is None else known[0]
 
@@ -70,6 +78,7 @@ class Directory:
         Raises:
             InvalidError: There is no such agent. It is a `ValueError` as well.
         """
+        check_key("an agent_id", agent_id)
         if agent_id not in self._agents:
             raise InvalidError(f"agent '{agent_id}' is not registered; register it first")
         check_key("a topic", topic)
@@ -87,3 +96,12 @@ class Directory:
         """The ids of the agents that get the events of a topic."""
         check_key("a topic", topic)
         return set(self._topics.get(topic, ()))
+
+    def _subscribed(self, topic: str) -> list[AgentIdentity]:
+        """The agents that get the events of a topic, in the order of their ids."""
+        # Not every id can be compared with every other.
+        return [self._agents[one][0] for one in sorted(self.get_subscribers(topic), key=str)]
+
+
+def _yields(function: object) -> bool:
+    return inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)

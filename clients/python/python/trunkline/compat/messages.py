@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+LARGE = 1e300
+"""What is within this on both sides is a number of seconds without a closer look."""
+
+
 class MessageType(Enum):
     """What a message is for."""
 
@@ -48,12 +52,23 @@ class AgentStatus(Enum):
 
 @dataclass(eq=False)
 class AgentIdentity:
-    """Who an agent is. Two are equal if their ids are."""
+    """Who an agent is. Two are equal if their ids are.
+
+    Raises:
+        InvalidError: By its id nothing is found, or its capabilities are no list. It is a
+            `ValueError` as well.
+    """
 
     agent_id: str
     agent_type: str
     agent_name: str
     capabilities: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        check_key("agent_id", self.agent_id)
+        if isinstance(self.capabilities, str) or not hasattr(self.capabilities, "__iter__"):
+            kind = type(self.capabilities).__name__
+            raise InvalidError(f"capabilities is a {kind}, it has to be a list of str")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AgentIdentity) and self.agent_id == other.agent_id
@@ -113,12 +128,15 @@ class MessageMetadata:
     def __post_init__(self) -> None:
         _check("timestamp", self.timestamp, datetime)
         _check("priority", self.priority, MessagePriority)
-        if not isinstance(self.ttl_seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            _check("ttl_seconds", self.ttl_seconds, float)
+        ttl = self.ttl_seconds
+        if not isinstance(ttl, (int, float)) or not -LARGE < ttl < LARGE:  # pyright: ignore[reportUnnecessaryIsInstance]
+            check_seconds("ttl_seconds", ttl)
         if not isinstance(self.retry_count, int) or self.retry_count < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(
                 f"retry_count is {self.retry_count!r}, it is a whole number from 0 on"
             )
+        if not isinstance(self.headers, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+            _check("headers", self.headers, dict)
         check_key("correlation_id", self.correlation_id)
 
     def remaining(self) -> float:
@@ -241,7 +259,7 @@ class AgentMessage:
         """
         try:
             return json.dumps(self.to_dict(), ensure_ascii=False)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidError(f"{self} cannot be written as JSON: {error}") from error
 
     @classmethod
@@ -327,6 +345,23 @@ def check_message(message: object) -> None:
     if isinstance(message, AgentMessage):
         AgentMessage.__post_init__(message)
         MessageMetadata.__post_init__(message.metadata)
+        check_key("message_id", message.message_id)
+        for one in message.recipients:
+            check_key("the agent_id of a recipient", one.agent_id)
+
+
+def check_seconds(what: str, value: object) -> None:
+    """Sees that it is a number that the clock has room for.
+
+    Raises:
+        InvalidError: It is something else.
+    """
+    if not isinstance(value, (int, float)):
+        raise InvalidError(f"{what} is a {type(value).__name__}, it has to be a float")
+    try:
+        float(value)
+    except OverflowError:
+        raise InvalidError(f"{what} is too large for a number of seconds") from None
 
 
 def check_key(what: str, value: object) -> None:
@@ -360,5 +395,5 @@ class _Reading:
             return
         if isinstance(error, KeyError):
             raise InvalidError(f"{self._what} has no {error}") from error
-        if isinstance(error, (TypeError, ValueError, AttributeError)):
+        if isinstance(error, (TypeError, ValueError, AttributeError, RecursionError)):
             raise InvalidError(f"this is not {self._what}: {error}") from error

@@ -37,6 +37,13 @@ class Runner:
         """Whether this is its task, not one that a handler has begun, and of this pool."""
         return self._pool is pool and asyncio.current_task() is self._task
 
+    def is_running(self) -> bool:
+        """Whether its task takes a step, rather than being thrown away."""
+        try:
+            return asyncio.current_task() is self._task
+        except RuntimeError:
+            return False
+
     def lends(self) -> Place:
         """The place of the handler that is at work."""
         if self.place is None:

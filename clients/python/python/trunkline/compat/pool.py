@@ -33,9 +33,7 @@ _IN_A_ROW = 64
 class Ends(Protocol):
     """What becomes of messages."""
 
-    def answered(
-        self, message: AgentMessage, agent: AgentIdentity, result: Any
-    ) -> AgentMessage | None:
+    def answered(self, letter: Letter, agent: AgentIdentity, result: Any) -> AgentMessage | None:
         """The handler of a request returned this. Returns what is to be sent for that."""
         ...
 
@@ -186,6 +184,11 @@ class Pool:
         self._closed = True
         # So there is nobody whom `came` or `turn` could wake.
         self.idle.clear()
+        for worker in self.workers:
+            # A task that a handler has begun is not cancelled with it, and waits for nothing.
+            worker.active += len(worker.returning)
+            while worker.returning:
+                worker.returning.popleft().set_result(None)
         if self._linger is not None:
             self._linger.cancel()
         for task in (self._health, *self._tasks):
@@ -195,6 +198,8 @@ class Pool:
     def abandoned(self) -> list[Letter]:
         """What is still at work, to be waited for no longer."""
         self._closed = True
+        for worker in self.workers:
+            worker.returning.clear()
         letters: list[Letter] = []
         for runner in self._runners:
             if runner.letter is not None:
@@ -219,6 +224,7 @@ class Pool:
     def back(self, worker: Worker) -> asyncio.Future[None] | None:
         """A handler that lent its place has one of its worker now, or when this is done."""
         if self._closed:
+            worker.active += 1
             return None
         if worker.active < self._at_once:
             worker.active += 1
@@ -232,12 +238,10 @@ class Pool:
 
     def _passed_on(self, worker: Worker) -> bool:
         """Whether somebody who wants a place back has it now."""
-        while worker.returning and not self._closed:
-            free = worker.returning.popleft()
-            if not free.done():
-                free.set_result(None)
-                return True
-        return False
+        if not worker.returning:
+            return False
+        worker.returning.popleft().set_result(None)
+        return True
 
     def _lapsed(self) -> None:
         self._linger = None
@@ -317,7 +321,7 @@ class Pool:
                     if result is None or message.message_type is not _REQUEST:
                         counters.messages_delivered += 1
                     else:
-                        answer = ends.answered(message, known[0], result)
+                        answer = ends.answered(letter, known[0], result)
                         if answer is not None:
                             await ends.send_message(answer)
             except Exception as error:
@@ -326,10 +330,10 @@ class Pool:
                 except BaseException as other:
                     self._fell(runner, worker, letter, other)
                     raise
-            except GeneratorExit:
-                # The loop is gone, and with it all that could be done.
-                raise
             except BaseException as error:
+                if isinstance(error, GeneratorExit) and not runner.is_running():
+                    # The loop is gone, and with it all that could be done.
+                    raise
                 self._fell(runner, worker, letter, error)
                 raise
             runner.letter = None

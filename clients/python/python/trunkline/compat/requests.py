@@ -26,11 +26,18 @@ class Answer:
 class Asked:
     """Somebody who waits for an answer."""
 
-    __slots__ = ("answer", "correlation", "number", "open")
+    __slots__ = ("answer", "correlation", "id", "number", "open")
 
-    def __init__(self, answer: asyncio.Future[AgentMessage | Answer], correlation: str) -> None:
+    def __init__(
+        self,
+        answer: asyncio.Future[AgentMessage | Answer],
+        correlation: str,
+        id: str,  # noqa: A002
+    ) -> None:
         """Waits in this future, for a response or for why there is none."""
         self.answer = answer
+        self.id = id
+        """That of the message that asks."""
         self.correlation = correlation
         """The id under which it waits, whatever becomes of that in the message."""
         self.number = 0
@@ -57,16 +64,21 @@ class Requests:
     a timer for each costs more than all else about waiting.
     """
 
-    __slots__ = ("_count", "_timer", "_times", "_waiting", "of")
+    __slots__ = ("_by_id", "_count", "_timer", "_times", "_waiting", "_wakes_at", "of", "of_id")
 
     def __init__(self) -> None:
         """There are none yet."""
         self._waiting: dict[str, Asked] = {}
+        self._by_id: dict[str, Asked] = {}
         self._times: list[tuple[float, int, str, float]] = []
         self._count = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
+        """When the timer is due, which a handle of uvloop for at once does not tell."""
         self.of = self._waiting.get
         """Who waits under a correlation id."""
+        self.of_id = self._by_id.get
+        """Who waits for the answer to the message of an id."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -81,17 +93,16 @@ class Requests:
             check_message(request)
             raise InvalidError(f"{request} is no request; only a request is answered")
         try:
-            correlation = request.metadata.correlation_id
-            waits = correlation in self._waiting
+            correlation, id_ = request.metadata.correlation_id, request.message_id
+            if correlation not in self._waiting:
+                future = asyncio.get_running_loop().create_future()
+                asked = self._by_id[id_] = Asked(future, correlation, id_)
+                self._waiting[correlation] = asked
+                return asked
         except (AttributeError, TypeError):
             check_message(request)
             raise
-        if waits:
-            raise InvalidError(f"a request with the correlation id '{correlation}' waits already")
-        asked = self._waiting[correlation] = Asked(
-            asyncio.get_running_loop().create_future(), correlation
-        )
-        return asked
+        raise InvalidError(f"a request with the correlation id '{correlation}' waits already")
 
     def limit(self, asked: Asked, timeout: float) -> None:
         """Has it wait for so many seconds from now at most."""
@@ -103,7 +114,7 @@ class Requests:
         at = loop.time() + timeout
         number = asked.number = next(self._count)
         heappush(times, (at, number, asked.correlation, timeout))
-        if self._timer is None or at < self._timer.when():
+        if self._timer is None or at < self._wakes_at:
             self._wake(loop, at)
 
     def _still(self, correlation: str, number: int) -> Asked | None:
@@ -114,6 +125,10 @@ class Requests:
     def end(self, asked: Asked) -> None:
         """Nobody waits for its answer any longer."""
         self._waiting.pop(asked.correlation, None)
+        other = self._by_id.pop(asked.id, asked)
+        if other is not asked:
+            # Another message of this id waits.
+            self._by_id[asked.id] = other
 
     def close(self, reason: str) -> None:
         """None of them will be answered any longer."""
@@ -127,7 +142,7 @@ class Requests:
     def _wake(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(at, self._look, loop)
+        self._timer, self._wakes_at = loop.call_at(at, self._look, loop), at
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tells those whose time is over, and comes again for the next."""

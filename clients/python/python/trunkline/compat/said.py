@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InvalidError
-from .messages import AgentIdentity, AgentMessage
+from .messages import LARGE, AgentIdentity, AgentMessage, check_seconds
 
 
 def check_timeout(timeout: object) -> None:
@@ -14,9 +14,12 @@ def check_timeout(timeout: object) -> None:
     Raises:
         InvalidError: It is something else.
     """
+    if timeout is None or (isinstance(timeout, (int, float)) and -LARGE < timeout < LARGE):
+        return
     # What is not equal to itself is no number.
-    if timeout is not None and (not isinstance(timeout, (int, float)) or timeout != timeout):
+    if not isinstance(timeout, (int, float)) or timeout != timeout:
         raise InvalidError(f"timeout is {timeout!r}, it is a number of seconds or None")
+    check_seconds("timeout", timeout)
 
 
 def topic_of(payload: object) -> str | None:

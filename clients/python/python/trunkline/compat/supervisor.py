@@ -58,7 +58,7 @@ class AgentSupervisor:
         """Asks each of the agents, and waits until all have answered or the time is over.
 
         Args:
-            agents: Whom to ask.
+            agents: Whom to ask, each once.
             query: What to ask them.
             timeout: How many seconds to wait. What has come by then is what there is.
             priority: How urgent it is.
@@ -68,6 +68,8 @@ class AgentSupervisor:
         """
         if not isinstance(query, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"a query is a dict, not a {type(query).__name__}")
+        # What comes of a query is told by the ids of the agents, so that each is asked once.
+        agents = list(dict.fromkeys(agents))
         requests = [
             create_request_message(self.identity, agent, query, priority) for agent in agents
         ]
