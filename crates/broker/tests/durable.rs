@@ -109,18 +109,20 @@ async fn a_session_that_comes_back_after_a_restart_keeps_what_it_holds() {
 #[tokio::test]
 async fn a_full_disk_refuses_new_work_goes_on_delivering_and_recovers() {
     let disk = MemoryDisk::new();
-    let broker = Broker::open(on(&disk)).await.unwrap();
+    let mut config = on(&disk);
+    // A segment has room for thousands of these while another thread finds out that there is none
+    // for the next segment: what is accepted after its end waits instead of being refused.
+    config.log.segment_bytes = 1 << 20;
+    let broker = Broker::open(config).await.unwrap();
     let mut sender = Peer::open(&broker, hello(1, None)).await.unwrap();
     disk.set_capacity(Some(disk.used_bytes()));
     let mut accepted = 0;
-    // Small, so that a segment has room for many while another thread finds out that there is no
-    // room for the next segment: what is accepted after its end waits instead of being refused.
     let refusal = loop {
         match sender.publish(task("count", "x")).await {
             Ok(_) => accepted += 1,
             Err(refusal) => break refusal,
         }
-        assert!(accepted < 10_000, "a full disk was never noticed");
+        assert!(accepted < 20_000, "a full disk was never noticed");
     };
     assert_eq!(refusal.code, RefusalCode::DiskFull);
     assert!(refusal.retry_after.is_some());

@@ -25,7 +25,8 @@ pub(crate) struct Parts {
 impl Parts {
     /// The first part of a frame: all of it, if it has few items or is none.
     pub(crate) fn first(&mut self, frame: Bytes) -> Bytes {
-        let items = count(&frame).unwrap_or_default();
+        // Of what is broken nothing is to be taken in.
+        let Ok(items) = count(&frame) else { return frame };
         self.size = items.div_ceil(PARTS).max(PART);
         self.rest = frame;
         self.next()

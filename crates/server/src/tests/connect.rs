@@ -3,11 +3,12 @@
 use super::bench::{Bench, config, hello, operations, soon};
 use super::scripted::Ended;
 use crate::ServerConfig;
+use prost::Message;
 use std::time::Duration;
 use tonic::Code;
 use tonic_types::StatusExt;
 use trunkline_proto::metadata::PRINCIPAL;
-use trunkline_proto::{CarriedItem, v1};
+use trunkline_proto::{CarriedItem, CarriedOperation, v1};
 use trunkline_types::session::{ClientFrame, Credit, EventDelivery, Hello, SessionItem};
 use trunkline_types::{
     AgentCard, Destination, Envelope, Kind, MessageId, Partition, Payload, Principal, Publish,
@@ -118,14 +119,15 @@ async fn a_bad_frame_ends_its_stream_only_and_names_the_field() {
     let other_seen = script.session().await;
 
     let nothing = v1::ClientFrame { frame: None };
+    let unwatch = v1::Operation {
+        operation: Some(v1::operation::Operation::Unwatch(v1::Unwatch {
+            task: vec![1, 2, 3].into(),
+        })),
+    };
     let short = v1::ClientFrame {
         frame: Some(v1::client_frame::Frame::Operations(v1::Operations {
             first: 1,
-            operations: vec![v1::Operation {
-                operation: Some(v1::operation::Operation::Unwatch(v1::Unwatch {
-                    task: vec![1, 2, 3].into(),
-                })),
-            }],
+            operations: vec![CarriedOperation::decode(&*unwatch.encode_to_vec()).unwrap()],
         })),
     };
     let second_hello: v1::ClientFrame = hello().into();
