@@ -1,6 +1,7 @@
 //! Connections: which transport, its settings, and who is speaking.
 
 use crate::framed::Link;
+use crate::parts::Part;
 use crate::{ClientConfig, Transport, failure};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -33,7 +34,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) type Calls = BrokerClient<InterceptedService<Channel, Identity>>;
 
 /// What a broker says over one connection of a session.
-pub(crate) type Answers = BoxStream<'static, Result<v1::ServerFrame, Status>>;
+pub(crate) type Answers = BoxStream<'static, Result<Part, Status>>;
 
 /// Makes connections.
 #[derive(Clone, Debug)]
@@ -135,7 +136,7 @@ impl Dialer {
             .map_err(|error| failure::unreachable(&self.url, failure::root_cause(&error)))?;
         let answers = self.calls(channel).connect(frames).await;
         let answers = answers.map_err(|status| failure::refused(&self.url, &status))?;
-        Ok(answers.into_inner().boxed())
+        Ok(answers.into_inner().map(|frame| frame.map(Part::whole)).boxed())
     }
 
     /// The inner error: whoever is there does not speak the transport.

@@ -3,7 +3,7 @@
 //! [`Link`] is the stream of what the broker says, and polling it also writes what the session
 //! has to say, so that one task drives both directions.
 
-use crate::parts::Parts;
+use crate::parts::{Part, Parts};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use prost::{DecodeError, Message};
@@ -182,7 +182,7 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Link<F> {
 }
 
 impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
-    type Item = Result<v1::ServerFrame, Status>;
+    type Item = Result<Part, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -195,7 +195,8 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
             }
             // What was said to this before counts, whether or not this can be said.
             let _ = this.say(context);
-            return Poll::Ready(Some(decoded(this.parts.next())));
+            let part = this.parts.next();
+            return Poll::Ready(Some(part.map_err(|error| undecoded(&error))));
         }
         loop {
             let said = this.poll_piece(context);
@@ -206,7 +207,7 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
                         // What was said to this before counts, whether or not this can be said.
                         let _ = this.say(context);
                     }
-                    Some(decoded(this.parts.first(body)))
+                    Some(this.parts.first(body).map_err(|error| undecoded(&error)))
                 }
                 Poll::Ready(Some(Ok((Kind::Ended, body)))) => match v1::Ended::decode(body) {
                     Ok(ended) if ended.code == 0 => None,
@@ -236,10 +237,6 @@ impl<F: Stream<Item = v1::ClientFrame> + Unpin> Stream for Link<F> {
             });
         }
     }
-}
-
-fn decoded(frame: Bytes) -> Result<v1::ServerFrame, Status> {
-    v1::ServerFrame::decode(frame).map_err(|error| undecoded(&error))
 }
 
 fn undecoded(error: &DecodeError) -> Status {

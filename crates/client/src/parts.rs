@@ -2,17 +2,32 @@
 //! while the others are worked on. Otherwise broker and client take turns, and each waits for the
 //! other.
 //!
-//! A frame is cut before it is decoded: several messages of protobuf one after the other are one,
-//! so between any two fields there may be an end.
+//! A frame is cut before it is decoded: where one item ends and the next begins, there may be two
+//! messages of protobuf.
 
 use bytes::{Buf, Bytes};
-use prost::DecodeError;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::{DecodeError, Message};
+use trunkline_proto::v1;
 
 /// In how many parts a frame is handed on at most.
 const PARTS: usize = 4;
 /// How many items a part has at least: each is a write of its own.
 const PART: usize = 16;
+
+/// A frame, or a part of one.
+pub(crate) struct Part {
+    pub(crate) frame: v1::ServerFrame,
+    /// Whether the frame ends with it.
+    pub(crate) is_last: bool,
+}
+
+impl Part {
+    /// All of a frame.
+    pub(crate) fn whole(frame: v1::ServerFrame) -> Self {
+        Self { frame, is_last: true }
+    }
+}
 
 /// What is left of a frame.
 #[derive(Default)]
@@ -23,10 +38,9 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// The first part of a frame: all of it, if it has few items or is none.
-    pub(crate) fn first(&mut self, frame: Bytes) -> Bytes {
-        // Of what is broken nothing is to be taken in.
-        let Ok(items) = count(&frame) else { return frame };
+    /// The first part of a frame: all of it, if it has few items or is no frame of items.
+    pub(crate) fn first(&mut self, frame: Bytes) -> Result<Part, DecodeError> {
+        let Some(items) = count(&frame) else { return self.decoded(frame) };
         self.size = items.div_ceil(PARTS).max(PART);
         self.rest = frame;
         self.next()
@@ -37,29 +51,42 @@ impl Parts {
     }
 
     /// The part after that.
-    pub(crate) fn next(&mut self) -> Bytes {
-        match length(&self.rest, self.size) {
+    pub(crate) fn next(&mut self) -> Result<Part, DecodeError> {
+        let part = match length(&self.rest, self.size) {
             Ok(length) if length < self.rest.len() => self.rest.split_to(length),
             // A connection that does nothing keeps nothing.
             _ => std::mem::take(&mut self.rest),
-        }
+        };
+        self.decoded(part)
+    }
+
+    fn decoded(&self, part: Bytes) -> Result<Part, DecodeError> {
+        let frame = v1::ServerFrame::decode(part)?;
+        Ok(Part { frame, is_last: !self.has_more() })
     }
 }
 
-/// How many items a frame has; whatever else is in it counts as one.
-fn count(frame: &[u8]) -> Result<usize, DecodeError> {
-    let (mut rest, mut items) = (frame, 0);
+/// The number of a frame's items among its fields.
+const ITEMS: u32 = 2;
+
+/// How many fields a frame has, if it can be cut between them: what comes after an item is an item.
+fn count(frame: &[u8]) -> Option<usize> {
+    let (mut rest, mut count, mut last) = (frame, 0, 0);
     while rest.has_remaining() {
-        skip(&mut rest)?;
-        items += 1;
+        let number = skip(&mut rest).ok()?;
+        if last == ITEMS && number != ITEMS {
+            return None;
+        }
+        last = number;
+        count += 1;
     }
-    Ok(items)
+    Some(count)
 }
 
-/// How many bytes the first so many items take.
-fn length(frame: &[u8], items: usize) -> Result<usize, DecodeError> {
+/// How many bytes the first so many fields take.
+fn length(frame: &[u8], fields: usize) -> Result<usize, DecodeError> {
     let mut rest = frame;
-    for _ in 0..items {
+    for _ in 0..fields {
         if rest.has_remaining() {
             skip(&mut rest)?;
         }
@@ -67,16 +94,17 @@ fn length(frame: &[u8], items: usize) -> Result<usize, DecodeError> {
     Ok(frame.len() - rest.len())
 }
 
-fn skip(rest: &mut &[u8]) -> Result<(), DecodeError> {
-    let (tag, wire_type) = decode_key(rest)?;
-    skip_field(wire_type, tag, rest, DecodeContext::default())
+/// Skips a field and tells its number.
+fn skip(rest: &mut &[u8]) -> Result<u32, DecodeError> {
+    let (number, wire_type) = decode_key(rest)?;
+    skip_field(wire_type, number, rest, DecodeContext::default())?;
+    Ok(number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message;
-    use trunkline_proto::{server_frame, v1};
+    use trunkline_proto::server_frame;
     use trunkline_types::session::SessionItem;
 
     fn frame(items: u64) -> v1::ServerFrame {
@@ -84,36 +112,47 @@ mod tests {
         server_frame(&mut items)
     }
 
+    /// All parts of a frame.
+    fn parts(frame: Vec<u8>) -> Result<Vec<Part>, DecodeError> {
+        let mut known = Parts::default();
+        let mut came = vec![known.first(frame.into())?];
+        while known.has_more() {
+            came.push(known.next()?);
+        }
+        Ok(came)
+    }
+
     #[test]
     fn a_frame_comes_in_parts_and_whole() {
-        for (items, parts) in [(0, 1), (16, 1), (17, 2), (64, 4), (65, 4), (1000, 4)] {
-            let (whole, mut known) = (frame(items), Parts::default());
-            let mut came = vec![known.first(whole.encode_to_vec().into())];
-            while known.has_more() {
-                came.push(known.next());
-            }
-            assert_eq!(came.len(), parts, "{items}");
-            let came = came.into_iter().map(|part| v1::ServerFrame::decode(part).unwrap());
-            assert_eq!(came.flat_map(|part| part.items).collect::<Vec<_>>(), whole.items);
+        for (items, count) in [(0, 1), (16, 1), (17, 2), (64, 4), (65, 4), (1000, 4)] {
+            let whole = frame(items);
+            let came = parts(whole.encode_to_vec()).unwrap();
+            assert_eq!(came.len(), count, "{items}");
+            assert_eq!(came.iter().filter(|part| part.is_last).count(), 1);
+            assert!(came.last().unwrap().is_last);
+            let items = came.into_iter().flat_map(|part| part.frame.items);
+            assert_eq!(items.collect::<Vec<_>>(), whole.items);
         }
     }
 
     #[test]
     fn a_welcome_comes_with_the_first_part() {
-        let welcome = Some(v1::Welcome { epoch: 7, ..v1::Welcome::default() });
-        let whole = v1::ServerFrame { welcome: welcome.clone(), ..frame(100) };
-        let mut parts = Parts::default();
-        let first = v1::ServerFrame::decode(parts.first(whole.encode_to_vec().into())).unwrap();
-        assert_eq!(first.welcome, welcome);
-        assert!(parts.has_more() && first.items.len() < 100);
+        let welcome = v1::Welcome { epoch: 7, ..v1::Welcome::default() };
+        let welcome = v1::ServerFrame { welcome: Some(welcome), items: Vec::new() };
+        let [welcome_bytes, items] = [welcome.encode_to_vec(), frame(100).encode_to_vec()];
+        let came = parts([&welcome_bytes[..], &items].concat()).unwrap();
+        assert_eq!((came.len(), &came[0].frame.welcome), (4, &welcome.welcome));
+        // Protobuf allows it behind the items, too.
+        let came = parts([items, welcome_bytes].concat()).unwrap();
+        assert_eq!((came.len(), &came[0].frame.welcome), (1, &welcome.welcome));
+        assert_eq!(came[0].frame.items.len(), 100);
     }
 
     #[test]
-    fn what_is_no_frame_comes_in_one_piece() {
+    fn of_a_broken_frame_nothing_comes() {
         let mut broken = frame(100).encode_to_vec();
         broken.truncate(broken.len() - 1);
-        let mut parts = Parts::default();
-        assert_eq!(parts.first(broken.clone().into()), broken);
-        assert!(!parts.has_more());
+        assert!(Parts::default().first(broken.into()).is_err());
+        assert!(Parts::default().first(Bytes::new()).is_ok_and(|part| part.is_last));
     }
 }

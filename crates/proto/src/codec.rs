@@ -16,6 +16,10 @@ const READY: usize = 1 << 10;
 /// How many encoded bytes are gathered before they are written, if there is more to encode.
 const GATHERED: usize = 32 << 10;
 
+/// How long a message is at most that is copied to be written faster. In a longer one most is payload,
+/// which is copied once as it is.
+const COPIED: usize = 256 << 10;
+
 /// The codec of all calls.
 #[derive(Debug)]
 pub(crate) struct FrameCodec<T, U>(PhantomData<(T, U)>);
@@ -54,11 +58,16 @@ impl<T: Message> Encoder for FrameEncoder<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        // By way of a slice, which is written in place; the buffer is asked for room with every byte.
-        let mut bytes = vec![0; item.encoded_len()];
-        item.encode_raw(&mut bytes.as_mut_slice());
-        buffer.reserve(bytes.len());
-        buffer.put_slice(&bytes);
+        let length = item.encoded_len();
+        buffer.reserve(length);
+        if length > COPIED {
+            item.encode_raw(buffer);
+        } else {
+            // By way of a slice, which is written in place; the buffer looks for room at every byte.
+            let mut bytes = vec![0; length];
+            item.encode_raw(&mut bytes.as_mut_slice());
+            buffer.put_slice(&bytes);
+        }
         Ok(())
     }
 

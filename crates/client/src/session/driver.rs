@@ -3,6 +3,7 @@
 use crate::client::Executor;
 use crate::dialer::{Answers, Calls, Dialer};
 use crate::failure;
+use crate::parts::Part;
 use crate::session::connection::Remote;
 use crate::session::outcome::Seeker;
 use crate::session::outgoing::Frames;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Status;
-use trunkline_proto::{CarriedItem, DecodeError, v1};
+use trunkline_proto::DecodeError;
 use trunkline_types::session::{Connected, Hello, SessionItem, Sink, Welcome};
 use trunkline_types::{MessageId, Refusal, RefusalCode};
 
@@ -64,13 +65,13 @@ struct Driver {
 /// A connection on which the broker has welcomed the session.
 struct Incoming {
     stream: Answers,
-    /// Items that came along with the welcome.
-    first: Vec<CarriedItem>,
+    /// What came along with the welcome.
+    first: Part,
 }
 
 /// What a session's task waits for.
 enum Event {
-    Frame(Option<Result<v1::ServerFrame, Status>>),
+    Frame(Option<Result<Part, Status>>),
     /// There is something to look at in the state.
     Attention,
     /// The broker had time enough to say farewell.
@@ -126,7 +127,7 @@ impl Driver {
         let Incoming { mut stream, first } = incoming;
         let mut items = Vec::new();
         let mut farewell: Option<Instant> = None;
-        if !first.is_empty()
+        if !first.frame.items.is_empty()
             && let Some(end) = self.take_in(first, &mut items)
         {
             return end;
@@ -142,7 +143,7 @@ impl Driver {
                 }
             };
             let end = match event {
-                Event::Frame(Some(Ok(frame))) => self.take_in(frame.items, &mut items),
+                Event::Frame(Some(Ok(part))) => self.take_in(part, &mut items),
                 Event::Frame(Some(Err(status))) => Some(self.broken(&status)),
                 Event::Frame(None) if farewell.is_some() => Some(End::Farewell),
                 Event::Frame(None) => Some(End::Broken("the broker ended the stream".to_owned())),
@@ -161,15 +162,16 @@ impl Driver {
         }
     }
 
-    /// Takes in the items of a frame and tells the sink.
-    fn take_in(&mut self, frame: Vec<CarriedItem>, items: &mut Vec<SessionItem>) -> Option<End> {
-        for item in frame {
+    /// Takes in the items of a frame, or of a part of one, and tells the sink.
+    fn take_in(&mut self, part: Part, items: &mut Vec<SessionItem>) -> Option<End> {
+        for item in part.frame.items {
             match SessionItem::try_from(item) {
                 Ok(item) => items.push(item),
                 Err(error) => return Some(self.malformed(items, &error)),
             }
         }
-        self.useful = true;
+        // Not before its last part: the next one may be what breaks every connection.
+        self.useful |= part.is_last;
         let (leave, stray) = {
             let mut state = self.shared.lock();
             (state.receive(items), state.take_stray())
@@ -319,7 +321,7 @@ impl Driver {
         let attempt = async {
             let frames = || Frames::new(shared.clone(), shared.change(State::greet));
             let mut stream = self.dialer.connect(frames).await?;
-            let first = match stream.next().await {
+            let mut first = match stream.next().await {
                 Some(Ok(first)) => first,
                 Some(Err(status)) => return Err(failure::unread(url, &status)),
                 None => {
@@ -327,12 +329,12 @@ impl Driver {
                     return Err(Refusal::new(RefusalCode::Unavailable, message));
                 }
             };
-            let welcome = first.welcome.ok_or_else(|| {
+            let welcome = first.frame.welcome.take().ok_or_else(|| {
                 let message = "the broker's first frame has no welcome";
                 Refusal::new(RefusalCode::Invalid, message)
             })?;
             let welcome = Welcome::try_from(welcome)?;
-            Ok((Incoming { stream, first: first.items }, welcome))
+            Ok((Incoming { stream, first }, welcome))
         };
         let limit = self.policy.connect_timeout;
         timeout(limit, attempt).await.unwrap_or_else(|_elapsed| {

@@ -27,11 +27,12 @@ pub type CarriedOperation = Carried<Operation>;
 /// An item as frames carry it.
 pub type CarriedItem = Carried<SessionItem>;
 
-/// What frames carry. Made from the vocabulary's value, and turned back into one.
+/// What frames carry. Made from the vocabulary's value, and turned back into one. Two are equal if they
+/// were also made in the same way.
 #[derive(Clone, Debug)]
 pub struct Carried<T: Carry> {
     state: State<T>,
-    /// How many bytes it takes, if that was asked already: encoding asks at every level of nesting.
+    /// How many bytes it takes, if it was made to be written: encoding asks at every level of nesting.
     length: Option<usize>,
 }
 
@@ -47,8 +48,8 @@ pub trait Carry: Clone + PartialEq + Debug + Send + Sync + Sized {
     /// What is generated for it.
     type Wire: Message + Default + Clone + PartialEq + Debug + From<Self>;
 
-    /// Reads the field of this number, which is all that a message of it has, and tells where in it
-    /// the payload's data are. `None` if that is for the generated code to do.
+    /// Reads the field of this number, of which a value has one, and tells where in it the payload's
+    /// data are. `None` if that is for the generated code to do, as it is with a second field.
     #[doc(hidden)]
     fn read(tag: u32, body: &[u8], data: &mut Range<usize>) -> Option<Self>;
 
@@ -190,7 +191,7 @@ impl<T: Carry> PartialEq for Carried<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trunkline_types::session::{Delivery, EventDelivery, Reply};
+    use trunkline_types::session::{Accepted, Delivery, EventDelivery, Reply};
     use trunkline_types::{
         Destination, Envelope, Epoch, InboxAddress, Kind, MessageId, Outcome, Partition, Payload,
         Publish, Settle, Token, WallTime,
@@ -234,8 +235,11 @@ mod tests {
             missed: Vec::new(),
             max_run: None,
         };
+        let accepted =
+            Accepted { operation: 1, id, duplicate: true, targets: 2, dropped: 3, parked: 4 };
         for item in [
             SessionItem::Done { first: 1, last: 2 },
+            SessionItem::Accepted(accepted),
             SessionItem::Delivery(delivery),
             SessionItem::Event(EventDelivery { number: 1, publish, missed: 0 }),
             SessionItem::Reply(Reply { request: id, agent: None, result: Ok(payload) }),

@@ -1,6 +1,6 @@
 //! Reads messages where they lie, as encoders write them: fields in the order of their numbers, each
-//! once, numbers no longer than they need be. Whatever else protobuf allows, and whatever breaks a
-//! rule, is `None` here and left to the generated code.
+//! once, numbers no longer than they need be. Whatever else comes, and whatever breaks a rule, is
+//! `None` here and left to the generated code.
 
 use crate::convert::words;
 use crate::decode::{message_id, text_within};
@@ -114,10 +114,15 @@ impl<'a> Fields<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    fn small_text(&mut self) -> Option<SmolStr> {
+    /// A text within the bound of the protocol.
+    fn bounded(&mut self) -> Option<&'a str> {
         let text = self.text()?;
         text_within("", text.len()).ok()?;
-        Some(SmolStr::new(text))
+        Some(text)
+    }
+
+    fn small_text(&mut self) -> Option<SmolStr> {
+        self.bounded().map(SmolStr::new)
     }
 
     pub(super) fn name<N: Name>(&mut self) -> Option<N> {
@@ -199,7 +204,7 @@ fn envelope(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Envelope>
             (11, LEN) => causation_id = Some(fields.id()?),
             (12, LEN) => root_id = Some(fields.id()?),
             (13, LEN) => context_id = Some(fields.name()?),
-            (14, LEN) => traceparent = Some(fields.small_text()?.as_str().into()),
+            (14, LEN) => traceparent = Some(fields.bounded()?.into()),
             (HEADERS, LEN) => headers.push(header(fields.message()?)?),
             (16, LEN) => carried = payload(fields.message()?, data)?,
             (17, LEN) => redriven_from = Some(Box::new(fields.id()?)),

@@ -1,4 +1,5 @@
-//! Writes what is carried. Lengths are found by the same walk that writes, so the two cannot differ.
+//! Writes what is carried. Lengths are found by what writes, so that the two cannot differ; only the
+//! publish, which is written at two depths, keeps its own in [`PublishLengths`].
 
 use crate::convert::words;
 use crate::decode::millis;

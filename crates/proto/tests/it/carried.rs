@@ -9,11 +9,11 @@ use proptest::test_runner::TestRunner;
 use prost::Message;
 use std::fmt::Debug;
 use std::sync::Arc;
-use trunkline_proto::{Carried, CarriedItem, CarriedOperation, Carry, DecodeError, v1};
-use trunkline_types::session::{Operation, SessionItem};
+use trunkline_proto::{Carried, CarriedItem, CarriedOperation, Carry, DecodeError, TEXT_BYTES, v1};
+use trunkline_types::session::{EventDelivery, Operation, Reply, SessionItem};
 use trunkline_types::{
-    Destination, Encoding, Envelope, Gather, GatherRule, Kind, MessageId, Partition, Payload,
-    Publish, PublishOptions,
+    Destination, Encoding, Envelope, Epoch, Gather, GatherRule, Kind, MessageId, Outcome,
+    Partition, Payload, Publish, PublishOptions, Settle, Token,
 };
 
 /// What these bytes are, or why they are nothing good; `None` if no message can be cut out of them.
@@ -227,17 +227,161 @@ fn a_gathering_in_pieces_is_one() {
     assert_eq!(unsaid, Gather::new(GatherRule::All), "everybody, within the default bound");
 }
 
+/// A field with a length.
+fn field(number: u8, body: &[u8]) -> Vec<u8> {
+    assert!(number < 16 && body.len() < 128);
+    [&[number << 3 | 2, u8::try_from(body.len()).unwrap()], body].concat()
+}
+
+/// What encoders do not write, and what is at a bound.
+#[test]
+fn oddities_are_read_the_same() {
+    let token = [0x0d, 3, 0, 0, 0, 0x11, 7, 0, 0, 0, 0, 0, 0, 0];
+    let id = MessageId::from_parts(1, Partition(0), 1).to_bytes();
+    let [token, id] = [field(1, &token), field(1, &id)];
+    let to = field(5, &field(1, b"a"));
+    let kind = [0x18, 1];
+    let envelope = [&id[..], &kind, &to].concat();
+    let publish = |envelope: &[u8], options: &[u8]| {
+        field(1, &[field(1, envelope), field(2, options)].concat())
+    };
+    let settle = |token: &[u8], outcome: &[u8]| field(2, &[token, outcome].concat());
+    let operations = [
+        publish(&envelope, &[]),
+        publish(&[&id[..], &[0x18, 0x81, 0], &to].concat(), &[]),
+        publish(&[&id[..], &[0x98, 0, 1], &to].concat(), &[]),
+        publish(&[&id[..], &[0x18, 0], &to].concat(), &[]),
+        publish(&[&id[..], &[0x18, 0x81, 0x80, 0x80, 0x80, 0x10], &to].concat(), &[]),
+        publish(&[&id[..], &kind, &field(5, &field(4, &[8, 1]))].concat(), &[]),
+        publish(&[&id[..], &kind, &field(5, &[])].concat(), &[]),
+        publish(
+            &[&id[..], &kind, &field(5, &[field(1, b"a"), field(2, b"s")].concat())].concat(),
+            &[],
+        ),
+        publish(&[&id[..], &field(2, b""), &kind, &to].concat(), &[]),
+        publish(&[&id[..], &field(2, b"default"), &kind, &to].concat(), &[]),
+        publish(&[&id[..], &kind, &field(4, b""), &to].concat(), &[]),
+        publish(&[&envelope[..], &field(15, &field(1, b"h")), &field(14, b"t")].concat(), &[]),
+        publish(&[&envelope[..], &field(15, &field(1, b"h")), &field(15, &[])].concat(), &[]),
+        publish(&[&envelope[..], &[0x82, 1, 6], &field(2, b"d"), &field(2, b"e")].concat(), &[]),
+        publish(&[&envelope[..], &[0x82, 1, 0]].concat(), &[]),
+        publish(&envelope, &[8, 2]),
+        publish(&envelope, &[8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
+        publish(&envelope, &[8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]),
+        publish(&envelope, &[0x20, 0x81, 0x80, 0x80, 0x80, 0x10]),
+        publish(&envelope, &[0x18, 0x81, 0x80, 0x80, 0x80, 0x10]),
+        publish(&envelope, &[0x0b, 0x0c]),
+        publish(&envelope, &[0]),
+        settle(&token, &field(2, &[])),
+        settle(&field(1, &[]), &field(2, &[])),
+        settle(&field(1, &[0x0d, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0, 0, 0, 0]), &field(2, &[])),
+        settle(&token, &field(2, &field(1, &[]))),
+        settle(&token, &[field(2, &[]), field(2, &field(1, &field(2, b"d")))].concat()),
+        settle(&token, &[field(2, &[]), field(6, &[])].concat()),
+        settle(&field(2, &[]), &token),
+        [settle(&token, &field(2, &[])), publish(&envelope, &[])].concat(),
+    ];
+    for (index, bytes) in operations.iter().enumerate() {
+        let [generated, carried] = both::<Operation>(bytes);
+        assert_eq!(generated, carried, "operation {index}");
+    }
+    let inbox = field(3, &field(1, b"a"));
+    let what = field(2, &field(1, &envelope));
+    let delivery = |parts: &[&[u8]]| field(4, &parts.concat());
+    let items = [
+        delivery(&[&token, &what, &inbox]),
+        delivery(&[&token, &what, &field(3, &[])]),
+        delivery(&[&what, &token, &inbox]),
+        delivery(&[&token, &what, &what, &inbox]),
+        delivery(&[&token, &what, &inbox, &[0x20, 0x81, 0x80, 0x80, 0x80, 0x10]]),
+        delivery(&[&token, &what, &inbox, &field(8, &field(2, b"m"))]),
+        delivery(&[&token, &what, &inbox, &[0x28, 0, 0x30, 0]]),
+        field(1, &[8, 3, 0x10, 2]),
+        field(1, &[]),
+        field(2, &[&[8, 1][..], &field(2, &[1; 16])].concat()),
+        field(5, &[&[8, 1][..], &what, &[0x18, 0]].concat()),
+        field(6, &[&id[..], &field(3, &[])].concat()),
+        field(6, &[&id[..], &field(2, b""), &field(3, &[])].concat()),
+        field(6, &[&id[..], &field(3, &[]), &field(4, &[8, 1])].concat()),
+    ];
+    for (index, bytes) in items.iter().enumerate() {
+        let [generated, carried] = both::<SessionItem>(bytes);
+        assert_eq!(generated, carried, "item {index}");
+    }
+}
+
+#[test]
+fn what_reaches_beyond_what_it_is_in_is_no_frame() {
+    let token = field(1, &[0x0d, 3, 0, 0, 0]);
+    let inner = [&token[..], &[0x12, 0]].concat();
+    let length = u8::try_from(inner.len()).unwrap();
+    // The operation ends where the settlement in it has begun; the bytes after it are there.
+    let operations = [&[0x12, 2, 0x12, length], &inner[..]].concat();
+    assert!(v1::Operations::decode(&*operations).is_err());
+    let whole = [&[0x12, length + 2, 0x12, length], &inner[..]].concat();
+    assert!(v1::Operations::decode(&*whole).is_ok());
+    let item = [&[0x12, 2, 0x0a, 4], &[8, 1, 0x10, 2][..]].concat();
+    assert!(v1::ServerFrame::decode(&*item).is_err());
+}
+
+#[test]
+fn texts_are_bounded_the_same() {
+    let id = MessageId::from_parts(1, Partition(0), 1);
+    for bytes in [TEXT_BYTES, TEXT_BYTES + 1] {
+        let to = Destination::agent("a").unwrap();
+        let mut envelope = Envelope::new(id, Kind::Event, to, Payload::default());
+        envelope.traceparent = Some("t".repeat(bytes).into());
+        let operation = Operation::Publish(Arc::new(Publish::new(envelope)));
+        let [generated, carried] = both::<Operation>(&wire(&operation));
+        assert_eq!(generated.as_ref().unwrap().is_ok(), bytes == TEXT_BYTES);
+        assert_eq!(generated, carried);
+    }
+}
+
 #[test]
 fn a_payload_is_a_slice_of_its_frame() {
+    fn read<T: Carry>(value: T, frame: &mut Bytes) -> T
+    where
+        T: TryFrom<T::Wire, Error = DecodeError> + Debug,
+    {
+        *frame = wire(&value).into();
+        Carried::<T>::decode(frame.clone()).unwrap().into_own().unwrap()
+    }
     let id = MessageId::from_parts(1, Partition(0), 1);
     let to = Destination::skill("s").unwrap();
     let payload = Payload::new("", vec![7; 900]);
-    let publish = Publish::new(Envelope::new(id, Kind::Event, to, payload));
-    let frame = Bytes::from(wire(&Operation::Publish(Arc::new(publish))));
-    let read = CarriedOperation::decode(frame.clone()).unwrap().into_own().unwrap();
-    let Operation::Publish(publish) = read else { panic!("{read:?}") };
-    let data = &publish.envelope.payload.data;
-    assert!(frame.as_ptr_range().contains(&data.as_ptr()), "it was copied");
+    let publish = Arc::new(Publish::new(Envelope::new(id, Kind::Event, to, payload.clone())));
+    let token = Token { epoch: Epoch(1), counter: 1 };
+    let mut frame = Bytes::new();
+    let check = |frame: &Bytes, data: &Bytes| {
+        assert_eq!(*data, payload.data);
+        assert!(frame.as_ptr_range().contains(&data.as_ptr()), "it was copied");
+    };
+    let Operation::Publish(read_publish) = read(Operation::Publish(publish.clone()), &mut frame)
+    else {
+        panic!("another operation")
+    };
+    check(&frame, &read_publish.envelope.payload.data);
+    let outcome = Outcome::Complete { reply: Some(payload.clone()) };
+    let settle = read(Operation::Settle(Settle { token, outcome }), &mut frame);
+    let Operation::Settle(Settle { outcome: Outcome::Complete { reply: Some(reply) }, .. }) =
+        settle
+    else {
+        panic!("another operation")
+    };
+    check(&frame, &reply.data);
+    let event = EventDelivery { number: 1, publish, missed: 0 };
+    let SessionItem::Event(event) = read(SessionItem::Event(event), &mut frame) else {
+        panic!("another item")
+    };
+    check(&frame, &event.publish.envelope.payload.data);
+    let reply = Reply { request: id, agent: None, result: Ok(payload.clone()) };
+    let SessionItem::Reply(Reply { result: Ok(answer), .. }) =
+        read(SessionItem::Reply(reply), &mut frame)
+    else {
+        panic!("another item")
+    };
+    check(&frame, &answer.data);
 }
 
 #[test]
