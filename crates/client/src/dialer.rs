@@ -1,7 +1,7 @@
 //! Connections: which transport, its settings, and who is speaking.
 
 use crate::framed::Link;
-use crate::parts::Part;
+use crate::parts::{InParts, Part};
 use crate::{ClientConfig, Transport, failure};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -136,7 +136,7 @@ impl Dialer {
             .map_err(|error| failure::unreachable(&self.url, failure::root_cause(&error)))?;
         let answers = self.calls(channel).connect(frames).await;
         let answers = answers.map_err(|status| failure::refused(&self.url, &status))?;
-        Ok(answers.into_inner().map(|frame| frame.map(Part::whole)).boxed())
+        Ok(InParts::new(answers.into_inner()).boxed())
     }
 
     /// The inner error: whoever is there does not speak the transport.

@@ -6,12 +6,18 @@
 //! messages of protobuf.
 
 use bytes::{Buf, Bytes};
+use futures_util::Stream;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 use prost::{DecodeError, Message};
-use trunkline_proto::v1;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tonic::Status;
+use trunkline_proto::{CarriedItem, v1};
 
 /// In how many parts a frame is handed on at most.
 const PARTS: usize = 4;
+/// The same of one that comes decoded, over gRPC: more parts cost more than they gain.
+const DECODED_PARTS: usize = 2;
 /// How many items a part has at least: each is a write of its own.
 const PART: usize = 16;
 
@@ -22,11 +28,57 @@ pub(crate) struct Part {
     pub(crate) is_last: bool,
 }
 
-impl Part {
-    /// All of a frame.
-    pub(crate) fn whole(frame: v1::ServerFrame) -> Self {
-        Self { frame, is_last: true }
+/// The frames of a stream that come decoded, and whose answers somebody else writes.
+pub(crate) struct InParts<S> {
+    stream: S,
+    rest: std::vec::IntoIter<CarriedItem>,
+    /// How many items each part has.
+    size: usize,
+    /// Whether others had their turn since the part before.
+    let_others: bool,
+}
+
+impl<S> InParts<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, rest: Vec::new().into_iter(), size: 0, let_others: false }
     }
+
+    fn part(&mut self, welcome: Option<v1::Welcome>) -> Part {
+        let items = self.rest.by_ref().take(self.size).collect();
+        Part { frame: v1::ServerFrame { welcome, items }, is_last: self.rest.len() == 0 }
+    }
+}
+
+impl<S: Stream<Item = Result<v1::ServerFrame, Status>> + Unpin> Stream for InParts<S> {
+    type Item = Result<Part, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.rest.len() > 0 {
+            // Whoever the part before was for has something to say now, and whoever writes it.
+            this.let_others = !this.let_others;
+            if this.let_others {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(Some(Ok(this.part(None))));
+        }
+        let said = ready!(Pin::new(&mut this.stream).poll_next(context));
+        Poll::Ready(said.map(|frame| {
+            let frame = frame?;
+            this.size = size(frame.items.len(), DECODED_PARTS);
+            if frame.items.len() <= this.size {
+                return Ok(Part { frame, is_last: true });
+            }
+            this.rest = frame.items.into_iter();
+            Ok(this.part(frame.welcome))
+        }))
+    }
+}
+
+/// How many items a part of a frame with so many has.
+fn size(items: usize, parts: usize) -> usize {
+    items.div_ceil(parts).max(PART)
 }
 
 /// What is left of a frame.
@@ -41,7 +93,7 @@ impl Parts {
     /// The first part of a frame: all of it, if it has few items or is no frame of items.
     pub(crate) fn first(&mut self, frame: Bytes) -> Result<Part, DecodeError> {
         let Some(items) = count(&frame) else { return self.decoded(frame) };
-        self.size = items.div_ceil(PARTS).max(PART);
+        self.size = size(items, PARTS);
         self.rest = frame;
         self.next()
     }
@@ -104,6 +156,7 @@ fn skip(rest: &mut &[u8]) -> Result<u32, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::{FutureExt, StreamExt, stream};
     use trunkline_proto::server_frame;
     use trunkline_types::session::SessionItem;
 
@@ -154,5 +207,24 @@ mod tests {
         broken.truncate(broken.len() - 1);
         assert!(Parts::default().first(broken.into()).is_err());
         assert!(Parts::default().first(Bytes::new()).is_ok_and(|part| part.is_last));
+    }
+
+    #[test]
+    fn a_decoded_frame_comes_in_parts_with_turns_of_others_between_them() {
+        let welcome = v1::ServerFrame { welcome: Some(v1::Welcome::default()), ..frame(40) };
+        let mut frames = InParts::new(stream::iter([Ok(welcome), Ok(frame(2)), Ok(frame(0))]));
+        let mut came = Vec::new();
+        for (items, waits) in [(20, false), (20, true), (2, false), (0, false)] {
+            if waits {
+                assert!(frames.next().now_or_never().is_none());
+            }
+            let part = frames.next().now_or_never().flatten().unwrap().unwrap();
+            assert_eq!(part.frame.items.len(), items);
+            assert_eq!(part.frame.welcome.is_some(), came.is_empty());
+            assert_eq!(part.is_last, !came.is_empty());
+            came.extend(part.frame.items);
+        }
+        assert_eq!(came, [frame(40).items, frame(2).items].concat());
+        assert!(frames.next().now_or_never().unwrap().is_none());
     }
 }
