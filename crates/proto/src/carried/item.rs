@@ -2,7 +2,7 @@
 
 use super::Carry;
 use super::operation::set_data;
-use super::read::{Fields, LEN, VARINT, payload, publish, token};
+use super::read::{END, Fields, LEN, VARINT, payload, publish, token};
 use super::write::{Count, Out, PublishLengths, nested, write_payload, write_token};
 use crate::decode::{message_id, millis};
 use crate::v1;
@@ -69,8 +69,9 @@ impl Carry for SessionItem {
 
 fn done(mut fields: Fields<'_>) -> Option<SessionItem> {
     let (mut first, mut last) = (0, 0);
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, VARINT) => first = fields.varint()?,
             (2, VARINT) => last = fields.varint()?,
             _ => return None,
@@ -82,8 +83,9 @@ fn done(mut fields: Fields<'_>) -> Option<SessionItem> {
 fn accepted(mut fields: Fields<'_>) -> Option<Accepted> {
     let (mut operation, mut id) = (0, None);
     let (mut duplicate, mut targets, mut dropped, mut parked) = (false, 0, 0, 0);
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, VARINT) => operation = fields.varint()?,
             (2, LEN) => id = message_id("accepted.id", fields.bytes()?).ok(),
             (3, VARINT) => duplicate = fields.varint()? != 0,
@@ -107,12 +109,12 @@ fn write_accepted(accepted: &Accepted, out: &mut impl Out) {
 }
 
 fn inbox(mut fields: Fields<'_>) -> Option<InboxAddress> {
-    let address = match fields.key()?? {
+    let address = match fields.key()? {
         (1, LEN) => InboxAddress::Agent(fields.name()?),
         (2, LEN) => InboxAddress::Skill(fields.name()?),
         _ => return None,
     };
-    fields.key()?.is_none().then_some(address)
+    (fields.key()? == END).then_some(address)
 }
 
 fn delivery(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Delivery> {
@@ -120,8 +122,9 @@ fn delivery(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Delivery>
     let (mut attempt, mut accepted_at, mut expires_at) = (0, WallTime(0), None);
     let (mut backlog, mut backlog_age, mut number) = (0, Duration::ZERO, 0);
     let mut max_run = None;
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, LEN) => of = Some(token(fields.message()?)?),
             (2, LEN) => what = Some(publish(fields.message()?, data)?),
             (3, LEN) => from = Some(inbox(fields.message()?)?),
@@ -176,8 +179,9 @@ fn write_delivery(delivery: &Delivery, out: &mut impl Out) {
 
 fn event(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<EventDelivery> {
     let (mut number, mut what, mut missed) = (0, None, 0);
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, VARINT) => number = fields.varint()?,
             (2, LEN) => what = Some(publish(fields.message()?, data)?),
             (3, VARINT) => missed = fields.varint()?,
@@ -189,8 +193,9 @@ fn event(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<EventDeliver
 
 fn reply(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Reply> {
     let (mut request, mut agent, mut answer) = (None, None, None);
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, LEN) => request = message_id("reply.request", fields.bytes()?).ok(),
             (2, LEN) => agent = Some(fields.name()?),
             (3, LEN) => answer = Some(payload(fields.message()?, data)?),

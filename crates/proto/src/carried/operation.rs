@@ -1,7 +1,7 @@
 //! Operations that are read and written by hand: a publish, and a delivery that is completed.
 
 use super::Carry;
-use super::read::{Fields, LEN, payload, publish, token};
+use super::read::{END, Fields, LEN, payload, publish, token};
 use super::write::{Count, Out, PublishLengths, nested, write_payload, write_token};
 use crate::v1;
 use bytes::Bytes;
@@ -52,14 +52,16 @@ pub(super) fn set_data(publish: &mut Arc<Publish>, data: Bytes) {
 
 fn settle(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Settle> {
     let (mut of, mut completed) = (None, None);
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, LEN) => of = Some(token(fields.message()?)?),
             (2, LEN) => {
                 let mut fields = fields.message()?;
                 let mut reply = None;
-                while let Some(key) = fields.key()? {
-                    match key {
+                loop {
+                    match fields.key()? {
+                        END => break,
                         (1, LEN) => reply = Some(payload(fields.message()?, data)?),
                         _ => return None,
                     }

@@ -14,13 +14,16 @@ use trunkline_types::{
 };
 
 /// How a number is written.
-pub(super) const VARINT: u8 = 0;
+pub(super) const VARINT: u32 = 0;
 /// How eight bytes are written.
-const FIXED64: u8 = 1;
+const FIXED64: u32 = 1;
 /// How what has a length is written.
-pub(super) const LEN: u8 = 2;
+pub(super) const LEN: u32 = 2;
 /// How four bytes are written.
-const FIXED32: u8 = 5;
+const FIXED32: u32 = 5;
+
+/// What stands for the end of a message: no field has the number 0.
+pub(super) const END: (u32, u32) = (0, 0);
 
 /// The one field here that may come several times: the headers of an envelope.
 const HEADERS: u32 = 15;
@@ -53,10 +56,10 @@ impl<'a> Fields<'a> {
         Self { rest: bytes, before: 0, last: 0 }
     }
 
-    /// The number of the next field and how it is written; the inner `None` at the end.
-    pub(super) fn key(&mut self) -> Option<Option<(u32, u8)>> {
+    /// The number of the next field and how it is written, or [`END`].
+    pub(super) fn key(&mut self) -> Option<(u32, u32)> {
         if self.rest.is_empty() {
-            return Some(None);
+            return Some(END);
         }
         let key = self.small()?;
         let number = key >> 3;
@@ -64,7 +67,7 @@ impl<'a> Fields<'a> {
             return None;
         }
         self.last = number;
-        Some(Some((number, (key & 7) as u8)))
+        Some((number, key & 7))
     }
 
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -136,8 +139,9 @@ impl<'a> Fields<'a> {
 
 pub(super) fn token(mut fields: Fields<'_>) -> Option<Token> {
     let mut token = Token::default();
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, FIXED32) => token.epoch = Epoch(u32::from_le_bytes(fields.array()?)),
             (2, FIXED64) => token.counter = u64::from_le_bytes(fields.array()?),
             _ => return None,
@@ -149,8 +153,9 @@ pub(super) fn token(mut fields: Fields<'_>) -> Option<Token> {
 /// A payload without its data, of which it tells where they are.
 pub(super) fn payload(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Payload> {
     let mut payload = Payload::default();
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, LEN) => payload.content_type = fields.small_text()?,
             (2, LEN) => *data = fields.place()?,
             (3, VARINT) => payload.encoding = encoding(fields.number()?)?,
@@ -167,8 +172,9 @@ fn encoding(number: i32) -> Option<Encoding> {
 /// A publish whose payload is still without its data.
 pub(super) fn publish(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Arc<Publish>> {
     let (mut carried, mut options) = (None, PublishOptions::default());
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, LEN) => carried = Some(envelope(fields.message()?, data)?),
             (2, LEN) => options = publish_options(fields.message()?)?,
             _ => return None,
@@ -184,8 +190,9 @@ fn envelope(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Envelope>
     let (mut correlation_id, mut causation_id, mut root_id) = (None, None, None);
     let (mut context_id, mut traceparent, mut headers) = (None, None, Vec::new());
     let (mut carried, mut redriven_from) = (Payload::default(), None);
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, LEN) => id = Some(fields.id()?),
             (2, LEN) => {
                 let text = fields.text()?;
@@ -234,8 +241,9 @@ fn envelope(mut fields: Fields<'_>, data: &mut Range<usize>) -> Option<Envelope>
 
 fn header(mut fields: Fields<'_>) -> Option<(SmolStr, SmolStr)> {
     let mut header = (SmolStr::default(), SmolStr::default());
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, LEN) => header.0 = fields.small_text()?,
             (2, LEN) => header.1 = fields.small_text()?,
             _ => return None,
@@ -246,21 +254,22 @@ fn header(mut fields: Fields<'_>) -> Option<(SmolStr, SmolStr)> {
 
 /// A destination but for a list of agents.
 fn destination(mut fields: Fields<'_>) -> Option<Destination> {
-    let destination = match fields.key()?? {
+    let destination = match fields.key()? {
         (1, LEN) => Destination::Agent(fields.name()?),
         (2, LEN) => Destination::Skill(fields.name()?),
         (3, LEN) => Destination::Topic(Topic::new(fields.text()?).ok()?),
         (4, LEN) if fields.bytes()?.is_empty() => Destination::All,
         _ => return None,
     };
-    fields.key()?.is_none().then_some(destination)
+    (fields.key()? == END).then_some(destination)
 }
 
 /// Options but for gathering.
 fn publish_options(mut fields: Fields<'_>) -> Option<PublishOptions> {
     let mut options = PublishOptions::default();
-    while let Some(key) = fields.key()? {
-        match key {
+    loop {
+        match fields.key()? {
+            END => break,
             (1, VARINT) => options.task = fields.varint()? != 0,
             (2, VARINT) => options.reply = fields.varint()? != 0,
             (3, VARINT) => options.durability = words::durability("", fields.number()?).ok()?,
