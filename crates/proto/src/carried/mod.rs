@@ -46,7 +46,13 @@ enum State<T: Carry> {
 /// A value that frames carry.
 pub trait Carry: Clone + PartialEq + Debug + Send + Sync + Sized {
     /// What is generated for it.
-    type Wire: Message + Default + Clone + PartialEq + Debug + From<Self>;
+    type Wire: Message
+        + Default
+        + Clone
+        + PartialEq
+        + Debug
+        + From<Self>
+        + TryInto<Self, Error = DecodeError>;
 
     /// Reads the field of this number, of which a value has one, and tells where in it the payload's
     /// data are. `None` if that is for the generated code to do, as it is with a second field.
@@ -73,10 +79,7 @@ impl<T: Carry> From<T> for Carried<T> {
     }
 }
 
-impl<T: Carry> Carried<T>
-where
-    T: TryFrom<T::Wire, Error = DecodeError>,
-{
+impl<T: Carry> Carried<T> {
     /// The value.
     ///
     /// # Errors

@@ -20,23 +20,17 @@ use trunkline_types::{
 type Read<T> = Option<Result<T, DecodeError>>;
 
 /// The value in these bytes according to the generated code, and by hand.
-fn both<T: Carry>(bytes: &[u8]) -> [Read<T>; 2]
-where
-    T: TryFrom<T::Wire, Error = DecodeError>,
-{
+fn both<T: Carry>(bytes: &[u8]) -> [Read<T>; 2] {
     let bytes = Bytes::copy_from_slice(bytes);
     let carried = Carried::<T>::decode(bytes.clone()).ok().map(Carried::into_own);
-    [T::Wire::decode(bytes).ok().map(T::try_from), carried]
+    [T::Wire::decode(bytes).ok().map(T::Wire::try_into), carried]
 }
 
 fn wire<T: Carry>(value: &T) -> Vec<u8> {
     T::Wire::from(value.clone()).encode_to_vec()
 }
 
-fn each_reads_what_the_other_writes<T: Carry>(value: &T) -> Result<(), TestCaseError>
-where
-    T: TryFrom<T::Wire, Error = DecodeError>,
-{
+fn each_reads_what_the_other_writes<T: Carry>(value: &T) -> Result<(), TestCaseError> {
     let carried = Carried::from(value.clone());
     let bytes = carried.encode_to_vec();
     prop_assert_eq!(&bytes, &wire(value));
@@ -48,10 +42,7 @@ where
     Ok(())
 }
 
-fn in_pieces<T: Carry>(value: T, at: usize) -> Result<(), TestCaseError>
-where
-    T: TryFrom<T::Wire, Error = DecodeError> + Debug,
-{
+fn in_pieces<T: Carry>(value: T, at: usize) -> Result<(), TestCaseError> {
     let bytes = Bytes::from(wire(&value));
     let (head, tail) = bytes.split_at(at % bytes.len());
     let read = Carried::<T>::decode(head.chain(tail)).unwrap();
@@ -72,10 +63,10 @@ fn damage() -> impl Strategy<Value = Damage> {
         .prop_map(|(bytes, end)| Damage { bytes, end })
 }
 
-fn both_take_it_the_same<T: Carry>(mut bytes: Vec<u8>, damage: &Damage) -> Result<(), TestCaseError>
-where
-    T: TryFrom<T::Wire, Error = DecodeError>,
-{
+fn both_take_it_the_same<T: Carry>(
+    mut bytes: Vec<u8>,
+    damage: &Damage,
+) -> Result<(), TestCaseError> {
     for (at, byte) in &damage.bytes {
         let at = at.index(bytes.len());
         bytes[at] = *byte;
@@ -134,10 +125,7 @@ proptest! {
 }
 
 /// Every byte of some messages replaced by what makes another field of it, or the same field again.
-fn both_read_the_same_where_a_field_comes_again<T: Carry>(values: impl Strategy<Value = T>)
-where
-    T: TryFrom<T::Wire, Error = DecodeError>,
-{
+fn both_read_the_same_where_a_field_comes_again<T: Carry>(values: impl Strategy<Value = T>) {
     let mut runner = TestRunner::deterministic();
     for _ in 0..40 {
         let bytes = wire(&values.new_tree(&mut runner).unwrap().current());
@@ -162,10 +150,7 @@ fn fields_that_come_again_are_read_the_same() {
 }
 
 /// Two values one after the other in the bytes of one.
-fn merged_as_protobuf_wants_it<T: Carry>(values: &impl Strategy<Value = T>)
-where
-    T: TryFrom<T::Wire, Error = DecodeError>,
-{
+fn merged_as_protobuf_wants_it<T: Carry>(values: &impl Strategy<Value = T>) {
     let mut runner = TestRunner::deterministic();
     for _ in 0..200 {
         let mut value = || wire(&values.new_tree(&mut runner).unwrap().current());
@@ -340,11 +325,8 @@ fn texts_are_bounded_the_same() {
 
 #[test]
 fn a_payload_is_a_slice_of_its_frame() {
-    fn read<T: Carry>(value: T, frame: &mut Bytes) -> T
-    where
-        T: TryFrom<T::Wire, Error = DecodeError> + Debug,
-    {
-        *frame = wire(&value).into();
+    fn read<T: Carry>(value: &T, frame: &mut Bytes) -> T {
+        *frame = wire(value).into();
         Carried::<T>::decode(frame.clone()).unwrap().into_own().unwrap()
     }
     let id = MessageId::from_parts(1, Partition(0), 1);
@@ -357,13 +339,13 @@ fn a_payload_is_a_slice_of_its_frame() {
         assert_eq!(*data, payload.data);
         assert!(frame.as_ptr_range().contains(&data.as_ptr()), "it was copied");
     };
-    let Operation::Publish(read_publish) = read(Operation::Publish(publish.clone()), &mut frame)
+    let Operation::Publish(read_publish) = read(&Operation::Publish(publish.clone()), &mut frame)
     else {
         panic!("another operation")
     };
     check(&frame, &read_publish.envelope.payload.data);
     let outcome = Outcome::Complete { reply: Some(payload.clone()) };
-    let settle = read(Operation::Settle(Settle { token, outcome }), &mut frame);
+    let settle = read(&Operation::Settle(Settle { token, outcome }), &mut frame);
     let Operation::Settle(Settle { outcome: Outcome::Complete { reply: Some(reply) }, .. }) =
         settle
     else {
@@ -371,13 +353,13 @@ fn a_payload_is_a_slice_of_its_frame() {
     };
     check(&frame, &reply.data);
     let event = EventDelivery { number: 1, publish, missed: 0 };
-    let SessionItem::Event(event) = read(SessionItem::Event(event), &mut frame) else {
+    let SessionItem::Event(event) = read(&SessionItem::Event(event), &mut frame) else {
         panic!("another item")
     };
     check(&frame, &event.publish.envelope.payload.data);
     let reply = Reply { request: id, agent: None, result: Ok(payload.clone()) };
     let SessionItem::Reply(Reply { result: Ok(answer), .. }) =
-        read(SessionItem::Reply(reply), &mut frame)
+        read(&SessionItem::Reply(reply), &mut frame)
     else {
         panic!("another item")
     };
