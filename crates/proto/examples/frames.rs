@@ -7,7 +7,9 @@
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
+use std::error::Error;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trunkline_proto::framed::{Kind as Piece, put};
@@ -21,13 +23,13 @@ use trunkline_types::{
 const MESSAGES: u64 = 256;
 const TRIES: usize = 2_000;
 
-fn main() {
-    println!("{:<12} {:>6} {:>8} {:>8}", "", "bytes", "write", "read");
-    operations("publish", |number| Operation::Publish(publish(number)));
+fn main() -> Result<(), Box<dyn Error>> {
+    writeln!(std::io::stdout(), "{:<12} {:>6} {:>8} {:>8}", "", "bytes", "write", "read")?;
+    operations("publish", |number| Operation::Publish(publish(number)))?;
     operations("completion", |number| {
         let outcome = Outcome::Complete { reply: None };
         Operation::Settle(Settle { token: token(number), outcome })
-    });
+    })?;
     let items: Vec<_> = (0..MESSAGES).map(delivery).collect();
     let bytes = Bytes::from(server_frame(&mut items.clone()).encode_to_vec());
     let write = least(
@@ -44,10 +46,10 @@ fn main() {
             items.map(SessionItem::try_from).collect::<Result<Vec<_>, _>>().expect("it is right")
         },
     );
-    tell("delivery", bytes.len(), write, read);
+    tell("delivery", bytes.len(), write, read)
 }
 
-fn operations(what: &str, operation: impl Fn(u64) -> Operation) {
+fn operations(what: &str, operation: impl Fn(u64) -> Operation) -> Result<(), Box<dyn Error>> {
     let frame = || {
         let operations = (0..MESSAGES).map(&operation).collect();
         ClientFrame::Operations { first: 1, operations }
@@ -67,13 +69,14 @@ fn operations(what: &str, operation: impl Fn(u64) -> Operation) {
             ClientFrame::try_from(frame).expect("it is right")
         },
     );
-    tell(what, bytes.len(), write, read);
+    tell(what, bytes.len(), write, read)
 }
 
-fn tell(what: &str, bytes: usize, write: Duration, read: Duration) {
+fn tell(what: &str, bytes: usize, write: Duration, read: Duration) -> Result<(), Box<dyn Error>> {
     let each = |whole: Duration| whole.as_nanos() / u128::from(MESSAGES);
-    let bytes = bytes as u64 / MESSAGES;
-    println!("{what:<12} {bytes:>6} {:>5} ns {:>5} ns", each(write), each(read));
+    let (bytes, write, read) = (bytes as u64 / MESSAGES, each(write), each(read));
+    writeln!(std::io::stdout(), "{what:<12} {bytes:>6} {write:>5} ns {read:>5} ns")?;
+    Ok(())
 }
 
 /// The least time that something takes, without what is made for it and what becomes of it.
