@@ -18,6 +18,8 @@ const END: &str = "<!-- compare: end -->";
 const ROW: &str = "| `";
 /// How the cell of a row begins whose rival was not to be had.
 const SKIPPED: &str = "skipped: ";
+/// The same of one that failed.
+const FAILED: &str = "failed: ";
 
 /// Everything that came of a run.
 #[derive(Debug, Serialize)]
@@ -52,8 +54,8 @@ impl Table {
 
     /// Puts the table between the markers of a document. Rows of an earlier run that this one did
     /// not play stay as they are if they were of the same machine: each says of how many rounds, of how
-    /// long turns, and of which build it is. Figures are not replaced by the word that a rival is not to
-    /// be had.
+    /// long turns, and of which build it is. Figures are not replaced by the word why
+    /// there are none.
     ///
     /// # Errors
     /// The document cannot be read or written, or has no markers.
@@ -69,9 +71,9 @@ impl Table {
         let (old, after) = rest.split_once(END).with_context(|| format!("has no {END}"))?;
         let mut lines: Vec<String> = self.lines().collect();
         if old.contains(&self.conditions()) {
-            let kept = old.lines().filter(|line| name(line).is_some() && !is_skipped(line));
+            let kept = old.lines().filter(|line| name(line).is_some() && !has_no_figure(line));
             let kept: Vec<String> = kept.map(str::to_owned).collect();
-            lines.retain(|line| !is_skipped(line) || !has_row_of(&kept, line));
+            lines.retain(|line| !has_no_figure(line) || !has_row_of(&kept, line));
             let others = kept.into_iter().filter(|line| !has_row_of(&lines, line));
             let others: Vec<String> = others.collect();
             lines.extend(others);
@@ -88,8 +90,12 @@ impl Table {
     }
 
     fn with(&self, lines: Vec<String>) -> String {
+        let rivals = match self.rivals.as_slice() {
+            [] => String::new(),
+            rivals => format!(", with {}", rivals.join(", ")),
+        };
         let mut text = format!(
-            "{} the last run on {}.\n\n| row | work | Trunkline | rival | ratio | spread | rounds | build |\n\
+            "{} the last run on {}{rivals}.\n\n| row | work | Trunkline | rival | ratio | spread | rounds | build |\n\
              |---|---|---|---|---|---|---|---|\n",
             self.conditions(),
             self.kernel
@@ -122,7 +128,7 @@ fn line(outcome: &Outcome, seconds: f64, build: &str) -> String {
             it.rounds
         ),
         Verdict::Skipped(why) => format!("{SKIPPED}{} | | | | |", in_a_cell(why)),
-        Verdict::Failed(why) => format!("failed: {} | | | | |", in_a_cell(why)),
+        Verdict::Failed(why) => format!("{FAILED}{} | | | | |", in_a_cell(why)),
     };
     format!("{ROW}{row}` | {work} | {cells} |")
 }
@@ -132,8 +138,9 @@ fn has_row_of(lines: &[String], other: &str) -> bool {
     lines.iter().any(|line| name(line) == name(other))
 }
 
-fn is_skipped(line: &str) -> bool {
-    line.contains(&format!("| {SKIPPED}"))
+/// Whether a row says why there is no figure.
+fn has_no_figure(line: &str) -> bool {
+    [SKIPPED, FAILED].iter().any(|word| line.contains(&format!("| {word}")))
 }
 
 /// The name of the row that a line of the table is.
@@ -223,9 +230,15 @@ mod tests {
         let gone = vec![Outcome::skipped(row(Work::Oneway), "no network")];
         let third = table("here", gone).within(&second).unwrap();
         assert!(third.contains("**2.00**") && !third.contains("no network"), "{third}");
+        let fell = vec![Outcome::failed(row(Work::Oneway), "it fell")];
+        let fourth = table("here", fell).within(&second).unwrap();
+        assert!(fourth.contains("**2.00**") && !fourth.contains("it fell"), "{fourth}");
         // Figures of different machines are not put together.
-        let elsewhere = table("there", vec![nats(Work::Fanout, &[(3.0, 1.0)])]);
-        assert!(!elsewhere.within(&first).unwrap().contains("oneway/nats"));
+        let mut elsewhere = table("there", vec![nats(Work::Fanout, &[(3.0, 1.0)])]);
+        elsewhere.rivals = vec!["nats-server 2".to_owned(), "Redis 7".to_owned()];
+        let elsewhere = elsewhere.within(&first).unwrap();
+        assert!(!elsewhere.contains("oneway/nats"));
+        assert!(elsewhere.contains("on Linux 6, with nats-server 2, Redis 7.\n"), "{elsewhere}");
     }
 
     #[test]

@@ -136,6 +136,7 @@ async fn run(args: &Run) -> Result<()> {
     }
     if let Some(path) = &args.write {
         table.write(path)?;
+        eprintln!("compare: the rows with figures are kept in {}", path.display());
     }
     match table.failed() {
         0 => Ok(()),

@@ -37,7 +37,8 @@ pub(crate) fn setting(text: &str) -> Option<Setting> {
     let (name, value) = text.split_once('=')?;
     let (section, key) = name.split_once('.')?;
     let is_word = |word: &str| {
-        !word.is_empty() && word.bytes().all(|it| it.is_ascii_lowercase() || it == b'_')
+        !word.is_empty()
+            && word.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_')
     };
     let variable = format!("{PREFIX}{section}__{key}").to_ascii_uppercase();
     (is_word(section) && is_word(key)).then(|| (variable.into(), value.to_owned()))
@@ -418,6 +419,8 @@ mod tests {
     fn a_setting_is_told_to_the_broker_by_its_environment() {
         let told = ("TRUNKLINE_LOG__PENDING_BYTES".into(), "1=MiB".to_owned());
         assert_eq!(setting("log.pending_bytes=1=MiB"), Some(told));
+        let told = ("TRUNKLINE_SERVER__A2A_PUSH_TIMEOUT".into(), "9s".to_owned());
+        assert_eq!(setting("server.a2a_push_timeout=9s"), Some(told));
         for text in ["log.pending_bytes", "pending_bytes=1", ".x=1", "log.=1", "log.a.b=1", ""] {
             assert_eq!(setting(text), None, "{text}");
         }

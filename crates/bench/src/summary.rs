@@ -101,7 +101,7 @@ pub fn summary(
     let mut header = vec!["SCENARIO", "RATE /s", "P50", "P95", "P99", "P99.9"];
     header.extend(COUNTS.map(|(_, title)| title));
     header.extend(CPU.map(|(_, title)| title));
-    header.push("RESULT");
+    header.extend(["MEMORY", "RESULT"]);
     if earlier.is_some() {
         header.extend(["RATE ×", "P50 ×"]);
     }
@@ -121,6 +121,8 @@ pub fn summary(
             let seconds = figure(report, &["cpu_s", key]);
             row.push(seconds.map_or("–".to_owned(), |seconds| format!("{seconds:.2} s")));
         }
+        let memory = figure(report, &["peak_rss_bytes"]);
+        row.push(memory.map_or("–".to_owned(), |bytes| format!("{:.0} MiB", bytes / 1_048_576.0)));
         row.push(if report["pass"] == true { "pass" } else { "FAIL" }.to_owned());
         if let Some(earlier) = earlier {
             for path in [&["rate_per_s"][..], &["latency_us", "p50"]] {
@@ -270,6 +272,7 @@ mod tests {
             ("EXPIRED", "3"),
             ("CPU BROKER", "1.23 s"),
             ("CPU LOAD", "–"),
+            ("MEMORY", "–"),
             ("RESULT", "pass"),
         ] {
             assert_eq!(rows[0][column(title)], shown, "{title}");
@@ -277,12 +280,14 @@ mod tests {
         let then = earlier(&report("held", 1, 2.0));
         let (header, rows) = summary(&reports, Some(&then));
         assert_eq!(header.len(), rows[0].len());
-        assert_eq!(rows[2][13..], ["0.500", "1.000"]);
-        assert_eq!(rows[0][13..], ["–", "–"]);
+        assert_eq!(rows[2][14..], ["0.500", "1.000"]);
+        assert_eq!(rows[0][14..], ["–", "–"]);
         // One that came to nothing has a row all the same.
-        let (header, rows) = summary(&[json!({"scenario": "soak", "pass": false})], None);
+        let nothing = json!({"scenario": "soak", "pass": false, "peak_rss_bytes": 3_250_585});
+        let (header, rows) = summary(&[nothing], None);
+        assert_eq!(rows[0][12], "3 MiB");
         assert_eq!(header.len(), rows[0].len());
-        assert_eq!(rows[0][12], "FAIL");
+        assert_eq!(rows[0][13], "FAIL");
     }
 
     #[test]

@@ -144,15 +144,30 @@ fn several(reports: &[Value], earlier: Option<&Earlier>, output: &Output) -> Res
         output.table(&output::rows(header, &figures, rows))?;
         output.table(&output::fields(common(reports)))?;
     }
-    match reports.iter().filter(|report| report["pass"] != true).count() {
-        0 => Ok(()),
-        failed => {
-            let first = reports.iter().find_map(|report| report["error"].as_str());
-            let why = first.map_or_else(String::new, |why| format!("; the first error: {why}"));
-            let message = format!("{failed} of {} runs did not pass{why}", reports.len());
-            Err(CliError::new(Exit::Mismatch, message))
-        }
+    let failed: Vec<String> =
+        reports.iter().filter(|report| report["pass"] != true).map(failure).collect();
+    if failed.is_empty() {
+        return Ok(());
     }
+    let count = format!("{} of {} runs did not pass", failed.len(), reports.len());
+    Err(CliError::new(Exit::Mismatch, format!("{count}: {}", failed.join("; "))))
+}
+
+/// Which of several runs did not pass, and why.
+fn failure(report: &Value) -> String {
+    let scenario = report["scenario"].as_str().unwrap_or("a run");
+    let disagreements: Vec<&str> = report["disagreements"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let why = match report["error"].as_str() {
+        Some(error) => error.to_owned(),
+        None if disagreements.is_empty() => "a goal was not met".to_owned(),
+        None => format!("the counts do not agree: {}", disagreements.join(", ")),
+    };
+    format!("{scenario}: {why}")
 }
 
 fn compare(file: Option<PathBuf>, output: &Output) -> Result<(), CliError> {
@@ -217,5 +232,21 @@ fn explain(error: BenchError) -> CliError {
         | BenchError::Ended { .. }
         | BenchError::Serializer(_)
         | BenchError::Load(_)) => CliError::new(Exit::General, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failure;
+    use serde_json::json;
+
+    #[test]
+    fn a_run_that_did_not_pass_says_why() {
+        let counts = json!({"scenario": "held", "disagreements": ["sent 3, settled 2", "left 1"]});
+        assert_eq!(failure(&counts), "held: the counts do not agree: sent 3, settled 2, left 1");
+        let goal = json!({"scenario": "burst", "disagreements": []});
+        assert_eq!(failure(&goal), "burst: a goal was not met");
+        let nothing = json!({"scenario": "idle", "error": "no port"});
+        assert_eq!(failure(&nothing), "idle: no port");
     }
 }
