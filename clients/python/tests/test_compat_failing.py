@@ -18,6 +18,7 @@ from trunkline.compat import (
     AgentMessageBroker,
     AgentSupervisor,
     MessageMetadata,
+    MessagePriority,
     MessageType,
     create_event_message,
 )
@@ -242,7 +243,9 @@ async def test_a_topic_may_be_a_text_that_is_a_member_of_an_enum() -> None:
 async def test_an_event_of_which_a_part_is_none_is_refused_whoever_subscribes() -> None:
     wrong: Any = 5
     async with running(one_by_one()) as broker:
-        for parts in ((wrong, ME, {}), ("t", wrong, {}), ("t", ME, wrong), ("t", ME, {}, wrong)):
+        good: list[Any] = ["t", ME, {}, MessagePriority.LOW]
+        for place in range(len(good)):
+            parts = [*good[:place], wrong, *good[place + 1 :]]
             with pytest.raises(errors.InvalidError, match="is a int"):
                 await broker.publish_event(*parts)
         with pytest.raises(errors.InvalidError, match="agent_id is a list"):
@@ -251,9 +254,10 @@ async def test_an_event_of_which_a_part_is_none_is_refused_whoever_subscribes() 
 
 async def test_the_mixin_names_what_is_no_type_no_handler_and_no_request() -> None:
     wrong: Any
+    no_types: list[Any] = [[], "telegram", 5]
     async with running(one_by_one()) as broker:
         agent = AgentCommunicationMixin(broker, A)
-        for wrong in ([], "telegram", 5):
+        for wrong in no_types:
             with pytest.raises(errors.InvalidError, match="no type of messages"):
                 agent.register_message_handler(wrong, lambda _: {})
         for wrong in (5, None):
@@ -313,8 +317,8 @@ async def test_a_supervisor_bears_queries_and_answers_that_are_none() -> None:
         assert gathering.failed == {"a": "InvalidError: payload is a NoneType, it has to be a dict"}
         with pytest.raises(errors.InvalidError, match="a query is a dict"):
             await supervisor.scatter([A], nothing)
-        wrong: Any
-        for wrong in (5, None, "a", [[]], ["a"]):
+        no_agents: list[Any] = [5, None, "a", [[]], ["a"]]
+        for wrong in no_agents:
             with pytest.raises(errors.InvalidError, match="AgentIdentity"):
                 await supervisor.scatter(wrong, {})
             with pytest.raises(errors.InvalidError, match="AgentIdentity"):

@@ -425,7 +425,7 @@ def check_agents(agents: object) -> list[AgentIdentity]:
     """
     if isinstance(agents, str) or not hasattr(agents, "__iter__"):
         raise InvalidError(f"agents is a {type(agents).__name__}, give a list of AgentIdentity")
-    known: list[Any] = list(agents)  # pyright: ignore[reportArgumentType, reportUnknownArgumentType]
+    known = list[Any](agents)  # pyright: ignore[reportArgumentType]
     for agent in known:
         _check("an agent", agent, AgentIdentity)
         check_key("the agent_id of an agent", agent.agent_id)

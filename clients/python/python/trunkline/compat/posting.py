@@ -66,7 +66,7 @@ class Posting(Belonging):
             if (
                 message.payload is not message.seen_payload
                 or about.retry_count is not _NEVER
-                or message.sender.agent_id is None
+                or message.sender.agent_id is None  # pyright: ignore[reportUnnecessaryComparison]
             ):
                 check_message(message)
             if message.message_type.answers:

@@ -35,13 +35,13 @@ def topic_of(payload: object) -> str:
     Raises:
         InvalidError: It names none, and would go to nobody knows whom.
     """
-    topic: object = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    topic: Any = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     if topic is None:
         raise InvalidError(
             "an event without recipients names no topic; put it into the payload, as "
             "`create_event_message` does, or send a broadcast"
         )
-    return text_of("the topic of an event", topic)
+    return text_of("the topic of an event", topic)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def answer_of(message: AgentMessage, agent: AgentIdentity, result: Any) -> AgentMessage | None:
