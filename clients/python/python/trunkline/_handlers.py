@@ -6,7 +6,7 @@ import inspect
 import os
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ._declared import Declared, check_takes_tasks_only, checked
+from ._declared import checked, of_batches
 from ._processes import Message
 from ._spans import Span, maybe
 from ._speak import Sender
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Concatenate
 
+    from ._declared import Declared
     from ._fitting import Schema
     from ._life import Life
 
@@ -176,9 +177,9 @@ class Handled(Sender):
         more = (maybe(timeout), filter, group, size, maybe(linger))
 
         def add(function: B) -> B:
-            check_takes_tasks_only(function, _names_around())
+            known = of_batches(function, _names_around())
             on = "loop" if _is_async(function) else "threads"
-            self._add(function, Declared(), on, kind, skill or topics or "", most, *more)
+            self._add(function, known, on, kind, skill or topics or "", most, *more)
             return function
 
         return add
