@@ -94,9 +94,6 @@ class Posting(Belonging):
             raise
         if elsewhere:
             self._here()
-        if not remaining > 0:
-            # It may be no number at all.
-            check_message(message)
         if self._state != "running" and not self._may_speak(waits):
             return self._refuse(message, STOPPED)
         if waits is not None and remaining > 0:
@@ -112,7 +109,11 @@ class Posting(Belonging):
             asked.open = len(to)
             if not to:
                 asked.tell(Answer(None, "nobody is registered"))
-        if remaining <= 0:
+        if not remaining > 0:
+            if remaining != remaining:
+                # A time to live that is no number.
+                self._counters.messages_sent -= 1
+                check_message(message)
             for _ in to:
                 self._dead(message, asked, "expired", expired=True)
             return True
