@@ -91,6 +91,31 @@ async def test_other_results_than_one_each_are_an_error(client: Client, given: A
     assert attempts == [1, 2]
 
 
+@pytest.mark.parametrize("given", [None, [None]])
+@pytest.mark.parametrize("on_loop", [True, False])
+async def test_a_handler_of_batches_that_answers_nothing_where_it_declares_answers_fails(
+    client: Client, given: Any, on_loop: bool
+) -> None:
+    agent, wrong = trunkline.Agent("forgetful"), given
+
+    async def forget(_: list[Task]) -> list[dict[str, int]]:
+        return wrong
+
+    def forget_on_a_thread(_: list[Task]) -> list[str]:
+        return wrong
+
+    async def may_answer(_: list[Task]) -> list[str | None] | None:
+        return wrong
+
+    agent.batch("forget", size=2)(forget if on_loop else forget_on_a_thread)
+    agent.batch("quiet", size=2)(may_answer)
+    await agent.start(client)
+    async with agent:
+        with pytest.raises(errors.FailedError, match="returned nothing"):
+            await client.request("skill:forget")
+        assert (await client.request("skill:quiet")).data == b""
+
+
 async def test_batches_of_events_and_of_messages(client: Client) -> None:
     agent, seen = trunkline.Agent("sink"), list[tuple[str | None, str]]()
     whole = asyncio.Event()

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from compat_tools import ME, asked, one_by_one, running, told, until, who
 from trunkline import errors
 from trunkline.compat import (
+    AgentCommunicationMixin,
     AgentIdentity,
     AgentMessage,
     AgentMessageBroker,
     AgentSupervisor,
     MessageMetadata,
+    MessagePriority,
     MessageType,
+    create_event_message,
 )
 
 if TYPE_CHECKING:
@@ -182,6 +186,18 @@ def changed(name: str, value: Any, *, metadata: bool = False) -> AgentMessage:
         (lambda: changed("recipients", [A, "a"]), "a recipient is a str"),
         (lambda: changed("ttl_seconds", 10**400, metadata=True), "ttl_seconds is too large"),
         (lambda: told(A, "x", correlation_id=[]), "correlation_id is a list"),
+        (lambda: changed("payload", "x"), "payload is a str"),
+        (lambda: changed("sender", "me"), "sender is a str"),
+        (lambda: changed("message_type", "request"), "message_type is a str"),
+        (lambda: changed("recipients", {"a": 1}), "recipients is a dict"),
+        (lambda: changed("recipients", ()), "recipients is a tuple"),
+        (lambda: changed("retry_count", True, metadata=True), "retry_count is True"),
+        (lambda: changed("retry_count", 2**31 + 1, metadata=True), "from 0 to 2147483648"),
+        (lambda: changed("ttl_seconds", float("nan"), metadata=True), "ttl_seconds is nan"),
+        (lambda: told(A, "x", reply_to=[]), "reply_to is a list"),
+        (lambda: event({"topic": Plain.NEWS}), "the topic of an event is a Plain"),
+        (lambda: event({"topic": 5}), "the topic of an event is a int"),
+        (lambda: event({}), "names no topic"),
     ],
 )
 async def test_what_is_no_message_is_refused_before_anything_is_sent(
@@ -197,6 +213,63 @@ async def test_what_is_no_message_is_refused_before_anything_is_sent(
         stats = broker.get_stats()
         assert (stats["messages_sent"], stats["pending_requests"]) == (0, 0)
     assert seen == []
+
+
+class Plain(Enum):
+    NEWS = "news"
+
+
+class Text(str, Enum):
+    NEWS = "news"
+
+
+def event(payload: dict[str, Any]) -> AgentMessage:
+    return AgentMessage(ME, [], MessageType.EVENT, payload)
+
+
+async def test_a_topic_may_be_a_text_that_is_a_member_of_an_enum() -> None:
+    async with running(one_by_one()) as broker:
+        seen = list[AgentMessage]()
+        broker.register_agent(A, seen.append)
+        broker.subscribe("a", Text.NEWS)
+        await broker.publish_event("news", ME, {})
+        await broker.send_message(create_event_message(ME, Text.NEWS, {}))
+        await until(lambda: len(seen) == 2)
+        assert [type(message.payload["topic"]) for message in seen] == [str, str]
+        broker.unsubscribe("a", Text.NEWS)
+        assert broker.get_subscribers("news") == set()
+
+
+async def test_an_event_of_which_a_part_is_none_is_refused_whoever_subscribes() -> None:
+    wrong: Any = 5
+    async with running(one_by_one()) as broker:
+        good: list[Any] = ["t", ME, {}, MessagePriority.LOW]
+        for place in range(len(good)):
+            parts = [*good[:place], wrong, *good[place + 1 :]]
+            with pytest.raises(errors.InvalidError, match="is a int"):
+                await broker.publish_event(*parts)
+        with pytest.raises(errors.InvalidError, match="agent_id is a list"):
+            broker.unsubscribe([], "t")  # pyright: ignore[reportArgumentType]
+
+
+async def test_the_mixin_names_what_is_no_type_no_handler_and_no_request() -> None:
+    wrong: Any
+    no_types: list[Any] = [[], "telegram", 5]
+    async with running(one_by_one()) as broker:
+        agent = AgentCommunicationMixin(broker, A)
+        for wrong in no_types:
+            with pytest.raises(errors.InvalidError, match="no type of messages"):
+                agent.register_message_handler(wrong, lambda _: {})
+        for wrong in (5, None):
+            with pytest.raises(errors.InvalidError, match="cannot be called"):
+                agent.register_message_handler(MessageType.EVENT, wrong)
+            with pytest.raises(errors.InvalidError, match="a message is a"):
+                await agent.send_response(wrong, {})
+        wrong = "request"
+        agent.register_message_handler(wrong, lambda _: {"by": "text"})
+        answer = await broker.send_request(asked(A))
+        assert answer is not None
+        assert answer.payload == {"by": "text"}
 
 
 async def test_a_response_that_is_none_is_refused() -> None:
@@ -230,14 +303,26 @@ async def test_topics_and_times_are_what_they_have_to_be() -> None:
 async def test_a_supervisor_bears_queries_and_answers_that_are_none() -> None:
     async with running(one_by_one()) as broker:
         nothing: Any = None
-        broker.register_agent(A, lambda message: message.create_response(A, nothing))
+
+        def answer_nothing(message: AgentMessage) -> AgentMessage:
+            answer = message.create_response(A, {})
+            answer.payload = nothing
+            return answer
+
+        broker.register_agent(A, answer_nothing)
         broker.register_agent(B, lambda _: {"b": 1})
         supervisor = AgentSupervisor(broker, ME)
         gathering = await supervisor.scatter([A, B], {})
         assert gathering.completed == {"b": {"b": 1}}
-        assert gathering.failed == {"a": "it answered a NoneType, not a dict"}
+        assert gathering.failed == {"a": "InvalidError: payload is a NoneType, it has to be a dict"}
         with pytest.raises(errors.InvalidError, match="a query is a dict"):
             await supervisor.scatter([A], nothing)
+        no_agents: list[Any] = [5, None, "a", [[]], ["a"]]
+        for wrong in no_agents:
+            with pytest.raises(errors.InvalidError, match="AgentIdentity"):
+                await supervisor.scatter(wrong, {})
+            with pytest.raises(errors.InvalidError, match="AgentIdentity"):
+                await supervisor.share_context(wrong, {})
 
 
 @pytest.mark.parametrize("how", ["a dict", "a response", "later"])

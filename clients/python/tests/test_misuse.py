@@ -420,6 +420,7 @@ FIVE: Any = 5
 HALF: Any = 1.5
 TEXT: Any = "x"
 LIST: Any = []
+BARE: Any = print
 
 
 @pytest.mark.parametrize(
@@ -431,7 +432,14 @@ LIST: Any = []
         (lambda: trunkline.Agent("a").task("s", concurrency=HALF)(print), "the range is 1 to 4096"),
         (lambda: trunkline.Agent("a").task("s", timeout=LIST)(print), "a span of time is seconds"),
         (lambda: trunkline.Agent("a").task("s")(FIVE), "a handler is a function, not a int"),
-        (lambda: trunkline.Agent("a").task(FIVE)(print), "named by a str, not a int"),
+        (lambda: trunkline.Agent("a").task(FIVE), r"not by a int; write `@agent.task\("),
+        # Decorators that stand bare, or called with nothing, would register no handler.
+        (lambda: trunkline.Agent("a").task(BARE), r"not by the handler.*`@agent.task\("),
+        (lambda: trunkline.Agent("a").process(BARE), r"`@agent.process\("),
+        (lambda: trunkline.Agent("a").on(BARE), r"`@agent.on\("),
+        (lambda: trunkline.Agent("a").batch(BARE), r"`@agent.batch\(\)`"),
+        (lambda: trunkline.Agent("a").batch(topics=BARE), r"`@agent.batch\(topics="),
+        (lambda: trunkline.Agent("a").message(), "write `@agent.message`"),
         (lambda: trunkline.Agent("a").batch(size=TEXT), "the range is 2 to 1024"),
         (lambda: trunkline.connect(FIVE), "an address is a text"),
         (lambda: trunkline.Broker(FIVE), "give the path of a directory"),

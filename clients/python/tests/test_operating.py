@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trunkline
@@ -319,6 +319,10 @@ async def test_an_inbox_is_run_as_it_was_set(client: Client) -> None:
     inbox = await client.inbox("skill:bill")
     assert (inbox.when_full, inbox.wait, inbox.limit, inbox.bindings) == (None, None, None, {})
     await client.send("skill:bill", "2")
+    for label in (1, "ab", ("a",), ("a", 1), None):
+        wrong: Any = {"urgent": label}
+        with pytest.raises(errors.InvalidError, match="for 'urgent'; give key and value"):
+            await client.set_inbox("skill:bill", bindings=wrong)
     with pytest.raises(errors.InvalidError, match="routing"):
         await client.set_inbox("agent:a", routing="random")
     with pytest.raises(errors.Refused, match="range"):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trunkline
@@ -203,6 +203,24 @@ class Bank:
 def known(faults: list[Fault]) -> list[tuple[bytes, int, str, str]]:
     """What does not depend on the order in which handlers ran."""
     return sorted((it.payload, it.attempt, it.what, it.handler) for it in faults)
+
+
+@pytest.mark.parametrize("what", ["crash", "redelivery", "lost", "delay", "most"])
+@pytest.mark.parametrize("share", [5.5, "x", -1, float("nan"), None, True])
+def test_faults_that_are_none_are_refused(what: str, share: object) -> None:
+    given: dict[str, Any] = {what: share}
+    with pytest.raises(errors.InvalidError, match=f"{what} is "):
+        Faults(**given)
+
+
+async def test_what_is_no_agent_and_no_faults_is_refused() -> None:
+    wrong: Any = 5
+    with pytest.raises(errors.InvalidError, match="faults is 5"):
+        TestBroker(wrong)
+    async with TestBroker() as broker:
+        for call in (broker.lose, broker.kill):
+            with pytest.raises(errors.InvalidError, match="not to 5"):
+                await call(wrong)
 
 
 async def test_faults_find_an_agent_that_does_things_twice_and_none_that_does_not() -> None:

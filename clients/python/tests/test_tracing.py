@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,24 @@ async def test_a_handler_runs_within_the_span_of_who_sent(client: Client) -> Non
         inside = await client.request("skill:process", "trace", traceparent=CALLER)
         assert inside.text == f"{TRACE:x}"
         assert (await client.request("skill:process", "trace")).text == "0"
+
+
+async def test_what_was_sent_without_a_span_is_handled_in_none(client: Client) -> None:
+    agent, kept = tracer(), ContextVar("kept", default="")
+
+    @agent.task("kept")
+    async def keep(_: Task) -> str:
+        return kept.get()
+
+    kept.set("what was set")
+    with trace.use_span(span(9)):
+        await agent.start(client)
+        # Who starts it has its span still.
+        assert here() != "none"
+    async with agent:
+        for skill in ("loop", "thread"):
+            assert (await client.request(f"skill:{skill}")).text == "none"
+        assert (await client.request("skill:kept")).text == "what was set"
 
 
 async def test_what_is_sent_carries_the_current_span(client: Client) -> None:
@@ -168,6 +187,14 @@ async def test_the_state_of_a_trace_goes_along_as_a_header(client: Client) -> No
         assert outcome.accepted == 1
         with trace.use_span(span(5)):
             assert (await client.request("skill:thread")).text == ""
+        # It takes no place from the sender's headers.
+        full = {f"x{n}": "y" for n in range(64)}
+        with trace.use_span(stated(("a", "1"))):
+            told = await client.request("skill:loop", headers=full)
+            assert told.json[:2] == ["", None]
+            del full["x0"]
+            told = await client.request("skill:loop", headers=full)
+            assert told.json[:2] == ["a=1", "a=1"]
         # As much of it as everybody carries; the oldest goes first.
         long = [(str(n), "x" * 200) for n in "abc"]
         with trace.use_span(stated(*long)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import UnionType
@@ -40,6 +41,8 @@ class Declared:
     gives: Model | JsonSchema | None = None
     answers: bool = False
     """Whether the return annotation leaves no room for `None`."""
+    answers_each: bool = False
+    """Whether that of a handler of batches leaves none in its list."""
 
     @property
     def anything(self) -> bool:
@@ -139,17 +142,19 @@ def checked(
     return call, known
 
 
-def check_takes_tasks_only(function: Callable[..., Any], names: Mapping[str, Any]) -> None:
-    """Checks that a handler of batches wants nothing but its tasks.
+def of_batches(function: Callable[..., Any], names: Mapping[str, Any]) -> Declared:
+    """What a handler of batches declares: whether it answers. It wants nothing but its tasks.
 
     Raises:
         UsageError: It has a parameter that declares its input.
     """
-    if declared(function, names).takes is not None:
+    known = declared(function, names)
+    if known.takes is not None:
         raise UsageError(
             f"{function!r} declares its input, which is for handlers of one task; a handler of "
             "batches reads each of its tasks by itself"
         )
+    return Declared(answers=known.answers, answers_each=known.answers_each)
 
 
 def declared(
@@ -191,6 +196,7 @@ def declared(
             )
     returned = _evaluated(signature.return_annotation, function, names)
     known.answers = not _may_be_none(returned)
+    known.answers_each = not _each_may_be_none(returned)
     if _has_model(returned):
         if known.gives is not None:
             raise UsageError(
@@ -239,6 +245,16 @@ def _may_be_none(annotation: Any) -> bool:
         return _may_be_none(annotation.__value__)
     known = annotation if origin is None else origin
     return not isinstance(known, type) or known in _NOTHING
+
+
+def _each_may_be_none(annotation: Any) -> bool:
+    """Whether the annotation of a list leaves room for `None` in it."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _each_may_be_none(parts[0])
+    if origin is Union or origin is UnionType:
+        return any(_each_may_be_none(part) for part in parts if part is not type(None))
+    return origin not in (list, Sequence) or _may_be_none(parts[0])
 
 
 def _has_model(annotation: Any) -> bool:

@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._ends import Retry
+from .errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -52,6 +53,9 @@ class Faults:
     faults for the same payloads, in whatever order these come. What cannot be told beforehand is
     the order in which an event loop runs handlers that run at once, at which real time, and what
     comes in one batch.
+
+    Raises:
+        InvalidError: A likelihood is none, which is from 0 to 1, or `most` is no count.
     """
 
     seed: int = 0
@@ -83,6 +87,14 @@ class Faults:
     _same: dict[tuple[str, bytes], list[str]] = field(
         default_factory=dict[tuple[str, bytes], "list[str]"], init=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        for what in ("crash", "redelivery", "lost", "delay"):
+            share: object = getattr(self, what)
+            if type(share) not in (int, float) or not 0 <= share <= 1:  # pyright: ignore[reportOperatorIssue]
+                raise InvalidError(f"{what} is {share!r:.50}, it is a share from 0 to 1")
+        if type(self.most) is not int or self.most < 0:
+            raise InvalidError(f"most is {self.most!r:.50}, it is a whole number from 0 on")
 
     def into(self, handler: Handler) -> Handler:
         """A handler to which faults happen; one in processes is left alone."""

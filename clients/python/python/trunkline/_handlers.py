@@ -6,7 +6,7 @@ import inspect
 import os
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ._declared import Declared, check_takes_tasks_only, checked
+from ._declared import checked, of_batches
 from ._processes import Message
 from ._spans import Span, maybe
 from ._speak import Sender
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Concatenate
 
+    from ._declared import Declared
     from ._fitting import Schema
     from ._life import Life
 
@@ -25,6 +26,7 @@ F = TypeVar("F", bound="Callable[Concatenate[Task, ...], Any]")
 B = TypeVar("B", bound="Callable[[list[Task]], Any]")
 G = TypeVar("G", bound="Callable[Concatenate[Message, ...], Any]")
 
+_NO_FUNCTION: Any = object()
 _ASYNC = 64
 _PLAIN = 8
 _BATCHES = 4
@@ -62,6 +64,7 @@ class Handled(Sender):
             input_schema: Reject what does not fit this JSON Schema; needs `jsonschema`.
             output_schema: Fail what the handler returns and does not fit this JSON Schema.
         """
+        _check_name(skill, "a skill", '@agent.task("review")')
         return self._handler(
             "skill", skill, concurrency, timeout, schemas=(input_schema, output_schema)
         )
@@ -91,6 +94,7 @@ class Handled(Sender):
             input_schema: As for `task`.
             output_schema: As for `task`.
         """
+        _check_name(skill, "a skill", '@agent.process("render")')
         most = (os.cpu_count() or 1) if processes is None else processes
 
         def add(function: G) -> G:
@@ -124,6 +128,7 @@ class Handled(Sender):
             filter: Only the events that this CEL expression wants.
             group: Share the events with the other members of this group.
         """
+        _check_name(pattern, "topics", '@agent.on("builds.*")')
         return self._handler("event", pattern, concurrency, timeout, filter, group)
 
     def batch(
@@ -155,6 +160,12 @@ class Handled(Sender):
             filter: Only the events that this CEL expression wants.
             group: Share the events with the other members of this group.
         """
+        if skill is not None:
+            _check_name(
+                skill, "a skill", '@agent.batch("index")` or, for messages, `@agent.batch()'
+            )
+        if topics is not None:
+            _check_name(topics, "topics", '@agent.batch(topics="builds.*")')
         if skill is not None and topics is not None:
             raise UsageError("a handler of batches is for a skill or for topics; make two")
         if topics is None and (filter is not None or group is not None):
@@ -166,18 +177,21 @@ class Handled(Sender):
         more = (maybe(timeout), filter, group, size, maybe(linger))
 
         def add(function: B) -> B:
-            check_takes_tasks_only(function, _names_around())
+            known = of_batches(function, _names_around())
             on = "loop" if _is_async(function) else "threads"
-            self._add(function, Declared(), on, kind, skill or topics or "", most, *more)
+            self._add(function, known, on, kind, skill or topics or "", most, *more)
             return function
 
         return add
 
-    def message(self, function: F) -> F:
+    def message(self, function: F = _NO_FUNCTION) -> F:
         """Makes a function the handler of what is sent to the agent itself.
 
-        Without it, the handler of the agent's only skill is that as well.
+        It takes no settings, and stands without brackets: `@agent.message`. Without it, the handler
+        of the agent's only skill is that as well.
         """
+        if function is _NO_FUNCTION:
+            raise InvalidError("a handler of messages is a function; write `@agent.message`")
         return self._handler("message", "", None, None)(function)
 
     def _handler(
@@ -215,14 +229,19 @@ class Handled(Sender):
             raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
         if not callable(function):
             raise InvalidError(f"a handler is a function, not a {type(function).__name__}")
-        if not isinstance(name, str):
-            raise InvalidError(f"what it handles is named by a str, not a {type(name).__name__}")
         if not isinstance(most, int) or not 1 <= most <= _MOST:
             what = "processes" if on == "processes" else "concurrency"
             raise InvalidError(f"{what} is {most}, the range is 1 to {_MOST}")
         self._handlers.append(
             Handler(kind, name, most, *more, call=function, on=on, declared=known)
         )
+
+
+def _check_name(name: object, what: str, so: str) -> None:
+    """Sees that a decorator was told what its handler is for, and does not stand bare."""
+    if not isinstance(name, str):
+        kind = "the handler itself" if callable(name) else f"a {type(name).__name__}"
+        raise InvalidError(f"a handler of {what} is named by a str, not by {kind}; write `{so}`")
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

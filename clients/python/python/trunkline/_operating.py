@@ -175,7 +175,7 @@ class Operates:
         bound = (
             None
             if bindings is None
-            else [(name, *label) for name, label in pairs("bindings", bindings)]
+            else [(name, *_label(name, it)) for name, it in pairs("bindings", bindings)]
         )
         await self._operate(
             "set_inbox",
@@ -196,3 +196,15 @@ def _address(letter: DeadLetterInfo | str, inbox: str | None) -> tuple[str, str 
     if not isinstance(letter, DeadLetterInfo):
         raise InvalidError(f"a letter is a DeadLetterInfo or its id, not {letter!r}")
     return letter.id, letter.inbox
+
+
+def _label(name: str, given: Any) -> tuple[str, str]:
+    """The label to which a priority is bound."""
+    match given:
+        case (str(key), str(value)):
+            return key, value
+        case _:
+            raise InvalidError(
+                f"bindings has {given!r:.100} for '{name}'; give key and value of a label, such as "
+                "('tier', 'gold')"
+            )

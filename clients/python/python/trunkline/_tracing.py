@@ -18,6 +18,10 @@ _LONGEST = 512
 """The characters of a `tracestate` that W3C has everybody carry at least. More are not."""
 
 
+_MOST_HEADERS = 64
+"""How many headers a broker takes with a message unless `limits.headers` says another number."""
+
+
 class Sent(Protocol):
     """What was sent, within some span or none."""
 
@@ -42,6 +46,14 @@ def enter(sent: Sent) -> None:
     if api is not None:
         context, propagator = api
         context.attach(propagator.extract(_carrier(sent)))
+
+
+def leave() -> None:
+    """Ends the current span for this context."""
+    api = _api() if is_imported() else None
+    if api is not None:
+        trace = importlib.import_module("opentelemetry.trace")
+        api[0].attach(trace.set_span_in_context(trace.INVALID_SPAN))
 
 
 @contextmanager
@@ -76,7 +88,8 @@ def traced(told: dict[str, Any] | None) -> dict[str, Any] | None:
         return told
     told = {**(told or {}), _PARENT: carrier[_PARENT]}
     state, headers = _shortened(carrier.get(_STATE, "")), told.get("headers", ())
-    if state and not _names(headers, _STATE):
+    # A trace may do without its state, which is not to have a message refused.
+    if state and len(headers) < _MOST_HEADERS and not _names(headers, _STATE):
         told["headers"] = [*headers, (_STATE, state)]
     return told
 

@@ -61,6 +61,11 @@ class Handler(Described):
         """Whether to return nothing is a mistake, as it is not of events and messages."""
         return self.declared.answers and self.kind == "skill"
 
+    @property
+    def answers_each(self) -> bool:
+        """Whether that is so of each result in what a handler of batches returns."""
+        return self.declared.answers_each and self.kind == "skill"
+
 
 class Work:
     """The deliveries of a running agent that are being handled."""
@@ -88,8 +93,10 @@ class Work:
         self._loop = asyncio.get_running_loop()
         self._bridge = current()
         self._native = self._bridge.native
-        # Every handler starts from what was set where the agent was started.
+        # Every handler starts from what was set where the agent was started, but for the span:
+        # what the sender said of none has begun in none.
         self._context = copy_context()
+        self._context.run(_tracing.leave)
         self._jobs: dict[int, asyncio.Task[None]] = {}
         # What is in its first step, begun at once and not known by its task yet.
         self._beginning: Coroutine[Any, Any, None] | None = None
@@ -232,6 +239,8 @@ class Work:
             else:
                 context, call = copy_context(), partial(handler.call, tasks)
                 results = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
+            if results is None and handler.has_to_answer:
+                raise _nothing(handler)
             if results is not None:
                 for task, result in zip(tasks, _one_each(results, tasks), strict=True):
                     self._end(handler, task, result)
@@ -257,6 +266,8 @@ class Work:
         error = result if isinstance(result, Exception) else None
         if error is None:
             try:
+                if result is None and handler.answers_each:
+                    raise _nothing(handler)
                 said: Said = "complete", None if result is None else to_payload(result)
             except Exception as unsendable:
                 error, said = unsendable, said_of(unsendable)

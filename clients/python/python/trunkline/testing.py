@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ._agent import Agent
 from ._client import Broker
 from ._faults import Fault, Faults
 from ._spans import Span, seconds
-from .errors import UsageError
+from .errors import InvalidError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from typing_extensions import Unpack
 
-    from ._agent import Agent
     from ._settings import BrokerSettings, LimitSettings
     from ._work import Handler
 
@@ -65,6 +65,8 @@ class TestBroker(Broker):
             limits: As for `Broker`.
             **settings: As for `Broker`.
         """
+        if faults is not None and not isinstance(faults, Faults):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"faults is {faults!r:.50}, give `Faults(...)` or None")
         settings.setdefault("lease", "1d")
         super().__init__(limits=limits, **settings)
         self.faults = faults
@@ -144,6 +146,8 @@ class TestBroker(Broker):
         await self._rest()
 
     def _life(self, agent: Agent) -> Any:
+        if not isinstance(agent, Agent):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"this is done to an Agent, not to {agent!r:.50}")
         life = agent._life
         if life is None or life.client is not self:
             raise UsageError(f"agent '{agent.id}' does not run on this broker; start it first")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .life import Life
-from .messages import AgentIdentity, AgentMessage, MessageMetadata, MessagePriority, MessageType
+from .messages import AgentIdentity, AgentMessage, MessagePriority, create_event_message
 from .requests import Answer
 from .said import check_timeout
 from .stats import batches, worker_pool
@@ -51,16 +51,15 @@ class AgentMessageBroker(Life):
         payload: dict[str, Any],
         priority: MessagePriority = MessagePriority.NORMAL,
     ) -> None:
-        """Publishes an event; subscribers find `{"topic": topic, "data": payload}` in it."""
-        known = self._subscribed(topic)
-        if known:
-            content, metadata = (
-                {"topic": topic, "data": payload},
-                MessageMetadata(priority=priority),
-            )
-            await self.send_message(
-                AgentMessage(sender, known, MessageType.EVENT, content, metadata=metadata)
-            )
+        """Publishes an event; subscribers find `{"topic": topic, "data": payload}` in it.
+
+        Raises:
+            InvalidError: The topic is no text, or another part is of the wrong type.
+        """
+        message = create_event_message(sender, topic, payload, priority)
+        message.recipients = self._subscribed(topic)
+        if message.recipients:
+            await self.send_message(message)
 
     async def ask(self, message: AgentMessage, timeout: float | None = 30.0) -> Answer:
         """As `send_request`, and says why there is no answer."""

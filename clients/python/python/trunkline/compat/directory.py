@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidError
-from .messages import AgentIdentity, check_key
+from .messages import AgentIdentity, check_key, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,17 +76,18 @@ class Directory:
         """Has an agent get the events of a topic.
 
         Raises:
-            InvalidError: There is no such agent. It is a `ValueError` as well.
+            InvalidError: There is no such agent, or the topic is no text. It is a `ValueError` as
+                well.
         """
         check_key("an agent_id", agent_id)
         if agent_id not in self._agents:
             raise InvalidError(f"agent '{agent_id}' is not registered; register it first")
-        check_key("a topic", topic)
-        self._topics.setdefault(topic, set()).add(agent_id)
+        self._topics.setdefault(text_of("a topic", topic), set()).add(agent_id)
 
     def unsubscribe(self, agent_id: str, topic: str) -> None:
         """Has an agent get the events of a topic no longer."""
-        check_key("a topic", topic)
+        check_key("an agent_id", agent_id)
+        topic = text_of("a topic", topic)
         subscribers = self._topics.get(topic, set())
         subscribers.discard(agent_id)
         if not subscribers:
@@ -94,8 +95,7 @@ class Directory:
 
     def get_subscribers(self, topic: str) -> set[str]:
         """The ids of the agents that get the events of a topic."""
-        check_key("a topic", topic)
-        return set(self._topics.get(topic, ()))
+        return set(self._topics.get(text_of("a topic", topic), ()))
 
     def _subscribed(self, topic: str) -> list[AgentIdentity]:
         """The agents that get the events of a topic, in the order of their ids."""

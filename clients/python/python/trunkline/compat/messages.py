@@ -7,13 +7,16 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InvalidError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+
+_MOST_RETRIES = 2**31
+"""So often is nothing tried again, and a delay that doubles has no room for more."""
 
 LARGE = 1e300
 """What is within this on both sides is a number of seconds without a closer look."""
@@ -29,6 +32,10 @@ class MessageType(Enum):
     CONTEXT_SHARE = "context_share"
     STATUS_UPDATE = "status_update"
     ERROR = "error"
+
+    def __init__(self, text: str) -> None:
+        # As an attribute, what is no type does not have it, which is found in passing.
+        self.answers = text == "response"
 
 
 class MessagePriority(Enum):
@@ -131,13 +138,18 @@ class MessageMetadata:
         ttl = self.ttl_seconds
         if not isinstance(ttl, (int, float)) or not -LARGE < ttl < LARGE:  # pyright: ignore[reportUnnecessaryIsInstance]
             check_seconds("ttl_seconds", ttl)
-        if not isinstance(self.retry_count, int) or self.retry_count < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        # A bool is an int to `isinstance`.
+        if type(self.retry_count) is not int or not 0 <= self.retry_count <= _MOST_RETRIES:
             raise InvalidError(
-                f"retry_count is {self.retry_count!r}, it is a whole number from 0 on"
+                f"retry_count is {self.retry_count!r:.50}, it is a whole number from 0 to "
+                f"{_MOST_RETRIES}"
             )
         if not isinstance(self.headers, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             _check("headers", self.headers, dict)
-        check_key("correlation_id", self.correlation_id)
+        if type(self.correlation_id) is not str:
+            check_key("correlation_id", self.correlation_id)
+        if self.reply_to is not None and type(self.reply_to) is not str:
+            check_key("reply_to", self.reply_to)
 
     def remaining(self) -> float:
         """How many seconds of its time to live remain; none from 0 on."""
@@ -194,14 +206,23 @@ class AgentMessage:
     payload: dict[str, Any]
     message_id: str = field(default_factory=lambda: f"msg-{uuid.uuid4()}")
     metadata: MessageMetadata = field(default_factory=MessageMetadata)
+    seen_payload: ClassVar[dict[str, Any] | None] = None
+    """The payload that was looked at, which a message has for itself once it was."""
 
     def __post_init__(self) -> None:
-        _check("message_type", self.message_type, MessageType)
-        _check("sender", self.sender, AgentIdentity)
+        if type(self.message_type) is not MessageType:
+            _check("message_type", self.message_type, MessageType)
+        if type(self.sender) is not AgentIdentity:
+            _check("sender", self.sender, AgentIdentity)
         _check("recipients", self.recipients, list)
         for recipient in self.recipients:
             _check("a recipient", recipient, AgentIdentity)
+        if type(self.payload) is not dict:
+            _check("payload", self.payload, dict)
+        if type(self.message_id) is not str:
+            check_key("message_id", self.message_id)
         _check("metadata", self.metadata, MessageMetadata)
+        self.seen_payload = self.payload  # pyright: ignore[reportAttributeAccessIssue]
 
     def __str__(self) -> str:
         whom = ", ".join(recipient.agent_id for recipient in self.recipients) or "everybody"
@@ -308,9 +329,14 @@ def create_event_message(
     event_data: dict[str, Any],
     priority: MessagePriority = MessagePriority.NORMAL,
 ) -> AgentMessage:
-    """An event for the subscribers of a topic."""
+    """An event for the subscribers of a topic.
+
+    Raises:
+        InvalidError: The topic is no text, or the data no dict.
+    """
+    _check("the data of an event", event_data, dict)
     metadata = MessageMetadata(priority=priority)
-    payload = {"topic": topic, "data": event_data}
+    payload = {"topic": text_of("a topic", topic), "data": event_data}
     return AgentMessage(sender, [], MessageType.EVENT, payload, metadata=metadata)
 
 
@@ -345,9 +371,20 @@ def check_message(message: object) -> None:
     if isinstance(message, AgentMessage):
         AgentMessage.__post_init__(message)
         MessageMetadata.__post_init__(message.metadata)
-        check_key("message_id", message.message_id)
+        check_key("the agent_id of the sender", message.sender.agent_id)
         for one in message.recipients:
             check_key("the agent_id of a recipient", one.agent_id)
+
+
+def text_of(what: str, value: object) -> str:
+    """A text; one that is a member of an `Enum` as well counts as the text that it is.
+
+    Raises:
+        InvalidError: It is none.
+    """
+    if not isinstance(value, str):
+        raise InvalidError(f"{what} is a {type(value).__name__}, it has to be a str")
+    return str.__str__(value)
 
 
 def check_seconds(what: str, value: object) -> None:
@@ -358,6 +395,9 @@ def check_seconds(what: str, value: object) -> None:
     """
     if not isinstance(value, (int, float)):
         raise InvalidError(f"{what} is a {type(value).__name__}, it has to be a float")
+    # What is not equal to itself is no number.
+    if value != value:
+        raise InvalidError(f"{what} is {value!r}, it has to be a number of seconds")
     try:
         float(value)
     except OverflowError:
@@ -375,6 +415,21 @@ def check_key(what: str, value: object) -> None:
     except TypeError as error:
         kind = type(value).__name__
         raise InvalidError(f"{what} is a {kind}, by which nothing is found; use a str") from error
+
+
+def check_agents(agents: object) -> list[AgentIdentity]:
+    """The agents of a list, each once, as what they say is told by their ids.
+
+    Raises:
+        InvalidError: It is no list of agents.
+    """
+    if isinstance(agents, str) or not hasattr(agents, "__iter__"):
+        raise InvalidError(f"agents is a {type(agents).__name__}, give a list of AgentIdentity")
+    known = list[Any](agents)  # pyright: ignore[reportArgumentType]
+    for agent in known:
+        _check("an agent", agent, AgentIdentity)
+        check_key("the agent_id of an agent", agent.agent_id)
+    return list(dict.fromkeys(known))
 
 
 def _check(what: str, value: object, kind: type) -> None:

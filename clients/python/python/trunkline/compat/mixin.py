@@ -6,12 +6,14 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InvalidError
 from .messages import (
     AgentIdentity,
     AgentMessage,
     MessageMetadata,
     MessagePriority,
     MessageType,
+    check_message,
     create_broadcast_message,
     create_context_share_message,
     create_request_message,
@@ -43,8 +45,20 @@ class AgentCommunicationMixin:
     def register_message_handler(
         self, message_type: MessageType, handler: Callable[[AgentMessage], Any]
     ) -> None:
-        """Gives a type of message to a handler, a function or a coroutine function."""
-        self._message_handlers[message_type] = handler
+        """Gives a type of message to a handler, a function or a coroutine function.
+
+        Raises:
+            InvalidError: There is no such type, or the handler cannot be called.
+        """
+        # The text of a type counts as the type.
+        try:
+            kind = MessageType(message_type)
+        except ValueError:
+            kinds = ", ".join(one.value for one in MessageType)
+            raise InvalidError(f"{message_type!r:.50} is no type of messages, of {kinds}") from None
+        if not callable(handler):
+            raise InvalidError(f"the handler of {kind.value} messages cannot be called")
+        self._message_handlers[kind] = handler
 
     async def _on_message(self, message: AgentMessage) -> Any:
         handler = self._message_handlers.get(message.message_type)
@@ -91,7 +105,12 @@ class AgentCommunicationMixin:
         return None if response is None else response.payload
 
     async def send_response(self, request_message: AgentMessage, payload: dict[str, Any]) -> bool:
-        """Answers a request whose handler returns nothing."""
+        """Answers a request whose handler returns nothing.
+
+        Raises:
+            InvalidError: It is no request, or the payload no dict.
+        """
+        check_message(request_message)
         return await self.broker.send_message(
             request_message.create_response(self.identity, payload)
         )

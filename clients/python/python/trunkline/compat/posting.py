@@ -6,14 +6,15 @@ from asyncio import get_running_loop
 from datetime import datetime
 
 from .belonging import STOPPED, Belonging
-from .messages import AgentIdentity, AgentMessage, MessageType, check_message
+from .messages import AgentIdentity, AgentMessage, check_message
 from .place import Place, at_work
 from .requests import Answer, Asked
 from .said import topic_of
 
 now = datetime.now
 
-_RESPONSE = MessageType.RESPONSE
+_NEVER = 0
+"""How often what is new was tried again; there is one zero in Python, so that `is` finds it."""
 _FULL = "queue_full"
 
 
@@ -48,19 +49,27 @@ class Posting(Belonging):
     def _to(self, message: AgentMessage) -> list[AgentIdentity]:
         if message.recipients:
             return message.recipients
-        if message.is_event() and (topic := topic_of(message.payload)) is not None:
-            return self._subscribed(topic)
+        if message.is_event():
+            return self._subscribed(topic_of(message.payload))
         return [identity for identity, _ in self._agents.values()]
 
     def _post(
         self, message: AgentMessage, asked: Asked | None, *, has_room: bool = False
     ) -> bool | None:
         """Sends a message and tells whether it was accepted; `None` if there is no room."""
-        if not isinstance(message, AgentMessage):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if type(message) is not AgentMessage:
             check_message(message)
         try:
             about, waits = message.metadata, None
-            if message.message_type is _RESPONSE:
+            # Its user may have changed it since it was made. To look at what a payload is would
+            # cost each message that is well the time to fetch it.
+            if (
+                message.payload is not message.seen_payload
+                or about.retry_count is not _NEVER
+                or message.sender.agent_id is None  # pyright: ignore[reportUnnecessaryComparison]
+            ):
+                check_message(message)
+            if message.message_type.answers:
                 waits = self._requests.of(about.correlation_id)
                 if waits is None and about.reply_to is not None:
                     waits = self._requests.of_id(about.reply_to)
@@ -71,9 +80,11 @@ class Posting(Belonging):
             if len(recipients) == 1:
                 to = (recipients[0].agent_id,)
             else:
+                if type(recipients) is not list:
+                    check_message(message)
                 to = [one.agent_id for one in self._to(message)]
             elsewhere = self._loop is not get_running_loop()
-        except (AttributeError, TypeError, OverflowError):
+        except (AttributeError, TypeError, LookupError, OverflowError):
             # Looked at beforehand, it would cost each message that is well.
             check_message(message)
             raise
@@ -98,7 +109,11 @@ class Posting(Belonging):
             asked.open = len(to)
             if not to:
                 asked.tell(Answer(None, "nobody is registered"))
-        if remaining <= 0:
+        if not remaining > 0:
+            if remaining != remaining:
+                # A time to live that is no number.
+                self._counters.messages_sent -= 1
+                check_message(message)
             for _ in to:
                 self._dead(message, asked, "expired", expired=True)
             return True

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InvalidError
-from .messages import LARGE, AgentIdentity, AgentMessage, check_seconds
+from .messages import (
+    LARGE,
+    AgentIdentity,
+    AgentMessage,
+    check_message,
+    check_seconds,
+    text_of,
+)
 
 
 def check_timeout(timeout: object) -> None:
@@ -22,10 +29,19 @@ def check_timeout(timeout: object) -> None:
     check_seconds("timeout", timeout)
 
 
-def topic_of(payload: object) -> str | None:
-    """The topic that the payload of an event names."""
-    topic: object = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return topic if isinstance(topic, str) else None
+def topic_of(payload: object) -> str:
+    """The topic that the payload of an event names.
+
+    Raises:
+        InvalidError: It names none, and would go to nobody knows whom.
+    """
+    topic: Any = payload.get("topic") if isinstance(payload, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if topic is None:
+        raise InvalidError(
+            "an event without recipients names no topic; put it into the payload, as "
+            "`create_event_message` does, or send a broadcast"
+        )
+    return text_of("the topic of an event", topic)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def answer_of(message: AgentMessage, agent: AgentIdentity, result: Any) -> AgentMessage | None:
@@ -33,6 +49,7 @@ def answer_of(message: AgentMessage, agent: AgentIdentity, result: Any) -> Agent
     if not message.is_request() or result is None:
         return None
     if isinstance(result, AgentMessage):
+        check_message(result)
         return result
     if isinstance(result, dict):
         return message.create_response(agent, result)  # pyright: ignore[reportUnknownArgumentType]

@@ -10,6 +10,7 @@ from ..errors import InvalidError
 from .messages import (
     AgentIdentity,
     MessagePriority,
+    check_agents,
     create_context_share_message,
     create_request_message,
 )
@@ -64,12 +65,11 @@ class AgentSupervisor:
             priority: How urgent it is.
 
         Raises:
-            InvalidError: The query is no dictionary.
+            InvalidError: The query is no dictionary, or these are no agents.
         """
         if not isinstance(query, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"a query is a dict, not a {type(query).__name__}")
-        # What comes of a query is told by the ids of the agents, so that each is asked once.
-        agents = list(dict.fromkeys(agents))
+        agents = check_agents(agents)
         requests = [
             create_request_message(self.identity, agent, query, priority) for agent in agents
         ]
@@ -104,7 +104,7 @@ class AgentSupervisor:
             The ids of those for whom it was accepted.
         """
         accepted: list[str] = []
-        for agent in agents:
+        for agent in check_agents(agents):
             message = create_context_share_message(self.identity, agent, context_data, context_type)
             if await self.broker.send_message(message):
                 accepted.append(agent.agent_id)
