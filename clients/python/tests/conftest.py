@@ -27,9 +27,10 @@ PATIENCE = 20.0
 def complaints(errors: str) -> str:
     """What a program in development mode said on its errors but how long a step of its loop took.
 
-    That says only how busy the machine is.
+    That says only how busy the machine is, and so does what its agents say of it.
     """
-    return re.sub(r"^Executing .* took [0-9.]+ seconds\n", "", errors, flags=re.MULTILINE)
+    lines = r"^(Executing .* took [0-9.]+ seconds|the event loop of .* has not come round for .*)\n"
+    return re.sub(lines, "", errors, flags=re.MULTILINE)
 
 
 program = ""

@@ -73,7 +73,7 @@ async def test_what_ends_after_it_was_given_up_counts_once() -> None:
 
 
 async def test_what_is_due_while_handlers_are_cancelled_is_not_tried_again() -> None:
-    broker = AgentMessageBroker(one_by_one(num_workers=2, retry_backoff_ms=20))
+    broker = AgentMessageBroker(one_by_one(num_workers=2, retry_backoff_ms=250))
     await broker.start()
     handler, tried = Stubborn(), list[int]()
 
