@@ -218,26 +218,28 @@ impl Ledger {
     }
 
     /// The leases on tasks under which agents of this process are at work, given since a time by
-    /// the latest broker that anybody has heard. Those whose settlement is on its way are among
-    /// them.
-    pub(super) fn leases(&self, since: WallTime) -> BTreeSet<Token> {
+    /// the latest broker that anybody has heard, each with its task. Those whose settlement is on
+    /// its way are among them.
+    pub(super) fn leases(&self, since: WallTime) -> BTreeMap<Token, MessageId> {
         let books = self.books();
-        let open = |token: &&Token| {
+        let open = |(token, _): &(&Token, &Delivered)| {
             let said = books.settles.get(token);
-            said.is_none_or(|said| said.answer.is_none())
+            token.epoch == books.epoch && said.is_none_or(|said| said.answer.is_none())
         };
         let young = |delivered: &Delivered| delivered.is_task && delivered.at >= since;
         let tasks = books.deliveries.iter().filter(|(_, delivered)| young(delivered));
-        let now = tasks.map(|(token, _)| token).filter(|token| token.epoch == books.epoch);
-        now.filter(open).copied().collect()
+        tasks.filter(open).map(|(token, delivered)| (*token, delivered.id)).collect()
     }
 
     /// Those of some leases that the latest broker gave. What a broker said just before it was
     /// killed may arrive when the next one runs already and has been heard by nobody yet: such a
     /// lease it need not know, if what told of it was never flushed.
-    pub(super) fn of_latest_broker(&self, mut leases: BTreeSet<Token>) -> BTreeSet<Token> {
+    pub(super) fn of_latest_broker(
+        &self,
+        mut leases: BTreeMap<Token, MessageId>,
+    ) -> BTreeMap<Token, MessageId> {
         let epoch = self.books().epoch;
-        leases.retain(|token| token.epoch == epoch);
+        leases.retain(|token, _| token.epoch == epoch);
         leases
     }
 
@@ -303,11 +305,12 @@ mod tests {
         }
         let outcome = Outcome::Complete { reply: None };
         ledger.settling(&Settle { token: token(2, 2), outcome });
-        let all = BTreeSet::from([token(2, 2), token(2, 3)]);
+        let id = |unique| task(unique).envelope.id;
+        let all = BTreeMap::from([(token(2, 2), id(2)), (token(2, 3), id(3))]);
         assert_eq!(ledger.leases(WallTime(0)), all);
         ledger.settled(token(2, 2), Ok(()));
-        assert_eq!(ledger.leases(WallTime(0)), BTreeSet::from([token(2, 3)]));
-        assert_eq!(ledger.leases(now().after(std::time::Duration::from_mins(1))), BTreeSet::new());
+        assert_eq!(ledger.leases(WallTime(0)), BTreeMap::from([(token(2, 3), id(3))]));
+        assert_eq!(ledger.leases(now().after(std::time::Duration::from_mins(1))), BTreeMap::new());
     }
 
     #[test]
@@ -319,11 +322,12 @@ mod tests {
         ledger.delivered(&delivery(1, &task));
         let leases = ledger.leases(WallTime(0));
         let token = Token { epoch: Epoch(1), counter: 1 };
-        assert_eq!(ledger.of_latest_broker(leases.clone()), BTreeSet::from([token]));
+        let of_now = ledger.of_latest_broker(leases.clone());
+        assert_eq!(of_now, BTreeMap::from([(token, task.envelope.id)]));
         // The next broker is heard only after the leases were looked up.
         let next = Token { epoch: Epoch(2), counter: 2 };
         ledger.delivered(&Delivery { token: next, ..delivery(2, &task) });
-        assert_eq!(ledger.of_latest_broker(leases), BTreeSet::new());
+        assert_eq!(ledger.of_latest_broker(leases), BTreeMap::new());
     }
 
     #[test]

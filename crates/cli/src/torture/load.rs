@@ -9,6 +9,7 @@ use super::traffic::{ATTEMPTS, Asked, Lane, Pace};
 use super::witness::Witness;
 use crate::error::CliError;
 use crate::exit::Exit;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use trunkline_agent::{Agent, Events, HandlerError, Host, Session, Task};
-use trunkline_types::{Destination, Payload, Refusal};
+use trunkline_types::{Destination, MessageId, Payload, Refusal};
 
 /// Sessions that send.
 const SENDERS: u64 = 4;
@@ -28,6 +29,8 @@ const WORKERS: usize = 3;
 const EXECUTABLES: usize = 2;
 /// The longest run of what hangs. Long enough for the attempt after it on a busy machine.
 const LONGEST_RUN: Duration = Duration::from_secs(1);
+/// Handlers that are held at once.
+const HELD: usize = WORKERS;
 /// Words of a payload that fills a disk: about 240 KB.
 const LARGE: usize = 40_000;
 /// What the executables run. The first attempt at what is marked so stops itself.
@@ -48,13 +51,21 @@ pub(super) struct Load {
     prefix: String,
     /// Serial number of what is sent beside the lanes.
     extra: u64,
-    /// How many handlers hung and were ended.
-    ended: watch::Sender<u64>,
+    signals: Signals,
     sessions: Vec<Session>,
     lanes: JoinSet<Asked>,
     listener: JoinHandle<Heard>,
     listening: Session,
     stop: Arc<AtomicBool>,
+}
+
+/// What the handlers of this process and the load tell each other.
+#[derive(Clone, Default, Debug)]
+struct Signals {
+    /// How many handlers hung and were ended.
+    ended: watch::Sender<u64>,
+    /// Whether handlers that are to be held are.
+    holding: watch::Sender<bool>,
 }
 
 /// An agent in a process of its own.
@@ -101,9 +112,9 @@ impl Load {
         log: &Path,
     ) -> Result<Self, CliError> {
         let mut agents = Vec::new();
-        let ended = watch::Sender::new(0);
+        let signals = Signals::default();
         for number in 0..WORKERS {
-            agents.push(worker(witness, number, &ended).await?);
+            agents.push(worker(witness, number, &signals).await?);
         }
         agents.push(echo(witness).await?);
         let mut executables = Vec::new();
@@ -134,7 +145,7 @@ impl Load {
             log,
             prefix,
             extra: 0,
-            ended,
+            signals,
             sessions,
             lanes,
             listener,
@@ -149,29 +160,51 @@ impl Load {
     /// The broker refuses them and does not say when to come back.
     pub(super) async fn hang(&mut self) -> Result<(), CliError> {
         for plan in [Plan::Hang, Plan::Stop] {
-            while let Err(refusal) = self.hang_once(plan).await? {
-                match refusal.retry_after {
-                    Some(span) => tokio::time::sleep(span).await,
-                    None => return Err(refusal.into()),
-                }
-            }
+            self.give(plan).await?;
         }
         Ok(())
     }
 
-    async fn hang_once(&mut self, plan: Plan) -> Result<Result<(), Refusal>, CliError> {
-        let payload = plan.payload(&self.serial(), 2);
-        let to = Destination::skill(plan.skill()).map_err(mistake)?;
-        let mut task = self.sessions[0].send(to, payload);
-        if plan == Plan::Stop {
-            task = task.header("torture-stop", "yes");
+    /// Sends tasks whose handlers run until they are let go, and tells their ids.
+    ///
+    /// # Errors
+    /// The broker refuses them and does not say when to come back.
+    pub(super) async fn hold(&mut self) -> Result<BTreeSet<MessageId>, CliError> {
+        self.signals.holding.send_replace(true);
+        let mut held = BTreeSet::new();
+        for _ in 0..HELD {
+            held.insert(self.give(Plan::Hold).await?);
         }
-        Ok(task.attempts(ATTEMPTS).max_run(LONGEST_RUN).await.map(drop))
+        Ok(held)
+    }
+
+    /// Lets the handlers go that are held.
+    pub(super) fn let_go(&self) {
+        self.signals.holding.send_replace(false);
+    }
+
+    /// Sends a task until it is accepted, or refused for good.
+    async fn give(&mut self, plan: Plan) -> Result<MessageId, CliError> {
+        loop {
+            let payload = plan.payload(&self.serial(), 2);
+            let to = Destination::skill(plan.skill()).map_err(mistake)?;
+            let mut task = self.sessions[0].send(to, payload).attempts(ATTEMPTS);
+            match plan {
+                Plan::Hang => task = task.max_run(LONGEST_RUN),
+                Plan::Stop => task = task.header("torture-stop", "yes").max_run(LONGEST_RUN),
+                _ => {}
+            }
+            match task.await {
+                Ok(accepted) => return Ok(accepted.id),
+                Err(Refusal { retry_after: Some(span), .. }) => tokio::time::sleep(span).await,
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
     }
 
     /// How many handlers of this process hung and were ended.
     pub(super) fn ended_handlers(&self) -> watch::Receiver<u64> {
-        self.ended.subscribe()
+        self.signals.ended.subscribe()
     }
 
     /// Sends one task that takes much room, and says whether it was accepted.
@@ -296,13 +329,9 @@ fn mark() -> u64 {
     RUNS.fetch_add(1, Ordering::Relaxed)
 }
 
-async fn worker(
-    witness: &Witness,
-    number: usize,
-    ended: &watch::Sender<u64>,
-) -> Result<Agent, Refusal> {
-    let ended = ended.clone();
-    let work = move |task| work(task, ended.clone());
+async fn worker(witness: &Witness, number: usize, signals: &Signals) -> Result<Agent, Refusal> {
+    let signals = signals.clone();
+    let work = move |task| work(task, signals.clone());
     witness
         .agent(&format!("torture-worker-{number}"))
         .skill(WORK, work)
@@ -320,7 +349,7 @@ impl Drop for Hung {
     }
 }
 
-async fn work(task: Task, ended: watch::Sender<u64>) -> Result<Payload, HandlerError> {
+async fn work(task: Task, signals: Signals) -> Result<Payload, HandlerError> {
     let payload = task.payload().data.clone();
     let mark = mark();
     // Most work is over at once; some is at work when the broker is killed.
@@ -341,9 +370,11 @@ async fn work(task: Task, ended: watch::Sender<u64>) -> Result<Payload, HandlerE
             }
         }
         Some(Plan::Hang) if task.attempt() == 1 => {
-            let _hung = Hung(ended);
+            let _hung = Hung(signals.ended);
             std::future::pending::<()>().await;
         }
+        // It fails when the load is over.
+        Some(Plan::Hold) => drop(signals.holding.subscribe().wait_for(|holding| !holding).await),
         Some(Plan::Answer | Plan::Retry | Plan::Hang) => {}
         Some(Plan::Upper | Plan::Stop) | None => {
             return Err(HandlerError::fail("not for this agent"));

@@ -30,12 +30,14 @@ pub(super) enum Plan {
     Upper,
     /// Never return from the first attempt, then answer.
     Hang,
+    /// Answer when let go.
+    Hold,
     /// Stop the process of the first attempt, then answer with the payload in capitals.
     Stop,
 }
 
 impl Plan {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Answer,
         Self::Nested,
         Self::Retry,
@@ -43,6 +45,7 @@ impl Plan {
         Self::Dead,
         Self::Upper,
         Self::Hang,
+        Self::Hold,
         Self::Stop,
     ];
 
@@ -55,6 +58,7 @@ impl Plan {
             Self::Dead => "dead",
             Self::Upper => "upper",
             Self::Hang => "hang",
+            Self::Hold => "hold",
             Self::Stop => "stop",
         }
     }
@@ -89,9 +93,13 @@ impl Plan {
     pub(super) fn end(self) -> TaskState {
         match self {
             Self::Fail | Self::Dead => TaskState::Failed,
-            Self::Answer | Self::Nested | Self::Retry | Self::Upper | Self::Hang | Self::Stop => {
-                TaskState::Completed
-            }
+            Self::Answer
+            | Self::Nested
+            | Self::Retry
+            | Self::Upper
+            | Self::Hang
+            | Self::Hold
+            | Self::Stop => TaskState::Completed,
         }
     }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use trunkline_types::{Outcome, RefusalCode, Token, WallTime};
+use trunkline_types::{MessageId, Outcome, RefusalCode, Token, WallTime};
 
 /// How long anything may take that must happen. Generous: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const YOUNG: u64 = 500;
 /// A load that was itself away for longer than this says nothing about leases.
 const AWAY: Duration = Duration::from_millis(400);
+/// How often the broker is stopped for one pause at most, because nothing could be said of leases.
+const PAUSES: usize = 3;
+/// How long handlers are at work after a stopped broker has gone on: long enough for it to take
+/// them for lost.
+const ONWARDS: Duration = Duration::from_millis(100);
 /// How often something is looked at that nobody tells of.
 const PROBE: Duration = Duration::from_millis(5);
 
@@ -280,28 +285,62 @@ impl Stage {
         })
     }
 
+    /// Stops the broker while handlers are at work, again if the load itself was away.
     async fn pause(&mut self, held: Duration) -> Result<(), CliError> {
+        for _ in 0..PAUSES {
+            let tasks = self.load.hold().await?;
+            if self.pause_at_work(&tasks, held).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops the broker while the handlers of some tasks, which are held, are at work. Tells
+    /// whether the leases could be judged.
+    async fn pause_at_work(
+        &mut self,
+        tasks: &BTreeSet<MessageId>,
+        held: Duration,
+    ) -> Result<bool, CliError> {
+        let given = Instant::now();
+        let at_work = |ledger: &Ledger| {
+            let leases: BTreeSet<_> = ledger.leases(WallTime(0)).into_values().collect();
+            tasks.is_subset(&leases)
+        };
+        while given.elapsed() < PATIENCE && !at_work(&self.ledger) {
+            tokio::time::sleep(PROBE).await;
+        }
         self.broker.pause()?;
         let from = now();
         let young = WallTime(from.0.saturating_sub(YOUNG));
-        // What was under way all through such a fault is older than its arrival says.
-        let late = self.history.met(young, from).has_any(&[Fault::Stall, Fault::Partition]);
-        let leases = if late { BTreeSet::new() } else { self.ledger.leases(young) };
+        let mut leases = self.ledger.leases(young);
+        // What was under way all through such a fault is older than its arrival says. The tasks
+        // that are held were sent after it.
+        if self.history.met(young, from).has_any(&[Fault::Stall, Fault::Partition]) {
+            leases.retain(|_, task| tasks.contains(task));
+        }
         tokio::time::sleep(held).await;
         // From here on the load must be alive for the broker to have no excuse.
         let _ = self.pulse.longest();
         self.broker.resume()?;
+        tokio::time::sleep(ONWARDS).await;
+        self.load.let_go();
         let begun = Instant::now();
         // What hangs is never settled.
-        while begun.elapsed() < PATIENCE / 10 && !self.ledger.leases(young).is_disjoint(&leases) {
+        while begun.elapsed() < PATIENCE / 10
+            && self.ledger.leases(young).keys().any(|token| leases.contains_key(token))
+        {
             tokio::time::sleep(PROBE).await;
         }
-        if self.pulse.longest() < AWAY {
-            for token in self.ledger.of_latest_broker(leases) {
-                self.lease(token, from);
+        let alive = self.pulse.longest() < AWAY;
+        let leases = self.ledger.of_latest_broker(leases);
+        if alive {
+            for token in leases.keys() {
+                self.lease(*token, from);
             }
         }
-        Ok(())
+        Ok(alive && leases.values().any(|task| tasks.contains(task)))
     }
 
     /// Judges a lease that was held while the broker was stopped.
