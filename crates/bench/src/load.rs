@@ -246,6 +246,7 @@ impl Sender {
         until: Instant,
     ) -> Result<Option<SemaphorePermit<'f>>, BenchError> {
         loop {
+            self.let_go(flow).await?;
             self.send_again().await?;
             if let Ok(permits) = flow.window.try_acquire_many(self.mix.room()) {
                 return Ok(Some(permits));
@@ -265,6 +266,22 @@ impl Sender {
                 }
             }
         }
+    }
+
+    /// Looks at the acceptances that are there, without waiting: what is accepted need not be kept,
+    /// and with large payloads that is most of the load's memory.
+    async fn let_go(&mut self, flow: &Flow) -> Result<(), BenchError> {
+        while let Some(piece) = self.pieces.front_mut() {
+            let outcome = tokio::select! {
+                biased;
+                outcome = &mut piece.ticket => outcome,
+                () = std::future::ready(()) => break,
+            };
+            if let Some(Piece { publishes, .. }) = self.pieces.pop_front() {
+                self.answered(outcome, &publishes, flow)?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends one batch. Returns how many deliveries it makes; none when the count is reached.
