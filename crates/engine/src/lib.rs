@@ -24,6 +24,7 @@ mod queue;
 mod record;
 mod replay;
 mod replay_gap;
+mod room;
 mod route;
 mod rules;
 mod schedule;

@@ -1,11 +1,9 @@
 //! Typed slabs: tables whose keys cannot be mixed up.
 
+use crate::room::KEPT;
 use slab::Slab;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
-
-/// The most slots for which an empty table keeps its memory. After a burst it is given back.
-const KEPT: usize = 4096;
 
 /// A key into a [`Table`].
 pub(crate) trait Key: Copy + Eq {

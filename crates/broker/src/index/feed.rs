@@ -355,6 +355,10 @@ impl Feed {
             state.bytes = state.bytes.saturating_sub(more);
             entries.push(entry);
         }
+        if state.rows.is_empty() {
+            // After a burst this is a good part of what it took.
+            state.rows.shrink_to(2 * BATCH);
+        }
         self.look_at(state.bytes);
         Some(Taken { entries, through: synced, retention })
     }

@@ -9,6 +9,7 @@ use crate::map::{Map, map};
 use crate::now::Now;
 use crate::past::Following;
 use crate::record::{Carried, Record};
+use crate::room::{KEPT, give_back, give_back_map};
 use crate::table::TenantKey;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
@@ -93,6 +94,13 @@ impl Keys {
             self.expiring
                 .retain(|(at, key)| rows.get(key).is_some_and(|(row, _)| row.expires_at == *at));
         }
+        self.give_back();
+    }
+
+    fn give_back(&mut self) {
+        give_back(&mut self.expiring, KEPT);
+        give_back(&mut self.recorded, KEPT);
+        give_back_map(&mut self.rows);
     }
 
     /// Takes out the first key in memory of which only records before a place tell, with what was
@@ -157,6 +165,7 @@ impl Keys {
             self.recorded
                 .retain(|(at, key)| rows.get(key).is_some_and(|(_, held)| *held == Some(*at)));
         }
+        self.give_back();
         while self.counts.first_key_value().is_some_and(|(&at, _)| at <= now) {
             self.counts.pop_first();
         }

@@ -3,6 +3,7 @@
 use super::entry::{Entry, Place};
 use crate::engine::Engine;
 use crate::map::map;
+use crate::room::give_back;
 use crate::table::EntryKey;
 use std::collections::VecDeque;
 
@@ -79,8 +80,8 @@ impl Engine {
             if keys.is_empty() {
                 self.inboxes[inbox].keys = None;
             }
-        } else if queue.capacity() > 64 && queue.len() * 4 < queue.capacity() {
-            queue.shrink_to(queue.len() * 2);
+        } else {
+            give_back(queue, 64);
         }
         let next = next.filter(|&next| self.entries[next].place == Place::Blocked)?;
         self.put(next, Place::Staged);

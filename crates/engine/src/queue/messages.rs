@@ -1,6 +1,7 @@
 //! Where the copies of each message are, and how the latest that ended did.
 
 use crate::map::{Map, map};
+use crate::room::give_back_map;
 use crate::table::{AgentKey, EntryKey, InboxKey, TenantKey};
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
@@ -83,6 +84,7 @@ impl Messages {
                 self.open.insert(id, Copies::Many(many));
             }
         }
+        give_back_map(&mut self.open);
     }
 
     /// Whether any tenant has an open copy of a message with this id.

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::past::Past;
 use crate::queue::Entry;
 use crate::record::End;
+use crate::room::{KEPT, give_back};
 use crate::stats::state_of;
 use crate::table::{EntryKey, Maybe, TaskKey, TenantKey};
 use std::collections::VecDeque;
@@ -172,6 +173,7 @@ impl Engine {
     /// Forgets the task of a class that ended first, and counts that it has left memory.
     pub(crate) fn forget_oldest_task(&mut self, class: usize) {
         let Some((key, _)) = self.tasks.ended[class].queue.pop_front() else { return };
+        give_back(&mut self.tasks.ended[class].queue, KEPT);
         let sent = self.task_sent(&self.tasks.rows[key]).cloned();
         let task = self.remove_task(key, sent.as_ref());
         self.tasks.ended[class].bytes -= task.bytes();
