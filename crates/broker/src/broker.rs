@@ -80,6 +80,7 @@ impl Broker {
     /// [`OpenError`] if the store is locked, damaged, written by a newer version, or fails.
     pub async fn open(config: BrokerConfig) -> Result<Self, OpenError> {
         let runtime = Handle::current();
+        let at_rest = config.at_rest;
         let opened = runtime.spawn_blocking(move || open::open(config)).await;
         let Opened { core, log, payloads, index, filters, settings } =
             opened.map_err(|error| OpenError::Start(error.to_string()))??;
@@ -99,7 +100,7 @@ impl Broker {
                     partition.let_go();
                 }
             };
-            let committer = Committer::start(log, Box::new(on_progress))
+            let committer = Committer::start(log, Box::new(on_progress), at_rest)
                 .map_err(|error| OpenError::Start(error.to_string()))?;
             let (ahead, looked_up) = payloads.unzip();
             let loads = ahead.map(|payloads| start_loads(payloads, &partition)).transpose();

@@ -15,6 +15,10 @@ pub struct BrokerConfig {
     pub engine: EngineConfig,
     /// Settings of the log; of no effect without one.
     pub log: LogConfig,
+    /// Called on a thread of the broker's own that works on its tables when it has had nothing to do
+    /// for a second. A program whose allocator keeps what a thread has freed has it given back here.
+    /// Default: does nothing. Of no effect without a log, for then there is no such thread.
+    pub at_rest: fn(),
 }
 
 /// Where accepted work is kept.
@@ -41,7 +45,12 @@ impl fmt::Debug for Store {
 impl BrokerConfig {
     /// A broker that keeps everything in memory.
     pub fn ephemeral() -> Self {
-        Self { store: Store::Memory, engine: EngineConfig::default(), log: LogConfig::default() }
+        Self {
+            store: Store::Memory,
+            engine: EngineConfig::default(),
+            log: LogConfig::default(),
+            at_rest: || (),
+        }
     }
 
     /// A broker that keeps accepted work in a data directory.

@@ -42,7 +42,7 @@ pub(crate) struct Settings {
 
 /// Opens the store and rebuilds the engine from it.
 pub(crate) fn open(config: BrokerConfig) -> Result<Opened, OpenError> {
-    let BrokerConfig { store, engine: mut config, log: log_config } = config;
+    let BrokerConfig { store, engine: mut config, log: log_config, at_rest: _ } = config;
     settings::check(&config, &log_config)?;
     // The index comes after the directory, whose lock it shares.
     let (storage, index): (Option<Arc<dyn Storage>>, _) = match store {

@@ -2,7 +2,8 @@
 //!
 //! The allocator gives pages back while its threads go on allocating. One that has nothing to do
 //! keeps what it freed last, and what other threads freed of its own, which after a burst is most of
-//! what the burst took.
+//! what the burst took. None can do it for another: the workers of the runtime are told when the whole
+//! process is at rest, the broker's own thread when it is.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
@@ -36,7 +37,7 @@ pub(crate) async fn give_back_at_rest() {
             tries = TRIES;
             done.clear();
         } else if tries > 0 {
-            let workers = give_back(&mut done).await;
+            let workers = give_back_all(&mut done).await;
             tries = if done.len() < workers { tries - 1 } else { 0 };
         }
         // What giving back has taken is no work.
@@ -46,14 +47,14 @@ pub(crate) async fn give_back_at_rest() {
 
 /// Has every worker of the runtime give back what it keeps, as none can do that for another, and
 /// notes which have. Tells how many there are: one that does not wake up in time is left out.
-async fn give_back(done: &mut HashSet<ThreadId>) -> usize {
+async fn give_back_all(done: &mut HashSet<ThreadId>) -> usize {
     let workers = Handle::current().metrics().num_workers();
     let arrived = Arc::new(AtomicUsize::new(0));
     let mut parts = JoinSet::new();
     for _ in 0..workers {
         let arrived = Arc::clone(&arrived);
         parts.spawn(async move {
-            collect();
+            give_back();
             arrived.fetch_add(1, Ordering::Relaxed);
             let until = Instant::now() + TOGETHER;
             while arrived.load(Ordering::Relaxed) < workers && Instant::now() < until {
@@ -68,7 +69,7 @@ async fn give_back(done: &mut HashSet<ThreadId>) -> usize {
 
 /// Gives back what this thread keeps.
 #[allow(unsafe_code, reason = "the allocator has no other way to be told")]
-fn collect() {
+pub(crate) fn give_back() {
     // SAFETY: it takes no pointer, and may be called at any time on any thread.
     unsafe { libmimalloc_sys::mi_collect(true) }
 }
@@ -94,12 +95,12 @@ mod tests {
         });
         begins.recv().unwrap();
         let mut done = HashSet::new();
-        assert_eq!(give_back(&mut done).await, 2);
+        assert_eq!(give_back_all(&mut done).await, 2);
         assert_eq!(done.len(), 1);
         drop(go_on);
         busy.await.unwrap();
         while done.len() < 2 {
-            give_back(&mut done).await;
+            give_back_all(&mut done).await;
         }
     }
 }

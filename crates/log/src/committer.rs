@@ -62,13 +62,19 @@ pub enum Progress {
 
 impl Committer {
     /// Starts the thread. `on_progress` is called on it, holding no lock, and should be short.
+    /// `at_rest` is called on it, holding no lock, when it has had nothing to do for a second: what
+    /// the thread keeps for the next work may be given back then.
     ///
     /// Flushes of synced batches are reported once they are done; that something was written is
     /// reported apart only if the batch held buffered records.
     ///
     /// # Errors
     /// If the operating system refuses another thread.
-    pub fn start(log: Log, on_progress: Box<dyn Fn(Progress) + Send>) -> std::io::Result<Self> {
+    pub fn start(
+        log: Log,
+        on_progress: Box<dyn Fn(Progress) + Send>,
+        at_rest: fn(),
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(log.config().batch(), log.written())),
             table: Mutex::new(Table::default()),
@@ -76,7 +82,7 @@ impl Committer {
             pending_bytes: AtomicUsize::new(0),
             congested_from: log.config().pending_bytes,
         });
-        let worker = Worker::new(log, Arc::clone(&shared), on_progress);
+        let worker = Worker::new(log, Arc::clone(&shared), on_progress, at_rest);
         worker.show_table();
         let thread =
             thread::Builder::new().name("trunkline-log".into()).spawn(move || worker.run())?;

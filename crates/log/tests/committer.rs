@@ -59,6 +59,7 @@ fn start_with(disk: &MemoryDisk, config: LogConfig) -> (Committer, Reports) {
             // The test may have seen enough.
             let _ = sender.send(progress);
         }),
+        || (),
     )
     .unwrap();
     (committer, Reports { receiver, latest: None })

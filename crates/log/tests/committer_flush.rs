@@ -1,6 +1,6 @@
 //! Positions and flushes of the committer.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 use trunkline_log::{Committer, Log, LogConfig, MemoryDisk, Progress, Urgency};
 
@@ -21,7 +21,7 @@ fn an_empty_synced_batch_flushes_what_was_submitted_before() {
         // The test may be over.
         let _ = sender.send(progress);
     };
-    let committer = Committer::start(log, Box::new(report)).expect("a thread");
+    let committer = Committer::start(log, Box::new(report), || ()).expect("a thread");
     batch.push(0, 1, 1, |body| body.extend_from_slice(b"buffered")).expect("a small record");
     let position = committer.submit(&mut batch, Urgency::Buffered);
     committer.submit(&mut batch, Urgency::Synced);
@@ -47,7 +47,7 @@ fn positions_go_on_from_what_was_written_before_the_thread_began() {
         // The test may be over.
         let _ = sender.send(progress);
     };
-    let committer = Committer::start(log, Box::new(report)).expect("a thread");
+    let committer = Committer::start(log, Box::new(report), || ()).expect("a thread");
     batch.push(0, 2, 1, |body| body.push(2)).expect("a small record");
     let position = committer.submit(&mut batch, Urgency::Synced);
     assert_eq!(position.0, 2);
@@ -56,5 +56,39 @@ fn positions_go_on_from_what_was_written_before_the_thread_began() {
         _ => None,
     });
     assert_eq!(latest, Some(position));
+    committer.close().expect("a sound disk");
+}
+
+/// How often the thread of the log came to rest.
+static RESTS: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
+
+fn rested() {
+    *RESTS.0.lock().unwrap() += 1;
+    RESTS.1.notify_all();
+}
+
+#[test]
+fn the_thread_comes_to_rest_once_after_its_work_even_while_a_flush_is_to_come() {
+    let config = LogConfig {
+        segment_bytes: 1 << 16,
+        max_body_bytes: 1 << 10,
+        flush_within: Duration::from_hours(1),
+        ..LogConfig::default()
+    };
+    let mut batch = config.batch();
+    let (log, _) =
+        Log::open(Arc::new(MemoryDisk::new()), config, |_| Ok(())).expect("an empty disk");
+    let committer = Committer::start(log, Box::new(|_| ()), rested).expect("a thread");
+    for times in 1..=2 {
+        batch.push(0, times, 1, |body| body.push(1)).expect("a small record");
+        committer.submit(&mut batch, Urgency::Buffered);
+        let patience = Duration::from_mins(1);
+        let (rests, late) = RESTS
+            .1
+            .wait_timeout_while(RESTS.0.lock().unwrap(), patience, |rests| *rests < times)
+            .unwrap();
+        assert!(!late.timed_out(), "{rests} of {times} rests");
+        drop(rests);
+    }
     committer.close().expect("a sound disk");
 }

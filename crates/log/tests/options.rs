@@ -41,7 +41,7 @@ impl Told {
             // The test may have seen enough.
             let _ = sender.send(progress);
         };
-        let committer = Committer::start(log, Box::new(on_progress)).unwrap();
+        let committer = Committer::start(log, Box::new(on_progress), || ()).unwrap();
         let (latest, batch) = ((Position(0), Position(0), Space::Ample), config.batch());
         Self { disk, committer, receiver, latest, batch, next: 0 }
     }

@@ -116,7 +116,7 @@ fn a_long_append_is_tried_again_by_itself_when_there_is_room() {
             // Nobody may listen any more.
             let _ = told.send((synced, space));
         };
-        let committer = Committer::start(log, Box::new(on_progress)).unwrap();
+        let committer = Committer::start(log, Box::new(on_progress), || ()).unwrap();
         let position = committer.submit(&mut batch, Urgency::Synced);
         let patience = Duration::from_mins(1);
         while spaces.recv_timeout(patience).expect("the disk is full").1 != Space::Exhausted {}
@@ -228,7 +228,7 @@ fn committer(log: Log) -> (Committer, Arc<Mutex<Space>>) {
             *told.lock() = space;
         }
     };
-    (Committer::start(log, Box::new(on_progress)).unwrap(), space)
+    (Committer::start(log, Box::new(on_progress), || ()).unwrap(), space)
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {

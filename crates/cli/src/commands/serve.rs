@@ -8,7 +8,7 @@ use crate::config::{Override, Settings};
 use crate::descriptors;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::memory::give_back_at_rest;
+use crate::memory::{give_back, give_back_at_rest};
 use crate::output::Output;
 use crate::output::units::{exact_span, parse_span};
 use crate::torture::room::Room;
@@ -182,7 +182,7 @@ async fn open(
         }
         Some(path) => Store::Directory(path),
     };
-    let config = BrokerConfig { store, ..settings.broker.clone() };
+    let config = BrokerConfig { store, at_rest: give_back, ..settings.broker.clone() };
     Broker::open(config).await.map_err(|error| cannot_open(&error))
 }
 

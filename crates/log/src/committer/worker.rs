@@ -6,8 +6,10 @@
 use std::{
     sync::{Arc, atomic::Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use parking_lot::MutexGuard;
 
 use super::{Position, Progress, Shared, State, Table, Wants};
 use crate::{
@@ -16,6 +18,8 @@ use crate::{
     log::{Upkeep, UpkeepDone},
 };
 
+/// After this long without work the thread is at rest.
+const REST: Duration = Duration::from_secs(1);
 /// A buffer that grew beyond this in a burst is given back.
 const KEEP_BUFFER: usize = 4 << 20;
 
@@ -23,6 +27,7 @@ pub(super) struct Worker {
     log: Log,
     shared: Arc<Shared>,
     on_progress: Box<dyn Fn(Progress) + Send>,
+    at_rest: fn(),
     /// What is being written. Not empty between turns only while the log is full.
     batch: Batch,
     wants: Wants,
@@ -43,12 +48,14 @@ impl Worker {
         log: Log,
         shared: Arc<Shared>,
         on_progress: Box<dyn Fn(Progress) + Send>,
+        at_rest: fn(),
     ) -> Self {
         let batch = log.config().batch();
         Self {
             log,
             shared,
             on_progress,
+            at_rest,
             batch,
             wants: Wants::default(),
             flush_by: None,
@@ -96,15 +103,22 @@ impl Worker {
     fn wait(&mut self) -> Option<UpkeepDone> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state.lock();
+        let mut rest_at = Some(Instant::now() + REST);
         // The first turn makes a spare segment before anything asks for it.
         while self.reported.is_some() && !self.has_work(&state) {
-            let deadline = self.flush_by.into_iter().chain(self.retry_at).min();
+            if rest_at.take_if(|at| *at <= Instant::now()).is_some() {
+                MutexGuard::unlocked(&mut state, self.at_rest);
+                continue;
+            }
+            let due = self.flush_by.into_iter().chain(self.retry_at).min();
+            let deadline = due.into_iter().chain(rest_at).min();
             // While the log is full, more submissions are nothing to wake up for.
             state.idle = self.batch.is_empty();
             match deadline {
                 None => shared.changed.wait(&mut state),
                 Some(deadline) => {
-                    if shared.changed.wait_until(&mut state, deadline).timed_out() {
+                    let late = shared.changed.wait_until(&mut state, deadline).timed_out();
+                    if late && due.is_some_and(|due| due <= deadline) {
                         break;
                     }
                 }
