@@ -113,6 +113,12 @@ fn agents_that_are_killed_lose_nothing_and_what_waits_is_weighed() {
     let failure = &counted(&["failure", "--rate", "200", "--seconds", "0.5", "--agents", "4"])[0];
     // There is a time only if the killed had work in their hands and others did it.
     assert!(failure["goals"][0]["value"].as_f64().unwrap() > 0.0, "{failure}");
+    let [lost, in_hand, again, unheard] = figures(failure)[..] else { panic!("{failure}") };
+    assert_eq!(lost, ("messages lost", 0.0));
+    assert!(in_hand.0 == "tasks in hand of the killed" && in_hand.1 > 0.0, "{failure}");
+    // The one that was held was not handled before.
+    assert!(again.1 < in_hand.1, "{failure}");
+    assert_eq!(unheard.0, "settled by the killed without their hearing of it");
     let waiting = &counted(&["waiting", "--count", "3000"])[0];
     for (goal, of) in [(0, "memory"), (1, "disk")] {
         let goal = &waiting["goals"][goal];
