@@ -156,9 +156,16 @@ impl Target {
     /// # Errors
     /// It is in this process.
     pub(crate) fn connect(&self) -> Result<Arc<dyn Connector>, BenchError> {
-        let url = self.url.as_deref();
+        client(self.url()?, self.transport)
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// It is in this process.
+    pub(crate) fn url(&self) -> Result<&str, BenchError> {
         let nowhere = || BenchError::Load("the broker listens nowhere".into());
-        client(url.ok_or_else(nowhere)?, self.transport)
+        self.url.as_deref().ok_or_else(nowhere)
     }
 
     /// The port that it listens on; `None` if it is in this process, or its URL names none.

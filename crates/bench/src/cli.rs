@@ -1,7 +1,7 @@
 //! The arguments of `trunkline bench` and the way from them to a report.
 
 use crate::stage::Stage;
-use crate::{BenchError, BenchReport, Config, Scenario, plan, progress, rounds};
+use crate::{BenchError, BenchReport, Config, CrewArgs, Scenario, crew, plan, progress, rounds};
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -228,6 +228,18 @@ pub async fn run(args: BenchArgs) -> Result<Runs, BenchError> {
         Ok(done)
     };
     or_interrupted(all).await
+}
+
+/// Works as the agents of another process's run, which kills this one when it is time, see
+/// [`Scenario::Failure`].
+///
+/// # Errors
+/// [`BenchError`] if the broker refuses an agent.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub async fn crew(args: CrewArgs) -> Result<(), BenchError> {
+    or_interrupted(crew::work(args)).await
 }
 
 /// Runs every scenario with its defaults, each in a process of its own, and returns their reports

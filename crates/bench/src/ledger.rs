@@ -86,9 +86,18 @@ impl Ledger {
         self.seen.see(payload, copy)
     }
 
-    /// How many different payloads with numbers below a limit were handled.
-    pub(crate) fn handled_below(&self, limit: u64) -> u64 {
-        self.seen.below(limit)
+    /// Which run it is of.
+    pub(crate) fn run(&self) -> u64 {
+        self.seen.run()
+    }
+
+    /// Takes in what handlers in another process had, which is at its end: the numbers of the
+    /// payloads that were whole, each once, and what else arrived there. Returns how many of the
+    /// numbers a handler here had as well.
+    pub(crate) fn join(&self, whole: impl IntoIterator<Item = u64>, arrived: &Arrived) -> u64 {
+        self.seen.note_elsewhere(arrived);
+        let again = whole.into_iter().filter(|number| self.seen.mark(*number) == Some(false));
+        again.count() as u64
     }
 
     /// A batch of publishes was answered, each of them for so many agents: counts what was accepted

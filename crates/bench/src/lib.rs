@@ -7,6 +7,7 @@
 
 mod broker;
 mod clock;
+mod crew;
 mod disk;
 mod error;
 mod http;
@@ -31,6 +32,7 @@ mod wire;
 
 pub mod cli;
 
+pub use crew::CrewArgs;
 pub use error::BenchError;
 pub use report::{BenchReport, CpuSeconds, DiskLimit, Figure, Goal, LatencyMicros, Measures};
 pub use rounds::{Rounds, Spread};

@@ -97,10 +97,9 @@ impl Flow {
         self.returns.lock().agents()
     }
 
-    /// Takes in what another flow, which is at its end, has counted.
-    pub(crate) fn join(&self, ended: &Self) {
-        self.refused.fetch_add(ended.refused(), Ordering::AcqRel);
-        self.confirm(ended.confirmed());
+    /// Takes in that so many settlements were refused.
+    pub(crate) fn refuse(&self, count: u64) {
+        self.refused.fetch_add(count, Ordering::AcqRel);
     }
 
     /// Takes in that so many are settled: as the broker confirmed, or, where it confirms nothing, as
@@ -328,7 +327,7 @@ impl Sink for ObservedSink {
             }
         }
         self.inner.accept(items);
-        flow.refused.fetch_add(refused, Ordering::AcqRel);
+        flow.refuse(refused);
         if confirmed > 0 {
             flow.confirm(confirmed);
         }

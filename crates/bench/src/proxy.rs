@@ -1,5 +1,5 @@
-//! A way to the broker that is longer, and that can be cut: connections over it come out later by
-//! a fixed time in either direction, in order and whole.
+//! A way to the broker that is longer: what goes over it comes out later by a fixed time in either
+//! direction, in order and whole.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -55,17 +55,12 @@ impl Proxy {
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
-
-    /// Cuts every connection, and lets nobody connect any more.
-    pub(crate) fn cut(&self) {
-        self.listening.abort();
-        self.cut.send_replace(true);
-    }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.cut();
+        self.listening.abort();
+        self.cut.send_replace(true);
     }
 }
 
@@ -127,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_comes_whole_and_later_and_a_cut_ends_it() {
+    async fn everything_comes_whole_and_later_and_its_end_is_that_of_its_connections() {
         let delay = Duration::from_millis(20);
         let proxy = Proxy::start(echo().await, delay).await.unwrap();
         let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.unwrap();
@@ -140,7 +135,7 @@ mod tests {
         read.unwrap();
         assert!(came == sent);
         assert!(begun.elapsed() >= 2 * delay);
-        proxy.cut();
+        drop(proxy);
         assert!(!matches!(from.read(&mut came).await, Ok(1..)));
     }
 }

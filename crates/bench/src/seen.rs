@@ -87,8 +87,21 @@ impl Seen {
             self.note_damaged();
             return None;
         };
-        let number = stamp.number.saturating_add(copy);
-        if stamp.run != self.run || number >= self.sent() {
+        if stamp.run != self.run {
+            self.foreign.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let is_first = self.mark(stamp.number.saturating_add(copy))?;
+        if !is_first {
+            self.doubled.fetch_add(1, Ordering::Relaxed);
+        }
+        is_first.then_some(stamp)
+    }
+
+    /// Marks a number as seen. Tells whether it is for the first time; `None` if it was never sent,
+    /// which counts as foreign.
+    pub(crate) fn mark(&self, number: u64) -> Option<bool> {
+        if number >= self.sent() {
             self.foreign.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -96,11 +109,20 @@ impl Seen {
             .get_or_init(|| (0..PIECE / 64).map(|_| AtomicU64::new(0)).collect());
         let bit = 1 << (number % 64);
         let before = piece[index(number % PIECE / 64)].fetch_or(bit, Ordering::Relaxed);
-        if before & bit != 0 {
-            self.doubled.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(stamp)
+        Some(before & bit == 0)
+    }
+
+    /// Takes in what arrived elsewhere that is not as it should be.
+    pub(crate) fn note_elsewhere(&self, arrived: &Arrived) {
+        let Arrived { handled: _, doubled, corrupt, foreign } = *arrived;
+        self.doubled.fetch_add(doubled, Ordering::Relaxed);
+        self.corrupt.fetch_add(corrupt, Ordering::Relaxed);
+        self.foreign.fetch_add(foreign, Ordering::Relaxed);
+    }
+
+    /// Which run it is of.
+    pub(crate) fn run(&self) -> u64 {
+        self.run
     }
 
     /// A payload came that is not what was sent.

@@ -8,7 +8,7 @@ use crate::load::{
 use crate::observe::{Observed, histogram};
 use crate::report::{LatencyMicros, Measures};
 use crate::stage::{Meter, Phase, Stage};
-use crate::{BenchError, BenchReport, Scenario, disk};
+use crate::{BenchError, BenchReport, Config, Scenario, disk};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use trunkline_agent::{Agent, Session};
@@ -74,6 +74,18 @@ async fn about(
     Ok((agents, topics.map_err(|error| BenchError::Load(error.to_string()))?))
 }
 
+/// Events of which each goes to as many as there are agents.
+pub(super) fn fanned_out(config: &Config) -> Result<Mix, BenchError> {
+    let topic = Topic::new(TOPIC).map_err(|error| BenchError::Load(error.to_string()))?;
+    Ok(Mix {
+        targets: Arc::new([Destination::Topic(topic)]),
+        kind: Kind::Event,
+        options: PublishOptions::default(),
+        batch: config.batch.unwrap_or(1),
+        copies: config.agents,
+    })
+}
+
 /// `fanout`: each event to every agent, in memory.
 pub(super) async fn fanout(stage: Stage) -> Result<BenchReport, BenchError> {
     let target = stage.remote().await?;
@@ -87,14 +99,7 @@ pub(super) async fn fanout(stage: Stage) -> Result<BenchReport, BenchError> {
         let agent = agent.on_event(TOPIC, checker).start().await;
         agents.push(agent.map_err(BenchError::refused("cannot start an agent"))?);
     }
-    let topic = Topic::new(TOPIC).map_err(|error| BenchError::Load(error.to_string()))?;
-    let mix = Mix {
-        targets: Arc::new([Destination::Topic(topic)]),
-        kind: Kind::Event,
-        options: PublishOptions::default(),
-        batch: stage.config.batch.unwrap_or(1),
-        copies: stage.config.agents,
-    };
+    let mix = fanned_out(&stage.config)?;
     let phase = measure(&stage, &target, &host, &mix, || *delay.lock() = histogram()).await?;
     let spread = LatencyMicros::of(&delay.lock());
     let measures = Measures { rate: "deliveries settled", latency: "sent until handled" };

@@ -2,7 +2,7 @@
 //! a lease and acknowledge what they have taken together. The broker answers no acknowledgement, so
 //! that a phase ends when its own count says that all were acknowledged.
 
-use super::flow::{TOPIC, keep_full};
+use super::flow::{TOPIC, fanned_out, keep_full};
 use crate::broker::Target;
 use crate::load::{Checker, Mix, Stop, latency};
 use crate::observe::{Flow, histogram};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use trunkline_agent::{Events, Session};
-use trunkline_types::{Destination, Kind, PublishOptions, Topic, TopicPattern};
+use trunkline_types::TopicPattern;
 
 /// How long the last acknowledgements may take before they are missing in the counts.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,14 +35,7 @@ pub(super) async fn fanout(stage: Stage) -> Result<BenchReport, BenchError> {
         let events = events.map_err(BenchError::refused("cannot subscribe"))?;
         takers.spawn(take(events, checker, Arc::clone(&stage.flow)));
     }
-    let topic = Topic::new(TOPIC).map_err(|error| BenchError::Load(error.to_string()))?;
-    let mix = Mix {
-        targets: Arc::new([Destination::Topic(topic)]),
-        kind: Kind::Event,
-        options: PublishOptions::default(),
-        batch: stage.config.batch.unwrap_or(1),
-        copies: stage.config.agents,
-    };
+    let mix = fanned_out(&stage.config)?;
     let sessions = stage.sessions(&host).await?;
     stage.warmed(&measure(&stage, &target, &sessions, &mix, stage.warm_up()).await?);
     *delay.lock() = histogram();

@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use trunkline_bench::{
-    BenchError, BenchReport, Earlier, SerializerRow, SerializersReport, cli, common, sample,
-    serializers, summary,
+    BenchError, BenchReport, CrewArgs, Earlier, SerializerRow, SerializersReport, cli, common,
+    sample, serializers, summary,
 };
 
 /// What `bench` takes.
@@ -70,6 +70,9 @@ medians.")]
         /// A JSON document or any bytes, at most 8 MiB; a built-in list of orders if not given.
         file: Option<PathBuf>,
     },
+    /// The agents of another process's `failure`, which kills this one.
+    #[command(hide = true)]
+    Crew(CrewArgs),
 }
 
 impl BenchCommand {
@@ -93,6 +96,9 @@ pub(crate) async fn run(args: BenchCommand, output: &Output) -> Result<(), CliEr
     descriptors::raise();
     let (reports, earlier) = match (args.besides, args.bench) {
         (Some(Besides::Serializers { file }), _) => return compare(file, output),
+        (Some(Besides::Crew(args)), _) => {
+            return Box::pin(cli::crew(args)).await.map_err(explain);
+        }
         (Some(Besides::All { compare, rounds }), _) => {
             let earlier = earlier(compare.as_deref())?;
             (Box::pin(cli::all(rounds)).await.map_err(explain)?, earlier)

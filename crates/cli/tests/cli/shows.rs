@@ -1,6 +1,8 @@
 //! The demo and the benchmarks, small but whole.
 
 use crate::harness::{Broker, Finished, run, trunkline};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 #[test]
 fn the_demo_loses_nothing_when_it_kills_a_worker() {
@@ -113,6 +115,12 @@ fn agents_that_are_killed_lose_nothing_and_what_waits_is_weighed() {
     let failure = &counted(&["failure", "--rate", "200", "--seconds", "0.5", "--agents", "4"])[0];
     // There is a time only if the killed had work in their hands and others did it.
     assert!(failure["goals"][0]["value"].as_f64().unwrap() > 0.0, "{failure}");
+    let [lost, in_hand, again, unheard] = figures(failure)[..] else { panic!("{failure}") };
+    assert_eq!(lost, ("messages lost", 0.0));
+    assert!(in_hand.0 == "tasks in hand of the killed" && in_hand.1 > 0.0, "{failure}");
+    // The one that was held was not handled before.
+    assert!(again.1 < in_hand.1, "{failure}");
+    assert_eq!(unheard.0, "settled by the killed without their hearing of it");
     let waiting = &counted(&["waiting", "--count", "3000"])[0];
     for (goal, of) in [(0, "memory"), (1, "disk")] {
         let goal = &waiting["goals"][goal];
@@ -120,6 +128,25 @@ fn agents_that_are_killed_lose_nothing_and_what_waits_is_weighed() {
         // Nothing smaller than its payload.
         assert!(goal["value"].as_f64().unwrap() > 256.0, "{waiting}");
     }
+}
+
+#[test]
+fn agents_that_are_to_be_killed_end_with_whoever_started_them() {
+    let broker = Broker::with(["--ephemeral"]);
+    let url = format!("http://{}", broker.address());
+    let crew = ["bench", "crew", "--url", &url, "--transport", "framed", "--run", "1"];
+    let mut crew = trunkline()
+        .args(crew)
+        .args(["--payload", "256", "--agents", "4"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(crew.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ready");
+    drop(crew.stdin.take());
+    assert!(crew.wait().unwrap().success());
+    assert!(said.next().is_none());
 }
 
 /// What a report's goals are, and their limits.

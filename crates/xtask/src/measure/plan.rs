@@ -54,6 +54,8 @@ pub(super) const PLAN: &[Line] = &[
     growth("inproc --in-flight 1,64,1024,8192 --seconds 1"),
     growth("inproc --agents 1000 --in-flight 10000,100000,1000000 --seconds 1"),
     growth("inproc --agents 10 --topics 10,100,1000,10000 --in-flight 2048 --seconds 1"),
+    growth("oneway --agents 1,10,100,1000 --seconds 1"),
+    growth("durable --agents 1,10,100,1000 --seconds 1"),
     growth("durable --payload 64,256,4096,65536,1048576 --seconds 2"),
     growth("deep --in-flight 1000,10000,100000,1000000 --seconds 2"),
     classic("durable --workers 1,10 --batch 1,100 --seconds 2"),
