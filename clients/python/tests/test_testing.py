@@ -352,7 +352,6 @@ async def test_a_lost_session_is_told_as_what_it_is(
             await until(lambda: agent.stats().completed == 1)
             figures, breakers = agent.stats(), (await broker.stats()).breakers_opened
             go.set()
-    assert told is not None
     assert (told.attempts, [note.reason for note in told.notes]) == (2, [reason])
     assert (figures.retried, breakers) == (retried, retried)
 
