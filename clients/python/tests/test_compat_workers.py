@@ -210,3 +210,32 @@ async def test_a_worker_that_was_woken_in_vain_takes_the_next_message() -> None:
             task.cancel()
         await until(lambda: len(seen) == 1)
     assert broker.get_stats()["worker_pool"]["worker_details"][0]["active"] == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_worker_that_was_woken_and_then_failed_takes_nothing_more(workers: int) -> None:
+    config = one_by_one(num_workers=workers, worker_restart_on_failure=False, retry_max_attempts=0)
+    broker = AgentMessageBroker(config)
+    await broker.start()
+    seen, asking = list[AgentMessage](), list[asyncio.Task[AgentMessage | None]]()
+
+    async def fail(_: AgentMessage) -> None:
+        # It lends its place, for which somebody is woken, and ends its worker before that begins.
+        asking.append(asyncio.create_task(broker.send_request(asked(B), 1)))
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    broker.register_agent(A, fail)
+    broker.register_agent(B, seen.append)
+    await broker.send_message(told(A, "x"))
+    await until(lambda: len(asking) == 1)
+    for _ in range(5):
+        await broker.send_message(told(B, "y"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+    details = broker.get_stats()["worker_pool"]["worker_details"]
+    failed = [it for it in details if not it["is_running"]]
+    assert [(it["messages_processed"], it["active"]) for it in failed] == [(1, 0)]
+    assert len(seen) == (6 if workers == 2 else 0)
+    await broker.stop()
+    assert (await asking[0] is None, len(broker.get_dead_letters())) == (True, 7 - len(seen))

@@ -301,6 +301,10 @@ class Pool:
         """Handles messages in one place after the other, and tells whether it still has it."""
         take, ends, agents, counters = self._mailbox.take, self._ends, self._agents, self._counters
         worker.waking = False
+        if not worker.running:
+            # It was woken before another of its handlers ended it; somebody else may go on.
+            self.turn()
+            return True
         letter: Letter | None = None
         in_a_row, batching = 0, self._batching
         while True:
@@ -366,7 +370,7 @@ class Pool:
 
     def _rest(self, worker: Worker) -> None:
         """A runner that found nothing to take leaves its place."""
-        if self._batching or worker.returning or worker.active > 1:
+        if self._batching or worker.returning or worker.active > 1 or not worker.running:
             self.left(worker)
         else:
             worker.active, worker.idle = 0, True
