@@ -1,10 +1,11 @@
 //! An agent whose handlers are in Python.
 
-use crate::bridge::{Bridge, Finish};
+use crate::bridge::Bridge;
 use crate::fork::Guarded;
 use crate::handler::PythonHandler;
 use crate::host::{self, Host};
 use crate::settings::{seconds, unknown};
+use crate::shared::Finish;
 use crate::speaker::{self, Speaker};
 use crate::{errors, figures, runtime, spoken};
 use parking_lot::Mutex;

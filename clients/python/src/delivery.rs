@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use trunkline_agent::{HandlerError, Task};
 use trunkline_types::{Outcome, PauseReason};
@@ -20,6 +21,8 @@ pub(crate) struct Delivery {
     task: Guarded<Task>,
     end: Mutex<Option<Told>>,
     begun: Mutex<Begun>,
+    /// Whether its handler was told that it is called off, which the runtime knows of no timeout.
+    called_off: AtomicBool,
 }
 
 /// Where its end is told.
@@ -40,7 +43,7 @@ impl Delivery {
 
     fn new(task: Task, told: Told, begun: Begun) -> Self {
         let (end, begun) = (Mutex::new(Some(told)), Mutex::new(begun));
-        Self { task: Guarded::new(task), end, begun }
+        Self { task: Guarded::new(task), end, begun, called_off: AtomicBool::new(false) }
     }
 
     /// Tells how it ended, and whether there is something for the loop.
@@ -143,7 +146,12 @@ impl Delivery {
 
     #[getter]
     fn cancelled(&self) -> bool {
-        self.task.is_cancelled()
+        self.called_off.load(Ordering::Relaxed) || self.task.is_cancelled()
+    }
+
+    /// Its handler is cancelled. A plain function, which goes on in its thread, sees it by that.
+    fn call_off(&self) {
+        self.called_off.store(true, Ordering::Relaxed);
     }
 
     fn speak(

@@ -1,6 +1,7 @@
 //! A handler in Python as the runtime sees it.
 
-use crate::bridge::{Item, Job, Shared};
+use crate::job::Job;
+use crate::shared::{Item, Shared};
 use std::future::Future;
 use std::sync::Weak;
 use std::time::{Duration, Instant};

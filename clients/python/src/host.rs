@@ -1,8 +1,9 @@
 //! A broker in this process or a way to one elsewhere, and everything that is asked of it.
 
-use crate::bridge::{Bridge, Finish};
+use crate::bridge::Bridge;
 use crate::fork::Guarded;
 use crate::settings::{parsed, seconds};
+use crate::shared::Finish;
 use crate::speaker::{self, Speaker};
 use crate::streams::{Events, News, Updates};
 use crate::{asking, errors, operating, options, payload, runtime, spoken, tuning};

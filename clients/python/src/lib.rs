@@ -4,7 +4,7 @@
 //! Python asks for. It owns the threads of the async runtime and the futures that an event loop
 //! waits for. It refuses to hold Python objects on threads that are not Python's, so that none of
 //! its threads ever waits for the interpreter's lock. Everything that users see is in
-//! `python/trunkline`. Read `bridge` first, then `host` and `agent`; `mailbox`, of the drop-in broker,
+//! `python/trunkline`. Read `bridge` and `shared` first, then `host` and `agent`; `mailbox`, of the drop-in broker,
 //! stands by itself.
 
 mod agent;
@@ -18,6 +18,7 @@ mod fork;
 mod guard;
 mod handler;
 mod host;
+mod job;
 mod line;
 mod listed;
 mod mailbox;
@@ -26,6 +27,7 @@ mod options;
 mod payload;
 mod runtime;
 mod settings;
+mod shared;
 mod speaker;
 mod spoken;
 mod streams;

@@ -267,7 +267,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Gives up all that nobody has taken, in the order in which it came.
+    /// Gives up all that nobody has taken, in the order of the envelopes.
     pub(crate) fn clear(&mut self) -> Vec<T> {
         let mut bundles: Vec<_> = self.bundles.iter_mut().collect();
         bundles.sort_by_key(|bundle| bundle.number >> 32);
@@ -282,7 +282,7 @@ impl<T> Line<T> {
         given
     }
 
-    /// Gives up what waits and whose time to live has ended, in the order in which it came.
+    /// Gives up what waits and whose time to live has ended, in the order of the envelopes.
     fn sweep(&mut self, now: Mono) -> Vec<T> {
         let mut places: Vec<_> = (0..self.bundles.len()).collect();
         places.retain(|&place| !self.bundles[place].items.is_empty());

@@ -168,7 +168,7 @@ impl Mailbox {
         Ok(due.map(|due| due.as_secs_f64()))
     }
 
-    /// Gives up all that nobody has taken, in its order.
+    /// Gives up all that nobody has taken, in the order of the envelopes.
     fn clear(&self) -> Vec<Py<Letter>> {
         self.inner.lock().line.clear()
     }

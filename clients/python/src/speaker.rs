@@ -1,6 +1,7 @@
 //! Who sends: a client, an agent, or the handler of a delivery.
 
-use crate::bridge::{Bridge, Finish};
+use crate::bridge::Bridge;
+use crate::shared::Finish;
 use crate::{errors, options, payload, runtime, settings, values};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};

@@ -1,8 +1,9 @@
 //! What comes one by one: the events of a subscription, what happens to a task, and who comes and
 //! goes.
 
-use crate::bridge::{Bridge, Finish};
+use crate::bridge::Bridge;
 use crate::fork::Guarded;
+use crate::shared::Finish;
 use crate::{errors, runtime, values};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;

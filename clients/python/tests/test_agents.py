@@ -206,6 +206,34 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_tried_again(client
         await asyncio.wait_for(cancelled.wait(), 20)
 
 
+@pytest.mark.parametrize("how", ["one", "batch"])
+async def test_a_plain_handler_that_takes_too_long_sees_that_it_is_called_off(
+    client: Client, how: str
+) -> None:
+    agent, seen = trunkline.Agent("late"), threading.Event()
+
+    def look(task: Task) -> None:
+        patience = time.monotonic() + 10
+        while not task.cancelled and time.monotonic() < patience:
+            time.sleep(0.001)
+        if task.cancelled:
+            seen.set()
+
+    if how == "one":
+        agent.task("late", timeout="20ms")(look)
+    else:
+
+        @agent.batch("late", timeout="20ms")
+        def late(tasks: list[Task]) -> None:
+            look(tasks[0])
+
+    await agent.start(client)
+    async with agent:
+        with pytest.raises(errors.DeadLetteredError, match="longer than its timeout"):
+            await client.send_and_wait("skill:late", attempts=1)
+        assert await asyncio.to_thread(seen.wait, 20)
+
+
 async def test_a_handler_is_cancelled_when_its_time_to_live_ends(client: Client) -> None:
     agent, cancelled = trunkline.Agent("forever"), asyncio.Event()
 

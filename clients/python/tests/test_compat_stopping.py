@@ -269,3 +269,18 @@ async def test_who_wants_a_place_back_is_not_left_waiting() -> None:
     assert answer.payload == {"b": 1}
     await until(lambda: not others())
     assert broker.get_stats()["worker_pool"]["worker_details"][0]["active"] == 0
+
+
+async def test_who_was_woken_for_what_another_has_handled_leaves_when_the_broker_stops() -> None:
+    broker = AgentMessageBroker(one_by_one(num_workers=3))
+    seen: list[AgentMessage] = []
+    broker.register_agent(A, seen.append)
+    await broker.start()
+    # In this order: who takes both, the end of all, and who was woken for the second.
+    await broker.send_message(told(A, "x"))
+    stopping = asyncio.create_task(broker.stop())
+    await broker.send_message(told(A, "y"))
+    await stopping
+    assert len(seen) == 2
+    workers = broker.get_stats()["worker_pool"]["worker_details"]
+    assert [worker["active"] for worker in workers] == [0, 0, 0]

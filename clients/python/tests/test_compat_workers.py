@@ -168,3 +168,74 @@ async def test_who_waits_no_longer_has_its_place_at_once(how: str) -> None:
         other.open.set()
     assert broker.get_stats()["worker_pool"]["worker_details"][0]["active"] == 0
     assert broker.get_dead_letters() == []
+
+
+async def test_a_handler_that_asks_side_by_side_has_one_place_back() -> None:
+    async with running(one_by_one()) as broker:
+        door, over = Doorman(), list[str]()
+
+        async def ask(_: AgentMessage) -> None:
+            async def twice() -> None:
+                await broker.send_request(asked(B), None)
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                # The other one waits for the place by now, which C has.
+                assert await broker.send_request(asked(D), 0) is None
+
+            await asyncio.gather(twice(), broker.send_request(asked(B), None))
+            over.append("a")
+
+        broker.register_agent(A, ask)
+        broker.register_agent(B, lambda _: {})
+        broker.register_agent(C, door)
+        broker.register_agent(D, lambda _: over.append("d"))
+        await broker.send_message(told(A, "x"))
+        await broker.send_message(told(C, "borrows", priority=MessagePriority.LOW))
+        await until(lambda: door.inside == 1)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        door.open.set()
+        await until(lambda: len(over) == 2)
+    assert over == ["a", "d"]
+    assert broker.get_stats()["worker_pool"]["worker_details"][0]["active"] == 0
+
+
+async def test_a_worker_that_was_woken_in_vain_takes_the_next_message() -> None:
+    async with running(one_by_one()) as broker:
+        seen: list[AgentMessage] = []
+        broker.register_agent(A, seen.append)
+        await broker.send_message(told(A, "x"))
+        # Nothing of them has begun.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await until(lambda: len(seen) == 1)
+    assert broker.get_stats()["worker_pool"]["worker_details"][0]["active"] == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_worker_that_was_woken_and_then_failed_takes_nothing_more(workers: int) -> None:
+    config = one_by_one(num_workers=workers, worker_restart_on_failure=False, retry_max_attempts=0)
+    broker = AgentMessageBroker(config)
+    await broker.start()
+    seen, asking = list[AgentMessage](), list[asyncio.Task[AgentMessage | None]]()
+
+    async def fail(_: AgentMessage) -> None:
+        # It lends its place, for which somebody is woken, and ends its worker before that begins.
+        asking.append(asyncio.create_task(broker.send_request(asked(B), 1)))
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    broker.register_agent(A, fail)
+    broker.register_agent(B, seen.append)
+    await broker.send_message(told(A, "x"))
+    await until(lambda: len(asking) == 1)
+    for _ in range(5):
+        await broker.send_message(told(B, "y"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+    details = broker.get_stats()["worker_pool"]["worker_details"]
+    failed = [it for it in details if not it["is_running"]]
+    assert [(it["messages_processed"], it["active"]) for it in failed] == [(1, 0)]
+    assert len(seen) == (6 if workers == 2 else 0)
+    await broker.stop()
+    assert (await asking[0] is None, len(broker.get_dead_letters())) == (True, 7 - len(seen))

@@ -320,6 +320,42 @@ async def test_what_lost_its_session_is_done_twice_at_the_same_time() -> None:
     assert seen == ["began 1", "began 2", "ended 1", "ended 2"]
 
 
+@pytest.mark.parametrize(
+    ("faults", "reason", "retried"),
+    [
+        (Faults(lost=1.0, most=1), "a fault of the test: the session was lost", 1),
+        (None, "the session ended while it held the delivery", 0),
+    ],
+    ids=["by a fault", "by hand"],
+)
+async def test_a_lost_session_is_told_as_what_it_is(
+    faults: Faults | None, reason: str, retried: int
+) -> None:
+    agent, began, go = trunkline.Agent("adrift"), list[int](), asyncio.Event()
+
+    @agent.task("work")
+    async def work(task: Task) -> None:
+        began.append(task.attempt)
+        if task.attempt == 1:
+            await go.wait()
+
+    async with TestBroker(faults, breaker_failures=1) as broker:
+        await agent.start(broker)
+        async with agent:
+            sent = await broker.send("skill:work")
+            if faults is None:
+                await until(lambda: began == [1])
+                await broker.lose(agent)
+            await broker.hurry(broker.wait(sent.id))
+            told = await broker.task(sent.id)
+            # Only what the agent said itself is held against it, and is in its own figures.
+            await until(lambda: agent.stats().completed == 1)
+            figures, breakers = agent.stats(), (await broker.stats()).breakers_opened
+            go.set()
+    assert (told.attempts, [note.reason for note in told.notes]) == (2, [reason])
+    assert (figures.retried, breakers) == (retried, retried)
+
+
 async def test_a_plain_function_that_lost_its_session_goes_on_too() -> None:
     agent, attempts, ended = trunkline.Agent("adrift"), list[int](), threading.Event()
 

@@ -13,6 +13,7 @@ import trunkline
 import work
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from trunkline import errors
 
 if TYPE_CHECKING:
     from trunkline import Client, Task
@@ -200,6 +201,25 @@ async def test_the_state_of_a_trace_goes_along_as_a_header(client: Client) -> No
         with trace.use_span(stated(*long)):
             cut = (await client.request("skill:thread")).text
         assert cut == f"a={'x' * 200},b={'x' * 200}"
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"headers": 1}, "2 headers, the limit is 1, and the first beyond it is 'tracestate'"),
+        ({"header_bytes": 100}, "header 'tracestate' has 113 bytes, the limit is 100"),
+    ],
+)
+async def test_who_sends_within_a_trace_learns_that_its_state_is_over_a_limit(
+    limits: trunkline.LimitSettings, says: str
+) -> None:
+    async with trunkline.Broker(limits=limits) as broker:
+        with trace.use_span(stated(("a", "x" * 101))):
+            with pytest.raises(errors.TooLargeError, match=says):
+                await broker.tell("agent:a", headers={"x": "y"})
+            # Headers that name it count instead.
+            await broker.tell("agent:a", headers={"tracestate": ""})
+        await broker.tell("agent:a", headers={"x": "y"})
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -156,13 +156,13 @@ fn checks(tools: &Path, target: &Path) -> Vec<Program> {
     let target = [target.into_owned()];
     let clippy = Program::cargo(&clippy).with(&target);
     // What needs no interpreter.
-    let guard = ["test", "--release", "--locked", "--manifest-path", &manifest, "--test", "guard"];
-    let guard = Program::cargo(&guard).with(&["--target-dir".to_owned()]).with(&target);
+    let alone = ["test", "--release", "--locked", "--manifest-path", &manifest, "--target-dir"];
+    let alone = Program::cargo(&alone).with(&target);
     let denied = ["--", "-D", "warnings"].map(ToOwned::to_owned);
     vec![
         tool("python", &["-c", BUNDLED]),
         tests,
-        guard,
+        alone,
         tool("pyright", &["--project", PACKAGE, "--pythonpath", &python]),
         tool("ruff", &["check", PACKAGE, BENCHMARKS]),
         tool("ruff", &["format", "--check", PACKAGE, BENCHMARKS]),

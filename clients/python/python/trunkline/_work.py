@@ -219,6 +219,8 @@ class Work:
             return
         # Called off, the delivery has ended already, and this says nothing.
         called_off = isinstance(error, asyncio.CancelledError)
+        if called_off:
+            task._delivery.call_off()
         reason = "the handler was cancelled" if called_off else reason_of(error)
         self._bridge.told(task._delivery.give_up(self._native, "retry", reason, None))
         raise error
@@ -248,6 +250,7 @@ class Work:
                 told(batch.complete(native))
         except asyncio.CancelledError:
             for delivery in deliveries:
+                delivery.call_off()
                 told(delivery.give_up(native, "retry", "the handler was cancelled", None))
             raise
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .._native import Letter
@@ -19,15 +19,23 @@ class Runner:
 
     __slots__ = ("_pool", "_task", "letter", "place", "worker")
 
-    def __init__(self, pool: Pool, worker: Worker, task: asyncio.Task[None] | None) -> None:
-        """Works for this worker, in this task."""
+    def __init__(self, pool: Pool, worker: Worker) -> None:
+        """Works for this worker, once it has begun."""
         self._pool = pool
-        self._task = task
+        self._task: asyncio.Task[Any] | None = None
         self.worker = worker
         self.letter: Letter | None = None
         """What it handles."""
         self.place: Place | None = None
         """The place of the handler, once it was asked for."""
+
+    def begin(self) -> None:
+        """Works in the task that runs, from now on."""
+        self._task = asyncio.current_task()
+
+    def has_begun(self) -> bool:
+        """Whether it works in a task by now."""
+        return self._task is not None
 
     def is_of(self, pool: Pool | None) -> bool:
         """Whether it is one of this pool."""
@@ -62,13 +70,15 @@ class Runner:
 class Place:
     """The place of one handler, which is lent between `lend` and `regain`."""
 
-    __slots__ = ("_pool", "_requests", "_worker", "ended", "held")
+    __slots__ = ("_coming", "_pool", "_requests", "_worker", "ended", "held")
 
     def __init__(self, pool: Pool, worker: Worker) -> None:
         """It is this worker's."""
         self._pool = pool
         self._worker = worker
         self._requests = 0
+        self._coming: asyncio.Future[None] | None = None
+        """Done when it has one again, while somebody waits for that."""
         self.held = True
         self.ended = False
 
@@ -85,17 +95,27 @@ class Place:
         # Who asks several at once has its place back with the last answer.
         if self._requests or self.ended:
             return
-        free = self._pool.back(self._worker)
+        if self._coming is None:
+            self._coming = self._pool.back(self._worker)
+        # One place is enough for all that wait in it: another would be missed when it ends.
+        coming = self._coming
         try:
-            if free is not None:
+            if coming is not None:
                 within = None if until is None else until - asyncio.get_running_loop().time()
                 if within is None or within > 0:
-                    await asyncio.wait({free}, timeout=within)
+                    await asyncio.wait({coming}, timeout=within)
         finally:
-            # Who waits no longer has a place beyond those that there are. The next one that is
-            # free makes up for it, as it stays promised.
-            if self.ended or self._requests:
-                # The handler has not waited for what it began, or waits for something else by now.
-                self._pool.left(self._worker)
-            else:
-                self.held = True
+            if self._coming is coming:
+                self._has_come()
+
+    def _has_come(self) -> None:
+        """The handler has a place, maybe beyond those that there are.
+
+        The next one that is free makes up for that, as it stays promised.
+        """
+        self._coming = None
+        if self.ended or self._requests:
+            # The handler has not waited for what it began, or waits for something else by now.
+            self._pool.left(self._worker)
+        else:
+            self.held = True

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import isawaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -257,13 +258,22 @@ class Pool:
             if not parked.done():
                 parked.set_result(worker)
                 return
-        task = self._loop.create_task(self._run(worker))
+        runner = Runner(self, worker)
+        task = self._loop.create_task(self._run(runner))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._gone, runner))
 
-    async def _run(self, worker: Worker) -> None:
+    def _gone(self, runner: Runner, task: asyncio.Task[None]) -> None:
+        """The task of a runner is done."""
+        self._tasks.discard(task)
+        if not runner.has_begun():
+            # Cancelled before its first step, it could not leave the place that it was made for.
+            runner.worker.waking = False
+            self.left(runner.worker)
+
+    async def _run(self, runner: Runner) -> None:
         """Has a runner work for as long as the pool is there."""
-        runner = Runner(self, worker, asyncio.current_task())
+        runner.begin()
         self._runners.add(runner)
         try:
             while True:
@@ -281,6 +291,7 @@ class Pool:
                     runner.worker = await parked
                 except asyncio.CancelledError:
                     if parked.done() and not parked.cancelled():
+                        parked.result().waking = False
                         self.left(parked.result())
                     raise
         finally:
@@ -290,6 +301,10 @@ class Pool:
         """Handles messages in one place after the other, and tells whether it still has it."""
         take, ends, agents, counters = self._mailbox.take, self._ends, self._agents, self._counters
         worker.waking = False
+        if not worker.running:
+            # It was woken before another of its handlers ended it; somebody else may go on.
+            self.turn()
+            return True
         letter: Letter | None = None
         in_a_row, batching = 0, self._batching
         while True:
@@ -355,7 +370,7 @@ class Pool:
 
     def _rest(self, worker: Worker) -> None:
         """A runner that found nothing to take leaves its place."""
-        if self._batching or worker.returning or worker.active > 1:
+        if self._batching or worker.returning or worker.active > 1 or not worker.running:
             self.left(worker)
         else:
             worker.active, worker.idle = 0, True
