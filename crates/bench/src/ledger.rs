@@ -7,6 +7,7 @@
 
 use crate::payload::Stamp;
 use crate::seen::{Arrived, Seen};
+use parking_lot::Mutex;
 use std::ops::{Range, Sub};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,8 @@ use trunkline_types::{Counters, Gauges, Refusal};
 #[derive(Debug)]
 pub(crate) struct Ledger {
     seen: Seen,
+    /// What arrived in another process; what was whole there is marked as seen.
+    elsewhere: Mutex<Arrived>,
     accepted: AtomicU64,
     refused: AtomicU64,
     again: AtomicU64,
@@ -54,6 +57,7 @@ impl Ledger {
     pub(crate) fn new(run: u64, size: usize) -> Self {
         Self {
             seen: Seen::new(run, size),
+            elsewhere: Mutex::default(),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             again: AtomicU64::new(0),
@@ -88,14 +92,18 @@ impl Ledger {
 
     /// Which run it is of.
     pub(crate) fn run(&self) -> u64 {
-        self.seen.run()
+        self.stamp(0, 0).run
     }
 
     /// Takes in what handlers in another process had, which is at its end: the numbers of the
     /// payloads that were whole, each once, and what else arrived there. Returns how many of the
     /// numbers a handler here had as well.
     pub(crate) fn join(&self, whole: impl IntoIterator<Item = u64>, arrived: &Arrived) -> u64 {
-        self.seen.note_elsewhere(arrived);
+        let mut elsewhere = self.elsewhere.lock();
+        elsewhere.doubled += arrived.doubled;
+        elsewhere.corrupt += arrived.corrupt;
+        elsewhere.foreign += arrived.foreign;
+        drop(elsewhere);
         let again = whole.into_iter().filter(|number| self.seen.mark(*number) == Some(false));
         again.count() as u64
     }
@@ -143,15 +151,16 @@ impl Ledger {
     /// The counts up to now; what was confirmed is counted elsewhere.
     pub(crate) fn counts(&self) -> Counts {
         let Arrived { handled, doubled, corrupt, foreign } = self.seen.arrived();
+        let elsewhere = *self.elsewhere.lock();
         Counts {
             sent: self.sent(),
             accepted: self.accepted.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             again: self.again.load(Ordering::Relaxed),
             handled,
-            doubled,
-            corrupt,
-            foreign,
+            doubled: doubled + elsewhere.doubled,
+            corrupt: corrupt + elsewhere.corrupt,
+            foreign: foreign + elsewhere.foreign,
             confirmed: 0,
             unconfirmed: 0,
         }

@@ -112,19 +112,6 @@ impl Seen {
         Some(before & bit == 0)
     }
 
-    /// Takes in what arrived elsewhere that is not as it should be.
-    pub(crate) fn note_elsewhere(&self, arrived: &Arrived) {
-        let Arrived { handled: _, doubled, corrupt, foreign } = *arrived;
-        self.doubled.fetch_add(doubled, Ordering::Relaxed);
-        self.corrupt.fetch_add(corrupt, Ordering::Relaxed);
-        self.foreign.fetch_add(foreign, Ordering::Relaxed);
-    }
-
-    /// Which run it is of.
-    pub(crate) fn run(&self) -> u64 {
-        self.run
-    }
-
     /// A payload came that is not what was sent.
     pub(crate) fn note_damaged(&self) {
         self.corrupt.fetch_add(1, Ordering::Relaxed);
