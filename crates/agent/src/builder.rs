@@ -6,7 +6,7 @@ use crate::core::CoreOptions;
 use crate::health::Health;
 use crate::pool::{Executor, Handlers, Pool, PoolOptions, WorkerFuture};
 use crate::session::places;
-use crate::{Agent, Handler, Profile, keeper};
+use crate::{Agent, Handler, Profile, keeper, overlap};
 use smol_str::SmolStr;
 use std::fmt;
 use std::future::Future;
@@ -161,7 +161,8 @@ impl AgentBuilder {
 
     /// Subscribes the agent as [`AgentBuilder::on_event`] does, with a filter or in a group. The
     /// subscription is the agent's whatever `durable` says. A handler is found by its pattern
-    /// alone: of several with one pattern the one given first has the events of all.
+    /// alone: of several whose patterns match, the one given first has the event. So patterns with
+    /// topics in common must have the same filter, else the agent is refused when it starts.
     pub fn on_event_with(mut self, subscription: Subscription, handler: impl Handler) -> Self {
         self.handlers.add_event(&subscription.pattern, Arc::new(handler));
         self.subscriptions.push(Subscription { durable: true, ..subscription });
@@ -312,6 +313,7 @@ impl AgentBuilder {
         }
         let mut handlers = self.handlers;
         handlers.check().map_err(invalid)?;
+        overlap::check(&self.subscriptions).map_err(invalid)?;
         let places = places(self.outstanding)?;
         keeper::start().map_err(|error| {
             let message = format!("the thread that keeps leases alive does not start: {error}");

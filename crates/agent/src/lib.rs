@@ -24,6 +24,7 @@ mod health;
 mod host;
 mod keeper;
 mod outgoing;
+mod overlap;
 mod pool;
 pub mod prelude;
 mod profile;

@@ -235,6 +235,16 @@ async fn an_agent_subscribes_with_filter_and_group_and_its_handler_gets_the_even
     worker.stop().await;
 }
 
+#[tokio::test]
+async fn an_agent_whose_handlers_want_different_events_of_one_topic_is_refused() {
+    let script = Script::prompt();
+    let handler = |task: Task| async move { Ok(task.text().into_owned()) };
+    let agent = script.agent("a").on_event_with(filtered(), handler).on_event("t.>", handler);
+    let refusal = agent.start().await.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Invalid);
+    assert!(refusal.message.contains("'t.*' and 't.>'"), "{refusal}");
+}
+
 fn acknowledged(line: &Line) -> Vec<u64> {
     let through = |frame| match frame {
         ClientFrame::Acknowledge { through } => Some(through),

@@ -163,7 +163,8 @@ mod tests {
         fn check(command: &clap::Command, path: &str) {
             let path = format!("{path} {}", command.get_name());
             if command.has_subcommands() {
-                command.get_subcommands().for_each(|inner| check(inner, &path));
+                let shown = command.get_subcommands().filter(|inner| !inner.is_hide_set());
+                shown.for_each(|inner| check(inner, &path));
             } else {
                 let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.contains(path.trim()), "no example in the help of '{path}'");

@@ -14,10 +14,15 @@ use trunkline_agent::exec::VARIABLES;
 
 /// What the variables of the environment begin with.
 const PREFIX: &str = "TRUNKLINE_";
-/// What else begins so: what the commands that talk to a broker read. What the child of an agent is
-/// told of its delivery comes besides.
-const OTHERS: [&str; 4] =
-    ["TRUNKLINE_URL", "TRUNKLINE_PRINCIPAL", "TRUNKLINE_TENANT", "TRUNKLINE_LOG"];
+/// What else begins so: what the commands that talk to a broker read, and by what the Python package
+/// finds this program. What the child of an agent is told of its delivery comes besides.
+const OTHERS: [&str; 5] = [
+    "TRUNKLINE_URL",
+    "TRUNKLINE_PRINCIPAL",
+    "TRUNKLINE_TENANT",
+    "TRUNKLINE_LOG",
+    "TRUNKLINE_BINARY",
+];
 /// Beginnings of what belongs to others whatever follows: the headers of a delivery, and what
 /// Kubernetes tells every container of a service named `trunkline`.
 const FOREIGN: [&str; 3] = ["TRUNKLINE_HEADER_", "TRUNKLINE_SERVICE_", "TRUNKLINE_PORT_"];
@@ -297,6 +302,7 @@ mod tests {
             ("TRUNKLINE_BROKER__LEASE", "1m"),
             ("TRUNKLINE_URL", "http://elsewhere"),
             ("TRUNKLINE_HEADER_X__Y", "of a child"),
+            ("TRUNKLINE_BINARY", "/usr/bin/trunkline"),
             ("TRUNKLINE_SERVICE_HOST", "10.0.0.7"),
             ("TRUNKLINE_PORT", "tcp://10.0.0.7:7420"),
             ("TRUNKLINE_PORT_7420_TCP", "tcp://10.0.0.7:7420"),
