@@ -48,6 +48,19 @@ pub enum BenchError {
         /// The most.
         most: u32,
     },
+    /// A process that is killed would not have tasks in its hands.
+    #[error(
+        "{tasks} tasks, --rate times --seconds, are too few for --agents {agents}, which want {least} \
+         at least, so that those that are killed have some in hand; name more of the two or fewer agents"
+    )]
+    TooFewTasks {
+        /// How many tasks.
+        tasks: u64,
+        /// How many agents.
+        agents: u32,
+        /// The fewest tasks of so many agents.
+        least: u64,
+    },
     /// More is asked to be in flight than the load should hold.
     #[error(
         "--in-flight {in_flight} of --payload {payload} are {bytes} bytes at once, the most is \

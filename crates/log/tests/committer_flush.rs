@@ -88,6 +88,7 @@ fn the_thread_comes_to_rest_once_after_its_work_even_while_a_flush_is_to_come() 
             .wait_timeout_while(RESTS.0.lock().unwrap(), patience, |rests| *rests < times)
             .unwrap();
         assert!(!late.timed_out(), "{rests} of {times} rests");
+        assert_eq!(*rests, times);
         drop(rests);
     }
     committer.close().expect("a sound disk");

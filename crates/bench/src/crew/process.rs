@@ -83,7 +83,7 @@ impl Crew {
         let asked = self.asking.write_all(b"hold\n").await;
         asked.map_err(BenchError::system("cannot ask the agents' process"))?;
         let agents = self.agents as u64;
-        self.until("hold a task each", |told| told.held >= agents).await
+        self.until("hold as many tasks as they are", |told| told.held >= agents).await
     }
 
     /// Kills it, and returns all that it had said.

@@ -101,6 +101,9 @@ impl Account {
     }
 }
 
+/// The fewest tasks for each agent: twice what those to be killed are to hold, of what they get.
+const FOR_AN_AGENT: u64 = 8;
+
 /// What the kill came to.
 #[derive(Clone, Copy, Debug)]
 struct Killed {
@@ -112,6 +115,11 @@ struct Killed {
 }
 
 pub(super) async fn run(stage: Stage) -> Result<BenchReport, BenchError> {
+    check(
+        stage.config.rate.unwrap_or(1),
+        stage.config.seconds.unwrap_or(1.0),
+        stage.config.agents,
+    )?;
     let Some(data) = stage.data_directory()? else {
         return Err(BenchError::NotDurable(stage.scenario.to_string()));
     };
@@ -238,9 +246,34 @@ async fn all_settled(stage: &Stage, target: &Target) -> Result<u64, BenchError> 
     }
 }
 
+/// Refuses so few tasks that those to be killed would not get as many as they are to hold: half of
+/// all come after they are asked to, they get half of these and hold every second.
+fn check(rate: u32, seconds: f64, agents: u32) -> Result<(), BenchError> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounds down, above 0"
+    )]
+    let tasks = (f64::from(rate) * seconds) as u64;
+    let least = u64::from(agents) * FOR_AN_AGENT;
+    if tasks < least {
+        return Err(BenchError::TooFewTasks { tasks, agents, least });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_few_tasks_that_the_killed_would_hold_none_are_refused() {
+        assert!(check(1_000, 5.0, 10).is_ok());
+        assert!(check(80, 1.0, 10).is_ok());
+        let told = check(10, 1.0, 10).unwrap_err().to_string();
+        assert!(told.contains("10 tasks") && told.contains("want 80 at least"), "{told}");
+        assert!(check(1_000, 1.0, 1_000).is_err());
+    }
     use crate::ledger::{Counts, Ledger, disagreements};
     use trunkline_types::{Counters, Gauges};
 

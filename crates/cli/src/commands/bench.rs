@@ -220,6 +220,7 @@ fn explain(error: BenchError) -> CliError {
         error @ (BenchError::OptionOfOthers { .. }
         | BenchError::Range { .. }
         | BenchError::Topics { .. }
+        | BenchError::TooFewTasks { .. }
         | BenchError::AtOnce { .. }
         | BenchError::NothingToDo { .. }
         | BenchError::NotHere(_)

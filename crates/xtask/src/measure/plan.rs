@@ -70,6 +70,7 @@ pub(super) const PLAN: &[Line] = &[
     classic("delay"),
     classic("mix"),
     classic("failure"),
+    classic("failure --rate 20000 --seconds 2"),
     classic("agents-up --agents 100,1000"),
     classic("chatter --seconds 20"),
     classic("stalled"),
