@@ -16,7 +16,7 @@ from trunkline._spans import seconds
 from work import answer_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from trunkline import Client, Task
 
@@ -284,6 +284,116 @@ async def test_an_agent_is_described_before_it_runs(client: Client) -> None:
     # What failed to start can be started once the mistake is mended.
     await agent.start(client)
     await agent.stop()
+
+
+async def one(_: Task) -> None:
+    """A handler."""
+
+
+async def other(_: Task) -> None:
+    """Another one."""
+
+
+def each(_: list[Task]) -> None:
+    """One of batches."""
+
+
+@pytest.mark.parametrize(
+    ("give", "of", "remedy"),
+    [
+        (lambda a: [a.task("s")(one), a.task("s")(other)], "skill s", "another skill"),
+        (lambda a: [a.task("s")(one), a.process("s")(answer_nothing)], "skill s", "another skill"),
+        (lambda a: [a.task("s")(one), a.batch("s")(each)], "skill s", "another skill"),
+        (lambda a: [a.message(one), a.message(other)], "message", "into one handler"),
+        (lambda a: [a.batch()(each), a.message(other)], "message", "into one handler"),
+        # The one whose filter does not hold would not be asked either.
+        (
+            lambda a: [a.on("e.*", filter="1 > 0")(one), a.on("e.*", filter="1 < 0")(other)],
+            r"event e\.\*",
+            "different patterns",
+        ),
+        (lambda a: [a.on("e")(one), a.batch(topics="e")(each)], "event e", "different patterns"),
+        # One with a schema is told by its own name.
+        (
+            lambda a: [a.task("s", input_schema={})(one), a.task("s", input_schema={})(other)],
+            "skill s",
+            "another skill",
+        ),
+    ],
+)
+def test_a_second_handler_of_the_same_is_refused(
+    give: Callable[[trunkline.Agent], Any], of: str, remedy: str
+) -> None:
+    agent = trunkline.Agent("double")
+    with pytest.raises(errors.UsageError, match=f"agent 'double' has the handler .* of {of}") as it:
+        give(agent)
+    assert remedy in str(it.value)
+    names = [at for at in ("one", "other", "each", "answer_nothing") if f" {at} at" in str(it.value)]
+    assert len(names) == 2, str(it.value)
+
+
+def test_handlers_of_different_things_may_have_the_same_name() -> None:
+    agent = trunkline.Agent("several")
+    agent.task("a")(one)
+    agent.task("b")(one)
+    agent.on("a")(one)
+    agent.on("a.*")(one)
+    agent.message(one)
+
+
+async def pieces(_: Task) -> AsyncIterator[int]:
+    yield 1
+
+
+def lines(_: Task) -> Iterator[int]:
+    yield 1
+
+
+class Pieces:
+    async def __call__(self, _: Task) -> AsyncIterator[int]:
+        yield 1
+
+
+async def deaf() -> None:
+    """Cannot be told what to handle."""
+
+
+async def by_name(*, task: Task) -> None:
+    """Would have to be told by name."""
+
+
+HANDLERS: list[tuple[Any, str]] = [
+    (pieces, "pieces at .* yields.*return the answer"),
+    (lines, "lines at .* yields"),
+    (Pieces(), "Pieces object at .* yields"),
+    (deaf, "deaf at .* takes nothing.*such as `task`"),
+    (by_name, "by_name at .* takes nothing"),
+    (lambda: None, "takes nothing"),
+]
+
+
+@pytest.mark.parametrize(("handler", "message"), HANDLERS)
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda a: a.task("s"),
+        lambda a: a.on("s"),
+        lambda a: a.message,
+        lambda a: a.batch("s"),
+        lambda a: a.task("s", input_schema={}),
+    ],
+)
+def test_a_handler_that_cannot_be_called_with_its_task_is_refused(
+    give: Callable[[trunkline.Agent], Any], handler: Any, message: str
+) -> None:
+    with pytest.raises(errors.UsageError, match=message):
+        give(trunkline.Agent("a"))(handler)
+
+
+def test_a_handler_in_a_process_has_to_take_its_message_and_to_return() -> None:
+    for handler, message in HANDLERS[1:2] + HANDLERS[5:]:
+        with pytest.raises(errors.UsageError, match=message):
+            trunkline.Agent("a").process("s")(handler)
 
 
 def test_there_has_to_be_an_event_loop() -> None:
