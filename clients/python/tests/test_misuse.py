@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -245,6 +246,89 @@ async def test_a_handler_cannot_wait_for_its_own_agent_to_stop(client: Client) -
     await asyncio.wait_for(stopping[0], 20)
 
 
+@pytest.mark.parametrize("in_batches", [False, True])
+async def test_a_plain_handler_cannot_wait_for_its_own_agent_to_stop(
+    client: Client, in_batches: bool
+) -> None:
+    agent = trunkline.Agent("leaver")
+    stopping: list[asyncio.Task[None]] = []
+
+    def leave(task: Task) -> str:
+        with pytest.raises(errors.UsageError, match="would wait for itself"):
+            task.wait(agent.stop())
+
+        async def begin() -> None:
+            stopping.append(asyncio.create_task(agent.stop()))
+
+        task.wait(begin())
+        return "bye"
+
+    if in_batches:
+        agent.batch("leave", size=2)(lambda tasks: [leave(task) for task in tasks])
+    else:
+        agent.task("leave")(leave)
+    await agent.start(client)
+    assert (await client.request("skill:leave")).text == "bye"
+    await asyncio.wait_for(stopping[0], PATIENCE)
+
+
+async def test_a_plain_handler_may_wait_for_another_agent_to_stop(client: Client) -> None:
+    agent, rested = trunkline.Agent("boss"), idle()
+
+    @agent.task("send-home")
+    def send_home(task: Task) -> str:
+        task.wait(rested.stop())
+        return "home"
+
+    await agent.start(client)
+    await rested.start(client)
+    async with agent:
+        assert (await client.request("skill:send-home")).text == "home"
+    with pytest.raises(errors.ClosedError, match="does not run"):
+        rested.stats()
+
+
+async def test_what_a_handler_says_with_the_wrong_types_is_named(client: Client) -> None:
+    agent = trunkline.Agent("odd")
+
+    class Two:
+        def __index__(self) -> int:
+            return 2
+
+    @agent.task("on-the-loop")
+    async def on_the_loop(task: Task) -> None:
+        for wrong in (TEXT, HALF, None, LIST):
+            with pytest.raises(errors.InvalidError, match="a whole number from 0 to 100"):
+                await task.progress(wrong)
+        for far in (-1, 101, 10**30):
+            with pytest.raises(errors.InvalidError, match="the range is 0 to 100"):
+                await task.progress(far)
+        two: Any = Two()
+        await task.progress(two)
+        for wrong in (FIVE, None):
+            with pytest.raises(errors.InvalidError, match="takes a coroutine"):
+                task.wait(wrong)
+
+    @agent.task("on-a-thread")
+    def on_a_thread(task: Task) -> None:
+        for wrong in (FIVE, None, agent.stop):
+            with pytest.raises(errors.InvalidError, match=r"takes a coroutine, such as `task\.pro"):
+                task.wait(wrong)
+
+    await agent.start(client)
+    async with agent:
+        for skill in ("skill:on-the-loop", "skill:on-a-thread"):
+            await client.send_and_wait(skill, attempts=1)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_an_agent_runs_in_no_loop_of_somebody_else() -> None:
+    agent = idle()
+    with pytest.raises(errors.LoopError, match=r"`await agent\.serve\(...\)` instead"):
+        agent.run(trunkline.Broker())
+    gc.collect()
+
+
 @pytest.mark.filterwarnings("error")
 async def test_a_coroutine_that_was_not_awaited_is_named(client: Client) -> None:
     with pytest.raises(errors.PayloadError, match="await it and send what it returns"):
@@ -328,7 +412,9 @@ def test_a_second_handler_of_the_same_is_refused(
     with pytest.raises(errors.UsageError, match=f"agent 'double' has the handler .* of {of}") as it:
         give(agent)
     assert remedy in str(it.value)
-    names = [at for at in ("one", "other", "each", "answer_nothing") if f" {at} at" in str(it.value)]
+    names = [
+        at for at in ("one", "other", "each", "answer_nothing") if f" {at} at" in str(it.value)
+    ]
     assert len(names) == 2, str(it.value)
 
 
@@ -449,6 +535,54 @@ def test_a_loop_that_ends_without_stopping_its_agent_gives_its_work_back() -> No
             return (await asyncio.wait_for(broker.wait(sent), 20)).text
 
     assert asyncio.run(take_over(asyncio.run(leave()))) == "done"
+
+
+@pytest.mark.parametrize("how", ["run", "closed"])
+@pytest.mark.parametrize("then", ["start", "stop", "handlers", "figures"])
+def test_an_agent_whose_loop_was_closed_does_not_run(how: str, then: str) -> None:
+    broker, agent = trunkline.Broker(), trunkline.Agent("left")
+    begun: list[asyncio.Event] = []
+
+    @agent.task("work")
+    async def work(task: Task) -> str:
+        if task.attempt == 1:
+            begun[0].set()
+            await asyncio.Event().wait()
+        return "done"
+
+    async def leave() -> str:
+        begun.append(asyncio.Event())
+        await agent.start(broker)
+        sent = await broker.send("skill:work")
+        await begun[0].wait()
+        return sent.id
+
+    async def begin_anew(sent: str) -> str:
+        if then == "stop":
+            await agent.stop()
+        elif then == "handlers":
+            agent.message(one)
+        elif then == "figures":
+            with pytest.raises(errors.ClosedError, match="does not run"):
+                agent.stats()
+            with pytest.raises(errors.UsageError, match="start the agent first"):
+                await agent.__aenter__()
+        await agent.start(broker)
+        async with agent:
+            # What it held has come back.
+            answer = await asyncio.wait_for(broker.wait(sent), PATIENCE)
+        await broker.close()
+        return answer.text
+
+    if how == "run":
+        sent = asyncio.run(leave())
+    else:
+        loop = asyncio.new_event_loop()
+        sent = loop.run_until_complete(leave())
+        # Its tasks are left where they are, and said to be so when they go.
+        loop.set_exception_handler(lambda _loop, _context: None)
+        loop.close()
+    assert asyncio.run(begin_anew(sent)) == "done"
 
 
 def test_a_loop_that_watches_no_descriptors_is_named() -> None:

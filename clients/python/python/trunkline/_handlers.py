@@ -45,6 +45,14 @@ class Handled(Sender):
         self._handlers: list[Handler] = []
         self._life: Life | None = None
 
+    def _living(self) -> Life | None:
+        """What there is of it while it runs; a loop that was closed without `stop` ends it."""
+        life = self._life
+        if life is not None and life.is_over():
+            self._life = None
+            life.kill()
+        return self._life
+
     def task(
         self,
         skill: str,
@@ -225,7 +233,7 @@ class Handled(Sender):
         most: int,
         *more: Any,
     ) -> None:
-        if self._life is not None:
+        if self._living() is not None:
             raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
         if not callable(function):
             raise InvalidError(f"a handler is a function, not a {type(function).__name__}")

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _native, _tracing
 from ._ends import HandlerEnd, Said, reason_of, said_of
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ._declared import Declared
+
+T = TypeVar("T")
 
 log = logging.getLogger("trunkline")
 
@@ -83,6 +85,7 @@ class Work:
         "_processes",
         "_steps",
         "_threads",
+        "_waited",
         "id",
     )
 
@@ -100,6 +103,8 @@ class Work:
         self._jobs: dict[int, asyncio.Task[None]] = {}
         # What is in its first step, begun at once and not known by its task yet.
         self._beginning: Coroutine[Any, Any, None] | None = None
+        # What plain handlers wait for, without which they do not end.
+        self._waited: set[asyncio.Task[Any] | None] = set()
         # Begun at once, a handler that awaits nothing costs no turn of the loop.
         plain = self._loop.get_task_factory() is None
         self._eager = sys.version_info >= (3, 12) and plain
@@ -143,12 +148,23 @@ class Work:
         """Whether anything is being handled."""
         return self._beginning is not None or bool(self._jobs)
 
+    async def waited(self, work: Coroutine[Any, Any, T], /) -> T:
+        """Runs what a plain handler waits for."""
+        running = asyncio.current_task()
+        self._waited.add(running)
+        try:
+            return await work
+        finally:
+            self._waited.discard(running)
+
     def is_handler(self, running: asyncio.Task[Any] | None) -> bool:
-        """Whether a handler runs as this task of the event loop."""
+        """Whether a handler runs as this task of the event loop, or waits for it."""
         if running is None:
             return False
-        return running in self._jobs.values() or (
-            self._beginning is not None and running.get_coro() is self._beginning
+        return (
+            running in self._jobs.values()
+            or running in self._waited
+            or (self._beginning is not None and running.get_coro() is self._beginning)
         )
 
     def call_off(self, job: int) -> None:
@@ -161,6 +177,9 @@ class Work:
 
     def close(self) -> None:
         """No more deliveries come. Threads end when their handlers do, processes at once."""
+        if self._loop.is_closed():
+            # Nothing goes on there that could be cancelled.
+            self._jobs.clear()
         for job in list(self._jobs):
             self.call_off(job)
         for processes in self._processes.values():
