@@ -130,16 +130,21 @@ async def follow(client: trunkline.Client, root: str) -> None:
     print((await client.wait(root)).text)
 
 
+def a_folder(text: str) -> str:
+    """The path of a folder; one that is not there would have nothing found in it."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return text
+
+
 async def main() -> None:
     """Runs the team on one question."""
     parser = argparse.ArgumentParser(description="A research team over a local folder")
     parser.add_argument("question")
-    parser.add_argument("folder")
+    parser.add_argument("folder", type=a_folder)
     parser.add_argument("--broker", help="the address of a broker; without it, one in this process")
     parser.add_argument("--yes", action="store_true", help="approve the plan as it is")
     asked = parser.parse_args()
-    if not Path(asked.folder).is_dir():
-        parser.error(f"there is no folder {asked.folder!r} to look in")
     async with AsyncExitStack() as stack:
         client = trunkline.connect(asked.broker) if asked.broker else trunkline.Broker()
         await stack.enter_async_context(client)

@@ -263,8 +263,11 @@ async def test_a_plain_handler_cannot_wait_for_its_own_agent_to_stop(
         task.wait(begin())
         return "bye"
 
+    def all_leave(tasks: list[Task]) -> list[str]:
+        return [leave(task) for task in tasks]
+
     if in_batches:
-        agent.batch("leave", size=2)(lambda tasks: [leave(task) for task in tasks])
+        agent.batch("leave", size=2)(all_leave)
     else:
         agent.task("leave")(leave)
     await agent.start(client)
@@ -297,7 +300,7 @@ async def test_what_a_handler_says_with_the_wrong_types_is_named(client: Client)
 
     @agent.task("on-the-loop")
     async def on_the_loop(task: Task) -> None:
-        for wrong in (TEXT, HALF, None, LIST):
+        for wrong in (TEXT, HALF, NONE, LIST):
             with pytest.raises(errors.InvalidError, match="a whole number from 0 to 100"):
                 await task.progress(wrong)
         for far in (-1, 101, 10**30):
@@ -305,13 +308,13 @@ async def test_what_a_handler_says_with_the_wrong_types_is_named(client: Client)
                 await task.progress(far)
         two: Any = Two()
         await task.progress(two)
-        for wrong in (FIVE, None):
+        for wrong in (FIVE, NONE):
             with pytest.raises(errors.InvalidError, match="takes a coroutine"):
                 task.wait(wrong)
 
     @agent.task("on-a-thread")
     def on_a_thread(task: Task) -> None:
-        for wrong in (FIVE, None, agent.stop):
+        for wrong in (FIVE, NONE, BARE):
             with pytest.raises(errors.InvalidError, match=r"takes a coroutine, such as `task\.pro"):
                 task.wait(wrong)
 
@@ -382,29 +385,29 @@ def each(_: list[Task]) -> None:
     """One of batches."""
 
 
-@pytest.mark.parametrize(
-    ("give", "of", "remedy"),
-    [
-        (lambda a: [a.task("s")(one), a.task("s")(other)], "skill s", "another skill"),
-        (lambda a: [a.task("s")(one), a.process("s")(answer_nothing)], "skill s", "another skill"),
-        (lambda a: [a.task("s")(one), a.batch("s")(each)], "skill s", "another skill"),
-        (lambda a: [a.message(one), a.message(other)], "message", "into one handler"),
-        (lambda a: [a.batch()(each), a.message(other)], "message", "into one handler"),
-        # The one whose filter does not hold would not be asked either.
-        (
-            lambda a: [a.on("e.*", filter="1 > 0")(one), a.on("e.*", filter="1 < 0")(other)],
-            r"event e\.\*",
-            "different patterns",
-        ),
-        (lambda a: [a.on("e")(one), a.batch(topics="e")(each)], "event e", "different patterns"),
-        # One with a schema is told by its own name.
-        (
-            lambda a: [a.task("s", input_schema={})(one), a.task("s", input_schema={})(other)],
-            "skill s",
-            "another skill",
-        ),
-    ],
-)
+TWICE: list[tuple[Callable[[trunkline.Agent], Any], str, str]] = [
+    (lambda a: [a.task("s")(one), a.task("s")(other)], "skill s", "another skill"),
+    (lambda a: [a.task("s")(one), a.process("s")(answer_nothing)], "skill s", "another skill"),
+    (lambda a: [a.task("s")(one), a.batch("s")(each)], "skill s", "another skill"),
+    (lambda a: [a.message(one), a.message(other)], "message", "into one handler"),
+    (lambda a: [a.batch()(each), a.message(other)], "message", "into one handler"),
+    # The one whose filter does not hold would not be asked either.
+    (
+        lambda a: [a.on("e.*", filter="1 > 0")(one), a.on("e.*", filter="1 < 0")(other)],
+        r"event e\.\*",
+        "different patterns",
+    ),
+    (lambda a: [a.on("e")(one), a.batch(topics="e")(each)], "event e", "different patterns"),
+    # One with a schema is told by its own name.
+    (
+        lambda a: [a.task("s", input_schema={})(one), a.task("s", input_schema={})(other)],
+        "skill s",
+        "another skill",
+    ),
+]
+
+
+@pytest.mark.parametrize(("give", "of", "remedy"), TWICE)
 def test_a_second_handler_of_the_same_is_refused(
     give: Callable[[trunkline.Agent], Any], of: str, remedy: str
 ) -> None:
@@ -458,17 +461,17 @@ HANDLERS: list[tuple[Any, str]] = [
 ]
 
 
+GIVEN: list[Callable[[trunkline.Agent], Any]] = [
+    lambda a: a.task("s"),
+    lambda a: a.on("s"),
+    lambda a: a.message,
+    lambda a: a.batch("s"),
+    lambda a: a.task("s", input_schema={}),
+]
+
+
 @pytest.mark.parametrize(("handler", "message"), HANDLERS)
-@pytest.mark.parametrize(
-    "give",
-    [
-        lambda a: a.task("s"),
-        lambda a: a.on("s"),
-        lambda a: a.message,
-        lambda a: a.batch("s"),
-        lambda a: a.task("s", input_schema={}),
-    ],
-)
+@pytest.mark.parametrize("give", GIVEN)
 def test_a_handler_that_cannot_be_called_with_its_task_is_refused(
     give: Callable[[trunkline.Agent], Any], handler: Any, message: str
 ) -> None:
@@ -665,6 +668,7 @@ HALF: Any = 1.5
 TEXT: Any = "x"
 LIST: Any = []
 BARE: Any = print
+NONE: Any = None
 
 
 @pytest.mark.parametrize(
