@@ -218,7 +218,7 @@ class Work:
         _tracing.enter(delivery)
         try:
             if handler.on == "threads":
-                context, call = copy_context(), partial(handler.call, task)
+                context, call = copy_context(), partial(_called, handler, task)
                 result = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
                 said: Said = "complete", None if result is None else to_payload(result)
             else:
@@ -233,7 +233,7 @@ class Work:
 
     def _raised(self, handler: Handler, task: Task, error: BaseException) -> None:
         """Ends a delivery by what its handler raised; raises what is not for us to catch."""
-        if isinstance(error, Exception):
+        if _ends_alone(handler, error):
             self._tell(handler, task, said_of(error), error)
             return
         # Called off, the delivery has ended already, and this says nothing.
@@ -258,7 +258,7 @@ class Work:
             if handler.on == "loop":
                 results = await handler.call(tasks)
             else:
-                context, call = copy_context(), partial(handler.call, tasks)
+                context, call = copy_context(), partial(_called, handler, tasks)
                 results = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
             if results is None and handler.has_to_answer:
                 raise _nothing(handler)
@@ -272,11 +272,12 @@ class Work:
                 delivery.call_off()
                 told(delivery.give_up(native, "retry", "the handler was cancelled", None))
             raise
-        except Exception as error:
-            said = said_of(error)
-            for task in tasks:
-                self._tell(handler, task, said, error if task is tasks[0] else None)
         except BaseException as error:
+            if _ends_alone(handler, error):
+                said = said_of(error)
+                for task in tasks:
+                    self._tell(handler, task, said, error if task is tasks[0] else None)
+                return
             for delivery in deliveries:
                 told(delivery.give_up(native, "retry", reason_of(error), None))
             raise
@@ -297,7 +298,7 @@ class Work:
             said = said_of(error)
         self._tell(handler, task, said, error)
 
-    def _tell(self, handler: Handler, task: Task, said: Said, error: Exception | None) -> None:
+    def _tell(self, handler: Handler, task: Task, said: Said, error: BaseException | None) -> None:
         """Tells the runtime how a delivery ends."""
         delivery, native, told = task._delivery, self._native, self._bridge.told
         if said[0] == "complete":
@@ -316,6 +317,24 @@ class Work:
                     task.id,
                     exc_info=error,
                 )
+
+
+def _called(handler: Handler, given: Any) -> Any:
+    """What a plain handler returns. No future takes a `StopIteration`, nor does a coroutine."""
+    try:
+        return handler.call(given)
+    except StopIteration as error:
+        raise RuntimeError("the handler raised StopIteration") from error
+
+
+def _ends_alone(handler: Handler, error: BaseException) -> bool:
+    """Whether what a handler raised ends its delivery, and not the loop as well.
+
+    A thread of Python's that exits ends nothing else either.
+    """
+    return isinstance(error, Exception) or (
+        handler.on == "threads" and isinstance(error, SystemExit)
+    )
 
 
 def _nothing(handler: Handler) -> PayloadError:
