@@ -55,6 +55,8 @@ async def plan(task: trunkline.Task) -> list[str]:
         # The task waits, without holding anything, until somebody answers.
         raise trunkline.InputRequired({"plan": words})
     approved: list[str] = task.messages[-1].json
+    if not approved:
+        raise trunkline.Reject("the plan was declined")
     return [word for word in words if word in approved]
 
 
@@ -76,7 +78,11 @@ def search(task: trunkline.Task) -> list[Find]:
 async def research(task: trunkline.Task) -> str:
     """The report. Its pieces are there for whoever watches before it is complete."""
     question: Question = task.json
-    words: list[str] = (await writer.send_and_wait("skill:plan", question)).json
+    try:
+        words: list[str] = (await writer.send_and_wait("skill:plan", question)).json
+    except trunkline.errors.RejectedError as error:
+        # Another attempt would have another plan made, and a person asked again.
+        raise trunkline.Reject(str(error).removeprefix("rejected: ")) from None
 
     async def look(word: str) -> list[Find]:
         asked = {"word": word, "folder": question["folder"]}
@@ -106,17 +112,36 @@ async def approve(client: trunkline.Client, root: str, yes: bool) -> None:
 
 
 async def ask(words: list[str]) -> list[str]:
-    """Which words a person approves."""
+    """Which words a person approves; none of them if there is nobody to ask."""
     print("The plan is to look for:", ", ".join(words))
-    answer = await asyncio.to_thread(input, "Enter to approve, or the words to leave out: ")
-    return [word for word in words if word not in answer.lower().split()]
+    prompt = "Enter to approve, the words to leave out, or `no` to decline: "
+    try:
+        answer = (await asyncio.to_thread(input, prompt)).lower().split()
+    except EOFError:
+        return []
+    return [] if answer == ["no"] else [word for word in words if word not in answer]
+
+
+async def follow(client: trunkline.Client, root: str) -> None:
+    """Tells the notes of a research, and then its report."""
+    async for update in client.watch(root):
+        if isinstance(update, trunkline.ArtifactUpdate):
+            print("note:", update.payload.text, end="")
+    print((await client.wait(root)).text)
+
+
+def a_folder(text: str) -> str:
+    """The path of a folder; one that is not there would have nothing found in it."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return text
 
 
 async def main() -> None:
     """Runs the team on one question."""
     parser = argparse.ArgumentParser(description="A research team over a local folder")
     parser.add_argument("question")
-    parser.add_argument("folder")
+    parser.add_argument("folder", type=a_folder)
     parser.add_argument("--broker", help="the address of a broker; without it, one in this process")
     parser.add_argument("--yes", action="store_true", help="approve the plan as it is")
     asked = parser.parse_args()
@@ -128,16 +153,23 @@ async def main() -> None:
             await stack.enter_async_context(agent)
         question = Question(question=asked.question, folder=asked.folder)
         sent = await client.send("skill:research", question)
-        approval = asyncio.ensure_future(approve(client, sent.id, asked.yes))
+        approving = asyncio.ensure_future(approve(client, sent.id, asked.yes))
+        following = asyncio.ensure_future(follow(client, sent.id))
         try:
-            async for update in client.watch(sent.id):
-                if isinstance(update, trunkline.ArtifactUpdate):
-                    print("note:", update.payload.text, end="")
-            print((await client.wait(sent.id)).text)
+            await asyncio.wait({approving, following}, return_when=asyncio.FIRST_COMPLETED)
+            if approving.done():
+                # Without an approval there would be nothing to wait for.
+                approving.result()
+            await following
         except trunkline.errors.Unanswered as error:
             raise SystemExit(f"no report: {error}") from None
+        except BaseException:
+            # The team would finish it before it stops, and nobody approves its plan any longer.
+            await client.cancel(sent.id, descendants=True)
+            raise
         finally:
-            approval.cancel()
+            approving.cancel()
+            following.cancel()
 
 
 if __name__ == "__main__":

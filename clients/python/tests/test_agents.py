@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trunkline
+from conftest import PATIENCE
 from trunkline import errors
 
 if TYPE_CHECKING:
@@ -64,6 +65,48 @@ async def test_an_exception_is_the_reason_of_the_attempt(client: Client) -> None
     async with agent:
         with pytest.raises(errors.DeadLetteredError, match="ZeroDivisionError: by nought"):
             await client.send_and_wait("skill:break", attempts=1)
+
+
+async def test_a_plain_handler_that_exits_ends_nothing_but_its_attempt(client: Client) -> None:
+    agent = trunkline.Agent("exits")
+
+    @agent.task("one")
+    def one(task: Task) -> str:
+        if task.attempt == 1:
+            sys.exit(3)
+        return f"attempt {task.attempt}"
+
+    @agent.batch("many", size=2)
+    def many(tasks: list[Task]) -> list[str]:
+        return [one(task) for task in tasks]
+
+    await agent.start(client)
+    async with agent:
+        for skill in ("skill:one", "skill:many"):
+            with pytest.raises(errors.DeadLetteredError, match="SystemExit: 3"):
+                await client.send_and_wait(skill, attempts=1)
+            assert (await client.send_and_wait(skill)).text == "attempt 2"
+
+
+async def test_a_plain_handler_whose_iterator_has_no_more_ends_as_with_any_exception(
+    client: Client,
+) -> None:
+    agent = trunkline.Agent("finds")
+
+    @agent.task("first")
+    def first(task: Task) -> str:
+        return next(word for word in task.text.split() if word == "lease")
+
+    @agent.batch("firsts", size=2)
+    def firsts(tasks: list[Task]) -> list[str]:
+        return [first(task) for task in tasks]
+
+    await agent.start(client)
+    async with agent:
+        for skill in ("skill:first", "skill:firsts"):
+            assert (await client.send_and_wait(skill, "a lease")).text == "lease"
+            with pytest.raises(errors.DeadLetteredError, match="raised StopIteration"):
+                await client.send_and_wait(skill, "a token", attempts=1, ttl=PATIENCE)
 
 
 async def test_what_cannot_be_sent_back_fails_and_is_not_tried_again(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,7 +17,7 @@ from trunkline._spans import seconds
 from work import answer_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from trunkline import Client, Task
 
@@ -245,6 +246,92 @@ async def test_a_handler_cannot_wait_for_its_own_agent_to_stop(client: Client) -
     await asyncio.wait_for(stopping[0], 20)
 
 
+@pytest.mark.parametrize("in_batches", [False, True])
+async def test_a_plain_handler_cannot_wait_for_its_own_agent_to_stop(
+    client: Client, in_batches: bool
+) -> None:
+    agent = trunkline.Agent("leaver")
+    stopping: list[asyncio.Task[None]] = []
+
+    def leave(task: Task) -> str:
+        with pytest.raises(errors.UsageError, match="would wait for itself"):
+            task.wait(agent.stop())
+
+        async def begin() -> None:
+            stopping.append(asyncio.create_task(agent.stop()))
+
+        task.wait(begin())
+        return "bye"
+
+    def all_leave(tasks: list[Task]) -> list[str]:
+        return [leave(task) for task in tasks]
+
+    if in_batches:
+        agent.batch("leave", size=2)(all_leave)
+    else:
+        agent.task("leave")(leave)
+    await agent.start(client)
+    assert (await client.request("skill:leave")).text == "bye"
+    await asyncio.wait_for(stopping[0], PATIENCE)
+
+
+async def test_a_plain_handler_may_wait_for_another_agent_to_stop(client: Client) -> None:
+    agent, rested = trunkline.Agent("boss"), idle()
+
+    @agent.task("send-home")
+    def send_home(task: Task) -> str:
+        task.wait(rested.stop())
+        return "home"
+
+    await agent.start(client)
+    await rested.start(client)
+    async with agent:
+        assert (await client.request("skill:send-home")).text == "home"
+    with pytest.raises(errors.ClosedError, match="does not run"):
+        rested.stats()
+
+
+async def test_what_a_handler_says_with_the_wrong_types_is_named(client: Client) -> None:
+    agent = trunkline.Agent("odd")
+
+    class Two:
+        def __index__(self) -> int:
+            return 2
+
+    @agent.task("on-the-loop")
+    async def on_the_loop(task: Task) -> None:
+        for wrong in (TEXT, HALF, NONE, LIST):
+            with pytest.raises(errors.InvalidError, match="a whole number from 0 to 100"):
+                await task.progress(wrong)
+        for far in (-1, 101, 10**30):
+            with pytest.raises(errors.InvalidError, match="the range is 0 to 100"):
+                await task.progress(far)
+        two: Any = Two()
+        await task.progress(two)
+        for wrong in (FIVE, NONE):
+            with pytest.raises(errors.InvalidError, match="takes a coroutine"):
+                task.wait(wrong)
+
+    @agent.task("on-a-thread")
+    def on_a_thread(task: Task) -> None:
+        for wrong in (FIVE, NONE, BARE):
+            with pytest.raises(errors.InvalidError, match=r"takes a coroutine, such as `task\.pro"):
+                task.wait(wrong)
+
+    await agent.start(client)
+    async with agent:
+        for skill in ("skill:on-the-loop", "skill:on-a-thread"):
+            await client.send_and_wait(skill, attempts=1)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_an_agent_runs_in_no_loop_of_somebody_else() -> None:
+    agent = idle()
+    with pytest.raises(errors.LoopError, match=r"`await agent\.serve\(...\)` instead"):
+        agent.run(trunkline.Broker())
+    gc.collect()
+
+
 @pytest.mark.filterwarnings("error")
 async def test_a_coroutine_that_was_not_awaited_is_named(client: Client) -> None:
     with pytest.raises(errors.PayloadError, match="await it and send what it returns"):
@@ -284,6 +371,118 @@ async def test_an_agent_is_described_before_it_runs(client: Client) -> None:
     # What failed to start can be started once the mistake is mended.
     await agent.start(client)
     await agent.stop()
+
+
+async def one(_: Task) -> None:
+    """A handler."""
+
+
+async def other(_: Task) -> None:
+    """Another one."""
+
+
+def each(_: list[Task]) -> None:
+    """One of batches."""
+
+
+TWICE: list[tuple[Callable[[trunkline.Agent], Any], str, str]] = [
+    (lambda a: [a.task("s")(one), a.task("s")(other)], "skill s", "another skill"),
+    (lambda a: [a.task("s")(one), a.process("s")(answer_nothing)], "skill s", "another skill"),
+    (lambda a: [a.task("s")(one), a.batch("s")(each)], "skill s", "another skill"),
+    (lambda a: [a.message(one), a.message(other)], "message", "into one handler"),
+    (lambda a: [a.batch()(each), a.message(other)], "message", "into one handler"),
+    # The one whose filter does not hold would not be asked either.
+    (
+        lambda a: [a.on("e.*", filter="1 > 0")(one), a.on("e.*", filter="1 < 0")(other)],
+        r"event e\.\*",
+        "different patterns",
+    ),
+    (lambda a: [a.on("e")(one), a.batch(topics="e")(each)], "event e", "different patterns"),
+    # One with a schema is told by its own name.
+    (
+        lambda a: [a.task("s", input_schema={})(one), a.task("s", input_schema={})(other)],
+        "skill s",
+        "another skill",
+    ),
+]
+
+
+@pytest.mark.parametrize(("give", "of", "remedy"), TWICE)
+def test_a_second_handler_of_the_same_is_refused(
+    give: Callable[[trunkline.Agent], Any], of: str, remedy: str
+) -> None:
+    agent = trunkline.Agent("double")
+    with pytest.raises(errors.UsageError, match=f"agent 'double' has the handler .* of {of}") as it:
+        give(agent)
+    assert remedy in str(it.value)
+    names = [
+        at for at in ("one", "other", "each", "answer_nothing") if f" {at} at" in str(it.value)
+    ]
+    assert len(names) == 2, str(it.value)
+
+
+def test_handlers_of_different_things_may_have_the_same_name() -> None:
+    agent = trunkline.Agent("several")
+    agent.task("a")(one)
+    agent.task("b")(one)
+    agent.on("a")(one)
+    agent.on("a.*")(one)
+    agent.message(one)
+
+
+async def pieces(_: Task) -> AsyncIterator[int]:
+    yield 1
+
+
+def lines(_: Task) -> Iterator[int]:
+    yield 1
+
+
+class Pieces:
+    async def __call__(self, _: Task) -> AsyncIterator[int]:
+        yield 1
+
+
+async def deaf() -> None:
+    """Cannot be told what to handle."""
+
+
+async def by_name(*, task: Task) -> None:
+    """Would have to be told by name."""
+
+
+HANDLERS: list[tuple[Any, str]] = [
+    (pieces, "pieces at .* yields.*return the answer"),
+    (lines, "lines at .* yields"),
+    (Pieces(), "Pieces object at .* yields"),
+    (deaf, "deaf at .* takes nothing.*such as `task`"),
+    (by_name, "by_name at .* takes nothing"),
+    (lambda: None, "takes nothing"),
+]
+
+
+GIVEN: list[Callable[[trunkline.Agent], Any]] = [
+    lambda a: a.task("s"),
+    lambda a: a.on("s"),
+    lambda a: a.message,
+    lambda a: a.batch("s"),
+    lambda a: a.task("s", input_schema={}),
+]
+
+
+@pytest.mark.parametrize(("handler", "message"), HANDLERS)
+@pytest.mark.parametrize("give", GIVEN)
+def test_a_handler_that_cannot_be_called_with_its_task_is_refused(
+    give: Callable[[trunkline.Agent], Any], handler: Any, message: str
+) -> None:
+    with pytest.raises(errors.UsageError, match=message):
+        give(trunkline.Agent("a"))(handler)
+
+
+def test_a_handler_in_a_process_has_to_take_its_message_and_to_return() -> None:
+    for handler, message in HANDLERS[1:2] + HANDLERS[5:]:
+        with pytest.raises(errors.UsageError, match=message):
+            trunkline.Agent("a").process("s")(handler)
 
 
 def test_there_has_to_be_an_event_loop() -> None:
@@ -339,6 +538,54 @@ def test_a_loop_that_ends_without_stopping_its_agent_gives_its_work_back() -> No
             return (await asyncio.wait_for(broker.wait(sent), 20)).text
 
     assert asyncio.run(take_over(asyncio.run(leave()))) == "done"
+
+
+@pytest.mark.parametrize("how", ["run", "closed"])
+@pytest.mark.parametrize("then", ["start", "stop", "handlers", "figures"])
+def test_an_agent_whose_loop_was_closed_does_not_run(how: str, then: str) -> None:
+    broker, agent = trunkline.Broker(), trunkline.Agent("left")
+    begun: list[asyncio.Event] = []
+
+    @agent.task("work")
+    async def work(task: Task) -> str:
+        if task.attempt == 1:
+            begun[0].set()
+            await asyncio.Event().wait()
+        return "done"
+
+    async def leave() -> str:
+        begun.append(asyncio.Event())
+        await agent.start(broker)
+        sent = await broker.send("skill:work")
+        await begun[0].wait()
+        return sent.id
+
+    async def begin_anew(sent: str) -> str:
+        if then == "stop":
+            await agent.stop()
+        elif then == "handlers":
+            agent.message(one)
+        elif then == "figures":
+            with pytest.raises(errors.ClosedError, match="does not run"):
+                agent.stats()
+            with pytest.raises(errors.UsageError, match="start the agent first"):
+                await agent.__aenter__()
+        await agent.start(broker)
+        async with agent:
+            # What it held has come back.
+            answer = await asyncio.wait_for(broker.wait(sent), PATIENCE)
+        await broker.close()
+        return answer.text
+
+    if how == "run":
+        sent = asyncio.run(leave())
+    else:
+        loop = asyncio.new_event_loop()
+        sent = loop.run_until_complete(leave())
+        # Its tasks are left where they are, and said to be so when they go.
+        loop.set_exception_handler(lambda _loop, _context: None)
+        loop.close()
+    assert asyncio.run(begin_anew(sent)) == "done"
 
 
 def test_a_loop_that_watches_no_descriptors_is_named() -> None:
@@ -421,6 +668,7 @@ HALF: Any = 1.5
 TEXT: Any = "x"
 LIST: Any = []
 BARE: Any = print
+NONE: Any = None
 
 
 @pytest.mark.parametrize(

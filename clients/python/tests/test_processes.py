@@ -416,7 +416,23 @@ def test_the_research_team_reports_what_it_finds(
     assert (code, errors) == (0, "")
     assert "The plan is to look for: lease, tokens" in said
     assert said.endswith("tokens: b.txt:1: tokens and a LEASE\n1 places.\n")
+    # A person declines, leaves all of it out, or is not there.
+    for answer in ("no\n", "tokens lease\n", ""):
+        code, said, errors = report("a lease and tokens", answer)
+        assert code == 1
+        assert errors == "no report: rejected: the plan was declined\n"
+        assert "note:" not in said
+    # Who cannot be asked at all ends it too, and the research with it.
+    lost = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, str(EXAMPLE), *where, "a lease"]
+    done = subprocess.run([*lost, str(texts)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "lost sys.stdin" in done.stderr
     # There is nothing to look for.
     code, said, errors = report("the of", "", "--yes")
     assert code == 1
     assert "there is nothing to look for in 'the of'" in errors
+    # There is nowhere to look.
+    texts = folder / "elsewhere"
+    code, said, errors = report("a lease and tokens", "", "--yes")
+    assert (code, said) == (2, "")
+    assert f"there is no folder {str(texts)!r}" in errors

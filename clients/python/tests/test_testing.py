@@ -215,6 +215,9 @@ def test_faults_that_are_none_are_refused(what: str, share: object) -> None:
 
 async def test_what_is_no_agent_and_no_faults_is_refused() -> None:
     wrong: Any = 5
+    async with TestBroker() as broker:
+        with pytest.raises(errors.InvalidError, match=r"is awaited, such as .* not 5"):
+            await broker.hurry(wrong)
     with pytest.raises(errors.InvalidError, match="faults is 5"):
         TestBroker(wrong)
     async with TestBroker() as broker:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import selectors
+import socket
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trunkline
@@ -15,7 +20,7 @@ from conftest import PATIENCE
 from trunkline import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from trunkline import Client, Task
 
@@ -131,6 +136,86 @@ async def test_what_else_keeps_the_loop_is_told_as_such(reports: Reports) -> Non
             end.set()
             await broker.wait(sent.id)
             assert agent.stats().blocked == 0
+
+
+async def test_a_loop_that_waits_for_something_to_do_is_not_told(
+    reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, begun, end = trunkline.Agent("idle"), asyncio.Event(), asyncio.Event()
+    loop, looks, asked = asyncio.get_running_loop(), list[str](), list[Callable[[], object]]()
+    ask, frames = loop.call_soon_threadsafe, sys._current_frames
+    runs_on = threading.get_ident()
+
+    @agent.task("wait")
+    async def wait(task: Task) -> None:
+        begun.set()
+        await end.wait()
+
+    def unheard(callback: Callable[[], object], *more: Any, **other: Any) -> Any:
+        if threading.current_thread().name != "trunkline-watcher":
+            return ask(callback, *more, **other)
+        asked.append(callback)
+        if len(asked) == 1:
+            # As on a machine so busy that a loop that was woken does not run.
+            return None
+        monkeypatch.setattr("trunkline._watching.BLOCKED", PATIENCE)
+        ask(end.set)
+        return ask(callback)
+
+    def waiting() -> Any:
+        """The frames of all threads while the loop waits, and nothing wakes it."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            known = frames()
+            at = known[runs_on]
+            if at.f_code.co_name == "select" and at.f_back and at.f_back.f_locals["timeout"] != 0:
+                return known
+        raise AssertionError("the loop does not come to wait")
+
+    def look() -> Any:
+        looks.append("waits")
+        if len(looks) == 2:
+            # It has come round at last.
+            asked[0]()
+        return waiting() if len(asked) == 1 else frames()
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", unheard)
+    monkeypatch.setattr(sys, "_current_frames", look)
+    async with trunkline.Broker() as broker:
+        await agent.start(broker)
+        async with agent:
+            sent = await broker.send("skill:wait")
+            await begun.wait()
+            await asyncio.wait_for(end.wait(), PATIENCE)
+            await broker.wait(sent.id)
+            assert agent.stats().blocked == 0
+    assert len(looks) >= 2
+    assert reports.said == []
+
+
+async def test_a_handler_that_waits_for_descriptors_by_itself_is_told(reports: Reports) -> None:
+    agent = trunkline.Agent("reader")
+    ours, theirs = socket.socketpair()
+
+    @agent.task("read")
+    async def read(task: Task) -> None:
+        def write() -> None:
+            if reports.wait(lambda said: len(said) == 1):
+                theirs.send(b"x")
+
+        with selectors.DefaultSelector() as ready, ThreadPoolExecutor() as threads:
+            ready.register(ours, selectors.EVENT_READ)
+            threads.submit(write)
+            assert ready.select(PATIENCE)
+
+    with ours, theirs:
+        async with trunkline.Broker() as broker:
+            await agent.start(broker)
+            async with agent:
+                await broker.send_and_wait("skill:read", attempts=1)
+                assert agent.stats().blocked == 1
+    assert "agent reader: the handler of skill read" in reports.said[0]
+    assert "in select (" in reports.said[0]
 
 
 async def test_handlers_that_wait_are_not_told_nor_a_loop_with_much_to_do(

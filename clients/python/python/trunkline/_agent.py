@@ -14,7 +14,7 @@ from ._speak import Speaks
 from ._stats import AgentStats
 from ._task import at_work
 from ._texts import pairs, texts
-from .errors import ClosedError, DrainingError, InvalidError, UsageError
+from .errors import ClosedError, DrainingError, InvalidError, LoopError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,9 +94,10 @@ class Agent(Handled):
         Raises:
             ClosedError: It does not run.
         """
-        if self._life is None:
+        life = self._living()
+        if life is None:
             raise ClosedError(f"agent '{self.id}' does not run, so that it has no figures")
-        return self._life.stats()
+        return life.stats()
 
     async def start(self, target: str | Client) -> None:
         """Registers the agent and takes up work on the event loop that runs.
@@ -113,7 +114,7 @@ class Agent(Handled):
             raise InvalidError(
                 f"an agent starts at a Broker, a Client or an address, not at {target!r}"
             )
-        if self._life is not None:
+        if self._living() is not None:
             raise UsageError(f"agent '{self.id}' runs already; stop it first")
         handled = {handler.name for handler in self._handlers if handler.kind == "skill"}
         missing = [skill for skill in self._skills if skill not in handled]
@@ -146,14 +147,14 @@ class Agent(Handled):
             LoopError: It runs on another event loop.
             UsageError: One of its own handlers calls it, and would wait for itself.
         """
-        life = self._life
+        life = self._living()
         if life is not None:
             await life.stop()
             if self._life is life:
                 self._life = None
 
     async def __aenter__(self) -> Self:
-        if self._life is None:
+        if self._living() is None:
             raise UsageError("start the agent first: `await agent.start(...)`, then `async with`")
         return self
 
@@ -220,5 +221,16 @@ class Agent(Handled):
         """Runs the agent in an event loop of its own, as `serve` does.
 
         For another loop: `uvloop.run(agent.serve(target))`.
+
+        Raises:
+            LoopError: An event loop runs in this thread; use `await agent.serve(...)` there.
         """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise LoopError(
+                "an event loop runs in this thread; `await agent.serve(...)` instead of `agent.run`"
+            )
         asyncio.run(self.serve(target))

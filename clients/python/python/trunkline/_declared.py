@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -136,10 +136,17 @@ def checked(
     if not is_async:
         return Checked.of(function, known, *schemas), known
 
+    @wraps(function)
     async def call(task: Task) -> Any:
         return known.given(await function(task, **known.taken(task)))
 
     return call, known
+
+
+def yields(function: Callable[..., Any]) -> bool:
+    """Whether calling it runs nothing of it, because it is a generator."""
+    known = (function, getattr(function, "__call__", None))  # noqa: B004
+    return any(inspect.isasyncgenfunction(it) or inspect.isgeneratorfunction(it) for it in known)
 
 
 def of_batches(function: Callable[..., Any], names: Mapping[str, Any]) -> Declared:
@@ -164,6 +171,11 @@ def declared(
     output_schema: Schema | None = None,
 ) -> Declared:
     """What a handler declares; see `checked`."""
+    if yields(function):
+        raise UsageError(
+            f"{function!r} yields, so that calling it runs nothing of it; return the answer "
+            "instead, and send pieces of it by `task.artifact(...)`"
+        )
     known = Declared()
     if input_schema is not None:
         known.takes = JsonSchema("input_schema", input_schema)
@@ -174,7 +186,14 @@ def declared(
     except (TypeError, ValueError):
         # Some that are written in C have none.
         return known
-    for parameter in list(signature.parameters.values())[1:]:
+    parameters = list(signature.parameters.values())
+    named_only = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    if not parameters or parameters[0].kind in named_only:
+        raise UsageError(
+            f"{function!r} takes nothing, and a handler is called with what it is to handle; give "
+            "it a parameter for that, such as `task`"
+        )
+    for parameter in parameters[1:]:
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         annotation = _evaluated(parameter.annotation, function, names)
         if named and _has_model(annotation):

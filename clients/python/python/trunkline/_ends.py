@@ -78,7 +78,7 @@ class AuthRequired(InputRequired):
     """The task waits for credentials from its caller."""
 
 
-def said_of(error: Exception) -> Said:
+def said_of(error: BaseException) -> Said:
     """How a delivery ends whose handler raised this."""
     try:
         return _said_of(error)
@@ -87,7 +87,7 @@ def said_of(error: Exception) -> Said:
         return "give up", "retry", "how the handler ended cannot be told", None
 
 
-def _said_of(error: Exception) -> Said:
+def _said_of(error: BaseException) -> Said:
     if isinstance(error, Retry):
         return "give up", "retry", _sayable(error.reason), error.after
     if isinstance(error, Reject):

@@ -45,6 +45,14 @@ class Handled(Sender):
         self._handlers: list[Handler] = []
         self._life: Life | None = None
 
+    def _living(self) -> Life | None:
+        """What there is of it while it runs; a loop that was closed without `stop` ends it."""
+        life = self._life
+        if life is not None and life.is_over():
+            self._life = None
+            life.kill()
+        return self._life
+
     def task(
         self,
         skill: str,
@@ -225,16 +233,34 @@ class Handled(Sender):
         most: int,
         *more: Any,
     ) -> None:
-        if self._life is not None:
+        if self._living() is not None:
             raise UsageError(f"agent '{self.id}' runs; give it its handlers before")
         if not callable(function):
             raise InvalidError(f"a handler is a function, not a {type(function).__name__}")
         if not isinstance(most, int) or not 1 <= most <= _MOST:
             what = "processes" if on == "processes" else "concurrency"
             raise InvalidError(f"{what} is {most}, the range is 1 to {_MOST}")
+        self._check_new(function, kind, name)
         self._handlers.append(
             Handler(kind, name, most, *more, call=function, on=on, declared=known)
         )
+
+    def _check_new(self, function: Callable[[Any], Any], kind: str, name: str) -> None:
+        """Sees that nothing else of the agent handles the same: only one of them would be asked."""
+        for known in self._handlers:
+            if (known.kind, known.name) != (kind, name):
+                continue
+            so = (
+                "put both, with their conditions, into one handler or use different patterns"
+                if kind == "event"
+                else "put both into one handler"
+                if kind == "message"
+                else "put both into one handler or give one of them another skill"
+            )
+            raise UsageError(
+                f"agent '{self.id}' has the handler {known.call!r} of {kind} {name}".rstrip()
+                + f", so that {function!r} cannot be one as well; {so}"
+            )
 
 
 def _check_name(name: object, what: str, so: str) -> None:

@@ -49,6 +49,10 @@ class Life:
             raise ClosedError("the agent has not started yet")
         return self._agent
 
+    def is_over(self) -> bool:
+        """Whether its loop was closed without its being stopped."""
+        return self._loop.is_closed()
+
     def stats(self) -> AgentStats:
         return to_agent_stats(self.native.stats(), self._watched.blocked)
 
@@ -110,7 +114,8 @@ class Life:
         if self._work.is_handler(asyncio.current_task()):
             raise UsageError(
                 "a handler that waits for its own agent to stop would wait for itself; begin it "
-                "elsewhere: `asyncio.create_task(agent.stop())`"
+                "elsewhere: `asyncio.create_task(agent.stop())`, which a plain handler does in a "
+                "coroutine that it gives to `task.wait`"
             )
         try:
             await self._loop.call(self.native.stop)

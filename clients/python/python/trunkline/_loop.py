@@ -74,6 +74,11 @@ class Loop:
         for key in [key for key, loop in _loops.items() if loop is self]:
             del _loops[key]
 
+    def is_closed(self) -> bool:
+        """Whether it runs no more."""
+        loop = self._of()
+        return loop is None or loop.is_closed()
+
     def drain(self, woken: bool = False) -> None:
         """Takes what the runtime has. Called on the loop; `woken` if that was woken for it."""
         done, jobs, off, due = self.native.drain(self._begin if _AT_ONCE else None, woken)

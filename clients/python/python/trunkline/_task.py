@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from operator import index
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import _msgpack, _tracing
 from ._loop import current
@@ -14,7 +16,6 @@ from ._speak import Sender
 from .errors import InvalidError, LoopError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
     from contextlib import AbstractContextManager
 
     from . import _native
@@ -23,6 +24,14 @@ T = TypeVar("T")
 
 at_work: ContextVar[Task | None] = ContextVar("trunkline_task", default=None)
 """The delivery that is being handled here."""
+
+
+class Handles(Protocol):
+    """The running agent that has a delivery."""
+
+    async def waited(self, work: Coroutine[Any, Any, T], /) -> T:
+        """Runs what one of its plain handlers waits for."""
+        ...
 
 
 class Task(Sender):
@@ -35,7 +44,7 @@ class Task(Sender):
     __slots__ = ("_data", "_delivery", "_loop", "_of")
 
     def __init__(
-        self, delivery: _native.Delivery, loop: asyncio.AbstractEventLoop, of: object
+        self, delivery: _native.Delivery, loop: asyncio.AbstractEventLoop, of: Handles
     ) -> None:
         """Called by the agent."""
         self._delivery = delivery
@@ -192,6 +201,12 @@ class Task(Sender):
         Raises:
             Refused: The delivery is somebody else's by now, or the session has ended.
         """
+        try:
+            percent = index(percent)
+        except TypeError:
+            raise InvalidError(
+                f"progress is {percent!r:.50}, a whole number from 0 to 100 is wanted"
+            ) from None
         if not 0 <= percent <= 100:
             raise InvalidError(f"progress is {percent}, the range is 0 to 100")
         await current().call(self._delivery.progress, percent, text)
@@ -221,11 +236,16 @@ class Task(Sender):
 
         Raises:
             LoopError: This is the event loop's own thread; use `await` there.
+            UsageError: It would wait for its own agent to stop, and so for itself.
         """
+        if not isinstance(work, Coroutine):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(
+                f"`task.wait` takes a coroutine, such as `task.progress(50)`, not {work!r:.50}"
+            )
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            return asyncio.run_coroutine_threadsafe(self._of.waited(work), self._loop).result()
         work.close()
         raise LoopError("an event loop runs in this thread; use `await` instead of `task.wait`")
 

@@ -32,6 +32,9 @@ _PERIOD = 0.05
 _SAMPLE = 0.02
 """How often it is asked for what it runs while it does not, in seconds."""
 
+_TURN = asyncio.BaseEventLoop._run_once.__code__  # pyright: ignore
+"""A turn of a loop of asyncio, which asks for what is ready and then runs it."""
+
 _AGAIN = 60.0
 """The most seconds between two reports of the same; until then ten times longer each."""
 
@@ -94,11 +97,15 @@ class _Watcher:
                 # A loop with much to do comes round late as well; that is no single step.
                 running, since, due = runs, now, BLOCKED
             elif now - since >= due:
-                self._tell(now - since, first=due == BLOCKED)
+                frame = sys._current_frames().get(self._runs_on)
+                if _waits(frame):
+                    # It has nothing to do, and was not let run since it was asked.
+                    since, due = now, BLOCKED
+                    continue
+                self._tell(frame, now - since, first=due == BLOCKED)
                 due = min(due * 10, due + _AGAIN)
 
-    def _tell(self, lasted: float, first: bool) -> None:
-        frame = sys._current_frames().get(self._runs_on)
+    def _tell(self, frame: FrameType | None, lasted: float, first: bool) -> None:
         where = "" if frame is None else _place(frame)
         found = _handled(frame)
         if found is None:
@@ -126,6 +133,13 @@ class _Watcher:
             task.id,
             where,
         )
+
+
+def _waits(frame: FrameType | None) -> bool:
+    """Whether a thread is where a loop of asyncio waits for something to do."""
+    if frame is None or frame.f_back is None or frame.f_code.co_name != "select":
+        return False
+    return frame.f_back.f_code is _TURN
 
 
 def _place(frame: FrameType) -> str:

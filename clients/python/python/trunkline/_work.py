@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import _native, _tracing
 from ._ends import HandlerEnd, Said, reason_of, said_of
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ._declared import Declared
+
+T = TypeVar("T")
 
 log = logging.getLogger("trunkline")
 
@@ -83,6 +85,7 @@ class Work:
         "_processes",
         "_steps",
         "_threads",
+        "_waited",
         "id",
     )
 
@@ -100,6 +103,8 @@ class Work:
         self._jobs: dict[int, asyncio.Task[None]] = {}
         # What is in its first step, begun at once and not known by its task yet.
         self._beginning: Coroutine[Any, Any, None] | None = None
+        # What plain handlers wait for, without which they do not end.
+        self._waited: set[asyncio.Task[Any] | None] = set()
         # Begun at once, a handler that awaits nothing costs no turn of the loop.
         plain = self._loop.get_task_factory() is None
         self._eager = sys.version_info >= (3, 12) and plain
@@ -143,12 +148,23 @@ class Work:
         """Whether anything is being handled."""
         return self._beginning is not None or bool(self._jobs)
 
+    async def waited(self, work: Coroutine[Any, Any, T], /) -> T:
+        """Runs what a plain handler waits for."""
+        running = asyncio.current_task()
+        self._waited.add(running)
+        try:
+            return await work
+        finally:
+            self._waited.discard(running)
+
     def is_handler(self, running: asyncio.Task[Any] | None) -> bool:
-        """Whether a handler runs as this task of the event loop."""
+        """Whether a handler runs as this task of the event loop, or waits for it."""
         if running is None:
             return False
-        return running in self._jobs.values() or (
-            self._beginning is not None and running.get_coro() is self._beginning
+        return (
+            running in self._jobs.values()
+            or running in self._waited
+            or (self._beginning is not None and running.get_coro() is self._beginning)
         )
 
     def call_off(self, job: int) -> None:
@@ -161,6 +177,9 @@ class Work:
 
     def close(self) -> None:
         """No more deliveries come. Threads end when their handlers do, processes at once."""
+        if self._loop.is_closed():
+            # Nothing goes on there that could be cancelled.
+            self._jobs.clear()
         for job in list(self._jobs):
             self.call_off(job)
         for processes in self._processes.values():
@@ -199,7 +218,7 @@ class Work:
         _tracing.enter(delivery)
         try:
             if handler.on == "threads":
-                context, call = copy_context(), partial(handler.call, task)
+                context, call = copy_context(), partial(_called, handler, task)
                 result = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
                 said: Said = "complete", None if result is None else to_payload(result)
             else:
@@ -214,7 +233,7 @@ class Work:
 
     def _raised(self, handler: Handler, task: Task, error: BaseException) -> None:
         """Ends a delivery by what its handler raised; raises what is not for us to catch."""
-        if isinstance(error, Exception):
+        if _ends_alone(handler, error):
             self._tell(handler, task, said_of(error), error)
             return
         # Called off, the delivery has ended already, and this says nothing.
@@ -239,7 +258,7 @@ class Work:
             if handler.on == "loop":
                 results = await handler.call(tasks)
             else:
-                context, call = copy_context(), partial(handler.call, tasks)
+                context, call = copy_context(), partial(_called, handler, tasks)
                 results = await self._loop.run_in_executor(self._threads, lambda: context.run(call))
             if results is None and handler.has_to_answer:
                 raise _nothing(handler)
@@ -253,11 +272,12 @@ class Work:
                 delivery.call_off()
                 told(delivery.give_up(native, "retry", "the handler was cancelled", None))
             raise
-        except Exception as error:
-            said = said_of(error)
-            for task in tasks:
-                self._tell(handler, task, said, error if task is tasks[0] else None)
         except BaseException as error:
+            if _ends_alone(handler, error):
+                said = said_of(error)
+                for task in tasks:
+                    self._tell(handler, task, said, error if task is tasks[0] else None)
+                return
             for delivery in deliveries:
                 told(delivery.give_up(native, "retry", reason_of(error), None))
             raise
@@ -278,7 +298,7 @@ class Work:
             said = said_of(error)
         self._tell(handler, task, said, error)
 
-    def _tell(self, handler: Handler, task: Task, said: Said, error: Exception | None) -> None:
+    def _tell(self, handler: Handler, task: Task, said: Said, error: BaseException | None) -> None:
         """Tells the runtime how a delivery ends."""
         delivery, native, told = task._delivery, self._native, self._bridge.told
         if said[0] == "complete":
@@ -297,6 +317,24 @@ class Work:
                     task.id,
                     exc_info=error,
                 )
+
+
+def _called(handler: Handler, given: Any) -> Any:
+    """What a plain handler returns. No future takes a `StopIteration`, nor does a coroutine."""
+    try:
+        return handler.call(given)
+    except StopIteration as error:
+        raise RuntimeError("the handler raised StopIteration") from error
+
+
+def _ends_alone(handler: Handler, error: BaseException) -> bool:
+    """Whether what a handler raised ends its delivery, and not the loop as well.
+
+    A thread of Python's that exits ends nothing else either.
+    """
+    return isinstance(error, Exception) or (
+        handler.on == "threads" and isinstance(error, SystemExit)
+    )
 
 
 def _nothing(handler: Handler) -> PayloadError:

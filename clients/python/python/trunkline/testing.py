@@ -7,6 +7,7 @@ Read `TestBroker` first. pytest has the fixtures `trunkline_broker` and `trunkli
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._agent import Agent
@@ -111,6 +112,11 @@ class TestBroker(Broker):
         Raises:
             TimeoutError: It did not come within that time.
         """
+        if not inspect.isawaitable(awaitable):
+            raise InvalidError(
+                "what is hurried is awaited, such as `broker.send_and_wait(...)`, and not "
+                f"{awaitable!r:.50}"
+            )
         future, left = asyncio.ensure_future(awaitable), seconds(at_most)
         try:
             while not future.done():

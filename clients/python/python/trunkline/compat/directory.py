@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from .._declared import yields
 from ..errors import InvalidError
 from .messages import AgentIdentity, check_key, text_of
 
@@ -41,7 +41,7 @@ class Directory:
             raise InvalidError(f"an identity is an AgentIdentity, not a {type(identity).__name__}")
         if not callable(handler):
             raise InvalidError(f"the handler of '{identity.agent_id}' cannot be called")
-        if _yields(handler) or _yields(getattr(handler, "__call__", None)):  # noqa: B004
+        if yields(handler):
             raise InvalidError(
                 f"the handler of '{identity.agent_id}' yields, so that calling it runs nothing of "
                 "it; return the answer instead"
@@ -101,7 +101,3 @@ class Directory:
         """The agents that get the events of a topic, in the order of their ids."""
         # Not every id can be compared with every other.
         return [self._agents[one][0] for one in sorted(self.get_subscribers(topic), key=str)]
-
-
-def _yields(function: object) -> bool:
-    return inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
