@@ -121,9 +121,7 @@ class Loop:
         try:
             return await future
         finally:
-            if self._waiting.pop(started, None) is not None:
-                # Nobody waits for it any longer.
-                self.native.forget(started)
+            self.forget(started)
 
     def tell(self, started: Any, ends: Ends) -> None:
         """Tells `ends` what a call comes to that was started, at once if it is known by now."""
@@ -132,6 +130,11 @@ class Loop:
             self._waiting[started & ~1] = ends
         else:
             ends.set_result(started)
+
+    def forget(self, started: int) -> None:
+        """Nobody waits any longer for a call that was started; one that is over does not mind."""
+        if self._waiting.pop(started & ~1, None) is not None:
+            self.native.forget(started & ~1)
 
     def told(self, due: int) -> None:
         """The runtime was told something, and said whether there is something for this loop."""
