@@ -61,7 +61,7 @@ async def leave(read: Awaitable[Any]) -> None:
 
 async def until_nobody_subscribes(client: Client) -> None:
     async def publish() -> None:
-        while (await client.publish("a")).targets:
+        while (await client.publish("a")).targets:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     await asyncio.wait_for(publish(), PATIENCE)
