@@ -10,7 +10,8 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _native
-from .errors import InvalidError, LoopError
+from ._misfits import misfit
+from .errors import LoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,7 @@ def begun(start: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return start(*arguments)
     except (TypeError, OverflowError, UnicodeError) as error:
-        raise InvalidError(str(error)) from error
+        raise misfit(error, start, arguments) from error
 
 
 _loops: dict[int, Loop] = {}
