@@ -166,7 +166,8 @@ class Sender:
     ) -> Reply:
         """Asks one agent or one skill and waits for the answer.
 
-        A request is ephemeral and attempted once unless the options say otherwise.
+        A request is ephemeral and attempted once unless the options say otherwise. To cancel the
+        wait takes nothing back: its handler goes on, at most to the timeout.
 
         Args:
             to: `agent:ID` or `skill:NAME`.
@@ -248,6 +249,8 @@ class Sender:
         **options: Unpack[SendOptions],
     ) -> Reply:
         """Hands over a task and waits for its result, over lost connections too.
+
+        To cancel the wait takes nothing back, as with its timeout.
 
         Args:
             to: `agent:ID` or `skill:NAME`.
