@@ -483,15 +483,15 @@ async def test_what_is_sent_with_the_wrong_types_is_named(client: Client) -> Non
 
 
 async def test_what_is_asked_with_the_wrong_types_is_named(client: Client) -> None:
-    async def first(listed: AsyncIterator[Any]) -> Any:
-        return await anext(listed)
+    async def first(listed: Callable[[], AsyncIterator[Any]]) -> Any:
+        return await anext(listed())
 
     for asked, message in [
-        (first(client.tasks(states=FIVE)), "states is 5; give a list of texts"),
-        (first(client.tasks(states=TEXT)), "states is the text 'x'; give a list"),
-        (first(client.tasks(limit=TEXT)), "limit is 'x', the least is 1"),
-        (first(client.tasks(except_agents=FIVE)), "except_agents is 5"),
-        (first(client.agents(labels=FIVE)), "labels is 5; give a dict"),
+        (first(lambda: client.tasks(states=FIVE)), "states is 5; give a list of texts"),
+        (first(lambda: client.tasks(states=TEXT)), "states is the text 'x'; give a list"),
+        (first(lambda: client.tasks(limit=TEXT)), "limit is 'x', the least is 1"),
+        (first(lambda: client.tasks(except_agents=FIVE)), "except_agents is 5"),
+        (first(lambda: client.agents(labels=FIVE)), "labels is 5; give a dict"),
         (client.redrive(FIVE), "a letter is a DeadLetterInfo or its id, not 5"),
         (client.set_inbox("skill:a", bindings=FIVE), "bindings is 5; give a dict"),
         (client.close(LIST), "a span of time is seconds")

@@ -127,6 +127,14 @@ async def test_news_whose_reader_was_cancelled_are_the_next(client: Client) -> N
     assert (news.event, news.agent.id) == ("changed", "resting")
 
 
+async def test_a_list_whose_reader_was_cancelled_goes_on(serve: Callable[..., str]) -> None:
+    async with trunkline.connect(serve()) as client:
+        sent = [(await client.send("skill:nobody")).id for _ in range(3)]
+        listed = client.tasks()
+        await come_in_vain(anext(listed), lambda: asyncio.sleep(0))
+        assert [task.id async for task in listed] == sent[::-1]
+
+
 async def test_a_read_that_was_left_behind_ends_with_its_subscription(client: Client) -> None:
     closed = await client.subscribe("a")
     await leave(anext(closed))
