@@ -498,3 +498,29 @@ async def test_a_long_queue_leaves_the_loop_its_turns() -> None:
             await turn()
     # At 64 at a time, which is how often the handler runs at once, it would be about as many.
     assert turns >= 10
+
+
+@pytest.mark.parametrize("working", [False, True])
+async def test_the_end_of_a_broker_in_process_ends_who_is_served_quietly(working: bool) -> None:
+    broker, agent, begun = trunkline.Broker(), trunkline.Agent("served"), asyncio.Event()
+    may_end = asyncio.Event()
+
+    @agent.task("work")
+    async def work(_: Task) -> None:
+        begun.set()
+        await may_end.wait()
+
+    async def ready() -> None:
+        async for _ in broker.watch_agents(skill="work"):
+            return
+
+    serving = asyncio.ensure_future(agent.serve(broker))
+    await asyncio.wait_for(ready(), PATIENCE)
+    if working:
+        await broker.send("skill:work")
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+    closing = asyncio.ensure_future(broker.close())
+    await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.wait_for(closing, PATIENCE)
+    await asyncio.wait_for(serving, PATIENCE)

@@ -60,10 +60,9 @@ async def test_a_closed_client_says_so(client: Client) -> None:
 MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda c: c.request("planet:mars"), "unknown destination 'planet:mars'"),
     (lambda c: c.request("skill:a b"), "a b"),
-    (lambda c: c.request(5), "int"),
+    (lambda c: c.request(5), "to is 5; give a str"),
     (lambda c: c.send("skill:a", priority="huge"), "unknown priority 'huge'"),
-    (lambda c: c.send("skill:a", priority=5), "int"),
-    (lambda c: c.send("skill:a", attempts=-1), "out of range"),
+    (lambda c: c.send("skill:a", priority=5), "priority is 5; give a str"),
     (lambda c: c.send("skill:a", ttl="soon"), "'soon' is no span of time"),
     (lambda c: c.send("skill:a", ttl=-1), "out of range"),
     (lambda c: c.send("skill:a", ttl=1e300), "out of range"),
@@ -73,9 +72,28 @@ MISTAKES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda c: c.request("skill:a", wanted=1), "no setting 'wanted'"),
     (lambda c: c.request("skill:a", ttl=1), "say `timeout` instead"),
     (lambda c: c.gather("all", ttl=1), "say `timeout` instead"),
-    (lambda c: c.gather("all", wanted=-1), "out of range"),
+    (lambda c: c.gather("all", wanted=-1), "wanted is -1; give a whole number from 1"),
+    (lambda c: c.gather("all", wanted="a"), "wanted is 'a'; give a whole number from 1"),
     (lambda c: c.send("skill:a", absent="sulk"), "one of park, fail, discard"),
-    (lambda c: c.send("skill:a", headers={"a": 1}), "int"),
+    (lambda c: c.send("skill:a", headers={"a": 1}), r"headers is .*'a', 1.*; give a dict of texts"),
+    (lambda c: c.send("skill:a", headers="x"), "headers is .*; give a dict of texts"),
+    (lambda c: c.send("skill:a", attempts=2, priority=99), "priority is 99; give a str"),
+    (lambda c: c.send("skill:a", key=1), "key is 1; give a str"),
+    (lambda c: c.send("skill:a", attempts=-1), "attempts is -1; give a whole number from 0"),
+    (lambda c: c.send("skill:a", attempts=10**20), "attempts is 1.*; give a whole number that is"),
+    (lambda c: c.send("skill:a", attempts="1"), "attempts is '1'; give a whole number"),
+    (lambda c: c.send(None), "to is None; give a str"),
+    (lambda c: c.send_all(1, ["a"]), "to is 1; give a str"),
+    (lambda c: c.tell("skill:a", kind=1), "kind is 1; give a str"),
+    (lambda c: c.publish(None), "topic is None; give a str"),
+    (lambda c: c.publish_all(1, ["a"]), "topic is 1; give a str"),
+    (lambda c: anext(c.subscribe(3)), "pattern is 3; give a str"),
+    (lambda c: anext(c.subscribe("a", group=3)), "group is 3; give a str"),
+    (lambda c: anext(c.subscribe("a", drop_oldest=3)), "drop_oldest is 3; give True or False"),
+    (lambda c: anext(c.watch("x", -1)), "after is -1; give a whole number from 0"),
+    (lambda c: anext(c.tasks(since="now")), "since is 'now'; give a datetime"),
+    (lambda c: c.cancel(["x"]), r"id is \['x'\]; give a str"),
+    (lambda c: c.set_agent("a", draining="x"), "draining is 'x'; give True or False"),
     (lambda c: c.send("skill:a", headers={"a": "\ud800"}), "surrogates"),
     (lambda c: c.send("skill:\ud800"), "surrogates"),
     (lambda c: c.task("x"), "'x' is no message id"),
@@ -713,15 +731,15 @@ async def test_what_is_sent_with_the_wrong_types_is_named(client: Client) -> Non
 
 
 async def test_what_is_asked_with_the_wrong_types_is_named(client: Client) -> None:
-    async def first(listed: AsyncIterator[Any]) -> Any:
-        return await anext(listed)
+    async def first(listed: Callable[[], AsyncIterator[Any]]) -> Any:
+        return await anext(listed())
 
     for asked, message in [
-        (first(client.tasks(states=FIVE)), "states is 5; give a list of texts"),
-        (first(client.tasks(states=TEXT)), "states is the text 'x'; give a list"),
-        (first(client.tasks(limit=TEXT)), "limit is 'x', the least is 1"),
-        (first(client.tasks(except_agents=FIVE)), "except_agents is 5"),
-        (first(client.agents(labels=FIVE)), "labels is 5; give a dict"),
+        (first(lambda: client.tasks(states=FIVE)), "states is 5; give a list of texts"),
+        (first(lambda: client.tasks(states=TEXT)), "states is the text 'x'; give a list"),
+        (first(lambda: client.tasks(limit=TEXT)), "limit is 'x', the least is 1"),
+        (first(lambda: client.tasks(except_agents=FIVE)), "except_agents is 5"),
+        (first(lambda: client.agents(labels=FIVE)), "labels is 5; give a dict"),
         (client.redrive(FIVE), "a letter is a DeadLetterInfo or its id, not 5"),
         (client.set_inbox("skill:a", bindings=FIVE), "bindings is 5; give a dict"),
         (client.close(LIST), "a span of time is seconds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ._client import Client
+from ._client import Broker, Client
 from ._handlers import Handled
 from ._life import Life
 from ._processes import check_not_importing
@@ -14,7 +14,14 @@ from ._speak import Speaks
 from ._stats import AgentStats
 from ._task import at_work
 from ._texts import pairs, texts
-from .errors import ClosedError, DrainingError, InvalidError, LoopError, UsageError
+from .errors import (
+    ClosedError,
+    DrainingError,
+    InvalidError,
+    LoopError,
+    UnavailableError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -169,7 +176,8 @@ class Agent(Handled):
     async def serve(self, target: str | Client) -> None:
         """Runs the agent until SIGTERM, SIGINT or the end of its session, then stops it in order.
 
-        A second signal ends it at once. Off the main thread there are no signals.
+        That its broker in process is closed is such an end. A second signal ends it at once. Off
+        the main thread there are no signals.
 
         Args:
             target: As for `start`.
@@ -214,7 +222,9 @@ class Agent(Handled):
             if self._life is life:
                 life.kill()
                 self._life = None
-        if how is not None and not isinstance(how, DrainingError):
+        closed = isinstance(life.client, Broker) and life.client.closed
+        told_to = (DrainingError, UnavailableError) if closed else DrainingError
+        if how is not None and not isinstance(how, told_to):
             raise how
 
     def run(self, target: str | Client) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._listed import (
     ContextInfo,
@@ -15,21 +15,20 @@ from ._listed import (
     to_schedule,
 )
 from ._loop import current
+from ._pages import Pages
 from ._spans import Moment, moment
 from ._stats import InboxInfo, Stats, to_inbox, to_stats
 from ._streams import AgentWatch
 from ._texts import pairs, texts
 from ._values import AgentInfo, TaskInfo, TaskState, to_agent, to_task
-from .errors import InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from typing import Literal
 
     from . import _native
 
-_PAGE = 100
-"""How many things are asked for at once."""
+T = TypeVar("T")
 
 
 class Asks:
@@ -43,22 +42,14 @@ class Asks:
     async def _ask(self, what: str, **wanted: Any) -> Any:
         return await current().call(self._speaks().query, what, wanted)
 
-    async def _list(
-        self, what: str, limit: int | None, wanted: dict[str, Any]
-    ) -> AsyncIterator[dict[str, Any]]:
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise InvalidError(f"limit is {limit!r}, the least is 1")
-        wanted, left = _said(wanted), limit
-        while True:
-            wanted["limit"] = _PAGE if left is None else min(left, _PAGE)
-            page, following = await current().call(self._speaks().query, what, wanted)
-            for one in page:
-                yield one
-            if left is not None:
-                left -= len(page)
-            if following is None or left == 0:
-                return
-            wanted.update(following)
+    def _list(
+        self,
+        what: str,
+        limit: int | None,
+        wanted: dict[str, Any],
+        to: Callable[[dict[str, Any]], T],
+    ) -> AsyncIterator[T]:
+        return Pages(self._speaks(), what, _said(wanted), limit, to)
 
     async def task(self, id: str, *, history: int | None = 0) -> TaskInfo:  # noqa: A002
         """A task as it stands.
@@ -72,7 +63,7 @@ class Asks:
         """
         return to_task(await self._ask("task", id=id, history=history))
 
-    async def tasks(
+    def tasks(
         self,
         *,
         states: Iterable[TaskState] | None = None,
@@ -116,8 +107,7 @@ class Asks:
             else texts("except_agents", except_agents),
             "by_change": by_change,
         }
-        async for task in self._list("tasks", limit, wanted):
-            yield to_task(task)
+        return self._list("tasks", limit, wanted, to_task)
 
     async def message(self, id: str) -> MessageInfo:  # noqa: A002
         """A message of any kind: where each of its copies is, or how it ended.
@@ -139,7 +129,7 @@ class Asks:
         """
         return to_context(await self._ask("context", id=id, history=history))
 
-    async def agents(
+    def agents(
         self,
         *,
         id: str | None = None,  # noqa: A002
@@ -163,8 +153,7 @@ class Asks:
         """
         wanted = _of_agents(id, skill, type, capability, labels)
         wanted["presence"] = presence
-        async for agent in self._list("agents", limit, wanted):
-            yield to_agent(agent)
+        return self._list("agents", limit, wanted, to_agent)
 
     def watch_agents(
         self,
@@ -186,7 +175,7 @@ class Asks:
         """
         return AgentWatch(self._speaks(), _said(_of_agents(id, skill, type, capability, labels)))
 
-    async def dead_letters(
+    def dead_letters(
         self,
         *,
         id: str | None = None,  # noqa: A002
@@ -216,10 +205,9 @@ class Asks:
             "since": moment(since),
             "until": moment(until),
         }
-        async for letter in self._list("dead_letters", limit, wanted):
-            yield to_letter(letter)
+        return self._list("dead_letters", limit, wanted, to_letter)
 
-    async def schedules(
+    def schedules(
         self, *, name: str | None = None, limit: int | None = None
     ) -> AsyncIterator[ScheduleInfo]:
         """Schedules in the order of their names.
@@ -228,8 +216,7 @@ class Asks:
             name: Only this one.
             limit: At most so many.
         """
-        async for schedule in self._list("schedules", limit, {"name": name}):
-            yield to_schedule(schedule)
+        return self._list("schedules", limit, {"name": name}, to_schedule)
 
     async def inbox(self, address: str) -> InboxInfo:
         """An inbox as it stands: `skill:NAME` or `agent:ID`.

@@ -10,7 +10,8 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _native
-from .errors import InvalidError, LoopError
+from ._misfits import misfit
+from .errors import LoopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,9 +127,7 @@ class Loop:
         try:
             return await future
         finally:
-            if self._waiting.pop(started, None) is not None:
-                # Nobody waits for it any longer.
-                self.native.forget(started)
+            self.forget(started)
 
     def tell(self, started: Any, ends: Ends) -> None:
         """Tells `ends` what a call comes to that was started, at once if it is known by now."""
@@ -137,6 +136,11 @@ class Loop:
             self._waiting[started & ~1] = ends
         else:
             ends.set_result(started)
+
+    def forget(self, started: int) -> None:
+        """Nobody waits any longer for a call that was started; one that is over does not mind."""
+        if self._waiting.pop(started & ~1, None) is not None:
+            self.native.forget(started & ~1)
 
     def told(self, due: int) -> None:
         """The runtime was told something, and said whether there is something for this loop."""
@@ -157,7 +161,7 @@ def begun(start: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return start(*arguments)
     except (TypeError, OverflowError, UnicodeError) as error:
-        raise InvalidError(str(error)) from error
+        raise misfit(error, start, arguments) from error
 
 
 _loops: dict[int, Loop] = {}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from . import _tracing
 from ._loop import Loop, begun, current
+from ._misfits import misfit
 from ._payload import Payload, to_payload
 from ._spans import Span, seconds
 from ._values import Acceptance, BatchOutcome, Gathered, Reply
@@ -57,6 +58,9 @@ class SendOptions(TypedDict, total=False):
 
 _SPANS = ("ttl", "delay", "max_run")
 
+_MOST_WANTED = 2**32 - 1
+"""The answers that the broker can count."""
+
 
 def said(options: SendOptions, timeout: Span | None = None) -> dict[str, Any] | None:
     """The options as the runtime takes them."""
@@ -81,6 +85,12 @@ def _without_ttl(options: SendOptions) -> SendOptions:
     if options.get("ttl") is not None:
         raise InvalidError("the time to live of a request is its timeout; say `timeout` instead")
     return options
+
+
+def _to_topic(topic: str) -> str:
+    if not isinstance(topic, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidError(f"topic is {topic!r}; give a str, such as 'builds.linux.failed'")
+    return f"topic:{topic}"
 
 
 class Speaks(Protocol):
@@ -129,7 +139,8 @@ class Sender:
         try:
             return speaks.speak(loop.native, verb, to, data, content_type, told)
         except (TypeError, OverflowError, UnicodeError) as error:
-            raise InvalidError(str(error)) from error
+            given = (loop.native, verb, to, data, content_type, told)
+            raise misfit(error, speaks.speak, given) from error
 
     async def _speak_all(
         self, verb: str, to: str, payloads: Iterable[Any], options: SendOptions
@@ -155,7 +166,8 @@ class Sender:
     ) -> Reply:
         """Asks one agent or one skill and waits for the answer.
 
-        A request is ephemeral and attempted once unless the options say otherwise.
+        A request is ephemeral and attempted once unless the options say otherwise. To cancel the
+        wait takes nothing back: its handler goes on, at most to the timeout.
 
         Args:
             to: `agent:ID` or `skill:NAME`.
@@ -198,6 +210,8 @@ class Sender:
         """
         told = said(_without_ttl(options), timeout)
         if wanted is not None:
+            if not isinstance(wanted, int) or not 0 < wanted <= _MOST_WANTED:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidError(f"wanted is {wanted!r}; give a whole number from 1")
             told = {**(told or {}), "wanted": wanted}
         loop = current()
         id_, complete, answers, missing = await loop.wait(
@@ -236,6 +250,8 @@ class Sender:
     ) -> Reply:
         """Hands over a task and waits for its result, over lost connections too.
 
+        To cancel the wait takes nothing back, as with its timeout.
+
         Args:
             to: `agent:ID` or `skill:NAME`.
             payload: What to say: bytes, str, a `Payload`, `None`, or something that JSON has.
@@ -265,7 +281,7 @@ class Sender:
             Refused: The broker refused it.
             PayloadError: The payload cannot be sent.
         """
-        return await self.tell(f"topic:{topic}", payload, **options)
+        return await self.tell(_to_topic(topic), payload, **options)
 
     async def tell(
         self,
@@ -289,6 +305,8 @@ class Sender:
         """
         told = said(options)
         if kind is not None:
+            if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidError(f"kind is {kind!r}; give a str, such as 'event'")
             told = {**(told or {}), "kind": kind}
         loop = current()
         accepted = self._said(loop, "tell", to, payload, told)
@@ -322,4 +340,4 @@ class Sender:
         self, topic: str, payloads: Iterable[Any], **options: Unpack[SendOptions]
     ) -> BatchOutcome:
         """Publishes many events of a topic at once: what `send_all` is to `send`."""
-        return await self._speak_all("tell", f"topic:{topic}", payloads, options)
+        return await self._speak_all("tell", _to_topic(topic), payloads, options)

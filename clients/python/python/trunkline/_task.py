@@ -194,6 +194,8 @@ class Task(Sender):
     async def progress(self, percent: int, text: str = "") -> None:
         """Says how far the work is. Of a delivery that is no task it says nothing.
 
+        It does not wait for the broker, whose refusal a later `progress` raises.
+
         Args:
             percent: From 0 to 100.
             text: What is being done, for people.
