@@ -1,5 +1,6 @@
 //! The log on a real file system: who may open it, and what survives a restart.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, path::Path, sync::Arc};
 
 use crate::common::{SEGMENT, assert_prefix, config, fill, open_with, segment};
@@ -269,4 +270,32 @@ fn a_file_larger_than_the_disk_is_refused_without_filling_it() {
     let error = storage.create("huge", u64::MAX / 2).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     assert!(!home.path().join("huge").exists());
+}
+
+/// Files that are removed between their listing and a look at them are no error of the disk.
+#[test]
+fn files_that_come_and_go_meanwhile_do_not_keep_a_directory_from_being_listed() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = directory(home.path());
+    drop(disk.create("stays", 4096).unwrap());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for number in 0..50 {
+                    let file = std::fs::File::create(home.path().join(format!("goes-{number}")));
+                    drop(file.unwrap());
+                }
+                for number in 0..50 {
+                    disk.remove(&format!("goes-{number}")).unwrap();
+                }
+            }
+        });
+        let listed = (0..2_000).map(|_| disk.list());
+        let missed =
+            listed.map(|files| files.map(|files| files.iter().any(|it| it.name == "stays")));
+        let missed: Vec<_> = missed.filter(|found| !matches!(found, Ok(true))).collect();
+        over.store(true, Ordering::Relaxed);
+        assert!(missed.is_empty(), "{} of 2,000, the first: {:?}", missed.len(), missed[0]);
+    });
 }

@@ -10,7 +10,8 @@ use std::{fmt, io, path::PathBuf};
 /// File names are ASCII without separators. Names become durable with [`Storage::sync_directory`],
 /// contents with [`StorageFile::sync`].
 pub trait Storage: Send + Sync + fmt::Debug {
-    /// Lists every file, in no particular order.
+    /// Lists every file, in no particular order. One that is made, renamed or removed meanwhile may
+    /// be left out.
     ///
     /// # Errors
     /// Whatever the disk reports.
