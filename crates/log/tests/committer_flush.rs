@@ -2,20 +2,25 @@
 
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
-use trunkline_log::{Committer, Log, LogConfig, MemoryDisk, Progress, Urgency};
+use trunkline_log::{Batch, Committer, Log, LogConfig, MemoryDisk, Progress, Urgency};
 
-#[test]
-fn an_empty_synced_batch_flushes_what_was_submitted_before() {
+/// An empty log that does not flush by itself within a test, and a batch for it.
+fn never_flushed() -> (Log, Batch) {
     let config = LogConfig {
         segment_bytes: 1 << 16,
         max_body_bytes: 1 << 10,
-        // Never by itself within this test.
         flush_within: Duration::from_hours(1),
         ..LogConfig::default()
     };
-    let mut batch = config.batch();
+    let batch = config.batch();
     let (log, _) =
         Log::open(Arc::new(MemoryDisk::new()), config, |_| Ok(())).expect("an empty disk");
+    (log, batch)
+}
+
+#[test]
+fn an_empty_synced_batch_flushes_what_was_submitted_before() {
+    let (log, mut batch) = never_flushed();
     let (sender, progress) = mpsc::channel();
     let report = move |progress| {
         // The test may be over.
@@ -69,15 +74,7 @@ fn rested() {
 
 #[test]
 fn the_thread_comes_to_rest_once_after_its_work_even_while_a_flush_is_to_come() {
-    let config = LogConfig {
-        segment_bytes: 1 << 16,
-        max_body_bytes: 1 << 10,
-        flush_within: Duration::from_hours(1),
-        ..LogConfig::default()
-    };
-    let mut batch = config.batch();
-    let (log, _) =
-        Log::open(Arc::new(MemoryDisk::new()), config, |_| Ok(())).expect("an empty disk");
+    let (log, mut batch) = never_flushed();
     let committer = Committer::start(log, Box::new(|_| ()), rested).expect("a thread");
     for times in 1..=2 {
         batch.push(0, times, 1, |body| body.push(1)).expect("a small record");

@@ -283,7 +283,7 @@ fn files_that_come_and_go_meanwhile_do_not_keep_a_directory_from_being_listed() 
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 for number in 0..50 {
-                    let file = std::fs::File::create(home.path().join(format!("goes-{number}")));
+                    let file = fs::File::create(home.path().join(format!("goes-{number}")));
                     drop(file.unwrap());
                 }
                 for number in 0..50 {
