@@ -115,8 +115,9 @@ pub(super) async fn flip_index(
         let _ = list(&client).await;
         end(broker, orderly).await?;
     }
-    // Damage in the middle is met when it is read, and the file is put aside at the next start.
-    for again in [true, false] {
+    // Damage in the middle is met when it is read, and the file is put aside at the next start. Some is
+    // met only when all of the file is looked through, as a broker does that is stopped in order.
+    for stop in [Some(orderly), Some(true), None] {
         let log = log_path(&plan.directory);
         let said = words(&log);
         *broker = start(plan, site)?;
@@ -135,7 +136,7 @@ pub(super) async fn flip_index(
                 broker.ready(site.address).await?;
             }
         }
-        if again {
+        if let Some(orderly) = stop {
             let _ = list(&client).await;
             end(broker, orderly).await?;
         }
